@@ -1,0 +1,290 @@
+"""What train.py may use: clock, data, seed, device, log.
+
+This is the untrusted side: it runs in the sandbox beside the candidate's code, which can change any
+of it. The parent keeps its own clock and deadline, and the scorer makes the score, so nothing here
+is worth forging.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+DONE_FALSE, DONE_TRUE = -1.0, -2.0
+"""How ``done()`` answers stand in a clock trace; ``progress()`` readings are their own value."""
+
+TRACE_LIMIT = 400_000
+LOG_INTERVAL_SECONDS = 0.1
+
+
+class ContractError(Exception):
+    """train.py broke the contract of its session; the message says how."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Shapes that the scorer will hold the model to."""
+
+    vocab_size: int
+    seq_len: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a training may spend: exactly one of seconds (wall clock), tokens, steps is set."""
+
+    seconds: float | None = None
+    tokens: int | None = None
+    steps: int | None = None
+
+
+class Clock:
+    """Readings of a budget, each recorded, so that a replay can answer with the same ones.
+
+    A training whose control flow depends on time only through ``progress`` and ``done`` computes
+    the same numbers again when it is given its own trace.
+    """
+
+    def __init__(self, budget: Budget, replay: list[float] | None = None) -> None:
+        self.budget = budget
+        self.trace: list[float] = []
+        self.tokens = 0
+        self.steps = 0
+        self._replay = replay
+        self._start = 0.0
+        self._last_done = 0.0
+        self._step_seconds = 0.0
+
+    def start(self) -> None:
+        self._start = self._last_done = time.monotonic()
+
+    def progress(self) -> float:
+        """Share of the budget that is spent, in [0, 1]."""
+        if self._replay is not None:
+            return self._record(self._recorded(is_done=False))
+        return self._record(min(1.0, max(0.0, self._spent())))
+
+    def done(self) -> bool:
+        """Whether the budget would be exceeded by one more step like the last."""
+        if self._replay is not None:
+            answer = self._recorded(is_done=True)
+        else:
+            answer = DONE_TRUE if self._over() else DONE_FALSE
+        if answer == DONE_FALSE:
+            self.steps += 1
+        return self._record(answer) == DONE_TRUE
+
+    def _spent(self) -> float:
+        if self.budget.tokens is not None:
+            return self.tokens / self.budget.tokens
+        if self.budget.steps is not None:
+            return self.steps / self.budget.steps
+        assert self.budget.seconds is not None
+        return (time.monotonic() - self._start) / self.budget.seconds
+
+    def _over(self) -> bool:
+        if self.budget.seconds is None:
+            return self._spent() >= 1.0
+        now = time.monotonic()
+        step, self._last_done = now - self._last_done, now
+        # A moving maximum: one slow step must not be followed by another that overruns.
+        self._step_seconds = max(step, 0.9 * self._step_seconds)
+        return now - self._start + self._step_seconds > self.budget.seconds
+
+    def _record(self, reading: float) -> float:
+        if len(self.trace) < TRACE_LIMIT:
+            self.trace.append(reading)
+        return reading
+
+    def _recorded(self, *, is_done: bool) -> float:
+        assert self._replay is not None
+        if len(self.trace) >= len(self._replay):
+            raise ContractError(
+                f"replay: the recorded clock has {len(self._replay)} readings, train.py asked "
+                "for one more"
+            )
+        reading = self._replay[len(self.trace)]
+        if (reading < 0) != is_done:
+            raise ContractError(
+                f"replay: reading {len(self.trace)} of the recorded clock is not a "
+                f"{'done()' if is_done else 'progress()'}"
+            )
+        return reading
+
+
+@dataclass(frozen=True)
+class Source:
+    """One named part of the training corpus, as token ids."""
+
+    tokens: npt.NDArray[np.uint16]
+    """Shape [N], read-only; every document begins with BOS, the last id of the vocabulary."""
+    doc_starts: npt.NDArray[np.int64]
+    """Shape [D]: index in ``tokens`` of each document's BOS, ascending."""
+    bytes_per_token: float
+    """UTF-8 bytes of text per text token (BOS not counted)."""
+    in_domain: bool
+    """Whether the validation text is of this kind; ``batches`` mixes these when not told."""
+
+
+class Data:
+    """The training corpus. Validation text is not in this process."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        *,
+        seed: int,
+        device: torch.device,
+        consumed: Callable[[int], None],
+    ) -> None:
+        self.sources = sources
+        self._seed = seed
+        self._device = device
+        self._consumed = consumed
+
+    def batches(
+        self, batch_size: int, seq_len: int, mixture: Mapping[str, float] | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield ``(inputs, targets)``, int64 [batch_size, seq_len] on the device, without end.
+
+        Windows are cut from each source's token stream end to end, in a fresh random order and
+        phase each epoch. ``mixture`` gives each source's share of the rows (normalised here);
+        without it the in-domain sources are mixed by size.
+
+        Raises:
+            ContractError: an unknown source, a share below zero, or a source too short.
+        """
+        if mixture is None:
+            mixture = {n: float(len(s.tokens)) for n, s in self.sources.items() if s.in_domain}
+        if unknown := sorted(set(mixture) - set(self.sources)):
+            raise ContractError(
+                f"mixture names no source: {', '.join(unknown)}; there are: "
+                f"{', '.join(self.sources)}"
+            )
+        if any(share < 0 for share in mixture.values()) or not sum(mixture.values()) > 0:
+            raise ContractError("mixture needs shares of at least 0, and one above 0")
+        rng = np.random.default_rng(self._seed)
+        names = [name for name, share in mixture.items() if share > 0]
+        shares = np.array([mixture[name] for name in names], dtype=np.float64)
+        shares /= shares.sum()
+        windows = [_windows(self.sources[name], name, seq_len, rng) for name in names]
+        rows = np.empty((batch_size, seq_len + 1), dtype=np.int64)
+        while True:
+            for i, k in enumerate(rng.choice(len(names), size=batch_size, p=shares)):
+                rows[i] = next(windows[k])
+            batch = torch.from_numpy(rows.copy())
+            if self._device.type == "cuda":
+                batch = batch.pin_memory().to(self._device, non_blocking=True)
+            elif self._device.type != "cpu":
+                batch = batch.to(self._device)
+            self._consumed(batch_size * seq_len)
+            yield batch[:, :-1], batch[:, 1:]
+
+
+def _windows(
+    source: Source, name: str, seq_len: int, rng: np.random.Generator
+) -> Iterator[npt.NDArray[np.uint16]]:
+    """Windows of ``seq_len + 1`` tokens that share only their end tokens."""
+    spare = len(source.tokens) - 1 - seq_len
+    if spare < 0:
+        raise ContractError(f"source {name} has fewer than seq_len + 1 = {seq_len + 1} tokens")
+    while True:
+        phase = int(rng.integers(0, min(seq_len, spare + 1)))
+        for k in rng.permutation((len(source.tokens) - 1 - phase) // seq_len):
+            start = phase + int(k) * seq_len
+            yield source.tokens[start : start + seq_len + 1]
+
+
+class Session:
+    """What ``train(session)`` is given."""
+
+    def __init__(
+        self,
+        *,
+        spec: Spec,
+        device: torch.device,
+        seed: int,
+        clock: Clock,
+        await_data: Callable[[], Mapping[str, Source]],
+        emit: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self.spec = spec
+        self.device = device
+        self.seed = seed
+        self.logged_steps = 0
+        self._clock = clock
+        self._await_data = await_data
+        self._emit = emit
+        self._data: Data | None = None
+        self._next_log = 0.0
+
+    def ready(self) -> None:
+        """Set-up and compile warm-up on dummy data are over: hand over the data, start the clock.
+
+        Raises:
+            ContractError: called twice.
+        """
+        if self._data is not None:
+            raise ContractError("session.ready() was called twice")
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        sources = self._await_data()
+        self._data = Data(sources, seed=self.seed, device=self.device, consumed=self.consumed)
+        self._clock.start()
+
+    @property
+    def data(self) -> Data:
+        """The training corpus; there is none before ``ready()``."""
+        if self._data is None:
+            raise ContractError("there is no data before session.ready()")
+        return self._data
+
+    def progress(self) -> float:
+        """Share of the budget that is spent, in [0, 1]; what schedules run on."""
+        self._require_ready("progress")
+        return self._clock.progress()
+
+    def done(self) -> bool:
+        """True when one more step like the last would exceed the budget. Ask before each step."""
+        self._require_ready("done")
+        return self._clock.done()
+
+    def consumed(self, tokens: int) -> None:
+        """Count training tokens; only for an own loader, ``data.batches`` counts by itself."""
+        self._clock.tokens += int(tokens)
+
+    def log(self, step: int, loss: float | torch.Tensor | None = None, **metrics: Any) -> None:
+        """Report a step for the live display and the curve; ``loss`` in nats per token.
+
+        A tensor is read only when a message is due (ten a second), so logging every step does not
+        make the device wait.
+        """
+        self.logged_steps = max(self.logged_steps, int(step) + 1)
+        now = time.monotonic()
+        if now < self._next_log:
+            return
+        self._next_log = now + LOG_INTERVAL_SECONDS
+        message: dict[str, Any] = {"event": "log", "step": int(step), "tokens": self._clock.tokens}
+        for name, value in {"loss": loss, **metrics}.items():
+            number = _number(value)
+            if number is not None:
+                message[name[:40]] = number
+        self._emit(message)
+
+    def _require_ready(self, what: str) -> None:
+        if self._data is None:
+            raise ContractError(f"session.{what}() was called before session.ready()")
+
+
+def _number(value: Any) -> float | None:
+    if value is None:
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
