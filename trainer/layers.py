@@ -1,0 +1,102 @@
+"""Folders of files that are there whole or not at all, each made from the one below it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+_MAKING = ".making-"
+
+
+class DataError(Exception):
+    """The corpus cannot be had; the message says what failed, where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A folder whose manifest holds, the sizes of its files included."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    sha256: str
+    """Of the manifest, which names every file's hash and the layer below: it pins all of them."""
+
+
+class Writer:
+    """Writes the files of a layer that is being made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, dict[str, Any]] = {}
+
+    def write(self, name: str, chunks: Iterable[bytes]) -> int:
+        """Write a file and sync it; returns its size in bytes."""
+        digest = hashlib.sha256()
+        size = 0
+        with (self.folder / name).open("wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        self.files[name] = {"size": size, "sha256": digest.hexdigest()}
+        return size
+
+
+def read(path: Path, below: Layer | None) -> Layer | None:
+    """The layer at ``path``, or None if it is missing, damaged, or made from another ``below``."""
+    try:
+        raw = (path / MANIFEST).read_bytes()
+        manifest = json.loads(raw)
+        whole = manifest["below"] == (below.sha256 if below else "") and all(
+            (path / name).stat().st_size == file["size"] for name, file in manifest["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Layer(path, manifest, hashlib.sha256(raw).hexdigest()) if whole else None
+
+
+def make(path: Path, below: Layer | None, fill: Callable[[Writer], Mapping[str, Any]]) -> Layer:
+    """Make a layer, over whatever stands at ``path``; the caller holds the source's lock.
+
+    ``fill`` writes the files and returns what else the manifest shall say.
+    """
+    temporary = path.with_name(_MAKING + path.name)
+    temporary.mkdir()
+    try:
+        writer = Writer(temporary)
+        facts = fill(writer)
+        manifest = {**facts, "below": below.sha256 if below else "", "files": writer.files}
+        writer.write(MANIFEST, [json.dumps(manifest, indent=1, sort_keys=True).encode()])
+        _sync_folder(temporary)
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    layer = read(path, below)
+    assert layer is not None
+    return layer
+
+
+def clean(root: Path) -> None:
+    """Remove what a killed preparation left; the caller holds the source's lock."""
+    for leftover in root.glob(f"{_MAKING}*"):
+        shutil.rmtree(leftover)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,148 @@
+"""Plain text from HTML fragments, and finding text that is mostly a copy of other text."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+SHINGLE_WORDS = 8
+MAX_CONTAINMENT = 0.5
+
+_BLOCK = "p|para|ul|ol|li|dl|dt|dd|note|important|h1|h2|h3|h4|pre|br|div|title"
+_INLINE = (
+    "code|a|i|b|em|strong|u|link|replaceable|fullname|filename|text|region|xhtml|zonbook|name"
+    "|accessibility|span|sup|sub|tt|type|value|role"
+)
+# Only tags by name: the source also has placeholders such as <account-id>, which are text.
+_INLINE_TAG = re.compile(rf"</?(?:{_INLINE})(?:\s[^>]*)?/?>", re.IGNORECASE)
+_BLOCK_TAG = re.compile(rf"(<(/?)({_BLOCK})(?:\s[^>]*)?/?>)", re.IGNORECASE)
+_ONE_PARAGRAPH = re.compile(r"\s*<p>([^<]*)</p>\s*")
+_SPACE_BEFORE_POINT = re.compile(r" +(?=[.,;:)](?:\s|$))")
+_UNWANTED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\ufeff\ud800-\udfff]"
+)
+_WORD = re.compile(r"\w+")
+_LEAD = {"note": "Note: ", "important": "Important: "}
+
+
+def normalise(text: str) -> str:
+    """Text in NFC that encodes to UTF-8: no lone surrogates, no control characters but \\n, \\t."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return unicodedata.normalize("NFC", _UNWANTED.sub("", text))
+
+
+def from_html(fragment: str) -> str:
+    """The text of an HTML fragment: paragraphs apart by an empty line, list items begin "- "."""
+    if "&lt;/p&gt;" in fragment:  # escaped as a whole, by accident, inside <pre>
+        fragment = html.unescape(fragment).replace("<pre>", "")
+    fragment = _INLINE_TAG.sub("", fragment)
+    if one := _ONE_PARAGRAPH.fullmatch(fragment):
+        return normalise(_flowed(html.unescape(one[1])))
+    reader = _Reader()
+    pieces = _BLOCK_TAG.split(fragment)
+    reader.text(pieces[0])
+    for closing, tag, text in zip(pieces[2::4], pieces[3::4], pieces[4::4], strict=True):
+        reader.tag(tag.lower(), opening=not closing)
+        reader.text(text)
+    reader.flush()
+    return normalise("".join(reader.out))
+
+
+def _flowed(text: str) -> str:
+    return _SPACE_BEFORE_POINT.sub("", " ".join(text.split()))
+
+
+class _Reader:
+    """Lays out blocks as they come; unbalanced tags, which the source has, do no harm."""
+
+    def __init__(self) -> None:
+        self.out: list[str] = []
+        self._buffer = ""
+        self._depth = 0
+        self._item = False  # the next block begins a list item
+        self._lead = ""
+        self._pre = False
+
+    def text(self, raw: str) -> None:
+        self._buffer += raw
+
+    def tag(self, tag: str, *, opening: bool) -> None:
+        self.flush()
+        if tag in ("ul", "ol", "dl"):
+            self._depth = max(0, self._depth + (1 if opening else -1))
+            self._item = False
+        elif tag in ("li", "dt"):
+            self._item = opening or self._item
+        elif tag in _LEAD:
+            self._lead = _LEAD[tag] if opening else ""
+        elif tag == "pre":
+            self._pre = opening
+
+    def flush(self) -> None:
+        raw, self._buffer = html.unescape(self._buffer), ""
+        text = raw.strip("\n").rstrip() if self._pre else _flowed(raw)
+        if not text:
+            return
+        indent = ""
+        if self._depth:
+            indent = "  " * (self._depth - 1) + ("- " if self._item else "  ")
+        if self.out:
+            self.out.append("\n" if self._depth else "\n\n")
+        self.out.append(indent + self._lead + text)
+        self._item, self._lead = False, ""
+
+
+def novel(texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which texts are not mostly a copy of text before them in the sequence.
+
+    A copy has more than half of its shingles (runs of 8 words, case ignored) in earlier texts,
+    dropped ones included. A text shorter than a shingle counts as one, which only an equal text
+    has (containment of Broder 1997, "On the resemblance and containment of documents").
+    """
+    if not texts:
+        return np.zeros(0, dtype=np.bool_)
+    shingles, counts = _shingles(texts)
+    owner = np.repeat(np.arange(len(texts)), counts)
+    order = np.argsort(shingles, kind="stable")
+    in_order = shingles[order]
+    is_first = np.concatenate([[True], in_order[1:] != in_order[:-1]])
+    first_owner = owner[order[is_first]][np.cumsum(is_first) - 1]
+    seen = np.empty(len(shingles), dtype=np.bool_)
+    seen[order] = first_owner < owner[order]
+    return np.bincount(owner, weights=seen, minlength=len(texts)) <= MAX_CONTAINMENT * counts
+
+
+class _Hashes(dict[str, int]):
+    """64-bit hash of each word, the same in every process (Python's own is salted)."""
+
+    def __missing__(self, word: str) -> int:
+        digest = hashlib.blake2b(word.encode(), digest_size=8).digest()
+        value = self[word] = int.from_bytes(digest, "little")
+        return value
+
+
+def _shingles(texts: Sequence[str]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """64-bit hashes of all shingles, text after text, and how many each text has (at least 1)."""
+    hashes = _Hashes()
+    words: list[int] = []
+    lengths = np.empty(len(texts), dtype=np.int64)
+    for i, text in enumerate(texts):
+        start = len(words)
+        words.extend(map(hashes.__getitem__, _WORD.findall(text.lower())))
+        words.extend([0] * (SHINGLE_WORDS - (len(words) - start)))
+        lengths[i] = len(words) - start
+    ids = np.array(words, dtype=np.uint64)
+    runs = np.zeros(len(ids) - SHINGLE_WORDS + 1, dtype=np.uint64)
+    for k in range(SHINGLE_WORDS):
+        runs = runs * np.uint64(0x9E3779B97F4A7C15) + ids[k : k + len(runs)]
+    counts = lengths - (SHINGLE_WORDS - 1)
+    first_word = np.cumsum(lengths) - lengths
+    first_shingle = np.cumsum(counts) - counts
+    at = np.arange(counts.sum()) + np.repeat(first_word - first_shingle, counts)
+    return runs[at], counts

@@ -1,0 +1,79 @@
+"""Byte-level BPE: ``rustbpe`` trains, ``tiktoken`` encodes, and BOS is always the last id."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+import rustbpe
+import tiktoken
+
+# GPT-4's, but with numbers of at most two digits: three-digit tokens waste a small vocabulary.
+PATTERN = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]++[\r\n]*"
+    r"|\s*[\r\n]|\s+(?!\S)|\s+"
+)
+THREADS = 2
+BATCH_CHARS = 500_000
+
+
+class Tokenizer:
+    """``vocab_size`` ids: text tokens by rank, the 256 bytes first, then BOS."""
+
+    def __init__(self, tokens: Sequence[bytes]) -> None:
+        self.tokens = tuple(tokens)
+        self.vocab_size = len(self.tokens) + 1
+        self.bos = len(self.tokens)
+        self._bytes = (*self.tokens, b"")
+
+    @classmethod
+    def trained(cls, texts: Iterable[str], vocab_size: int) -> Tokenizer:
+        """Trained on ``texts``; the same texts give the same tokenizer."""
+        trainer = rustbpe.Tokenizer()
+        trainer.train_from_iterator(iter(texts), vocab_size - 1, pattern=PATTERN)
+        ranks = sorted(trainer.get_mergeable_ranks(), key=lambda item: item[1])
+        return cls([bytes(token) for token, _ in ranks])
+
+    @classmethod
+    def load(cls, raw: bytes) -> Tokenizer:
+        """From a file's bytes in tiktoken's format: a line a token, base64 and rank."""
+        return cls([base64.b64decode(line.split()[0]) for line in raw.splitlines()])
+
+    def dump(self) -> bytes:
+        """What ``load`` reads."""
+        return b"".join(b"%s %d\n" % (base64.b64encode(t), i) for i, t in enumerate(self.tokens))
+
+    def encode(self, documents: Iterable[str]) -> Iterator[list[npt.NDArray[np.uint16]]]:
+        """Ids of each document, BOS first, a batch of documents at a time."""
+        encoding = tiktoken.Encoding(
+            "autoresearch",
+            pat_str=PATTERN,
+            mergeable_ranks={token: rank for rank, token in enumerate(self.tokens)},
+            special_tokens={"<|bos|>": self.bos},
+            explicit_n_vocab=self.vocab_size,
+        )
+        for batch in _batches(documents):
+            yield [
+                np.fromiter(chain((self.bos,), ids), dtype=np.uint16, count=len(ids) + 1)
+                for ids in encoding.encode_ordinary_batch(batch, num_threads=THREADS)
+            ]
+
+    def decode(self, ids: Iterable[int]) -> bytes:
+        """The bytes of text; BOS has none."""
+        return b"".join(map(self._bytes.__getitem__, ids))
+
+
+def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    chars = 0
+    for document in documents:
+        batch.append(document)
+        chars += len(document)
+        if chars >= BATCH_CHARS:
+            yield batch
+            batch, chars = [], 0
+    if batch:
+        yield batch
