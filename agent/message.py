@@ -1,0 +1,75 @@
+"""What a commit says: a subject a person would write, and trailers that git reads back.
+
+The texts may come from a model: control characters become blanks, and nothing in them can end the
+message early or pass for a trailer.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Mapping
+
+LINE_WIDTH = 72
+TITLE_LENGTH = 72
+
+
+def commit_message(
+    category: str,
+    title: str,
+    val_bpb: float | None,
+    half: float | None,
+    gain: float | None,
+    trailers: Mapping[str, str],
+    body: str = "",
+) -> str:
+    """A commit's message: subject, wrapped body, folded trailers.
+
+    ``val_bpb`` is in bits per byte, ``half`` is the half-width of its interval, ``gain`` is
+    champion minus candidate (positive is better); the subject's last number is its negative, the
+    change in val_bpb. What is None is left out.
+
+    Raises:
+        ValueError: a trailer's key is not letters, digits and hyphens.
+    """
+    subject = f"{_clean(category)}: {_shortened(_clean(title), TITLE_LENGTH)}"
+    if val_bpb is not None:
+        numbers = f"val_bpb {val_bpb:.4f}"
+        numbers += f" ± {half:.4f}" if half is not None else ""
+        # Adding 0.0 turns -0.0 into 0.0.
+        numbers += f", {round(-gain, 4) + 0.0:+.4f}" if gain is not None else ""
+        subject += f" ({numbers})"
+    paragraphs = (_clean(part) for part in re.split(r"\n\s*\n", body.replace("\r\n", "\n")))
+    texts = [_body(paragraph) for paragraph in paragraphs if paragraph]
+    block = "\n".join(_trailer(key, value) for key, value in trailers.items())
+    return "\n\n".join(part for part in (subject, *texts, block) if part) + "\n"
+
+
+def _clean(text: str) -> str:
+    """One line of printable text: no control, format (bidi), surrogate or separator characters."""
+    kinds = ((char, unicodedata.category(char)) for char in text)
+    kept = (
+        " " if kind in ("Cc", "Cs", "Zl", "Zp") else char for char, kind in kinds if kind != "Cf"
+    )
+    return " ".join("".join(kept).split())
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def _body(paragraph: str) -> str:
+    lines = _wrapped(paragraph, LINE_WIDTH)
+    # Git takes "---" or "diff " at a line's start for the end of the message, "#" for a comment.
+    return "\n".join(f" {line}" if line.startswith(("-", "#", "diff ")) else line for line in lines)
+
+
+def _trailer(key: str, value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", key):
+        raise ValueError(f"not a trailer's key: {key!r}")
+    return "\n ".join(_wrapped(f"{key}: {_clean(value)}", LINE_WIDTH - 1))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

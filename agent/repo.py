@@ -1,0 +1,399 @@
+"""Git, by plumbing: commits, refs and notes that leave the user's checkout as it is.
+
+Each step is one short-lived ``git`` process with its own environment: the user's variables cannot
+point it at another repository or index, no hook, filter, editor or signature program runs, and no
+setting of the user's changes a byte. GitPython is left aside on purpose: its ``Repo`` keeps
+``cat-file --batch`` processes and their pipes open, and importing it fails where git is missing,
+which has to be one clear line here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TRAIN_FILE = "trainer/train.py"
+NAME, EMAIL = "autoresearch", "autoresearch@localhost"
+TAG_BYTES = 100
+
+_OVERRIDES = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.autocrlf=false",
+    "core.commentChar=#",
+    "core.fsync=loose-object,reference",  # the journal names commits: a power cut must not eat them
+    "commit.gpgSign=false",
+    "i18n.commitEncoding=UTF-8",
+    "trailer.separators=:",
+    "submodule.recurse=false",
+    "gc.auto=0",
+)
+_KEPT_VARIABLES = ("GIT_CONFIG_", "GIT_EXEC_PATH", "GIT_CEILING_DIRECTORIES")
+"""The user's own configuration (safe.directory may be there) and where git lives."""
+
+_IDENTITY_VARIABLES = tuple(
+    f"GIT_{role}_{what}" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL", "DATE")
+)
+_FIXED_VARIABLES = {
+    "LC_ALL": "C",
+    "GIT_AUTHOR_NAME": NAME,
+    "GIT_AUTHOR_EMAIL": EMAIL,
+    "GIT_COMMITTER_NAME": NAME,
+    "GIT_COMMITTER_EMAIL": EMAIL,
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",  # without it even a look refreshes the user's index
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_LFS_SKIP_SMUDGE": "1",
+}
+_DIFF = ("diff-tree", "-r", "--text", "--no-ext-diff", "--no-textconv", "--no-renames")
+
+
+class RepoError(Exception):
+    """Git could not do what was asked; the message says what, where and what to do."""
+
+
+@dataclass(frozen=True)
+class CommitInfo:
+    """What a commit says. Hashes are full."""
+
+    sha: str
+    tree: str
+    parent: str | None
+    """First parent; None for a root commit."""
+    message: str
+    time: int
+    """Committer's date, unix seconds."""
+
+
+def run_git(
+    *args: str, cwd: Path, stdin: bytes = b"", dates: int | None = None, as_user: bool = False
+) -> subprocess.CompletedProcess[bytes]:
+    """Run one git command to its end, whatever its exit status.
+
+    ``dates``: author's and committer's date, unix seconds. ``as_user``: with the user's own
+    settings, hooks and identity.
+
+    Raises:
+        RepoError: git could not be started.
+    """
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_")
+        or name.startswith(_KEPT_VARIABLES)
+        or (as_user and name in _IDENTITY_VARIABLES)
+    }
+    options = ["-C", str(cwd)]
+    if not as_user:
+        env |= _FIXED_VARIABLES
+        options += [part for override in _OVERRIDES for part in ("-c", override)]
+    if dates is not None:
+        env |= dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"@{dates} +0000")
+    try:
+        # A session of its own: Ctrl-C in the terminal must not cut a ref transaction short.
+        return subprocess.run(
+            ["git", *options, *args],
+            input=stdin,
+            capture_output=True,
+            env=env,
+            start_new_session=not as_user,
+        )
+    except FileNotFoundError as error:
+        raise RepoError("there is no git on PATH: install git, then run again") from error
+    except (OSError, ValueError) as error:
+        raise RepoError(f"git {args[0]} could not be started in {cwd}: {error}") from error
+
+
+def complaint(done: subprocess.CompletedProcess[bytes]) -> str:
+    """What git said about a failure, on one line, without its hints."""
+    lines = (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()
+    said = "; ".join(line.strip() for line in lines if line and not line.startswith("hint:"))
+    return said[-600:] or f"exit status {done.returncode}"
+
+
+class Repo:
+    """The user's repository, seen from one checkout of it; ``root`` is that checkout's top."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def open(cls, start: Path) -> Repo:
+        """The repository that ``start`` is in.
+
+        Raises:
+            RepoError: no git, no such folder, no repository, a bare one, one without a commit, or
+                one that git does not trust.
+        """
+        done = run_git("rev-parse", "--is-bare-repository", cwd=start)
+        if done.returncode != 0:
+            said = complaint(done)
+            if "not a git repository" in said:
+                said = "not a git repository; run inside a clone, or make one with: git init"
+            raise RepoError(f"{start}: {said}")
+        if done.stdout.strip() == b"true":
+            raise RepoError(f"{start} is a bare repository; run in a clone with a checkout")
+        done = run_git("rev-parse", "--show-toplevel", cwd=start)
+        if done.returncode != 0:
+            raise RepoError(f"{start} is not in a checkout: {complaint(done)}")
+        repo = cls(Path(os.fsdecode(done.stdout.removesuffix(b"\n"))))
+        if repo.resolve("HEAD") is None:
+            raise RepoError(
+                f"{repo.root} has no commit yet; a campaign starts from one: "
+                "git add -A && git commit -m 'first commit'"
+            )
+        return repo
+
+    def git(self, *args: str, stdin: bytes = b"", dates: int | None = None) -> bytes:
+        """Standard output of a git command that has to succeed.
+
+        Raises:
+            RepoError: it did not.
+        """
+        done = run_git(*args, cwd=self.root, stdin=stdin, dates=dates)
+        if done.returncode != 0:
+            raise RepoError(f"git {args[0]} failed in {self.root}: {complaint(done)}")
+        return done.stdout
+
+    def head(self) -> str:
+        """Full hash of the checkout's commit; a detached HEAD or a rebase does not matter."""
+        return self.commit_for("HEAD").sha
+
+    def resolve(self, ref: str) -> str | None:
+        """Full hash of the commit that a ref (or any revision) names, None if there is none."""
+        return self._resolve_all([ref])[0]
+
+    def commit_for(self, rev: str) -> CommitInfo:
+        """The commit that a hash, branch, tag or expression such as ``autoresearch/t~1`` names.
+
+        Raises:
+            RepoError: it names none, or more than one.
+        """
+        found = self._object(f"{rev}^{{commit}}", "commit")
+        if found is None:
+            raise RepoError(f"{rev!r} names no commit in {self.root}; see: git log --all")
+        sha, content = found
+        header, _, message = content.partition(b"\n\n")
+        fields: dict[bytes, bytes] = {}
+        for line in header.split(b"\n"):
+            key, _, value = line.partition(b" ")
+            fields.setdefault(key, value)
+        return CommitInfo(
+            sha=sha,
+            tree=fields[b"tree"].decode(),
+            parent=fields[b"parent"].decode() if b"parent" in fields else None,
+            message=message.decode("utf-8", "replace"),
+            time=int(fields[b"committer"].rsplit(b" ", 2)[1]),
+        )
+
+    def read_file(self, rev: str, path: str = TRAIN_FILE) -> str:
+        """A file's text as committed, line ends untouched.
+
+        Raises:
+            RepoError: no such commit or file, or it is not UTF-8.
+        """
+        found = self._object(f"{rev}:{path}", "blob")
+        if found is None:
+            sha = self.commit_for(rev).sha
+            raise RepoError(f"commit {sha[:12]} in {self.root} has no file {path}; commit one")
+        try:
+            return found[1].decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RepoError(f"{path} in {rev} is not UTF-8: {error}") from error
+
+    def commit_file(
+        self, parent: str, content: str, message: str, when: float, path: str = TRAIN_FILE
+    ) -> str:
+        """Commit ``parent`` with one file's content changed; no ref moves. Returns the full hash.
+
+        The same arguments give the same hash. ``when`` is in unix seconds; git keeps whole ones.
+        Trees are made directly (``mktree``), so that no index is involved.
+
+        Raises:
+            RepoError: no such parent or file, text that UTF-8 cannot hold, or git failed.
+        """
+        base = self.commit_for(parent)
+        try:
+            data = content.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise RepoError(f"the new {path} cannot be written as UTF-8: {error}") from error
+        child = self.git("hash-object", "-w", "--stdin", stdin=data).decode().strip()
+        tree = self._tree_with(base.tree, path.split("/"), child)
+        return self._commit(tree, base.sha, message, int(when))
+
+    def recommit(self, sha: str, message: str) -> str:
+        """The same tree, parent and date under another message; returns the full hash."""
+        info = self.commit_for(sha)
+        return self._commit(info.tree, info.parent, message, info.time)
+
+    def squash(self, base: str, commit: str) -> str:
+        """One commit that takes ``base`` to ``commit``'s tree, with its message and date."""
+        info = self.commit_for(commit)
+        return self._commit(info.tree, self.commit_for(base).sha, info.message, info.time)
+
+    def update_refs(self, changes: Sequence[tuple[str, str, str | None]]) -> None:
+        """Move refs ``(ref, new, old)`` in one transaction: all of them, or none.
+
+        ``old`` None: the ref must not exist yet. A ref that is at ``new`` already is left there,
+        so that a step that was cut off can be done again.
+
+        Raises:
+            RepoError: a ref is somewhere else, or cannot be written.
+        """
+        now = self._resolve_all([ref for ref, _, _ in changes])
+        commands = ["start"]
+        for (ref, new, old), current in zip(changes, now, strict=True):
+            if current == new:
+                commands += [f"verify {ref}", new]
+            elif old is None:
+                commands += [f"create {ref}", new]
+            else:
+                commands += [f"update {ref}", new, old]
+        commands += ["prepare", "commit", ""]
+        self.git(
+            *("update-ref", "--no-deref", "-m", NAME, "-z", "--stdin"),
+            stdin="\0".join(commands).encode(),
+        )
+
+    def branch(self, tag: str) -> str:
+        """The ref of a campaign's branch."""
+        return f"refs/heads/autoresearch/{tag}"
+
+    def base_ref(self, tag: str) -> str:
+        """The ref that keeps the commit a campaign started from; it marks the branch as ours."""
+        return f"refs/autoresearch/{tag}/base"
+
+    def trial_ref(self, tag: str, n: int) -> str:
+        """The ref of trial ``n``'s candidate, later its final commit."""
+        return f"refs/autoresearch/{tag}/trials/{n}"
+
+    def check_tag(self, tag: str, *, new: bool = False) -> None:
+        """Whether a campaign may be called ``tag``, or (unless it is to be new) is so already.
+
+        Raises:
+            RepoError: it is no name for a branch or folder, or the branch is not a campaign's.
+        """
+        if not tag.isprintable() or "/" in tag or len(tag.encode()) > TAG_BYTES:
+            raise RepoError(f"--tag {tag!r}: give one short name without slashes, such as nov22")
+        branch = self.branch(tag)
+        ours = self.resolve(self.base_ref(tag)) is not None
+        if run_git("check-ref-format", branch, cwd=self.root).returncode != 0:
+            raise RepoError(f"--tag {tag!r}: git refuses the branch autoresearch/{tag}; rename it")
+        if new and ours:
+            raise RepoError(f"--tag {tag!r}: refs of an earlier campaign; use another --tag")
+        folder = "refs/heads/autoresearch"
+        for ref in self.git("for-each-ref", "--format=%(refname)", folder).decode().splitlines():
+            foreign = ref == branch and not ours
+            if foreign or ref == folder or ref.startswith(f"{branch}/"):
+                short = ref.removeprefix("refs/heads/")
+                raise RepoError(
+                    f"--tag {tag!r}: the branch {short} is in the way, and no campaign's; use "
+                    f"another --tag, or rename it: git branch -m {short} NEW"
+                )
+
+    def start_branch(self, tag: str, base: str) -> None:
+        """Make a campaign's branch at ``base``, and the mark that it is ours; again is harmless.
+
+        Raises:
+            RepoError: as ``check_tag``.
+        """
+        self.check_tag(tag)
+        if self.resolve(self.base_ref(tag)) is None:
+            self.update_refs([(self.branch(tag), base, None), (self.base_ref(tag), base, None)])
+
+    def add_note(self, tag: str, commit: str, text: str) -> None:
+        """Attach a text to a commit in the campaign's notes, instead of an earlier one."""
+        blob = (
+            self.git("hash-object", "-w", "--stdin", stdin=text.encode("utf-8", "replace"))
+            .decode()
+            .strip()
+        )
+        self.git(
+            *(
+                "notes",
+                f"--ref={_notes_ref(tag)}",
+                "add",
+                "-f",
+                "--allow-empty",
+                "-C",
+                blob,
+                commit,
+            ),
+            dates=self.commit_for(commit).time,
+        )
+
+    def read_note(self, tag: str, commit: str) -> str | None:
+        """The text that ``add_note`` attached, None if there is none."""
+        done = run_git("notes", f"--ref={_notes_ref(tag)}", "list", commit, cwd=self.root)
+        found = self._object(done.stdout.decode().strip(), "blob") if done.stdout else None
+        return found[1].decode() if found else None
+
+    def diff(self, a: str, b: str, path: str = TRAIN_FILE) -> str:
+        """Unified diff of one file between two commits; empty if it is the same."""
+        return self.git(*_DIFF, "-p", a, b, "--", path).decode("utf-8", "replace")
+
+    def numstat(self, a: str, b: str, path: str = TRAIN_FILE) -> tuple[int, int]:
+        """Lines (added, removed) in one file between two commits."""
+        # Counted here: git's own --numstat obeys a "-diff" attribute in spite of --text.
+        lines = self.git(*_DIFF, "-p", "-U0", a, b, "--", path).split(b"\n")
+        hunk = next((i for i, line in enumerate(lines) if line.startswith(b"@@")), len(lines))
+        marks = [line[:1] for line in lines[hunk:]]
+        return marks.count(b"+"), marks.count(b"-")
+
+    def trailers(self, sha: str) -> dict[str, str]:
+        """A commit's trailers, unfolded, as git reads them; the last of equal keys counts."""
+        message = self.commit_for(sha).message.encode()
+        lines = self.git("interpret-trailers", "--parse", stdin=message).decode().splitlines()
+        pairs = (line.partition(":") for line in lines)
+        return {key: value.strip() for key, _, value in pairs}
+
+    def _resolve_all(self, names: Sequence[str]) -> list[str | None]:
+        if any("\n" in name for name in names):
+            raise RepoError(f"not a name in git: {names!r}")
+        asked = "".join(f"{name}^{{commit}}\n" for name in names)
+        out = self.git("cat-file", "--batch-check", stdin=asked.encode("utf-8", "surrogateescape"))
+        found = [re.fullmatch(rb"([0-9a-f]{40,64}) commit \d+", line) for line in out.splitlines()]
+        return [match[1].decode() if match else None for match in found]
+
+    def _object(self, name: str, kind: str) -> tuple[str, bytes] | None:
+        """Hash and bytes of the object that ``name`` stands for, None if there is none."""
+        if "\n" in name:
+            return None
+        asked = f"{name}\n".encode("utf-8", "replace")
+        header, _, rest = self.git("cat-file", "--batch", stdin=asked).partition(b"\n")
+        match = re.fullmatch(rb"([0-9a-f]{40,64}) (\w+) (\d+)", header)
+        if match is None or match[2] != kind.encode():
+            return None
+        return match[1].decode(), rest[: int(match[3])]
+
+    def _tree_with(self, tree: str, path: Sequence[str], blob: str) -> str:
+        """A copy of ``tree`` in which the regular file at ``path`` has the content ``blob``."""
+        name, *below = path
+        entries = self.git("ls-tree", "-z", tree).split(b"\0")
+        for i, entry in enumerate(entries):
+            head, _, entry_name = entry.partition(b"\t")
+            if entry_name != name.encode():
+                continue
+            mode, kind, sha = head.decode().split()
+            if below and kind == "tree":
+                blob = self._tree_with(sha, below, blob)
+            elif below or mode not in ("100644", "100755"):
+                break
+            entries[i] = f"{mode} {kind} {blob}\t".encode() + entry_name
+            return self.git("mktree", "-z", "--missing", stdin=b"\0".join(entries)).decode().strip()
+        raise RepoError(f"{'/'.join(path)} is no regular file in tree {tree[:12]} of {self.root}")
+
+    def _commit(self, tree: str, parent: str | None, message: str, when: int) -> str:
+        parents = ("-p", parent) if parent else ()
+        text = message.encode("utf-8", "replace")
+        args = ("commit-tree", "--no-gpg-sign", *parents, "-F", "-", tree)
+        return self.git(*args, stdin=text, dates=when).decode().strip()
+
+
+def _notes_ref(tag: str) -> str:
+    return f"refs/notes/autoresearch/{tag}"
