@@ -1,0 +1,277 @@
+"""program.md, the research program: settings in its front matter, categories, prose, notes.
+
+It is read again before every trial. The YAML front matter mirrors the command line; everything
+after it is for the model that proposes edits.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from trainer.presets import BadSetting, budget, presets
+
+_CATEGORY = re.compile(r"[-*]\s+\*\*([^*]+)\*\*\s*:\s*(.*)")
+_NAME = re.compile(r"[a-z][a-z0-9]*([ -][a-z0-9]+)*")
+_NAME_LENGTH = 30
+
+
+class ProgramError(Exception):
+    """program.md cannot be used; the message names the file and the line."""
+
+    def __init__(self, path: Path, line: int, message: str) -> None:
+        super().__init__(f"{path}, line {line}: {message}" if line else f"{path}: {message}")
+        self.path, self.line, self.message = path, line, message
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Objective(_Frozen):
+    """What an edit is charged for using more than the champion, in bits per byte."""
+
+    memory: float = Field(default=0.0, ge=0)
+    """Per GB of peak memory."""
+    time: float = Field(default=0.0, ge=0)
+    """Per minute of training."""
+
+    def charge(self, extra_memory_mb: float, extra_seconds: float) -> float:
+        """Bits per byte to take off the gain before it is turned into a reward."""
+        return self.memory * extra_memory_mb / 1000 + self.time * extra_seconds / 60
+
+
+def _budget(text: Any) -> str:
+    try:
+        return str(budget(str(text)))
+    except BadSetting as error:
+        raise ValueError(str(error)) from None
+
+
+def _preset(name: Any) -> Any:
+    known = ("auto", *presets())
+    if name not in known:
+        raise ValueError(f"there are {', '.join(known)}")
+    return name
+
+
+def _off(value: Any) -> Any:
+    """YAML reads a bare ``off`` as false."""
+    return "off" if value is False else value
+
+
+class Settings(_Frozen):
+    """The front matter; what is None was not said. The command line overrides it."""
+
+    budget: Annotated[str, BeforeValidator(_budget)] | None = None
+    preset: Annotated[str, BeforeValidator(_preset)] | None = None
+    data: str | None = Field(default=None, pattern=r"^(apidocs|climbmix|tinystories|files:.+)$")
+    keep: Literal["confirm", "strict", "greedy"] | None = None
+    proposer: Literal["llm", "deck", "tuner", "hybrid"] | None = None
+    llm: str | None = None
+    trials: int | None = Field(default=None, ge=0)
+    hours: float | None = Field(default=None, gt=0)
+    max_cost: float | None = Field(default=None, ge=0)
+    seed: int | None = Field(default=None, ge=0)
+    isolation: Annotated[Literal["auto", "require", "off"], BeforeValidator(_off)] | None = None
+    objective: Objective | None = None
+
+
+class Category(_Frozen):
+    """A kind of edit."""
+
+    name: str
+    description: str
+
+
+class Program(_Frozen):
+    """One version of program.md."""
+
+    path: Path
+    text: str
+    """The whole file."""
+    sha256: str
+    """Of the file's bytes, 64 hex digits."""
+    front_matter: Settings
+    categories: tuple[Category, ...]
+    prose: str
+    """What the model is told: the file without front matter and notes, categories included."""
+    notes: str
+    """The section ``## Notes``: for whoever steers; it reaches the next proposal."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(category.name for category in self.categories)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What the front matter says, by name; nothing that it does not."""
+        return self.front_matter.model_dump(exclude_none=True, exclude={"objective"})
+
+    @property
+    def objective(self) -> Objective:
+        return self.front_matter.objective or Objective()
+
+
+def load(path: Path) -> Program:
+    """Read program.md.
+
+    Raises:
+        ProgramError: it cannot be read or used.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ProgramError(path, 0, f"cannot be read: {error.strerror}") from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ProgramError(path, line, "is not UTF-8 text") from None
+    return parse(text, path).model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
+
+
+def reload(path: Path, last_good: Program) -> tuple[Program, str | None]:
+    """Read it again; where it cannot be used, the last good version and what is wrong."""
+    try:
+        return load(path), None
+    except ProgramError as error:
+        return last_good, f"{error}; going on with the last good version"
+
+
+def parse(text: str, path: Path = Path("program.md")) -> Program:
+    """Make a program of a file's text.
+
+    Raises:
+        ProgramError: see the message.
+    """
+    lines = text.replace("\r\n", "\n").split("\n")
+    start = _front_matter_end(lines, path)
+    settings = _settings(lines[1 : start - 1], path) if start else Settings()
+    sections = _sections(lines, start)
+    if "categories" not in sections:
+        raise ProgramError(path, len(lines), "there is no section '## Categories'")
+    categories = _categories(lines, sections["categories"], path)
+    notes = sections.get("notes", range(len(lines), len(lines)))
+    prose = [line for i, line in enumerate(lines) if i >= start and i not in notes]
+    return Program(
+        path=path,
+        text=text,
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        front_matter=settings,
+        categories=categories,
+        prose="\n".join(prose).strip(),
+        notes="\n".join(lines[i] for i in notes[1:]).strip(),
+    )
+
+
+def _front_matter_end(lines: list[str], path: Path) -> int:
+    """Number of lines that the front matter takes, its two fences included; 0 without one."""
+    if lines[0].rstrip() != "---":
+        return 0
+    for i, line in enumerate(lines[1:], 1):
+        if line.rstrip() == "---":
+            return i + 1
+    raise ProgramError(path, 1, "the front matter that '---' opens here is not closed by another")
+
+
+def _settings(lines: list[str], path: Path) -> Settings:
+    """Read front matter that begins at line 2 of the file."""
+    text = "\n".join(lines)
+    try:
+        node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "context_mark", None) or getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        raise ProgramError(path, mark.line + 2 if mark else 1, f"not YAML: {problem}") from None
+    if values is None:
+        return Settings()
+    if not isinstance(node, yaml.MappingNode):
+        raise ProgramError(path, 2, "the front matter is not a list of 'name: value' lines")
+    keys = [str(key.value) for key, _ in node.value]
+    for i, key in enumerate(keys):
+        if key in keys[:i]:
+            line = node.value[i][0].start_mark.line + 2
+            raise ProgramError(path, line, f"{key} is set twice")
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = [str(part) for part in first["loc"]]
+        raise ProgramError(path, _line_of(node, where), _complaint(first, where)) from None
+
+
+def _line_of(node: Any, where: list[str]) -> int:
+    """Line in the file of the key that ``where`` leads to, as far as it does."""
+    line = 2
+    for part in where:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        found = next(((k, v) for k, v in node.value if str(k.value) == part), None)
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 2, found[1]
+    return line
+
+
+def _complaint(error: Any, where: list[str]) -> str:
+    name = ".".join(where[:2])
+    if error["type"] == "extra_forbidden":
+        known = Objective.model_fields if len(where) > 1 else Settings.model_fields
+        near = difflib.get_close_matches(where[-1].replace("-", "_"), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        return f"unknown setting {name}; {hint}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{name}: {message[:1].lower()}{message[1:]}, not {error['input']!r}"
+
+
+def _sections(lines: list[str], start: int) -> dict[str, range]:
+    """Line indices of each ``##`` section, its heading first; the first of a name counts."""
+    heads: list[tuple[int, str]] = []
+    fenced = False
+    for i in range(start, len(lines)):
+        if lines[i].lstrip().startswith("```"):
+            fenced = not fenced
+        elif not fenced and (head := re.match(r"(##?)\s+(.*?)\s*#*\s*$", lines[i])):
+            heads.append((i, head[2].lower() if head[1] == "##" else ""))
+    ends = [i for i, _ in heads[1:]] + [len(lines)]
+    sections: dict[str, range] = {}
+    for (i, name), end in zip(heads, ends, strict=True):
+        sections.setdefault(name, range(i, end))
+    return sections
+
+
+def _categories(lines: list[str], section: range, path: Path) -> tuple[Category, ...]:
+    found: dict[str, str] = {}
+    last = ""
+    for i in section[1:]:
+        line = lines[i].rstrip()
+        if match := _CATEGORY.match(line):
+            last = match[1].strip()
+            if not _NAME.fullmatch(last) or len(last) > _NAME_LENGTH:
+                raise ProgramError(
+                    path,
+                    i + 1,
+                    f"category {last!r}: a name is lower-case words of letters and digits, at "
+                    f"most {_NAME_LENGTH} characters",
+                )
+            if last in found:
+                raise ProgramError(path, i + 1, f"category {last} is listed twice")
+            found[last] = match[2].strip()
+        elif re.match(r"[-*+]\s", line):
+            raise ProgramError(path, i + 1, "a category is written '- **name**: what it covers'")
+        elif last and line.startswith(" ") and line.strip():
+            found[last] = f"{found[last]} {line.strip()}"
+        elif not line.strip():
+            last = ""
+    if not found:
+        raise ProgramError(path, section[0] + 1, "the section lists no category")
+    return tuple(Category(name=name, description=text) for name, text in found.items())

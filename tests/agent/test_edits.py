@@ -1,0 +1,492 @@
+"""edits.py and constants.py: what is applied is what was written, or nothing is."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.constants import Choice, Constant, Range, constants, format_literal, set_constants
+from agent.edits import Block, Edit, EditError, parse, render
+
+SOURCE = '''"""Training file.
+
+Heading
+=======
+"""
+
+import torch
+
+# === optimizer ===
+
+LR = 0.02  # peak learning rate; range 1e-4..1e-1 log
+BETAS = (0.9, 0.95)
+STEPS = 10  # range 1..12
+
+# === architecture ===
+
+ACTIVATION = "relu2"  # choice relu2 gelu swiglu
+
+
+class Model:
+    def forward(self, x):
+        y = self.a(x)
+
+        if y is None:
+            return x
+        return y
+
+    def other(self, x):
+        return x
+'''
+
+
+def reply(*blocks: str, head: str = "category: optimizer\nhypothesis: it helps\n") -> str:
+    return head + "\n".join(blocks)
+
+
+def block(search: str, replace: str) -> str:
+    return f"<<<<<<< SEARCH\n{search}=======\n{replace}>>>>>>> REPLACE\n"
+
+
+LR_BLOCK = block("BETAS = (0.9, 0.95)\n", "BETAS = (0.8, 0.95)\n")
+
+
+def refused(text: str, *parts: str, source: str = SOURCE) -> None:
+    with pytest.raises(EditError) as caught:
+        parse(text).apply(source)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+# --- what is applied --------------------------------------------------------------------------
+
+
+def test_a_reply_with_prose_fences_and_windows_line_ends() -> None:
+    text = (
+        "Here is my plan.\n\n**Category:** `Optimizer`\n**Hypothesis:** beta1 is too high\n"
+        "for so few steps\n\ntrainer/train.py\n```python\n" + LR_BLOCK + "```\nDone.\n"
+    ).replace("\n", "\r\n")
+    edit = parse(text)
+    assert edit.category == "optimizer"
+    assert edit.hypothesis == "beta1 is too high for so few steps"
+    assert edit.title == edit.hypothesis
+    assert edit.apply(SOURCE) == SOURCE.replace("(0.9,", "(0.8,")
+
+
+def test_title_is_the_hypothesis_cut_at_a_word() -> None:
+    head = "category: schedule\nhypothesis: " + "longer warm-down " * 20 + "\n"
+    title = parse(reply(LR_BLOCK, head=head)).title
+    assert len(title) <= 60 and title.startswith("longer warm-down") and title[-2] in "rn"
+    assert parse(reply(LR_BLOCK, head=head + "title: short\n")).title == "short"
+
+
+def test_control_characters_never_reach_title_or_hypothesis() -> None:
+    edit = parse(reply(LR_BLOCK, head="category: schedule\nhypothesis: a \x1b[31mred\x07 one\n"))
+    assert edit.hypothesis == "a [31mred one"
+
+
+def test_empty_replacement_deletes_and_a_blank_line_is_not_empty() -> None:
+    edit = parse(reply(block("BETAS = (0.9, 0.95)\nSTEPS = 10  # range 1..12\n", "")))
+    assert edit.apply(SOURCE) == SOURCE.replace(
+        "BETAS = (0.9, 0.95)\nSTEPS = 10  # range 1..12\n", ""
+    )
+    edit = parse(reply(block("BETAS = (0.9, 0.95)\n", "\n")))
+    assert edit.apply(SOURCE) == SOURCE.replace("BETAS = (0.9, 0.95)\n", "\n")
+
+
+def test_several_blocks_refer_to_the_file_as_shown() -> None:
+    edit = parse(
+        reply(
+            block("        return y\n", "        return 2 * y\n"),
+            block("BETAS = (0.9, 0.95)\n", "BETAS = (0.8, 0.95)\nA = 1\nB = 2\n"),
+        )
+    )
+    expected = SOURCE.replace("return y", "return 2 * y")
+    assert edit.apply(SOURCE) == expected.replace(
+        "BETAS = (0.9, 0.95)\n", "BETAS = (0.8, 0.95)\nA = 1\nB = 2\n"
+    )
+
+
+def test_lines_are_matched_whole() -> None:
+    refused(reply(block("R = 0.02\n", "R = 0.03\n")), "block 1", "not in the file")
+    refused(reply(block("LR = 0.02\n", "LR = 0.03\n")), "   11 | LR = 0.02  # peak")
+
+
+def test_a_source_without_final_newline_and_with_windows_line_ends() -> None:
+    edit = parse(reply(block("b = 2\n", "b = 3\n")))
+    assert edit.apply("a = 1\nb = 2") == "a = 1\nb = 3"
+    assert edit.apply("a = 1\r\nb = 2\r\n") == "a = 1\r\nb = 3\r\n"
+
+
+@pytest.mark.parametrize(
+    ("search", "replace"),
+    [
+        ("y = self.a(x)\n\nif y is None:\n    return x\n", "y = self.a(x)\n\nif 1:\n    pass\n"),
+        (
+            "            y = self.a(x)\n            \n            if y is None:\n"
+            "                return x\n",
+            "            y = self.a(x)\n\n            if 1:\n                pass\n",
+        ),
+    ],
+)
+def test_uniformly_reindented(search: str, replace: str) -> None:
+    result = parse(reply(block(search, replace))).apply(SOURCE)
+    assert result == SOURCE.replace(
+        "if y is None:\n            return x", "if 1:\n            pass"
+    )
+
+
+def test_not_uniformly_reindented_is_refused() -> None:
+    search = "y = self.a(x)\n\nif y is None:\n        return x\n"
+    refused(reply(block(search, "pass\n")), "not in the file", "line")
+
+
+def test_a_replacement_that_cannot_be_shifted_alike_is_refused() -> None:
+    search = "                return y\n"
+    refused(reply(block(search, "    z = 1\n" + search)), "cannot be shifted", "z = 1")
+
+
+def test_a_bare_divider_in_the_replacement_or_in_the_file_survives() -> None:
+    heading = "Training file.\n\nHeading\n=======\n"
+    new = heading.replace("Heading", "Other text")
+    source = SOURCE.replace('"""Training file.', '"""\nTraining file.')
+    assert parse(reply(block(heading, new))).apply(source) == source.replace(heading, new)
+    only_new = reply(block("import torch\n", '"""\nTitle\n=======\n"""\nimport torch\n'))
+    assert parse(only_new).apply(SOURCE) == SOURCE.replace(
+        "import torch\n", '"""\nTitle\n=======\n"""\nimport torch\n'
+    )
+    assert parse(reply(block(heading, ""))).apply(source) == source.replace(heading, "")
+
+
+def test_a_fence_inside_the_block_is_taken_off_only_if_it_is_not_in_the_file() -> None:
+    fenced = block("```python\nimport torch\n```\n", "```python\nimport math\n```\n")
+    assert parse(reply(fenced)).apply(SOURCE) == SOURCE.replace("import torch", "import math")
+    source = 'X = """\n```python\nimport torch\n```\n"""\n'
+    assert "```python\nimport math\n```\n" in parse(reply(fenced)).apply(source)
+
+
+# --- what is refused --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ["category"]),
+        ("I would rather not.", ["category"]),
+        ("category: optimizer\n" + LR_BLOCK, ["hypothesis"]),
+        ("hypothesis: x\n" + LR_BLOCK, ["category"]),
+        ("category:\nhypothesis: x\n" + LR_BLOCK, ["category"]),
+        (reply(), ["no block"]),
+        (reply("```python\nLR = 0.03\n```\n"), ["no block"]),
+        (reply(LR_BLOCK, "category: schedule\n"), ["two categories"]),
+        (reply(LR_BLOCK[:-20]), ["block 1", "cut off"]),
+        (reply(LR_BLOCK, "<<<<<<< SEARCH\nLR = 1\n"), ["block 2", "cut off"]),
+        (reply(LR_BLOCK, "<<<<<<< SEARCH\nLR = 1\n=======\nLR"), ["block 2", "cut off"]),
+        (reply(LR_BLOCK, "<<<<<<<"), ["marker"]),
+        (reply("<<<<<<< SEARCH\nx\n=======\ny\n" + LR_BLOCK), ["block 1", "not closed"]),
+        (reply("<<<<<<< SEARCH\nx\n>>>>>>> REPLACE\n"), ["block 1", "no '======='"]),
+        (reply("<<<<<< SEARCH\nx\n=======\ny\n>>>>>>> REPLACE\n"), ["marker", "<<<<<< SEARCH"]),
+        (reply("<<<<<<< SEARCH data.py\nx\n=======\ny\n>>>>>>> REPLACE\n"), ["marker"]),
+        (reply("x\n=======\ny\n>>>>>>> REPLACE\n"), ["marker"]),
+        (reply(block("", "x = 1\n")), ["block 1", "empty search"]),
+        (reply(block("\n", "x = 1\n")), ["block 1", "empty search"]),
+        (reply(block("x = 1\n", "x = 1\n")), ["block 1", "changes nothing"]),
+        (reply(block("return x\n", "return y\n")), ["2 times", "25", "29"]),
+        (reply(block("no such thing at all, really\n", "y\n")), ["block 1", "not in the file"]),
+        (reply(LR_BLOCK, LR_BLOCK), ["blocks 1 and 2 overlap", "line 12"]),
+        (reply(block("a = 1\n" * 100, "y\n")), ["more lines than the file"]),
+    ],
+)
+def test_refused(text: str, parts: list[str]) -> None:
+    refused(text, *parts)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "...",
+        "    ...  # as it was",
+        "# ... existing code ...",
+        "    # … rest of the method",
+        "# rest of the code is unchanged",
+        "# (existing imports)",
+        "# other methods remain the same ...",
+        "// ... existing code ...",
+    ],
+)
+def test_elisions_are_refused(line: str) -> None:
+    refused(reply(block("import torch\n", f"import torch\n{line}\n")), "block 1", "elides")
+    refused(reply(block(f"import torch\n{line}\n", "import math\n")), "block 1", "elides")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x = y[..., 0]",
+        "# warm up, then hold the rest of the budget",
+        "# other code paths take bf16",
+        "# the existing schedule is linear",
+        'print("...")',
+        "# weights, biases, ...",
+    ],
+)
+def test_honest_lines_are_no_elision(line: str) -> None:
+    edit = parse(reply(block("import torch\n", f"import torch\n{line}\n")))
+    assert line in edit.apply(SOURCE)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "trainer/session.py",
+        "**`trainer/score.py`**",
+        "### File: agent/loop.py",
+        "./../other/train.py",
+        "```python trainer/data.py",
+        "```python:pyproject.toml",
+        "```presets.toml",
+    ],
+)
+def test_a_block_that_names_another_file_is_refused(line: str) -> None:
+    refused(reply(f"{line}\n{LR_BLOCK}"), "only trainer/train.py")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train.py",
+        "File: `trainer/train.py`",
+        "./trainer/train.py\n```python",
+        "```python trainer/train.py",
+        "In train.py we lower beta1, as session.py suggests:",
+        "torch.compile",
+        "e.g. this:",
+    ],
+)
+def test_a_block_that_names_train_py_or_no_file_is_fine(line: str) -> None:
+    assert parse(reply(f"{line}\n{LR_BLOCK}")).apply(SOURCE) != SOURCE
+
+
+def test_all_or_nothing_and_the_nearest_lines_are_quoted() -> None:
+    wrong = "        y = self.a(x)\n\n        if y is not None:\n            return x\n"
+    refused(
+        reply(LR_BLOCK, block(wrong, "pass\n")),
+        "block 2",
+        "line 24 differs",
+        "   24 |         if y is None:",
+    )
+
+
+def test_a_garbled_line_gets_the_line_it_resembles() -> None:
+    refused(reply(block("ACTIVATION = 'relu2'\n", "x\n")), '17 | ACTIVATION = "relu2"')
+
+
+# --- properties -------------------------------------------------------------------------------
+
+LINE = st.text(
+    alphabet=st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), max_size=20
+).filter(lambda line: line.rstrip() not in ("<<<<<<< SEARCH", ">>>>>>> REPLACE"))
+TEXT = st.lists(LINE, max_size=6).map(lambda lines: "".join(f"{line}\n" for line in lines))
+WORDS = st.lists(st.text(alphabet="abcxyz0.5", min_size=1, max_size=8), min_size=1, max_size=8)
+
+
+@given(
+    WORDS,
+    st.none() | WORDS,
+    st.lists(st.tuples(TEXT.filter(str.strip), TEXT).filter(lambda b: b[0] != b[1]), min_size=1),
+)
+def test_parse_reads_back_what_render_writes(
+    hypothesis: list[str], title: list[str] | None, pairs: list[tuple[str, str]]
+) -> None:
+    blocks = tuple(Block(*pair) for pair in pairs)
+    if any(_ambiguous(block) for block in blocks):
+        return
+    text = render("schedule", " ".join(hypothesis), blocks, title=title and " ".join(title))
+    edit = parse(text)
+    assert edit.blocks == blocks
+    assert edit.hypothesis == " ".join(hypothesis)
+    assert edit.title[:40] == " ".join(title or hypothesis)[:40]
+    assert parse(text.replace("\n", "\r\n")) == edit
+
+
+def _ambiguous(block: Block) -> bool:
+    text = block.search + block.replace
+    return any(sign in text for sign in ("=======", "```", "~~~", "..", "…")) or any(
+        word in text for word in ("rest", "existing", "other", "remain", "previous")
+    )
+
+
+def test_render_refuses_what_parse_would_misread() -> None:
+    with pytest.raises(ValueError, match="REPLACE"):
+        render("schedule", "x", [Block("a\n", ">>>>>>> REPLACE\n")])
+
+
+@given(st.text())
+def test_any_text_is_an_edit_or_an_edit_error(text: str) -> None:
+    for reply_text in (text, reply(text), reply(LR_BLOCK, text), reply(block(text, "x\n"))):
+        try:
+            parse(reply_text).apply(SOURCE)
+        except EditError:
+            continue
+
+
+def test_no_mutation_of_a_reply_applies_what_was_not_written_in_it() -> None:
+    """Cut, doubled, dropped, swapped and garbled lines: refused, or made of the reply's lines."""
+    good = reply(
+        "Prose.\n```python\n",
+        LR_BLOCK,
+        block("        return y\n", "        z = 1\n        return z\n"),
+        block("import torch\n", "import torch\nimport math\n"),
+        "```\n",
+    )
+    real = {line.strip() for line in SOURCE.split("\n")}
+    rng = random.Random(0)
+    applied = 0
+    for _ in range(2000):
+        lines = good.split("\n")
+        for _ in range(rng.randint(1, 3)):
+            i, j = rng.randrange(len(lines)), rng.randrange(len(lines))
+            kind = rng.randrange(6)
+            if kind == 0:
+                del lines[i]
+            elif kind == 1:
+                lines[i], lines[j] = lines[j], lines[i]
+            elif kind == 2:
+                lines.insert(j, lines[i])
+            elif kind == 3:
+                lines[i] = lines[i][: rng.randint(0, len(lines[i]))]
+            elif kind == 4:
+                lines[i] = rng.choice(["    ", "\t", " "]) + lines[i]
+            else:
+                del lines[max(2, i) :]
+            if not lines:
+                break
+        text = "\n".join(lines)
+        try:
+            result = parse(text).apply(SOURCE)
+        except EditError:
+            continue
+        applied += 1
+        written = {line.strip() for line in text.split("\n")}
+        assert {line.strip() for line in result.split("\n")} <= real | written
+        assert text.count(">>>>>>> REPLACE") >= len(parse(text).blocks)
+    assert 100 < applied < 1900
+
+
+# --- constants --------------------------------------------------------------------------------
+
+
+def test_constants_have_value_section_comment_and_domain() -> None:
+    found = {constant.name: constant for constant in constants(SOURCE)}
+    assert list(found) == ["LR", "BETAS", "STEPS", "ACTIVATION"]
+    assert found["LR"] == Constant(
+        name="LR",
+        value=0.02,
+        line=11,
+        section="optimizer",
+        comment="peak learning rate; range 1e-4..1e-1 log",
+        domain=Range(1e-4, 1e-1, log=True),
+    )
+    assert found["STEPS"].domain == Range(1, 12, integer=True)
+    assert found["BETAS"].value == (0.9, 0.95) and found["BETAS"].domain is None
+    assert found["ACTIVATION"].domain == Choice(("relu2", "gelu", "swiglu"))
+    assert found["ACTIVATION"].section == "architecture"
+
+
+@pytest.mark.parametrize(
+    ("line", "domain"),
+    [
+        ("A = 0.0  # range 0..0.2", Range(0, 0.2)),
+        ("A = 0  # range 0..0.2", Range(0, 0.2)),
+        ("A = 4.0  # range -1.5e-3..8 int", Range(-0.0015, 8, integer=True)),
+        ("A = 64  # width, range 16..512 log int", Range(16, 512, log=True, integer=True)),
+        ("A = 512  # choice 257 512 1024", Choice((257, 512, 1024))),
+        ("A = True  # choice True False", Choice((True, False))),
+        ('A = "1"  # choice 1 2', Choice(("1", "2"))),
+        ("A = 1  # range 0..1 log", None),
+        ("A = 1  # range 2..1", None),
+        ("A = 1  # range of things", None),
+        ('A = "# range 1..2"', None),
+        ("A = 1", None),
+    ],
+)
+def test_domains(line: str, domain: object) -> None:
+    assert constants(line + "\n")[0].domain == domain
+
+
+def test_the_last_module_level_assignment_counts() -> None:
+    source = "A = 1\nB = 2\nC = D = 3\nA = 4\nB += 1\nif True:\n    A = 5\nE: int = 6\nF = [\n 1]\n"
+    assert [(c.name, c.value, c.line) for c in constants(source)] == [("A", 4, 4), ("E", 6, 8)]
+
+
+def apply_blocks(source: str, blocks: tuple[Block, ...]) -> str:
+    return parse(render("optimizer", "numbers", blocks)).apply(source)
+
+
+def test_set_constants_changes_only_the_literals() -> None:
+    blocks = set_constants(SOURCE, {"LR": 0.0123456, "ACTIVATION": "gelu", "STEPS": 10})
+    assert [block.search.count("\n") for block in blocks] == [1, 1]
+    assert apply_blocks(SOURCE, blocks) == SOURCE.replace("0.02 ", "0.01235 ").replace(
+        '"relu2"', '"gelu"'
+    )
+    assert set_constants(SOURCE, {"LR": 0.02}) == ()
+
+
+def test_set_constants_widens_until_unique_and_merges_what_meets() -> None:
+    source = "x = 0\nA = 1\nB = 1\ny = 0\nA = 1\nB = 1\n"
+    result = apply_blocks(source, set_constants(source, {"A": 2, "B": 3}))
+    assert result == "x = 0\nA = 1\nB = 1\ny = 0\nA = 2\nB = 3\n"
+
+
+def test_set_constants_counts_bytes_and_characters_apart() -> None:
+    source = 'NAME = "βeta"; LR = 0.1  # é\n'
+    assert apply_blocks(source, set_constants(source, {"LR": 0.5})) == source.replace("0.1", "0.5")
+
+
+def test_unknown_constants_and_values_are_refused() -> None:
+    with pytest.raises(EditError, match="did you mean STEPS"):
+        set_constants(SOURCE, {"STEP": 1})
+    for value in (float("nan"), float("inf"), object()):
+        with pytest.raises(EditError):
+            set_constants(SOURCE, {"LR": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "like", "text"),
+    [
+        (3e-05, 0.1, "3e-5"),
+        (0.1 + 0.2, 0.1, "0.3"),
+        (1, 0.5, "1.0"),
+        (12345678.0, 0.5, "1.235e7"),
+        (100.0, 0.5, "100.0"),
+        (64.0, 32, "64"),
+        (0.05, 0, "0.05"),
+        (True, False, "True"),
+        (123456, 1, "123456"),
+        ("it's", "", '"it\'s"'),
+        ((1, "a"), (), "(1, 'a')"),
+        (None, None, "None"),
+    ],
+)
+def test_literals_are_short(value: object, like: object, text: str) -> None:
+    assert format_literal(value, like=like) == text
+
+
+@settings(max_examples=50)
+@given(st.floats(1e-6, 1e6), st.integers(-(10**6), 10**6))
+def test_set_values_are_read_back(rate: float, steps: int) -> None:
+    values = {"LR": rate, "STEPS": steps}
+    blocks = set_constants(SOURCE, values)
+    result = apply_blocks(SOURCE, blocks) if blocks else SOURCE
+    after = {constant.name: constant for constant in constants(result)}
+    for name, value in values.items():
+        assert after[name].value == pytest.approx(value, rel=1e-3)
+        assert after[name].domain == next(c for c in constants(SOURCE) if c.name == name).domain
+
+
+def test_an_edit_is_a_value() -> None:
+    assert isinstance(parse(reply(LR_BLOCK)), Edit)
+    assert hash(parse(reply(LR_BLOCK))) == hash(parse(reply(LR_BLOCK)))
