@@ -1,0 +1,92 @@
+"""What goes to a pipe or a file: one line an event, no control codes, nothing redrawn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TextIO
+
+from agent.report.stream import Unbreakable
+from agent.report.text import clock, interval, one_line, percents, prior_line, role, signed
+from agent.state import State, Training, Trial
+
+PROGRESS_SECONDS = 10.0
+PRIOR_WIDTH = 100
+
+
+class PlainDisplay:
+    """Lines for a log; ``now`` tells seconds, for the pause between lines of progress."""
+
+    def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
+        self._stream = Unbreakable(stream)
+        self._now = now
+        self._told = now()
+        self._who = ""
+        self._doing = ""
+        self._shares: dict[str, int] = {}
+
+    def header(self, lines: Sequence[tuple[str, str]]) -> None:
+        width = max((len(label) for label, _ in lines), default=0)
+        for label, text in lines:
+            self._line(f"{one_line(label):<{width}}  {one_line(text, 1000)}")
+
+    def proposing(self, trial: Trial) -> None:
+        self._line(f"trial {trial.trial}: proposing in {one_line(trial.category)}")
+
+    def training(self, trial: Trial, training: Training, budget: str) -> None:
+        self._who, self._doing, self._told = role(trial, training), "", self._now()
+        what = f" ({one_line(trial.title)})" if training.role == "candidate" else ""
+        spent = one_line(budget) or "its budget"
+        self._line(
+            f"trial {trial.trial}: training {self._who}{what}, seed {training.seed}, for {spent}"
+        )
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        kind = event.get("event")
+        doing = f"preparing: {one_line(event['stage'])}" if kind == "preparing" else str(kind)
+        # A long silence may be one stage of many, so each is named when it begins.
+        is_due = kind == "preparing" and doing != self._doing
+        self._doing = doing
+        if kind == "ready" or (self._now() - self._told < PROGRESS_SECONDS and not is_due):
+            return
+        self._told = self._now()
+        who = f"  {self._who}: " if self._who else ""
+        if kind == "log":
+            spent = event.get("spent")
+            share = f", {spent:.0%} of the budget" if spent is not None else ""
+            self._line(f"{who}step {event['step']}, loss {event['loss']:.3f}{share}")
+        elif kind in ("preparing", "scoring"):
+            self._line(f"{who}{doing} {event['fraction']:.0%}")
+
+    def trained(self, training: Training) -> None:
+        reason = f" ({one_line(training.reason)})" if training.reason else ""
+        scored = training.val_bpb is not None
+        end = f"val_bpb {training.val_bpb:.4f}" if scored else f"{training.status}{reason}"
+        aside = "" if training.counted else " (not counted)"
+        self._line(f"  {self._who}: {end}{aside} in {clock(training.wall_seconds)}")
+        self._who = ""
+
+    def verdict(self, trial: Trial, state: State, prior: Mapping[str, float]) -> None:
+        score = interval(trial.val_bpb, trial.val_bpb_half)
+        parts = [
+            f"trial {trial.trial}: {one_line(trial.category)}",
+            one_line(trial.title),
+            f"val_bpb {score}" if score else "",
+            f"gain {signed(trial.gain)}" if trial.gain is not None else "",
+            f"{one_line(trial.words)} ({clock(trial.seconds)})",
+        ]
+        self._line("; ".join(part for part in parts if part))
+        shares = percents(prior)
+        if shares and shares != self._shares:
+            self._line(prior_line(shares, self._shares, PRIOR_WIDTH))
+        self._shares = shares
+
+    def message(self, text: str) -> None:
+        self._line(f"note: {one_line(text, 1000)}")
+
+    def close(self) -> None:
+        self._stream.flush()
+
+    def _line(self, text: str) -> None:
+        self._stream.write(text + "\n")
+        self._stream.flush()

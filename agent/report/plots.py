@@ -1,0 +1,215 @@
+"""progress.png: every trial of a campaign, and the champion as a step line."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median_low
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from agent.report.summary import standing
+from agent.report.text import one_line, outcome, plural, write_atomically
+from agent.state import State, Trial
+
+INCHES = (12.0, 6.0)
+DPI = 200
+"""2400 x 1200 pixels; laid out to be read at half of that."""
+GREEN, GREY, RED, AMBER, INK = "#1a9850", "#8a8f98", "#c8443c", "#d9961a", "#24292f"
+SPREADS = 3.0
+"""How many usual distances above the worst champion a trial may lie and still be on the scale."""
+LABEL_LENGTH = 44
+LABEL_DEGREES = 28
+MAX_LABELS = 16
+
+
+def progress_png(path: Path, state: State) -> None:
+    """Draw the campaign's finished trials: x trial number, y val_bpb in bits per byte.
+
+    Kept trials have a title and a 95 % interval. The scale is set by the champions and by what
+    most trials reach; trials far above are marked at the upper edge and counted in the caption.
+
+    Raises:
+        OSError: the file cannot be written; the old one is as it was.
+    """
+    figure = Figure(figsize=INCHES, dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.07, 0.115, 0.915, 0.775))
+    _style(axes)
+    measured = [trial for trial in state.finished if trial.val_bpb is not None]
+    if measured:
+        _draw(figure, axes, state.finished, measured)
+        figure.text(0.07, 0.93, _title(state), fontsize=14, color=INK, weight="bold")
+    else:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "nothing is measured yet", ha="center", color=GREY, fontsize=14)
+    picture = io.BytesIO()
+    with warnings.catch_warnings():
+        # A title may hold characters that the font lacks; a box is drawn for each.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(picture, format="png", dpi=DPI)
+    write_atomically(path, picture.getvalue())
+
+
+def _title(state: State) -> str:
+    counts, now = state.counts, standing(state)
+    title = f"{plural(sum(counts.values()), 'trial')}, {counts['keep']} kept"
+    if now.gain is None or now.baseline is None or now.best is None:
+        return title
+    return f"{title}: val_bpb {now.baseline.mean:.4f} → {now.best.mean:.4f}"
+
+
+def scale(trials: Sequence[Trial]) -> tuple[float, float]:
+    """Lowest and highest val_bpb to show: all champions with their intervals, and what is near.
+
+    Near is up to ``SPREADS`` usual distances from the worst champion. The usual distance is the
+    median of the trials' distances from the champion that they were judged against and of the
+    champions' own half-widths, so that neither one disaster nor a few set the scale.
+    """
+    usual, champion = [], None
+    for trial in trials:
+        if trial.kept:
+            champion = trial.val_bpb
+            usual.append(trial.val_bpb_half or 0.0)
+        elif champion is not None:
+            usual.append(abs(_value(trial) - champion))
+    ends = [_ends(trial) for trial in trials if trial.kept]
+    values = [_value(trial) for trial in trials]
+    low = min(values + [end[0] for end in ends])
+    worst = max([end[1] for end in ends] or values)
+    reach = max(SPREADS * median_low(usual or [0.0]), (worst - low) / 2)
+    return low, max([worst] + [value for value in values if value <= worst + reach])
+
+
+def _draw(figure: Figure, axes: Axes, trials: Sequence[Trial], measured: Sequence[Trial]) -> None:
+    low, high = scale(measured)
+    span = max(high - low, 1e-4)
+    kept = [trial for trial in measured if trial.kept]
+    axes.set_ylim(low - (0.3 if len(kept) > 1 else 0.15) * span, high + 0.25 * span)
+    last = trials[-1].trial
+    axes.set_xlim(-0.02 * last - 0.2, max(1.03 * last + 0.5, 4.0))
+    if kept:
+        _champions(axes, kept, last)
+        _labels(axes, kept)
+    far = [trial for trial in measured if _value(trial) > high]
+    reverted = [t for t in measured if outcome(t) == "reverted" and t not in far]
+    if reverted or far:
+        xs, ys = [trial.trial for trial in reverted], [_value(trial) for trial in reverted]
+        label = f"{len(reverted) + len(far)} reverted"
+        axes.scatter(xs, ys, s=30, color=GREY, alpha=0.45, lw=0, label=label, zorder=2)
+    _marks(axes, far, 0.985, "^", GREY, "")
+    for kind, colour in (("failed", RED), ("rejected", AMBER)):
+        there = [trial for trial in trials if outcome(trial) == kind]
+        _marks(axes, there, 0.02, "|", colour, f"{len(there)} {kind}")
+    caption = "bars: 95 % interval; each point is a mean over fresh seeds where there are any"
+    caption += f"; {plural(len(far), 'trial')} off the scale (▲)" if far else ""
+    figure.text(0.985, 0.02, caption, fontsize=8.5, color=GREY, ha="right")
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.01, 1.0),
+        ncols=4,
+        frameon=False,
+        fontsize=9.5,
+        labelcolor=INK,
+        columnspacing=1.2,
+        handletextpad=0.2,
+    )
+
+
+def _marks(
+    axes: Axes, trials: Sequence[Trial], height: float, marker: str, colour: str, label: str
+) -> None:
+    """Trials without a place on the scale, at a height that is a share of the axes."""
+    if trials:
+        axes.plot(
+            [trial.trial for trial in trials],
+            [height] * len(trials),
+            marker,
+            color=colour,
+            alpha=0.8,
+            ms=8,
+            mew=1.6,
+            transform=axes.get_xaxis_transform(),
+            label=label or None,
+        )
+
+
+def _champions(axes: Axes, kept: Sequence[Trial], last: int) -> None:
+    xs, ys = [trial.trial for trial in kept], [_value(trial) for trial in kept]
+    axes.step(
+        [*xs, last + 0.5], [*ys, ys[-1]], where="post", color=GREEN, lw=2, alpha=0.75, zorder=3
+    )
+    halves = [trial.val_bpb_half or 0.0 for trial in kept]
+    axes.errorbar(
+        xs, ys, halves, fmt="none", ecolor=GREEN, elinewidth=1.2, capsize=3, alpha=0.65, zorder=3
+    )
+    count = sum(trial.trial > 0 for trial in kept)
+    label = f"{count} kept" if count else "baseline"
+    axes.scatter(xs, ys, s=62, color=GREEN, edgecolor="white", lw=1.2, label=label, zorder=4)
+
+
+def _labels(axes: Axes, kept: Sequence[Trial]) -> None:
+    """Titles beside kept trials; where two would overlap, the smaller gain goes without.
+
+    A title runs up and to the right of its point; where that would leave the picture it runs up to
+    the point from below, where there is nothing that a lower score could have left.
+    """
+    cos, sin = math.cos(math.radians(LABEL_DEGREES)), math.sin(math.radians(LABEL_DEGREES))
+    taken: list[tuple[float, float, float]] = []
+    # The newest and the baseline first: they say where the campaign stands and came from.
+    ranked = sorted(kept[1:-1], key=lambda trial: -(trial.gain or 0.0))
+    for trial in [kept[-1], *kept[: len(kept) > 1], *ranked]:
+        if len(taken) == MAX_LABELS:
+            break
+        title = one_line(trial.title, LABEL_LENGTH) if trial.trial > 0 else "baseline"
+        x, y = axes.transData.transform((trial.trial, _value(trial)))
+        across, along, length = y * cos - x * sin, x * cos + y * sin, len(title) * 0.075 * DPI
+        ahead = x + length * cos < axes.bbox.x1
+        start, end = (along, along + length) if ahead else (along - length, along)
+        if any(abs(across - a) < 0.17 * DPI and start < e and s < end for a, s, e in taken):
+            continue
+        taken.append((across, start, end))
+        axes.annotate(
+            title,
+            (trial.trial, _value(trial)),
+            xytext=(5, 7) if ahead else (-3, -7),
+            textcoords="offset points",
+            ha="left" if ahead else "right",
+            va="baseline" if ahead else "top",
+            rotation=LABEL_DEGREES,
+            rotation_mode="anchor",
+            fontsize=8.5,
+            color="#136b39",
+            parse_math=False,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            zorder=5,
+        )
+
+
+def _style(axes: Axes) -> None:
+    axes.set_xlabel("trial", color=INK, fontsize=10.5)
+    axes.set_ylabel("val_bpb, bits per byte (lower is better)", color=INK, fontsize=10.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#c9ced6")
+    axes.tick_params(colors=INK, labelsize=9.5, color="#c9ced6")
+    axes.grid(axis="y", color="#e8eaee", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.ticklabel_format(axis="y", useOffset=False)
+
+
+def _value(trial: Trial) -> float:
+    assert trial.val_bpb is not None
+    return trial.val_bpb
+
+
+def _ends(trial: Trial) -> tuple[float, float]:
+    half = trial.val_bpb_half or 0.0
+    return _value(trial) - half, _value(trial) + half
