@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent.edits import EditError
 from agent.program import Program
 from agent.state import Trial
 
@@ -47,16 +48,33 @@ class Proposal:
     """The envelope and the blocks, exactly as received."""
     prompt: str = ""
     """What was asked; for the deck and the tuner, the trial record that they rendered."""
+    model: str = ""
+    """The model that answered, as its server names it; "" where none did."""
+    usage: dict[str, int | None] | None = None
+    """Tokens by kind (see ``models.base.Usage``), None if the server did not say."""
+    cost_usd: float | None = None
+    """None if usage or price is not known."""
 
 
 class NothingToPropose(Exception):
     """This proposer has no untried idea for the category; ask another proposer or category."""
 
 
+class ReplyUnusable(EditError):
+    """A reply came that must not be acted on: cut off, declined, or empty."""
+
+    def __init__(self, message: str, proposal: Proposal) -> None:
+        super().__init__(message)
+        self.proposal = proposal
+        """What was asked and answered, and what it cost."""
+
+
 class Proposer(Protocol):
     """Anything that answers a context with a proposal."""
 
     name: str
+    attempts: int
+    """How many replies are worth asking for in one trial; a fixed recipe does not get better."""
 
     def covers(self, context: Context) -> bool:
         """Whether an idea for ``context.category`` is left; draws nothing and changes nothing."""

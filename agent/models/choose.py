@@ -1,0 +1,190 @@
+"""From a spec, as given to ``--llm``, to a model."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from agent.models.base import Misconfigured, Model, secrets
+from agent.models.catalog import Catalog, load
+
+KNOWN = (
+    "auto, none, anthropic:MODEL, openai:MODEL, openai:MODEL@URL, command:CMD, cassette:FILE or "
+    "cassette:FILE+SPEC"
+)
+PLUG_IN = """\
+to plug one in, set ANTHROPIC_API_KEY or OPENAI_API_KEY, or start Ollama; or say which:
+  --llm openai:MODEL@http://localhost:8000/v1    any server that speaks Chat Completions
+  --llm "command:claude -p"                      any program: prompt on stdin, reply on stdout"""
+
+ANTHROPIC_URL = "https://api.anthropic.com"
+OPENAI_URL = "https://api.openai.com/v1"
+OLLAMA_ADDRESS = "localhost:11434"
+PROBE_SECONDS = 1.0
+OWN_SERVER_KEY = "AUTORESEARCH_API_KEY"
+"""Sent to a server named in a spec; a vendor's key is never sent to anybody but the vendor."""
+
+_RECORDING = re.compile(r"(.+?)\+((?:anthropic|openai|command):.*|auto)", re.DOTALL)
+
+
+def open_model(spec: str, environ: Mapping[str, str]) -> tuple[Model | None, str]:
+    """The model, and which it is and why in words; None if there is none to be had.
+
+    Nothing is sent to a model here; ``auto`` looks whether Ollama is there if no key is set.
+
+    Raises:
+        Misconfigured: not a spec, a key is missing, or the user's models.toml has a mistake.
+    """
+    catalog = load(environ)
+    kind, _, rest = spec.strip().partition(":")
+    if spec.strip() == "none":
+        return None, f"none, as asked\n{PLUG_IN}"
+    if spec.strip() == "auto":
+        return _auto(environ, catalog)
+    if kind not in ("anthropic", "openai", "command", "cassette"):
+        raise Misconfigured(f"there is no model {spec!r}; give {KNOWN}")
+    if not rest.strip():
+        example = catalog.defaults.get(kind, "")
+        raise Misconfigured(
+            f"{spec!r} is not complete; give {KNOWN}"
+            + (f", for example {kind}:{example}" if example else "")
+        )
+    if kind == "cassette":
+        return _cassette(rest, environ)
+    if kind == "command":
+        # Imported when used: each SDK takes about a second.
+        from agent.models.command import CommandModel
+
+        command = CommandModel(rest, environ=environ, entry=catalog.entry(f"command:{rest}"))
+        return command, f"{command.name}, as asked"
+    model = _anthropic(rest, environ, catalog) if kind == "anthropic" else None
+    model = model or _openai(rest, environ, catalog)
+    return model, f"{model.name}, as asked"
+
+
+def _auto(environ: Mapping[str, str], catalog: Catalog) -> tuple[Model | None, str]:
+    if environ.get("ANTHROPIC_API_KEY"):
+        model = _anthropic(catalog.defaults["anthropic"], environ, catalog)
+        return model, f"{model.name}, because ANTHROPIC_API_KEY is set"
+    if environ.get("OPENAI_API_KEY"):
+        model = _openai(catalog.defaults["openai"], environ, catalog)
+        return model, f"{model.name}, because OPENAI_API_KEY is set"
+    url = _ollama_url(environ)
+    names = _ollama_models(url)
+    if names:
+        wanted = catalog.defaults.get("ollama", "")
+        chosen = wanted if wanted in names else names[0]
+        model = _openai(f"{chosen}@{url}/v1", environ, catalog)
+        others = f", one of {len(names)} models there" if len(names) > 1 else ""
+        return model, f"{model.name}, because Ollama answers at {url}{others}"
+    ollama = f"no Ollama at {url}" if names is None else f"Ollama at {url} has no model yet"
+    return None, f"none: no ANTHROPIC_API_KEY or OPENAI_API_KEY is set, {ollama}\n{PLUG_IN}"
+
+
+def _anthropic(model: str, environ: Mapping[str, str], catalog: Catalog) -> Model:
+    from agent.models.anthropic import AnthropicModel
+
+    key = _key("ANTHROPIC_API_KEY", f"anthropic:{model}", environ)
+    return AnthropicModel(
+        model,
+        api_key=key,
+        base_url=environ.get("ANTHROPIC_BASE_URL") or ANTHROPIC_URL,
+        entry=catalog.entry(f"anthropic:{model}"),
+        hidden=(key, *secrets(environ)),
+    )
+
+
+def _openai(rest: str, environ: Mapping[str, str], catalog: Catalog) -> Model:
+    from agent.models.openai import OpenAIModel
+
+    model, at, url = rest.partition("@")
+    if at:
+        url = _server(f"openai:{rest}", url)
+    entry = catalog.entry(f"openai:{model}@{url}" if at else f"openai:{model}")
+    if entry.key_env:
+        key_from = entry.key_env
+    elif at:
+        key_from = OWN_SERVER_KEY
+    else:
+        key_from = "OPENAI_API_KEY"
+    if key_from == OWN_SERVER_KEY and not environ.get(key_from):
+        # Servers at home want no key, the SDK wants one all the same.
+        key, hidden = "none", secrets(environ)
+    else:
+        key = _key(key_from, f"openai:{rest}", environ)
+        hidden = (key, *secrets(environ))
+    return OpenAIModel(
+        model,
+        api_key=key,
+        base_url=url or environ.get("OPENAI_BASE_URL") or OPENAI_URL,
+        own_server=bool(at),
+        key_from=key_from,
+        entry=entry,
+        hidden=hidden,
+    )
+
+
+def _key(name: str, spec: str, environ: Mapping[str, str]) -> str:
+    key = environ.get(name, "").strip()
+    if not key:
+        raise Misconfigured(f"{spec} needs a key in the environment: export {name}=...")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise Misconfigured(f"{name} holds a character that no key has; export it again")
+    return key
+
+
+def _server(spec: str, url: str) -> str:
+    """The base URL, with the usual path where it has none."""
+    try:
+        parts = urlsplit(url)
+        host, secret = parts.hostname, parts.password or parts.username
+    except ValueError:
+        host = secret = None
+    if secret:
+        raise Misconfigured(
+            f"a URL in --llm must hold no password; put the key into {OWN_SERVER_KEY}"
+        )
+    if not host or parts.scheme not in ("http", "https"):
+        raise Misconfigured(f"{spec!r}: what follows @ must be a URL, http://... or https://...")
+    return url.rstrip("/") + ("/v1" if parts.path in ("", "/") else "")
+
+
+def _cassette(rest: str, environ: Mapping[str, str]) -> tuple[Model, str]:
+    from agent.models.cassette import Player, Recorder
+
+    match = _RECORDING.fullmatch(rest)
+    if match is None:
+        player = Player(Path(rest).expanduser())
+        return player, f"{player.name}, replayed"
+    model, why = open_model(match[2], environ)
+    if model is None:
+        raise Misconfigured(f"there is nothing to record: {why}")
+    return Recorder(Path(match[1]).expanduser(), model), f"{why}; recorded to {match[1]}"
+
+
+def _ollama_url(environ: Mapping[str, str]) -> str:
+    """Where Ollama's own client would look."""
+    address = environ.get("OLLAMA_HOST", "").strip() or OLLAMA_ADDRESS
+    scheme, separator, host = address.rpartition("://")
+    host = host.rstrip("/")
+    if ":" not in host:
+        host += ":11434"
+    # A server's bind address is no address to call.
+    return f"{scheme if separator else 'http'}://{host.replace('0.0.0.0', '127.0.0.1', 1)}"
+
+
+def _ollama_models(url: str) -> list[str] | None:
+    """Names of the models there, last changed first; None if nothing like Ollama answers."""
+    # Past any proxy: this is a look at one's own machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url}/api/tags", timeout=PROBE_SECONDS) as answer:
+            listed = json.load(answer)["models"]
+            names = [str(model["name"]) for model in listed]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return [name for name in names if "embed" not in name]

@@ -1,0 +1,224 @@
+"""Cassettes, the choice of a model, and what is known about models."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from faults.common import KEY, PROMPT, ask, bare_environ
+from faults.server import EDIT, Answer, Server
+
+from agent.models import catalog
+from agent.models.base import Misconfigured, Model, Part, Prompt, Usage
+from agent.models.choose import open_model
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return bare_environ(tmp_path)
+
+
+def opened(spec: str, environ: dict[str, str]) -> Model:
+    model, _ = open_model(spec, environ)
+    assert model is not None
+    return model
+
+
+# --- cassette ---
+
+
+def test_cassette_round_trip(environ: dict[str, str], tmp_path: Path) -> None:
+    tape = tmp_path / "a+b.jsonl"
+    answers = [Answer("one", cache_read=7), Answer("two", stop="length")]
+    with Server(*answers) as server:
+        keys = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": server.url}
+        model, why = open_model(f"cassette:{tape}+anthropic:claude-sonnet-5-5", environ | keys)
+        assert model is not None
+        assert model.name == "anthropic:claude-sonnet-5-5"
+        assert "recorded" in why
+        recorded = [ask(model), ask(model)]
+    assert KEY not in tape.read_text()
+    player, _ = open_model(f"cassette:{tape}", environ)
+    assert player is not None
+    heard: list[str] = []
+    assert [ask(player, on_text=heard.append), ask(player)] == recorded
+    assert heard == ["one"]
+    with pytest.raises(Misconfigured, match="has this request 2 times"):
+        ask(player)
+
+
+def test_cassette_mismatch_names_the_part(environ: dict[str, str], tmp_path: Path) -> None:
+    tape = tmp_path / "tape.jsonl"
+    model = opened(f"cassette:{tape}+command:echo 1", environ)
+    ask(model)
+    changed = Prompt((*PROMPT.parts[:3], Part("trial 2", "reverted\n"), PROMPT.parts[4]))
+    model.complete(changed, max_tokens=1000)
+    player = opened(f"cassette:{tape}", environ)
+    other = Prompt((*PROMPT.parts[:3], Part("trial 2", "kept\n"), Part("focus", "Now.\n")))
+    with pytest.raises(Misconfigured, match=r"its request 1, the nearest, differs .* 'focus'"):
+        player.complete(other, max_tokens=1000)
+    with pytest.raises(Misconfigured, match="'max_tokens'"):
+        player.complete(PROMPT, max_tokens=999)
+    assert ask(player).text == "1\n", "a mismatch uses nothing up"
+
+
+@pytest.mark.parametrize("content", ["nonsense\n", '{"request": []}\n', "[]\n", "\n"])
+def test_what_is_no_cassette(environ: dict[str, str], tmp_path: Path, content: str) -> None:
+    tape = tmp_path / "tape.jsonl"
+    tape.write_text(content)
+    with pytest.raises(Misconfigured, match=r"tape.jsonl, line 1"):
+        open_model(f"cassette:{tape}", environ)
+    with pytest.raises(Misconfigured, match="cannot be read"):
+        open_model(f"cassette:{tmp_path / 'nothing'}", environ)
+    with pytest.raises(Misconfigured, match="cannot be written"):
+        open_model(f"cassette:{tmp_path / 'no' / 'folder'}+command:cat", environ)
+
+
+# --- choosing ---
+
+
+@pytest.fixture
+def ollama() -> Iterator[Server]:
+    with Server(ollama=["nomic-embed-text:latest", "qwen3:8b", "gemma4:4b"]) as server:
+        yield server
+
+
+def test_auto_prefers_a_key(environ: dict[str, str], ollama: Server) -> None:
+    environ["OLLAMA_HOST"] = ollama.url
+    both = environ | {"ANTHROPIC_API_KEY": KEY, "OPENAI_API_KEY": KEY}
+    model, why = open_model("auto", both)
+    assert model is not None
+    assert model.name == "anthropic:claude-sonnet-5-5"
+    assert "because ANTHROPIC_API_KEY is set" in why
+    model, why = open_model("auto", environ | {"OPENAI_API_KEY": KEY})
+    assert model is not None
+    assert model.name == "openai:gpt-6.1-sol"
+    assert "because OPENAI_API_KEY is set" in why
+    assert not ollama.requests
+
+
+def test_auto_finds_ollama(environ: dict[str, str], ollama: Server) -> None:
+    model, why = open_model("auto", environ | {"OLLAMA_HOST": ollama.url.removeprefix("http://")})
+    assert model is not None
+    assert model.name == f"openai:qwen3:8b@{ollama.url}/v1"
+    assert "Ollama answers" in why
+    assert ask(model).text == EDIT
+
+
+def test_auto_without_anything_says_how_to_plug_one_in(environ: dict[str, str]) -> None:
+    model, why = open_model("auto", environ)
+    assert model is None
+    assert f"no Ollama at {environ['OLLAMA_HOST']}" in why.splitlines()[0]
+    assert "ANTHROPIC_API_KEY" in why
+    assert "--llm openai:MODEL@" in why
+    assert len(why.splitlines()) <= 4
+
+
+def test_an_ollama_without_models_is_no_model(environ: dict[str, str]) -> None:
+    with Server(ollama=[]) as server:
+        model, why = open_model("auto", environ | {"OLLAMA_HOST": server.url})
+    assert model is None
+    assert "has no model yet" in why
+
+
+def test_something_else_at_ollama_s_address_is_no_model(environ: dict[str, str]) -> None:
+    with Server() as server:
+        assert open_model("auto", environ | {"OLLAMA_HOST": server.url})[0] is None
+
+
+def test_none_is_none_even_with_a_key(environ: dict[str, str]) -> None:
+    assert open_model("none", environ | {"OPENAI_API_KEY": KEY})[0] is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("gpt", "there is no model 'gpt'; give auto, none"),
+        ("local", "there is no model 'local'"),
+        ("", "there is no model ''"),
+        ("anthropic:", "for example anthropic:claude-"),
+        ("openai", "for example openai:gpt-"),
+        ("anthropic:claude-sonnet-5-5", "export ANTHROPIC_API_KEY="),
+        ("openai:gpt-6.1-sol", "export OPENAI_API_KEY="),
+        ("openai:m@localhost:8000", "must be a URL"),
+        ("openai:m@http://me:hunter2@host/v1", "must hold no password"),
+        ("cassette:x+auto", "nothing to record"),
+    ],
+)
+def test_bad_specs(environ: dict[str, str], spec: str, said: str) -> None:
+    with pytest.raises(Misconfigured, match=said) as caught:
+        open_model(spec, environ)
+    assert "hunter2" not in str(caught.value)
+
+
+# --- catalogue ---
+
+
+def test_defaults_have_prices(environ: dict[str, str]) -> None:
+    known = catalog.load(environ)
+    million = Usage(1_000_000, 1_000_000)
+    for service, model in known.defaults.items():
+        small = Usage(1000, 1000, cache_read=1000, cache_write=1000)
+        assert known.cost(small, f"{service}:{model}") is not None
+    assert known.cost(million, "anthropic:claude-sonnet-5-5") == pytest.approx(12.0)
+    assert known.cost(million, "anthropic:claude-sonnet-5-5-20260928") == pytest.approx(12.0)
+    only_cache = Usage(0, 0, cache_read=1_000_000, cache_write=1_000_000)
+    assert known.cost(only_cache, "anthropic:claude-sonnet-5-5") == pytest.approx(4.1)
+
+
+def test_unknown_prices_are_unknown(environ: dict[str, str], tmp_path: Path) -> None:
+    own = tmp_path / "mine.toml"
+    own.write_text(
+        '[models."openai:m"]\ninput = 1.0\noutput = 2.0\n'
+        '[models."openai:free@http://localhost/v1"]\ninput = 0\noutput = 0\n'
+    )
+    known = catalog.load(environ | {"AUTORESEARCH_MODELS": str(own)})
+    assert known.cost(Usage(10, 10), "openai:nobody-knows") is None
+    assert known.cost(None, "anthropic:claude-sonnet-5-5") is None
+    assert known.cost(Usage(10, 10), "openai:m") == pytest.approx(30e-6)
+    assert known.cost(Usage(10, 10, cache_read=1), "openai:m") is None
+    assert known.cost(Usage(10, 10), "openai:free@http://localhost/v1") == 0.0
+    long = Usage(1, 1, cache_read=100_000)
+    assert known.cost(long, "anthropic:claude-haiku-5-5") is None, "dearer from there on"
+    vendor = Usage(10, 10)
+    assert known.cost(vendor, "openai:gpt-6.1-sol@http://elsewhere/v1") is None
+
+
+def test_own_file_goes_over_ours_key_by_key(environ: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / ".config" / "autoresearch"
+    folder.mkdir(parents=True)
+    (folder / "models.toml").write_text(
+        '[defaults]\nopenai = "gpt-6-luna"\n[models."anthropic:claude-sonnet-5-5"]\noutput = 20\n'
+    )
+    known = catalog.load(environ)
+    assert known.defaults["openai"] == "gpt-6-luna"
+    entry = known.entry("anthropic:claude-sonnet-5-5")
+    assert (entry.input, entry.output) == (2.0, 20)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[models", "is not TOML"),
+        ('[models."a:b"]\nprice = 3\n', "has 'price'"),
+        ('[models."a:b"]\ninput = "3"\n', "input = '3'"),
+        ('[models."a:b"]\ninput = true\n', "input = True"),
+        ("[defaults]\nopenai = 3\n", "defaults.openai"),
+        ("[prices]\n", "'prices' is not a table"),
+        ('[models]\n"a:b" = 3\n', "models.'a:b'"),
+    ],
+)
+def test_mistakes_in_the_own_file(
+    environ: dict[str, str], tmp_path: Path, text: str, said: str
+) -> None:
+    own = tmp_path / "mine.toml"
+    own.write_text(text)
+    with pytest.raises(Misconfigured, match=said) as caught:
+        catalog.load(environ | {"AUTORESEARCH_MODELS": str(own)})
+    assert str(own) in str(caught.value)
+    with pytest.raises(Misconfigured, match="cannot be read"):
+        catalog.load(environ | {"AUTORESEARCH_MODELS": str(tmp_path / "nothing")})

@@ -1,0 +1,36 @@
+"""What the tests of the clients share."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from agent.models.base import Model, Part, Prompt, Reply
+
+KEY = "sk-secret-0123456789abcdef"
+PROMPT = Prompt(
+    (
+        Part("rules", "You are a researcher.\n", mark=True),
+        Part("train.py", "WARMDOWN = 0.3\n", mark=True),
+        Part("trial 1", "reverted\n", mark=True),
+        Part("trial 2", "kept\n", mark=True),
+        Part("focus", "Propose.\n"),
+    )
+)
+
+
+def ask(model: Model, **options: object) -> Reply:
+    return model.complete(PROMPT, max_tokens=1000, **options)  # type: ignore[arg-type]
+
+
+def bare_environ(home: Path) -> dict[str, str]:
+    """An environment with no key, no configuration, and nothing at Ollama's address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return {
+        "HOME": str(home),
+        "PATH": os.environ["PATH"],
+        "OLLAMA_HOST": f"http://127.0.0.1:{port}",
+    }
