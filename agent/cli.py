@@ -1,0 +1,294 @@
+"""The commands of ``python -m agent``; each only parses, calls one room and prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from agent import campaign as campaigns
+from agent import doctor as doctors
+from agent import replay as replays
+from agent import start as starts
+from agent import worktree
+from agent.campaign import CampaignError
+from agent.journal import JournalError
+from agent.judge import pooled_sigma
+from agent.learning import learnt
+from agent.models.base import ModelError
+from agent.prior import Prior
+from agent.program import ProgramError
+from agent.program import parse as parse_program
+from agent.propose.choose import ProposerError
+from agent.repo import Repo, RepoError
+from agent.report import html, summary
+from agent.report.terminal import make_display
+from agent.settings import SettingsError
+from agent.state import State
+from trainer import data as corpora
+from trainer.contract import ContractBroken
+from trainer.presets import BadSetting, budget, preset
+from trainer.sandbox import SandboxError
+
+EXPECTED = (
+    BadSetting,
+    CampaignError,
+    ContractBroken,
+    JournalError,
+    ModelError,
+    ProgramError,
+    ProposerError,
+    RepoError,
+    SandboxError,
+    SettingsError,
+    corpora.DataError,
+)
+"""Errors whose message is for the user; anything else is a bug and shows its traceback."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+
+Tag = Annotated[str, typer.Option(help="The campaign; default: the one last active.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")]
+
+
+def main() -> None:
+    """Run a command; expected errors are one line on stderr and exit code 2."""
+    try:
+        app()
+    except EXPECTED as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing is lost")
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+@app.command()
+def run(
+    tag: Annotated[str, typer.Option(help="Start or resume this campaign; default: today.")] = "",
+    program: Annotated[Path, typer.Option(help="The research program.")] = Path("program.md"),
+    llm: Annotated[
+        str | None,
+        typer.Option(help="auto, none, anthropic:M, openai:M[@URL], command:CMD."),
+    ] = None,
+    proposer: Annotated[str | None, typer.Option(help="llm, deck, tuner or hybrid.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials of the campaign in all.")] = None,
+    hours: Annotated[float | None, typer.Option(help="Start no trial after so many hours.")] = None,
+    budget_text: Annotated[
+        str | None, typer.Option("--budget", help="Per training: 20s, 5m, 200000tok.")
+    ] = None,
+    keep: Annotated[str | None, typer.Option(help="confirm, strict or greedy.")] = None,
+    preset_name: Annotated[
+        str | None, typer.Option("--preset", help="auto, cpu, laptop or h100.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the campaign.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="US dollars for the model.")] = None,
+    isolation: Annotated[str | None, typer.Option(help="auto, require or off.")] = None,
+    data: Annotated[str | None, typer.Option(help="Corpus to train on.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Start a campaign, or go on with one, until Ctrl-C, --trials or --hours."""
+    repo = Repo.open(Path.cwd())
+    tag = tag or starts.new_tag(repo)
+    given = {
+        "llm": llm,
+        "proposer": proposer,
+        "trials": trials,
+        "hours": hours,
+        "budget": str(budget(budget_text)) if budget_text is not None else None,
+        "keep": keep,
+        "preset": preset_name,
+        "seed": seed,
+        "max_cost": max_cost,
+        "isolation": isolation,
+        "data": data,
+    }
+    path = program if program.is_absolute() or program.exists() else repo.root / program
+    display = make_display(sys.stderr if as_json else sys.stdout)
+    try:
+        reason = starts.run(repo, tag, given, path, display)
+    finally:
+        display.close()
+    state = campaigns.load(repo, tag)
+    if as_json:
+        _print_json(_status(repo, tag, state))
+    else:
+        print(f"stopped: {reason}")
+        print(summary.status_text(_status(repo, tag, state)))
+        print(f"look: git log autoresearch/{tag}    go on: python -m agent run --tag {tag}")
+
+
+@app.command()
+def status(tag: Tag = "", as_json: Json = False) -> None:
+    """Where a campaign stands."""
+    repo, tag, state = _open(tag)
+    found = _status(repo, tag, state)
+    _print(found, summary.status_text, as_json)
+
+
+@app.command()
+def log(
+    tag: Tag = "",
+    graph: Annotated[bool, typer.Option("--graph", help="Kept and reverted as a graph.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Every trial of a campaign, oldest first."""
+    _, _, state = _open(tag)
+    if graph and not as_json:
+        print(summary.log_graph(state))
+    else:
+        _print(summary.log_json(state), lambda _: summary.log_text(state), as_json)
+
+
+@app.command()
+def show(trial: int, tag: Tag = "", as_json: Json = False) -> None:
+    """One trial: prompt, reply, edit, trainings, verdict."""
+    repo, tag, state = _open(tag)
+    if not 0 <= trial < len(state.trials):
+        raise CampaignError(
+            f"campaign {tag} has no trial {trial}; its last is {len(state.trials) - 1}"
+        )
+    if as_json:
+        _print_json(summary.show_json(state, trial))
+    else:
+        print(summary.show_text(state, trial, campaigns.folder_of(repo, tag)))
+
+
+@app.command()
+def stop(tag: Tag = "", as_json: Json = False) -> None:
+    """End a run in order; the training under way is done again when it goes on."""
+    repo = Repo.open(Path.cwd())
+    tag = tag or campaigns.last_active(repo)
+    said = starts.stop(repo, tag)
+    _print({"tag": tag, "stopped": True}, lambda _: said, as_json)
+
+
+@app.command()
+def report(
+    tag: Tag = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print as Markdown.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write progress.png and report.html into the campaign's folder."""
+    repo, tag, state = _open(tag)
+    prior = _prior(state).probabilities()
+    if markdown:
+        print(html.markdown(state, prior))
+        return
+    paths = [str(path) for path in html.write_report(campaigns.folder_of(repo, tag), state, prior)]
+    _print({"tag": tag, "files": paths}, lambda _: "\n".join(paths), as_json)
+
+
+@app.command()
+def replay(
+    commit: str,
+    seeds: Annotated[int, typer.Option(min=1, help="How many of its trainings.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Train a trial's commit again on its recorded clock and compare the numbers."""
+    repo = Repo.open(Path.cwd())
+    display = make_display(sys.stderr if as_json else sys.stdout)
+    try:
+        trial, results = replays.replay(repo, commit, seeds, display.event)
+    finally:
+        display.close()
+    found = replays.summary(trial, results)
+    _print(found, replays.text, as_json)
+    raise typer.Exit(1 if found["verdict"] == "failed" else 0)
+
+
+@app.command()
+def adopt(
+    commit: Annotated[str, typer.Argument(help="Default: the campaign's champion.")] = "",
+    tag: Tag = "",
+    patch: Annotated[bool, typer.Option("--patch", help="Print a patch instead.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Merge a kept commit into your branch, or print it as a patch."""
+    repo = Repo.open(Path.cwd())
+    if not commit:
+        _, tag, state = _open(tag)
+        if state.champion is None:
+            raise CampaignError(f"campaign {tag} has kept nothing yet")
+        commit = state.champion.commit
+    said = worktree.adopt(repo, commit, patch=patch)
+    _print({"commit": repo.commit_for(commit).sha, "said": said}, lambda _: said, as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Try what a run needs on this machine, every door of the sandbox included."""
+    found = []
+    for check in doctors.checks(Path.cwd()):
+        found.append(check.to_json())
+        if not as_json:
+            print(f"{'ok  ' if check.ok else 'FAIL'}  {check.check}: {check.detail}", flush=True)
+    if as_json:
+        _print_json(found)
+    raise typer.Exit(0 if all(check["ok"] for check in found) else 1)
+
+
+@app.command()
+def prepare(
+    sources: Annotated[list[str] | None, typer.Argument(help="Default: apidocs.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make corpus and tokenizer ready before a run asks for them."""
+    display = make_display(sys.stderr if as_json else sys.stdout)
+    made = []
+    try:
+        for source in sources or ["apidocs"]:
+            corpus = corpora.prepare(
+                source,
+                progress=lambda stage, fraction: display.event(
+                    {"event": "preparing", "stage": stage, "fraction": fraction}
+                ),
+            )
+            size = sum(part.n_bytes for part in corpus.train)
+            made.append({"source": source, "train_bytes": size, "fingerprint": corpus.fingerprint})
+    finally:
+        display.close()
+    lines = [f"{m['source']}: {m['train_bytes']:,} bytes to train on" for m in made]
+    _print(made, lambda _: "\n".join(lines), as_json)
+
+
+def _open(tag: str) -> tuple[Repo, str, State]:
+    repo = Repo.open(Path.cwd())
+    tag = tag or campaigns.last_active(repo)
+    return repo, tag, campaigns.load(repo, tag)
+
+
+def _status(repo: Repo, tag: str, state: State) -> dict[str, Any]:
+    chosen = preset(state.settings["preset"])
+    noise = pooled_sigma(state.replicates(), chosen.sigma, chosen.sigma_dof)
+    pid = campaigns.running(repo, tag)
+    return summary.status_json(state, tag, pid, _prior(state).probabilities(), noise.sigma)
+
+
+def _prior(state: State) -> Prior:
+    """The prior as the campaign's rewards left it."""
+    names = parse_program(state.program_text).names
+    return learnt(names, state.settings["seed"], state.finished)
+
+
+def _print(value: Any, text: Callable[[Any], str], as_json: bool) -> None:
+    if as_json:
+        _print_json(value)
+    else:
+        print(text(value))
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value))

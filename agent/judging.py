@@ -1,0 +1,122 @@
+"""Judge: train candidate and champion until luck is ruled out or in, then write the verdict."""
+
+from __future__ import annotations
+
+from agent.campaign import CampaignError
+from agent.judge import reward
+from agent.learning import learn
+from agent.run import Run
+from agent.state import Role, Training, Trial
+from trainer import measure
+
+CHAMPION_FAILURES = 3
+"""Trainings of the champion that may fail within a trial before it is given up."""
+UNJUDGED_TRIALS = 3
+"""Trials given up in a row that end a run."""
+
+
+def judge(run: Run) -> None:
+    """Train whom the judge asks for until it can say keep or revert."""
+    while True:
+        trial = run.open_trial
+        failed = next((t for t in trial.of("candidate") if t.status != "ok"), None)
+        if failed is not None:
+            words = run.judge().words("revert", [], [], status=failed.status, reason=failed.reason)
+            return conclude(run, "revert", words, status=failed.status)
+        broken = [t for t in trial.of("champion") if t.score is None]
+        if len(broken) >= CHAMPION_FAILURES:
+            return _give_up(run, broken[-1])
+        answer = run.judge().verdict(
+            run.champion_scores(),
+            trial.scores,
+            lines_delta=trial.lines_added - trial.lines_removed,
+            trials_since_keep=run.campaign.state.trials_since_keep(),
+        )
+        if answer == "candidate":
+            train(run, "candidate", trial.candidate)
+        elif answer == "champion":
+            train(run, "champion", run.champion.commit)
+        else:
+            words = run.judge().words(answer, run.champion_scores(), trial.scores)
+            return conclude(run, answer, words, status="ok")
+
+
+def _give_up(run: Run, broken: Training) -> None:
+    """The champion trained before, so the machine is at fault: nobody wins, nothing is learnt.
+
+    Raises:
+        CampaignError: this has become the rule.
+    """
+    words = f"not judged: the champion could not be trained ({broken.reason}), reverted"
+    conclude(run, "revert", words, status="abandoned")
+    recent = run.campaign.state.finished[-UNJUDGED_TRIALS:]
+    if [trial.status for trial in recent] == ["abandoned"] * UNJUDGED_TRIALS:
+        raise CampaignError(
+            f"the champion could not be trained in {UNJUDGED_TRIALS} trials running "
+            f"({broken.reason}); is this machine busy with something else?"
+        )
+
+
+def conclude(run: Run, verdict: str, words: str, *, status: str) -> None:
+    """Write the verdict with its numbers, then learn from it."""
+    trial, judge = run.open_trial, run.judge()
+    numbers: dict[str, float | None] = dict.fromkeys(
+        ("val_bpb", "val_bpb_half", "gain", "gain_half")
+    )
+    if trial.scores and status == "ok":
+        score = judge.score_interval(trial.scores)
+        numbers |= {"val_bpb": score.mean, "val_bpb_half": score.half}
+        if trial.trial > 0:
+            gain = judge.gain_interval(run.champion_scores(), trial.scores)
+            numbers |= {"gain": gain.mean, "gain_half": gain.half}
+    taught = None
+    if trial.trial > 0 and verdict != "rejected":
+        gained = numbers["gain"]
+        if gained is not None:
+            gained -= _charge(run, trial)
+        taught = reward(gained, numbers["gain_half"], judge.sigma, status=status)
+    run.campaign.conclude(verdict=verdict, words=words, status=status, reward=taught, **numbers)
+    trial = run.campaign.state.trials[-1]
+    learn(run.prior, trial)
+    run.display.verdict(trial, run.campaign.state, run.prior.probabilities())
+    while run.campaign.messages:
+        run.display.message(run.campaign.messages.pop(0))
+
+
+def _charge(run: Run, trial: Trial) -> float:
+    """What the program's objective takes off for memory and time beyond the champion's."""
+    champion = run.campaign.state.champion_runs[run.champion.commit][-1]
+    candidate = trial.of("candidate")[-1]
+    return run.program.objective.charge(
+        candidate.peak_memory_mb - champion.peak_memory_mb,
+        candidate.train_seconds - champion.train_seconds,
+    )
+
+
+def train(run: Run, role: Role, commit: str) -> Training:
+    """One training, journalled before and after; one that a kill cut off is done again."""
+    campaign, trial = run.campaign, run.open_trial
+    run.stop_if_asked()
+    cut_off = campaign.state.started
+    seed = cut_off.seed if cut_off else run.fresh_seed()
+    started = Training(trial.trial, role, commit, seed, status="abandoned")
+    campaign.record(
+        "training_started", trial=trial.trial, role=role, commit=commit, seed=seed,
+        status=started.status,
+    )  # fmt: skip
+    run.display.training(trial, started, run.settings.budget)
+    measured = measure.measure(
+        campaign.source(commit),
+        budget=run.settings.budget,
+        seed=seed,
+        preset=run.settings.preset,
+        data=run.settings.data,
+        isolation=run.settings.isolation,
+        on_event=run.display.event,
+        cancel=run.stop,
+    )
+    run.stop_if_asked()
+    campaign.record_training(started, measured)
+    training = run.open_trial.trainings[-1]
+    run.display.trained(training)
+    return training

@@ -1,0 +1,109 @@
+"""What one run of a campaign has at hand, shared by the steps of the loop."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from agent import program
+from agent.campaign import Campaign
+from agent.judge import Judge, pooled_sigma
+from agent.learning import learnt
+from agent.program import Program
+from agent.propose.base import Context, Proposer
+from agent.report.display import Display
+from agent.settings import Settings
+from agent.state import Trial
+from trainer.presets import preset
+
+
+class Stopped(Exception):
+    """The run ends here, with nothing lost; the message is the reason."""
+
+
+@dataclass
+class Run:
+    """One run of a campaign."""
+
+    campaign: Campaign
+    settings: Settings
+    program: Program
+    proposer: Proposer
+    display: Display
+    stop: threading.Event
+    deadline: float | None = None
+    """time.monotonic() after which no further trial starts."""
+
+    def __post_init__(self) -> None:
+        self.prior = learnt(self.program.names, self.settings.seed, self.campaign.state.finished)
+
+    @property
+    def open_trial(self) -> Trial:
+        trial = self.campaign.state.open_trial
+        assert trial is not None
+        return trial
+
+    @property
+    def champion(self) -> Trial:
+        champion = self.campaign.state.champion
+        assert champion is not None
+        return champion
+
+    def champion_scores(self) -> list[float]:
+        """What the judge compares with; ``greedy`` takes the lucky score, as the ancestor did."""
+        if self.settings.keep == "greedy":
+            return list(self.champion.scores[:1])
+        return self.campaign.state.champion_scores()
+
+    def judge(self) -> Judge:
+        """With the noise as all replicates so far and the preset's prior tell it."""
+        chosen = preset(self.settings.preset)
+        noise = pooled_sigma(self.campaign.state.replicates(), chosen.sigma, chosen.sigma_dof)
+        return Judge(self.settings.keep, noise.sigma, noise.dof)  # type: ignore[arg-type]
+
+    def context(self, number: int, category: str) -> Context:
+        state = self.campaign.state
+        open_trial = state.open_trial
+        return Context(
+            trial=number,
+            category=category,
+            source=self.campaign.source(self.champion.commit),
+            program=self.program,
+            history=tuple(state.finished),
+            prior=self.prior.probabilities(),
+            sigma=self.judge().sigma,
+            seed=self.settings.seed,
+            facts=self._facts(),
+            feedback=open_trial.rejections if open_trial else (),
+        )
+
+    def _facts(self) -> dict[str, str]:
+        champion, settings = self.champion, self.campaign.state.settings
+        training = champion.of("candidate")[-1]
+        speed = training.tokens / max(training.train_seconds, 1e-9)
+        return {
+            "device": str(settings.get("device", "")),
+            "preset": self.settings.preset,
+            "budget": self.settings.budget,
+            "champion's steps": str(training.steps),
+            "champion's tokens": f"{training.tokens:,}",
+            "champion's tokens per second": f"{speed:,.0f}",
+            "champion's parameters": f"{training.params:,}",
+            "champion's memory": f"{training.peak_memory_mb:.0f} MB",
+        }
+
+    def read_program(self) -> None:
+        self.program, complaint = program.reload(self.program.path, self.program)
+        if complaint:
+            self.display.message(complaint)
+        if self.program.text != self.campaign.state.program_text:
+            self.campaign.record("program", sha256=self.program.sha256, text=self.program.text)
+        self.prior.set_categories(self.program.names)
+
+    def fresh_seed(self) -> int:
+        """No two trainings of a campaign share a seed, and no two campaigns' first ones do."""
+        return self.settings.seed * 100_000 + self.campaign.state.count + 1
+
+    def stop_if_asked(self) -> None:
+        if self.stop.is_set():
+            raise Stopped("asked to stop")

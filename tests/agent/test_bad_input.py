@@ -1,0 +1,139 @@
+"""Whatever is wrong: one clear line, an exit code that is not 0, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from project import clone, git
+
+
+def run(
+    folder: Path, *args: str, module: str = "agent", env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *args],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr + done.stdout
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    for word in words:
+        assert word in last
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return clone(tmp_path_factory.mktemp("project"))
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--preset", "tpu"), ("tpu", "cpu")),
+        (("--budget", "5x"), ("5x", "20s")),
+        (("--tag", "a..b"), ("a..b",)),
+        (("--tag", "a/b"), ("a/b",)),
+        (("--keep", "always"), ("always", "confirm")),
+        (("--proposer", "oracle"), ("oracle", "hybrid")),
+        (("--proposer", "llm", "--llm", "none"), ("model",)),
+        (("--llm", "nonsense:x"), ("nonsense",)),
+        (("--isolation", "maybe"), ("maybe", "require")),
+        (("--data", "nowhere"), ("nowhere", "apidocs")),
+        (("--program", "missing.md"), ("missing.md",)),
+        (("--trials", "-1"), ("-1",)),
+    ],
+)
+def test_bad_options(project: Path, args: tuple[str, ...], words: tuple[str, ...]) -> None:
+    tag = () if "--tag" in args else ("--tag", "bad")
+    refused(run(project, "run", *tag, "--trials", "0", *args), *words)
+
+
+@pytest.mark.parametrize("args", [("--preset", "tpu"), ("--budget", "5x"), ("--file", "no.py")])
+def test_bad_options_of_the_trainer(project: Path, args: tuple[str, ...]) -> None:
+    refused(run(project, *args, module="trainer"), args[1])
+
+
+def test_a_malformed_program_names_the_line(tmp_path: Path) -> None:
+    folder = clone(tmp_path)
+    (folder / "program.md").write_text("---\nbudgett: 20s\n---\n# Program\n")
+    refused(run(folder, "run", "--tag", "t"), "program.md", "2", "budget")
+
+
+def test_a_train_py_that_does_not_parse(tmp_path: Path) -> None:
+    folder = clone(tmp_path)
+    (folder / "trainer/train.py").write_text("def train(:\n")
+    git(folder, "commit", "-qam", "break it")
+    refused(run(folder, "run", "--tag", "t", "--budget", "20000tok"), "train.py", "line 1")
+
+
+def test_no_repository(tmp_path: Path) -> None:
+    refused(run(tmp_path, "run"), "git")
+    refused(run(tmp_path, "status"), "git")
+
+
+def test_a_repository_without_a_commit(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    refused(run(tmp_path, "run"), "commit")
+
+
+def test_no_campaign_yet(project: Path) -> None:
+    for command in ("status", "log", "report", "stop"):
+        refused(run(project, command, "--tag", "never"), "never")
+
+
+def test_an_unwritable_cache(project: Path) -> None:
+    env = {"AUTORESEARCH_CACHE": "/proc/nowhere"}
+    refused(run(project, "run", "--tag", "c", env=env), "/proc/nowhere")
+    refused(run(project, "prepare", env=env), "/proc/nowhere")
+
+
+def test_a_read_only_campaigns_folder(tmp_path: Path) -> None:
+    folder = clone(tmp_path)
+    (folder / "campaigns").write_text("a file in the way\n")
+    refused(run(folder, "run", "--tag", "t"), "campaigns")
+
+
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
+FULL_DISK = """
+set -e
+mkdir campaigns
+mount -t tmpfs -o size=1k,nr_inodes=8 tmpfs campaigns
+"$PYTHON" -m agent "$@" && exit 3 || echo as expected
+mount -o remount,size=50m,nr_inodes=10000 campaigns
+"$PYTHON" -m agent "$@"
+"""
+
+
+@pytest.mark.skipif(
+    subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode != 0,
+    reason="this system lets nobody mount a small disk",
+)
+def test_a_full_disk(tmp_path: Path) -> None:
+    """The run ends with a line, and goes on when there is room."""
+    folder = clone(tmp_path)
+    args = ("run", "--tag", "t", "--budget", "20000tok", "--llm", "none", "--trials", "1")
+    done = subprocess.run(
+        [*NAMESPACE, "sh", "-c", FULL_DISK, "sh", *args],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env={**os.environ, "PYTHON": sys.executable},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr
+    assert "No space left" in done.stderr
+    assert "stopped: 1 trials are done" in done.stdout

@@ -1,0 +1,212 @@
+"""A real campaign: real git, real trainings in the real sandbox, the command line as typed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+from project import RUN, agent, as_json, clone, events, git, start, wait_until
+
+
+TRAILERS = {
+    "Trial",
+    "Category",
+    "Hypothesis",
+    "Proposer",
+    "Val-Bpb",
+    "Gain",
+    "Seeds",
+    "Program",
+    "Parent",
+}
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A campaign of four trials in a repository whose checkout is dirty and detached."""
+    folder = clone(tmp_path_factory.mktemp("project"))
+    git(folder, "checkout", "-q", "--detach")
+    (folder / "notes.txt").write_text("mine, not committed\n")
+    (folder / "program.md").write_text((folder / "program.md").read_text() + "\n")
+    before = git(folder, "status", "--porcelain=v2", "--branch")
+    done = agent(folder, *RUN, "--trials", "4")
+    assert git(folder, "status", "--porcelain=v2", "--branch") == before
+    (folder / "first-run.txt").write_text(done.stdout)
+    return folder
+
+
+def test_every_trial_has_a_verdict_and_a_reason(campaign: Path) -> None:
+    log = as_json(campaign, "log")
+    assert [entry["trial"] for entry in log] == [0, 1, 2, 3, 4]
+    assert log[0]["verdict"] == "keep"
+    assert {entry["verdict"] for entry in log[1:]} <= {"keep", "revert", "rejected"}
+    for entry in log:
+        assert entry["hypothesis"]
+        assert entry["category"]
+        if entry["verdict"] != "rejected" and entry["status"] == "ok":
+            assert entry["scores"]
+            assert entry["val_bpb"] > 0
+
+
+def test_status_counts_what_the_log_holds(campaign: Path) -> None:
+    status, log = as_json(campaign, "status"), as_json(campaign, "log")
+    verdicts = [entry["verdict"] for entry in log[1:]]
+    assert status["tag"] == "t"
+    assert status["state"] == "stopped"
+    assert status["trials"] == 4
+    assert status["kept"] == verdicts.count("keep")
+    assert status["reverted"] == verdicts.count("revert")
+    assert status["champion"] == git(campaign, "rev-parse", "autoresearch/t")
+    assert sum(status["prior"].values()) == pytest.approx(1.0)
+    assert status["cost_usd"] == 0
+
+
+def test_the_branch_holds_baseline_and_kept_trials_only(campaign: Path) -> None:
+    kept = [e for e in as_json(campaign, "log") if e["verdict"] == "keep"]
+    base = git(campaign, "rev-parse", "HEAD")
+    commits = git(campaign, "rev-list", "--reverse", f"{base}..autoresearch/t").split()
+    assert commits == [entry["commit"] for entry in kept]
+    for commit in commits:
+        changed = git(campaign, "diff-tree", "--no-commit-id", "--name-only", "-r", commit)
+        assert changed in ("trainer/train.py", "")
+    assert "val_bpb" in git(campaign, "log", "-1", "--format=%s", "autoresearch/t")
+
+
+def test_every_trained_trial_has_a_ref_with_its_numbers(campaign: Path) -> None:
+    for entry in as_json(campaign, "log"):
+        ref = f"refs/autoresearch/t/trials/{entry['trial']}"
+        if entry["verdict"] == "rejected":
+            assert ref not in git(campaign, "for-each-ref", "--format=%(refname)")
+            continue
+        assert git(campaign, "rev-parse", ref) == entry["commit"]
+        text = git(campaign, "show", "-s", "--format=%(trailers:only,unfold)", ref)
+        trailers = dict(line.split(": ", 1) for line in text.splitlines())
+        for key in [
+            "Trial",
+            "Category",
+            "Hypothesis",
+            "Proposer",
+            "Val-Bpb",
+            "Gain",
+            "Seeds",
+            "Program",
+            "Parent",
+        ]:
+            assert trailers[key]
+        assert trailers["Trial"] == str(entry["trial"])
+        assert trailers["Parent"] == entry["parent"]
+
+
+def test_results_tsv_has_the_ancestors_columns(campaign: Path) -> None:
+    rows = (campaign / "campaigns/t/results.tsv").read_text().splitlines()
+    assert rows[0].split("\t") == ["commit", "val_bpb", "memory_gb", "status", "description"]
+    trained = [e for e in as_json(campaign, "log") if e["verdict"] != "rejected"]
+    assert len(rows) == 1 + len(trained)
+    assert all(len(row.split("\t")) == 5 for row in rows)
+
+
+def test_plain_output_tells_the_story(campaign: Path) -> None:
+    text = (campaign / "first-run.txt").read_text()
+    assert "\x1b" not in text
+    for word in ("isolation", "apidocs", "forecast", "deck", "tuner", "val_bpb"):
+        assert word in text
+
+
+def test_show_tells_one_trial(campaign: Path) -> None:
+    text = agent(campaign, "show", "1").stdout
+    assert "<<<<<<< SEARCH" in text
+    assert agent(campaign, "show", "99", check=False).returncode == 2
+
+
+def test_report_writes_picture_and_page(campaign: Path) -> None:
+    files = as_json(campaign, "report")["files"]
+    assert [Path(name).name for name in files] == ["progress.png", "report.html"]
+    assert all(Path(name).stat().st_size > 1000 for name in files)
+    assert agent(campaign, "report", "--markdown").stdout.startswith("#")
+
+
+def test_replay_of_the_champion_is_bit_exact(campaign: Path) -> None:
+    champion = as_json(campaign, "status")["champion"]
+    replayed = as_json(campaign, "replay", champion)
+    assert replayed["commit"] == champion
+    assert replayed["verdict"] == "bit-exact"
+    assert replayed["recorded_bpb"] == replayed["replayed_bpb"]
+    assert replayed["differences"] == []
+
+
+def test_replay_from_the_notes_alone(campaign: Path, tmp_path: Path) -> None:
+    """Whoever has the refs can replay: the campaign's folder is not needed."""
+    other = tmp_path / "elsewhere"
+    git(campaign, "clone", "-q", str(campaign), str(other))
+    git(other, "fetch", "-q", "origin", "refs/notes/autoresearch/*:refs/notes/autoresearch/*")
+    replayed = as_json(other, "replay", "origin/autoresearch/t")
+    assert replayed["verdict"] == "bit-exact"
+
+
+def test_adopt_prints_a_patch_that_applies(campaign: Path, tmp_path: Path) -> None:
+    if as_json(campaign, "status")["kept"] == 0:
+        assert git(campaign, "diff", "HEAD", "autoresearch/t", "--stat") == ""
+        return
+    patch = tmp_path / "kept.patch"
+    patch.write_text(agent(campaign, "adopt", "--patch").stdout)
+    git(campaign, "apply", "--check", str(patch))
+
+
+def test_running_again_goes_on_where_it_ended(campaign: Path) -> None:
+    before = as_json(campaign, "log")
+    seen = len(events(campaign))
+    agent(campaign, *RUN, "--trials", "5")
+    after = as_json(campaign, "log")
+    assert after[: len(before)] == before
+    assert len(after) == 6
+    later = events(campaign)[seen:]
+    assert [e["trial"] for e in later if e["event"] == "trial"] == [5]
+
+
+def test_another_budget_is_refused(campaign: Path) -> None:
+    done = agent(campaign, "run", "--tag", "t", "--budget", "30000tok", check=False)
+    assert done.returncode == 2
+    assert "could not be compared" in done.stderr
+
+
+def training_of(folder: Path, trial: int) -> bool:
+    return any(e["event"] == "training_started" and e["trial"] == trial for e in events(folder))
+
+
+def test_kill_9_in_mid_training_loses_nothing(tmp_path: Path) -> None:
+    folder = clone(tmp_path)
+    process = start(
+        folder, "run", "--tag", "t", "--budget", "60000tok", "--llm", "none", "--trials", "1"
+    )
+    wait_until(lambda: training_of(folder, 1), process)
+    tree = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    _, alive = psutil.wait_procs(tree, timeout=20)
+    assert not alive
+    cut_off = [e for e in events(folder) if e["event"] == "training_started"][-1]
+    state = as_json(folder, "status")
+    assert (state["state"], state["trials"]) == ("stopped", 0)
+
+    agent(folder, "run", "--tag", "t", "--budget", "60000tok", "--llm", "none", "--trials", "1")
+    assert [e["trial"] for e in events(folder) if e["event"] == "trial"] == [0, 1]
+    done = [e for e in events(folder) if e["event"] == "training"]
+    assert (cut_off["commit"], cut_off["seed"]) in [(e["commit"], e["seed"]) for e in done]
+    assert len({e["seed"] for e in done}) == len(done)
+    assert as_json(folder, "status")["trials"] == 1
+
+
+def test_stop_ends_a_run_in_order(tmp_path: Path) -> None:
+    folder = clone(tmp_path)
+    process = start(folder, "run", "--tag", "t", "--budget", "60s", "--llm", "none")
+    wait_until(lambda: training_of(folder, 0), process)
+    assert as_json(folder, "status")["state"] == "running"
+    busy = agent(folder, "run", "--tag", "t", check=False)
+    assert busy.returncode == 2
+    agent(folder, "stop")
+    process.communicate()
+    assert process.returncode == 0
+    assert events(folder)[-1]["event"] == "stop"
