@@ -11,6 +11,8 @@ from trainer import measure
 
 CHAMPION_FAILURES = 3
 """Trainings of the champion that may fail within a trial before it is given up."""
+CHAMPION_SEEDS = 3
+"""Scores of a champion below which each trial measures it once more."""
 UNJUDGED_TRIALS = 3
 """Trials given up in a row that end a run."""
 
@@ -26,6 +28,9 @@ def judge(run: Run) -> None:
         broken = [t for t in trial.of("champion") if t.score is None]
         if len(broken) >= CHAMPION_FAILURES:
             return _give_up(run, broken[-1])
+        if _champion_is_due(run, trial):
+            train(run, "champion", run.champion.commit)
+            continue
         answer = run.judge().verdict(
             run.champion_scores(),
             trial.scores,
@@ -39,6 +44,15 @@ def judge(run: Run) -> None:
         else:
             words = run.judge().words(answer, run.champion_scores(), trial.scores)
             return conclude(run, answer, words, status="ok")
+
+
+def _champion_is_due(run: Run, trial: Trial) -> bool:
+    """Whether to measure a young champion again beside this trial's screening.
+
+    Compared with one lucky score every candidate looks bad, and none would ask for a second one.
+    """
+    young = run.settings.keep != "greedy" and len(run.champion_scores()) < CHAMPION_SEEDS
+    return young and bool(trial.scores) and not trial.of("champion")
 
 
 def _give_up(run: Run, broken: Training) -> None:
