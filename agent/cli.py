@@ -81,7 +81,7 @@ def run(
     program: Annotated[Path, typer.Option(help="The research program.")] = Path("program.md"),
     llm: Annotated[
         str | None,
-        typer.Option(help="auto, none, anthropic:M, openai:M[@URL], command:CMD."),
+        typer.Option(help="auto, none, anthropic:M, openai:M, openai:M@URL, command:CMD."),
     ] = None,
     proposer: Annotated[str | None, typer.Option(help="llm, deck, tuner or hybrid.")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of the campaign in all.")] = None,
@@ -95,6 +95,7 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the campaign.")] = None,
     max_cost: Annotated[float | None, typer.Option(help="US dollars for the model.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens to and from the model.")] = None,
     isolation: Annotated[str | None, typer.Option(help="auto, require or off.")] = None,
     data: Annotated[str | None, typer.Option(help="Corpus to train on.")] = None,
     as_json: Json = False,
@@ -112,6 +113,7 @@ def run(
         "preset": preset_name,
         "seed": seed,
         "max_cost": max_cost,
+        "max_tokens": max_tokens,
         "isolation": isolation,
         "data": data,
     }

@@ -45,8 +45,8 @@ def checks(start: Path) -> Iterator[Check]:
     )  # fmt: skip
     yield from _isolation()
     try:
-        model, why = open_model("auto", os.environ)
-        yield Check("llm", True, f"{model.name if model else 'none'}: {why.splitlines()[0]}")
+        _, why = open_model("auto", os.environ)
+        yield Check("llm", True, why.splitlines()[0])
     except ModelError as error:
         yield Check("llm", False, str(error))
 
@@ -85,7 +85,7 @@ def _corpus() -> Check:
 
 def _isolation() -> Iterator[Check]:
     level, why = available()
-    yield Check("isolation", level == "os", f"{level}: {why}")
+    yield Check("isolation", level == "os", f"{level}: {why.partition(' (')[0]}")
     if level != "os":
         return
     tried = measure(_DOORS.read_text(), budget="1tok", preset="cpu", device="cpu")

@@ -111,5 +111,7 @@ def _still_wanted(run: Run) -> None:
             raise Stopped("the model's price is unknown, so --max-cost cannot hold")
         if state.cost >= run.settings.max_cost:
             raise Stopped(f"the model has cost ${state.cost:.2f}")
+    if run.settings.max_tokens is not None and state.tokens >= run.settings.max_tokens:
+        raise Stopped(f"{state.tokens:,} tokens went to and from the model")
     if run.deadline is not None and time.monotonic() >= run.deadline:
         raise Stopped("the time is up")

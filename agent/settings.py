@@ -36,6 +36,8 @@ class Settings:
     """From the start of this run."""
     max_cost: float | None = None
     """US dollars, over the campaign."""
+    max_tokens: int | None = None
+    """Tokens to and from the model, over the campaign."""
 
     def fixed(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.FIXED}
@@ -70,7 +72,7 @@ def resolve(
         raise SettingsError(f"--keep {wanted.keep!r}: choose {', '.join(KEEP_RULES)}")
     if wanted.proposer not in PROPOSERS:
         raise SettingsError(f"--proposer {wanted.proposer!r}: choose {', '.join(PROPOSERS)}")
-    for name in ("trials", "hours", "max_cost"):
+    for name in ("trials", "hours", "max_cost", "max_tokens"):
         value = getattr(wanted, name)
         if value is not None and not value >= 0:
             raise SettingsError(f"--{name.replace('_', '-')} {value}: give a number from 0 up")

@@ -157,6 +157,11 @@ class State:
         return None
 
     @property
+    def tokens(self) -> int:
+        """To and from models, cached ones included; what was thought is part of the output."""
+        return sum(count for kind, count in self.usage.items() if kind != "reasoning")
+
+    @property
     def finished(self) -> list[Trial]:
         return [trial for trial in self.trials if trial.verdict is not None]
 

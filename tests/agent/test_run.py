@@ -158,7 +158,7 @@ def test_adopt_prints_a_patch_that_applies(campaign: Path, tmp_path: Path) -> No
 def test_running_again_goes_on_where_it_ended(campaign: Path) -> None:
     before = as_json(campaign, "log")
     seen = len(events(campaign))
-    agent(campaign, *RUN, "--trials", "5")
+    assert as_json(campaign, *RUN, "--trials", "5")["trials"] == 5
     after = as_json(campaign, "log")
     assert after[: len(before)] == before
     assert len(after) == 6

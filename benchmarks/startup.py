@@ -1,0 +1,103 @@
+"""How long a newcomer waits: from the command to the first trained step, and for one training.
+
+    python -m benchmarks.startup --json     one cold start, three trainings (about a minute)
+    python -m benchmarks.startup --full     three cold starts, nine trainings; kept in results/
+
+A cold start is ``agent run`` with an empty cache: preparing corpus and tokenizer is part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.machine import ROOT, keep, stamp
+
+_WATCHED = """
+import sys, time
+from pathlib import Path
+from agent import start
+from agent.repo import Repo
+from agent.report.plain import PlainDisplay
+
+class Stamps(PlainDisplay):
+    def event(self, event):
+        kind = event["event"]
+        if kind not in seen and kind in ("preparing", "ready", "log"):
+            seen[kind] = time.time()
+        if kind == "preparing":
+            seen["prepared"] = time.time()
+
+seen = {}
+given = {"budget": "2s", "trials": 0, "llm": "none"}
+start.run(Repo.open(Path.cwd()), "bench", given, Path("program.md"), Stamps(sys.stderr))
+print(*(seen[name] for name in ("preparing", "prepared", "log")))
+"""
+
+
+def cold_start() -> dict[str, float]:
+    """Seconds from the command to the first trained step, and for preparing data, cache empty."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("agent", "trainer", "prompts"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, Path(folder) / name, ignore=ignored)
+        shutil.copy(ROOT / "program.md", folder)
+        identity = ("-c", "user.name=b", "-c", "user.email=b@localhost")
+        for args in (("init", "-q"), ("add", "-A"), (*identity, "commit", "-qm", "bench")):
+            subprocess.run(["git", *args], cwd=folder, check=True)
+        env = {**os.environ, "AUTORESEARCH_CACHE": f"{folder}/cache"}
+        began = time.time()
+        done = subprocess.run(
+            [sys.executable, "-c", _WATCHED],
+            cwd=folder, env=env, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    preparing, prepared, stepped = map(float, done.stdout.split())
+    return {"first_step_seconds": stepped - began, "preparing_seconds": prepared - preparing}
+
+
+def one_training() -> dict[str, float]:
+    """Wall seconds of ``python -m trainer --budget 5s`` on prepared data."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer", "--budget", "5s", "--json"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    measured: Mapping[str, Any] = json.loads(done.stdout)
+    return {
+        "wall_seconds": time.monotonic() - began,
+        "startup_seconds": measured["startup_seconds"],
+        "score_seconds": measured["score_seconds"],
+    }
+
+
+def _medians(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: round(median(run[name] for run in runs), 2) for name in runs[0]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="the short mode, one JSON line")
+    parser.add_argument("--full", action="store_true", help="the evidence, kept in results/")
+    args = parser.parse_args()
+    starts, trainings = (3, 9) if args.full else (1, 3)
+    result = stamp(f"python -m benchmarks.startup {'--full' if args.full else '--json'}")
+    result["cold_start"] = _medians([cold_start() for _ in range(starts)])
+    result["trainer_5s"] = _medians([one_training() for _ in range(trainings)])
+    result |= {"cold_starts": starts, "trainings": trainings}
+    if args.full:
+        keep("startup", result)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
