@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainer.presets import Budget
+
 DONE_FALSE, DONE_TRUE = -1.0, -2.0
 """How ``done()`` answers stand in a clock trace; ``progress()`` readings are their own value."""
 
@@ -34,15 +36,6 @@ class Spec:
 
     vocab_size: int
     seq_len: int
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a training may spend: exactly one of seconds (wall clock), tokens, steps is set."""
-
-    seconds: float | None = None
-    tokens: int | None = None
-    steps: int | None = None
 
 
 class Clock:
@@ -94,9 +87,9 @@ class Clock:
             return self._spent() >= 1.0
         now = time.monotonic()
         step, self._last_done = now - self._last_done, now
-        # A moving maximum: one slow step must not be followed by another that overruns.
-        self._step_seconds = max(step, 0.9 * self._step_seconds)
-        return now - self._start + self._step_seconds > self.budget.seconds
+        # A moving maximum and half of it again: a busy machine's next step may be slower still.
+        self._step_seconds = max(step, 0.95 * self._step_seconds)
+        return now - self._start + 1.5 * self._step_seconds > self.budget.seconds
 
     def _record(self, reading: float) -> float:
         if len(self.trace) < TRACE_LIMIT:

@@ -1,0 +1,314 @@
+"""The shipped train.py: its form, its model, and short real trainings."""
+
+import copy
+import math
+import re
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import trainer
+from agent.constants import Choice, Range, constants, set_constants
+from agent.edits import Block
+from trainer import contract
+from trainer.presets import Budget, presets
+from trainer.session import Clock, Session, Source, Spec
+
+FILE = Path(trainer.__file__).parent / "train.py"
+SOURCE = FILE.read_text()
+CATEGORIES = {
+    "architecture", "optimizer", "schedule", "hyperparameters", "initialisation",
+    "regularisation", "dataset", "preprocessing", "efficiency",
+}  # fmt: skip
+SMALL = {"VOCAB_SIZE": 257, "SEQ_LEN": 32, "WIDTH": 64, "HEAD_DIM": 32}
+SMALL_SPEC = Spec(vocab_size=257, seq_len=32)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Bit-equal trainings need a fixed number; one is the fastest at these sizes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def load(**values: object) -> types.ModuleType:
+    """train.py as a module, with some constants set."""
+    source = SOURCE
+    for block in set_constants(SOURCE, values):
+        source = block_applied(source, block)
+    module = types.ModuleType("train")
+    exec(compile(source, "train.py", "exec"), module.__dict__)
+    return module
+
+
+def block_applied(source: str, block: Block) -> str:
+    assert source.count(block.search) == 1
+    return source.replace(block.search, block.replace)
+
+
+def filled_model(module: types.ModuleType, spec: Spec) -> torch.nn.Module:
+    """A model none of whose matrices is zero, as after training."""
+    torch.manual_seed(0)
+    model = module.build_model(spec)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    return model.eval()
+
+
+def sources(seed: int = 0) -> dict[str, Source]:
+    """Two parts whose tokens mostly follow from the one before; the second is out of domain."""
+    rng = np.random.default_rng(seed)
+    parts = {}
+    for name, in_domain in (("one", True), ("two", False)):
+        tokens = rng.integers(0, 8, 4096).astype(np.uint16)
+        for i in range(1, len(tokens)):
+            if rng.random() < 0.8:
+                tokens[i] = (tokens[i - 1] * 3 + 1) % 8
+        starts = np.arange(0, len(tokens), 128, dtype=np.int64)
+        tokens[starts] = SMALL_SPEC.vocab_size - 1
+        parts[name] = Source(tokens, starts, bytes_per_token=1.0, in_domain=in_domain)
+    return parts
+
+
+def training(
+    module: types.ModuleType, *, seed: int = 0, budget: Budget | None = None
+) -> tuple[torch.nn.Module, list[float]]:
+    """Train on the CPU; returns the model and all losses."""
+    losses: list[float] = []
+
+    class Recording(Session):
+        def log(self, step: int, loss: object = None, **metrics: object) -> None:
+            assert isinstance(loss, torch.Tensor)
+            losses.append(loss.item())
+
+    session = Recording(
+        spec=SMALL_SPEC,
+        device=torch.device("cpu"),
+        seed=seed,
+        clock=Clock(budget or Budget(tokens=128 * 60)),
+        await_data=sources,
+        emit=lambda message: None,
+    )
+    return module.train(session), losses
+
+
+def test_the_contract_holds_and_the_file_stays_readable() -> None:
+    shapes = contract.read(SOURCE, presets()["cpu"].max_seq_len)
+    module = load()
+    assert (shapes.vocab_size, shapes.seq_len) == (module.VOCAB_SIZE, module.SEQ_LEN)
+    assert len(SOURCE.splitlines()) <= 450
+
+
+def test_importing_does_nothing_else() -> None:
+    code = """
+import torch, sys
+torch.set_num_threads(3)
+before = torch.initial_seed(), torch.get_rng_state(), torch.get_default_dtype()
+known = set(sys.modules)
+import trainer.train
+assert torch.equal(torch.get_rng_state(), before[1])
+assert (torch.initial_seed(), torch.get_default_dtype()) == (before[0], before[2])
+assert torch.get_num_threads() == 3 and not torch.cuda.is_initialized()
+assert not {n for n in set(sys.modules) - known if n.startswith("trainer.")} - {"trainer.train"}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_sections_are_the_categories_and_each_has_constants_to_tune() -> None:
+    banners = re.findall(r"^# === (.+) ===$", SOURCE, re.MULTILINE)
+    assert set(banners) == CATEGORIES and len(banners) == len(CATEGORIES)
+    for section in CATEGORIES:
+        tunable = [c for c in constants(SOURCE) if c.section == section and c.domain is not None]
+        assert len(tunable) >= 2, section
+
+
+def test_every_constant_is_explained_and_lies_in_its_domain() -> None:
+    for constant in constants(SOURCE):
+        assert constant.comment, constant.name
+        stated = re.search(r"\b(range|choice)\b\s+\S+(\s+\S+)*$", constant.comment)
+        assert (stated is not None) == (constant.domain is not None), constant.name
+        assert_within(constant.domain, constant.value, constant.name)
+
+
+@pytest.mark.parametrize("name", ["cpu", "laptop", "h100"])
+def test_constants_of_presets_exist_and_lie_in_their_domains(name: str) -> None:
+    preset = presets()[name]
+    known = {c.name: c for c in constants(SOURCE)}
+    assert preset.constants
+    for constant, value in preset.constants.items():
+        assert type(value) is type(known[constant].value), constant
+        assert_within(known[constant].domain, value, constant)
+    source = SOURCE
+    for block in set_constants(SOURCE, preset.constants):
+        source = block_applied(source, block)
+    contract.read(source, preset.max_seq_len)
+    values = {c.name: c.value for c in constants(source)}
+    assert values["WIDTH"] % values["HEAD_DIM"] == 0
+    assert values["BATCH_ROWS"] % values["MICRO_ROWS"] == 0
+
+
+def test_the_cpu_preset_is_the_file_as_written() -> None:
+    assert set_constants(SOURCE, presets()["cpu"].constants) == ()
+
+
+def assert_within(domain: Range | Choice | None, value: object, name: str) -> None:
+    if isinstance(domain, Range):
+        assert isinstance(value, int | float) and domain.low <= value <= domain.high, name
+    elif isinstance(domain, Choice):
+        assert value in domain.options, name
+
+
+def test_forward_gives_float_logits_per_token_within_the_soft_cap() -> None:
+    module = load()
+    spec = Spec(module.VOCAB_SIZE, module.SEQ_LEN)
+    model = filled_model(module, spec)
+    logits = model(torch.randint(spec.vocab_size, (2, spec.seq_len)))
+    assert logits.shape == (2, spec.seq_len, spec.vocab_size)
+    assert logits.dtype == torch.float32
+    assert logits.abs().max() <= module.LOGIT_SOFTCAP
+    short = model(torch.randint(spec.vocab_size, (1, 5)))
+    assert short.shape == (1, 5, spec.vocab_size)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_logits_do_not_depend_on_what_comes_later(depth: int) -> None:
+    model = filled_model(load(**SMALL, DEPTH=depth), SMALL_SPEC)
+    ids = torch.randint(257, (3, 32))
+    expected = model(ids)
+    for t in (0, 1, 17, 30):
+        changed = ids.clone()
+        changed[:, t + 1 :] = torch.randint(257, (3, 31 - t))
+        answer = model(changed)
+        torch.testing.assert_close(answer[:, : t + 1], expected[:, : t + 1], atol=1e-5, rtol=0)
+        assert not torch.allclose(answer[:, t + 1 :], expected[:, t + 1 :], atol=1e-2)
+
+
+def test_logits_depend_on_all_that_came_before_and_on_its_order() -> None:
+    model = filled_model(load(**SMALL, DEPTH=2), SMALL_SPEC)
+    ids = torch.arange(32).unsqueeze(0)
+    last = model(ids)[:, -1]
+    other = ids.clone()
+    other[0, 0] = 99
+    assert (model(other)[:, -1] - last).abs().max() > 1e-4
+    swapped = ids.clone()
+    swapped[0, [3, 9]] = swapped[0, [9, 3]]
+    assert (model(swapped)[:, -1] - last).abs().max() > 1e-4
+
+
+def test_rotary_keeps_lengths_and_only_the_distance_of_two_positions_counts() -> None:
+    module = load(**SMALL)
+    torch.manual_seed(0)
+    q, k = torch.randn(2, 1, 1, 1, 32)
+    turned_q, turned_k = (module.Rotary(32)(x.expand(1, 32, 1, 32))[0, :, 0] for x in (q, k))
+    torch.testing.assert_close(turned_q.norm(dim=-1), q.norm().expand(32))
+    products = turned_q @ turned_k.T
+    torch.testing.assert_close(products[1:, 1:], products[:-1, :-1])
+    assert products[0].std() > 0.1
+
+
+def test_weights_load_strictly_and_give_the_same_logits() -> None:
+    module = load(**SMALL)
+    trained, _ = training(module)
+    state = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
+    fresh = module.build_model(SMALL_SPEC)
+    fresh.load_state_dict(state, strict=True)
+    ids = torch.randint(257, (2, 32))
+    assert torch.equal(fresh.eval()(ids), trained.eval()(ids))
+
+
+def test_gradients_of_the_chunked_head_are_those_of_the_plain_loss() -> None:
+    module = load(**SMALL, HEAD_CHUNK=128)
+    model = filled_model(module, SMALL_SPEC)
+    plain = copy.deepcopy(model)
+    ids, targets = torch.randint(257, (8, 32)), torch.randint(257, (8, 32))
+    loss = module.Step(model, torch.device("cpu")).backward(ids, targets, 0.5)
+    expected = 0.5 * F.cross_entropy(plain(ids).flatten(0, 1), targets.flatten())
+    expected.backward()
+    torch.testing.assert_close(loss, expected.detach())
+    for (name, p), q in zip(model.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_accumulated_micro_batches_make_the_step_of_one_batch() -> None:
+    whole, _ = training(load(**SMALL, BATCH_ROWS=4, MICRO_ROWS=4), budget=Budget(steps=1))
+    parts, _ = training(load(**SMALL, BATCH_ROWS=4, MICRO_ROWS=2), budget=Budget(steps=1))
+    for (name, p), q in zip(whole.named_parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(p, q, atol=2e-3, rtol=1e-2, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_orthogonalise_brings_singular_values_near_one() -> None:
+    module = load(MUON_STEPS=5)
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(module.orthogonalise(torch.randn(3, 64, 256)))
+    assert values.min() > 0.8 and values.max() < 1.2
+
+
+def test_training_learns_and_is_the_same_again_for_the_same_seed() -> None:
+    module = load(**SMALL)
+    model, losses = training(module)
+    assert losses[0] == pytest.approx(math.log(257), abs=0.1)
+    assert np.mean(losses[-10:]) < 0.5 * losses[0]
+    again, losses_again = training(module)
+    assert losses_again == losses
+    other, _ = training(module, seed=1)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+    same = [torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True)]
+    assert not any(same)
+    # Token 200 is not in the data: its row is as it was drawn.
+    assert not torch.equal(model.embedding.weight[200], other.embedding.weight[200])
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_every_parameter_moves() -> None:
+    module = load(**SMALL)
+    torch.manual_seed(0)
+    fresh = module.build_model(SMALL_SPEC)
+    trained, _ = training(module)
+    for (name, p), q in zip(trained.named_parameters(), fresh.parameters(), strict=True):
+        assert not torch.equal(p, q), name
+
+
+def test_the_learning_rate_rises_stays_and_falls_to_the_end() -> None:
+    module = load(WARMUP_SHARE=0.1, WARMDOWN_SHARE=0.4, FINAL_LR_SHARE=0.2)
+    points = (0.0, 0.05, 0.1, 0.5, 0.6, 0.8, 1.0)
+    scales = [module.learning_rate_scale(p) for p in points]
+    assert scales == pytest.approx([0.0, 0.5, 1.0, 1.0, 1.0, 0.6, 0.2])
+    level = load(WARMUP_SHARE=0.0, WARMDOWN_SHARE=0.0)
+    assert [level.learning_rate_scale(p) for p in (0.0, 0.5, 1.0)] == [1.0, 1.0, 1.0]
+
+
+def test_the_mixture_follows_its_constants() -> None:
+    parts = sources()
+    assert load().mixture(parts) == {"one": 1.0, "two": 0.0}
+    assert load(OUT_OF_DOMAIN_SHARE=0.25).mixture(parts) == {"one": 0.75, "two": 0.25}
+    long = Source(np.zeros(4096 * 4, np.uint16), np.zeros(1, np.int64), 1.0, in_domain=True)
+    both = {"one": parts["one"], "long": long}
+    assert load(SIZE_EXPONENT=1.0).mixture(both) == {"one": 0.2, "long": 0.8}
+    assert load(SIZE_EXPONENT=0.0).mixture(both) == {"one": 0.5, "long": 0.5}
+
+
+@pytest.mark.parametrize("activation", ["gelu", "silu"])
+def test_other_choices_train_too(activation: str) -> None:
+    module = load(**SMALL, ACTIVATION=activation, DEPTH=3, VALUE_EMBEDDINGS=False, MICRO_ROWS=8)
+    _, losses = training(module)
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("steps", [3, 50])
+def test_a_diverged_training_says_so(steps: int) -> None:
+    module = load(**SMALL)
+    module.EMBEDDING_SCALE = math.nan
+    with pytest.raises(FloatingPointError, match=rf"the loss is nan at step {steps}"):
+        training(module, budget=Budget(steps=steps if steps < 50 else 200))
