@@ -1,0 +1,39 @@
+"""Make the proposer that a run asked for."""
+
+from __future__ import annotations
+
+from agent.propose.base import Proposer
+from agent.propose.deck import Deck
+from agent.propose.hybrid import Hybrid
+from agent.propose.tuner import Tuner
+
+
+class ProposerError(ValueError):
+    """There is no such proposer, or it lacks a model; the message says what to do."""
+
+
+def make(proposer: str, llm: Proposer | None, seed: int) -> Proposer:
+    """The proposer called ``proposer``: ``llm``, ``deck``, ``tuner`` or ``hybrid``.
+
+    Args:
+        llm: the model's proposer, None if there is no model at hand.
+        seed: the campaign's.
+
+    Raises:
+        ProposerError: an unknown name, or ``llm`` without a model.
+    """
+    if proposer == "llm":
+        if llm is None:
+            raise ProposerError(
+                "--proposer llm needs a model, and none is at hand: set ANTHROPIC_API_KEY or "
+                "OPENAI_API_KEY, or name one, as --llm anthropic:MODEL, --llm openai:MODEL@URL or "
+                "--llm 'command:CMD'; without a model use --proposer hybrid"
+            )
+        return llm
+    if proposer == "deck":
+        return Deck()
+    if proposer == "tuner":
+        return Tuner()
+    if proposer == "hybrid":
+        return Hybrid(numbers=Tuner(), structure=llm or Deck(), seed=seed)
+    raise ProposerError(f"--proposer {proposer!r}: choose llm, deck, tuner or hybrid")
