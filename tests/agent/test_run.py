@@ -10,7 +10,6 @@ import psutil
 import pytest
 from project import RUN, agent, as_json, clone, events, git, start, wait_until
 
-
 TRAILERS = {
     "Trial",
     "Category",

@@ -1,0 +1,135 @@
+"""A simulated campaign for the tests of proposers: trials with gains, nothing trained."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from agent import edits
+from agent import program as programs
+from agent.constants import constants
+from agent.propose.base import Context, Proposal, Proposer
+from agent.propose.deck import recipes
+from agent.state import fold
+
+ROOT = Path(__file__).parents[2]
+SOURCE = (ROOT / "trainer" / "train.py").read_text()
+PROGRAM = programs.load(ROOT / "program.md")
+SIGMA = 0.004
+RECIPES = recipes()
+BY_NAME = {recipe.name: recipe for recipe in RECIPES}
+TRAINED_BY_DEFAULT = (
+    "architecture-bigram-embedding",
+    "preprocessing-aligned-windows",
+    "schedule-short-windows-first",
+    "simplification-no-value-embeddings",
+)
+
+TUNED = sorted({c.section for c in constants(SOURCE) if c.domain is not None})
+
+NUMBERS = '''"""Numbers only."""
+# === hyperparameters ===
+A = 0.6  # a rate; range 0.01..3 log
+B = 0.01  # another; range 0.0005..0.1 log
+C = 0.5  # a share; range 0..1
+D = 8  # rows; choice 4 8 16 32
+E = 3  # layers; range 1..8 int
+F = "relu"  # a word; choice relu gelu silu
+# === other ===
+G = 0.5  # range 0..1
+H = 1
+'''
+WHOLE_NUMBERS = """# === hyperparameters ===
+A = 2  # range 1..4 int
+B = 8  # choice 4 8 16 32
+C = "relu"  # choice relu gelu silu
+D = 3  # range 1..100 log int
+"""
+
+
+@dataclass
+class Campaign:
+    """A campaign whose verdicts are the test's: the journal's events, and what they fold to."""
+
+    source: str = SOURCE
+    seed: int = 0
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._trial("baseline", "preset", "", "the starting point", "keep", None)
+
+    def context(self, category: str, **changes: Any) -> Context:
+        history = tuple(fold(self.events).finished)
+        return replace(
+            Context(
+                trial=len(history),
+                category=category,
+                source=self.source,
+                program=PROGRAM,
+                history=history,
+                prior={name: 1 / len(PROGRAM.names) for name in PROGRAM.names},
+                sigma=SIGMA,
+                seed=self.seed,
+                facts={"device": "cpu", "champion val_bpb": "1.3000"},
+            ),
+            **changes,
+        )
+
+    def ask(self, proposer: Proposer, category: str) -> tuple[Proposal, str]:
+        """A proposal and the candidate's source."""
+        proposal = proposer.propose(self.context(category))
+        return proposal, edits.parse(proposal.reply).apply(self.source)
+
+    def conclude(self, category: str, proposal: Proposal, gain: float | None, keep: bool) -> None:
+        """``gain`` in sigma, None for a crash."""
+        edit = edits.parse(proposal.reply)
+        if keep:
+            self.source = edit.apply(self.source)
+        verdict = "keep" if keep else "revert"
+        self._trial(category, proposal.proposer, proposal.reply, edit.title, verdict, gain)
+
+    def reject(self, category: str, proposer: str, times: int) -> None:
+        number = self._begin(category)
+        for _ in range(times):
+            self.events.append(
+                {"event": "proposed", "trial": number, "proposer": proposer, "reply": "x"}
+            )
+            self.events.append({"event": "turned_down", "trial": number, "reason": "it fails"})
+        self.events.append({"event": "verdict", "trial": number, "verdict": "rejected"})
+
+    def _begin(self, category: str) -> int:
+        number = len(fold(self.events).trials)
+        self.events.append({"event": "trial", "trial": number, "category": category, "time": 0.0})
+        return number
+
+    def _trial(
+        self,
+        category: str,
+        proposer: str,
+        reply: str,
+        title: str,
+        verdict: str,
+        gain: float | None,
+    ) -> None:
+        number = self._begin(category)
+        self.events += [
+            {"event": "proposed", "trial": number, "proposer": proposer, "reply": reply},
+            {"event": "candidate", "trial": number, "title": title},
+            {
+                "event": "verdict",
+                "trial": number,
+                "verdict": verdict,
+                "status": "crashed" if gain is None and number else "ok",
+                "gain": None if gain is None else gain * SIGMA,
+            },
+        ]
+
+
+@functools.cache
+def values(source: str) -> dict[str, Any]:
+    return {constant.name: constant.value for constant in constants(source)}
+
+
+# --- the recipes ---
