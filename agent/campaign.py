@@ -35,6 +35,7 @@ _KEPT_OF_A_MEASUREMENT = (
     "tokens",
     "params",
     "peak_memory_mb",
+    "disturbance",
     "leak_bound_bpb",
     "isolation",
     "weights_sha256",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.campaign import CampaignError
 from agent.judge import reward
 from agent.learning import learn
@@ -13,6 +15,10 @@ CHAMPION_FAILURES = 3
 """Trainings of the champion that may fail within a trial before it is given up."""
 CHAMPION_SEEDS = 3
 """Scores of a champion below which each trial measures it once more."""
+DISTURBED = 0.15
+"""Share of the processors that others may use during a training that counts."""
+AGAIN = 2
+"""Disturbed trainings of a trial that are done again; on a machine that stays busy all count."""
 UNJUDGED_TRIALS = 3
 """Trials given up in a row that end a run."""
 
@@ -21,11 +27,11 @@ def judge(run: Run) -> None:
     """Train whom the judge asks for until it can say keep or revert."""
     while True:
         trial = run.open_trial
-        failed = next((t for t in trial.of("candidate") if t.status != "ok"), None)
+        failed = next((t for t in trial.of("candidate") if t.counted and t.status != "ok"), None)
         if failed is not None:
             words = run.judge().words("revert", [], [], status=failed.status, reason=failed.reason)
             return conclude(run, "revert", words, status=failed.status)
-        broken = [t for t in trial.of("champion") if t.score is None]
+        broken = [t for t in trial.of("champion") if t.counted and t.status != "ok"]
         if len(broken) >= CHAMPION_FAILURES:
             return _give_up(run, broken[-1])
         if _champion_is_due(run, trial):
@@ -52,7 +58,8 @@ def _champion_is_due(run: Run, trial: Trial) -> bool:
     Compared with one lucky score every candidate looks bad, and none would ask for a second one.
     """
     young = run.settings.keep != "greedy" and len(run.champion_scores()) < CHAMPION_SEEDS
-    return young and bool(trial.scores) and not trial.of("champion")
+    measured = any(t.counted for t in trial.of("champion"))
+    return young and bool(trial.scores) and not measured
 
 
 def _give_up(run: Run, broken: Training) -> None:
@@ -130,7 +137,14 @@ def train(run: Run, role: Role, commit: str) -> Training:
         cancel=run.stop,
     )
     run.stop_if_asked()
-    campaign.record_training(started, measured)
+    disturbed = measured.disturbance > DISTURBED
+    counted = not disturbed or sum(not t.counted for t in trial.trainings) >= AGAIN
+    campaign.record_training(replace(started, counted=counted), measured)
     training = run.open_trial.trainings[-1]
     run.display.trained(training)
+    if disturbed:
+        run.display.message(
+            f"{measured.disturbance:.0%} of the processors went to other programs meanwhile; "
+            + ("taken all the same" if counted else "this training does not count")
+        )
     return training

@@ -91,7 +91,7 @@ def baseline(run: Run) -> None:
         )
     while not run.open_trial.scores:
         training = train(run, "candidate", run.open_trial.candidate)
-        if training.status != "ok":
+        if training.counted and training.status != "ok":
             raise CampaignError(
                 f"the baseline does not train: {training.status} ({training.reason}); "
                 f"see {campaign.folder / 'trials' / '0'}, mend trainer/train.py, commit, and "

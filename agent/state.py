@@ -33,6 +33,8 @@ class Training:
     tokens: int = 0
     params: int = 0
     peak_memory_mb: float = 0.0
+    disturbance: float = 0.0
+    """Share of the machine that others used meanwhile."""
     leak_bound_bpb: float = 0.0
     """What a leak below the audits' resolution could be worth; taken off the gain."""
     isolation: str = ""

@@ -1,0 +1,19 @@
+"""Fixtures for tests that measure: a tiny honest training file, and data that is prepared once."""
+
+from pathlib import Path
+
+import pytest
+
+from trainer import data
+
+
+@pytest.fixture(scope="session")
+def prepared() -> data.Corpus:
+    """The corpus for ``tiny_source`` in the usual cache, where other sessions find it too."""
+    return data.prepare(vocab_size=257)
+
+
+@pytest.fixture(scope="session")
+def tiny_source(prepared: data.Corpus) -> str:
+    """Text of a very small honest train.py; trains in well under a second."""
+    return (Path(__file__).parent / "tiny_train.py").read_text()

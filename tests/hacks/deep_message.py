@@ -1,0 +1,22 @@
+"""Nests a message deeper than a parser can follow."""
+
+# expect: invalid protocol
+
+import contextlib
+import gc
+import os
+
+
+def control():
+    found = [x for x in gc.get_objects() if type(x).__name__ == "Channel"]
+    for channel in found:
+        with contextlib.suppress(OSError):
+            os.fstat(channel.fileno())
+            return channel
+
+
+def train(session):
+    session.ready()
+    body = b"[" * 1_000_000
+    control()._sock.sendall(len(body).to_bytes(4, "big") + body)
+    control().receive()

@@ -1,0 +1,26 @@
+"""Answers the scorer with a score in place of logits."""
+# ruff: noqa: F821  (it is appended to tests/tiny_train.py)
+# expect: invalid eval-crash
+
+import contextlib
+import gc
+import os
+
+
+def control():
+    found = [x for x in gc.get_objects() if type(x).__name__ == "Channel"]
+    for channel in found:
+        with contextlib.suppress(OSError):
+            os.fstat(channel.fileno())
+            return channel
+
+
+class Liar(Tiny):
+    def forward(self, ids):
+        if not self.training:
+            control().send({"event": "score", "val_bpb": 0.0001, "leak_bound_bpb": 0.0})
+        return super().forward(ids)
+
+
+def build_model(spec):
+    return Liar(spec.vocab_size)

@@ -1,0 +1,7 @@
+"""Leaves train() by SystemExit."""
+
+# expect: crashed crash: SystemExit
+
+
+def train(session):
+    raise SystemExit(0)

@@ -1,0 +1,122 @@
+"""``python -m trainer``, run as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import trainer
+
+ROOT = Path(trainer.__file__).parents[1]
+FIELDS = """
+    status reason val_bpb train_seconds startup_seconds score_seconds wall_seconds steps tokens
+    params peak_memory_mb isolation seed weights_sha256
+"""
+EXAMPLE = ROOT / "examples" / "peek.py"
+
+
+def run(*arguments: str | int | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "trainer", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        timeout=250,
+        check=False,
+    )
+
+
+@pytest.fixture
+def tiny_file(tiny_source: str, tmp_path: Path) -> Path:
+    file = tmp_path / "train.py"
+    file.write_text(tiny_source)
+    return file
+
+
+def test_json(tiny_file: Path) -> None:
+    done = run(
+        "--file", tiny_file, "--budget", "40000tok", "--preset", "cpu", "--seed", "3", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert answer["status"] == "ok" and answer["seed"] == 3 and 1 < answer["val_bpb"] < 8
+    assert set(answer) >= set(FIELDS.split())
+
+
+def test_in_words(tiny_file: Path) -> None:
+    done = run("--file", tiny_file, "--budget", "40000tok", "--preset", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "preset cpu, isolation" in done.stdout and "val_bpb " in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_the_shipped_cheat_is_refused_by_name() -> None:
+    done = run("--file", EXAMPLE, "--budget", "20000tok", "--preset", "cpu", "--json")
+    answer = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert answer["status"] == "invalid" and answer["val_bpb"] is None
+    assert answer["reason"].startswith("causality: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--budget", "5x"], "budget '5x'"),
+        (["--preset", "tpu"], "no preset 'tpu'"),
+        (["--isolation", "perhaps"], "isolation 'perhaps'"),
+        (["--data", "moon"], "unknown data source 'moon'"),
+        (["--seed", "-1"], "seed -1"),
+        (["--file", "nowhere.py"], "cannot read nowhere.py: No such file"),
+        (["--file", "/"], "cannot read /: Is a directory"),
+    ],
+    ids=["budget", "preset", "isolation", "data", "seed", "no file", "folder"],
+)
+def test_bad_input(arguments: list[str], message: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "message"),
+    [
+        (b"\xff\xfe", 2, "cannot read"),
+        (b"x = 1\0", 1, "null bytes"),
+        (b"#" * 10_000_000, 1, "at most 60000 are allowed"),
+        (b"x = " + b"-" * 50_000 + b"1", 1, "contract: train.py does not parse"),
+        (b"", 1, "VOCAB_SIZE"),
+    ],
+    ids=["not utf-8", "nul", "10 MB", "deep", "empty"],
+)
+def test_bad_files(content: bytes, status: int, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "train.py"
+    file.write_bytes(content)
+    done = run("--file", file, "--preset", "cpu")
+    assert done.returncode == status
+    said = " ".join((done.stdout + done.stderr).split())
+    assert message in said and "Traceback" not in said and len(said) < 600
+
+
+def test_a_cache_that_cannot_be_written(tiny_file: Path) -> None:
+    done = run("--file", tiny_file, "--preset", "cpu", AUTORESEARCH_CACHE="/proc/nowhere")
+    assert done.returncode == 2
+    assert "AUTORESEARCH_CACHE" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_no_room_for_scratch(tiny_file: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, tempfile, runpy; tempfile.tempdir = '/proc'; "
+        f"sys.argv = ['trainer', '--file', {str(tiny_file)!r}, '--preset', 'cpu']; "
+        "runpy.run_module('trainer', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 2
+    assert "the training cannot be run" in done.stderr and "Traceback" not in done.stderr

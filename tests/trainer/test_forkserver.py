@@ -1,0 +1,177 @@
+"""The warm server: its children, their ends, its own end. Real processes."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trainer import sandbox
+from trainer.forkserver import ForkServer, ServerDied, environment
+from trainer.wire import Channel, Gone
+
+
+@pytest.fixture(scope="module", params=["fork", "spawn"])
+def server(request):
+    if request.param == "fork" and sys.platform == "darwin":
+        pytest.skip("forking is unsafe here")
+    server = ForkServer(request.param)
+    yield server
+    server.close()
+
+
+@contextlib.contextmanager
+def child(server: ForkServer, role: str):
+    channel, theirs = Channel.pair()
+    with theirs:
+        pid = server.spawn(role, [theirs.fileno()])
+    yield channel, pid
+    channel.close()
+
+
+def ended(server: ForkServer, channel: Channel, pid: int):
+    with pytest.raises(Gone):
+        channel.receive(60)
+    psutil_gone(pid)
+    deadline = time.monotonic() + 60
+    while pid not in server.exits:  # told right after the process is reaped
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+        server.poll()
+    return server.exits[pid]
+
+
+def psutil_gone(pid: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).wait(60)
+
+
+def test_a_probe_answers_and_ends(server):
+    with child(server, "probe") as (channel, pid):
+        answer = channel.receive(120)
+        assert answer["device"] in ("cpu", "mps", "cuda")
+        exit = ended(server, channel, pid)
+    assert exit.code == 0
+    assert 10 < exit.peak_memory_mb < 5000
+
+
+def test_kill_is_seen_and_told(server):
+    with child(server, "train") as (channel, pid):
+        assert server.kill() == 1
+        assert server.exits[pid].code == -signal.SIGKILL
+        with pytest.raises(Gone):
+            channel.receive(0)
+    assert sandbox.usage(server.pid).processes == 0
+
+
+def test_the_scorer_is_spared(server):
+    with child(server, "train"), contextlib.closing(Channel(server.connect())) as line:
+        ours, theirs = Channel.pair()
+        with theirs:
+            # A scorer that waits for its job; its third descriptor is its line to the server.
+            scorer = server.spawn("score", [theirs.fileno(), 2, line.fileno()])
+        assert server.kill() == 1
+        assert psutil.Process(scorer).is_running()
+        server.kill_all()
+        assert sandbox.usage(server.pid).processes == 0
+        ours.close()
+
+
+def test_a_second_line_starts_eval_children_only(server):
+    line = Channel(server.connect())
+    ours, theirs = Channel.pair()
+    with theirs:
+        line.send({"op": "spawn", "role": "eval", "id": 7}, [theirs.fileno()])
+        assert line.receive(120)["id"] == 7
+        line.send({"op": "kill", "id": 8})
+        assert line.receive(60) == {"id": 8, "killed": 1}
+        line.send({"op": "spawn", "role": "score", "id": 9}, [theirs.fileno()])
+        with pytest.raises(Gone):
+            line.receive(60)
+    line.close()
+    ours.close()
+    with child(server, "probe") as (channel, _):
+        assert channel.receive(120)["device"]
+
+
+def test_descriptors_do_not_pile_up(server):
+    before = psutil.Process().num_fds(), psutil.Process(server.pid).num_fds()
+    for _ in range(3):
+        with child(server, "train") as (channel, _), contextlib.closing(server.connect()):
+            server.kill()
+    server.kill()
+    with child(server, "probe") as (channel, _):  # the server has seen what was closed before
+        channel.receive(120)
+    server.kill()
+    after = psutil.Process().num_fds(), psutil.Process(server.pid).num_fds()
+    assert after[0] == before[0]
+    assert after[1] <= before[1] + 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_child_has_no_descriptor_of_the_servers(server):
+    with child(server, "train") as (channel, pid):
+        # It has to be past its start: it answers a job only then.
+        channel.send({"level": "off", "readable": [], "scratch": None})
+        assert channel.receive(120) == {"event": "confined"}
+        links = [str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+        server.kill()
+    assert sorted(links)[:3] == ["/dev/null"] * 3
+    assert len(links) == 4 and links.count("/dev/null") == 3
+
+
+def test_no_thread_no_device(server):
+    assert psutil.Process(server.pid).num_threads() == 1
+
+
+def test_its_end_is_everythings_end():
+    server = ForkServer("spawn")
+    with child(server, "train") as (_, pid):
+        server.close()
+        psutil_gone(pid)
+        assert not psutil.pid_exists(pid)
+        with pytest.raises(ServerDied):
+            server.kill()
+    assert not server.alive()
+
+
+def test_a_killed_server_takes_its_children_along():
+    server = ForkServer("spawn")
+    with child(server, "train") as (channel, pid):
+        channel.send({"level": "off", "readable": [], "scratch": None})
+        assert channel.receive(120) == {"event": "confined"}
+        os.kill(server.pid, signal.SIGKILL)
+        if sys.platform == "linux":
+            psutil_gone(pid)
+            assert not psutil.pid_exists(pid)
+        with pytest.raises(ServerDied):
+            server.poll()
+    server.close()
+
+
+def test_outlives_the_thread_that_started_it():
+    started: list[ForkServer] = []
+
+    def start() -> None:
+        started.append(ForkServer("spawn"))
+        started[0].kill()  # answered when it is up
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    (server,) = started
+    server.kill()
+    assert server.alive()
+    server.close()
+
+
+def test_environment_has_no_keys(monkeypatch):
+    for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    assert "secret" not in environment().values()
+    assert environment()["PATH"] == os.environ["PATH"]

@@ -1,0 +1,56 @@
+"""Presets and budgets."""
+
+import pytest
+
+from trainer.presets import BadSetting, Budget, budget, preset, presets
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("20s", Budget(seconds=20)),
+        (" 0.5s ", Budget(seconds=0.5)),
+        ("5m", Budget(seconds=300)),
+        ("1.5h", Budget(seconds=5400)),
+        ("200000tok", Budget(tokens=200_000)),
+        ("1e6tok", Budget(tokens=1_000_000)),
+        ("2Mtok", Budget(tokens=2_000_000)),
+    ],
+)
+def test_budget(text, wanted):
+    assert budget(text) == wanted
+    assert budget(str(wanted)) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "5x", "20", "s", "5 s", "20s;ls", "31h31", "nans", "infs", "-5s"),
+        *("0s", "0.0001s", "0.1tok", "1e9h", "1e999s", "1e999tok", "9" * 5000 + "tok"),
+    ],
+)
+def test_no_budget(text):
+    with pytest.raises(BadSetting, match="budget"):
+        budget(text)
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.1 + 0.2, 1234567.0, 86_400.0 * 30])
+def test_budgets_of_any_size_are_read_again_as_written(seconds):
+    assert budget(str(Budget(seconds=seconds))).seconds == pytest.approx(seconds)
+
+
+def test_presets_are_whole():
+    assert set(presets()) == {"cpu", "laptop", "h100"}
+    for name, found in presets().items():
+        assert found.name == name
+        assert found.budget.seconds is not None and found.startup_seconds > 0
+        assert found.val_bytes > 0 and found.memory_mb > 0 and found.sigma > 0
+
+
+def test_auto_goes_by_the_device():
+    assert [preset("auto", d).name for d in ("cpu", "mps", "cuda")] == ["cpu", "laptop", "h100"]
+
+
+def test_unknown_preset_names_those_there_are():
+    with pytest.raises(BadSetting, match=r"'tpu'; there are: auto, cpu, laptop, h100"):
+        preset("tpu")

@@ -1,0 +1,131 @@
+"""The filter's program, run in a small machine of the test's own, and then for real."""
+
+import errno
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainer import seccomp
+
+ALLOW, EPERM = 0x7FFF0000, 0x00050000 | errno.EPERM
+ENOSYS, KILL = 0x00050000 | errno.ENOSYS, 0x80000000
+X86, ARM = 0xC000003E, 0xC00000B7
+
+
+def decide(machine: str, audit: int, number: int, arg0: int = 0, arg1: int = 0) -> int:
+    """Run the program on one system call, as the kernel does (BPF of seccomp(2))."""
+    code = seccomp.program(machine)
+    data = struct.pack("<IIQ6Q", number, audit, 0, arg0, arg1, 0, 0, 0, 0)
+    lines = list(struct.iter_unpack("=HBBI", code))
+    accumulator = position = 0
+    while True:
+        operation, jump_true, jump_false, k = lines[position]
+        position += 1
+        if operation == 0x20:
+            (accumulator,) = struct.unpack_from("<I", data, k)
+        elif operation == 0x06:
+            return k
+        else:
+            holds = {
+                0x15: accumulator == k,
+                0x35: accumulator >= k,
+                0x45: bool(accumulator & k),
+            }[operation]
+            position += jump_true if holds else jump_false
+
+
+@pytest.mark.parametrize(("machine", "audit"), [("x86_64", X86), ("aarch64", ARM)])
+class TestProgram:
+    def test_what_is_denied(self, machine, audit):
+        table = seccomp._TABLES[machine]
+        for number in table.denied.values():
+            assert decide(machine, audit, number) == EPERM
+        assert decide(machine, audit, table.clone3) == ENOSYS
+
+    def test_no_number_is_there_twice(self, machine, audit):
+        numbers = list(seccomp._TABLES[machine].denied.values())
+        assert len(numbers) == len(set(numbers))
+
+    def test_another_architecture_is_killed(self, machine, audit):
+        assert decide(machine, 0x40000003, 1) == KILL
+
+    def test_read_write_and_thread_are_allowed(self, machine, audit):
+        thread = 0x3D0F00  # what libc asks for
+        for number in (0, 1, 63, 64):
+            if number not in seccomp._TABLES[machine].denied.values():
+                assert decide(machine, audit, number) == ALLOW
+        assert decide(machine, audit, seccomp._TABLES[machine].clone, thread) == ALLOW
+
+    @pytest.mark.parametrize("flag", [17, 26, 27, 28, 29, 30, 25])
+    def test_a_namespace_is_not(self, machine, audit, flag):
+        assert decide(machine, audit, seccomp._TABLES[machine].clone, 1 << flag | 17) == EPERM
+
+    def test_limits_are_set_for_oneself_only(self, machine, audit):
+        number = seccomp._TABLES[machine].prlimit64
+        assert decide(machine, audit, number, 0) == ALLOW
+        assert decide(machine, audit, number, 4711) == EPERM
+
+    def test_ioctl_sets_no_attributes_of_files(self, machine, audit):
+        number = seccomp._TABLES[machine].ioctl
+        assert decide(machine, audit, number, 3, 0x5401) == ALLOW
+        assert decide(machine, audit, number, 3, 0x40086602) == EPERM
+        assert decide(machine, audit, number, 3, 0x401C5820) == EPERM
+
+
+def test_x32_numbers_are_refused():
+    assert decide("x86_64", X86, 0x40000000 | 41) == EPERM
+
+
+INSTALLED = """
+import ctypes, os, socket, subprocess, sys, threading
+from trainer import seccomp
+seccomp.drop_capabilities()
+seccomp.install()
+C = ctypes.CDLL(None, use_errno=True)
+def refused(attempt):
+    try:
+        return attempt() == -1
+    except OSError:
+        return True
+file = sys.argv[1]
+doors = {
+    "socket": lambda: socket.socket(),
+    "unix": lambda: socket.socket(socket.AF_UNIX),
+    "unshare": lambda: C.unshare(0x10000000),
+    "chmod": lambda: os.chmod(file, 0o777),
+    "utime": lambda: os.utime(file),
+    "chown": lambda: os.chown(file, 0, 0),
+    "shmget": lambda: C.shmget(4711, 4096, 0o1666),
+    "prlimit": lambda: C.prlimit(os.getppid(), 7, None, ctypes.create_string_buffer(16)),
+    "hostname": lambda: C.sethostname(b"x", 1),
+    "mount": lambda: C.mount(b"none", b"/tmp", b"tmpfs", 0, None),
+    "chroot": lambda: C.chroot(b"/"),
+}
+print([name for name, attempt in doors.items() if not refused(attempt)])
+socket.socketpair()
+thread = threading.Thread(target=int)
+thread.start()
+thread.join()
+subprocess.run(["true"], check=True)
+import resource
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+os.mkdir(file + "-folder")
+print("works")
+"""
+
+
+@pytest.mark.skipif(not seccomp.supported(), reason="no table for this machine")
+def test_installed_it_refuses_and_ordinary_work_goes_on(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    done = subprocess.run(
+        [sys.executable, "-c", INSTALLED, str(file)],
+        capture_output=True,
+        text=True,
+        cwd=Path(seccomp.__file__).parents[1],
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["[]", "works"], done.stderr

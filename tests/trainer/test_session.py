@@ -1,0 +1,218 @@
+"""What train.py may use, without a parent."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from trainer.presets import Budget
+from trainer.session import (
+    DONE_FALSE,
+    DONE_TRUE,
+    Clock,
+    ContractError,
+    Data,
+    Session,
+    Source,
+    Spec,
+)
+
+CPU = torch.device("cpu")
+
+
+def source(tokens, *, in_domain=True) -> Source:
+    tokens = np.asarray(tokens, dtype=np.uint16)
+    return Source(tokens, np.zeros(1, dtype=np.int64), 1.0, in_domain)
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A clock that the test turns."""
+    time = [100.0]
+    monkeypatch.setattr("trainer.session.time.monotonic", lambda: time[0])
+    return time
+
+
+def started(budget: Budget, sources=None, emit=None) -> Session:
+    session = Session(
+        spec=Spec(257, 8),
+        device=CPU,
+        seed=3,
+        clock=Clock(budget),
+        await_data=lambda: sources or {"a": source(range(100))},
+        emit=emit or (lambda message: None),
+    )
+    session.ready()
+    return session
+
+
+class TestClock:
+    def test_seconds(self, now):
+        session = started(Budget(seconds=10))
+        assert session.progress() == 0.0
+        now[0] += 2.5
+        assert session.progress() == 0.25
+        now[0] += 99
+        assert session.progress() == 1.0
+
+    def test_time_before_ready_does_not_count(self, now):
+        clock = Clock(Budget(seconds=10))
+        now[0] += 1000
+        clock.start()
+        assert clock.progress() == 0.0
+
+    def test_done_leaves_room_for_a_step(self, now):
+        session = started(Budget(seconds=10))
+        ends = []
+        while not session.done():
+            now[0] += 1.0
+            ends.append(now[0] - 100)
+        assert 7 <= ends[-1] <= 9
+
+    def test_one_slow_step_is_remembered(self, now):
+        session = started(Budget(seconds=8))
+        for step in (3.0, 1.0):
+            assert not session.done()
+            now[0] += step
+        assert session.done()
+
+    def test_tokens(self):
+        session = started(Budget(tokens=32))
+        batches = session.data.batches(2, 8)
+        assert not session.done()
+        next(batches)
+        assert session.progress() == 0.5
+        session.consumed(16)
+        assert session.progress() == 1.0
+        assert session.done()
+
+    def test_steps(self):
+        session = started(Budget(steps=3))
+        assert [session.done() for _ in range(5)] == [False, False, False, True, True]
+
+    def test_a_trace_gives_the_same_answers(self, now):
+        def answers(clock: Clock) -> list[float]:
+            given = []
+            while not clock.done():
+                given.append(clock.progress())
+                now[0] += 0.3
+            return given
+
+        clock = Clock(Budget(seconds=2))
+        clock.start()
+        first = answers(clock)
+        again = Clock(Budget(seconds=2), replay=list(clock.trace))
+        again.start()
+        now[0] += 500
+
+        assert answers(again) == first
+        assert again.trace == clock.trace
+        assert clock.trace[-1] == DONE_TRUE and clock.trace[0] == DONE_FALSE
+
+    def test_a_trace_does_not_serve_another_file(self):
+        with pytest.raises(ContractError, match="not a done"):
+            Clock(Budget(seconds=2), replay=[0.5]).done()
+        with pytest.raises(ContractError, match="not a progress"):
+            Clock(Budget(seconds=2), replay=[DONE_FALSE]).progress()
+        with pytest.raises(ContractError, match="asked for one more"):
+            Clock(Budget(seconds=2), replay=[]).progress()
+
+
+class TestContract:
+    def test_nothing_before_ready(self):
+        session = Session(
+            spec=Spec(257, 8),
+            device=CPU,
+            seed=0,
+            clock=Clock(Budget(steps=1)),
+            await_data=dict,
+            emit=print,
+        )
+        for use in (session.done, session.progress, lambda: session.data):
+            with pytest.raises(ContractError, match=r"before.*ready"):
+                use()
+
+    def test_ready_once(self):
+        session = started(Budget(steps=1))
+        with pytest.raises(ContractError, match="twice"):
+            session.ready()
+
+
+class TestBatches:
+    def test_shapes_and_shift(self):
+        data = started(Budget(steps=1)).data
+        inputs, targets = next(data.batches(4, 8))
+        assert inputs.shape == targets.shape == (4, 8)
+        assert inputs.dtype == targets.dtype == torch.int64
+        assert torch.equal(inputs + 1, targets)
+
+    def test_an_epoch_gives_each_window_once(self):
+        data = started(Budget(steps=1), {"a": source(range(81))}).data
+        rows = itertools.islice(data.batches(1, 8), 9)
+        starts = sorted(int(inputs[0, 0]) for inputs, _ in rows)
+        assert len(set(starts)) == 9
+        assert all(b - a == 8 for a, b in itertools.pairwise(starts))
+
+    def test_same_seed_same_batches(self):
+        sources = {"a": source(range(1000)), "b": source(range(1000, 3000))}
+
+        def drawn(seed):
+            data = Data(sources, seed=seed, device=CPU, consumed=lambda n: None)
+            return torch.stack([next(data.batches(4, 8))[0] for _ in range(3)])
+
+        assert torch.equal(drawn(1), drawn(1))
+        assert not torch.equal(drawn(1), drawn(2))
+
+    def test_a_batch_is_not_written_over(self):
+        batches = started(Budget(steps=1)).data.batches(2, 8)
+        first = next(batches)[0]
+        kept = first.clone()
+        next(batches)
+        assert torch.equal(first, kept)
+
+    def test_mixture(self):
+        sources = {"a": source([1] * 500), "b": source([2] * 500), "c": source([3] * 500)}
+        data = started(Budget(steps=1), sources).data
+        inputs, _ = next(data.batches(2000, 8, {"a": 3.0, "b": 1.0, "c": 0}))
+        share = float((inputs[:, 0] == 1).float().mean())
+        assert 0.7 < share < 0.8
+        assert not bool((inputs == 3).any())
+
+    def test_out_of_domain_only_when_asked(self):
+        sources = {"a": source([1] * 500), "b": source([2] * 5000, in_domain=False)}
+        data = started(Budget(steps=1), sources).data
+        assert bool((next(data.batches(200, 8))[0] == 1).all())
+
+    @pytest.mark.parametrize(
+        ("mixture", "message"),
+        [
+            ({"x": 1.0}, "no source: x; there are: a"),
+            ({"a": -1.0}, "at least 0"),
+            ({"a": 0.0}, "above 0"),
+            ({"a": math.nan}, "above 0"),
+            ({}, "above 0"),
+        ],
+    )
+    def test_bad_mixture(self, mixture, message):
+        with pytest.raises(ContractError, match=message):
+            next(started(Budget(steps=1)).data.batches(1, 8, mixture))
+
+    def test_source_too_short(self):
+        with pytest.raises(ContractError, match="fewer than seq_len"):
+            next(started(Budget(steps=1)).data.batches(1, 100))
+        next(started(Budget(steps=1)).data.batches(1, 99))
+
+
+class TestLog:
+    def test_ten_a_second_and_plain_numbers(self, now):
+        sent = []
+        session = started(Budget(seconds=1), emit=sent.append)
+        loss = torch.tensor(1.5)
+        for step in range(100):
+            now[0] += 0.01
+            session.log(step, loss=loss, lr=0.1, odd=math.nan, none=None)
+        assert 9 <= len(sent) <= 11
+        assert sent[0] == {"event": "log", "step": 0, "tokens": 0, "loss": 1.5, "lr": 0.1}
+        assert session.logged_steps == 100

@@ -1,0 +1,68 @@
+"""What train.py must look like, as far as its text shows it. Nothing is executed."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from trainer.data import LADDER
+
+MAX_SOURCE_BYTES = 60_000
+
+
+class ContractBroken(Exception):
+    """train.py does not keep the contract; the message says where."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """VOCAB_SIZE and SEQ_LEN as train.py states them."""
+
+    vocab_size: int
+    seq_len: int
+
+
+def read(source: str, max_seq_len: int) -> Shapes:
+    """Check the text of a train.py and read its shapes.
+
+    Raises:
+        ContractBroken: it does not parse, is too long, lacks a literal ``VOCAB_SIZE`` on the ladder
+            or a literal ``SEQ_LEN`` within bounds, or lacks ``build_model`` or ``train``.
+    """
+    size = len(source.encode(errors="replace"))
+    if size > MAX_SOURCE_BYTES:
+        raise ContractBroken(f"train.py has {size} bytes; at most {MAX_SOURCE_BYTES} are allowed")
+    try:
+        tree = ast.parse(source)
+    except SyntaxError as error:
+        line = f" line {error.lineno}" if error.lineno else ""
+        raise ContractBroken(f"train.py{line}: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        what = str(error) or type(error).__name__
+        raise ContractBroken(f"train.py does not parse: {what}") from None
+    vocab_size = _literal_int(tree, "VOCAB_SIZE")
+    if vocab_size not in LADDER:
+        rungs = ", ".join(map(str, LADDER))
+        raise ContractBroken(f"VOCAB_SIZE = {vocab_size} is no rung of the ladder: {rungs}")
+    seq_len = _literal_int(tree, "SEQ_LEN")
+    if not 1 <= seq_len <= max_seq_len:
+        raise ContractBroken(f"SEQ_LEN = {seq_len} is not within 1..{max_seq_len}")
+    for name in ("build_model", "train"):
+        if not any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body):
+            raise ContractBroken(f"train.py has no function {name} at module level")
+    return Shapes(vocab_size, seq_len)
+
+
+def _literal_int(tree: ast.Module, name: str) -> int:
+    """The last module-level assignment counts."""
+    value: ast.expr | None = None
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets = [node.target]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            assert isinstance(node, ast.Assign | ast.AnnAssign)
+            value = node.value
+    if not (isinstance(value, ast.Constant) and type(value.value) is int):
+        raise ContractBroken(f"train.py must set {name} to a literal whole number at module level")
+    return value.value

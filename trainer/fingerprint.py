@@ -1,0 +1,52 @@
+"""What a number belongs to: hardware, software, data, and the code that measured it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+def of(device: str, threads: int, probe: Mapping[str, Any], corpus: str) -> dict[str, Any]:
+    """Everything but the source, seed and budget that two equal numbers should share.
+
+    Args:
+        probe: what the laboratory found out about device and torch.
+        corpus: the data's fingerprint.
+    """
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "device": device,
+        "device_name": probe["name"],
+        "torch": probe["torch"],
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "data": corpus,
+        "trainer": _trainer_digest(),
+    }
+
+
+@cache
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def _trainer_digest() -> str:
+    """Identity of the measuring code: numbers from different digests are not comparable."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        if path.name != "train.py":
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]

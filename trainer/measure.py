@@ -1,0 +1,371 @@
+"""Measure one train.py: the trusted parent that candidate code cannot reach.
+
+``measure`` trains a source under a budget in a confined process, has its weights scored by another
+process, and returns a ``Measurement``. ``check`` does the same with two steps and a few windows, to
+turn down what cannot work before a budget is spent. Neither imports torch, so neither does the
+caller; the processes behind them are started once and stay warm.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Any
+
+import psutil
+
+from trainer import contract, data, fingerprint, sandbox
+from trainer.forkserver import ForkServer, ServerDied
+from trainer.job import Job, Trained
+from trainer.presets import BadSetting, Budget, Preset
+from trainer.presets import budget as parse_budget
+from trainer.presets import preset as find_preset
+from trainer.sandbox import SandboxError
+from trainer.scoring import Scored, score
+from trainer.training import OnEvent, train
+from trainer.wire import Channel, WireError
+
+CHECK_STEPS = 2
+CHECK_WINDOWS = 8
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured training.
+
+    ``status`` is ``ok``, ``crashed``, ``oom``, ``overtime``, ``invalid`` or ``killed``. Unless it
+    is ``ok``, ``reason`` begins with the fixed name of the audit or limit, and there is no score.
+    """
+
+    status: str
+    reason: str
+    val_bpb: float | None
+    """Bits per byte of validation text."""
+    startup_seconds: float
+    train_seconds: float
+    score_seconds: float
+    wall_seconds: float
+    steps: int
+    """As the training reported."""
+    tokens: int
+    """As the training reported."""
+    params: int
+    peak_memory_mb: float
+    curve: tuple[tuple[float, int, float], ...] = field(repr=False)
+    """(seconds since READY, step, nats per token), as reported."""
+    trace: str = field(repr=False)
+    """Readings of the session's clock, base64 of float64; ``measure(trace=...)`` replays them."""
+    weights_sha256: str
+    seed: int
+    isolation: str
+    budget: str
+    preset: str
+    disturbance: float
+    """Share of the machine that others used while the clock ran; 0 unless the budget is time."""
+    leak_bound_bpb: float
+    """What a leak below the audits' resolution could be worth, bits per byte."""
+    detail: str = field(repr=False)
+    """Traceback of the candidate, printable and bounded: data, not instructions."""
+    output: str = field(repr=False)
+    """What the candidate printed, printable and bounded; never a score."""
+    fingerprint: dict[str, Any] = field(repr=False)
+    """Hardware, software and data that the number belongs to."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Whether a source trains two steps and its weights pass the audits on a few windows."""
+
+    ok: bool
+    status: str
+    reason: str
+    detail: str
+    peak_memory_mb: float
+    seconds: float
+
+
+class Laboratory:
+    """The warm processes and what they found out about the machine. One measurement at a time."""
+
+    def __init__(self) -> None:
+        self._server: ForkServer | None = None
+        self._lock = threading.RLock()
+        self._probe: dict[str, Any] | None = None
+
+    def server(self) -> ForkServer:
+        """The fork server, started on first use and again when it has died."""
+        with self._lock:
+            if self._server is None or not self._server.alive():
+                self._server = ForkServer()
+            return self._server
+
+    def probe(self) -> dict[str, Any]:
+        """``device`` (cpu, mps, cuda), its ``name``, the version of ``torch``.
+
+        Raises:
+            SandboxError: the processes cannot be started.
+        """
+        with self._lock:
+            if self._probe is None:
+                channel, theirs = Channel.pair()
+                with contextlib.closing(channel):
+                    try:
+                        with theirs:
+                            self.server().spawn("probe", [theirs.fileno()])
+                        self._probe = channel.receive(120.0)
+                    except (ServerDied, WireError) as error:
+                        raise SandboxError(
+                            f"the measuring process does not start ({error}); does this work: "
+                            f"{sys.executable} -c 'import torch'"
+                        ) from None
+            return self._probe
+
+    def close(self) -> None:
+        """End the processes; the next use starts them again.
+
+        A measurement under way in another thread comes to ``crashed``: this does not wait for it,
+        since at the interpreter's exit it would wait for ever.
+        """
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+    def __enter__(self) -> Laboratory:
+        self._lock.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+LABORATORY = Laboratory()
+atexit.register(LABORATORY.close)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The settings of a measurement, resolved for this machine."""
+
+    preset: Preset
+    device: str
+    level: str
+    threads: int
+    data: str
+
+    @property
+    def shown(self) -> str:
+        return f"{self.device}, preset {self.preset.name}, isolation {self.level}"
+
+
+def resolve(
+    preset: str = "auto", device: str = "auto", isolation: str = "auto", source: str = "apidocs"
+) -> Setting:
+    """Find the device, its preset and the level of isolation.
+
+    Raises:
+        BadSetting: an unknown preset, device or isolation.
+        SandboxError: isolation is required and cannot be had.
+    """
+    if isolation not in ("auto", "require", "off"):
+        raise BadSetting(f"isolation {isolation!r}: choose auto, require or off")
+    if device not in ("auto", "cpu", "mps", "cuda"):
+        raise BadSetting(f"device {device!r}: choose auto, cpu, mps or cuda")
+    if preset != "auto":
+        find_preset(preset)
+    found = LABORATORY.probe()["device"] if device == "auto" else device
+    chosen = find_preset(preset, found)
+    threads = chosen.threads or len(psutil.Process().cpu_affinity() if _LINUX else [0]) or 1
+    if not _LINUX and not chosen.threads:
+        threads = psutil.cpu_count(logical=False) or 1
+    return Setting(chosen, found, sandbox.level_for(isolation), threads, source)
+
+
+_LINUX = platform.system() == "Linux"
+
+
+def measure(
+    source: str,
+    *,
+    budget: str | Budget | None = None,
+    seed: int = 0,
+    preset: str = "auto",
+    data: str = "apidocs",
+    device: str = "auto",
+    isolation: str = "auto",
+    split: str = "val",
+    trace: str | None = None,
+    on_event: OnEvent | None = None,
+    cancel: threading.Event | None = None,
+) -> Measurement:
+    """Train ``source`` under ``budget``, score its weights, and say what came of it.
+
+    Args:
+        source: text of a train.py.
+        budget: ``20s``, ``200000tok``; None for the preset's.
+        trace: a recorded clock (``Measurement.trace``) to train by instead of the real one.
+        on_event: hears of ``preparing``, ``ready``, ``log``, ``scoring`` as they happen.
+        cancel: when set, the training is killed and the status is ``killed``.
+
+    Raises:
+        BadSetting, DataError, SandboxError: nothing could be measured; the message says what to do.
+    """
+    if split != "val":
+        raise BadSetting(f"split {split!r}: only val is open")
+    if not 0 <= seed < 1 << 63:
+        raise BadSetting(f"seed {seed}: choose a whole number from 0 to 2**63 - 1")
+    emit = on_event or _ignore
+    cancelled = cancel.is_set if cancel is not None else _never
+    setting = resolve(preset, device, isolation, data)
+    spend = setting.preset.budget if budget is None else budget
+    spend = parse_budget(spend) if isinstance(spend, str) else spend
+    started = time.monotonic()
+    with LABORATORY:
+        try:
+            job = _job(source, setting, spend, seed, trace, emit)
+        except contract.ContractBroken as error:
+            trained, scored = Trained("invalid", f"contract: {error}"), Scored("invalid", "")
+            corpus = ""
+        else:
+            started = time.monotonic()
+            trained, scored = _train_and_score(job, None, emit, cancelled)
+            corpus = job.corpus.fingerprint
+    failed = trained if trained.status != "ok" else scored
+    identity = fingerprint.of(setting.device, setting.threads, LABORATORY.probe(), corpus)
+    return Measurement(
+        status=failed.status,
+        reason=failed.reason,
+        val_bpb=scored.val_bpb if failed.status == "ok" else None,
+        startup_seconds=round(trained.startup_seconds, 4),
+        train_seconds=round(trained.train_seconds, 4),
+        score_seconds=round(scored.seconds, 4),
+        wall_seconds=round(time.monotonic() - started, 4),
+        steps=trained.steps,
+        tokens=trained.tokens,
+        params=trained.params,
+        peak_memory_mb=trained.peak_memory_mb,
+        curve=trained.curve,
+        trace=trained.trace,
+        weights_sha256=trained.weights_sha256,
+        seed=seed,
+        isolation=setting.level,
+        budget=str(spend),
+        preset=setting.preset.name,
+        disturbance=round(trained.disturbance, 4),
+        leak_bound_bpb=scored.leak_bound_bpb,
+        detail=trained.detail,
+        output=trained.output,
+        fingerprint=identity,
+    )
+
+
+def check(
+    source: str,
+    *,
+    seed: int = 0,
+    preset: str = "auto",
+    data: str = "apidocs",
+    device: str = "auto",
+    isolation: str = "auto",
+    cancel: threading.Event | None = None,
+) -> CheckResult:
+    """Two real steps (smoke, memory) and the audits on a few windows (causality), no budget spent.
+
+    Raises:
+        BadSetting, DataError, SandboxError: nothing could be checked.
+    """
+    setting = resolve(preset, device, isolation, data)
+    cancelled = cancel.is_set if cancel is not None else _never
+    started = time.monotonic()
+    with LABORATORY:
+        try:
+            job = _job(source, setting, Budget(steps=CHECK_STEPS), seed, None, _ignore)
+        except contract.ContractBroken as error:
+            trained, scored = Trained("invalid", f"contract: {error}"), Scored("invalid", "")
+        else:
+            trained, scored = _train_and_score(job, CHECK_WINDOWS, _ignore, cancelled)
+    failed = trained if trained.status != "ok" else scored
+    return CheckResult(
+        ok=failed.status == "ok",
+        status=failed.status,
+        reason=failed.reason,
+        detail=trained.detail,
+        peak_memory_mb=trained.peak_memory_mb,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _job(
+    source: str,
+    setting: Setting,
+    budget: Budget,
+    seed: int,
+    trace: str | None,
+    emit: OnEvent,
+) -> Job:
+    shapes = contract.read(source, setting.preset.max_seq_len)
+
+    def progress(stage: str, fraction: float) -> None:
+        emit({"event": "preparing", "stage": stage, "fraction": fraction})
+
+    corpus = data.prepare(
+        setting.data,
+        vocab_size=shapes.vocab_size,
+        val_bytes=setting.preset.val_bytes,
+        progress=progress,
+    )
+    return Job(
+        source=source,
+        shapes=shapes,
+        corpus=corpus,
+        budget=budget,
+        seed=seed,
+        preset=setting.preset,
+        device=setting.device,
+        threads=setting.threads,
+        level=setting.level,
+        readable=_readable(),
+        trace=trace,
+    )
+
+
+def _train_and_score(
+    job: Job, max_windows: int | None, emit: OnEvent, cancelled: Callable[[], bool]
+) -> tuple[Trained, Scored]:
+    server = LABORATORY.server()
+    trained: Trained | None = None
+    try:
+        trained = train(server, job, emit, cancelled)
+        if trained.weights is None:
+            return trained, Scored(trained.status, trained.reason)
+        try:
+            return trained, score(server, job, trained.weights, max_windows, emit, cancelled)
+        finally:
+            os.close(trained.weights)
+    except ServerDied as error:
+        server.close()
+        reason = f"crash: {error}"
+        return trained or Trained("crashed", reason), Scored("crashed", reason)
+
+
+@cache
+def _readable() -> tuple[str, ...]:
+    return tuple(map(str, sandbox.readable()))
+
+
+def _ignore(event: dict[str, Any]) -> None:
+    """Nobody listens."""
+
+
+def _never() -> bool:
+    return False

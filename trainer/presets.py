@@ -1,0 +1,103 @@
+"""Presets: starting points per hardware, read from presets.toml, and budgets."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+
+class BadSetting(Exception):
+    """A preset or a budget that does not exist; the message says what does."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a training may spend; exactly one is set."""
+
+    seconds: float | None = None
+    """Wall time from the moment that the training has its data."""
+    tokens: int | None = None
+    steps: int | None = None
+    """Turns of the loop, counted by ``session.done()``; what a smoke check runs on."""
+
+    def __str__(self) -> str:
+        if self.steps is not None:
+            return f"{self.steps} steps"
+        if self.tokens is not None:
+            return f"{self.tokens}tok"
+        return f"{self.seconds:.10g}s"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """See the head of presets.toml for what each field means."""
+
+    name: str
+    budget: Budget
+    startup_seconds: float
+    val_bytes: int
+    max_seq_len: int
+    max_params: int
+    memory_mb: int
+    threads: int
+    sigma: float
+    sigma_dof: float
+    constants: MappingProxyType[str, Any]
+
+
+_BUDGET = re.compile(r"(?P<number>\d+(?:\.\d+)?(?:e\d+)?)(?P<unit>s|m|min|h|tok|ktok|Mtok)")
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600}
+_TOKENS = {"tok": 1, "ktok": 1_000, "Mtok": 1_000_000}
+_MOST_SECONDS, _MOST_TOKENS = 30 * 86_400, 10**15
+
+
+def budget(text: str) -> Budget:
+    """Read ``20s``, ``5m``, ``200000tok`` or ``2Mtok``.
+
+    Raises:
+        BadSetting: anything else, less than a millisecond or a token, or more than 30 days.
+    """
+    match = _BUDGET.fullmatch(text.strip())
+    if match is None:
+        raise BadSetting(f"budget {text!r}: write seconds as 20s (or 5m), tokens as 200000tok")
+    number, unit = float(match["number"]), match["unit"]
+    amount = number * (_SECONDS[unit] if unit in _SECONDS else _TOKENS[unit])
+    if unit in _SECONDS and 0.001 <= amount <= _MOST_SECONDS:
+        return Budget(seconds=amount)
+    if unit in _TOKENS and 1 <= amount <= _MOST_TOKENS:
+        return Budget(tokens=int(amount))
+    raise BadSetting(f"budget {text!r}: at least 0.001s or 1tok, at most 30 days or 1e15tok")
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    text = (Path(__file__).parent / "presets.toml").read_text()
+    return {
+        name: Preset(
+            name=name,
+            **{
+                **table,
+                "budget": budget(table["budget"]),
+                "constants": MappingProxyType(table["constants"]),
+            },
+        )
+        for name, table in tomllib.loads(text).items()
+    }
+
+
+def preset(name: str, device: str = "cpu") -> Preset:
+    """The preset of that name; ``auto`` goes by the device: cuda ``h100``, mps ``laptop``.
+
+    Raises:
+        BadSetting: no such preset.
+    """
+    if name == "auto":
+        name = {"cuda": "h100", "mps": "laptop"}.get(device, "cpu")
+    if name not in presets():
+        raise BadSetting(f"there is no preset {name!r}; there are: auto, {', '.join(presets())}")
+    return presets()[name]

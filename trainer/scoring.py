@@ -1,0 +1,103 @@
+"""One scoring as the trusted parent sees it: start the scorer, give weights, take the score."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+from trainer import sandbox
+from trainer.forkserver import ForkServer, ServerDied
+from trainer.job import Job
+from trainer.training import WATCH_SECONDS, OnEvent
+from trainer.wire import Channel, Silent, WireError
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of a scoring."""
+
+    status: str
+    reason: str
+    val_bpb: float | None = None
+    leak_bound_bpb: float = 0.0
+    seconds: float = 0.0
+
+
+def score(
+    server: ForkServer,
+    job: Job,
+    weights: int,
+    max_windows: int | None,
+    on_event: OnEvent,
+    cancelled: Callable[[], bool],
+) -> Scored:
+    """Have ``weights`` (a descriptor open for reading) scored and audited.
+
+    Args:
+        max_windows: score only the first so many windows; None for all validation text.
+    """
+    started = time.monotonic()
+    channel, theirs = Channel.pair()
+    try:
+        with theirs, server.connect() as scorers_line:
+            server.spawn("score", [theirs.fileno(), 2, scorers_line.fileno()])
+        channel.send(
+            {
+                "source": job.source,
+                "spec": asdict(job.shapes),
+                "val": {
+                    "tokens": str(job.corpus.val.tokens),
+                    "text_bytes": job.corpus.val.n_bytes,
+                },
+                "level": job.level,
+                "readable": list(job.readable),
+                "device": job.device,
+                "threads": job.threads,
+                "startup_seconds": job.preset.startup_seconds,
+                "max_windows": max_windows,
+            },
+            [weights],
+        )
+        scored = _await(server, channel, job, on_event, cancelled)
+    except WireError:
+        scored = Scored("crashed", "scorer: the scorer ended without an answer")
+    finally:
+        channel.close()
+        with contextlib.suppress(ServerDied):
+            server.kill_all()
+    return replace(scored, seconds=time.monotonic() - started)
+
+
+def _await(
+    server: ForkServer,
+    channel: Channel,
+    job: Job,
+    on_event: OnEvent,
+    cancelled: Callable[[], bool],
+) -> Scored:
+    deadline = time.monotonic() + 120.0 + 4 * (job.preset.budget.seconds or 0.0)
+    next_watch = 0.0
+    while (now := time.monotonic()) < deadline:
+        if cancelled():
+            return Scored("killed", "cancelled")
+        if now >= next_watch:
+            next_watch = now + WATCH_SECONDS
+            limit = job.preset.memory_mb
+            used = sandbox.usage(server.pid, limit)
+            if used.processes > sandbox.MAX_PROCESSES:
+                return Scored("invalid", f"processes: more than {sandbox.MAX_PROCESSES}")
+            if used.memory_mb > limit:
+                return Scored("oom", f"memory: more than {limit} MB in all processes of scoring")
+        try:
+            message = channel.receive(WATCH_SECONDS)
+        except Silent:
+            continue
+        if message["event"] == "score" and math.isfinite(message["val_bpb"]):
+            return Scored("ok", "", message["val_bpb"], message["leak_bound_bpb"])
+        if message["event"] != "scoring":
+            return Scored("invalid", str(message.get("reason", "non-finite: no score")))
+        on_event(message)
+    return Scored("invalid", "eval-timeout: scoring took too long")

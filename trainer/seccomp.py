@@ -1,0 +1,243 @@
+"""A seccomp filter for what Landlock and nono-py leave open.
+
+Landlock governs files, TCP and signals; nono-py's own filter adds UDP, netlink, vsock and io_uring.
+What remains within reach of a confined child, and is refused here: sockets of every family (a
+socketpair excepted), new namespaces (``unshare``, ``setns``, ``clone`` with a namespace flag),
+looking into another process (``ptrace``, ``process_vm_*``, ``pidfd_getfd``) or setting its limits,
+and whatever outlives a process and would carry text from a scoring to an audit or to a later
+training: System V and POSIX message queues, System V memory and semaphores, keys, and the modes,
+owners, times and attributes of files, which Landlock does not govern. ``clone3`` is answered with
+ENOSYS, since its flags lie behind a pointer that a filter cannot read; libc then uses ``clone``.
+
+The program is classic BPF over ``struct seccomp_data`` (seccomp(2)); it is installed with the
+calling thread only, which is why confinement comes before any thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from dataclasses import dataclass
+
+_LD_ABS, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+_NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
+_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 38, 22, 2
+
+# CLONE_NEWTIME (0x80) lies within the exit-signal bits of clone(2) and works with unshare only.
+_NAMESPACES = 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | 0x20000
+
+# Requests of ioctl(2) that set the flags and extended attributes of a file.
+_FS_IOC_SETFLAGS, _FS_IOC_FSSETXATTR = 0x40086602, 0x401C5820
+
+_CAPABILITY_VERSION = 0x20080522
+# Without these root could no longer read a library that belongs to somebody else.
+_KEPT_CAPABILITIES = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Numbers of one architecture's system calls."""
+
+    audit: int
+    clone: int
+    clone3: int
+    prlimit64: int
+    ioctl: int
+    denied: dict[str, int]
+
+
+_X86_64 = _Table(
+    audit=0xC000003E,
+    clone=56,
+    clone3=435,
+    prlimit64=302,
+    ioctl=16,
+    denied={
+        "socket": 41,
+        "unshare": 272,
+        "setns": 308,
+        "ptrace": 101,
+        "process_vm_readv": 310,
+        "process_vm_writev": 311,
+        "pidfd_getfd": 438,
+        "kcmp": 312,
+        "io_uring_setup": 425,
+        "io_uring_enter": 426,
+        "io_uring_register": 427,
+        "mount": 165,
+        "bpf": 321,
+        "perf_event_open": 298,
+        "userfaultfd": 323,
+        "keyctl": 250,
+        "add_key": 248,
+        "request_key": 249,
+        "shmget": 29,
+        "shmat": 30,
+        "shmctl": 31,
+        "semget": 64,
+        "semop": 65,
+        "semctl": 66,
+        "semtimedop": 220,
+        "msgget": 68,
+        "msgsnd": 69,
+        "msgrcv": 70,
+        "msgctl": 71,
+        "mq_open": 240,
+        "mq_unlink": 241,
+        "chmod": 90,
+        "fchmod": 91,
+        "fchmodat": 268,
+        "fchmodat2": 452,
+        "chown": 92,
+        "fchown": 93,
+        "lchown": 94,
+        "fchownat": 260,
+        "utime": 132,
+        "utimes": 235,
+        "futimesat": 261,
+        "utimensat": 280,
+        "setxattr": 188,
+        "lsetxattr": 189,
+        "fsetxattr": 190,
+        "removexattr": 197,
+        "lremovexattr": 198,
+        "fremovexattr": 199,
+        "setxattrat": 463,
+        "removexattrat": 466,
+        "file_setattr": 469,
+        "setpriority": 141,
+        "open_by_handle_at": 304,
+    },
+)
+_AARCH64 = _Table(
+    audit=0xC00000B7,
+    clone=220,
+    clone3=435,
+    prlimit64=261,
+    ioctl=29,
+    denied={
+        "socket": 198,
+        "unshare": 97,
+        "setns": 268,
+        "ptrace": 117,
+        "process_vm_readv": 270,
+        "process_vm_writev": 271,
+        "pidfd_getfd": 438,
+        "kcmp": 272,
+        "io_uring_setup": 425,
+        "io_uring_enter": 426,
+        "io_uring_register": 427,
+        "mount": 40,
+        "bpf": 280,
+        "perf_event_open": 241,
+        "userfaultfd": 282,
+        "keyctl": 219,
+        "add_key": 217,
+        "request_key": 218,
+        "shmget": 194,
+        "shmat": 196,
+        "shmctl": 195,
+        "semget": 190,
+        "semop": 193,
+        "semctl": 191,
+        "semtimedop": 192,
+        "msgget": 186,
+        "msgsnd": 189,
+        "msgrcv": 188,
+        "msgctl": 187,
+        "mq_open": 180,
+        "mq_unlink": 181,
+        "fchmod": 52,
+        "fchmodat": 53,
+        "fchmodat2": 452,
+        "fchown": 55,
+        "fchownat": 54,
+        "utimensat": 88,
+        "setxattr": 5,
+        "lsetxattr": 6,
+        "fsetxattr": 7,
+        "removexattr": 14,
+        "lremovexattr": 15,
+        "fremovexattr": 16,
+        "setxattrat": 463,
+        "removexattrat": 466,
+        "file_setattr": 469,
+        "setpriority": 140,
+        "open_by_handle_at": 265,
+    },
+)
+_TABLES = {"x86_64": _X86_64, "aarch64": _AARCH64}
+_X32_BIT = 0x40000000
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def supported() -> bool:
+    """Whether there is a table of system calls for this machine."""
+    return platform.system() == "Linux" and platform.machine() in _TABLES
+
+
+def program(machine: str) -> bytes:
+    """The filter for ``machine`` as BPF instructions, 8 bytes each."""
+    table = _TABLES[machine]
+
+    def op(code: int, k: int, jump_true: int = 0, jump_false: int = 0) -> bytes:
+        return struct.pack("=HBBI", code, jump_true, jump_false, k)
+
+    refuse = op(_RET, _ERRNO | errno.EPERM)
+    lines = [op(_LD_ABS, _ARCH), op(_JEQ, table.audit, 1, 0), op(_RET, _KILL), op(_LD_ABS, _NR)]
+    if machine == "x86_64":  # the x32 numbers reach the same calls under other names
+        lines += [op(_JGE, _X32_BIT, 0, 1), refuse]
+    for number in table.denied.values():
+        lines += [op(_JEQ, number, 0, 1), refuse]
+    lines += [op(_JEQ, table.clone3, 0, 1), op(_RET, _ERRNO | errno.ENOSYS)]
+    lines += [op(_JEQ, table.ioctl, 0, 5), op(_LD_ABS, _ARG1), op(_JEQ, _FS_IOC_SETFLAGS, 1, 0)]
+    lines += [op(_JEQ, _FS_IOC_FSSETXATTR, 0, 1), refuse, op(_RET, _ALLOW)]
+    # Process 0 means the caller's own limits.
+    lines += [op(_JEQ, table.prlimit64, 0, 4), op(_LD_ABS, _ARG0), op(_JEQ, 0, 1, 0), refuse]
+    lines += [op(_RET, _ALLOW)]
+    lines += [op(_JEQ, table.clone, 0, 3), op(_LD_ABS, _ARG0), op(_JSET, _NAMESPACES, 0, 1)]
+    lines += [refuse, op(_RET, _ALLOW)]
+    return b"".join(lines)
+
+
+def drop_capabilities() -> None:
+    """Take from root what it has beyond an ordinary user, reading files excepted.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
+    # Effective, permitted and inheritable of capabilities 0 to 31, then of 32 to 63.
+    sets = ctypes.create_string_buffer(24)
+    if libc.capget(header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "capget")
+    effective, permitted = struct.unpack_from("=II", sets)
+    kept = [effective & _KEPT_CAPABILITIES, permitted & _KEPT_CAPABILITIES, 0, 0, 0, 0]
+    if libc.capset(header, struct.pack("=6I", *kept)) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def install() -> None:
+    """Apply the filter to the calling thread and all that it starts. There is no way back.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    code = program(platform.machine())
+    libc = ctypes.CDLL(None, use_errno=True)
+    packed = _Program(len(code) // 8, code)
+    for arguments in (
+        (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+        (_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(packed), 0, 0),
+    ):
+        if libc.prctl(*arguments) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"prctl: {os.strerror(number)}")

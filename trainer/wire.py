@@ -1,0 +1,173 @@
+"""Messages between the trusted parent, the fork server, the scorer and confined children.
+
+One message is a 4-byte big-endian length and that many bytes of JSON, over a socketpair. Nothing
+from a child is ever unpickled, and a length over the bound closes the conversation. Descriptors
+travel beside a message (SCM_RIGHTS), and only to a reader that asks for them: whoever reads from
+an untrusted child does not, so a child can push none.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import math
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from typing import Any
+
+MAX_BYTES = 16 << 20
+MAX_FDS = 64
+_HEADER = struct.Struct(">I")
+
+
+class WireError(Exception):
+    """The other side is gone, silent past the deadline, or does not speak the protocol."""
+
+
+class Gone(WireError):
+    """The other side closed its end."""
+
+
+class Silent(WireError):
+    """No whole message arrived in time; what has arrived is kept for the next call."""
+
+
+class Channel:
+    """One end of a conversation."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = bytearray()
+        self._fds: list[int] = []
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, socket.socket]:
+        """A channel, and the bare socket to hand to the other side."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        return cls(ours), theirs
+
+    @classmethod
+    def from_fd(cls, fd: int) -> Channel:
+        return cls(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd))
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def hang_up(self) -> None:
+        """End the conversation but keep the descriptor, which another thread may be using."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
+        self._fds.clear()
+        self._sock.close()
+
+    def send(self, message: dict[str, Any], fds: Sequence[int] = (), timeout: float = 60.0) -> None:
+        """Send one message with descriptors beside it.
+
+        Raises:
+            WireError: too long, the other side is gone, or does not read for ``timeout`` seconds.
+        """
+        body = json.dumps(message, separators=(",", ":")).encode()
+        if len(body) > MAX_BYTES:
+            raise WireError(f"message of {len(body)} bytes is over the bound of {MAX_BYTES}")
+        data = memoryview(_HEADER.pack(len(body)) + body)
+        try:
+            self._sock.settimeout(timeout)
+            sent = socket.send_fds(self._sock, [data], list(fds)) if fds else 0
+            self._sock.sendall(data[sent:])
+        except TimeoutError:
+            raise Silent("the other side does not read") from None
+        except OSError as error:
+            raise Gone(f"the other side is gone ({error.strerror})") from None
+
+    def receive(self, timeout: float | None = None, *, want_fds: bool = False) -> dict[str, Any]:
+        """The next message; with ``want_fds``, ``take_fds`` then gives what came beside it.
+
+        Raises:
+            Gone: end of stream.
+            Silent: no whole message within ``timeout`` seconds (None: wait without end).
+            WireError: not a message of this protocol.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            message = self._parse()
+            if message is not None:
+                return message
+            wait = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                readable = select.select([self._sock], [], [], wait)[0]
+            except ValueError:  # closed by another thread of this process
+                raise Gone("this end is closed") from None
+            if not readable:
+                raise Silent("no message in time")
+            self._read(want_fds)
+
+    def take_fds(self) -> list[int]:
+        fds, self._fds = self._fds, []
+        return fds
+
+    def _read(self, want_fds: bool) -> None:
+        try:
+            if want_fds:
+                space = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+                data, ancillary, _, _ = self._sock.recvmsg(1 << 16, space)
+                for level, kind, payload in ancillary:
+                    if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                        received = array.array("i")
+                        received.frombytes(payload[: len(payload) - len(payload) % 4])
+                        self._fds.extend(received)
+            else:
+                data = self._sock.recv(1 << 20)
+        except OSError as error:
+            raise Gone(f"the other side is gone ({error.strerror})") from None
+        if not data:
+            raise Gone("the other side closed its end")
+        self._buffer += data
+
+    def _parse(self) -> dict[str, Any] | None:
+        if len(self._buffer) < _HEADER.size:
+            return None
+        (size,) = _HEADER.unpack_from(self._buffer)
+        if size > MAX_BYTES:
+            raise WireError(f"a message announces {size} bytes, over the bound of {MAX_BYTES}")
+        if len(self._buffer) < _HEADER.size + size:
+            return None
+        body = bytes(self._buffer[_HEADER.size : _HEADER.size + size])
+        del self._buffer[: _HEADER.size + size]
+        try:
+            message = json.loads(body)
+        except (ValueError, RecursionError):
+            raise WireError("a message is not JSON") from None
+        if not isinstance(message, dict):
+            raise WireError("a message is not a JSON object")
+        return message
+
+
+def printable(text: str, limit: int = 2000) -> str:
+    """Text from a child as data: control characters made visible, the middle of long text cut."""
+    if len(text) > limit:
+        half = limit // 2
+        text = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
+    return "".join(
+        c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def whole(value: object) -> int:
+    """A count from a child; 0 where it is none."""
+    return value if type(value) is int and 0 <= value < 1 << 62 else 0
+
+
+def finite(value: object) -> float | None:
+    """A number from a child; None where it is infinite, no number, or more than a float holds."""
+    if type(value) is int and abs(value) < 1 << 62:
+        return float(value)
+    return value if type(value) is float and math.isfinite(value) else None
