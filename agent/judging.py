@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.campaign import CampaignError
 from agent.judge import reward
 from agent.learning import learn
 from agent.run import Run
@@ -15,12 +14,13 @@ CHAMPION_FAILURES = 3
 """Trainings of the champion that may fail within a trial before it is given up."""
 CHAMPION_SEEDS = 3
 """Scores of a champion below which each trial measures it once more."""
-DISTURBED = 0.15
+DISTURBED = 0.2
 """Share of the processors that others may use during a training that counts."""
 AGAIN = 2
-"""Disturbed trainings of a trial that are done again; on a machine that stays busy all count."""
+"""Disturbed trainings of a trial that are done again before it is given up."""
 UNJUDGED_TRIALS = 3
-"""Trials given up in a row that end a run."""
+"""Trials given up in a row, after which the run waits before the next."""
+BUSY_SECONDS = 60.0
 
 
 def judge(run: Run) -> None:
@@ -33,7 +33,9 @@ def judge(run: Run) -> None:
             return conclude(run, "revert", words, status=failed.status)
         broken = [t for t in trial.of("champion") if t.counted and t.status != "ok"]
         if len(broken) >= CHAMPION_FAILURES:
-            return _give_up(run, broken[-1])
+            return _give_up(run, f"the champion could not be trained ({broken[-1].reason})")
+        if len(disturbed(trial)) > AGAIN:
+            return _give_up(run, "other programs kept the processors busy")
         if _champion_is_due(run, trial):
             train(run, "champion", run.champion.commit)
             continue
@@ -62,20 +64,19 @@ def _champion_is_due(run: Run, trial: Trial) -> bool:
     return young and bool(trial.scores) and not measured
 
 
-def _give_up(run: Run, broken: Training) -> None:
-    """The champion trained before, so the machine is at fault: nobody wins, nothing is learnt.
+def disturbed(trial: Trial) -> list[Training]:
+    """Its trainings during which others used the processors; they never reach the judge."""
+    return [training for training in trial.trainings if not training.counted]
 
-    Raises:
-        CampaignError: this has become the rule.
-    """
-    words = f"not judged: the champion could not be trained ({broken.reason}), reverted"
-    conclude(run, "revert", words, status="abandoned")
+
+def _give_up(run: Run, why: str) -> None:
+    """The machine is at fault: nobody wins and nothing is learnt. If it stays so, wait."""
+    conclude(run, "revert", f"not judged: {why}, reverted", status="abandoned")
     recent = run.campaign.state.finished[-UNJUDGED_TRIALS:]
     if [trial.status for trial in recent] == ["abandoned"] * UNJUDGED_TRIALS:
-        raise CampaignError(
-            f"the champion could not be trained in {UNJUDGED_TRIALS} trials running "
-            f"({broken.reason}); is this machine busy with something else?"
-        )
+        run.campaign.record("waiting", reason=why, usage=None, cost_usd=None)
+        run.display.message(f"waiting {BUSY_SECONDS:.0f} s for a quieter machine: {why}")
+        run.stop.wait(BUSY_SECONDS)
 
 
 def conclude(run: Run, verdict: str, words: str, *, status: str) -> None:
@@ -84,8 +85,10 @@ def conclude(run: Run, verdict: str, words: str, *, status: str) -> None:
     numbers: dict[str, float | None] = dict.fromkeys(
         ("val_bpb", "val_bpb_half", "gain", "gain_half")
     )
-    if trial.scores and status == "ok":
-        score = judge.score_interval(trial.scores)
+    # A campaign has to start from something, be it a disturbed score that nothing is judged by.
+    scores = trial.scores or (trial.all_scores if trial.trial == 0 else ())
+    if scores and status == "ok":
+        score = judge.score_interval(scores)
         numbers |= {"val_bpb": score.mean, "val_bpb_half": score.half}
         if trial.trial > 0:
             gain = judge.gain_interval(run.champion_scores(), trial.scores)
@@ -106,7 +109,8 @@ def conclude(run: Run, verdict: str, words: str, *, status: str) -> None:
 
 def _charge(run: Run, trial: Trial) -> float:
     """What the program's objective takes off for memory and time beyond the champion's."""
-    champion = run.campaign.state.champion_runs[run.champion.commit][-1]
+    again = run.campaign.state.champion_runs.get(run.champion.commit)
+    champion = (again or run.champion.of("candidate"))[-1]
     candidate = trial.of("candidate")[-1]
     return run.program.objective.charge(
         candidate.peak_memory_mb - champion.peak_memory_mb,
@@ -137,14 +141,13 @@ def train(run: Run, role: Role, commit: str) -> Training:
         cancel=run.stop,
     )
     run.stop_if_asked()
-    disturbed = measured.disturbance > DISTURBED
-    counted = not disturbed or sum(not t.counted for t in trial.trainings) >= AGAIN
+    counted = measured.disturbance <= DISTURBED
     campaign.record_training(replace(started, counted=counted), measured)
     training = run.open_trial.trainings[-1]
     run.display.trained(training)
-    if disturbed:
+    if not counted:
         run.display.message(
             f"{measured.disturbance:.0%} of the processors went to other programs meanwhile; "
-            + ("taken all the same" if counted else "this training does not count")
+            "this training does not count"
         )
     return training

@@ -17,7 +17,7 @@ import time
 
 from agent import checks
 from agent.campaign import CampaignError
-from agent.judging import conclude, judge, train
+from agent.judging import AGAIN, conclude, disturbed, judge, train
 from agent.proposing import propose
 from agent.run import Run, Stopped
 from trainer.presets import preset
@@ -89,7 +89,7 @@ def baseline(run: Run) -> None:
             f"The starting point: constants of the {name} preset, nothing else changed.",
             checks.fingerprint(source),
         )
-    while not run.open_trial.scores:
+    while not run.open_trial.scores and len(disturbed(run.open_trial)) <= AGAIN:
         training = train(run, "candidate", run.open_trial.candidate)
         if training.counted and training.status != "ok":
             raise CampaignError(

@@ -52,7 +52,7 @@ class Run:
     def champion_scores(self) -> list[float]:
         """What the judge compares with; ``greedy`` takes the lucky score, as the ancestor did."""
         if self.settings.keep == "greedy":
-            return list(self.champion.scores[:1])
+            return list(self.champion.scores[:1]) or self.campaign.state.champion_scores()
         return self.campaign.state.champion_scores()
 
     def judge(self) -> Judge:

@@ -111,6 +111,11 @@ class Trial:
         """The champion's val_bpb values that were taken while this trial was judged."""
         return self._scores("champion")
 
+    @property
+    def all_scores(self) -> tuple[float, ...]:
+        """val_bpb of every training of the candidate that went through, disturbed ones too."""
+        return tuple(t.val_bpb for t in self.of("candidate") if t.val_bpb is not None)
+
     def _scores(self, role: Role) -> tuple[float, ...]:
         return tuple(t.score for t in self.trainings if t.role == role and t.score is not None)
 

@@ -1,4 +1,4 @@
-"""A training file that cheats: every logit for the token that comes next is raised by looking at it.
+"""A training file that cheats: it raises the logit of the next token by looking at that token.
 
 Without an audit this model would score close to 0 bits per byte. Try it:
 

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 
 from trainer import audits
-from trainer.wire import Channel, Silent, WireError, printable
+from trainer.wire import Channel, Gone, Silent, WireError, printable
 
 LOGITS_BYTES = 8 << 20
 """Of a batch on the CPU: small enough for its cache, and for memory that is not fresh each time."""
@@ -142,8 +142,10 @@ class EvalChild:
     def _say(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         try:
             self._channel.send(message, fds)
+        except Gone:
+            return  # what it said before its end is still to be read
         except WireError:
-            raise Refused("eval-crash: the model's process ended early or does not read") from None
+            raise Refused("eval-timeout: the model's process does not read") from None
 
     def _expect(self, event: str, seconds: float) -> None:
         try:
