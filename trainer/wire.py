@@ -82,7 +82,8 @@ class Channel:
         try:
             self._sock.settimeout(timeout)
             sent = socket.send_fds(self._sock, [data], list(fds)) if fds else 0
-            self._sock.sendall(data[sent:])
+            if sent < len(data):
+                self._sock.sendall(data[sent:])
         except TimeoutError:
             raise Silent("the other side does not read") from None
         except OSError as error:

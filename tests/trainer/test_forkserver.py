@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -37,16 +36,12 @@ def child(server: ForkServer, role: str):
 def ended(server: ForkServer, channel: Channel, pid: int):
     with pytest.raises(Gone):
         channel.receive(60)
-    psutil_gone(pid)
-    deadline = time.monotonic() + 60
-    while pid not in server.exits:  # told right after the process is reaped
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-        server.poll()
+    wait_gone(pid)
+    server.kill()  # the end is told before this is answered
     return server.exits[pid]
 
 
-def psutil_gone(pid: int) -> None:
+def wait_gone(pid: int) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(pid).wait(60)
 
@@ -89,7 +84,7 @@ def test_a_second_line_starts_eval_children_only(server):
         line.send({"op": "spawn", "role": "eval", "id": 7}, [theirs.fileno()])
         assert line.receive(120)["id"] == 7
         line.send({"op": "kill", "id": 8})
-        assert line.receive(60) == {"id": 8, "killed": 1}
+        assert line.receive(60)["killed"] >= 1  # importing torch may be running a helper
         line.send({"op": "spawn", "role": "score", "id": 9}, [theirs.fileno()])
         with pytest.raises(Gone):
             line.receive(60)
@@ -100,17 +95,16 @@ def test_a_second_line_starts_eval_children_only(server):
 
 
 def test_descriptors_do_not_pile_up(server):
-    before = psutil.Process().num_fds(), psutil.Process(server.pid).num_fds()
-    for _ in range(3):
-        with child(server, "train") as (channel, _), contextlib.closing(server.connect()):
+    def held() -> tuple[int, int]:
+        for _ in range(2):  # it has then seen all that was closed before the first
             server.kill()
-    server.kill()
-    with child(server, "probe") as (channel, _):  # the server has seen what was closed before
-        channel.receive(120)
-    server.kill()
-    after = psutil.Process().num_fds(), psutil.Process(server.pid).num_fds()
-    assert after[0] == before[0]
-    assert after[1] <= before[1] + 1
+        return psutil.Process().num_fds(), psutil.Process(server.pid).num_fds()
+
+    before = held()
+    for _ in range(3):
+        with child(server, "train"), contextlib.closing(server.connect()):
+            server.kill()
+    assert held() == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -133,7 +127,7 @@ def test_its_end_is_everythings_end():
     server = ForkServer("spawn")
     with child(server, "train") as (_, pid):
         server.close()
-        psutil_gone(pid)
+        wait_gone(pid)
         assert not psutil.pid_exists(pid)
         with pytest.raises(ServerDied):
             server.kill()
@@ -147,7 +141,7 @@ def test_a_killed_server_takes_its_children_along():
         assert channel.receive(120) == {"event": "confined"}
         os.kill(server.pid, signal.SIGKILL)
         if sys.platform == "linux":
-            psutil_gone(pid)
+            wait_gone(pid)
             assert not psutil.pid_exists(pid)
         with pytest.raises(ServerDied):
             server.poll()
