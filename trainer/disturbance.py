@@ -13,6 +13,10 @@ from dataclasses import dataclass
 import psutil
 
 
+IDLE = 0.1
+"""Share of the processors; with more of them idle, nobody had to wait for one."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """Seconds: of the clock, of all processors busy with anything, of those busy with us."""
@@ -37,7 +41,12 @@ def read(server_pid: int) -> Reading:
 
 
 def share(before: Reading, after: Reading) -> float:
-    """Share of all processors, in [0, 1], that others used between two readings."""
+    """Share of all processors, in [0, 1], that others used between two readings.
+
+    0 while processors stood idle: others were busy then, and in nobody's way.
+    """
     capacity = (after.clock - before.clock) * (psutil.cpu_count() or 1)
-    others = (after.busy - before.busy) - (after.ours - before.ours)
-    return min(1.0, max(0.0, others / capacity)) if capacity > 0 else 0.0
+    busy = after.busy - before.busy
+    if capacity <= 0 or busy < (1 - IDLE) * capacity:
+        return 0.0
+    return min(1.0, max(0.0, (busy - (after.ours - before.ours)) / capacity))

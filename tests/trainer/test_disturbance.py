@@ -14,7 +14,8 @@ BURN = "import time; t = time.process_time()\nwhile time.process_time() - t < 1:
 
 
 @pytest.mark.parametrize(
-    ("busy", "ours", "share"), [(0, 0, 0.0), (2, 2, 0.0), (2, 0, 0.5), (9, 0, 1.0), (1, 2, 0.0)]
+    ("busy", "ours", "share"),
+    [(0, 0, 0.0), (4, 4, 0.0), (4, 2, 0.5), (9, 0, 1.0), (3, 4, 0.0), (2, 0, 0.0)],
 )
 def test_share_of_all_processors(
     monkeypatch: pytest.MonkeyPatch, busy: float, ours: float, share: float
