@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import psutil
 
-
 IDLE = 0.1
 """Share of the processors; with more of them idle, nobody had to wait for one."""
 
