@@ -174,6 +174,7 @@ class Campaign:
         )
         commit = self.repo.commit_file(parent, source, message, time.time())
         added, removed = self.repo.numstat(parent, commit)
+        self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
         self.record(
             "candidate",
             trial=trial.trial,
@@ -186,7 +187,6 @@ class Campaign:
             lines_removed=removed,
         )
         self._move_refs(self.state.trials[-1])
-        self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
 
     def record_training(self, training: Training, measured: Measurement) -> None:
         """Record a finished training and keep its curve, clock and output beside the trial."""

@@ -78,7 +78,9 @@ def _fail(message: str) -> NoReturn:
 @app.command()
 def run(
     tag: Annotated[str, typer.Option(help="Start or resume this campaign; default: today.")] = "",
-    program: Annotated[Path, typer.Option(help="The research program.")] = Path("program.md"),
+    program: Annotated[
+        Path | None, typer.Option(help="The research program; default: program.md.")
+    ] = None,
     llm: Annotated[
         str | None,
         typer.Option(help="auto, none, anthropic:M, openai:M, openai:M@URL, command:CMD."),
@@ -117,7 +119,9 @@ def run(
         "isolation": isolation,
         "data": data,
     }
-    path = program if program.is_absolute() or program.exists() else repo.root / program
+    path = program.resolve() if program else repo.root / "program.md"
+    if program and not program.exists():
+        raise SettingsError(f"--program {program}: there is no such file")
     display = make_display(sys.stderr if as_json else sys.stdout)
     try:
         reason = starts.run(repo, tag, given, path, display)
@@ -187,7 +191,8 @@ def report(
     repo, tag, state = _open(tag)
     prior = _prior(state).probabilities()
     if markdown:
-        print(html.markdown(state, prior))
+        text = html.markdown(state, prior)
+        _print({"tag": tag, "markdown": text}, lambda _: text, as_json)
         return
     paths = [str(path) for path in html.write_report(campaigns.folder_of(repo, tag), state, prior)]
     _print({"tag": tag, "files": paths}, lambda _: "\n".join(paths), as_json)
@@ -222,9 +227,13 @@ def adopt(
     repo = Repo.open(Path.cwd())
     if not commit:
         _, tag, state = _open(tag)
-        if state.champion is None:
-            raise CampaignError(f"campaign {tag} has kept nothing yet")
+        if state.champion is None or state.champion.trial == 0:
+            raise CampaignError(f"campaign {tag} has kept nothing beyond its baseline yet")
         commit = state.champion.commit
+    else:
+        _, _, trial = replays.find(repo, commit)
+        if not trial.kept:
+            raise CampaignError(f"trial {trial.trial} was not kept: {trial.words}")
     said = worktree.adopt(repo, commit, patch=patch)
     _print({"commit": repo.commit_for(commit).sha, "said": said}, lambda _: said, as_json)
 
@@ -281,6 +290,8 @@ def _status(repo: Repo, tag: str, state: State) -> dict[str, Any]:
 
 def _prior(state: State) -> Prior:
     """The prior as the campaign's rewards left it."""
+    if not state.program_text:
+        raise CampaignError("this campaign has not begun its first trial yet; run it again")
     names = parse_program(state.program_text).names
     return learnt(names, state.settings["seed"], state.finished)
 

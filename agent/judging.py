@@ -141,7 +141,7 @@ def train(run: Run, role: Role, commit: str) -> Training:
         cancel=run.stop,
     )
     run.stop_if_asked()
-    counted = measured.disturbance <= DISTURBED
+    counted = measured.status not in ("ok", "overtime") or measured.disturbance <= DISTURBED
     campaign.record_training(replace(started, counted=counted), measured)
     training = run.open_trial.trainings[-1]
     run.display.trained(training)

@@ -13,8 +13,6 @@ Every step is in the journal before it has an effect, so ``run`` may start in th
 
 from __future__ import annotations
 
-import time
-
 from agent import checks
 from agent.campaign import CampaignError
 from agent.judging import AGAIN, conclude, disturbed, judge, train
@@ -113,5 +111,5 @@ def _still_wanted(run: Run) -> None:
             raise Stopped(f"the model has cost ${state.cost:.2f}")
     if run.settings.max_tokens is not None and state.tokens >= run.settings.max_tokens:
         raise Stopped(f"{state.tokens:,} tokens went to and from the model")
-    if run.deadline is not None and time.monotonic() >= run.deadline:
+    if run.time_is_up():
         raise Stopped("the time is up")

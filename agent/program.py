@@ -242,7 +242,7 @@ def _sections(lines: list[str], start: int) -> dict[str, range]:
             fenced = not fenced
         elif not fenced and (head := re.match(r"(##?)\s+(.*?)\s*#*\s*$", lines[i])):
             heads.append((i, head[2].lower() if head[1] == "##" else ""))
-    ends = [i for i, _ in heads[1:]] + [len(lines)]
+    ends = [*(i for i, _ in heads[1:]), len(lines)] if heads else []
     sections: dict[str, range] = {}
     for (i, name), end in zip(heads, ends, strict=True):
         sections.setdefault(name, range(i, end))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from agent import program
 from agent.campaign import Campaign
@@ -15,6 +18,9 @@ from agent.report.display import Display
 from agent.settings import Settings
 from agent.state import Trial
 from trainer.presets import preset
+
+LIMITS = ("trials", "hours", "max_cost", "keep")
+"""Settings that an edit of program.md changes in mid-run; the others hold from the next start."""
 
 
 class Stopped(Exception):
@@ -31,10 +37,11 @@ class Run:
     proposer: Proposer
     display: Display
     stop: threading.Event
-    deadline: float | None = None
-    """time.monotonic() after which no further trial starts."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """What the command line set, which program.md cannot override."""
 
     def __post_init__(self) -> None:
+        self.started = time.monotonic()
         self.prior = learnt(self.program.names, self.settings.seed, self.campaign.state.finished)
 
     @property
@@ -98,10 +105,18 @@ class Run:
             self.display.message(complaint)
         if self.program.text != self.campaign.state.program_text:
             self.campaign.record("program", sha256=self.program.sha256, text=self.program.text)
+            limits = {k: v for k, v in self.program.settings.items() if k in LIMITS}
+            given = {k: v for k, v in self.given.items() if k in LIMITS and v is not None}
+            self.settings = replace(self.settings, **{**limits, **given})
         self.prior.set_categories(self.program.names)
 
+    def time_is_up(self) -> bool:
+        """Whether ``hours`` have passed since the run began."""
+        hours = self.settings.hours
+        return hours is not None and time.monotonic() - self.started >= 3600 * hours
+
     def fresh_seed(self) -> int:
-        """No two trainings of a campaign share a seed, and no two campaigns' first ones do."""
+        """No two trainings of a campaign share a seed; another --seed gives others."""
         return self.settings.seed * 100_000 + self.campaign.state.count + 1
 
     def stop_if_asked(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
@@ -74,7 +75,7 @@ def resolve(
         raise SettingsError(f"--proposer {wanted.proposer!r}: choose {', '.join(PROPOSERS)}")
     for name in ("trials", "hours", "max_cost", "max_tokens"):
         value = getattr(wanted, name)
-        if value is not None and not value >= 0:
+        if value is not None and not 0 <= value < math.inf:
             raise SettingsError(f"--{name.replace('_', '-')} {value}: give a number from 0 up")
     if not campaign:
         return wanted

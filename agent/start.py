@@ -37,7 +37,7 @@ from trainer.measure import LABORATORY, Setting, resolve
 PROMPTS = Path(__file__).parent.parent / "prompts"
 OVERHEAD_SECONDS = 4.0
 """A training's share of start-up, checks and scoring, for the forecast."""
-TRAININGS_PER_TRIAL = 2.0
+TRAININGS_PER_TRIAL = 3.5
 MB_PER_TRIAL = 0.2
 MORNING_HOUR = 8
 
@@ -54,6 +54,7 @@ def run(
         Why it stopped.
     """
     state = campaigns.peek(repo, tag)
+    repo.check_tag(tag, new=not state.settings)
     program = _program(program_path, state, display)
     settings = all_settings.resolve(given, program.settings, state.settings)
     machine = resolve(settings.preset, isolation=settings.isolation, source=settings.data)
@@ -66,7 +67,7 @@ def run(
     base = state.settings.get("base") or repo.head()
     shapes = contract.read(repo.read_file(base), machine.preset.max_seq_len)
     try:
-        display.header(_header(repo, tag, state, settings, machine))
+        display.header(_header(program_path, tag, state, settings, machine))
         display.header(_plan(settings, budget, llm is not None, why))
         _prepare(settings, machine, shapes.vocab_size, display)
         with contextlib.closing(Campaign(repo, tag)) as campaign, _signals(stop):
@@ -82,7 +83,7 @@ def run(
                 proposer,
                 display,
                 stop,
-                deadline=time.monotonic() + 3600 * settings.hours if settings.hours else None,
+                given,
             )
             reason = go_on(under_way)
             if campaign.state.champion is not None:
@@ -130,7 +131,7 @@ def _prepare(settings: Settings, machine: Setting, vocab_size: int, display: Dis
 
 
 def _header(
-    repo: Repo, tag: str, state: State, settings: Settings, machine: Setting
+    program: Path, tag: str, state: State, settings: Settings, machine: Setting
 ) -> list[tuple[str, str]]:
     """What the campaign is and what it measures with."""
     preset = machine.preset
@@ -147,7 +148,7 @@ def _header(
         ("isolation", _isolation_words(machine.level)),
         ("data", f"{settings.data}, scored on {preset.val_bytes:,} bytes held out"),
         ("noise", f"sigma {noise.sigma:.4f} bits per byte over seeds ({_noise_words(state)})"),
-        ("steer", f"edit {repo.root / 'program.md'}; it is read before every trial"),
+        ("steer", f"edit {program}; it is read before every trial"),
     ]
 
 
@@ -203,7 +204,9 @@ def forecast(settings: Settings, budget: presets.Budget, free: bool) -> str:
         count, when = math.floor(seconds / each), f"by {morning:%H:%M}; it goes on until Ctrl-C"
     cost = "no cost" if free else "cost as the model charges; --max-cost USD ends it"
     disk = max(1, round(count * MB_PER_TRIAL))
-    return f"about {count} trials, {when}; {cost}; about {disk} MB of disk"
+    return (
+        f"about {count} trial{'' if count == 1 else 's'}, {when}; {cost}; about {disk} MB of disk"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -53,6 +53,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("--data", "nowhere"), ("nowhere", "apidocs")),
         (("--program", "missing.md"), ("missing.md",)),
         (("--trials", "-1"), ("-1",)),
+        (("--hours", "inf"), ("inf",)),
     ],
 )
 def test_bad_options(project: Path, args: tuple[str, ...], words: tuple[str, ...]) -> None:
@@ -69,6 +70,20 @@ def test_a_malformed_program_names_the_line(tmp_path: Path) -> None:
     folder = clone(tmp_path)
     (folder / "program.md").write_text("---\nbudgett: 20s\n---\n# Program\n")
     refused(run(folder, "run", "--tag", "t"), "program.md", "2", "budget")
+
+
+def test_a_program_without_a_heading(tmp_path: Path) -> None:
+    folder = clone(tmp_path)
+    (folder / "program.md").write_text("just prose\n")
+    refused(run(folder, "run", "--tag", "t"), "program.md", "Categories")
+
+
+def test_a_campaign_cut_off_before_its_first_trial(tmp_path: Path) -> None:
+    folder = clone(tmp_path)
+    begun = '{"n": 0, "time": 1.0, "event": "campaign", "tag": "t", "preset": "cpu", "seed": 0}\n'
+    (folder / "campaigns/t").mkdir(parents=True)
+    (folder / "campaigns/t/journal.jsonl").write_text(begun)
+    refused(run(folder, "status"), "not begun")
 
 
 def test_a_train_py_that_does_not_parse(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from agent.journal import read
 from agent.propose.choose import make
 from agent.repo import Repo
 from agent.report.plain import PlainDisplay
-from agent.run import Run
+from agent.run import Run, Stopped
 from agent.settings import Settings
 from trainer import measure
 from trainer.measure import CheckResult, Measurement
@@ -109,3 +109,19 @@ def test_new_tags_are_free_ones(run: Run) -> None:
     first = start.new_tag(run.campaign.repo)
     Campaign(run.campaign.repo, first).close()
     assert start.new_tag(run.campaign.repo) == f"{first}-2"
+
+
+def test_limits_written_into_program_md_hold_from_the_next_trial(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, (1.5, QUIET), (1.9, QUIET), (1.5, QUIET), (1.9, QUIET), (1.5, QUIET))
+    loop.baseline(run)
+    loop.one_trial(run)
+    path = run.program.path
+    path.write_text(path.read_text().replace("---\n", "---\ntrials: 1\n", 1))
+    loop.one_trial(run)
+    with pytest.raises(Stopped):
+        loop.one_trial(run)
+    run.settings = dataclasses.replace(run.settings, trials=9, hours=0.0)
+    with pytest.raises(Stopped, match="time is up"):
+        loop.one_trial(run)
