@@ -105,7 +105,7 @@ def _accept(run: Run, trial: Trial) -> None:
         source,
         categories=run.program.names,
         max_seq_len=preset(run.settings.preset).max_seq_len,
-        tried={t.source_sha256 for t in run.campaign.state.trials if t.source_sha256},
+        tried={t.source_sha256 for t in run.campaign.state.trials if t.status != "abandoned"},
     )
     run.stop_if_asked()
     smoke = measure.check(
