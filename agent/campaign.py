@@ -199,6 +199,12 @@ class Campaign:
         result = {name: getattr(measured, name) for name in _KEPT_OF_A_MEASUREMENT}
         self.record("training", **{**asdict(training), **result})
 
+    def weights(self, trial: int) -> Path:
+        """Where the weights of a trial's last candidate wait for its verdict."""
+        folder = self.folder / "trials" / str(trial)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / "weights.safetensors"
+
     def conclude(self, **verdict: Any) -> None:
         """Record the verdict of the open trial with its final commit, then move the refs."""
         trial = self.state.trials[-1]
@@ -211,6 +217,7 @@ class Campaign:
         trial = self.state.trials[-1]
         parent = trial.parent
         self._move_refs(trial)
+        self.weights(trial.trial).unlink(missing_ok=True)
         if commit:
             self.repo.add_note(self.tag, commit, self._note(trial))
         if trial.kept:
@@ -227,6 +234,7 @@ class Campaign:
 
     def _final_message(self, trial: Trial, verdict: Mapping[str, Any]) -> str:
         scores = [t.val_bpb for t in trial.trainings if t.role == "candidate"]
+        audit = trial.audit
         trailers = {
             "Trial": str(trial.trial),
             "Category": trial.category,
@@ -237,6 +245,7 @@ class Campaign:
             "Gain": _interval(verdict["gain"], verdict["gain_half"]) or "none",
             "Seeds": " ".join(str(t.seed) for t in trial.trainings if t.role == "candidate"),
             "Scores": " ".join(f"{s:.6f}" if s is not None else "none" for s in scores),
+            "Audit": f"prefixes alone, bound {audit.leak_bound_bpb:.6f}" if audit else "usual",
             "Verdict": f"{verdict['verdict']}: {verdict['words']}",
             "Program": trial.program,
             "Parent": trial.parent,

@@ -26,6 +26,8 @@ SCREEN = -0.25
 """The screening passes what is not worse than this many standard errors."""
 TIE_MARGIN = 1.0
 """A shorter file may be worse by less than this many sigma, with 90 % confidence."""
+QUARANTINE_SIGMAS, QUARANTINE_SHARE = 8.0, 0.03
+"""A gain above this many sigma, and this share of the champion's score, is too good to be true."""
 EFFECT_SIZE = 2.0
 """Standard deviation, in sigma, of the gains of edits in general; what gains are shrunk with."""
 REWARD_UNIT = 5.0
@@ -158,6 +160,11 @@ class Judge:
         champion, candidate = self._compared(champion_scores, candidate_scores)
         error = self._error(len(champion), len(candidate))
         return Estimate(fmean(champion) - fmean(candidate), t_quantile(0.975, self.dof) * error)
+
+    def too_good(self, champion_scores: Sequence[float], score: float) -> bool:
+        """Whether a score looks more like a mistake than like an improvement; both finite."""
+        (score,), champion = _finite([score]), fmean(_finite(champion_scores))
+        return champion - score > max(QUARANTINE_SIGMAS * self.sigma, QUARANTINE_SHARE * champion)
 
     def score_interval(self, candidate_scores: Sequence[float]) -> Estimate:
         """val_bpb of the candidate: mean over fresh seeds, the screening while there are none."""

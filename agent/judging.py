@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+from dataclasses import asdict, replace
+from pathlib import Path
 
 from agent.judge import reward
 from agent.learning import learn
@@ -36,6 +38,13 @@ def judge(run: Run) -> None:
             return _give_up(run, f"the champion could not be trained ({broken[-1].reason})")
         if len(disturbed(trial)) > AGAIN:
             return _give_up(run, "other programs kept the processors busy")
+        if trial.audit is not None and not trial.audit.ok:
+            found = trial.audit
+            words = run.judge().words("revert", [], [], status=found.status, reason=found.reason)
+            return conclude(run, "revert", words, status=found.status)
+        if trial.audit is None and any(t.quarantined for t in trial.of("candidate")):
+            audit(run)
+            continue
         if _champion_is_due(run, trial):
             train(run, "champion", run.champion.commit)
             continue
@@ -49,6 +58,8 @@ def judge(run: Run) -> None:
             train(run, "candidate", trial.candidate)
         elif answer == "champion":
             train(run, "champion", run.champion.commit)
+        elif answer == "keep" and trial.audit is None:
+            audit(run)  # what its bound takes off may change the answer
         else:
             words = run.judge().words(answer, run.champion_scores(), trial.scores)
             return conclude(run, answer, words, status="ok")
@@ -66,7 +77,7 @@ def _champion_is_due(run: Run, trial: Trial) -> bool:
 
 def disturbed(trial: Trial) -> list[Training]:
     """Its trainings during which others used the processors; they never reach the judge."""
-    return [training for training in trial.trainings if not training.counted]
+    return [t for t in trial.trainings if not (t.counted or t.quarantined)]
 
 
 def _give_up(run: Run, why: str) -> None:
@@ -86,7 +97,7 @@ def conclude(run: Run, verdict: str, words: str, *, status: str) -> None:
         ("val_bpb", "val_bpb_half", "gain", "gain_half")
     )
     # A campaign has to start from something, be it a disturbed score that nothing is judged by.
-    scores = trial.scores or (trial.all_scores if trial.trial == 0 else ())
+    scores = trial.uncharged_scores or (trial.all_scores if trial.trial == 0 else ())
     if scores and status == "ok":
         score = judge.score_interval(scores)
         numbers |= {"val_bpb": score.mean, "val_bpb_half": score.half}
@@ -118,6 +129,47 @@ def _charge(run: Run, trial: Trial) -> float:
     )
 
 
+def audit(run: Run) -> None:
+    """The stronger audit of the candidate's last weights; without them, train it once more."""
+    campaign, trial = run.campaign, run.open_trial
+    training = trial.of("candidate")[-1]
+    weights = campaign.weights(trial.trial)
+    if training.val_bpb is None or _sha256(weights) != training.weights_sha256:
+        train(run, "candidate", trial.candidate)
+        return
+    run.display.message("auditing: what does it answer to prefixes alone?")
+    found = measure.audit(
+        campaign.source(trial.candidate),
+        weights,
+        training.val_bpb,
+        preset=run.settings.preset,
+        data=run.settings.data,
+        isolation=run.settings.isolation,
+        on_event=run.display.event,
+        cancel=run.stop,
+    )
+    run.stop_if_asked()
+    campaign.record("audit", trial=trial.trial, commit=trial.candidate, **asdict(found))
+
+
+def _sha256(path: Path) -> str:
+    """Of a file, "" where there is none."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_too_good(run: Run, role: Role, measured: measure.Measurement) -> bool:
+    """Once in a trial: the second time it is not an accident, and the audit has looked."""
+    trial = run.open_trial
+    if role != "candidate" or measured.val_bpb is None or trial.trial == 0:
+        return False
+    champion = run.champion_scores()
+    before = any(t.quarantined for t in trial.of("candidate"))
+    return bool(champion) and not before and run.judge().too_good(champion, measured.val_bpb)
+
+
 def train(run: Run, role: Role, commit: str) -> Training:
     """One training, journalled before and after; one that a kill cut off is done again."""
     campaign, trial = run.campaign, run.open_trial
@@ -139,13 +191,21 @@ def train(run: Run, role: Role, commit: str) -> Training:
         isolation=run.settings.isolation,
         on_event=run.display.event,
         cancel=run.stop,
+        weights_to=campaign.weights(trial.trial) if role == "candidate" and trial.trial else None,
     )
     run.stop_if_asked()
-    counted = measured.status not in ("ok", "overtime") or measured.disturbance <= DISTURBED
-    campaign.record_training(replace(started, counted=counted), measured)
+    quiet = measured.status not in ("ok", "overtime") or measured.disturbance <= DISTURBED
+    quarantined = quiet and _is_too_good(run, role, measured)
+    counted = quiet and not quarantined
+    ended = replace(started, counted=counted, quarantined=quarantined)
+    campaign.record_training(ended, measured)
     training = run.open_trial.trainings[-1]
     run.display.trained(training)
-    if not counted:
+    if quarantined:
+        run.display.message(
+            "too good to be true: quarantined; it is audited, and trained again with a fresh seed"
+        )
+    elif not counted:
         run.display.message(
             f"{measured.disturbance:.0%} of the processors went to other programs meanwhile; "
             "this training does not count"

@@ -27,6 +27,8 @@ class Training:
     val_bpb: float | None = None
     counted: bool = True
     """False for what must never reach the judge: disturbed or quarantined trainings."""
+    quarantined: bool = False
+    """Too good to be true: audited, and measured again before anything is believed."""
     wall_seconds: float = 0.0
     train_seconds: float = 0.0
     steps: int = 0
@@ -48,6 +50,19 @@ class Training:
         if self.status != "ok" or not self.counted or self.val_bpb is None:
             return None
         return self.val_bpb + self.leak_bound_bpb
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the stronger audit of a candidate came to, as the journal remembers it."""
+
+    trial: int
+    commit: str
+    ok: bool
+    status: str
+    reason: str = ""
+    leak_bound_bpb: float = 0.0
+    """What a leak that it would not have seen could be worth, bits per byte."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +92,7 @@ class Trial:
     """Of the normalised candidate source: two equal hashes are the same experiment."""
     trainings: tuple[Training, ...] = ()
     """Of the candidate, and of the champion while this trial was judged, in order."""
+    audits: tuple[Audit, ...] = ()
     verdict: Verdict | None = None
     words: str = ""
     """The verdict in plain words."""
@@ -96,6 +112,8 @@ class Trial:
     """The proposal that is being worked on or was, "" once it is turned down."""
     rejections: tuple[str, ...] = ()
     """Why replies of this trial were turned down before a budget was spent, oldest first."""
+    turned_down: tuple[str, ...] = ()
+    """Those replies."""
     available: tuple[str, ...] = ()
     """Categories that could be drawn."""
     categories: tuple[str, ...] = ()
@@ -103,8 +121,25 @@ class Trial:
 
     @property
     def scores(self) -> tuple[float, ...]:
+        """What the judge sees of the candidate, in the order taken; the first is the screening.
+
+        What a leak could be worth by the stronger audit is taken off, once there was one.
+        """
+        return tuple(score + self._charge for score in self.uncharged_scores)
+
+    @property
+    def uncharged_scores(self) -> tuple[float, ...]:
         """The candidate's val_bpb values in the order taken; the first is the screening."""
         return self._scores("candidate")
+
+    @property
+    def audit(self) -> Audit | None:
+        """The stronger audit of the present candidate, None while there was none."""
+        return next((a for a in reversed(self.audits) if a.commit == self.candidate), None)
+
+    @property
+    def _charge(self) -> float:
+        return self.audit.leak_bound_bpb if self.audit else 0.0
 
     @property
     def champion_scores(self) -> tuple[float, ...]:
@@ -249,7 +284,11 @@ class State:
 
     def _on_turned_down(self, event: dict[str, Any]) -> None:
         trial = self.trials[-1]
-        self._update(rejections=(*trial.rejections, event["reason"]), reply="")
+        self._update(
+            rejections=(*trial.rejections, event["reason"]),
+            turned_down=(*trial.turned_down, trial.reply),
+            reply="",
+        )
 
     def _on_candidate(self, event: dict[str, Any]) -> None:
         self.trials[-1] = _trial(self.trials[-1], event)
@@ -268,6 +307,10 @@ class State:
         if training.role == "champion" or training.trial == 0:
             self.champion_runs.setdefault(training.commit, []).append(training)
 
+    def _on_audit(self, event: dict[str, Any]) -> None:
+        known = {k: v for k, v in event.items() if k in _AUDIT_FIELDS}
+        self._update(audits=(*self.trials[-1].audits, Audit(**known)))
+
     def _on_verdict(self, event: dict[str, Any]) -> None:
         candidate = self.trials[-1].candidate
         self.trials[-1] = _trial(self.trials[-1], event)
@@ -279,7 +322,14 @@ class State:
         self.trials[-1] = replace(self.trials[-1], **changes)
 
 
-_TRIAL_FIELDS = {f.name for f in fields(Trial)} - {"trial", "trainings", "rejections", "started"}
+_TRIAL_FIELDS = {f.name for f in fields(Trial)} - {
+    "trial",
+    "trainings",
+    "audits",
+    "rejections",
+    "started",
+}
+_AUDIT_FIELDS = {f.name for f in fields(Audit)}
 _TRAINING_FIELDS = {f.name for f in fields(Training)}
 
 

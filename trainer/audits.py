@@ -1,13 +1,14 @@
 """Lie detectors: the statistics by which an audited model is believed or refused.
 
-Pure functions over losses (nats per token) that the scorer measured. An audit asks the model the
-same question twice, the second time with something changed that must not matter, and looks at how
-far the answers moved.
+Pure functions over losses (nats per token) that the scorer measured. ``causality``, ``state`` and
+``prefix`` ask the model the same question twice, the second time with something changed that must
+not matter, and look at how far the answers moved. ``movement`` takes away what must matter.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ import numpy.typing as npt
 MEAN_NATS = 1e-3
 MOVED_NATS = 0.1
 MOVED_SHARE = 0.01
+CONFIDENCE = 0.95
+UNTRAINED_NATS = 100.0
+"""Loss of an untrained model at most: it may give what is no number."""
 
 Losses = npt.NDArray[np.float64]
 
@@ -52,9 +56,66 @@ def state(again: Losses) -> Finding:
     return _decide("state", "order, company or memory changes the loss", again, again)
 
 
+def movement(untrained: Losses, trained: Losses) -> Finding:
+    """Whether the score comes from what was trained.
+
+    Args:
+        untrained: losses of the model as ``build_model`` makes it. Shape [positions].
+        trained: losses with the weights of the training, at the same positions.
+
+    A file that carries its knowledge in itself scores as well without its training.
+    """
+    gained = np.clip(np.nan_to_num(untrained, nan=np.inf), 0.0, UNTRAINED_NATS) - trained
+    mean, error = _mean_and_error(gained)
+    if mean > max(MEAN_NATS, 3 * error):
+        return Finding(True, "", 0.0)
+    reason = (
+        f"movement: the model scores as well without its training ({mean:+.4f} nat between the "
+        f"weights of build_model and those of train, over {gained.size} positions)"
+    )
+    return Finding(False, reason, 0.0)
+
+
+def prefix(at_cut: Losses, controls: Losses, audited: Losses) -> Finding:
+    """Whether the model knows at many secret positions what a prefix alone does not tell.
+
+    The stronger audit of what is about to be kept: rare leaks count, not only common ones.
+
+    Args:
+        at_cut: audited minus real loss at each cut, where the audited answer was given on the
+            prefix and nothing else. Shape [cuts].
+        controls: second minus first loss where the same window was asked twice: honest jitter.
+        audited: the audited losses themselves, nats. Shape [cuts].
+
+    The bound is the faint leak that the mean leaves room for, and a leak at as large a share of
+    positions as could have stayed unseen with probability 1 - CONFIDENCE, each worth a whole token.
+    """
+    mean, error = _mean_and_error(at_cut)
+    moved = int((np.abs(at_cut) > MOVED_NATS).sum())
+    expected = float((np.abs(controls) > MOVED_NATS).mean()) * at_cut.size
+    if abs(mean) > max(MEAN_NATS, 3 * error) or moved > 1 + 3 * expected:
+        reason = (
+            f"causality: the prefix alone gives another loss (mean {mean:+.4f} nat, {moved} of "
+            f"{at_cut.size} positions moved by more than {MOVED_NATS} nat)"
+        )
+        return Finding(False, reason, 0.0)
+    unseen = poisson_upper(moved) / at_cut.size * float(audited.mean())
+    return Finding(True, "", max(0.0, mean + 2 * error) + unseen)
+
+
+def poisson_upper(count: int) -> float:
+    """Upper 95 % limit of a Poisson mean of which ``count`` were seen.
+
+    Half a quantile of chi-squared (Garwood, Biometrika 28, 1936) by Wilson and Hilferty's
+    approximation (PNAS 17, 1931), good to 1 %.
+    """
+    n = count + 1
+    z = NormalDist().inv_cdf(CONFIDENCE)
+    return float(n * (1 - 1 / (9 * n) + z / (3 * n**0.5)) ** 3)
+
+
 def _decide(name: str, what: str, mean_over: Losses, moves_over: Losses) -> Finding:
-    mean = float(mean_over.mean())
-    error = float(mean_over.std(ddof=1) / np.sqrt(mean_over.size)) if mean_over.size > 1 else 0.0
+    mean, error = _mean_and_error(mean_over)
     moved = max(_moved(mean_over), _moved(moves_over))
     if abs(mean) > max(MEAN_NATS, 3 * error) or moved > MOVED_SHARE:
         reason = (
@@ -63,6 +124,11 @@ def _decide(name: str, what: str, mean_over: Losses, moves_over: Losses) -> Find
         )
         return Finding(False, reason, 0.0)
     return Finding(True, "", max(0.0, mean + 2 * error))
+
+
+def _mean_and_error(values: Losses) -> tuple[float, float]:
+    error = float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else 0.0
+    return float(values.mean()), error
 
 
 def _moved(differences: Losses) -> float:

@@ -8,30 +8,26 @@ caller; the processes behind them are started once and stay warm.
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import os
-import platform
-import sys
+import shutil
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from pathlib import Path
 from typing import Any
 
-import psutil
-
-from trainer import contract, data, fingerprint, sandbox
-from trainer.forkserver import ForkServer, ServerDied
+from trainer import contract, data, fingerprint, laboratory
+from trainer.forkserver import ServerDied
 from trainer.job import Job, Trained
-from trainer.presets import BadSetting, Budget, Preset
+from trainer.laboratory import LABORATORY as LABORATORY
+from trainer.laboratory import Setting as Setting
+from trainer.laboratory import resolve as resolve
+from trainer.presets import BadSetting, Budget
 from trainer.presets import budget as parse_budget
-from trainer.presets import preset as find_preset
-from trainer.sandbox import SandboxError
+from trainer.sandbox import SandboxError as SandboxError
 from trainer.scoring import Scored, score
 from trainer.training import OnEvent, train
-from trainer.wire import Channel, WireError
 
 CHECK_STEPS = 2
 CHECK_WINDOWS = 8
@@ -95,103 +91,16 @@ class CheckResult:
     seconds: float
 
 
-class Laboratory:
-    """The warm processes and what they found out about the machine. One measurement at a time."""
-
-    def __init__(self) -> None:
-        self._server: ForkServer | None = None
-        self._lock = threading.RLock()
-        self._probe: dict[str, Any] | None = None
-
-    def server(self) -> ForkServer:
-        """The fork server, started on first use and again when it has died."""
-        with self._lock:
-            if self._server is None or not self._server.alive():
-                self._server = ForkServer()
-            return self._server
-
-    def probe(self) -> dict[str, Any]:
-        """``device`` (cpu, mps, cuda), its ``name``, the version of ``torch``.
-
-        Raises:
-            SandboxError: the processes cannot be started.
-        """
-        with self._lock:
-            if self._probe is None:
-                channel, theirs = Channel.pair()
-                with contextlib.closing(channel):
-                    try:
-                        with theirs:
-                            self.server().spawn("probe", [theirs.fileno()])
-                        self._probe = channel.receive(120.0)
-                    except (ServerDied, WireError) as error:
-                        raise SandboxError(
-                            f"the measuring process does not start ({error}); does this work: "
-                            f"{sys.executable} -c 'import torch'"
-                        ) from None
-            return self._probe
-
-    def close(self) -> None:
-        """End the processes; the next use starts them again.
-
-        A measurement under way in another thread comes to ``crashed``: this does not wait for it,
-        since at the interpreter's exit it would wait for ever.
-        """
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
-
-    def __enter__(self) -> Laboratory:
-        self._lock.acquire()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-LABORATORY = Laboratory()
-atexit.register(LABORATORY.close)
-
-
 @dataclass(frozen=True)
-class Setting:
-    """The settings of a measurement, resolved for this machine."""
+class Audit:
+    """What the stronger audit of kept weights came to."""
 
-    preset: Preset
-    device: str
-    level: str
-    threads: int
-    data: str
-
-    @property
-    def shown(self) -> str:
-        return f"{self.device}, preset {self.preset.name}, isolation {self.level}"
-
-
-def resolve(
-    preset: str = "auto", device: str = "auto", isolation: str = "auto", source: str = "apidocs"
-) -> Setting:
-    """Find the device, its preset and the level of isolation.
-
-    Raises:
-        BadSetting: an unknown preset, device or isolation.
-        SandboxError: isolation is required and cannot be had.
-    """
-    if isolation not in ("auto", "require", "off"):
-        raise BadSetting(f"isolation {isolation!r}: choose auto, require or off")
-    if device not in ("auto", "cpu", "mps", "cuda"):
-        raise BadSetting(f"device {device!r}: choose auto, cpu, mps or cuda")
-    if preset != "auto":
-        find_preset(preset)
-    found = LABORATORY.probe()["device"] if device == "auto" else device
-    chosen = find_preset(preset, found)
-    threads = chosen.threads or len(psutil.Process().cpu_affinity() if _LINUX else [0]) or 1
-    if not _LINUX and not chosen.threads:
-        threads = psutil.cpu_count(logical=False) or 1
-    return Setting(chosen, found, sandbox.level_for(isolation), threads, source)
-
-
-_LINUX = platform.system() == "Linux"
+    ok: bool
+    status: str
+    reason: str
+    leak_bound_bpb: float
+    """What a leak that it would not have seen could be worth, bits per byte."""
+    seconds: float
 
 
 def measure(
@@ -207,6 +116,7 @@ def measure(
     trace: str | None = None,
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
+    weights_to: Path | None = None,
 ) -> Measurement:
     """Train ``source`` under ``budget``, score its weights, and say what came of it.
 
@@ -216,6 +126,7 @@ def measure(
         trace: a recorded clock (``Measurement.trace``) to train by instead of the real one.
         on_event: hears of ``preparing``, ``ready``, ``log``, ``scoring`` as they happen.
         cancel: when set, the training is killed and the status is ``killed``.
+        weights_to: where to leave the weights (safetensors) of a training that went through.
 
     Raises:
         BadSetting, DataError, SandboxError: nothing could be measured; the message says what to do.
@@ -238,7 +149,7 @@ def measure(
             corpus = ""
         else:
             started = time.monotonic()
-            trained, scored = _train_and_score(job, None, emit, cancelled)
+            trained, scored = _train_and_score(job, None, emit, cancelled, weights_to)
             corpus = job.corpus.fingerprint
     failed = trained if trained.status != "ok" else scored
     identity = fingerprint.of(setting.device, setting.threads, LABORATORY.probe(), corpus)
@@ -305,6 +216,47 @@ def check(
     )
 
 
+def audit(
+    source: str,
+    weights: Path,
+    claimed_bpb: float,
+    *,
+    preset: str = "auto",
+    data: str = "apidocs",
+    device: str = "auto",
+    isolation: str = "auto",
+    on_event: OnEvent | None = None,
+    cancel: threading.Event | None = None,
+) -> Audit:
+    """The stronger audit of what is about to be kept: prefixes alone, at many secret positions.
+
+    Args:
+        source: the train.py that made the weights.
+        weights: as ``measure(weights_to=...)`` left them.
+        claimed_bpb: the score that they got.
+
+    Raises:
+        BadSetting, DataError, SandboxError: nothing could be audited.
+        OSError: the weights cannot be read.
+    """
+    setting = resolve(preset, device, isolation, data)
+    cancelled = cancel.is_set if cancel is not None else _never
+    emit = on_event or _ignore
+    with LABORATORY, weights.open("rb") as file:
+        try:
+            job = _job(source, setting, setting.preset.budget, 0, None, emit)
+            scored = score(
+                LABORATORY.server(), job, file.fileno(), None, emit, cancelled, claimed_bpb
+            )
+        except contract.ContractBroken as error:
+            scored = Scored("invalid", f"contract: {error}")
+        except ServerDied as error:
+            scored = Scored("crashed", f"crash: {error}")
+    return Audit(
+        scored.status == "ok", scored.status, scored.reason, scored.leak_bound_bpb, scored.seconds
+    )
+
+
 def _job(
     source: str,
     setting: Setting,
@@ -334,13 +286,17 @@ def _job(
         device=setting.device,
         threads=setting.threads,
         level=setting.level,
-        readable=_readable(),
+        readable=laboratory.readable(),
         trace=trace,
     )
 
 
 def _train_and_score(
-    job: Job, max_windows: int | None, emit: OnEvent, cancelled: Callable[[], bool]
+    job: Job,
+    max_windows: int | None,
+    emit: OnEvent,
+    cancelled: Callable[[], bool],
+    weights_to: Path | None = None,
 ) -> tuple[Trained, Scored]:
     server = LABORATORY.server()
     trained: Trained | None = None
@@ -349,6 +305,8 @@ def _train_and_score(
         if trained.weights is None:
             return trained, Scored(trained.status, trained.reason)
         try:
+            if weights_to is not None:
+                _copy(trained.weights, weights_to)
             return trained, score(server, job, trained.weights, max_windows, emit, cancelled)
         finally:
             os.close(trained.weights)
@@ -358,9 +316,13 @@ def _train_and_score(
         return trained or Trained("crashed", reason), Scored("crashed", reason)
 
 
-@cache
-def _readable() -> tuple[str, ...]:
-    return tuple(map(str, sandbox.readable()))
+def _copy(fd: int, path: Path) -> None:
+    """Copy an open file to ``path``, whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.part")
+    with os.fdopen(os.dup(fd), "rb") as file, unfinished.open("wb") as copy:
+        file.seek(0)
+        shutil.copyfileobj(file, copy, 1 << 20)
+    unfinished.replace(path)
 
 
 def _ignore(event: dict[str, Any]) -> None:

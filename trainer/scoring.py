@@ -14,6 +14,9 @@ from trainer.job import Job
 from trainer.training import WATCH_SECONDS, OnEvent
 from trainer.wire import Channel, Silent, WireError
 
+AUDIT_PASSES = 10
+"""How many times the time of a scoring the stronger audit may take."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -33,11 +36,13 @@ def score(
     max_windows: int | None,
     on_event: OnEvent,
     cancelled: Callable[[], bool],
+    claimed_bpb: float | None = None,
 ) -> Scored:
     """Have ``weights`` (a descriptor open for reading) scored and audited.
 
     Args:
         max_windows: score only the first so many windows; None for all validation text.
+        claimed_bpb: the score that these weights have got; with it they get the stronger audit.
     """
     started = time.monotonic()
     channel, theirs = Channel.pair()
@@ -58,10 +63,12 @@ def score(
                 "threads": job.threads,
                 "startup_seconds": job.preset.startup_seconds,
                 "max_windows": max_windows,
+                "claimed_bpb": claimed_bpb,
             },
             [weights],
         )
-        scored = _await(server, channel, job, on_event, cancelled)
+        passes = 1 if claimed_bpb is None else AUDIT_PASSES
+        scored = _await(server, channel, job, on_event, cancelled, passes)
     except WireError:
         scored = Scored("crashed", "scorer: the scorer ended without an answer")
     finally:
@@ -77,8 +84,9 @@ def _await(
     job: Job,
     on_event: OnEvent,
     cancelled: Callable[[], bool],
+    passes: int,
 ) -> Scored:
-    deadline = time.monotonic() + 120.0 + 4 * (job.preset.budget.seconds or 0.0)
+    deadline = time.monotonic() + passes * (120.0 + 4 * (job.preset.budget.seconds or 0.0))
     next_watch = 0.0
     while (now := time.monotonic()) < deadline:
         if cancelled():

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from project import clone
 
+from agent import campaign as campaigns
+from agent import program as programs
 from agent import worktree
 from agent.message import commit_message
+from agent.propose.choose import make
 from agent.repo import Repo
+from agent.report.plain import PlainDisplay
+from agent.run import Run
+from agent.settings import Settings
+from trainer import measure
+from trainer.measure import CheckResult
 
 TRAIN_PY = '''"""A small train.py."""
 
@@ -199,3 +209,26 @@ def hostile_hooks() -> Callable[[Path], None]:
             hook.chmod(0o755)
 
     return install
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """A campaign that has not begun to measure; checks are passed, git is real."""
+    folder = clone(tmp_path)
+    fine = CheckResult(True, "ok", "", "", 0.0, 0.0)
+    monkeypatch.setattr(measure, "check", lambda source, **options: fine)
+    settings = Settings(preset="cpu", budget="20s", llm="none")
+    campaign = campaigns.Campaign(Repo.open(folder), "t")
+    campaign.begin(settings, {"device": "cpu"})
+    campaign.agree()
+    program = programs.load(folder / "program.md")
+    with (tmp_path / "out.txt").open("w") as out:
+        yield Run(
+            campaign,
+            settings,
+            program,
+            make("hybrid", None, 0),
+            PlainDisplay(out),
+            threading.Event(),
+        )
+    campaign.close()

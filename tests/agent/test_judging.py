@@ -3,67 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from project import clone
+from staged import BUSY, QUIET, audits, play
 
 from agent import judging, loop, start
-from agent import program as programs
 from agent.campaign import Campaign
 from agent.journal import read
-from agent.propose.choose import make
-from agent.repo import Repo
-from agent.report.plain import PlainDisplay
 from agent.run import Run, Stopped
-from agent.settings import Settings
-from trainer import measure
-from trainer.measure import CheckResult, Measurement
-
-QUIET, BUSY = 0.02, 0.5
-Measure = Callable[..., Measurement]
-
-
-def measured(val_bpb: float, disturbance: float, seed: int) -> Measurement:
-    values: dict[str, Any] = {f.name: 0 for f in dataclasses.fields(Measurement)}
-    texts = ("reason", "trace", "weights_sha256", "detail", "output")
-    values |= dict.fromkeys(texts, "") | {"status": "ok", "isolation": "os", "curve": ()}
-    values |= {"fingerprint": {}, "budget": "20s", "preset": "cpu"}
-    return Measurement(**{**values, "val_bpb": val_bpb, "disturbance": disturbance, "seed": seed})
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    folder = clone(tmp_path)
-    fine = CheckResult(True, "ok", "", "", 0.0, 0.0)
-    monkeypatch.setattr(measure, "check", lambda source, **options: fine)
-    settings = Settings(preset="cpu", budget="20s", llm="none")
-    campaign = Campaign(Repo.open(folder), "t")
-    campaign.begin(settings, {"device": "cpu"})
-    campaign.agree()
-    program = programs.load(folder / "program.md")
-    with (tmp_path / "out.txt").open("w") as out:
-        yield Run(
-            campaign,
-            settings,
-            program,
-            make("hybrid", None, 0),
-            PlainDisplay(out),
-            threading.Event(),
-        )
-    campaign.close()
-
-
-def play(monkeypatch: pytest.MonkeyPatch, *scores: tuple[float, float]) -> None:
-    left = list(scores)
-
-    def next_one(source: str, *, seed: int, **options: Any) -> Measurement:
-        return measured(*left.pop(0), seed)
-
-    monkeypatch.setattr(measure, "measure", next_one)
 
 
 def test_a_disturbed_training_is_done_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +45,7 @@ def test_on_a_busy_machine_nothing_is_judged_and_nothing_learnt(
 def test_greedy_keeps_one_lucky_score(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run.settings = dataclasses.replace(run.settings, keep="greedy")
     play(monkeypatch, (1.5, QUIET), (1.49, QUIET), (1.48, QUIET))
+    audits(monkeypatch, bound=0.0)
     loop.baseline(run)
     loop.one_trial(run)
     loop.one_trial(run)

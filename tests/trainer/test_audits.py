@@ -56,3 +56,42 @@ def test_few_positions(size):
     assert audits.causality(np.zeros(size), np.zeros(0)).ok
     assert not audits.causality(np.full(size, 2.0), np.zeros(0)).ok
     assert audits.state(np.zeros(size)).ok
+
+
+def test_training_must_show_in_the_loss():
+    losses = RNG.exponential(2.0, 2000)
+    assert audits.movement(losses + 0.5, losses).ok
+    assert audits.movement(np.full(2000, np.nan), losses).ok
+    for untrained in (losses, losses - 0.5, losses + RNG.normal(0, 0.01, 2000)):
+        finding = audits.movement(untrained, losses)
+        assert not finding.ok
+        assert finding.reason.startswith("movement: ")
+
+
+def test_a_rare_leak_is_bounded_where_none_was_seen():
+    audited = np.full(2000, 3.0)
+    finding = audits.prefix(np.zeros(2000), np.zeros(9000), audited)
+    assert finding.ok
+    assert finding.bound_nats == pytest.approx(3.0 * 3.0 / 2000, rel=0.02)
+    one = np.zeros(2000)
+    one[0] = 0.5
+    assert audits.prefix(one, np.zeros(9000), audited).bound_nats > finding.bound_nats
+
+
+def test_a_rare_leak_is_named():
+    rare = np.zeros(2000)
+    rare[:3] = 2.0
+    assert not audits.prefix(rare, np.zeros(9000), np.full(2000, 3.0)).ok
+
+
+def test_the_jitter_of_the_controls_is_granted():
+    jitter = np.where(RNG.random(9000) < 0.01, 0.2, 0.0)
+    moved = np.where(RNG.random(2000) < 0.01, 0.2, 0.0) * RNG.choice([-1, 1], 2000)
+    assert audits.prefix(moved, jitter, np.full(2000, 3.0)).ok
+    assert not audits.prefix(moved, np.zeros(9000), np.full(2000, 3.0)).ok
+
+
+def test_poisson_limits():
+    """Garwood's exact limits: 2.996, 4.744, 7.754, 16.962."""
+    found = [audits.poisson_upper(count) for count in (0, 1, 3, 10)]
+    assert found == pytest.approx([2.996, 4.744, 7.754, 16.962], rel=0.01)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import random
 import sys
 from collections.abc import Callable
 
@@ -10,8 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trainer import score
-from trainer.score import Refused
+from trainer import auditing, evalchild, score
+from trainer.evalchild import EvalChild, Refused
 
 LENGTH, VOCABULARY = 16, 50
 BOS = VOCABULARY - 1
@@ -29,12 +30,18 @@ EMBEDDING = torch.randn(VOCABULARY, VOCABULARY, generator=torch.Generator().manu
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
-class Child:
+class Child(EvalChild):
     """Answers as an eval child does, in this process."""
 
-    def __init__(self, forward: Forward, log: list[str]) -> None:
-        self.rows, self.forward, self.log = 4, forward, log
+    def __init__(
+        self, forward: Forward, untrained: Forward, log: list[str], is_untrained: bool
+    ) -> None:
+        self.rows, self.log = 4, log
+        self.trained, self.forward = forward, untrained if is_untrained else forward
         log.append("start")
+
+    def train(self) -> None:
+        self.forward = self.trained
 
     def losses(self, ids, targets):
         for start in range(0, len(ids), self.rows):
@@ -49,11 +56,26 @@ class Child:
         self.log.append("end")
 
 
-def scored(new_forward: Callable[[], Forward], log: list[str] | None = None, **job) -> dict:
+def not_initialised(ids: torch.Tensor) -> torch.Tensor:
+    return torch.full((*ids.shape, VOCABULARY), math.nan)
+
+
+def task(
+    new_forward: Callable[[], Forward],
+    log: list[str] | None = None,
+    untrained: Forward = not_initialised,
+    **job,
+) -> score.Task:
     log = [] if log is None else log
-    return score.score(
-        {**JOB, **job}, TOKENS, lambda: Child(new_forward(), log), lambda message: None
-    )
+
+    def start(untrained: bool = False, blank: Forward = untrained) -> Child:
+        return Child(new_forward(), blank, log, untrained)
+
+    return score.Task({**JOB, **job}, TOKENS, start, lambda message: None)
+
+
+def scored(*args, **job) -> dict:
+    return score.score(task(*args, **job))
 
 
 def honest(ids: torch.Tensor) -> torch.Tensor:
@@ -83,12 +105,12 @@ def test_bits_per_byte():
     answer = scored(lambda: honest)
 
     assert answer["val_bpb"] == pytest.approx(wanted, rel=1e-6)
-    assert answer["tokens"] == int((TOKENS[1:] != BOS).sum())
     assert answer["leak_bound_bpb"] == 0.0
 
 
 def test_first_windows_only():
-    assert scored(lambda: honest, max_windows=8)["tokens"] <= 8 * LENGTH
+    assert task(lambda: honest, max_windows=8).tokens <= 8 * LENGTH
+    assert scored(lambda: honest, max_windows=8)["leak_bound_bpb"] == 0.0
 
 
 def test_the_audit_has_a_child_of_its_own_after_the_other_is_gone():
@@ -166,20 +188,62 @@ def test_no_false_alarm():
             assert scored(lambda f=forward: f)["leak_bound_bpb"] < 1e-5
 
 
+def test_a_model_that_needs_no_training_is_named():
+    with pytest.raises(Refused, match=r"^movement: "):
+        scored(lambda: honest, untrained=honest)
+
+
+def test_two_steps_need_not_show_in_the_loss():
+    assert scored(lambda: honest, untrained=honest, max_windows=8)["val_bpb"] > 0
+
+
+def test_no_number_is_refused():
+    with pytest.raises(Refused, match=r"^non-finite: "):
+        scored(lambda: not_initialised)
+
+
+class TestPrefixes:
+    """The stronger audit."""
+
+    def audited(self, forward: Forward, claimed: float | None = None) -> dict:
+        honestly = task(lambda: forward)
+        if claimed is None:
+            claimed = honestly.bpb(float(honestly.real()[honestly.scored].mean()))
+        return score.audit(honestly, claimed)
+
+    def test_honest(self):
+        answer = self.audited(honest)
+        assert 0 < answer["leak_bound_bpb"] < 0.01 * answer["val_bpb"]
+
+    def test_a_leak_at_one_position_in_a_hundred(self):
+        def rarely(ids):
+            some = (ids * 31 % 47 == 0) & (ids.roll(1, 1) % 2 == 0)
+            return honest(ids) + 9.0 * some[..., None] * F.one_hot(ids.roll(-1, 1), VOCABULARY)
+
+        share = float(((TOKENS * 31 % 47 == 0) & (np.roll(TOKENS, 1) % 2 == 0)).mean())
+        assert 0.002 < share < 0.03
+        with pytest.raises(Refused, match=r"^causality: the prefix alone"):
+            self.audited(rarely)
+
+    def test_another_score_than_was_claimed(self):
+        with pytest.raises(Refused, match=r"^state: scored again"):
+            self.audited(honest, claimed=1.0)
+
+
 def test_cut_has_a_scored_target_and_is_late_half_of_the_time():
-    dice = score.random.Random(0)
+    dice = random.Random(0)
     targets = RNG.integers(0, BOS, 100)
     targets[::7] = -1
-    cuts = [score._cut(dice, targets) for _ in range(1000)]
+    cuts = [auditing._cut(dice, targets) for _ in range(1000)]
     assert all(targets[cut] >= 0 and cut < 99 for cut in cuts)
     assert 500 < sum(cut >= 75 for cut in cuts) < 750
-    assert score._cut(dice, np.array([3])) == 0
-    assert score._cut(dice, np.array([-1, -1, 5])) == 2
+    assert auditing._cut(dice, np.array([3])) == 0
+    assert auditing._cut(dice, np.array([-1, -1, 5])) == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="seals are Linux's")
 def test_shared_memory_keeps_its_size():
-    fd, memory = score._shared(4096)
+    fd, memory = evalchild._shared(4096)
     for size in (0, 100, 10_000):
         with pytest.raises(OSError):
             os.ftruncate(fd, size)

@@ -1,0 +1,127 @@
+"""Asking a model again: which questions an audit puts, and to whom the answers are compared.
+
+Windows, positions and order are drawn from the system's randomness, unknown to the candidate. What
+is made of the answers is decided in ``audits``.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from trainer import audits
+from trainer.audits import Finding, Losses
+from trainer.evalchild import EvalChild, Ids, Refused
+
+WINDOWS = 48
+UNTRAINED_WINDOWS = 8
+CUTS = 2048
+"""Prefixes of the stronger audit: a leak at 1 position in 500 is missed in 1 of 10 audits."""
+CONTROLS = 64
+"""Windows that it asks unchanged, for the jitter of an honest answer."""
+
+
+def compare_untrained(untrained: EvalChild, ids: Ids, targets: Ids, real: Losses) -> None:
+    """Have an untrained model answer a few of the windows.
+
+    Raises:
+        Refused: it is as good as the trained one.
+    """
+    rows = _dice().sample(range(len(ids)), min(UNTRAINED_WINDOWS, len(ids)))
+    scored = targets[rows] >= 0
+    answers = np.concatenate(list(untrained.losses(ids[rows], targets[rows])))
+    _believe(audits.movement(answers[scored], real[rows][scored]))
+
+
+def ask_again(fresh: EvalChild, ids: Ids, targets: Ids, real: Losses) -> float:
+    """Ask a fresh child again, in another order and company, some with another future.
+
+    Returns the bound in nats per token on what a leak could be worth.
+
+    Raises:
+        Refused: the answers moved.
+    """
+    dice = _dice()
+    rows = np.array(dice.sample(range(len(ids)), min(WINDOWS, len(ids))))
+    cuts = np.array([_cut(dice, targets[row]) for row in rows])
+    changed = ids[rows]
+    for window, cut in zip(changed, cuts, strict=True):
+        other = np.roll(ids[dice.randrange(len(ids))], dice.randrange(ids.shape[1]))
+        window[cut + 1 :] = other[cut + 1 :]
+    again = rows[: len(rows) // 2 + 1]
+    of = np.concatenate([rows, again])
+    moved = _asked(fresh, np.concatenate([changed, ids[again]]), targets[of], dice) - real[of]
+    count = len(rows)
+    scored = targets[of] >= 0
+    before = scored[:count] & (np.arange(ids.shape[1]) < cuts[:, None])
+    return max(
+        _believe(audits.state(moved[count:][scored[count:]])),
+        _believe(audits.causality(moved[np.arange(count), cuts], moved[:count][before])),
+    )
+
+
+def ask_with_prefixes(
+    fresh: EvalChild,
+    ids: Ids,
+    targets: Ids,
+    real: Losses,
+    bos: int,
+    emit: Callable[[dict[str, Any]], None],
+) -> float:
+    """Ask a fresh child at CUTS positions, with nothing after each but the document's begin mark.
+
+    Returns the bound in nats per token on what a leak could be worth.
+
+    Raises:
+        Refused: the answers moved.
+    """
+    dice = _dice()
+    count, length = ids.shape
+    turns = -(-CUTS // count)
+    rows = np.array([row for _ in range(turns) for row in dice.sample(range(count), count)])[:CUTS]
+    cuts = np.array([_cut(dice, targets[row], late=0.0) for row in rows])
+    cut_off = np.where(np.arange(length) <= cuts[:, None], ids[rows], bos)
+    controls = np.array(dice.sample(range(count), min(CONTROLS, count)))
+    of = np.concatenate([rows, controls])
+    answers = _asked(fresh, np.concatenate([cut_off, ids[controls]]), targets[of], dice, emit)
+    moved = answers - real[of]
+    at_cut = np.arange(len(rows)), cuts
+    again = moved[len(rows) :][targets[controls] >= 0]
+    _believe(audits.state(again))
+    return _believe(audits.prefix(moved[at_cut], again, answers[at_cut]))
+
+
+def _dice() -> random.Random:
+    return random.Random(secrets.randbits(64))
+
+
+def _believe(finding: Finding) -> float:
+    if not finding.ok:
+        raise Refused(finding.reason)
+    return finding.bound_nats
+
+
+def _asked(
+    child: EvalChild,
+    ids: Ids,
+    targets: Ids,
+    dice: random.Random,
+    emit: Callable[[dict[str, Any]], None] | None = None,
+) -> Losses:
+    """Losses, asked for in a random order."""
+    order = np.array(dice.sample(range(len(ids)), len(ids)))
+    losses = np.empty(ids.shape, dtype=np.float64)
+    losses[order] = child.answers(ids[order], targets[order], emit)
+    return losses
+
+
+def _cut(dice: random.Random, targets: Ids, late: float = 0.5) -> int:
+    """A secret position with a scored target, in the last quarter with probability ``late``."""
+    length = len(targets)
+    low = length * 3 // 4 if dice.random() < late else 0
+    candidates = [t for t in range(low, length - 1) if targets[t] >= 0]
+    return dice.choice(candidates or [t for t in range(length) if targets[t] >= 0] or [0])

@@ -1,0 +1,186 @@
+"""A model's process as the scorer sees it: ids go in, losses come out.
+
+The process is confined and holds the candidate's weights. Ids and logits pass through memory of the
+scorer's making (memfds sealed against resizing, so that a child cannot make it fault). The scorer
+copies first, then normalises: whatever a child answers, the loss is that of a probability
+distribution over the vocabulary.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from trainer.audits import Losses
+from trainer.wire import Channel, Gone, Silent, WireError
+
+LOGITS_BYTES = 8 << 20
+"""Of a batch on the CPU: small enough for its cache, and for memory that is not fresh each time."""
+DEVICE_LOGITS_BYTES = 64 << 20
+_SLOTS = 2
+ANSWER_SECONDS = 60.0
+
+Ids = npt.NDArray[np.int64]
+
+
+class Refused(Exception):
+    """The model cannot be scored or is not believed; begins with the fixed name of the cause."""
+
+
+class EvalChild:
+    """A fresh confined process with the candidate's weights; answers ids with losses."""
+
+    def __init__(
+        self, server: Channel, job: Mapping[str, Any], weights: int, untrained: bool = False
+    ) -> None:
+        """Start it; with ``untrained`` it answers without its weights until ``train``."""
+        spec = job["spec"]
+        self._server = server
+        self._startup_seconds = job["startup_seconds"]
+        self._length, self._vocabulary = spec["seq_len"], spec["vocab_size"]
+        window = 4 * self._length * self._vocabulary
+        room = LOGITS_BYTES if job["device"] == "cpu" else DEVICE_LOGITS_BYTES
+        self.rows = max(1, room // window)
+        self._ids_fd, self._ids = _shared(_SLOTS * self.rows * self._length * 8)
+        self._out_fd, self._out = _shared(_SLOTS * self.rows * window)
+        self._asked = False
+        self._channel, theirs = Channel.pair()
+        with theirs:
+            server.send({"op": "spawn", "role": "eval", "id": 0}, [theirs.fileno()])
+        server.receive(ANSWER_SECONDS)
+        self._say({"level": job["level"], "readable": job["readable"], "scratch": None})
+        self._expect("confined", self._startup_seconds)
+        message = {
+            "source": job["source"],
+            "spec": spec,
+            "device": job["device"],
+            "threads": job["threads"],
+            "slots": _SLOTS,
+            "rows": self.rows,
+            "untrained": untrained,
+        }
+        self._say(message, [weights, self._ids_fd, self._out_fd])
+        self._expect("built" if untrained else "loaded", self._startup_seconds)
+
+    def train(self) -> None:
+        """Give an untrained model its weights."""
+        self._say({"load": True})
+        self._expect("loaded", self._startup_seconds)
+
+    def answers(
+        self, ids: Ids, targets: Ids, emit: Callable[[dict[str, Any]], None] | None = None
+    ) -> Losses:
+        """Losses in nats, float64 [N, T], for ids and targets [N, T].
+
+        Raises:
+            Refused: no answer, or not one that is a probability distribution.
+        """
+        losses = np.empty(ids.shape, dtype=np.float64)
+        done = 0
+        for batch in self.losses(ids, targets):
+            if not np.isfinite(batch).all():
+                raise Refused("non-finite: a logit is not a number, or a target has probability 0")
+            losses[done : done + len(batch)] = batch
+            done += len(batch)
+            if emit is not None:
+                emit({"event": "scoring", "fraction": done / len(ids)})
+        return losses
+
+    def losses(self, ids: Ids, targets: Ids) -> Iterator[Losses]:
+        """Losses in nats, float64 [at most ``rows``, T] at a time, for ids and targets [N, T].
+
+        A target of -1 has the loss 0; where a logit is no number, neither is the loss. The child
+        computes one batch while another is normalised.
+
+        Raises:
+            Refused: no answer, or one of another shape.
+        """
+        waiting: tuple[int, Ids] | None = None
+        for number, start in enumerate(range(0, len(ids), self.rows)):
+            batch = ids[start : start + self.rows]
+            slot = number % _SLOTS
+            self._ids.seek(slot * self.rows * self._length * 8)
+            self._ids.write(batch.astype("<i8").tobytes())
+            self._asked = True
+            self._say({"slot": slot, "rows": len(batch)})
+            if waiting is not None:
+                yield self._take(*waiting)
+            waiting = slot, targets[start : start + self.rows]
+        if waiting is not None:
+            yield self._take(*waiting)
+
+    def _take(self, slot: int, targets: Ids) -> Losses:
+        self._expect("logits", ANSWER_SECONDS)
+        row = self._length * self._vocabulary
+        shared = torch.frombuffer(
+            self._out,
+            dtype=torch.float32,
+            count=len(targets) * row,
+            offset=4 * slot * self.rows * row,
+        )
+        # Not logsumexp minus logit: with logits so large that their sum's logarithm is lost in
+        # rounding, that is 0 for every token.
+        losses = F.cross_entropy(
+            shared.clone().view(-1, self._vocabulary),
+            torch.from_numpy(targets).flatten(),
+            ignore_index=-1,
+            reduction="none",
+        )
+        return losses.view(targets.shape).numpy().astype(np.float64)
+
+    def close(self) -> None:
+        """Kill the child and all that it started, so that it can tell the next one nothing."""
+        self._server.send({"op": "kill", "id": 0})
+        self._server.receive(ANSWER_SECONDS)
+        self._channel.close()
+        for fd in (self._ids_fd, self._out_fd):
+            os.close(fd)
+
+    def _say(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        try:
+            self._channel.send(message, fds)
+        except Gone:
+            return  # what it said before its end is still to be read
+        except WireError:
+            raise Refused("eval-timeout: the model's process does not read") from None
+
+    def _expect(self, event: str, seconds: float) -> None:
+        try:
+            message = self._channel.receive(seconds)
+        except Silent:
+            raise Refused(f"eval-timeout: no {event} within {seconds:g} s") from None
+        except WireError:
+            raise Refused(f"eval-crash: the model's process ended before {event}") from None
+        if message.get("event") == event:
+            return
+        if message.get("event") == "shape":
+            raise Refused(
+                f"shape: forward() must return [B, {self._length}, {self._vocabulary}] logits"
+            )
+        # Once it has seen validation text, its words are not passed on.
+        words = "" if self._asked else f" ({message.get('error', message.get('reason', ''))})"
+        raise Refused(f"eval-crash: the model failed before {event}{words}")
+
+
+def _shared(size: int) -> tuple[int, mmap.mmap]:
+    if sys.platform == "linux":
+        fd = os.memfd_create("autoresearch", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(fd, size)
+        fcntl.fcntl(
+            fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        )
+    else:  # without seals a child that truncates ends the scorer, and its training is refused
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+        os.ftruncate(fd, size)
+    return fd, mmap.mmap(fd, size)
