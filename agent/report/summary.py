@@ -103,9 +103,29 @@ def status_json(
         "best_bpb": best_bpb,
         "noise_sigma": sigma,
         "cost_usd": state.cost,
+        "cost_per_gain_usd": cost_per_gain(state),
+        "tokens": state.tokens,
+        "cached_share": cached_share(state.usage),
         "champion": champion.commit if champion is not None else None,
         "prior": dict(prior),
     }
+
+
+def cost_per_gain(state: State) -> float | None:
+    """US dollars of models for each sigma by which the champion beats the baseline.
+
+    None while it does not, by more than luck explains, or where a price is unknown.
+    """
+    now = standing(state)
+    if state.cost is None or now.gain is None or now.gain.mean <= now.gain.half:
+        return None
+    return state.cost / (now.gain.mean / now.noise.sigma)
+
+
+def cached_share(usage: Mapping[str, int]) -> float | None:
+    """Share of all prompts' tokens that came out of a cache; None without any."""
+    prompts = sum(usage.get(kind, 0) for kind in ("input", "cache_read", "cache_write"))
+    return usage.get("cache_read", 0) / prompts if prompts else None
 
 
 def log_json(state: State) -> list[dict[str, Any]]:
@@ -185,6 +205,13 @@ def status_text(status: Mapping[str, Any]) -> str:
         ("champion", status["champion"] or "none yet"),
         ("cost", "not known" if cost is None else f"${cost:.2f}"),
     ]
+    if status["tokens"]:
+        per_gain, cached = status["cost_per_gain_usd"], status["cached_share"]
+        said = f"{status['tokens']:,}"
+        said += f", {cached:.0%} of the prompts from a cache" if cached is not None else ""
+        lines.append(("tokens", said))
+        if per_gain is not None:
+            lines.append(("per gain", f"${per_gain:.2f} for each sigma gained"))
     text = "\n".join(f"{label:<10}{value}" for label, value in lines)
     shares = percents(status["prior"])
     return f"{text}\n{prior_line(shares, {}, WIDTH, label='prior     ')}" if shares else text
@@ -244,6 +271,9 @@ def show_text(state: State, n: int, folder: Path) -> str:
     if trial.trainings:
         lines += ["", "role       seed        status    val_bpb     steps   peak MB     time"]
         lines += [_training(run) for run in trial.trainings]
+    for audit in trial.audits:
+        told = f"believed, bound {audit.leak_bound_bpb:.4f}" if audit.ok else audit.reason
+        lines += ["", f"audited on prefixes alone: {one_line(told)}"]
     for reason in trial.rejections:
         lines += ["", f"turned down: {printable(reason, 1000).strip()}"]
     stored = folder / "trials" / str(n)
@@ -275,7 +305,7 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
 
 def _training(run: Training) -> str:
     score = "none" if run.val_bpb is None else f"{run.val_bpb:.6f}"
-    aside = "" if run.counted else "  (not counted)"
+    aside = "" if run.counted else "  (quarantined)" if run.quarantined else "  (not counted)"
     aside += f"  {one_line(run.reason)}" if run.reason else ""
     return (
         f"{run.role:<10} {run.seed:<11} {one_line(run.status):<9} {score:<10} {run.steps:>6} "

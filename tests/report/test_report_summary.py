@@ -26,6 +26,7 @@ from agent.report.summary import (
 
 STATUS = {"tag", "state", "trials", "kept", "reverted", "rejected", "baseline_bpb", "best_bpb"}
 STATUS |= {"noise_sigma", "cost_usd", "champion", "prior"}
+STATUS |= {"tokens", "cached_share", "cost_per_gain_usd"}
 LOG = {"trial", "commit", "parent", "category", "hypothesis", "proposer", "verdict", "status"}
 LOG |= {"scores", "val_bpb", "gain", "reward", "seconds", "lines_added", "lines_removed"}
 
@@ -61,6 +62,46 @@ def test_status_of_a_campaign_that_has_just_begun() -> None:
     assert "not measured yet" in status_text(status)
     assert paragraph(Story().state) == "Nothing is measured yet."
     assert log_json(Story().state) == []
+
+
+def test_what_the_model_cost_for_what_was_gained() -> None:
+    story = Story(llm="anthropic:m")
+    story.baseline(1.30)
+    number = story.draw("schedule")
+    usage = {"input": 100, "output": 50, "cache_read": 800, "cache_write": 100}
+    story.add(
+        "proposed", trial=number, proposer="llm", reply="x", model="m", usage=usage, cost_usd=0.5
+    )
+    status = status_json(story.state, "t", None, {}, 0.004)
+    assert (status["tokens"], status["cached_share"]) == (1050, 0.8)
+    assert status["cost_per_gain_usd"] is None
+    story = Story()
+    story.baseline(1.30)
+    story.trial("schedule", "x", [1.10, 1.10, 1.10], verdict="keep", val_bpb=1.10)
+    state = story.state
+    gained, state.cost = standing(state).gain, 0.5
+    assert gained is not None
+    found = status_json(state, "t", None, {}, 0.004)["cost_per_gain_usd"]
+    assert found == pytest.approx(0.5 * standing(state).noise.sigma / 0.20)
+    state.cost = None
+    assert status_json(state, "t", None, {}, 0.004)["cost_per_gain_usd"] is None
+    shown = status_text(status | {"cost_per_gain_usd": 0.25})
+    assert "1,050, 80% of the prompts from a cache" in shown
+    assert "$0.25 for each sigma gained" in shown
+
+
+def test_audits_and_quarantine_are_shown(tmp_path: Path) -> None:
+    story = Story()
+    story.baseline(1.30)
+    number = story.draw("schedule")
+    story.candidate(number, "x")
+    story.train(number, "candidate", 0.9, counted=False, quarantined=True)
+    reason = "causality: the prefix alone gives another loss"
+    story.add("audit", trial=number, commit=sha(f"candidate {number}"), ok=False,
+              status="invalid", reason=reason, leak_bound_bpb=0.0)  # fmt: skip
+    shown = show_text(story.state, number, tmp_path)
+    assert "(quarantined)" in shown
+    assert f"audited on prefixes alone: {reason}" in shown
 
 
 def test_a_reply_at_an_unknown_price_makes_the_cost_unknown() -> None:

@@ -1,0 +1,61 @@
+"""A server that cuts a long prompt without a word is found out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from server import Answer, Request, Server, Step
+
+from agent.models.base import Model
+from agent.models.canary import cut_short
+from agent.models.choose import open_model
+
+CONTEXT_CHARACTERS = 12_000
+
+
+class Reader(Server):
+    """Answers with the codeword if it is in what it reads: the last so many characters."""
+
+    def __init__(self, reads: int, tells: bool) -> None:
+        super().__init__(Answer(usage=tells))
+        self.reads = reads
+
+    def next_step(self, request: Request) -> Step:
+        answer = super().next_step(request)
+        assert isinstance(answer, Answer)
+        text = " ".join(map(_text, request.body["messages"]))[-self.reads :]
+        found = re.search(r"codeword is (\w+)", text)
+        word = found[1] if found else "I do not know"
+        return replace(answer, text=word, input=len(text) // 4)
+
+
+def _text(message: dict[str, Any]) -> str:
+    content = message["content"]
+    if isinstance(content, str):
+        return content
+    return " ".join(part["text"] for part in content)
+
+
+def model_at(server: Server) -> Model:
+    model, _ = open_model(f"openai:small@{server.url}/v1", {})
+    assert model is not None
+    return model
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_whole_context(tells: bool) -> None:
+    with Reader(10_000_000, tells) as server:
+        assert cut_short(model_at(server)) == ""
+    (asked,) = server.posts
+    assert len(_text(asked.body["messages"][-1])) > 60_000
+
+
+@pytest.mark.parametrize(("tells", "said"), [(True, "read 3,000 tokens"), (False, "did not know")])
+def test_a_cut_context_is_named(tells: bool, said: str) -> None:
+    with Reader(CONTEXT_CHARACTERS, tells) as server:
+        found = cut_short(model_at(server))
+    assert said in found
+    assert "OLLAMA_CONTEXT_LENGTH" in found
