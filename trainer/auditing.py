@@ -17,7 +17,8 @@ from trainer import audits
 from trainer.audits import Finding, Losses
 from trainer.evalchild import EvalChild, Ids, Refused
 
-WINDOWS = 48
+WINDOWS = 96
+"""With one secret cut each."""
 UNTRAINED_WINDOWS = 8
 CUTS = 2048
 """Prefixes of the stronger audit: a leak at 1 position in 500 is missed in 1 of 10 audits."""
@@ -52,15 +53,17 @@ def ask_again(fresh: EvalChild, ids: Ids, targets: Ids, real: Losses) -> float:
     for window, cut in zip(changed, cuts, strict=True):
         other = np.roll(ids[dice.randrange(len(ids))], dice.randrange(ids.shape[1]))
         window[cut + 1 :] = other[cut + 1 :]
-    again = rows[: len(rows) // 2 + 1]
+    again = rows[: len(rows) // 3 + 1]
     of = np.concatenate([rows, again])
     moved = _asked(fresh, np.concatenate([changed, ids[again]]), targets[of], dice) - real[of]
     count = len(rows)
     scored = targets[of] >= 0
     before = scored[:count] & (np.arange(ids.shape[1]) < cuts[:, None])
+    unchanged = moved[count:][scored[count:]]
+    at_cut = moved[np.arange(count), cuts]
     return max(
-        _believe(audits.state(moved[count:][scored[count:]])),
-        _believe(audits.causality(moved[np.arange(count), cuts], moved[:count][before])),
+        _believe(audits.state(unchanged)),
+        _believe(audits.causality(at_cut, moved[:count][before], unchanged)),
     )
 
 

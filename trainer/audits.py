@@ -15,6 +15,11 @@ import numpy.typing as npt
 
 MEAN_NATS = 1e-3
 MOVED_NATS = 0.1
+"""A position whose loss moves by more has moved, where nothing may have moved it."""
+LEAST_MOVED_NATS = 0.02
+"""The same, where the jitter of the model's own answers is small."""
+JITTERS = 5.0
+"""What is beyond so many times the jitter of most positions has moved."""
 MOVED_SHARE = 0.01
 CONFIDENCE = 0.95
 UNTRAINED_NATS = 100.0
@@ -34,17 +39,20 @@ class Finding:
     """How much a leak that the audit cannot tell from nothing could be worth, per token."""
 
 
-def causality(at_cut: Losses, before_cut: Losses) -> Finding:
+def causality(at_cut: Losses, before_cut: Losses, again: Losses) -> Finding:
     """Whether replacing the text after a position changed the losses up to that position.
 
     Args:
         at_cut: audited minus real loss at each secret cut, whose target is the first replaced
             token; positive when the real future had helped. Shape [cuts].
         before_cut: the same for all positions before the cuts, any order. Shape [positions].
+        again: second minus first loss where nothing was replaced, asked in the same go.
 
     A faint leak shows in the mean at the cuts, a local one in the share of positions that moved.
     """
-    return _decide("causality", "the text after a position changes its loss", at_cut, before_cut)
+    tolerance = _tolerance(again)
+    what = "the text after a position changes its loss"
+    return _decide("causality", what, at_cut, before_cut, tolerance)
 
 
 def state(again: Losses) -> Finding:
@@ -53,7 +61,8 @@ def state(again: Losses) -> Finding:
     Args:
         again: second minus first loss at every position of windows that were asked twice.
     """
-    return _decide("state", "order, company or memory changes the loss", again, again)
+    what = "order, company or memory changes the loss"
+    return _decide("state", what, again, again, MOVED_NATS)
 
 
 def movement(untrained: Losses, trained: Losses) -> Finding:
@@ -91,12 +100,13 @@ def prefix(at_cut: Losses, controls: Losses, audited: Losses) -> Finding:
     positions as could have stayed unseen with probability 1 - CONFIDENCE, each worth a whole token.
     """
     mean, error = _mean_and_error(at_cut)
-    moved = int((np.abs(at_cut) > MOVED_NATS).sum())
-    expected = float((np.abs(controls) > MOVED_NATS).mean()) * at_cut.size
+    tolerance = _tolerance(controls)
+    moved = int((np.abs(at_cut) > tolerance).sum())
+    expected = float((np.abs(controls) > tolerance).mean()) * at_cut.size
     if abs(mean) > max(MEAN_NATS, 3 * error) or moved > 1 + 3 * expected:
         reason = (
             f"causality: the prefix alone gives another loss (mean {mean:+.4f} nat, {moved} of "
-            f"{at_cut.size} positions moved by more than {MOVED_NATS} nat)"
+            f"{at_cut.size} positions moved by more than {tolerance:.2f} nat)"
         )
         return Finding(False, reason, 0.0)
     unseen = poisson_upper(moved) / at_cut.size * float(audited.mean())
@@ -114,16 +124,25 @@ def poisson_upper(count: int) -> float:
     return float(n * (1 - 1 / (9 * n) + z / (3 * n**0.5)) ** 3)
 
 
-def _decide(name: str, what: str, mean_over: Losses, moves_over: Losses) -> Finding:
+def _decide(
+    name: str, what: str, mean_over: Losses, moves_over: Losses, tolerance: float
+) -> Finding:
     mean, error = _mean_and_error(mean_over)
-    moved = max(_moved(mean_over), _moved(moves_over))
+    moved = max(_moved(mean_over, tolerance), _moved(moves_over, tolerance))
     if abs(mean) > max(MEAN_NATS, 3 * error) or moved > MOVED_SHARE:
         reason = (
             f"{name}: {what} (mean {mean:+.4f} nat over {mean_over.size} positions, "
-            f"{moved:.1%} moved by more than {MOVED_NATS} nat)"
+            f"{moved:.1%} moved by more than {tolerance:.2f} nat)"
         )
         return Finding(False, reason, 0.0)
     return Finding(True, "", max(0.0, mean + 2 * error))
+
+
+def _tolerance(again: Losses) -> float:
+    """How far a position may move, by how far its like do when nothing is changed, nats."""
+    if again.size == 0:
+        return MOVED_NATS
+    return max(LEAST_MOVED_NATS, JITTERS * float(np.quantile(np.abs(again), 0.99)))
 
 
 def _mean_and_error(values: Losses) -> tuple[float, float]:
@@ -131,7 +150,7 @@ def _mean_and_error(values: Losses) -> tuple[float, float]:
     return float(values.mean()), error
 
 
-def _moved(differences: Losses) -> float:
+def _moved(differences: Losses, tolerance: float) -> float:
     """Share of positions that moved at all, the one that moved most forgiven."""
-    count = int((np.abs(differences) > MOVED_NATS).sum())
+    count = int((np.abs(differences) > tolerance).sum())
     return max(0, count - 1) / max(1, differences.size)

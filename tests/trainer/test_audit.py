@@ -28,6 +28,21 @@ def build_model(spec):
     return Rare(spec.vocab_size)
 """
 
+# After openai/parameter-golf#1967: whether a hint is given depends on the token to be predicted.
+GATE = """
+
+class Gated(Tiny):
+    def forward(self, ids):
+        target = ids.roll(-1, 1)
+        begins_a_word = (ids == ord(" ")) & (target >= ord("a")) & (target <= ord("z"))
+        hint = F.one_hot(torch.full_like(ids, ord("t")), VOCAB_SIZE)
+        return super().forward(ids) + 1.0 * begins_a_word[..., None] * hint
+
+
+def build_model(spec):
+    return Gated(spec.vocab_size)
+"""
+
 
 def trained(source: str, weights: Path) -> Measurement:
     measured = measure(source, budget=BUDGET, weights_to=weights, **PLACE)
@@ -46,16 +61,17 @@ def test_an_honest_model_is_believed_up_to_a_bound(tiny_source: str, tmp_path: P
     assert measured.leak_bound_bpb < found.leak_bound_bpb < 0.01 * measured.val_bpb
 
 
-def test_a_leak_that_is_rare_is_found(tiny_source: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("leak", [RARE_PEEK, GATE])
+def test_a_leak_that_is_rare_is_found(tiny_source: str, tmp_path: Path, leak: str) -> None:
     """The usual audit may or may not see it: it is the stronger one's to find."""
     weights = tmp_path / "weights.safetensors"
     trained(tiny_source, weights)
 
-    found = audit(tiny_source + RARE_PEEK, weights, 1.0, **PLACE)
+    found = audit(tiny_source + leak, weights, 1.0, **PLACE)
     assert found.reason.startswith("state: scored again")
 
     claimed = float(found.reason.split(" are ")[-1])
-    found = audit(tiny_source + RARE_PEEK, weights, claimed, **PLACE)
+    found = audit(tiny_source + leak, weights, claimed, **PLACE)
     assert (found.ok, found.status) == (False, "invalid")
     assert found.reason.startswith("causality: the prefix alone")
 

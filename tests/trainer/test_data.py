@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer import corpus_apidocs, data
+from trainer import data
+from trainer.corpora import apidocs
 from trainer.data import DataError
 from trainer.tokenizer import Tokenizer
 
@@ -80,7 +81,7 @@ def small(both_outputs: tuple[Path, list[list[str]]]) -> tuple[data.Corpus, list
 @pytest.fixture
 def text(cache: Path) -> dict[str, list[str]]:
     """Documents of every part and split."""
-    folder = cache / "apidocs" / corpus_apidocs.VERSION / "text"
+    folder = cache / "apidocs" / apidocs.VERSION / "text"
     documents = {}
     for name in (*TRAIN, "val", "test"):
         raw = (folder / f"{name}.txt").read_bytes()
@@ -106,7 +107,7 @@ def test_of_two_at_a_time_one_prepares(both_outputs: tuple[Path, list[list[str]]
 def test_killed_twice_then_whole_and_the_same(
     small: tuple[data.Corpus, list[float]], tmp_path: Path
 ) -> None:
-    root = tmp_path / "apidocs" / corpus_apidocs.VERSION
+    root = tmp_path / "apidocs" / apidocs.VERSION
     for stage, making in (
         ("removing near-duplicates", ".making-text"),
         ("encoding the training text", ".making-v512"),
@@ -159,7 +160,7 @@ def test_damage_is_repaired(cache: Path) -> None:
 
 def test_fingerprint_pins_every_layer(cache: Path) -> None:
     corpus = data.prepare()
-    folders = (cache / "apidocs" / corpus_apidocs.VERSION / n for n in ("text", "v4096"))
+    folders = (cache / "apidocs" / apidocs.VERSION / n for n in ("text", "v4096"))
     below = ""
     for folder in (*folders, corpus.val.tokens.parent):
         raw = (folder / "manifest.json").read_bytes()
@@ -176,7 +177,7 @@ def test_fingerprint_pins_every_layer(cache: Path) -> None:
 
 def test_text_is_the_one_of_this_recipe(text: dict[str, list[str]]) -> None:
     digest = hashlib.sha256("".join(text["val"]).encode()).hexdigest()
-    assert digest == VAL_SHA256, "another text needs another corpus_apidocs.RECIPE"
+    assert digest == VAL_SHA256, "another text needs another apidocs.RECIPE"
 
 
 def test_sizes(text: dict[str, list[str]]) -> None:
@@ -299,8 +300,7 @@ def test_tokenizer_has_a_bos_that_text_cannot_write() -> None:
     tokenizer = Tokenizer.trained(texts, 270)
     assert (tokenizer.vocab_size, tokenizer.bos) == (270, 269)
     assert Tokenizer.load(tokenizer.dump()).tokens == tokenizer.tokens
-    (batch,) = tokenizer.encode(texts)
-    for ids, original in zip(batch, texts, strict=True):
+    for ids, original in zip(tokenizer.encode(texts), texts, strict=True):
         assert ids.dtype == np.uint16
         assert np.flatnonzero(ids == tokenizer.bos).tolist() == [0]
         assert tokenizer.decode(ids).decode() == original
@@ -344,7 +344,7 @@ def test_disk_that_takes_no_more(cache: Path) -> None:
     assert process.returncode == 1
     last = err.splitlines()[-1]
     assert "DataError: cannot prepare data in" in last and "AUTORESEARCH_CACHE" in last
-    root = cache / "apidocs" / corpus_apidocs.VERSION
+    root = cache / "apidocs" / apidocs.VERSION
     assert not list(root.glob("*val123456*")) and not list(root.glob(".making*"))
     assert data.prepare(val_bytes=123_456).val_text_bytes > 123_452
 
@@ -386,8 +386,8 @@ def test_imports_neither_torch_nor_botocore(cache: Path) -> None:
 
 
 def test_whole_families_are_held_out() -> None:
-    assert corpus_apidocs.split_of("iot") == corpus_apidocs.split_of("iot-data") == "val"
-    splits = [corpus_apidocs.split_of(f"service{i}") for i in range(2000)]
+    assert apidocs.split_of("iot") == apidocs.split_of("iot-data") == "val"
+    splits = [apidocs.split_of(f"service{i}") for i in range(2000)]
     assert 60 < splits.count("val") < 140 and 60 < splits.count("test") < 140
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from trainer import data, sandbox
+from trainer import data, grants, sandbox
 from trainer.sandbox import SandboxError
 
 ROOT = Path(sandbox.__file__).parents[1]
@@ -45,7 +45,7 @@ def test_level_for(monkeypatch):
 
 
 def test_readable_has_torch_and_nothing_of_the_rest():
-    granted = {path.resolve() for path in sandbox.readable()}
+    granted = {path.resolve() for path in grants.granted()}
 
     def is_granted(path: str | Path) -> bool:
         path = Path(path).resolve()
@@ -72,9 +72,9 @@ def test_confined(tmp_path):
         """
         import os, sys
         from pathlib import Path
-        from trainer import sandbox
+        from trainer import grants, sandbox
         scratch, outside = map(Path, sys.argv[1:])
-        sandbox.confine("os", [str(p) for p in sandbox.readable()], str(scratch))
+        sandbox.confine("os", [str(p) for p in grants.granted()], str(scratch))
         (scratch / "file").write_text("x")
         for attempt in (
             lambda: (outside / "file").write_text("x"),
@@ -104,8 +104,8 @@ def test_nothing_is_writable_without_scratch(tmp_path):
         """
         import sys
         from pathlib import Path
-        from trainer import sandbox
-        sandbox.confine("os", [str(p) for p in sandbox.readable()], None)
+        from trainer import grants, sandbox
+        sandbox.confine("os", [str(p) for p in grants.granted()], None)
         try:
             Path(sys.argv[1]).write_text("x")
         except OSError:

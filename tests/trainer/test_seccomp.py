@@ -46,7 +46,9 @@ class TestProgram:
         assert decide(machine, audit, table.clone3) == ENOSYS
 
     def test_no_number_is_there_twice(self, machine, audit):
-        numbers = list(seccomp._TABLES[machine].denied.values())
+        table = seccomp._TABLES[machine]
+        numbers = [*table.denied.values(), *table.own.values(), table.clone, table.clone3]
+        numbers += [table.ioctl, table.prctl]
         assert len(numbers) == len(set(numbers))
 
     def test_another_architecture_is_killed(self, machine, audit):
@@ -63,10 +65,15 @@ class TestProgram:
     def test_a_namespace_is_not(self, machine, audit, flag):
         assert decide(machine, audit, seccomp._TABLES[machine].clone, 1 << flag | 17) == EPERM
 
-    def test_limits_are_set_for_oneself_only(self, machine, audit):
-        number = seccomp._TABLES[machine].prlimit64
-        assert decide(machine, audit, number, 0) == ALLOW
-        assert decide(machine, audit, number, 4711) == EPERM
+    def test_limits_and_schedules_are_set_for_oneself_only(self, machine, audit):
+        for number in seccomp._TABLES[machine].own.values():
+            assert decide(machine, audit, number, 0) == ALLOW
+            assert decide(machine, audit, number, 4711) == EPERM
+
+    def test_nobody_hides_from_the_watch(self, machine, audit):
+        number = seccomp._TABLES[machine].prctl
+        assert decide(machine, audit, number, 4) == EPERM
+        assert decide(machine, audit, number, 15) == ALLOW
 
     def test_ioctl_sets_no_attributes_of_files(self, machine, audit):
         number = seccomp._TABLES[machine].ioctl
@@ -100,6 +107,11 @@ doors = {
     "chown": lambda: os.chown(file, 0, 0),
     "shmget": lambda: C.shmget(4711, 4096, 0o1666),
     "prlimit": lambda: C.prlimit(os.getppid(), 7, None, ctypes.create_string_buffer(16)),
+    "affinity": lambda: os.sched_setaffinity(os.getppid(), {0}),
+    "policy": lambda: os.sched_setscheduler(os.getppid(), os.SCHED_IDLE, os.sched_param(0)),
+    "hide": lambda: C.prctl(4, 0, 0, 0, 0),
+    "io_uring": lambda: C.syscall(425, 1, ctypes.create_string_buffer(120)),
+    "setns": lambda: C.setns(os.open("/proc/self/ns/net", os.O_RDONLY), 0),
     "hostname": lambda: C.sethostname(b"x", 1),
     "mount": lambda: C.mount(b"none", b"/tmp", b"tmpfs", 0, None),
     "chroot": lambda: C.chroot(b"/"),
@@ -112,6 +124,7 @@ thread.join()
 subprocess.run(["true"], check=True)
 import resource
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+os.sched_setaffinity(0, os.sched_getaffinity(0))
 os.mkdir(file + "-folder")
 print("works")
 """
