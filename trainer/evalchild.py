@@ -27,6 +27,8 @@ from trainer.wire import Channel, Gone, Silent, WireError
 LOGITS_BYTES = 8 << 20
 """Of a batch on the CPU: small enough for its cache, and for memory that is not fresh each time."""
 DEVICE_LOGITS_BYTES = 64 << 20
+CACHE_BYTES = 512 << 10
+"""Of copied logits, for each thread: they and their normalised form fit a core's cache."""
 _SLOTS = 2
 ANSWER_SECONDS = 60.0
 
@@ -128,13 +130,8 @@ class EvalChild:
             count=len(targets) * row,
             offset=4 * slot * self.rows * row,
         )
-        # Not logsumexp minus logit: with logits so large that their sum's logarithm is lost in
-        # rounding, that is 0 for every token.
-        losses = F.cross_entropy(
-            shared.clone().view(-1, self._vocabulary),
-            torch.from_numpy(targets).flatten(),
-            ignore_index=-1,
-            reduction="none",
+        losses = token_losses(
+            shared.view(-1, self._vocabulary), torch.from_numpy(targets).flatten()
         )
         return losses.view(targets.shape).numpy().astype(np.float64)
 
@@ -170,6 +167,24 @@ class EvalChild:
         # Once it has seen validation text, its words are not passed on.
         words = "" if self._asked else f" ({message.get('error', message.get('reason', ''))})"
         raise Refused(f"eval-crash: the model failed before {event}{words}")
+
+
+def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy in nats, float32 [N], of logits [N, V] that another process may be changing.
+
+    A few rows at a time are copied, then normalised, so that both stay in the processor's cache.
+    """
+    room = CACHE_BYTES * torch.get_num_threads()
+    rows = max(1, room // (4 * logits.size(1)))
+    private = torch.empty((min(rows, len(logits)), logits.size(1)))
+    losses = torch.empty(len(logits))
+    for start in range(0, len(logits), rows):
+        part = slice(start, start + rows)
+        copied = private[: len(logits[part])].copy_(logits[part])
+        # Not logsumexp minus logit: with logits so large that their sum's logarithm is lost in
+        # rounding, that is 0 for every token.
+        losses[part] = F.cross_entropy(copied, targets[part], ignore_index=-1, reduction="none")
+    return losses
 
 
 def _shared(size: int) -> tuple[int, mmap.mmap]:

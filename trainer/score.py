@@ -27,7 +27,8 @@ def main(control: Channel, server: Channel) -> int:
     """Take one job, answer with one score or one refusal; returns the exit status."""
     job = control.receive(want_fds=True)
     (weights,) = control.take_fds()
-    torch.set_num_threads(job["threads"])
+    # On the CPU the model's process computes the next batch meanwhile, with all of them.
+    torch.set_num_threads(1 if job["device"] == "cpu" else job["threads"])
     try:
         tokens = np.fromfile(Path(job["val"]["tokens"]), dtype="<u2").astype(np.int64)
         task = Task(job, tokens, partial(EvalChild, server, job, weights), control.send)
