@@ -11,13 +11,16 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import torch
 import torch.nn.functional as F
 
@@ -31,12 +34,37 @@ CACHE_BYTES = 512 << 10
 """Of copied logits, for each thread: they and their normalised form fit a core's cache."""
 _SLOTS = 2
 ANSWER_SECONDS = 60.0
+READY_SECONDS, READY_SHARE = 0.5, 0.02
+"""Of processor time, to load weights; share of the budget."""
+READY_SECONDS_PER_BYTE = 2.5e-9
+"""Fresh weights are drawn before the trained ones are loaded."""
+DEVICE_READY_SECONDS = 10.0
+"""To make a context on a device and load its kernels."""
+ANSWERS_SECONDS, ANSWERS_SHARE = 5.0, 0.5
+"""Of processor time, of each thread, for all answers together; share of the budget."""
 
 Ids = npt.NDArray[np.int64]
 
 
 class Refused(Exception):
     """The model cannot be scored or is not believed; begins with the fixed name of the cause."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Processor time that a model's process may spend."""
+
+    ready_seconds: float
+    answers_seconds: float
+
+
+def limits(job: Mapping[str, Any], weights_bytes: int) -> Limits:
+    """What an honest model needs, with room: about 0.1 s to get ready on a small CPU."""
+    budget = float(job["budget_seconds"])
+    ready = max(READY_SECONDS, READY_SHARE * budget) + READY_SECONDS_PER_BYTE * weights_bytes
+    if job["device"] != "cpu":
+        ready += DEVICE_READY_SECONDS
+    return Limits(ready, job["threads"] * (ANSWERS_SECONDS + ANSWERS_SHARE * budget))
 
 
 class EvalChild:
@@ -59,9 +87,10 @@ class EvalChild:
         self._channel, theirs = Channel.pair()
         with theirs:
             server.send({"op": "spawn", "role": "eval", "id": 0}, [theirs.fileno()])
-        server.receive(ANSWER_SECONDS)
+        self._process = psutil.Process(int(server.receive(ANSWER_SECONDS)["pid"]))
         self._say({"level": job["level"], "readable": job["readable"], "scratch": None})
         self._expect("confined", self._startup_seconds)
+        self._spent = [self._processor_seconds()]
         message = {
             "source": job["source"],
             "spec": spec,
@@ -71,12 +100,16 @@ class EvalChild:
             "rows": self.rows,
             "untrained": untrained,
         }
-        self._say(message, [weights, self._ids_fd, self._out_fd])
+        self._limits = limits(job, os.fstat(weights).st_size)
+        own = _copied(weights)
+        self._say(message, [own, self._ids_fd, self._out_fd])
+        os.close(own)
         self._expect("built" if untrained else "loaded", self._startup_seconds)
 
     def train(self) -> None:
         """Give an untrained model its weights."""
         self._say({"load": True})
+        self._spent = [self._processor_seconds()]
         self._expect("loaded", self._startup_seconds)
 
     def answers(
@@ -96,6 +129,7 @@ class EvalChild:
             done += len(batch)
             if emit is not None:
                 emit({"event": "scoring", "fraction": done / len(ids)})
+        self._judge_effort()
         return losses
 
     def losses(self, ids: Ids, targets: Ids) -> Iterator[Losses]:
@@ -123,6 +157,7 @@ class EvalChild:
 
     def _take(self, slot: int, targets: Ids) -> Losses:
         self._expect("logits", ANSWER_SECONDS)
+        self._spent.append(self._processor_seconds())
         row = self._length * self._vocabulary
         shared = torch.frombuffer(
             self._out,
@@ -134,6 +169,32 @@ class EvalChild:
             shared.view(-1, self._vocabulary), torch.from_numpy(targets).flatten()
         )
         return losses.view(targets.shape).numpy().astype(np.float64)
+
+    def _judge_effort(self) -> None:
+        """Refuse a model that goes on learning where no clock of a training runs.
+
+        Looked at is processor time since it was given its weights: what loading and the first
+        answer took beyond a usual answer, and all answers together.
+        """
+        answers = np.diff(self._spent)
+        if len(answers) < 2:
+            return
+        first, total = float(answers[0] - np.median(answers[1:])), float(answers.sum())
+        for what, spent, most in (
+            ("to get ready", first, self._limits.ready_seconds),
+            ("to answer", total, self._limits.answers_seconds),
+        ):
+            if spent > most:
+                raise Refused(
+                    f"eval-time: {spent:.1f} s of processor time {what}, at most {most:.1f}"
+                )
+
+    def _processor_seconds(self) -> float:
+        try:
+            times = self._process.cpu_times()
+        except psutil.NoSuchProcess:
+            return self._spent[-1]  # that it is gone is found out when it is asked
+        return float(times.user + times.system)
 
     def close(self) -> None:
         """Kill the child and all that it started, so that it can tell the next one nothing."""
@@ -167,6 +228,16 @@ class EvalChild:
         # Once it has seen validation text, its words are not passed on.
         words = "" if self._asked else f" ({message.get('error', message.get('reason', ''))})"
         raise Refused(f"eval-crash: the model failed before {event}{words}")
+
+
+def _copied(weights: int) -> int:
+    """The weights in a file of its own: what two processes share, they can leave word in."""
+    with os.fdopen(os.dup(weights), "rb") as file, tempfile.TemporaryFile() as copy:
+        file.seek(0)
+        shutil.copyfileobj(file, copy, 1 << 20)
+        copy.flush()
+        # Opened anew for reading only, on systems that do not make this another name of the same.
+        return os.open(f"/dev/fd/{copy.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

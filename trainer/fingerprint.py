@@ -46,7 +46,7 @@ def _processor() -> str:
 def _trainer_digest() -> str:
     """Identity of the measuring code: numbers from different digests are not comparable."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         if path.name != "train.py":
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]

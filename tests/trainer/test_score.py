@@ -36,7 +36,7 @@ class Child(EvalChild):
     def __init__(
         self, forward: Forward, untrained: Forward, log: list[str], is_untrained: bool
     ) -> None:
-        self.rows, self.log = 4, log
+        self.rows, self.log, self._spent = 4, log, []
         self.trained, self.forward = forward, untrained if is_untrained else forward
         log.append("start")
 
