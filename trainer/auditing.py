@@ -26,16 +26,12 @@ CONTROLS = 64
 """Windows that it asks unchanged, for the jitter of an honest answer."""
 
 
-def compare_untrained(untrained: EvalChild, ids: Ids, targets: Ids, real: Losses) -> None:
-    """Have an untrained model answer a few of the windows.
-
-    Raises:
-        Refused: it is as good as the trained one.
-    """
+def compare_untrained(untrained: EvalChild, ids: Ids, targets: Ids, real: Losses) -> Finding:
+    """Have an untrained model answer a few of the windows: is the trained one any better?"""
     rows = _dice().sample(range(len(ids)), min(UNTRAINED_WINDOWS, len(ids)))
     scored = targets[rows] >= 0
     answers = np.concatenate(list(untrained.losses(ids[rows], targets[rows])))
-    _believe(audits.movement(answers[scored], real[rows][scored]))
+    return audits.movement(answers[scored], real[rows][scored])
 
 
 def ask_again(fresh: EvalChild, ids: Ids, targets: Ids, real: Losses) -> float:
@@ -62,8 +58,8 @@ def ask_again(fresh: EvalChild, ids: Ids, targets: Ids, real: Losses) -> float:
     unchanged = moved[count:][scored[count:]]
     at_cut = moved[np.arange(count), cuts]
     return max(
-        _believe(audits.state(unchanged)),
-        _believe(audits.causality(at_cut, moved[:count][before], unchanged)),
+        believe(audits.state(unchanged)),
+        believe(audits.causality(at_cut, moved[:count][before], unchanged)),
     )
 
 
@@ -94,15 +90,20 @@ def ask_with_prefixes(
     moved = answers - real[of]
     at_cut = np.arange(len(rows)), cuts
     again = moved[len(rows) :][targets[controls] >= 0]
-    _believe(audits.state(again))
-    return _believe(audits.prefix(moved[at_cut], again, answers[at_cut]))
+    believe(audits.state(again))
+    return believe(audits.prefix(moved[at_cut], again, answers[at_cut]))
 
 
 def _dice() -> random.Random:
     return random.Random(secrets.randbits(64))
 
 
-def _believe(finding: Finding) -> float:
+def believe(finding: Finding) -> float:
+    """The bound of a finding, nats per token.
+
+    Raises:
+        Refused: it is that the model is not to be believed.
+    """
     if not finding.ok:
         raise Refused(finding.reason)
     return finding.bound_nats

@@ -8,6 +8,11 @@ not survive the fork), never initialises a device, and is the subreaper of all t
 leave behind. One training or one scoring is under way at a time, so everything below the server
 but the scorer belongs to it, and ``kill`` empties the tree.
 
+On Linux a small supervisor stands above the server, a subreaper as well, and does nothing but wait
+for its end: whatever ends the server, its children's orphans come to the supervisor and are killed.
+When the supervisor ends first, the server does the same. So nothing is left unless both are killed
+at once, and then the next server's control group removes it where there are groups.
+
 Requests: ``spawn`` (role, descriptors beside it), ``kill``. Answers carry the request's ``id``;
 ``exit`` events come unasked. Roles are ``train``, ``eval`` (both run candidate code), ``score`` and
 ``probe`` (trusted).
@@ -28,7 +33,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer import sandbox
+import psutil
+
+from trainer import cgroup, sandbox
+from trainer.cgroup import Cgroup
+from trainer.compile_cache import CompileCache
 from trainer.wire import Channel, Gone, Silent, WireError
 
 TRUSTED = ("score", "probe")
@@ -60,6 +69,12 @@ def environment() -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         # OpenMP's threads wait by spinning: on a busy machine, ten times the computation itself.
         "GOMP_SPINCOUNT": "1000",
+        # Tensors of a step are as large as those of the last: memory that is given back to the
+        # system between them has to be cleared again.
+        "MALLOC_MMAP_THRESHOLD_": "1000000000",
+        "MALLOC_TRIM_THRESHOLD_": "2000000000",
+        # A precompiled header of torch takes 130 MB of scratch and pays for many kernels only.
+        "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0",
         "HOME": "/nonexistent",
     }
 
@@ -84,10 +99,14 @@ class ForkServer:
     def __init__(self, method: str = "auto") -> None:
         if method == "auto":  # forking after Objective-C frameworks are loaded is unsafe
             method = "spawn" if sys.platform == "darwin" else "fork"
+        self.cgroup = cgroup.create()
+        """Holds the children that run candidate code."""
+        self.compiled = CompileCache()
+        """What trainings have compiled while this server has been up."""
         self._channel, theirs = Channel.pair()
         with theirs:
             self.process = subprocess.Popen(
-                [*_PROGRAM, str(theirs.fileno()), method],
+                [*_PROGRAM, str(theirs.fileno()), method, *map(str, self.cgroup.folders)],
                 pass_fds=[theirs.fileno()],
                 env=environment(),
                 cwd="/",
@@ -98,13 +117,17 @@ class ForkServer:
             )
         self.exits: dict[int, Exit] = {}
         self._ids = 0
+        self._pid = 0
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        """Of the server itself; what it starts is below it."""
+        while not self._pid:
+            self._note(self._receive(60.0))
+        return self._pid
 
     def alive(self) -> bool:
-        return self.process.poll() is None
+        return self.process.poll() is None and (not self._pid or psutil.pid_exists(self._pid))
 
     def spawn(self, role: str, fds: list[int], timeout: float = 120.0) -> int:
         """Start a child with ``fds``: its control socket, then what is to be its output.
@@ -147,6 +170,8 @@ class ForkServer:
             self.process.kill()
             self.process.wait()
         self._channel.close()
+        self.cgroup.remove()
+        self.compiled.close()
 
     def _ask(self, request: dict[str, Any], fds: list[int], timeout: float) -> dict[str, Any]:
         self._ids += 1
@@ -167,6 +192,8 @@ class ForkServer:
             raise ServerDied(f"the fork server is gone: {error}") from None
 
     def _note(self, message: dict[str, Any]) -> None:
+        if message.get("event") == "up":
+            self._pid = message["pid"]
         if message.get("event") == "exit":
             self.exits[message["pid"]] = Exit(message["code"], message["peak_memory_mb"])
 
@@ -177,6 +204,9 @@ class _Server:
 
     method: str
     main: Channel
+    cgroup: Cgroup
+    supervisor: int | None
+    """A pipe that ends when the supervisor does; None where there is none."""
     trusted: set[int] = field(default_factory=set)
     children: set[int] = field(default_factory=set)
 
@@ -190,8 +220,13 @@ class _Server:
         selector = selectors.DefaultSelector()
         selector.register(wakeup_read, selectors.EVENT_READ)
         selector.register(self.main, selectors.EVENT_READ)
+        if self.supervisor is not None:
+            selector.register(self.supervisor, selectors.EVENT_READ)
         while True:
             for key, _ in selector.select():
+                if key.fd == self.supervisor:
+                    sandbox.kill_descendants(self.reap)
+                    return
                 if key.fd == wakeup_read:
                     with contextlib.suppress(BlockingIOError):
                         os.read(wakeup_read, 4096)
@@ -225,6 +260,8 @@ class _Server:
             self.children.add(pid)
             if role in TRUSTED:
                 self.trusted.add(pid)
+            else:  # it waits for its job, so nothing of a candidate has run yet
+                self.cgroup.add(pid)
             answer["pid"] = pid
         elif request["op"] == "connect":
             other = Channel.from_fd(fds.pop(0))
@@ -313,8 +350,36 @@ def _enter(role: str, fds: list[int], server: int) -> int:
     return child.main(role, Channel.from_fd(fds[0]))
 
 
-def _main(fd: int, method: str) -> None:
+def _supervised(channel: Channel) -> int | None:
+    """Go on as a child of a supervisor, which ends only after all that the server leaves.
+
+    Returns a pipe that ends when the supervisor does; None where orphans cannot be had.
+    """
+    if sys.platform != "linux":
+        return None
     sandbox.become_subreaper()
+    ours, theirs = os.pipe()
+    server = os.fork()
+    if server == 0:
+        os.close(theirs)
+        return ours
+    os.close(ours)
+    channel.close()  # so that the parent sees at once when the server is gone
+    os.waitpid(server, 0)
+    sandbox.kill_descendants(_collect)
+    os._exit(0)
+
+
+def _collect() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _main(channel: Channel, method: str, group: Cgroup) -> None:
+    supervisor = _supervised(channel)
+    sandbox.become_subreaper()
+    channel.send({"event": "up", "pid": os.getpid()})
     if method == "fork":
         import nono_py  # noqa: F401
         import torch._dynamo  # noqa: F401  the first optimizer would import it, at a second's cost
@@ -323,11 +388,10 @@ def _main(fd: int, method: str) -> None:
         import trainer.score  # noqa: F401
     gc.collect()
     gc.freeze()  # what is here now is shared with every child; a collection would copy its pages
-    main = Channel.from_fd(fd)
-    _Server(method, main).serve()
+    _Server(method, channel, group, supervisor).serve()
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "child":
         sys.exit(_enter(sys.argv[2], _arrange([int(fd) for fd in sys.argv[4:]]), int(sys.argv[3])))
-    _main(int(sys.argv[1]), sys.argv[2])
+    _main(Channel.from_fd(int(sys.argv[1])), sys.argv[2], Cgroup(tuple(map(Path, sys.argv[3:]))))

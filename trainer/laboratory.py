@@ -15,6 +15,7 @@ import psutil
 
 from trainer import sandbox
 from trainer.forkserver import ForkServer, ServerDied
+from trainer.grants import granted
 from trainer.presets import BadSetting, Preset
 from trainer.presets import preset as find_preset
 from trainer.sandbox import SandboxError
@@ -121,5 +122,5 @@ _LINUX = platform.system() == "Linux"
 
 
 @cache
-def readable() -> tuple[str, ...]:
-    return tuple(map(str, sandbox.readable()))
+def readable(device: str) -> tuple[str, ...]:
+    return tuple(map(str, granted(device)))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+_SUM = f"{MANIFEST}.sha256"
 _MAKING = ".making-"
 
 
@@ -55,13 +56,42 @@ def read(path: Path, below: Layer | None) -> Layer | None:
     """The layer at ``path``, or None if it is missing, damaged, or made from another ``below``."""
     try:
         raw = (path / MANIFEST).read_bytes()
+        sha256 = hashlib.sha256(raw).hexdigest()
+        if (path / _SUM).read_text() != _sum_of(sha256):
+            return None
         manifest = json.loads(raw)
         whole = manifest["below"] == (below.sha256 if below else "") and all(
             (path / name).stat().st_size == file["size"] for name, file in manifest["files"].items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Layer(path, manifest, hashlib.sha256(raw).hexdigest()) if whole else None
+    return Layer(path, manifest, sha256) if whole else None
+
+
+def _sum_of(sha256: str) -> str:
+    """What ``sha256sum`` writes for a manifest, and ``sha256sum -c`` reads."""
+    return f"{sha256}  {MANIFEST}\n"
+
+
+_INTACT: set[tuple[str, str, int, int, int]] = set()
+"""What this process has found intact: path, SHA-256, and the file's size, time and inode."""
+
+
+def intact(layer: Layer) -> bool:
+    """Whether every file's SHA-256 is the manifest's; a file is read once per process."""
+    try:
+        return all(_intact(layer.path / n, f["sha256"]) for n, f in layer.manifest["files"].items())
+    except OSError:
+        return False
+
+
+def _intact(path: Path, sha256: str) -> bool:
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno())
+        seen = (str(path), sha256, found.st_size, found.st_mtime_ns, found.st_ino)
+        if seen not in _INTACT and hashlib.file_digest(file, "sha256").hexdigest() == sha256:
+            _INTACT.add(seen)
+    return seen in _INTACT
 
 
 def make(path: Path, below: Layer | None, fill: Callable[[Writer], Mapping[str, Any]]) -> Layer:
@@ -75,7 +105,9 @@ def make(path: Path, below: Layer | None, fill: Callable[[Writer], Mapping[str, 
         writer = Writer(temporary)
         facts = fill(writer)
         manifest = {**facts, "below": below.sha256 if below else "", "files": writer.files}
-        writer.write(MANIFEST, [json.dumps(manifest, indent=1, sort_keys=True).encode()])
+        raw = json.dumps(manifest, indent=1, sort_keys=True).encode()
+        writer.write(MANIFEST, [raw])
+        writer.write(_SUM, [_sum_of(hashlib.sha256(raw).hexdigest()).encode()])
         _sync_folder(temporary)
         if path.exists():
             shutil.rmtree(path)

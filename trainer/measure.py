@@ -286,7 +286,7 @@ def _job(
         device=setting.device,
         threads=setting.threads,
         level=setting.level,
-        readable=laboratory.readable(),
+        readable=laboratory.readable(setting.device),
         trace=trace,
     )
 

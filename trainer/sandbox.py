@@ -17,24 +17,24 @@ import math
 import os
 import resource
 import signal
-import site
+import stat
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import psutil
-from packaging.requirements import Requirement
 
 from trainer import seccomp
+from trainer.held import held, proportional, resident
 
 LEVELS = ("os", "process", "off")
 MAX_PROCESSES = 64
 MAX_SCRATCH_MB = 4000
 MAX_SCRATCH_FILES = 20_000
+MAX_OPEN_FILES = 4096
+"""In one process; it also bounds how long the parent needs to look through them."""
 _PR_SET_CHILD_SUBREAPER, _PR_SET_PDEATHSIG = 36, 1
 
 
@@ -74,68 +74,12 @@ def level_for(isolation: str) -> str:
     return level
 
 
-def readable() -> list[Path]:
-    """What a confined child may read: the interpreter, its standard library, torch's closure.
-
-    Directories that hold other distributions are granted entry by entry, since Landlock has no
-    way to except: the rest of site-packages, and with it the corpus, stays out of reach.
-    """
-    prefix = Path(sys.base_prefix)
-    stdlib = Path(sysconfig.get_path("stdlib"))
-    skip = {"site-packages", "dist-packages", "test", "__pycache__"}
-    granted = [*_entries(stdlib, lambda name: name not in skip)]
-    granted += _entries(prefix / "lib", lambda name: not name.startswith("python"))
-    granted += [prefix / "bin" / Path(sys.executable).resolve().name]
-    for folder in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib"):
-        granted += _entries(Path(folder), lambda name: not name.startswith(("python", "pypy")))
-    granted += [
-        Path("/etc/ld.so.cache"),
-        Path("/dev/null"),
-        Path("/dev/zero"),
-        Path("/dev/urandom"),
-    ]
-    granted += [Path("/sys/devices/system/cpu"), Path("/proc/cpuinfo"), Path("/proc/meminfo")]
-    granted += _distributions(("torch", "numpy", "safetensors"))
-    return [path for path in dict.fromkeys(granted) if path.exists()]
-
-
-def _entries(folder: Path, wanted: Callable[[str], bool]) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return [path for path in sorted(folder.iterdir()) if wanted(path.name)]
-
-
-def _distributions(roots: Iterable[str]) -> list[Path]:
-    """Top-level entries of the installed distributions that ``roots`` need, recursively."""
-    paths: set[Path] = set()
-    seen: set[str] = set()
-    queue = list(roots)
-    library = [Path(folder).resolve() for folder in {*site.getsitepackages(), *sys.path} if folder]
-    while queue:
-        name = queue.pop().lower().replace("_", "-")
-        if name in seen:
-            continue
-        seen.add(name)
-        try:
-            distribution = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            continue
-        for requirement in map(Requirement, distribution.requires or ()):
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                queue.append(requirement.name)
-        for file in distribution.files or ():
-            if file.parts[0] not in ("..", "__pycache__") and not file.parts[0].endswith(".pth"):
-                paths.add(Path(str(distribution.locate_file(file.parts[0]))).resolve())
-    # A distribution whose record names the library folder itself must not open all of it.
-    return sorted(path for path in paths if path not in library)
-
-
 def confine(level: str, read: Iterable[str], scratch: str | None) -> None:
     """Confine the calling process for good; it must have one thread.
 
     Args:
         level: ``os`` confines; the other levels only set limits.
-        read: files and directories that stay readable.
+        read: files and directories that stay readable, devices that stay usable.
         scratch: the one directory that stays writable; None for nothing.
 
     Raises:
@@ -144,6 +88,8 @@ def confine(level: str, read: Iterable[str], scratch: str | None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     size = MAX_SCRATCH_MB << 20
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    files = min(MAX_OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if level != "os":
         return
     import nono_py
@@ -153,18 +99,19 @@ def confine(level: str, read: Iterable[str], scratch: str | None) -> None:
     caps = nono_py.CapabilitySet()
     caps.block_network()
     for path in read:
-        grant = caps.allow_path if Path(path).is_dir() else caps.allow_file
         with contextlib.suppress(FileNotFoundError, ValueError):
-            grant(path, nono_py.AccessMode.READ)
-    # Libraries open it for writing as a matter of course.
-    caps.allow_file("/dev/null", nono_py.AccessMode.READ_WRITE)
+            mode = Path(path).stat().st_mode
+            grant = caps.allow_path if stat.S_ISDIR(mode) else caps.allow_file
+            # Landlock's right to an ioctl of a device comes with that to write.
+            device = stat.S_ISCHR(mode)
+            grant(path, nono_py.AccessMode.READ_WRITE if device else nono_py.AccessMode.READ)
     if scratch is not None:
         caps.allow_path(scratch, nono_py.AccessMode.READ_WRITE)
     try:
         if sys.platform == "linux":
             nono_py.apply_seccomp(caps)
             seccomp.drop_capabilities()
-            seccomp.install()
+            seccomp.install(processes=scratch is not None)
         else:
             nono_py.apply(caps)
     except (RuntimeError, OSError) as error:
@@ -225,10 +172,12 @@ class Usage:
 
     memory_mb: float
     processes: int
+    unlinked_mb: float = 0.0
+    """Disk taken by files that have no name any more."""
 
 
 def usage(pid: int, enough_mb: float = math.inf) -> Usage:
-    """Memory and number of all processes below ``pid``.
+    """What all processes below ``pid`` hold, files without a name among it.
 
     Resident sizes count a page again for each process that shares it. Where their sum is more than
     ``enough_mb``, each shared page is divided by its owners (PSS), which takes longer to find out.
@@ -237,21 +186,21 @@ def usage(pid: int, enough_mb: float = math.inf) -> Usage:
         tree = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return Usage(0.0, 0)
-    memory_mb = _total_mb(tree, lambda process: process.memory_info().rss)
-    if memory_mb > enough_mb and sys.platform == "linux":
-        memory_mb = _total_mb(tree, lambda process: process.memory_full_info().pss)
-    return Usage(memory_mb, len(tree))
+    if sys.platform != "linux":
+        return Usage(sum(map(_resident, tree)) / 2**20, len(tree))
+    pids = [process.pid for process in tree]
+    memory_mb = sum(map(resident, pids)) / 2**20
+    if memory_mb > enough_mb:
+        memory_mb = sum(map(proportional, pids)) / 2**20
+    nameless = held(pids, ancestor=pid)
+    # What is mapped of them counts twice: nothing honest comes near the limit by that.
+    return Usage(memory_mb + nameless.memory_mb, len(tree), nameless.disk_mb)
 
 
-def _total_mb(tree: list[psutil.Process], size: Callable[[psutil.Process], int]) -> float:
-    total = 0
-    for process in tree:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            try:
-                total += size(process)
-            except psutil.AccessDenied:  # it hid itself: all that it can see counts
-                total += process.memory_info().rss
-    return total / 2**20
+def _resident(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return int(process.memory_info().rss)
+    return 0
 
 
 def disk_mb(folder: Path) -> float:

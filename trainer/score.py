@@ -94,10 +94,13 @@ def score(task: Task) -> dict[str, Any]:
     real = task.real()
     # Two steps of training show in no loss: where only a few windows are scored, that is checked.
     with contextlib.closing(task.start_child(untrained=task.whole)) as fresh:
+        movement = None
         if task.whole:
-            auditing.compare_untrained(fresh, task.ids, task.targets, real)
+            movement = auditing.compare_untrained(fresh, task.ids, task.targets, real)
             fresh.train()
         bound = auditing.ask_again(fresh, task.ids, task.targets, real)
+        if movement is not None:  # a cheat needs no training, and has a name of its own
+            auditing.believe(movement)
     return {
         "event": "score",
         "val_bpb": task.bpb(float(real[task.scored].mean())),

@@ -16,6 +16,8 @@ from trainer.wire import Channel, Silent, WireError
 
 AUDIT_PASSES = 10
 """How many times the time of a scoring the stronger audit may take."""
+STARTUP_SECONDS = 60.0
+"""At least so long may a child take to load weights; nothing can be won by it."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def score(
                 "readable": list(job.readable),
                 "device": job.device,
                 "threads": job.threads,
-                "startup_seconds": job.preset.startup_seconds,
+                "budget_seconds": job.preset.budget.seconds or 0.0,
+                "startup_seconds": max(STARTUP_SECONDS, job.preset.startup_seconds),
                 "max_windows": max_windows,
                 "claimed_bpb": claimed_bpb,
             },
@@ -88,16 +91,17 @@ def _await(
 ) -> Scored:
     deadline = time.monotonic() + passes * (120.0 + 4 * (job.preset.budget.seconds or 0.0))
     next_watch = 0.0
+    limit = job.preset.memory_mb
+    killed = server.cgroup.out_of_memory()
     while (now := time.monotonic()) < deadline:
         if cancelled():
             return Scored("killed", "cancelled")
         if now >= next_watch:
             next_watch = now + WATCH_SECONDS
-            limit = job.preset.memory_mb
             used = sandbox.usage(server.pid, limit)
             if used.processes > sandbox.MAX_PROCESSES:
                 return Scored("invalid", f"processes: more than {sandbox.MAX_PROCESSES}")
-            if used.memory_mb > limit:
+            if used.memory_mb > limit or server.cgroup.out_of_memory() > killed:
                 return Scored("oom", f"memory: more than {limit} MB in all processes of scoring")
         try:
             message = channel.receive(WATCH_SECONDS)
@@ -105,6 +109,8 @@ def _await(
             continue
         if message["event"] == "score" and math.isfinite(message["val_bpb"]):
             return Scored("ok", "", message["val_bpb"], message["leak_bound_bpb"])
+        if server.cgroup.out_of_memory() > killed:  # before the watch saw it
+            return Scored("oom", f"memory: more than {limit} MB in all processes of scoring")
         if message["event"] != "scoring":
             return Scored("invalid", str(message.get("reason", "non-finite: no score")))
         on_event(message)

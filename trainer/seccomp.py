@@ -2,12 +2,15 @@
 
 Landlock governs files, TCP and signals; nono-py's own filter adds UDP, netlink, vsock and io_uring.
 What remains within reach of a confined child, and is refused here: sockets of every family (a
-socketpair excepted), new namespaces (``unshare``, ``setns``, ``clone`` with a namespace flag),
-looking into another process (``ptrace``, ``process_vm_*``, ``pidfd_getfd``) or setting its limits,
-and whatever outlives a process and would carry text from a scoring to an audit or to a later
-training: System V and POSIX message queues, System V memory and semaphores, keys, and the modes,
-owners, times and attributes of files, which Landlock does not govern. ``clone3`` is answered with
-ENOSYS, since its flags lie behind a pointer that a filter cannot read; libc then uses ``clone``.
+socketpair excepted, whose ends can be turned to no address and carry no descriptors, in which
+memory would be hidden), new namespaces (``unshare``, ``setns``, ``clone`` with a namespace flag),
+looking into another process (``ptrace``, ``process_vm_*``, ``pidfd_getfd``), setting its limits or
+its share of the processors, hiding from the parent's watch (``PR_SET_DUMPABLE``), and whatever
+outlives a process and would carry text from a scoring to an audit or to a later training: System V
+and POSIX message queues, System V memory and semaphores, keys, the modes, owners, times,
+attributes, hints and leases of files, which Landlock does not govern, and what of them is in the
+system's cache; nor may a folder be watched that cannot be read. ``clone3`` is answered with ENOSYS,
+since its flags lie behind a pointer that a filter cannot read; libc then uses ``clone``.
 
 The program is classic BPF over ``struct seccomp_data`` (seccomp(2)); it is installed with the
 calling thread only, which is why confinement comes before any thread.
@@ -24,14 +27,20 @@ from dataclasses import dataclass
 
 _LD_ABS, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
-_NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
+_NR, _ARCH, _ARG0, _ARG1, _ARG2, _ARG4 = 0, 4, 16, 24, 32, 48
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 38, 22, 2
 
+_CLONE_THREAD = 0x00010000
 # CLONE_NEWTIME (0x80) lies within the exit-signal bits of clone(2) and works with unshare only.
 _NAMESPACES = 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | 0x20000
 
-# Requests of ioctl(2) that set the flags and extended attributes of a file.
-_FS_IOC_SETFLAGS, _FS_IOC_FSSETXATTR = 0x40086602, 0x401C5820
+# Requests of ioctl(2) that set the flags, attributes, version, verity, key and label of a file.
+_MARKING_IOCTLS = (0x40086602, 0x401C5820, 0x40087602, 0x40806685, 0x800C6613, 0x41009432)
+# F_SETLEASE, F_NOTIFY, F_SET_RW_HINT, F_SET_FILE_RW_HINT: they stay with a file, too.
+_MARKING_FCNTLS = (1024, 1026, 1036, 1038)
+# MADV_COLD, MADV_PAGEOUT: they put a file out of the system's cache.
+_EVICTING_ADVICE = (20, 21)
+_PR_SET_DUMPABLE = 4
 
 _CAPABILITY_VERSION = 0x20080522
 # Without these root could no longer read a library that belongs to somebody else.
@@ -45,8 +54,15 @@ class _Table:
     audit: int
     clone: int
     clone3: int
-    prlimit64: int
+    forks: tuple[int, ...]
+    """Calls that make a process and nothing else."""
     ioctl: int
+    fcntl: int
+    madvise: int
+    prctl: int
+    sendto: int
+    own: dict[str, int]
+    """Calls whose first argument is a process: allowed as 0, the caller itself."""
     denied: dict[str, int]
 
 
@@ -54,10 +70,26 @@ _X86_64 = _Table(
     audit=0xC000003E,
     clone=56,
     clone3=435,
-    prlimit64=302,
+    forks=(57, 58),
     ioctl=16,
+    fcntl=72,
+    madvise=28,
+    prctl=157,
+    sendto=44,
+    own={
+        "prlimit64": 302,
+        "sched_setparam": 142,
+        "sched_setscheduler": 144,
+        "sched_setaffinity": 203,
+        "sched_setattr": 314,
+    },
     denied={
         "socket": 41,
+        "connect": 42,
+        "bind": 49,
+        "listen": 50,
+        "sendmsg": 46,
+        "sendmmsg": 307,
         "unshare": 272,
         "setns": 308,
         "ptrace": 101,
@@ -110,6 +142,14 @@ _X86_64 = _Table(
         "removexattrat": 466,
         "file_setattr": 469,
         "setpriority": 141,
+        "ioprio_set": 251,
+        "inotify_add_watch": 254,
+        "fanotify_init": 300,
+        "fadvise64": 221,
+        "readahead": 187,
+        "mincore": 27,
+        "cachestat": 451,
+        "process_madvise": 440,
         "open_by_handle_at": 304,
     },
 )
@@ -117,10 +157,26 @@ _AARCH64 = _Table(
     audit=0xC00000B7,
     clone=220,
     clone3=435,
-    prlimit64=261,
+    forks=(),
     ioctl=29,
+    fcntl=25,
+    madvise=233,
+    prctl=167,
+    sendto=206,
+    own={
+        "prlimit64": 261,
+        "sched_setparam": 118,
+        "sched_setscheduler": 119,
+        "sched_setaffinity": 122,
+        "sched_setattr": 274,
+    },
     denied={
         "socket": 198,
+        "connect": 203,
+        "bind": 200,
+        "listen": 201,
+        "sendmsg": 211,
+        "sendmmsg": 269,
         "unshare": 97,
         "setns": 268,
         "ptrace": 117,
@@ -167,6 +223,14 @@ _AARCH64 = _Table(
         "removexattrat": 466,
         "file_setattr": 469,
         "setpriority": 140,
+        "ioprio_set": 30,
+        "inotify_add_watch": 27,
+        "fanotify_init": 262,
+        "fadvise64": 223,
+        "readahead": 213,
+        "mincore": 232,
+        "cachestat": 451,
+        "process_madvise": 440,
         "open_by_handle_at": 265,
     },
 )
@@ -183,27 +247,49 @@ def supported() -> bool:
     return platform.system() == "Linux" and platform.machine() in _TABLES
 
 
-def program(machine: str) -> bytes:
-    """The filter for ``machine`` as BPF instructions, 8 bytes each."""
+def program(machine: str, *, processes: bool = True) -> bytes:
+    """The filter for ``machine`` as BPF instructions, 8 bytes each.
+
+    Args:
+        processes: whether it may start processes; threads it may in any case.
+    """
     table = _TABLES[machine]
 
     def op(code: int, k: int, jump_true: int = 0, jump_false: int = 0) -> bytes:
         return struct.pack("=HBBI", code, jump_true, jump_false, k)
 
-    refuse = op(_RET, _ERRNO | errno.EPERM)
+    refuse, allow = op(_RET, _ERRNO | errno.EPERM), op(_RET, _ALLOW)
+
+    def refuse_values(number: int, argument: int, values: tuple[int, ...]) -> list[bytes]:
+        """Refuse a call whose argument is one of ``values``."""
+        checks = [op(_JEQ, value, len(values) - i, 0) for i, value in enumerate(values)]
+        body = [op(_LD_ABS, argument), *checks, allow, refuse]
+        return [op(_JEQ, number, 0, len(body)), *body]
+
+    def refuse_unless_zero(number: int, *words: int) -> list[bytes]:
+        """Refuse a call unless all the words at these offsets are zero."""
+        checks = [line for word in words for line in (op(_LD_ABS, word), op(_JEQ, 0, 1, 0), refuse)]
+        return [op(_JEQ, number, 0, len(checks) + 1), *checks, allow]
+
     lines = [op(_LD_ABS, _ARCH), op(_JEQ, table.audit, 1, 0), op(_RET, _KILL), op(_LD_ABS, _NR)]
     if machine == "x86_64":  # the x32 numbers reach the same calls under other names
         lines += [op(_JGE, _X32_BIT, 0, 1), refuse]
     for number in table.denied.values():
         lines += [op(_JEQ, number, 0, 1), refuse]
     lines += [op(_JEQ, table.clone3, 0, 1), op(_RET, _ERRNO | errno.ENOSYS)]
-    lines += [op(_JEQ, table.ioctl, 0, 5), op(_LD_ABS, _ARG1), op(_JEQ, _FS_IOC_SETFLAGS, 1, 0)]
-    lines += [op(_JEQ, _FS_IOC_FSSETXATTR, 0, 1), refuse, op(_RET, _ALLOW)]
-    # Process 0 means the caller's own limits.
-    lines += [op(_JEQ, table.prlimit64, 0, 4), op(_LD_ABS, _ARG0), op(_JEQ, 0, 1, 0), refuse]
-    lines += [op(_RET, _ALLOW)]
-    lines += [op(_JEQ, table.clone, 0, 3), op(_LD_ABS, _ARG0), op(_JSET, _NAMESPACES, 0, 1)]
-    lines += [refuse, op(_RET, _ALLOW)]
+    lines += refuse_values(table.ioctl, _ARG1, _MARKING_IOCTLS)
+    lines += refuse_values(table.fcntl, _ARG1, _MARKING_FCNTLS)
+    lines += refuse_values(table.madvise, _ARG2, _EVICTING_ADVICE)
+    lines += refuse_values(table.prctl, _ARG0, (_PR_SET_DUMPABLE,))
+    lines += refuse_unless_zero(table.sendto, _ARG4, _ARG4 + 4)  # no address: to the other end
+    for number in table.own.values():
+        lines += refuse_unless_zero(number, _ARG0)
+    one_process = [] if processes else [op(_JSET, _CLONE_THREAD, 1, 0), refuse]
+    if not processes:
+        for number in table.forks:
+            lines += [op(_JEQ, number, 0, 1), refuse]
+    lines += [op(_JEQ, table.clone, 0, 3 + len(one_process)), op(_LD_ABS, _ARG0)]
+    lines += [op(_JSET, _NAMESPACES, 0, 1), refuse, *one_process, allow]
     return b"".join(lines)
 
 
@@ -225,13 +311,16 @@ def drop_capabilities() -> None:
         raise OSError(ctypes.get_errno(), "capset")
 
 
-def install() -> None:
+def install(*, processes: bool = True) -> None:
     """Apply the filter to the calling thread and all that it starts. There is no way back.
+
+    Args:
+        processes: whether it may start processes.
 
     Raises:
         OSError: the kernel refuses.
     """
-    code = program(platform.machine())
+    code = program(platform.machine(), processes=processes)
     libc = ctypes.CDLL(None, use_errno=True)
     packed = _Program(len(code) // 8, code)
     for arguments in (

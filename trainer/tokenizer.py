@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -16,8 +18,7 @@ PATTERN = (
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]++[\r\n]*"
     r"|\s*[\r\n]|\s+(?!\S)|\s+"
 )
-THREADS = 2
-BATCH_CHARS = 500_000
+THREADS = min(8, os.cpu_count() or 1)
 
 
 class Tokenizer:
@@ -46,34 +47,23 @@ class Tokenizer:
         """What ``load`` reads."""
         return b"".join(b"%s %d\n" % (base64.b64encode(t), i) for i, t in enumerate(self.tokens))
 
-    def encode(self, documents: Iterable[str]) -> Iterator[list[npt.NDArray[np.uint16]]]:
-        """Ids of each document, BOS first, a batch of documents at a time."""
-        encoding = tiktoken.Encoding(
+    def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint16]]:
+        """Ids of each text, BOS first."""
+        return [
+            np.fromiter(chain((self.bos,), ids), dtype=np.uint16, count=len(ids) + 1)
+            for ids in self._encoding.encode_ordinary_batch(list(texts), num_threads=THREADS)
+        ]
+
+    def decode(self, ids: Iterable[int]) -> bytes:
+        """The bytes of text; BOS has none."""
+        return b"".join(map(self._bytes.__getitem__, ids))
+
+    @cached_property
+    def _encoding(self) -> tiktoken.Encoding:
+        return tiktoken.Encoding(
             "autoresearch",
             pat_str=PATTERN,
             mergeable_ranks={token: rank for rank, token in enumerate(self.tokens)},
             special_tokens={"<|bos|>": self.bos},
             explicit_n_vocab=self.vocab_size,
         )
-        for batch in _batches(documents):
-            yield [
-                np.fromiter(chain((self.bos,), ids), dtype=np.uint16, count=len(ids) + 1)
-                for ids in encoding.encode_ordinary_batch(batch, num_threads=THREADS)
-            ]
-
-    def decode(self, ids: Iterable[int]) -> bytes:
-        """The bytes of text; BOS has none."""
-        return b"".join(map(self._bytes.__getitem__, ids))
-
-
-def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    chars = 0
-    for document in documents:
-        batch.append(document)
-        chars += len(document)
-        if chars >= BATCH_CHARS:
-            yield batch
-            batch, chars = [], 0
-    if batch:
-        yield batch

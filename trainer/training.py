@@ -47,7 +47,19 @@ class _Ended(Exception):
 def train(
     server: ForkServer, job: Job, on_event: OnEvent, cancelled: Callable[[], bool]
 ) -> Trained:
-    """Run one training to its end and leave none of its processes behind."""
+    """Run one training to its end and leave none of its processes behind.
+
+    It starts from nothing: a new scratch folder, and no process of an earlier training. Device
+    memory needs no look of its own: the driver frees what a process held before its end can be
+    waited for, and what else ``nvidia-smi`` counts belongs to others.
+    """
+    if left := server.kill() + server.cgroup.kill():
+        return Trained(
+            "killed",
+            f"left-over: {left} processes of an earlier training were still there; they have been "
+            "killed, measure again",
+        )
+    server.cgroup.limit(job.preset.memory_mb)
     with tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True) as scratch:
         run = _Run(server, job, Path(scratch), on_event, cancelled)
         try:
@@ -70,6 +82,8 @@ class _Run:
     ) -> None:
         self.server, self.job, self.scratch = server, job, scratch
         self.on_event, self.cancelled = on_event, cancelled
+        self.compiled = f"{job.device} {hashlib.sha256(job.source.encode()).hexdigest()}"
+        server.compiled.lend(self.compiled, scratch)
         self.channel, theirs = Channel.pair()
         self.output, out = os.pipe()
         os.set_blocking(self.output, False)
@@ -79,6 +93,7 @@ class _Run:
         self.started = time.monotonic()
         self.go = 0.0
         self.before: disturbance.Reading | None = None
+        self.killed = server.cgroup.out_of_memory()
         self.next_watch = self.next_log = 0.0
         try:
             with theirs:
@@ -101,6 +116,7 @@ class _Run:
         try:
             self._start_up()
             startup = time.monotonic() - self.started
+            self.server.compiled.take(self.compiled, self.scratch)  # it has no data yet
             deadline = self._give_data(startup)
             final = self._await("weights", deadline, "overtime")
             trained = time.monotonic() - self.go
@@ -194,17 +210,19 @@ class _Run:
 
     def _next(self, event: str, deadline: float, late: str) -> dict[str, Any]:
         while True:
-            now = time.monotonic()
             if self.cancelled():
                 raise _Ended("killed", "cancelled")
+            if time.monotonic() >= self.next_watch:
+                self._watch()
+                self.next_watch = time.monotonic() + WATCH_SECONDS
+            now = time.monotonic()  # after the watch, which a training can make slow
             if now >= deadline:
                 waited = now - (self.go or self.started)
                 raise _Ended(late, f"{late}: no {event} after {waited:.1f} s")
-            if now >= self.next_watch:
-                self._watch()
-                self.next_watch = now + WATCH_SECONDS
             try:
-                return self.channel.receive(0.0)
+                message = self.channel.receive(0.0)
+                if time.monotonic() < deadline:
+                    return message  # else it is late, whatever it says
             except Silent:
                 wait = min(deadline - now, WATCH_SECONDS)
                 watched = [self.channel.fileno()]
@@ -255,9 +273,9 @@ class _Run:
         used = sandbox.usage(self.server.pid, limit)
         if used.processes > sandbox.MAX_PROCESSES:
             raise _Ended("invalid", f"processes: more than {sandbox.MAX_PROCESSES}")
-        if used.memory_mb > limit:
+        if used.memory_mb > limit or self.server.cgroup.out_of_memory() > self.killed:
             raise _Ended("oom", f"memory: more than {limit} MB in all processes")
-        if sandbox.disk_mb(self.scratch) > sandbox.MAX_SCRATCH_MB:
+        if sandbox.disk_mb(self.scratch) + used.unlinked_mb > sandbox.MAX_SCRATCH_MB:
             most = f"{sandbox.MAX_SCRATCH_MB} MB or {sandbox.MAX_SCRATCH_FILES} files"
             raise _Ended("invalid", f"disk: more than {most} of scratch, or too deep to look into")
 
@@ -303,7 +321,8 @@ class _Run:
             steps=whole(final.get("steps")),
             tokens=whole(final.get("tokens")),
             params=whole(final.get("params")),
-            peak_memory_mb=finite(final.get("device_memory_mb")) or result.peak_memory_mb,
+            # The child's own account of its device may say more than the kernel's, never less.
+            peak_memory_mb=max(result.peak_memory_mb, finite(final.get("device_memory_mb")) or 0.0),
             trace=_trace(final.get("trace")),
         )
 
@@ -330,7 +349,8 @@ def _empty(folder: Path) -> None:
     """Remove the folders that a training left: they may be too deep for the standard library."""
     for path in list(folder.iterdir()):
         if path.is_dir() and not path.is_symlink():
-            subprocess.run(["rm", "-rf", "--", str(path)], check=False, stderr=subprocess.DEVNULL)
+            for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+                subprocess.run([*command, "--", str(path)], check=False, stderr=subprocess.DEVNULL)
 
 
 def _trace(value: object) -> str:

@@ -1,6 +1,6 @@
 """Logits so large that a careless log-softmax is 0 for each of them."""
 # ruff: noqa: F821  (it is appended to tests/tiny_train.py)
-# expect: ok
+# expect: invalid movement
 
 
 class Odd(Tiny):

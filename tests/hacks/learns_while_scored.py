@@ -4,16 +4,16 @@
 
 
 class Learner(Tiny):
+    def __init__(self, vocab_size):
+        super().__init__(vocab_size)
+        self.register_buffer("seen", torch.zeros(vocab_size, vocab_size))
+
     def forward(self, ids):
         logits = super().forward(ids)
         if not self.training:
-            with torch.inference_mode():
-                logits = logits.clone()
-                self.last.weight.index_put_(
-                    (ids[:, :-1].flatten(), ids[:, 1:].flatten()),
-                    torch.tensor(0.5),
-                    accumulate=True,
-                )
+            logits = logits + 0.5 * (1 + self.seen[ids]).log()
+            pairs = (ids[:, :-1].flatten(), ids[:, 1:].flatten())
+            self.seen.index_put_(pairs, torch.ones(()), accumulate=True)
         return logits
 
 

@@ -1,13 +1,21 @@
 """Training files that cheat: each is refused by name, or gains nothing, and leaves nothing behind.
 
 A file here is appended to tests/tiny_train.py. Its head says what must come of it: a status, and
-how the reason begins. After ``ok`` nothing may have been gained, and no door may have been open.
+how the reason begins (several lines where chance decides which). After ``ok`` nothing may have been
+gained, and no door may have been open. ``# expect at keep`` is what the stronger audit must find
+where the usual one lets a rare leak pass.
+
+A machine that does not confine runs these files too, and one day the sandbox may have a hole: so
+none of them may do harm where it succeeds. They open and ask; they move, remove, stop or overwrite
+nothing that is not theirs.
 """
 
 import os
 import re
+import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import botocore
@@ -16,9 +24,11 @@ import pytest
 
 import trainer
 from trainer import data, sandbox
-from trainer.measure import LABORATORY, Measurement, measure
+from trainer.measure import LABORATORY, Measurement, audit, measure
 
-HACKS = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_"))
+FILES = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_"))
+RARE = [path for path in FILES if "# expect at keep: " in path.read_text()]
+HACKS = [path for path in FILES if path not in RARE]
 BUDGET = "40000tok"
 CONFINED = sandbox.available()[0] == "os"
 
@@ -30,10 +40,21 @@ def honest(tiny_source: str) -> Measurement:
     return measured
 
 
-def filled(text: str) -> str:
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A path that somebody listens on, as system daemons do."""
+    path = tmp_path_factory.mktemp("daemon") / "socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        yield path
+
+
+def filled(text: str, daemon: Path) -> str:
     """The places that a cheat would look at, filled in: it would find out where they are."""
     places = {
+        "daemon": daemon,
         "home": Path.home(),
+        "repo": Path(__file__).parents[2],
         "trainer": Path(trainer.__file__).parent,
         "cache": data.cache_dir(),
         "botocore": Path(botocore.__file__).parent,
@@ -49,28 +70,31 @@ def test_gains_nothing(
     path: Path,
     tiny_source: str,
     honest: Measurement,
+    daemon: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     text = path.read_text()
-    expected = re.search(r"^# expect: (\w+) ?(.*)$", text, re.MULTILINE)
+    expected = re.findall(r"^# expect: (\w+) ?(.*)$", text, re.MULTILINE)
     budget = re.search(r"^# budget: (\S+)$", text, re.MULTILINE)
-    assert expected is not None
+    assert expected
 
     measured = measure(
-        tiny_source + filled(text),
+        tiny_source + filled(text, daemon),
         budget=budget[1] if budget else BUDGET,
         preset="cpu",
         device="cpu",
     )
 
-    assert (measured.status, measured.reason[: len(expected[2])]) == expected.groups(), (
-        measured.reason + measured.detail
-    )
+    assert any(
+        measured.status == status and measured.reason.startswith(reason)
+        for status, reason in expected
+    ), (measured.status, measured.reason + measured.detail)
     if measured.status == "ok":
         assert measured.val_bpb is not None and honest.val_bpb is not None
         assert measured.val_bpb >= honest.val_bpb - 1e-9
+        assert measured.peak_memory_mb > 50
         if CONFINED:
             assert "open:" not in measured.output
     else:
@@ -83,6 +107,32 @@ def test_gains_nothing(
         assert not psutil.pid_exists(int(pid))
     assert sandbox.usage(LABORATORY.server().pid).processes == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", RARE, ids=lambda path: path.stem)
+def test_rare_leaks_are_not_kept(path: Path, tiny_source: str, tmp_path: Path) -> None:
+    text = path.read_text()
+    expected = re.search(r"^# expect at keep: (\w+) (.*)$", text, re.MULTILINE)
+    assert expected is not None
+    source, weights = tiny_source + text, tmp_path / "weights"
+
+    measured = measure(source, budget=BUDGET, preset="cpu", device="cpu", weights_to=weights)
+    found = measured
+    if measured.val_bpb is not None:
+        found = audit(source, weights, measured.val_bpb, preset="cpu", device="cpu")
+
+    assert (found.status, found.reason[: len(expected[2])]) == expected.groups()
+
+
+def test_nothing_is_left_for_the_next_training(tiny_source: str, daemon: Path) -> None:
+    source = tiny_source + filled((Path(__file__).parent / "stash.py").read_text(), daemon)
+
+    trainings = [measure(source, budget=BUDGET, preset="cpu", device="cpu") for _ in range(2)]
+
+    assert [training.status for training in trainings] == ["ok", "ok"]
+    assert trainings[0].weights_sha256 == trainings[1].weights_sha256
+    if CONFINED:
+        assert trainings[1].output == ""
 
 
 def test_validation_text_is_not_in_what_a_failing_model_says(tiny_source: str) -> None:

@@ -6,14 +6,15 @@ import os
 
 
 def train(session, honest=train):
-    for path in ("@home@/cheat", "@trainer@/score.py", "/tmp/autoresearch-cheat", "/dev/shm/cheat"):
+    for path in ("@home@", "@trainer@/score.py", "/tmp/autoresearch-cheat", "/dev/shm/cheat"):
         try:
-            with open(path, "a"):  # noqa: PTH123
-                print("open:", path)
+            file = os.path.join(path, "cheat") if os.path.isdir(path) else path  # noqa: PTH112, PTH118
+            with open(file, "a"):  # noqa: PTH123
+                print("open:", file)
         except OSError:
             print("shut:", path)
         try:
-            os.chmod(path, 0o777)  # noqa: PTH101
+            os.chmod(path, os.stat(path).st_mode)  # noqa: PTH101, PTH116
             print("open: mode of", path)
         except OSError:
             print("shut: mode of", path)

@@ -31,29 +31,31 @@ def holds(group: Cgroup, *names: str) -> None:
         pytest.skip(f"no writable group here has {' or '.join(names)}")
 
 
-def waits(*command: str) -> tuple["subprocess.Popen[bytes]", int]:
+def waits(*command: str, keep: list[int] | None = None) -> tuple["subprocess.Popen[bytes]", int]:
     """A process that does nothing before it has read a byte; returns where to write it."""
     read, write = os.pipe()
     code = f"import os; os.read({read}, 1)\n" + "\n".join(command)
-    process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[read])
+    process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[read, *(keep or [])])
     os.close(read)
     return process, write
 
 
 def test_a_daemon_of_a_daemon_is_a_member_and_is_killed(group) -> None:
     told, tell = os.pipe()
-    os.set_inheritable(tell, True)
-    daemon = f"import os, time\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n\
-os.write({tell}, str(os.getpid()).encode())\ntime.sleep(1000)"
-    read, write = os.pipe()
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"import os; os.read({read}, 1)\n{daemon}"], pass_fds=[read, tell]
+    process, write = waits(
+        "import time",
+        "if os.fork(): os._exit(0)",
+        "os.setsid()",
+        "if os.fork(): os._exit(0)",
+        f"os.write({tell}, str(os.getpid()).encode())",
+        "time.sleep(1000)",
+        keep=[tell],
     )
     group.add(process.pid)
     os.write(write, b"x")
     assert process.wait() == 0
     pid = int(os.read(told, 20))
-    for fd in (told, tell, read, write):
+    for fd in (told, tell, write):
         os.close(fd)
     assert group.members() == {pid}
     assert group.kill() == 1
@@ -63,6 +65,7 @@ os.write({tell}, str(os.getpid()).encode())\ntime.sleep(1000)"
 def test_memory_that_is_in_no_resident_size_is_held(group) -> None:
     holds(group, "memory.max", "memory.limit_in_bytes")
     group.limit(200)
+    assert group.out_of_memory() == 0
     process, write = waits(
         "fd = os.memfd_create('x')", "for _ in range(400): os.write(fd, b'x' * (1 << 20))"
     )
@@ -70,6 +73,7 @@ def test_memory_that_is_in_no_resident_size_is_held(group) -> None:
     os.write(write, b"x")
     assert process.wait() == -signal.SIGKILL
     os.close(write)
+    assert group.out_of_memory() == 1
     group.limit(2000)  # up again, too
     process, write = waits("x = b'x' * (400 << 20)")
     group.add(process.pid)
@@ -107,7 +111,7 @@ def test_the_next_one_removes_what_a_killed_process_left(group) -> None:
 import os, subprocess, sys
 from trainer import cgroup
 group = cgroup.create()
-left = subprocess.Popen(["sleep", "1000"])
+left = subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 group.add(left.pid)
 print(left.pid, group.folders[0], flush=True)
 os.kill(os.getpid(), 9)
@@ -159,17 +163,22 @@ class TestMimicked:
         assert (folder / "pids.max").read_text() == "4096"
         assert not (folder / "memory.limit_in_bytes").exists()
 
-    def test_members_and_kill(self, mimicked) -> None:
+    def test_kill(self, mimicked, monkeypatch) -> None:
         (folder,) = mimicked.folders
-        process = subprocess.Popen(["sleep", "1000"])
-        mimicked.add(process.pid)
-        assert mimicked.members() == {process.pid}
-        # The kernel would empty the list.
-        (folder / "cgroup.procs").unlink()
-        (folder / "cgroup.procs").symlink_to(f"/proc/{process.pid}/timerslack_ns")
-        process.kill()
-        process.wait()
-        assert mimicked.kill() == 0
+        written = []
+
+        def kernel(file: Path, value: str) -> None:
+            written.append((file.name, value))
+            if file.name == "cgroup.kill":
+                (folder / "cgroup.procs").write_text("")
+
+        with subprocess.Popen(["sleep", "1000"]) as process:
+            mimicked.add(process.pid)
+            assert mimicked.members() == {process.pid}
+            monkeypatch.setattr(cgroup, "_write", kernel)
+            assert mimicked.kill() == 1
+            assert process.wait() == -signal.SIGKILL
+        assert written == [("pids.max", "0"), ("cgroup.kill", "1")]
 
     def test_another_users_folders_are_let_be(self, tmp_path) -> None:
         (tmp_path / "autoresearch-4711-1-1-0").mkdir()  # of another namespace of processes

@@ -1,4 +1,4 @@
-"""What is compiled works in a confined child, and is lent to the next training of the same source."""
+"""Compiling works in a confined child; the next training of the same source is lent the result."""
 
 import os
 import shutil

@@ -3,65 +3,20 @@
 import hashlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from preparing import TRAIN, finish, start
 
 from trainer import data
 from trainer.corpora import apidocs
 from trainer.data import DataError
 from trainer.tokenizer import Tokenizer
-
-TRAIN = ("reference", "guides", "python")
-VAL_SHA256 = "aa31359ff7e2b1f30531051e9c401398f9672b642c51614dae3e9489fb01cc97"
-PREPARE = """
-import sys
-from trainer import data
-said = []
-def progress(stage, fraction):
-    if stage not in said:
-        said.append(stage)
-        print(stage, flush=True)
-corpus = data.prepare(vocab_size=int(sys.argv[1]), val_bytes=int(sys.argv[2]), progress=progress)
-print(corpus.fingerprint)
-"""
-
-
-def start(cache: Path, vocab_size: int, val_bytes: int, before: str = "") -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", before + PREPARE, str(vocab_size), str(val_bytes)],
-        env={**os.environ, "AUTORESEARCH_CACHE": str(cache)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> list[str]:
-    out, err = process.communicate(timeout=200)
-    assert process.returncode == 0, err
-    return out.splitlines()
-
-
-@pytest.fixture(scope="session")
-def both_outputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]]]:
-    """A cache that two processes prepared at once, and what they said."""
-    cache = tmp_path_factory.mktemp("cache")
-    processes = [start(cache, 4096, 150_000) for _ in range(2)]
-    return cache, [finish(process) for process in processes]
-
-
-@pytest.fixture
-def cache(both_outputs: tuple[Path, list[list[str]]], monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AUTORESEARCH_CACHE", str(both_outputs[0]))
-    return both_outputs[0]
 
 
 @pytest.fixture(scope="session")
@@ -76,25 +31,6 @@ def small(both_outputs: tuple[Path, list[list[str]]]) -> tuple[data.Corpus, list
             progress=lambda stage, fraction: said.append(fraction),
         )
     return corpus, said
-
-
-@pytest.fixture
-def text(cache: Path) -> dict[str, list[str]]:
-    """Documents of every part and split."""
-    folder = cache / "apidocs" / apidocs.VERSION / "text"
-    documents = {}
-    for name in (*TRAIN, "val", "test"):
-        raw = (folder / f"{name}.txt").read_bytes()
-        ends = [*np.fromfile(folder / f"{name}.starts", dtype="<i8").tolist(), len(raw)]
-        documents[name] = [raw[a:b].decode() for a, b in pairwise(ends)]
-    return documents
-
-
-def title(document: str) -> str:
-    """The service's name in the first line: ``Operation (Service)``, or the service alone."""
-    line = document.splitlines()[0]
-    found = re.fullmatch(r"\w+ \((.*)\)", line)
-    return found[1] if found else line
 
 
 def test_of_two_at_a_time_one_prepares(both_outputs: tuple[Path, list[list[str]]]) -> None:
@@ -168,90 +104,15 @@ def test_fingerprint_pins_every_layer(cache: Path) -> None:
         assert manifest["below"] == below
         for name, file in manifest["files"].items():
             assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == file["sha256"]
-        assert {path.name for path in folder.iterdir()} == {*manifest["files"], "manifest.json"}
+        assert {path.name for path in folder.iterdir()} == {
+            *manifest["files"],
+            "manifest.json",
+            "manifest.json.sha256",
+        }
         assert str(cache) not in raw.decode()
         below = hashlib.sha256(raw).hexdigest()
     assert corpus.fingerprint == below
     assert data.prepare(val_bytes=149_000).fingerprint != below
-
-
-def test_text_is_the_one_of_this_recipe(text: dict[str, list[str]]) -> None:
-    digest = hashlib.sha256("".join(text["val"]).encode()).hexdigest()
-    assert digest == VAL_SHA256, "another text needs another apidocs.RECIPE"
-
-
-def test_sizes(text: dict[str, list[str]]) -> None:
-    sizes = {name: sum(len(d.encode()) for d in part) for name, part in text.items()}
-    assert 22e6 < sizes["reference"] + sizes["guides"] < 27e6
-    assert sizes["guides"] > 1.5e6
-    assert sizes["python"] > 4e6
-    assert sizes["val"] > 400_000 and sizes["test"] > 400_000
-    for name in ("reference", "guides", "val", "test"):
-        assert all(200 <= len(document) < 100_000 for document in text[name])
-
-
-def test_text_is_clean(text: dict[str, list[str]]) -> None:
-    everything = "".join(d for part in text.values() for d in part)
-    controls = set(re.findall(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", everything))
-    assert controls <= {"\n", "\t"}
-    documentation = "".join(d for name in text if name != "python" for d in text[name])
-    tags = r"</?(?:p|li|ul|ol|code|a|b|i|note|important|dl|dt|dd)\b[^>]*>"
-    # One string of the source escapes a tag on its own.
-    assert re.findall(tags, documentation) == ["<code>", "</code>"]
-    assert "&quot;" not in documentation
-
-
-def test_validation_is_a_fair_sample(text: dict[str, list[str]]) -> None:
-    size = 0
-    first = []
-    for document in text["val"]:
-        size += len(document)
-        if size > 150_000:
-            break
-        first.append(document)
-    titles = [title(document) for document in first]
-    assert len(set(titles)) >= 15
-    assert max(titles.count(t) for t in titles) <= len(first) / 8
-    overviews = [d for d, t in zip(first, titles, strict=True) if d.startswith(f"{t}\n")]
-    members = [d for d in first if re.search(r"^\w+: ", d, re.MULTILINE)]
-    assert overviews and len(members) > len(first) / 2
-
-
-def test_splits_share_no_service_and_no_text(text: dict[str, list[str]]) -> None:
-    train = [d for name in TRAIN for d in text[name]]
-    assert len(set(train)) == len(train)
-    services = {
-        "train": {title(d) for name in ("reference", "guides") for d in text[name]},
-        "val": {title(d) for d in text["val"]},
-        "test": {title(d) for d in text["test"]},
-    }
-    assert len(services["train"]) > 350
-    assert not services["train"] & services["val"]
-    assert not services["train"] & services["test"]
-    assert not services["val"] & services["test"]
-
-    def paragraphs(documents: list[str]) -> set[str]:
-        found = {re.sub(r"^\w+: ", "", p) for d in documents for p in d.split("\n\n")}
-        return {p for p in found if len(p.split()) > 3}
-
-    assert not paragraphs(text["val"]) & paragraphs(train)
-    assert not paragraphs(text["test"]) & paragraphs(train)
-    assert not paragraphs(text["test"]) & paragraphs(text["val"])
-
-
-def test_no_training_document_is_mostly_held_out_text(text: dict[str, list[str]]) -> None:
-    def shingles(document: str) -> set[int]:
-        words = re.findall(r"\w+", document.lower())
-        return {hash(tuple(words[i : i + 8])) for i in range(len(words) - 7)}
-
-    held_out = set().union(*map(shingles, text["val"] + text["test"]))
-    shares = []
-    for document in (d for name in TRAIN for d in text[name][::3]):
-        own = shingles(document)
-        shares.append(len(own & held_out) / max(1, len(own)))
-    assert len(shares) > 3000
-    assert max(shares) < 0.5
-    assert sum(shares) / len(shares) < 0.02
 
 
 @pytest.mark.parametrize("vocab_size", [4096, 512])
@@ -349,28 +210,6 @@ def test_disk_that_takes_no_more(cache: Path) -> None:
     assert data.prepare(val_bytes=123_456).val_text_bytes > 123_452
 
 
-def test_missing_botocore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "botocore", None)
-    with pytest.raises(DataError, match=r"pip install botocore==1\.44\.5") as error:
-        data.prepare()
-    assert "not installed" in one_line(error)
-
-
-def test_other_botocore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = tmp_path / "site"
-    (site / "botocore").mkdir(parents=True)
-    (site / "botocore" / "__init__.py").touch()
-    (site / "botocore-1.40.0.dist-info").mkdir()
-    metadata = "Metadata-Version: 2.1\nName: botocore\nVersion: 1.40.0\n"
-    (site / "botocore-1.40.0.dist-info" / "METADATA").write_text(metadata)
-    monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(DataError, match=r"pip install botocore==1\.44\.5") as error:
-        data.prepare()
-    assert "botocore 1.40.0 is installed" in one_line(error)
-
-
 def test_prepared_data_needs_no_botocore(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "botocore", None)
     assert data.prepare().val_text_bytes > 149_996
@@ -383,12 +222,6 @@ def test_imports_neither_torch_nor_botocore(cache: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_whole_families_are_held_out() -> None:
-    assert apidocs.split_of("iot") == apidocs.split_of("iot-data") == "val"
-    splits = [apidocs.split_of(f"service{i}") for i in range(2000)]
-    assert 60 < splits.count("val") < 140 and 60 < splits.count("test") < 140
 
 
 def test_shared_cache_needs_no_copy_of_the_text(cache: Path, tmp_path: Path) -> None:

@@ -119,8 +119,53 @@ def test_a_child_has_no_descriptor_of_the_servers(server):
     assert len(links) == 4 and links.count("/dev/null") == 3
 
 
-def test_no_thread_no_device(server):
-    assert psutil.Process(server.pid).num_threads() == 1
+def given(server: ForkServer, source: str, threads: int = 2) -> int:
+    """Start an unconfined train child on ``source``; returns where to read what it prints."""
+    read, write = os.pipe()
+    channel, theirs = Channel.pair()
+    with theirs:
+        server.spawn("train", [theirs.fileno(), write])
+    os.close(write)
+    with contextlib.closing(channel):
+        channel.send({"level": "off", "readable": [], "scratch": "/"})
+        assert channel.receive(120) == {"event": "confined"}
+        budget = {"seconds": None, "tokens": None, "steps": 1}
+        job = {"source": source, "threads": threads, "device": "cpu", "seed": 0, "trace": None}
+        channel.send({**job, "budget": budget, "spec": {"vocab_size": 257, "seq_len": 8}})
+        with pytest.raises(Gone):
+            while True:
+                channel.receive(120)
+    return read
+
+
+PARALLEL = """
+import os, torch
+x = torch.ones(600, 600)
+assert (x @ x).sum() == 600 ** 3
+assert torch.nn.functional.softmax(x, 1).sum().round() == 600
+print(torch.get_num_threads(), len(os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_torch_operation_is_run_in_the_server(server):
+    """One would start OpenMP's threads, and a forked child's first parallel operation would hang.
+
+    So the server has one thread, and children in turn can compute in parallel right away.
+    """
+    for _ in range(2):
+        with os.fdopen(given(server, PARALLEL)) as output:
+            threads, tasks = map(int, output.read().split())
+        assert threads == 2 and tasks >= 2
+        assert len(list(Path(f"/proc/{server.pid}/task").iterdir())) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_server_opens_no_device(server):
+    with child(server, "probe") as (channel, _):
+        channel.receive(120)
+    links = [os.readlink(fd) for fd in Path(f"/proc/{server.pid}/fd").iterdir()]  # noqa: PTH115
+    assert not [link for link in links if link.startswith("/dev/") and link != "/dev/null"]
 
 
 def test_its_end_is_everythings_end():
@@ -145,6 +190,39 @@ def test_a_killed_server_takes_its_children_along():
             assert not psutil.pid_exists(pid)
         with pytest.raises(ServerDied):
             server.poll()
+    server.close()
+
+
+DAEMON = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
+        os.closerange(0, 100)
+        time.sleep(1000)
+    os._exit(0)
+os.wait()
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a subreaper")
+@pytest.mark.parametrize("who", ["server", "supervisor"])
+def test_no_daemon_survives_the_end_of_one_of_the_two(who):
+    server = ForkServer("spawn")
+    with os.fdopen(given(server, DAEMON)) as output:
+        daemon = int(output.read())
+    assert psutil.Process(daemon).ppid() == server.pid
+    assert psutil.Process(server.pid).ppid() == server.process.pid
+    both = (server.pid, server.process.pid)
+
+    os.kill(server.pid if who == "server" else server.process.pid, signal.SIGKILL)
+
+    for pid in (daemon, *both):
+        wait_gone(pid)
+    assert not psutil.pid_exists(daemon)
+    assert not server.alive()
     server.close()
 
 

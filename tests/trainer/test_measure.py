@@ -82,11 +82,11 @@ def train(session):
     session.ready()
     model = build_model(session.spec)
     with torch.no_grad():
-        model.last.weight[0] = torch.linspace(-3, 3, VOCAB_SIZE)
+        model.last.weight[0] = -(((torch.arange(VOCAB_SIZE) - 100) / 40) ** 2)
     return model
 """
         tokens = np.fromfile(prepared.val.tokens, dtype="<u2").astype(np.int64)
-        logits = np.linspace(-3, 3, 257)
+        logits = -(((np.arange(257) - 100) / 40) ** 2)
         nats = np.log(np.exp(logits).sum()) - logits[tokens[tokens != 256]]
         text = bytes(tokens[tokens != 256].astype(np.uint8))
         text.decode()

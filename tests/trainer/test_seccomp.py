@@ -15,10 +15,18 @@ ENOSYS, KILL = 0x00050000 | errno.ENOSYS, 0x80000000
 X86, ARM = 0xC000003E, 0xC00000B7
 
 
-def decide(machine: str, audit: int, number: int, arg0: int = 0, arg1: int = 0) -> int:
+def decide(
+    machine: str,
+    audit: int,
+    number: int,
+    arg0: int = 0,
+    arg1: int = 0,
+    arg2: int = 0,
+    arg4: int = 0,
+) -> int:
     """Run the program on one system call, as the kernel does (BPF of seccomp(2))."""
     code = seccomp.program(machine)
-    data = struct.pack("<IIQ6Q", number, audit, 0, arg0, arg1, 0, 0, 0, 0)
+    data = struct.pack("<IIQ6Q", number, audit, 0, arg0, arg1, arg2, 0, arg4, 0)
     lines = list(struct.iter_unpack("=HBBI", code))
     accumulator = position = 0
     while True:
@@ -48,7 +56,7 @@ class TestProgram:
     def test_no_number_is_there_twice(self, machine, audit):
         table = seccomp._TABLES[machine]
         numbers = [*table.denied.values(), *table.own.values(), table.clone, table.clone3]
-        numbers += [table.ioctl, table.prctl]
+        numbers += [table.ioctl, table.fcntl, table.madvise, table.prctl, table.sendto]
         assert len(numbers) == len(set(numbers))
 
     def test_another_architecture_is_killed(self, machine, audit):
@@ -75,11 +83,26 @@ class TestProgram:
         assert decide(machine, audit, number, 4) == EPERM
         assert decide(machine, audit, number, 15) == ALLOW
 
-    def test_ioctl_sets_no_attributes_of_files(self, machine, audit):
-        number = seccomp._TABLES[machine].ioctl
-        assert decide(machine, audit, number, 3, 0x5401) == ALLOW
-        assert decide(machine, audit, number, 3, 0x40086602) == EPERM
-        assert decide(machine, audit, number, 3, 0x401C5820) == EPERM
+    def test_files_take_no_marks(self, machine, audit):
+        table = seccomp._TABLES[machine]
+        for number, usual, marks in (
+            (table.ioctl, 0x5401, seccomp._MARKING_IOCTLS),
+            (table.fcntl, 2, seccomp._MARKING_FCNTLS),
+        ):
+            assert decide(machine, audit, number, 3, usual) == ALLOW
+            for mark in marks:
+                assert decide(machine, audit, number, 3, mark) == EPERM
+
+    def test_memory_is_given_back_but_no_file_is_put_out_of_the_cache(self, machine, audit):
+        number = seccomp._TABLES[machine].madvise
+        for advice, answer in ((4, ALLOW), (8, ALLOW), (14, ALLOW), (20, EPERM), (21, EPERM)):
+            assert decide(machine, audit, number, arg2=advice) == answer
+
+    def test_what_is_sent_has_no_address(self, machine, audit):
+        number = seccomp._TABLES[machine].sendto
+        assert decide(machine, audit, number, 3, arg4=0) == ALLOW
+        for address in (0x1000, 1 << 32):
+            assert decide(machine, audit, number, 3, arg4=address) == EPERM
 
 
 def test_x32_numbers_are_refused():
@@ -87,7 +110,7 @@ def test_x32_numbers_are_refused():
 
 
 INSTALLED = """
-import ctypes, os, socket, subprocess, sys, threading
+import ctypes, fcntl, os, socket, subprocess, sys, threading
 from trainer import seccomp
 seccomp.drop_capabilities()
 seccomp.install()
@@ -101,6 +124,12 @@ file = sys.argv[1]
 doors = {
     "socket": lambda: socket.socket(),
     "unix": lambda: socket.socket(socket.AF_UNIX),
+    "connect": lambda: socket.socketpair()[0].connect(file),
+    "address": lambda: socket.socketpair(type=socket.SOCK_DGRAM)[0].sendto(b"x", file),
+    "descriptor": lambda: socket.send_fds(socket.socketpair()[0], [b"x"], [0]),
+    "lease": lambda: fcntl.fcntl(os.open(file, os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_RDLCK),
+    "watch": lambda: C.inotify_add_watch(C.inotify_init(), file.encode(), 0xFFF),
+    "evict": lambda: os.posix_fadvise(os.open(file, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED),
     "unshare": lambda: C.unshare(0x10000000),
     "chmod": lambda: os.chmod(file, 0o777),
     "utime": lambda: os.utime(file),
@@ -117,7 +146,9 @@ doors = {
     "chroot": lambda: C.chroot(b"/"),
 }
 print([name for name, attempt in doors.items() if not refused(attempt)])
-socket.socketpair()
+one, other = socket.socketpair()
+one.send(b"x")
+assert other.recv(1) == b"x"
 thread = threading.Thread(target=int)
 thread.start()
 thread.join()

@@ -19,10 +19,11 @@ import sys
 import sysconfig
 import tokenize
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trainer.corpora.base import Progress, Source, Text
 from trainer.layers import DataError
 from trainer.text import from_html, normalise, novel
 
@@ -33,8 +34,6 @@ VERSION = f"botocore-{BOTOCORE_VERSION}-r{RECIPE}-python-{platform.python_versio
 
 _READING, _COMPARING = "reading documentation", "removing near-duplicates"
 _STDLIB = "reading the standard library"
-STAGES = {_READING: 4.0, _COMPARING: 3.0, _STDLIB: 0.3}
-"""What ``build`` reports, each with about how many seconds it takes."""
 
 IN_DOMAIN = {"reference": True, "guides": True, "python": False}
 
@@ -66,8 +65,8 @@ class _Entry(NamedTuple):
     text: str
 
 
-def build(progress: Callable[[str, float], None]) -> dict[str, list[str]]:
-    """Documents by part: the keys of ``IN_DOMAIN``, then ``val`` and ``test``.
+def build(progress: Progress, _: Path) -> Text:
+    """The parts of ``IN_DOMAIN``, ``val`` and ``test``.
 
     Held-out text takes precedence: what is mostly a copy of val is dropped from test, and what is
     mostly a copy of either is dropped from training.
@@ -88,7 +87,7 @@ def build(progress: Callable[[str, float], None]) -> dict[str, list[str]]:
     python = _python_documents()
 
     reference, guides = _documents(entries["train"])
-    parts = {
+    parts: dict[str, Iterable[str]] = {
         "reference": _shuffled(itertools.chain(*reference.values())),
         "guides": _shuffled(itertools.chain(*guides.values())),
         "python": python,
@@ -98,7 +97,7 @@ def build(progress: Callable[[str, float], None]) -> dict[str, list[str]]:
         parts[split] = _interleaved(
             [_shuffled(reference[name] + guides[name]) for name in sorted(reference | guides)]
         )
-    return parts
+    return Text(parts, IN_DOMAIN)
 
 
 def split_of(service: str) -> str:
@@ -288,3 +287,12 @@ def _python_documents() -> list[str]:
             f"no sources of the standard library under {root}; use a Python that comes with them"
         )
     return _shuffled(documents)
+
+
+SOURCE = Source(
+    name="apidocs",
+    version=VERSION,
+    stages={_READING: 4.0, _COMPARING: 3.0, _STDLIB: 0.3},
+    megabytes=24,
+    build=build,
+)

@@ -1,0 +1,36 @@
+"""A cache of its own with apidocs, which the whole session shares."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from preparing import TRAIN, finish, start
+
+from trainer.corpora import apidocs
+
+
+@pytest.fixture(scope="session")
+def both_outputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]]]:
+    """A cache that two processes prepared at once, and what they said."""
+    cache = tmp_path_factory.mktemp("cache")
+    processes = [start(cache, 4096, 150_000) for _ in range(2)]
+    return cache, [finish(process) for process in processes]
+
+
+@pytest.fixture
+def cache(both_outputs: tuple[Path, list[list[str]]], monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(both_outputs[0]))
+    return both_outputs[0]
+
+
+@pytest.fixture
+def text(cache: Path) -> dict[str, list[str]]:
+    """Documents of every part and split."""
+    folder = cache / "apidocs" / apidocs.VERSION / "text"
+    documents = {}
+    for name in (*TRAIN, "val", "test"):
+        raw = (folder / f"{name}.txt").read_bytes()
+        ends = [*np.fromfile(folder / f"{name}.starts", dtype="<i8").tolist(), len(raw)]
+        documents[name] = [raw[a:b].decode() for a, b in pairwise(ends)]
+    return documents

@@ -1,0 +1,183 @@
+"""A control group around untrusted processes, wherever this user may make one.
+
+The kernel then holds the totals of memory and tasks at every moment and not four times a second,
+counts memory that no process has open, and knows every process of the group however it was
+orphaned. Version 2 (``memory.max``, ``pids.max``, ``cgroup.kill``) is used, and the memory and
+pids hierarchies of version 1; a system may have several, each with a part of it. Where none is
+writable, as in most containers, the group is empty and the parent's watch is all there is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_TASKS = 4096
+"""Threads of all processes: a ceiling for fork bombs, far above what torch and a compiler start."""
+_PATIENCE_SECONDS = 10.0
+_ATTEMPTS = 100
+_PREFIX = "autoresearch-"
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Cgroup:
+    """One group, as a folder in each hierarchy that has it; none where there is no hierarchy."""
+
+    folders: tuple[Path, ...] = ()
+
+    def limit(self, memory_mb: int) -> None:
+        """Hold all members together to ``memory_mb`` of memory and ``MAX_TASKS`` tasks."""
+        size = str(memory_mb << 20)
+        for folder in self.folders:
+            for name, value in (
+                ("memory.max", size),
+                ("memory.swap.max", "0"),
+                ("memory.oom.group", "1"),
+                # The two limits of version 1 have an order that depends on which way they move.
+                ("memory.memsw.limit_in_bytes", "-1"),
+                ("memory.limit_in_bytes", size),
+                ("memory.memsw.limit_in_bytes", size),
+                ("pids.max", str(MAX_TASKS)),
+            ):
+                _write(folder / name, value)
+
+    def out_of_memory(self) -> int:
+        """How many members the kernel has killed so far because the limit was reached."""
+        total = 0
+        for folder in self.folders:
+            for name in ("memory.events", "memory.oom_control"):
+                words = _read(folder / name).split()
+                if "oom_kill" in words:
+                    total += int(words[words.index("oom_kill") + 1])
+        return total
+
+    def add(self, pid: int) -> None:
+        """Make a process a member; what it starts from then on is one, too."""
+        for folder in self.folders:
+            _write(folder / "cgroup.procs", str(pid))
+
+    def members(self) -> set[int]:
+        """Processes of the group that have not ended."""
+        found: set[int] = set()
+        for folder in self.folders:
+            with contextlib.suppress(OSError):
+                found.update(map(int, (folder / "cgroup.procs").read_text().split()))
+        return found - {0}
+
+    def kill(self) -> int:
+        """Kill all members until none is left; returns how many there were.
+
+        One that the kernel itself cannot end (it waits for a device) is given up after a while.
+        """
+        killed: set[int] = set()
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while (members := self.members()) and time.monotonic() < deadline:
+            killed |= members
+            for folder in self.folders:
+                _write(folder / "pids.max", "0")  # no more of them
+                _write(folder / "cgroup.kill", "1")
+            for pid in members:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.001)
+        return len(killed)
+
+    def remove(self) -> None:
+        """Kill all members and take the group away, or leave it to the next one's sweep."""
+        self.kill()
+        for folder in self.folders:
+            for _ in range(_ATTEMPTS):  # it is busy until the dead have been collected
+                try:
+                    folder.rmdir()
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    time.sleep(0.005)
+                else:
+                    break
+
+
+def create(roots: Iterable[Path] | None = None) -> Cgroup:
+    """A new group beside or below this process's own; empty where none may be made.
+
+    What a process that was killed has left of its groups is removed, members and all.
+
+    Args:
+        roots: the folder of each hierarchy to make it in; None for this machine's.
+    """
+    name = f"{_PREFIX}{_namespace()}-{os.getpid()}-{_started(os.getpid())}-{next(_numbers)}"
+    made: list[Path] = []
+    for root in _roots() if roots is None else roots:
+        with contextlib.suppress(OSError):
+            _sweep(root)
+            (root / name).mkdir()
+            made.append(root / name)
+    return Cgroup(tuple(made))
+
+
+def _roots() -> Iterator[Path]:
+    """Where this process may have a group: its own folder in each hierarchy that is of use.
+
+    Version 2 hands controllers to the groups in a folder that holds no processes itself, so the
+    folder above is taken where that has been set up (a systemd slice).
+    """
+    with contextlib.suppress(OSError):
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        own = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+        paths = {controller: path for _, names, path in own for controller in names.split(",")}
+        for fields in map(str.split, mounts):
+            kind, *_, options = fields[fields.index("-") + 1 :]
+            wanted = {"cgroup2": {""}, "cgroup": {"memory", "pids"} & set(options.split(","))}
+            for controller in sorted(wanted.get(kind, set()) & paths.keys())[:1]:
+                mount = Path(fields[4])
+                folder = mount / os.path.relpath(paths[controller], fields[3])
+                if not folder.is_dir() or ".." in folder.parts:  # mounted from elsewhere
+                    folder = mount
+                above = folder.parent / "cgroup.subtree_control"
+                if not controller and folder != mount and "memory" in _read(above).split():
+                    folder = folder.parent
+                yield folder
+
+
+def _sweep(root: Path) -> None:
+    """Remove the groups in ``root`` whose maker is gone: it was killed and could not."""
+    for folder in root.glob(f"{_PREFIX}{_namespace()}-*"):
+        pid, started = folder.name.split("-")[2:4]
+        if _started(int(pid)) != started:
+            Cgroup((folder,)).remove()
+
+
+def _started(pid: int) -> str:
+    """When a process started, in the kernel's ticks; empty when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _namespace() -> str:
+    """Of process numbers: another container's mean other processes."""
+    with contextlib.suppress(OSError):
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    return "0"
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
+
+
+def _write(file: Path, value: str) -> None:
+    """Not every hierarchy has every file, and nobody depends on one: the parent watches too."""
+    if file.exists():
+        with contextlib.suppress(OSError):
+            file.write_text(value)

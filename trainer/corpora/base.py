@@ -1,0 +1,43 @@
+"""What a corpus is made by: a source, and the text that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Progress = Callable[[str, float], None]
+"""Called with the stage in words, and the share of it (or of all the work) done, in [0, 1]."""
+Tick = Callable[[float], None]
+"""Called with the share of a stage that is done."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a source gives. A corpus need not fit into memory: training parts may be generators."""
+
+    parts: Mapping[str, Iterable[str]]
+    """Documents by part, ``val`` and ``test`` among them. Each is read once, in this order."""
+    in_domain: Mapping[str, bool]
+    """The training parts, and whether the validation text is of their kind."""
+    downloads: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 by name of the files that it was made from, where they were downloaded."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a corpus comes from."""
+
+    name: str
+    """Its folder in the cache."""
+    version: str
+    """Names the text that ``build`` makes; another text has another name."""
+    stages: Mapping[str, float]
+    """What ``build`` reports, each with about how many seconds it takes."""
+    megabytes: float
+    """Of training text, about: for the progress bar, and for advice on disk space."""
+    build: Callable[[Progress, Path], Text]
+    """Called with where to report, and a folder for downloads that outlives the corpus.
+
+    Raises DataError if the source cannot be read.
+    """

@@ -1,0 +1,124 @@
+"""What a confined child may reach: files, folders and devices, as a list of paths.
+
+Reading is all that a file or a folder on the list is granted. A character device is granted writing
+as well, because Landlock ties its ioctls to that. Nothing on the list holds text of a corpus,
+anything of a home folder, or another distribution than those that torch needs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import site
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+_COMPILERS = ("cc", "c++", "gcc", "g++", "clang", "clang++", "as", "ld", "ar", "ldconfig")
+
+
+def granted(device: str = "cpu") -> list[Path]:
+    """Everything that a child may reach which computes on ``device`` (``cpu``, ``mps``, ``cuda``).
+
+    The compiler is always among it, for ``torch.compile``: it reads nothing that a child could not
+    read, and what it makes runs as confined as the child itself.
+    """
+    paths = [*_interpreter(), *_system(), *_compiler(), *devices(device)]
+    paths += _distributions(("torch", "numpy", "safetensors", "packaging"))
+    return [path for path in dict.fromkeys(paths) if path.exists()]
+
+
+def _interpreter() -> list[Path]:
+    """Directories that hold other distributions are granted entry by entry.
+
+    Landlock has no way to except; so the rest of site-packages, and with it the corpus, stays out.
+    """
+    prefix = Path(sys.base_prefix)
+    skip = {"site-packages", "dist-packages", "test", "__pycache__"}
+    return [
+        *_entries(Path(sysconfig.get_path("stdlib")), lambda name: name not in skip),
+        *_entries(prefix / "lib", lambda name: not name.startswith("python")),
+        Path(sys.executable).resolve(),
+    ]
+
+
+def _system() -> Iterator[Path]:
+    for folder in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib"):
+        yield from _entries(Path(folder), lambda name: not name.startswith(("python", "pypy")))
+    for name in ("/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/urandom"):
+        yield Path(name)
+    for name in ("/sys/devices/system/cpu", "/proc/cpuinfo", "/proc/meminfo", "/proc/self"):
+        yield Path(name)
+
+
+def _compiler() -> Iterator[Path]:
+    """The tools that torch.compile and Triton start, and the headers that they include."""
+    for name in _COMPILERS:
+        found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+        if found is not None:
+            yield Path(found).resolve()
+    yield Path("/usr/include")
+    yield Path(sysconfig.get_path("include"))
+
+
+def devices(device: str, root: Path = Path("/")) -> list[Path]:
+    """What CUDA opens: the driver's device files and what the kernel tells about them.
+
+    Taken from NVIDIA's list of what a container needs; not tried on a GPU yet. The driver cannot
+    create missing device files from inside (``nvidia-modprobe`` needs rights that a confined child
+    has given up), so they must be there before: running ``nvidia-smi`` once makes them.
+    """
+    if device != "cuda":
+        return []
+    patterns = (
+        "dev/nvidia[0-9]*",
+        "dev/nvidiactl",
+        "dev/nvidia-modeset",
+        "dev/nvidia-uvm",
+        "dev/nvidia-uvm-tools",
+        "dev/nvidia-caps/*",
+        "proc/driver/nvidia",
+        "proc/devices",
+        "sys/module/nvidia*",
+        "sys/bus/pci",
+        "sys/devices/pci*",
+        "sys/devices/system/node",
+        "etc/nvidia",
+        "usr/share/nvidia",
+        "usr/local/cuda*",
+    )
+    return [path for pattern in patterns for path in sorted(root.glob(pattern))]
+
+
+def _entries(folder: Path, wanted: Callable[[str], bool]) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in sorted(folder.iterdir()) if wanted(path.name)]
+
+
+def _distributions(roots: Iterable[str]) -> list[Path]:
+    """Top-level entries of the installed distributions that ``roots`` need, recursively."""
+    paths: set[Path] = set()
+    seen: set[str] = set()
+    queue = list(roots)
+    library = [Path(folder).resolve() for folder in {*site.getsitepackages(), *sys.path} if folder]
+    while queue:
+        name = queue.pop().lower().replace("_", "-")
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        for requirement in map(Requirement, distribution.requires or ()):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                queue.append(requirement.name)
+        for file in distribution.files or ():
+            if file.parts[0] not in ("..", "__pycache__") and not file.parts[0].endswith(".pth"):
+                paths.add(Path(str(distribution.locate_file(file.parts[0]))).resolve())
+    # A distribution whose record names the library folder itself must not open all of it.
+    return sorted(path for path in paths if path not in library)

@@ -1,0 +1,125 @@
+"""What processes hold by what /proc tells: memory, and files without a name.
+
+A memfd is memory though no process maps it; a file that was unlinked takes disk though no folder
+lists it. Both hang on what processes have open or mapped. A descriptor under way inside a socket
+would stay unseen; a confined child cannot send one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_FILES = 20_000
+"""Of all processes and threads together, open or mapped."""
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Held:
+    """Sizes by the blocks taken, each file once however many processes hold it."""
+
+    memory_mb: float = 0.0
+    """memfds, shared anonymous memory, files in /dev/shm."""
+    disk_mb: float = 0.0
+    """Other files that are open or mapped and have no name any more."""
+
+
+def held(pids: Iterable[int], ancestor: int) -> Held:
+    """What the processes ``pids`` hold beyond what their trusted ``ancestor`` has open already.
+
+    A process that ends meanwhile holds nothing. More than ``MAX_FILES`` are not looked through but
+    are infinite memory: they would keep the parent from its clock.
+    """
+    memory_devices = _memory_devices()
+    inherited = {(device, inode) for device, inode, *_ in _files(ancestor)}
+    sizes: dict[tuple[int, int], int] = {}
+    files = 0
+    for pid in pids:
+        for device, inode, size, links in _files(pid):
+            files += 1
+            if files > MAX_FILES:
+                return Held(memory_mb=math.inf)
+            if (device, inode) not in inherited and (links == 0 or device in memory_devices):
+                sizes[device, inode] = max(size, sizes.get((device, inode), 0))
+    memory = sum(size for (device, _), size in sizes.items() if device in memory_devices)
+    return Held(memory / 2**20, (sum(sizes.values()) - memory) / 2**20)
+
+
+def _memory_devices() -> frozenset[int]:
+    """Devices whose files are memory: that of memfds and shared anonymous memory, and /dev/shm."""
+    fd = os.memfd_create("probe")
+    try:
+        found = {os.fstat(fd).st_dev}
+    finally:
+        os.close(fd)
+    with contextlib.suppress(OSError):
+        found.add(_SHARED_MEMORY.stat().st_dev)
+    return frozenset(found)
+
+
+def _files(pid: int) -> Iterator[tuple[int, int, int, int]]:
+    """(device, inode, bytes, links) of the files that a process has open or mapped."""
+    for thread in threads(pid):  # each may have descriptors of its own
+        with contextlib.suppress(OSError), os.scandir(thread / "fd") as listing:
+            for entry in listing:
+                with contextlib.suppress(OSError):
+                    found = entry.stat()
+                    size = found.st_blocks * 512 if stat.S_ISREG(found.st_mode) else 0
+                    yield found.st_dev, found.st_ino, size, found.st_nlink
+    process = living(pid)
+    with contextlib.suppress(OSError), (process / "maps").open("rb") as maps:
+        for line in maps:
+            if line.endswith(b" (deleted)\n"):
+                yield from _mapped(Path(f"/proc/{pid}"), line.split(maxsplit=5))
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has in its address space; 0 when it has ended."""
+    try:
+        return int((living(pid) / "statm").read_text().split()[1]) * _PAGE
+    except OSError:
+        return 0
+
+
+def proportional(pid: int) -> int:
+    """The same with each shared page divided by its owners (PSS)."""
+    try:
+        lines = (living(pid) / "smaps_rollup").read_text().splitlines()
+    except OSError:
+        return resident(pid)
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+
+
+def threads(pid: int) -> list[Path]:
+    """The folder in /proc of each thread of a process."""
+    try:
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return []
+
+
+def living(pid: int) -> Path:
+    """The folder of a thread that has memory: when the first has ended, the process shows none."""
+    for thread in threads(pid):
+        with contextlib.suppress(OSError):
+            if not (thread / "statm").read_text().startswith("0 "):
+                return thread
+    return Path(f"/proc/{pid}")
+
+
+def _mapped(process: Path, fields: list[bytes]) -> Iterator[tuple[int, int, int, int]]:
+    """The file of one line of /proc/PID/maps: ``low-high rwxs offset major:minor inode path``."""
+    low, high = (int(number, 16) for number in fields[0].split(b"-"))
+    major, minor = (int(number, 16) for number in fields[3].split(b":"))
+    size = high - low
+    # The file itself may be looked at by root only; for others the extent has to do.
+    with contextlib.suppress(OSError):
+        size = (process / "map_files" / f"{low:x}-{high:x}").stat().st_blocks * 512
+    yield os.makedev(major, minor), int(fields[4]), size, 0
