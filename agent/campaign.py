@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,12 @@ class Campaign:
             self.messages.append(message)
         write_tsv(self.folder / "results.tsv", self.state)
 
+    def curve(self, training: Training) -> list[tuple[float, int, float]]:
+        """(seconds, step, nats per token) as a training reported them; empty if not kept here."""
+        name = f"training-{training.seed}.curve.json"
+        path = self.folder / "trials" / str(training.trial) / name
+        return json.loads(path.read_text()) if path.exists() else []
+
     def source(self, commit: str) -> str:
         return self.repo.read_file(commit)
 
@@ -159,7 +165,14 @@ class Campaign:
         return Edit("baseline", "", "", blocks).apply(source) if blocks else source
 
     def commit_candidate(
-        self, parent: str, source: str, category: str, title: str, hypothesis: str, digest: str
+        self,
+        parent: str,
+        source: str,
+        category: str,
+        title: str,
+        hypothesis: str,
+        digest: str,
+        hunks: Sequence[str] = (),
     ) -> None:
         """Commit a candidate and record it; the trial's ref moves after the event."""
         trial = self.state.trials[-1]
@@ -183,6 +196,7 @@ class Campaign:
             title=title,
             hypothesis=hypothesis,
             source_sha256=digest,
+            hunks=hunks,
             lines_added=added,
             lines_removed=removed,
         )
@@ -230,7 +244,8 @@ class Campaign:
         """Write a file into the trial's folder."""
         path = self.folder / "trials" / str(trial) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        # A reply may hold lone surrogates, which UTF-8 cannot; the journal keeps it as it came.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     def _final_message(self, trial: Trial, verdict: Mapping[str, Any]) -> str:
         scores = [t.val_bpb for t in trial.trainings if t.role == "candidate"]
@@ -282,7 +297,8 @@ class Campaign:
         """One transaction: the trial's ref, and the branch on keep."""
         ref = self.repo.trial_ref(self.tag, trial.trial)
         if trial.candidate and not trial.commit:
-            self.repo.update_refs([(ref, trial.candidate, None)])
+            before = [s.candidate for s in trial.sent_back if s.candidate != trial.candidate]
+            self.repo.update_refs([(ref, trial.candidate, before[-1] if before else None)])
         elif trial.commit:
             changes: list[tuple[str, str, str | None]] = [(ref, trial.commit, trial.candidate)]
             branch = self.repo.branch(self.tag)

@@ -11,7 +11,7 @@ import difflib
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from pyflakes import checker
@@ -19,6 +19,8 @@ from pyflakes.messages import UndefinedLocal, UndefinedName
 
 from agent.constants import constants, sections
 from agent.edits import Edit
+from agent.hunks import hunks, lost_before
+from agent.state import Trial
 from trainer import contract
 
 MAX_LINES_ADDED = 400
@@ -52,6 +54,7 @@ def check(
     categories: Collection[str],
     max_seq_len: int,
     tried: Collection[str] = (),
+    history: Sequence[Trial] = (),
 ) -> str:
     """Check an edit of ``parent`` that gave ``candidate``, both whole sources.
 
@@ -59,6 +62,7 @@ def check(
         categories: those of the program.
         max_seq_len: the preset's bound on SEQ_LEN.
         tried: fingerprints of all sources that were trained before.
+        history: finished trials, whose hunks may come back.
 
     Returns:
         The candidate's fingerprint.
@@ -84,6 +88,7 @@ def check(
             _SeedBlind().visit(ast.parse(candidate))
         ):
             raise Rejected("seed only: nothing else changes, and luck is no improvement")
+        _refuse_what_lost(parent, candidate, history)
         _refuse_payload(parent, candidate)
         _refuse_undefined_names(parent, candidate)
         _refuse_false_claim(edit.category, parent, candidate)
@@ -169,6 +174,16 @@ def _refuse_arity(candidate: str) -> None:
                     f"contract: train.py line {node.lineno}: {node.name} is called with one "
                     "positional argument"
                 )
+
+
+def _refuse_what_lost(parent: str, candidate: str, history: Sequence[Trial]) -> None:
+    past = lost_before(hunks(parent, candidate), history)
+    if past is not None:
+        how = "lost by more than luck explains" if past.status == "ok" else f"was {past.status}"
+        raise Rejected(
+            f"already reverted: all that trial {past.trial} changed comes back as it was "
+            f"({past.title}), and it {how}; leave it out, or change what it does"
+        )
 
 
 class _SeedBlind(ast.NodeTransformer):

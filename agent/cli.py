@@ -31,6 +31,7 @@ from agent.settings import SettingsError
 from agent.state import State
 from trainer import data as corpora
 from trainer.contract import ContractBroken
+from trainer.laboratory import LABORATORY, resolve
 from trainer.presets import BadSetting, budget, preset
 from trainer.sandbox import SandboxError
 
@@ -239,10 +240,13 @@ def adopt(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    llm: Annotated[str, typer.Option(help="A model to ask a long prompt, as in run.")] = "auto",
+    as_json: Json = False,
+) -> None:
     """Try what a run needs on this machine, every door of the sandbox included."""
     found = []
-    for check in doctors.checks(Path.cwd()):
+    for check in doctors.checks(Path.cwd(), llm):
         found.append(check.to_json())
         if not as_json:
             print(f"{'ok  ' if check.ok else 'FAIL'}  {check.check}: {check.detail}", flush=True)
@@ -253,25 +257,45 @@ def doctor(as_json: Json = False) -> None:
 
 @app.command()
 def prepare(
-    sources: Annotated[list[str] | None, typer.Argument(help="Default: apidocs.")] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="apidocs (the default), climbmix, tinystories or files:PATH."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make corpus and tokenizer ready before a run asks for them."""
+    """Make corpus and tokenizer ready, as this machine's preset needs them, before a run asks."""
     display = make_display(sys.stderr if as_json else sys.stdout)
     made = []
     try:
+        chosen = resolve().preset
         for source in sources or ["apidocs"]:
             corpus = corpora.prepare(
                 source,
+                vocab_size=chosen.constants["VOCAB_SIZE"],
+                val_bytes=chosen.val_bytes,
                 progress=lambda stage, fraction: display.event(
                     {"event": "preparing", "stage": stage, "fraction": fraction}
                 ),
             )
-            size = sum(part.n_bytes for part in corpus.train)
-            made.append({"source": source, "train_bytes": size, "fingerprint": corpus.fingerprint})
+            made.append(
+                {
+                    "source": source,
+                    "parts": {part.name: part.n_bytes for part in corpus.train},
+                    "train_bytes": sum(part.n_bytes for part in corpus.train),
+                    "val_bytes": corpus.val_text_bytes,
+                    "vocab_size": corpus.vocab_size,
+                    "fingerprint": corpus.fingerprint,
+                    "folder": str(corpus.val.tokens.parent.parent),
+                }
+            )
     finally:
         display.close()
-    lines = [f"{m['source']}: {m['train_bytes']:,} bytes to train on" for m in made]
+        LABORATORY.close()
+    lines = [
+        f"{m['source']}: {m['train_bytes']:,} bytes to train on, {m['val_bytes']:,} to score on, "
+        f"vocabulary {m['vocab_size']}, in {m['folder']}"
+        for m in made
+    ]
     _print(made, lambda _: "\n".join(lines), as_json)
 
 

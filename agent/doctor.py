@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agent.models.base import ModelError
+from agent.models.canary import cut_short
 from agent.models.choose import open_model
 from agent.repo import Repo, RepoError
 from trainer import data
@@ -31,8 +32,13 @@ class Check:
         return asdict(self)
 
 
-def checks(start: Path) -> Iterator[Check]:
-    """Every check, in the order in which a run would meet what it looks at."""
+def checks(start: Path, llm: str = "auto") -> Iterator[Check]:
+    """Every check, in the order in which a run would meet what it looks at.
+
+    Args:
+        llm: a model to ask whether it reads long prompts to their beginning; ``auto`` asks only
+            what costs nothing, a server of the user's own.
+    """
     yield Check("python", True, f"{platform.python_version()} on {platform.platform()}")
     yield _repository(start)
     yield _cache()
@@ -44,9 +50,21 @@ def checks(start: Path) -> Iterator[Check]:
         + f", preset {setting.preset.name}, {setting.threads} threads, torch {probe['torch']}",
     )  # fmt: skip
     yield from _isolation()
+    yield from _llm(llm)
+
+
+def _llm(spec: str) -> Iterator[Check]:
     try:
-        _, why = open_model("auto", os.environ)
+        model, why = open_model(spec, os.environ)
         yield Check("llm", True, why.splitlines()[0])
+        if model is None:
+            return
+        if spec == "auto" and "@" not in model.name:
+            asking = f"python -m agent doctor --llm {model.name}"
+            yield Check("prompt", True, f"not asked, since that costs money; {asking} does")
+            return
+        fault = cut_short(model)
+        yield Check("prompt", not fault, fault or "a long prompt is read from its beginning")
     except ModelError as error:
         yield Check("llm", False, str(error))
 

@@ -6,8 +6,10 @@ import hashlib
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from agent.campaign import CampaignError
 from agent.judge import reward
 from agent.learning import learn
+from agent.repair import send_back
 from agent.run import Run
 from agent.state import Role, Training, Trial
 from trainer import measure
@@ -26,11 +28,14 @@ BUSY_SECONDS = 60.0
 
 
 def judge(run: Run) -> None:
-    """Train whom the judge asks for until it can say keep or revert."""
+    """Train whom the judge asks for until it can say keep or revert, or the candidate fails."""
     while True:
         trial = run.open_trial
-        failed = next((t for t in trial.of("candidate") if t.counted and t.status != "ok"), None)
+        runs = [t for t in trial.of("candidate") if t.commit == trial.candidate]
+        failed = next((t for t in runs if t.counted and t.status != "ok"), None)
         if failed is not None:
+            if send_back(run, failed):
+                return
             words = run.judge().words("revert", [], [], status=failed.status, reason=failed.reason)
             return conclude(run, "revert", words, status=failed.status)
         broken = [t for t in trial.of("champion") if t.counted and t.status != "ok"]
@@ -160,6 +165,19 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _refuse_other_ground(run: Run, measured: measure.Measurement) -> None:
+    """A score on other text, or on another device, has nothing to be compared with."""
+    first = next((t for trial in run.campaign.state.trials for t in trial.trainings), None)
+    for name in ("text", "device", "device_name"):
+        was = first.fingerprint.get(name) if first else None
+        now = measured.fingerprint.get(name)
+        if was and now and was != now:
+            raise CampaignError(
+                f"the campaign's {name} was {was} and is {now} now: bring it back, or start "
+                "another --tag; nothing was recorded"
+            )
+
+
 def _is_too_good(run: Run, role: Role, measured: measure.Measurement) -> bool:
     """Once in a trial: the second time it is not an accident, and the audit has looked."""
     trial = run.open_trial
@@ -194,6 +212,7 @@ def train(run: Run, role: Role, commit: str) -> Training:
         weights_to=campaign.weights(trial.trial) if role == "candidate" and trial.trial else None,
     )
     run.stop_if_asked()
+    _refuse_other_ground(run, measured)
     quiet = measured.status not in ("ok", "overtime") or measured.disturbance <= DISTURBED
     quarantined = quiet and _is_too_good(run, role, measured)
     counted = quiet and not quarantined

@@ -37,10 +37,11 @@ def one_trial(run: Run) -> None:
     state = run.campaign.state
     if state.open_trial is None:
         draw(run)
-    if not run.open_trial.candidate:
-        propose(run)
-    if state.open_trial is not None:
-        judge(run)
+    while state.open_trial is not None:
+        if state.open_trial.wants_proposal:
+            propose(run)
+        else:
+            judge(run)  # which may send a candidate that crashed back to be mended
 
 
 def draw(run: Run) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from agent import checks, edits
+from agent.hunks import hunks
 from agent.judging import conclude
 from agent.models.base import Cancelled, Unavailable
 from agent.propose.base import NothingToPropose, Proposal, ReplyUnusable
@@ -16,6 +19,8 @@ from trainer.presets import preset
 OUTAGE_SECONDS = 30.0, 600.0
 """Wait for a model that does not say how long: the first for each outage in a row, at most the
 second."""
+MISAPPLIED_TRIALS = 3
+"""Trials in a row without a block that applies, after which a model is asked for whole files."""
 
 
 def propose(run: Run) -> None:
@@ -31,20 +36,26 @@ def propose(run: Run) -> None:
             _accept(run, trial)
             return
         except (edits.EditError, checks.Rejected) as refusal:
-            run.campaign.record("turned_down", trial=trial.trial, reason=str(refusal))
+            run.campaign.record(
+                "turned_down",
+                trial=trial.trial,
+                reason=str(refusal),
+                misapplied=isinstance(refusal, edits.EditError),
+            )
 
 
 def _ask(run: Run, trial: Trial) -> bool:
-    """Ask for one reply, which may still fail to come; False if the trial was rejected."""
-    if len(trial.rejections) >= run.proposer.attempts:
-        _conclude_rejected(run, trial.rejections[-1])
+    """Ask for one reply, which may still fail to come; False if the trial ended without one."""
+    if len(trial.rejections) - len(trial.sent_back) >= run.proposer.attempts:
+        _give_up(run, trial.rejections[-1])
         return False
     run.stop_if_asked()
+    _reconsider_envelope(run)
     context = run.context(trial.trial, trial.category)
     try:
         _record_proposal(run, run.proposer.propose(context))
     except NothingToPropose as nothing:
-        _conclude_rejected(run, str(nothing))
+        _give_up(run, str(nothing))
         return False
     except ReplyUnusable as unusable:
         _record_proposal(run, unusable.proposal)
@@ -68,6 +79,7 @@ def _record_proposal(run: Run, proposal: Proposal) -> None:
         trial=trial.trial,
         proposer=proposal.proposer,
         reply=proposal.reply,
+        envelope=proposal.envelope,
         model=proposal.model,
         usage=proposal.usage,
         cost_usd=proposal.cost_usd,
@@ -91,21 +103,15 @@ def _accept(run: Run, trial: Trial) -> None:
     Raises:
         EditError, Rejected: why not.
     """
-    champion = run.champion
+    champion, trials = run.champion, run.campaign.state.trials
     parent = run.campaign.source(champion.commit)
-    edit = edits.parse(trial.reply)
-    if edit.category != trial.category:
-        raise checks.Rejected(
-            f"wrong category: this trial is about {trial.category}, not {edit.category}"
-        )
-    source = edit.apply(parent)
-    digest = checks.check(
-        edit,
+    edit, source, digest = read(
+        trial,
         parent,
-        source,
         categories=run.program.names,
         max_seq_len=preset(run.settings.preset).max_seq_len,
-        tried={t.source_sha256 for t in run.campaign.state.trials if t.status != "abandoned"},
+        tried={fingerprint for t in trials for fingerprint in t.tried},
+        history=run.campaign.state.finished,
     )
     run.stop_if_asked()
     smoke = measure.check(
@@ -120,11 +126,65 @@ def _accept(run: Run, trial: Trial) -> None:
     if not smoke.ok:
         raise checks.Rejected(f"two trial steps failed: {smoke.reason}\n{smoke.detail}".strip())
     run.campaign.commit_candidate(
-        champion.commit, source, edit.category, edit.title, edit.hypothesis, digest
+        champion.commit,
+        source,
+        edit.category,
+        edit.title,
+        edit.hypothesis,
+        digest,
+        hunks(parent, source),
     )
 
 
-def _conclude_rejected(run: Run, reason: str) -> None:
-    conclude(
-        run, "rejected", f"rejected before training: {reason.splitlines()[0][:200]}", status=""
+def read(trial: Trial, parent: str, **known: Any) -> tuple[edits.Edit, str, str]:
+    """What a trial's reply makes of ``parent``: the edit, the new source and its fingerprint.
+
+    Nothing is executed.
+
+    Args:
+        known: see ``checks.check``.
+
+    Raises:
+        EditError: it cannot be read or applied. Rejected: it is not worth a training.
+    """
+    edit = edits.parse(trial.reply, "file" if trial.envelope == "file" else "edits")
+    if edit.category != trial.category:
+        raise checks.Rejected(
+            f"wrong category: this trial is about {trial.category}, not {edit.category}"
+        )
+    source = edit.apply(parent)
+    return edit, source, checks.check(edit, parent, source, **known)
+
+
+def whole_file_is_due(trials: Sequence[Trial]) -> bool:
+    """Whether the model has shown that it cannot quote: the last trials that it was asked in were
+    rejected, most of their replies because their blocks could not be read or applied."""
+    asked = [trial for trial in trials if trial.proposer == "llm"][-MISAPPLIED_TRIALS:]
+    return len(asked) == MISAPPLIED_TRIALS and all(
+        trial.verdict == "rejected"
+        and trial.envelope == "edits"
+        and 2 * trial.misapplied > len(trial.rejections)
+        for trial in asked
     )
+
+
+def _reconsider_envelope(run: Run) -> None:
+    state = run.campaign.state
+    model = str(state.settings.get("llm", ""))
+    if model not in state.envelopes and whole_file_is_due(state.finished):
+        run.campaign.record("envelope", model=model, envelope="file")
+        run.display.message(
+            f"{MISAPPLIED_TRIALS} trials running the SEARCH/REPLACE blocks of {model} did not "
+            "apply: from now on it is asked for the whole of train.py"
+        )
+
+
+def _give_up(run: Run, reason: str) -> None:
+    """End a trial for which no edit came: never trained, or trained, failed and not mended."""
+    trial = run.open_trial
+    if not trial.candidate:
+        words = f"rejected before training: {reason.splitlines()[0][:200]}"
+        return conclude(run, "rejected", words, status="")
+    failed = trial.of("candidate")[-1]
+    words = run.judge().words("revert", [], [], status=failed.status, reason=failed.reason)
+    conclude(run, "revert", words, status=failed.status)

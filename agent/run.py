@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -82,12 +82,15 @@ class Run:
             seed=self.settings.seed,
             facts=self._facts(),
             feedback=open_trial.rejections if open_trial else (),
+            turned_down=open_trial.turned_down if open_trial else (),
+            envelopes=state.envelopes,
         )
 
     def _facts(self) -> dict[str, str]:
         champion, settings = self.champion, self.campaign.state.settings
         training = champion.of("candidate")[-1]
         speed = training.tokens / max(training.train_seconds, 1e-9)
+        curve = curve_line(self.campaign.curve(training))
         return {
             "device": str(settings.get("device", "")),
             "preset": self.settings.preset,
@@ -97,6 +100,7 @@ class Run:
             "champion's tokens per second": f"{speed:,.0f}",
             "champion's parameters": f"{training.params:,}",
             "champion's memory": f"{training.peak_memory_mb:.0f} MB",
+            **({"champion's training loss, nats per token by seconds": curve} if curve else {}),
         }
 
     def read_program(self) -> None:
@@ -122,3 +126,9 @@ class Run:
     def stop_if_asked(self) -> None:
         if self.stop.is_set():
             raise Stopped("asked to stop")
+
+
+def curve_line(curve: Sequence[tuple[float, int, float]]) -> str:
+    """A loss curve in at most a dozen points, evenly apart in steps, the last one among them."""
+    chosen = sorted({round(k * (len(curve) - 1) / 11) for k in range(12)}) if curve else []
+    return ", ".join(f"{curve[k][0]:.1f} s {curve[k][2]:.2f}" for k in chosen)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
+from trainer.data import absolute
+
 PROPOSERS = ("llm", "deck", "tuner", "hybrid")
 KEEP_RULES = ("confirm", "strict", "greedy")
 
@@ -66,8 +68,10 @@ def resolve(
 
     Raises:
         SettingsError: a value out of range, or one that a running campaign cannot change.
+        DataError: a path to data that cannot be one.
     """
-    given = {k: v for k, v in command_line.items() if v is not None}
+    program = _with_absolute_data(program)
+    given = _with_absolute_data({k: v for k, v in command_line.items() if v is not None})
     wanted = replace(Settings(), **{k: v for k, v in {**program, **given}.items() if k in NAMES})
     if wanted.keep not in KEEP_RULES:
         raise SettingsError(f"--keep {wanted.keep!r}: choose {', '.join(KEEP_RULES)}")
@@ -87,3 +91,8 @@ def resolve(
                 f"--{name} {given[name]} could not be compared; use another --tag"
             )
     return replace(wanted, **kept)
+
+
+def _with_absolute_data(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A campaign goes on from any folder, so that a path to data has to be absolute."""
+    return {k: absolute(v) if k == "data" else v for k, v in settings.items()}

@@ -22,8 +22,7 @@ from agent.judge import pooled_sigma
 from agent.loop import go_on
 from agent.models.choose import open_model
 from agent.program import Program
-from agent.propose.choose import make
-from agent.propose.llm import LLMProposer
+from agent.propose.choose import make, researcher
 from agent.repo import Repo
 from agent.report.display import Display
 from agent.report.html import write_report
@@ -62,7 +61,7 @@ def run(
     settings = settings.measured_as(machine.preset.name, str(budget))
     model, why = open_model(settings.llm, os.environ)
     stop = threading.Event()
-    llm = LLMProposer(model, PROMPTS, cancel=stop) if model else None
+    llm = researcher(model, PROMPTS, stop) if model else None
     proposer = make(settings.proposer, llm, settings.seed)
     base = state.settings.get("base") or repo.head()
     shapes = contract.read(repo.read_file(base), machine.preset.max_seq_len)

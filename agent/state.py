@@ -66,6 +66,15 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class SentBack:
+    """A candidate that failed in its first training and went back to whoever wrote it."""
+
+    candidate: str
+    """Full hash of its commit."""
+    source_sha256: str
+
+
+@dataclass(frozen=True)
 class Trial:
     """One proposal and all that happened to it. Trial 0 is the baseline."""
 
@@ -90,6 +99,10 @@ class Trial:
     lines_removed: int = 0
     source_sha256: str = ""
     """Of the normalised candidate source: two equal hashes are the same experiment."""
+    hunks: tuple[str, ...] = ()
+    """What the candidate changes, as ``hunks.hunks`` tells it."""
+    sent_back: tuple[SentBack, ...] = ()
+    """Earlier candidates of this trial that failed, oldest first; the last may be ``candidate``."""
     trainings: tuple[Training, ...] = ()
     """Of the candidate, and of the champion while this trial was judged, in order."""
     audits: tuple[Audit, ...] = ()
@@ -111,13 +124,29 @@ class Trial:
     reply: str = ""
     """The proposal that is being worked on or was, "" once it is turned down."""
     rejections: tuple[str, ...] = ()
-    """Why replies of this trial were turned down before a budget was spent, oldest first."""
+    """Why replies of this trial were turned down or came back from a training, oldest first."""
+    misapplied: int = 0
+    """How many of them could not be read or applied as an edit."""
+    envelope: str = "edits"
+    """What the last reply was asked to be: ``edits`` (SEARCH/REPLACE) or ``file`` (all of it)."""
     turned_down: tuple[str, ...] = ()
     """Those replies."""
     available: tuple[str, ...] = ()
     """Categories that could be drawn."""
     categories: tuple[str, ...] = ()
     """All categories of the program as it was read for this trial."""
+
+    @property
+    def wants_proposal(self) -> bool:
+        """Whether there is no candidate, or one that failed and was sent back."""
+        return not self.candidate or any(s.candidate == self.candidate for s in self.sent_back)
+
+    @property
+    def tried(self) -> tuple[str, ...]:
+        """Fingerprints of the programs that it trained; none of one that was given up."""
+        if self.status == "abandoned":
+            return ()
+        return (self.source_sha256, *(sent.source_sha256 for sent in self.sent_back))
 
     @property
     def scores(self) -> tuple[float, ...]:
@@ -188,6 +217,8 @@ class State:
     outages: int = 0
     """How often in a row the model did not answer."""
     stop_reason: str = ""
+    envelopes: dict[str, str] = field(default_factory=dict)
+    """By model: the envelope that it was found to need in this campaign."""
     unknown: int = 0
     """Events that this version does not know."""
 
@@ -266,7 +297,11 @@ class State:
         self.trials.append(_trial(Trial(event["trial"], started=event["time"]), event))
 
     def _on_proposed(self, event: dict[str, Any]) -> None:
-        self._update(proposer=event["proposer"], reply=event["reply"])
+        self._update(
+            proposer=event["proposer"],
+            reply=event["reply"],
+            envelope=event.get("envelope", "edits"),
+        )
         self.waiting, self.outages = "", 0
         if event.get("model"):
             self._spend(event["cost_usd"], event["usage"])
@@ -287,8 +322,18 @@ class State:
         self._update(
             rejections=(*trial.rejections, event["reason"]),
             turned_down=(*trial.turned_down, trial.reply),
+            misapplied=trial.misapplied + bool(event.get("misapplied")),
             reply="",
         )
+
+    def _on_repair(self, event: dict[str, Any]) -> None:
+        self._on_turned_down(event)
+        trial = self.trials[-1]
+        sent = SentBack(trial.candidate, trial.source_sha256)
+        self._update(sent_back=(*trial.sent_back, sent))
+
+    def _on_envelope(self, event: dict[str, Any]) -> None:
+        self.envelopes[event["model"]] = event["envelope"]
 
     def _on_candidate(self, event: dict[str, Any]) -> None:
         self.trials[-1] = _trial(self.trials[-1], event)
@@ -327,6 +372,8 @@ _TRIAL_FIELDS = {f.name for f in fields(Trial)} - {
     "trainings",
     "audits",
     "rejections",
+    "misapplied",
+    "sent_back",
     "started",
 }
 _AUDIT_FIELDS = {f.name for f in fields(Audit)}
@@ -335,7 +382,7 @@ _TRAINING_FIELDS = {f.name for f in fields(Training)}
 
 def _trial(trial: Trial, event: Mapping[str, Any]) -> Trial:
     known: dict[str, Any] = {k: v for k, v in event.items() if k in _TRIAL_FIELDS}
-    for name in {"available", "categories"} & known.keys():
+    for name in {"available", "categories", "hunks"} & known.keys():
         known[name] = tuple(known[name])
     return replace(trial, **known)
 

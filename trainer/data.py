@@ -76,6 +76,8 @@ class Corpus:
     """The held-out text to score on: of ``val``, or of ``test`` from ``open_test``."""
     val_text_bytes: int
     """Held-out bytes there are: at most 3 fewer, for a whole last character, or all there is."""
+    version: str
+    """Names the text, whatever the vocabulary."""
     fingerprint: str
     """SHA-256 of the last layer's manifest: pins every byte of the data, not its place or age."""
 
@@ -185,6 +187,7 @@ def _corpus(
         train=_token_files(tokens),
         val=scored,
         val_text_bytes=scored.n_bytes,
+        version=found.version,
         fingerprint=held_out.sha256,
     )
 

@@ -10,13 +10,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from trainer.data import Corpus
 
-def of(device: str, threads: int, probe: Mapping[str, Any], corpus: str) -> dict[str, Any]:
+
+def of(
+    device: str, threads: int, probe: Mapping[str, Any], corpus: Corpus | None
+) -> dict[str, Any]:
     """Everything but the source, seed and budget that two equal numbers should share.
 
     Args:
         probe: what the laboratory found out about device and torch.
-        corpus: the data's fingerprint.
+        corpus: the data; None where it did not come to that.
     """
     return {
         "processor": _processor(),
@@ -27,7 +31,8 @@ def of(device: str, threads: int, probe: Mapping[str, Any], corpus: str) -> dict
         "torch": probe["torch"],
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "data": corpus,
+        "text": f"{corpus.source} {corpus.version}" if corpus else "",
+        "data": corpus.fingerprint if corpus else "",
         "trainer": _trainer_digest(),
     }
 

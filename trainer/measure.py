@@ -146,11 +146,11 @@ def measure(
             job = _job(source, setting, spend, seed, trace, emit)
         except contract.ContractBroken as error:
             trained, scored = Trained("invalid", f"contract: {error}"), Scored("invalid", "")
-            corpus = ""
+            corpus = None
         else:
             started = time.monotonic()
             trained, scored = _train_and_score(job, None, emit, cancelled, weights_to)
-            corpus = job.corpus.fingerprint
+            corpus = job.corpus
     failed = trained if trained.status != "ok" else scored
     identity = fingerprint.of(setting.device, setting.threads, LABORATORY.probe(), corpus)
     return Measurement(

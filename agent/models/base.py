@@ -43,6 +43,9 @@ class Part:
     text: str
     mark: bool = False
     """Whether the prompt up to here will be sent again, unchanged, and is worth caching."""
+    fixed: str = ""
+    """The text, or what of it stays when a campaign is carried out again: no measurement repeats
+    to the last digit. A recorded reply answers whoever asks for the same."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,14 @@ class Prompt:
 
     parts: tuple[Part, ...]
     """The first is the system prompt, the others are the user's message."""
+    trial: int | None = None
+    """The trial that the reply is for; None outside of campaigns."""
+    attempt: int = 0
+    """Replies of the trial that were turned down before."""
+    schema: str = ""
+    """JSON schema that the reply has to keep; "" for free text. Only ``local`` is given one."""
+    seed: int | None = None
+    """For a model that samples the same reply from the same seed."""
 
     @property
     def system(self) -> Part:

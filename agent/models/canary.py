@@ -55,7 +55,7 @@ def cut_short(model: Model, cancel: threading.Event | None = None) -> str:
 def filling(characters: int, history_tokens: int) -> str:
     """Text as long as the rules, a train.py and a full history."""
     length = characters + history_tokens * CHARACTERS_PER_TOKEN
-    lines = []
+    lines: list[str] = []
     while length > 0:
         lines.append(_FILLING.format(n=len(lines), loss=7.6 / (1 + len(lines) / 100)))
         length -= len(lines[-1])

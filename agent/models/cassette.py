@@ -1,7 +1,13 @@
 """Recorded replies: ``cassette:FILE+SPEC`` records what SPEC answers, ``cassette:FILE`` replays it.
 
-One JSON object a line: a digest of each part of the request, and the reply. The prompts themselves
-stay with their trials.
+One JSON object a line: the model, which ask of the campaign it was, digests of what was asked, and
+the reply. The prompts themselves stay with their trials.
+
+A campaign that is replayed asks with other measurements in its prompts: no second run has the same
+tokens per second. So the reply to a trial's ask is found by the trial, the attempt, and what of the
+prompt is ``fixed`` (the program, the champion's source, the category); of several the one with the
+same prompt to the letter, else the last. It is found anew for each ask, so a campaign that was
+killed and goes on gets the replies that it would have got.
 """
 
 from __future__ import annotations
@@ -10,15 +16,33 @@ import hashlib
 import json
 import os
 import threading
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from itertools import takewhile, zip_longest
 from pathlib import Path
 from typing import Any
 
 from agent.models.base import Misconfigured, Model, OnText, Prompt, Reply, Usage
 
-Request = tuple[tuple[str, str], ...]
-"""Name and digest of each part, then the bound on tokens."""
+
+@dataclass(frozen=True)
+class Request:
+    """One ask, as far as it is recorded."""
+
+    trial: int | None
+    attempt: int
+    parts: tuple[tuple[str, str, str], ...]
+    """Name, digest of the text, and digest of what of it is fixed ("" if nothing is)."""
+
+    @property
+    def fixed(self) -> tuple[tuple[str, str], ...]:
+        """Outside of campaigns, all of it."""
+        if self.trial is None:
+            return tuple((name, text) for name, text, _ in self.parts)
+        return (
+            (f"trial {self.trial}, attempt {self.attempt + 1}", ""),
+            *((name, fixed) for name, _, fixed in self.parts if fixed),
+        )
 
 
 class Recorder:
@@ -32,7 +56,7 @@ class Recorder:
         self.name = model.name
         self._path = path
         self._model = model
-        self._append("")
+        self._append(b"")
 
     def __repr__(self) -> str:
         return f"<cassette:{self._path}+{self.name}>"
@@ -47,15 +71,20 @@ class Recorder:
     ) -> Reply:
         """See ``Model.complete``."""
         reply = self._model.complete(prompt, max_tokens=max_tokens, on_text=on_text, cancel=cancel)
-        entry = {"request": _request(prompt, max_tokens), "reply": asdict(reply)}
-        self._append(json.dumps(entry, ensure_ascii=False) + "\n")
+        entry = {
+            "model": self.name,
+            **asdict(_request(prompt, max_tokens)),
+            "reply": asdict(reply),
+        }
+        # ASCII, because a reply may hold lone surrogates, which UTF-8 cannot.
+        self._append(json.dumps(entry).encode() + b"\n")
         return reply
 
-    def _append(self, line: str) -> None:
+    def _append(self, line: bytes) -> None:
         try:
-            with self._path.open("a", encoding="utf-8") as file:
+            # Unbuffered: one call writes the line, and a kill leaves it whole or not there.
+            with self._path.open("ab", buffering=0) as file:
                 file.write(line)
-                file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise Misconfigured(
@@ -64,7 +93,7 @@ class Recorder:
 
 
 class Player:
-    """Answers as recorded; the same request again gets the next of its replies."""
+    """Answers as recorded."""
 
     def __init__(self, path: Path) -> None:
         """
@@ -74,7 +103,7 @@ class Player:
         self.name = f"cassette:{path}"
         self._path = path
         self._recorded: list[tuple[Request, Reply]] = []
-        self._used: set[int] = set()
+        models = set()
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -82,11 +111,20 @@ class Player:
             raise Misconfigured(f"the cassette {path} cannot be read: {why}") from None
         for number, line in enumerate(lines, 1):
             try:
-                self._recorded.append(_entry(json.loads(line)))
+                entry = json.loads(line)
+                models.add(str(entry["model"]))
+                self._recorded.append(_entry(entry))
             except (ValueError, KeyError, TypeError):
                 raise Misconfigured(
                     f"the cassette {path}, line {number}, is not a recorded reply; remove it"
                 ) from None
+        if len(models) > 1:
+            raise Misconfigured(
+                f"the cassette {path} holds replies of {' and of '.join(sorted(models))}; record "
+                "one model a file"
+            )
+        self.recorded = next(iter(models), "")
+        """The spec of the model that was recorded, which says how to ask."""
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -102,28 +140,30 @@ class Player:
         """See ``Model.complete``.
 
         Raises:
-            Misconfigured: no such request was recorded, or not as often.
+            Misconfigured: no such request was recorded.
         """
         asked = _request(prompt, max_tokens)
-        same = [i for i, (request, _) in enumerate(self._recorded) if request == asked]
-        fresh = [i for i in same if i not in self._used]
-        if not fresh:
-            raise Misconfigured(f"the cassette {self._path} {self._why(asked, len(same))}")
-        self._used.add(fresh[0])
-        reply = self._recorded[fresh[0]][1]
+        same = [(r, reply) for r, reply in self._recorded if r.fixed == asked.fixed]
+        if not same:
+            raise Misconfigured(f"the cassette {self._path} {self._why(asked)}")
+        exact = [(r, reply) for r, reply in same if r.parts == asked.parts]
+        _, reply = (exact or same)[-1]
         if on_text is not None:
             on_text(reply.text)
         return reply
 
-    def _why(self, asked: Request, times: int) -> str:
-        if times:
-            return f"has this request {times} times, and it was asked once more"
-        unused = [i for i in range(len(self._recorded)) if i not in self._used]
-        if not unused:
-            return f"is at its end: {len(self._recorded)} replies, all used"
-        nearest = max(unused, key=lambda i: _common(asked, self._recorded[i][0]))
-        request = self._recorded[nearest][0]
-        pairs = zip_longest(request, asked, fillvalue=("nothing", ""))
+    def _why(self, asked: Request) -> str:
+        if not self._recorded:
+            return "is empty"
+        last = max((r.trial for r, _ in self._recorded if r.trial is not None), default=None)
+        if asked.trial is not None and last is not None and asked.trial > last:
+            return f"ends with trial {last}; record more, or ask for no more --trials"
+        nearest = max(
+            range(len(self._recorded)), key=lambda i: _common(asked, self._recorded[i][0])
+        )
+        pairs = zip_longest(
+            self._recorded[nearest][0].fixed, asked.fixed, fillvalue=("nothing", "")
+        )
         old, new = next(pair for pair in pairs if pair[0] != pair[1])
         names = old[0] if old[0] == new[0] else f"{old[0]}, now {new[0]}"
         return (
@@ -133,16 +173,25 @@ class Player:
 
 
 def _request(prompt: Prompt, max_tokens: int) -> Request:
-    parts = [(p.name, hashlib.sha256(p.text.encode()).hexdigest()[:16]) for p in prompt.parts]
-    return (*parts, ("max_tokens", str(max_tokens)))
+    parts = [(p.name, _digest(p.text), _digest(p.fixed)) for p in prompt.parts]
+    if prompt.schema:
+        parts.append(("schema", _digest(prompt.schema), ""))
+    return Request(prompt.trial, prompt.attempt, (*parts, ("max_tokens", str(max_tokens), "")))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
 
 
 def _common(a: Request, b: Request) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+    pairs = zip(a.fixed, b.fixed, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _entry(line: dict[str, Any]) -> tuple[Request, Reply]:
+def _entry(line: Mapping[str, Any]) -> tuple[Request, Reply]:
     reply = dict(line["reply"])
     usage = reply.pop("usage")
-    request = tuple((str(name), str(digest)) for name, digest in line["request"])
+    parts = tuple((str(name), str(text), str(fixed)) for name, text, fixed in line["parts"])
+    trial = int(line["trial"]) if line["trial"] is not None else None
+    request = Request(trial, int(line["attempt"]), parts)
     return request, Reply(**reply, usage=Usage(**usage) if usage else None)

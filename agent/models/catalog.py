@@ -27,6 +27,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "max_tokens": int,
     "timeout": _NUMBER,
     "key_env": str,
+    "envelope": str,
     "extra": dict,
 }
 
@@ -47,6 +48,8 @@ class Entry:
     """Seconds without a sign of life; for a command, until it has to be done."""
     key_env: str | None = None
     """The environment variable that holds the key."""
+    envelope: str = "edits"
+    """What a proposal is asked to be: ``edits`` (SEARCH/REPLACE) or ``file`` (all of train.py)."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Fields added to the request as they stand."""
 
@@ -80,8 +83,12 @@ class Catalog:
     """By spec."""
 
     def entry(self, name: str) -> Entry:
-        """What is known about ``name``, a spec; of a dated snapshot, what holds for its model."""
-        return self.models.get(name) or self.models.get(_DATE.sub("", name)) or Entry()
+        """What is known about ``name``, a spec: by itself, as a dated snapshot of a model, or as
+        one of its kind (what stands before the colon)."""
+        for known in (name, _DATE.sub("", name), name.partition(":")[0]):
+            if known in self.models:
+                return self.models[known]
+        return Entry()
 
     def cost(self, usage: Usage | None, name: str) -> float | None:
         """US dollars, None if usage or price is not known."""
@@ -127,6 +134,7 @@ def _read(path: Path) -> dict[str, Any]:
                 raise Misconfigured(
                     f"{path}: models.{name!r} has {key!r}; a model has {', '.join(_TYPES)}"
                 )
-            if not isinstance(value, _TYPES[key]) or isinstance(value, bool):
+            wrong = not isinstance(value, _TYPES[key]) or isinstance(value, bool)
+            if wrong or (key == "envelope" and value not in ("edits", "file")):
                 raise Misconfigured(f"{path}: models.{name!r}: {key} = {value!r} is no such value")
     return tables

@@ -13,8 +13,8 @@ from agent.models.base import Misconfigured, Model, secrets
 from agent.models.catalog import Catalog, load
 
 KNOWN = (
-    "auto, none, anthropic:MODEL, openai:MODEL, openai:MODEL@URL, command:CMD, cassette:FILE or "
-    "cassette:FILE+SPEC"
+    "auto, none, anthropic:MODEL, openai:MODEL, openai:MODEL@URL, command:CMD, local, "
+    "cassette:FILE or cassette:FILE+SPEC"
 )
 PLUG_IN = """\
 to plug one in, set ANTHROPIC_API_KEY or OPENAI_API_KEY, or start Ollama; or say which:
@@ -28,13 +28,14 @@ PROBE_SECONDS = 1.0
 OWN_SERVER_KEY = "AUTORESEARCH_API_KEY"
 """Sent to a server named in a spec; a vendor's key is never sent to anybody but the vendor."""
 
-_RECORDING = re.compile(r"(.+?)\+((?:anthropic|openai|command):.*|auto)", re.DOTALL)
+_RECORDING = re.compile(r"(.+?)\+((?:anthropic|openai|command):.*|auto|local)", re.DOTALL)
 
 
 def open_model(spec: str, environ: Mapping[str, str]) -> tuple[Model | None, str]:
     """The model, and which it is and why in words; None if there is none to be had.
 
-    Nothing is sent to a model here; ``auto`` looks whether Ollama is there if no key is set.
+    Nothing is sent to a model here; ``auto`` looks whether Ollama is there if no key is set, and
+    ``local`` fetches its weights where they are missing.
 
     Raises:
         Misconfigured: not a spec, a key is missing, or the user's models.toml has a mistake.
@@ -45,6 +46,11 @@ def open_model(spec: str, environ: Mapping[str, str]) -> tuple[Model | None, str
         return None, f"none, as asked\n{PLUG_IN}"
     if spec.strip() == "auto":
         return _auto(environ, catalog)
+    if spec.strip() == "local":
+        from agent.models.local import LocalModel
+
+        local = LocalModel(environ=environ, entry=catalog.entry("local"))
+        return local, "local, as asked: SmolLM2-135M, which is weak and sets constants only"
     if kind not in ("anthropic", "openai", "command", "cassette"):
         raise Misconfigured(f"there is no model {spec!r}; give {KNOWN}")
     if not rest.strip():

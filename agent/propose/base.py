@@ -7,10 +7,10 @@ then SEARCH/REPLACE blocks) and takes the same way through ``edits`` and ``check
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from agent.edits import EditError
+from agent.edits import EditError, Envelope
 from agent.program import Program
 from agent.state import Trial
 
@@ -36,6 +36,10 @@ class Context:
     """Hardware, preset, budget and what the champion reached, ready to print."""
     feedback: Sequence[str] = ()
     """Why earlier replies in this trial were turned down, oldest first."""
+    turned_down: Sequence[str] = ()
+    """Those replies."""
+    envelopes: Mapping[str, str] = field(default_factory=dict)
+    """By model: the envelope that it was found to need in this campaign."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Proposal:
     proposer: str
     """``deck``, ``tuner`` or ``llm`` (the model is named in the campaign's settings)."""
     reply: str
-    """The envelope and the blocks, exactly as received."""
+    """The envelope and the blocks or the file, exactly as received."""
     prompt: str = ""
     """What was asked; for the deck and the tuner, the trial record that they rendered."""
     model: str = ""
@@ -54,6 +58,13 @@ class Proposal:
     """Tokens by kind (see ``models.base.Usage``), None if the server did not say."""
     cost_usd: float | None = None
     """None if usage or price is not known."""
+    envelope: Envelope = "edits"
+    """What the reply was asked to be."""
+
+
+REPAIRS: Mapping[str, int] = {"llm": 2}
+"""By proposer: how often a candidate of a trial that fails in its training may go back to it. A
+recipe and a number do not get better by being told."""
 
 
 class NothingToPropose(Exception):

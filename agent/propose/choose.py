@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
+from agent.models.base import Model
 from agent.propose.base import Proposer
 from agent.propose.deck import Deck
 from agent.propose.hybrid import Hybrid
+from agent.propose.llm import LLMProposer
+from agent.propose.local import LocalProposer
 from agent.propose.tuner import Tuner
 
 
 class ProposerError(ValueError):
     """There is no such proposer, or it lacks a model; the message says what to do."""
+
+
+def researcher(model: Model, prompts: Path, cancel: threading.Event) -> Proposer:
+    """The proposer that asks ``model``, or whatever model a recording was made of."""
+    if getattr(model, "recorded", model.name) == "local":
+        return LocalProposer(model, prompts, cancel)
+    return LLMProposer(model, prompts, cancel=cancel)
 
 
 def make(proposer: str, llm: Proposer | None, seed: int) -> Proposer:

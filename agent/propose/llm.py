@@ -11,11 +11,13 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
 
+from agent.edits import Envelope
 from agent.models.base import Misconfigured, Model, OnText, Part, Prompt, Reply
 from agent.models.catalog import Catalog, load
 from agent.propose.base import Context, Proposal, ReplyUnusable
@@ -58,8 +60,6 @@ class LLMProposer:
             autoescape=False,
         )
         self._templates.filters["data"] = _data
-        self._asked = -1
-        self._replies: list[str] = []
 
     def covers(self, context: Context) -> bool:
         """A model has ideas for everything."""
@@ -72,8 +72,6 @@ class LLMProposer:
             ReplyUnusable: the reply is cut off, declined or empty.
             Unavailable, Misconfigured, Cancelled: see ``agent.models.base``.
         """
-        if context.trial != self._asked:
-            self._asked, self._replies = context.trial, []
         prompt = self.prompt(context)
         reply = self.model.complete(
             prompt, max_tokens=self.max_tokens, on_text=self.on_text, cancel=self.cancel
@@ -85,12 +83,22 @@ class LLMProposer:
             model=reply.model,
             usage=asdict(reply.usage) if reply.usage is not None else None,
             cost_usd=self.catalog.cost(reply.usage, self.model.name),
+            envelope=self._envelope(context),
         )
-        self._replies.append(reply.text)
         fault = self._fault(reply)
         if fault:
             raise ReplyUnusable(fault, proposal)
         return proposal
+
+    def _envelope(self, context: Context) -> Envelope:
+        """What the model is asked for: as this campaign has found out, else as is known of it.
+
+        A recording is asked as the model that was recorded.
+        """
+        recorded = getattr(self.model, "recorded", self.model.name)
+        known = self.catalog.entry(recorded).envelope
+        found = context.envelopes.get(self.model.name, known)
+        return "file" if found == "file" else "edits"
 
     def _fault(self, reply: Reply) -> str:
         """Why the reply must not be applied, "" if it may be. The stop reason comes first: what
@@ -110,14 +118,11 @@ class LLMProposer:
         Raises:
             Misconfigured: a template is missing or broken.
         """
-        program = context.program
+        program, envelope = context.program, self._envelope(context)
         category = next(
             (c for c in program.categories if c.name == context.category),
             {"name": context.category, "description": ""},
         )
-        # The replies are known as far as this process has asked; the reasons are in the journal.
-        replies = ["", *self._replies][-len(context.feedback) :] if context.feedback else []
-        replies = [""] * (len(context.feedback) - len(replies)) + replies
         return Prompt(
             (
                 Part(
@@ -127,13 +132,16 @@ class LLMProposer:
                         ladder=LADDER,
                         max_source_bytes=MAX_SOURCE_BYTES,
                         prose=program.prose,
+                        envelope=envelope,
                     ),
                     mark=True,
+                    fixed=program.prose,
                 ),
                 Part(
                     "train.py",
                     self._render("train", facts=context.facts, source=context.source),
                     mark=True,
+                    fixed=context.source,
                 ),
                 *self._history(context.history, lasting_sigma(context.sigma)),
                 Part(
@@ -145,11 +153,17 @@ class LLMProposer:
                         notes=program.notes,
                         feedback=[
                             {"reply": reply, "reason": reason}
-                            for reply, reason in zip(replies, context.feedback, strict=True)
+                            for reply, reason in zip_longest(
+                                context.turned_down, context.feedback, fillvalue=""
+                            )
                         ],
+                        envelope=envelope,
                     ),
+                    fixed=f"{context.category}\n{program.notes}",
                 ),
-            )
+            ),
+            trial=context.trial,
+            attempt=len(context.feedback),
         )
 
     def _history(self, trials: Sequence[Trial], sigma: float) -> list[Part]:

@@ -52,7 +52,7 @@ class Tuner:
     attempts = 3
 
     def covers(self, context: Context) -> bool:
-        axes = _axes(context.source, context.category)
+        axes = tunable(context.source, context.category)
         if not axes:
             return False
         if any(axis.levels is None for axis in axes):
@@ -63,7 +63,7 @@ class Tuner:
         return len(list(itertools.islice(_untried(axes, tried), rejected + 1))) > rejected
 
     def propose(self, context: Context) -> Proposal:
-        axes = {axis.name: axis for axis in _axes(context.source, context.category)}
+        axes = {axis.name: axis for axis in tunable(context.source, context.category)}
         if not axes:
             raise NothingToPropose(f"no constant of the {context.category} section states a range")
         champion = {name: axis.champion for name, axis in axes.items()}
@@ -173,7 +173,7 @@ def _constants(source: str) -> tuple[Constant, ...]:
     return constants(source)
 
 
-def _axes(source: str, category: str) -> list[Axis]:
+def tunable(source: str, category: str) -> list[Axis]:
     """Constants of the section with a domain that leaves a choice."""
     axes = [
         Axis(c.name, c.value, c.domain, re.sub(r"\W*\b(range|choice)\b.*$", "", c.comment))

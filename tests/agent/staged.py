@@ -23,7 +23,7 @@ def measured(val_bpb: float, disturbance: float, seed: int) -> Measurement:
     return Measurement(**{**values, "val_bpb": val_bpb, "disturbance": disturbance, "seed": seed})
 
 
-def play(monkeypatch: pytest.MonkeyPatch, *scores: tuple[float, float]) -> None:
+def play(monkeypatch: pytest.MonkeyPatch, *scores: tuple[float, float], text: str = "") -> None:
     """The next trainings have these scores and disturbances; their weights are their seeds."""
     left = list(scores)
 
@@ -34,7 +34,8 @@ def play(monkeypatch: pytest.MonkeyPatch, *scores: tuple[float, float]) -> None:
         if weights_to is not None:
             weights_to.write_bytes(weights)
         digest = hashlib.sha256(weights).hexdigest()
-        return dataclasses.replace(measured(*left.pop(0), seed), weights_sha256=digest)
+        result = measured(*left.pop(0), seed)
+        return dataclasses.replace(result, weights_sha256=digest, fingerprint={"text": text})
 
     monkeypatch.setattr(measure, "measure", next_one)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -213,6 +211,13 @@ def test_refused(text: str, parts: list[str]) -> None:
         "# rest of the code is unchanged",
         "# (existing imports)",
         "# other methods remain the same ...",
+        "# rest unchanged",
+        "    # the rest is as before",
+        "# everything else stays the same",
+        "# keep the existing code",
+        "# (unchanged)",
+        "... existing code ...",
+        "    ... rest of the method",
         "// ... existing code ...",
     ],
 )
@@ -230,6 +235,10 @@ def test_elisions_are_refused(line: str) -> None:
         "# the existing schedule is linear",
         'print("...")',
         "# weights, biases, ...",
+        "# the rest is cooled down linearly",
+        "# previous steps are averaged",
+        "# everything else is bf16",
+        "# unchanged weights are not averaged",
     ],
 )
 def test_honest_lines_are_no_elision(line: str) -> None:
@@ -283,6 +292,14 @@ def test_a_garbled_line_gets_the_line_it_resembles() -> None:
     refused(reply(block("ACTIVATION = 'relu2'\n", "x\n")), '17 | ACTIVATION = "relu2"')
 
 
+def test_no_reply_keeps_the_patterns_busy() -> None:
+    """Each of these took hours by a pattern that goes back and back."""
+    long = 200_000
+    for line in ("# rest " * long, "```" + "a" * long + " b c", "a." * long, "- " * long):
+        with pytest.raises(EditError):
+            parse(reply(f"{line}\n{LR_BLOCK}", block("import torch\n", f"{line}\n"))).apply("")
+
+
 # --- properties -------------------------------------------------------------------------------
 
 LINE = st.text(
@@ -330,52 +347,6 @@ def test_any_text_is_an_edit_or_an_edit_error(text: str) -> None:
             parse(reply_text).apply(SOURCE)
         except EditError:
             continue
-
-
-def test_no_mutation_of_a_reply_applies_what_was_not_written_in_it() -> None:
-    """Cut, doubled, dropped, swapped and garbled lines: refused, or made of the reply's lines."""
-    good = reply(
-        "Prose.\n```python\n",
-        LR_BLOCK,
-        block("        return y\n", "        z = 1\n        return z\n"),
-        block("import torch\n", "import torch\nimport math\n"),
-        "```\n",
-    )
-    real = {line.strip() for line in SOURCE.split("\n")}
-    rng = random.Random(0)
-    applied = 0
-    for _ in range(2000):
-        lines = good.split("\n")
-        for _ in range(rng.randint(1, 3)):
-            i, j = rng.randrange(len(lines)), rng.randrange(len(lines))
-            kind = rng.randrange(6)
-            if kind == 0:
-                del lines[i]
-            elif kind == 1:
-                lines[i], lines[j] = lines[j], lines[i]
-            elif kind == 2:
-                lines.insert(j, lines[i])
-            elif kind == 3:
-                lines[i] = lines[i][: rng.randint(0, len(lines[i]))]
-            elif kind == 4:
-                lines[i] = rng.choice(["    ", "\t", " "]) + lines[i]
-            else:
-                del lines[max(2, i) :]
-            if not lines:
-                break
-        text = "\n".join(lines)
-        try:
-            result = parse(text).apply(SOURCE)
-        except EditError:
-            continue
-        applied += 1
-        written = {line.strip() for line in text.split("\n")}
-        assert {line.strip() for line in result.split("\n")} <= real | written
-        assert text.count(">>>>>>> REPLACE") >= len(parse(text).blocks)
-    assert 100 < applied < 1900
-
-
-# --- constants --------------------------------------------------------------------------------
 
 
 def test_an_edit_is_a_value() -> None:

@@ -8,7 +8,7 @@ import pytest
 from staged import BUSY, QUIET, audits, play
 
 from agent import judging, loop, start
-from agent.campaign import Campaign
+from agent.campaign import Campaign, CampaignError
 from agent.journal import read
 from agent.run import Run, Stopped
 
@@ -73,3 +73,15 @@ def test_limits_written_into_program_md_hold_from_the_next_trial(
     run.settings = dataclasses.replace(run.settings, trials=9, hours=0.0)
     with pytest.raises(Stopped, match="time is up"):
         loop.one_trial(run)
+
+
+def test_a_score_on_other_text_is_not_recorded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(monkeypatch, (1.5, QUIET), (1.4, QUIET), text="files:a 1")
+    loop.baseline(run)
+    play(monkeypatch, (1.4, QUIET), text="files:a 2")
+    with pytest.raises(CampaignError, match="text was files:a 1 and is files:a 2 now"):
+        loop.one_trial(run)
+    assert run.open_trial.trainings == ()
+    play(monkeypatch, *[(1.6, QUIET)] * 4, text="files:a 1")
+    loop.one_trial(run)
+    assert run.campaign.state.trials[1].verdict == "revert"

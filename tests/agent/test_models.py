@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,10 +47,9 @@ def test_cassette_round_trip(environ: dict[str, str], tmp_path: Path) -> None:
     player, _ = open_model(f"cassette:{tape}", environ)
     assert player is not None
     heard: list[str] = []
-    assert [ask(player, on_text=heard.append), ask(player)] == recorded
-    assert heard == ["one"]
-    with pytest.raises(Misconfigured, match="has this request 2 times"):
-        ask(player)
+    assert ask(player, on_text=heard.append) == recorded[-1], "what was asked again, counts"
+    assert heard == ["two"]
+    assert catalog.load(environ).cost(recorded[-1].usage, player.name) == 0
 
 
 def test_cassette_mismatch_names_the_part(environ: dict[str, str], tmp_path: Path) -> None:
@@ -63,7 +64,75 @@ def test_cassette_mismatch_names_the_part(environ: dict[str, str], tmp_path: Pat
         player.complete(other, max_tokens=1000)
     with pytest.raises(Misconfigured, match="'max_tokens'"):
         player.complete(PROMPT, max_tokens=999)
-    assert ask(player).text == "1\n", "a mismatch uses nothing up"
+
+
+ASKED = Prompt(
+    (
+        Part("rules", "Rules.", fixed="Rules."),
+        Part("train.py", "RATE = 1; 5,000 tokens per second", fixed="RATE = 1"),
+        Part("trial 1", "reverted, -1.5 sigma"),
+        Part("focus", "schedule; even", fixed="schedule"),
+    ),
+    trial=2,
+)
+
+
+def changed(prompt: Prompt, number: int, text: str, fixed: str = "") -> Prompt:
+    parts = [*prompt.parts]
+    parts[number] = replace(parts[number], text=text, fixed=fixed or parts[number].fixed)
+    return replace(prompt, parts=tuple(parts))
+
+
+@pytest.fixture
+def tape(environ: dict[str, str], tmp_path: Path) -> Path:
+    """Trial 2, its second attempt, and its first again: asked by a run that was killed."""
+    tape = tmp_path / "tape.jsonl"
+    faster = changed(ASKED, 1, "RATE = 1; 6,000 tokens per second")
+    asks = [("one", ASKED), ("two", replace(ASKED, attempt=1)), ("three", faster)]
+    for text, prompt in asks:
+        opened(f"cassette:{tape}+command:echo {text}", environ).complete(prompt, max_tokens=9)
+    # Three commands are three models; here they stand for one.
+    tape.write_text(re.sub(r'"command:echo \w+"', '"command:echo"', tape.read_text()))
+    return tape
+
+
+def test_replies_are_found_by_trial_and_attempt_whatever_was_measured(
+    environ: dict[str, str], tape: Path
+) -> None:
+    def heard(prompt: Prompt) -> str:
+        return opened(f"cassette:{tape}", environ).complete(prompt, max_tokens=9).text.strip()
+
+    assert heard(ASKED) == heard(ASKED) == "one", "the same to the letter, as often as asked"
+    slower = changed(ASKED, 1, "RATE = 1; 4,000 tokens per second")
+    assert heard(changed(slower, 2, "reverted, -1.0 sigma")) == "three", "the last one counts"
+    assert heard(replace(slower, attempt=1)) == "two"
+    left_out = replace(slower, parts=(*slower.parts[:2], slower.parts[3]))
+    assert heard(left_out) == "three", "what is told of the history depends on how long it is"
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (changed(ASKED, 0, "Others.", "Others."), "'rules'"),
+        (changed(ASKED, 1, "RATE = 2", "RATE = 2"), "'train.py'"),
+        (changed(ASKED, 3, "optimizer", "optimizer"), "'focus'"),
+        (replace(ASKED, attempt=2), "trial 2, attempt 3"),
+        (replace(ASKED, trial=1), "trial 1, attempt 1"),
+        (replace(ASKED, trial=3), "ends with trial 2"),
+    ],
+)
+def test_another_question_is_not_answered(
+    environ: dict[str, str], tape: Path, other: Prompt, said: str
+) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        opened(f"cassette:{tape}", environ).complete(other, max_tokens=9)
+
+
+def test_a_cassette_of_two_models_is_refused(environ: dict[str, str], tmp_path: Path) -> None:
+    for command in ("echo 1", "echo 2"):
+        ask(opened(f"cassette:{tmp_path / 'tape'}+command:{command}", environ))
+    with pytest.raises(Misconfigured, match="record one model a file"):
+        open_model(f"cassette:{tmp_path / 'tape'}", environ)
 
 
 @pytest.mark.parametrize("content", ["nonsense\n", '{"request": []}\n', "[]\n", "\n"])
@@ -138,7 +207,7 @@ def test_none_is_none_even_with_a_key(environ: dict[str, str]) -> None:
     ("spec", "said"),
     [
         ("gpt", "there is no model 'gpt'; give auto, none"),
-        ("local", "there is no model 'local'"),
+        ("local:smollm", "there is no model 'local:smollm'"),
         ("", "there is no model ''"),
         ("anthropic:", "for example anthropic:claude-"),
         ("openai", "for example openai:gpt-"),

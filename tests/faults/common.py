@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
-from agent.models.base import Model, Part, Prompt, Reply
+import pytest
+
+from agent.models.base import Model, ModelError, Part, Prompt, Reply
+
+BOTH = pytest.mark.parametrize("kind", ["anthropic", "openai", "own server"])
+
+Open = Callable[..., Model]
 
 KEY = "sk-secret-0123456789abcdef"
 PROMPT = Prompt(
@@ -22,6 +29,12 @@ PROMPT = Prompt(
 
 def ask(model: Model, **options: object) -> Reply:
     return model.complete(PROMPT, max_tokens=1000, **options)  # type: ignore[arg-type]
+
+
+def failure(model: Model) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        ask(model)
+    return caught.value
 
 
 def bare_environ(home: Path) -> dict[str, str]:

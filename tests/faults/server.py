@@ -34,7 +34,9 @@ class Answer:
     """Comes before the text, in whatever way the protocol has."""
     stop: str = "end"
     """end, length, refusal; cut: the connection closes in the middle of the text; ended: the stream
-    closes there as if this were all."""
+    closes there as if this were all; stalled: nothing more comes."""
+    pause: float = 0.0
+    """Seconds between two pieces."""
     why: str = ""
     """The explanation of a refusal."""
     input: int = 900
@@ -152,7 +154,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 self._send(step.status, body, step.content_type, step.headers)
             else:
                 chunks = _messages(step) if "messages" in self.path else _chat(step)
-                self._stream(chunks, cut=step.stop == "cut")
+                self._stream(chunks, step)
 
         def _request(self, body: dict[str, Any]) -> Request:
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -183,7 +185,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(body)
 
-        def _stream(self, chunks: list[bytes], *, cut: bool) -> None:
+        def _stream(self, chunks: list[bytes], answer: Answer) -> None:
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")
             self.send_header("transfer-encoding", "chunked")
@@ -191,7 +193,10 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             for chunk in chunks:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
                 self.wfile.flush()
-            if cut:  # without the last chunk, which would say that this is all
+                server.closing.wait(answer.pause)
+            if answer.stop == "stalled":
+                self._hang()
+            elif answer.stop == "cut":  # without the last chunk, which would say that this is all
                 self.close_connection = True
             else:
                 self.wfile.write(b"0\r\n\r\n")
@@ -245,7 +250,7 @@ def _messages(answer: Answer) -> list[bytes]:
         for delta in deltas:
             events.append({"type": "content_block_delta", "index": index, "delta": delta})
         events.append({"type": "content_block_stop", "index": index})
-    if answer.stop in ("cut", "ended"):
+    if answer.stop in ("cut", "ended", "stalled"):
         events = events[:-2]
     elif answer.in_stream is not None:
         events = [*events[:-2], {"type": "error", "error": answer.in_stream}]
@@ -279,7 +284,7 @@ def _chat(answer: Answer) -> list[bytes]:
     for piece in _pieces(answer.text):
         chunks.append(chunk(choices=choice({"content": piece})))
     done = False
-    if answer.stop in ("cut", "ended"):
+    if answer.stop in ("cut", "ended", "stalled"):
         chunks = chunks[:-1]
     elif answer.in_stream is not None:
         chunks = [*chunks[:-1], {"error": answer.in_stream}]

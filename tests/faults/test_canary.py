@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from common import KEY
 from server import Answer, Request, Server, Step
 
+from agent import doctor
 from agent.models.base import Model
 from agent.models.canary import cut_short
 from agent.models.choose import open_model
@@ -59,3 +61,25 @@ def test_a_cut_context_is_named(tells: bool, said: str) -> None:
         found = cut_short(model_at(server))
     assert said in found
     assert "OLLAMA_CONTEXT_LENGTH" in found
+
+
+def test_the_doctor_asks_a_server_of_ones_own() -> None:
+    with Reader(CONTEXT_CHARACTERS, True) as server:
+        spec = f"openai:small@{server.url}/v1"
+        found = {check.check: check for check in doctor._llm(spec)}
+    assert found["llm"].ok
+    assert not found["prompt"].ok
+    assert "OLLAMA_CONTEXT_LENGTH" in found["prompt"].detail
+
+
+def test_the_doctor_spends_no_money_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Reader(10_000_000, True) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+        found = {check.check: check for check in doctor._llm("auto")}
+        assert "not asked" in found["prompt"].detail
+        assert server.posts == []
+        (asked,) = [c for c in doctor._llm("openai:gpt-6-luna") if c.check == "prompt"]
+    assert asked.ok
+    assert KEY not in str(found)

@@ -8,7 +8,19 @@ import os
 
 KNOWN = (
     *("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "CUDA_", "NVIDIA_"),
-    *("PYTHON", "OPENBLAS_", "GOMP_", "OMP_", "TORCH", "TRITON_", "MKL_", "KMP_", "CC", "CXX"),
+    *(
+        "PYTHON",
+        "OPENBLAS_",
+        "GOMP_",
+        "MALLOC_",
+        "OMP_",
+        "TORCH",
+        "TRITON_",
+        "MKL_",
+        "KMP_",
+        "CC",
+        "CXX",
+    ),
 )
 
 

@@ -1,0 +1,168 @@
+"""Where the search text of a block stands in train.py: exactly, or uniformly re-indented.
+
+Nothing fuzzier: an edit that lands near where it was meant is an experiment nobody proposed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LONGEST_REMARK = 300
+"""Characters of a line beyond which it is no remark; also bounds the work of the patterns."""
+
+_DOTS = r"(?:\.{3}|…)"
+_KEPT = r"(?:existing|unchanged|rest|remain\w*|omitted|the same|as before|as is|previous|original)"
+_NOUN = (
+    r"(?: (?:code|file|function|class|method|line|implementation|definition|import|layer|model)"
+    r"(?:s|es)?)"
+)
+_TAIL = (
+    r"(?: (?:is|are|stays?|remains?|goes|the same|here|below|above|unchanged|omitted|as before"
+    r"|as is|as it (?:is|was)))"
+)
+_ELISION = re.compile(
+    rf"\s*(?:{_DOTS}\s*(?:#.*)?"
+    rf"|{_DOTS}[^\w,]*(?:[\w'-]+\s+){{0,4}}{_KEPT}\b.*"
+    r"|(?:#|//|/\*)\s*[\[(<]?\s*(?:"
+    rf"{_DOTS}.*"
+    rf"|.*\b{_KEPT}\b.*{_DOTS}\W*"
+    r"|(?:unchanged|omitted|no changes?|(?:the )?same as (?:before|above))\W*"
+    r"|(?:(?:keep|leave) )?(?:the |all |everything )*"
+    r"(?:rest|remainder|remaining|existing|else|other|previous)(?: of)?(?: the| this| your)?"
+    rf"(?:{_NOUN}{_TAIL}*|{_TAIL}+)\W*))$",
+    re.IGNORECASE,
+)
+
+
+class EditError(ValueError):
+    """The reply is not an edit of this file; the message says which block and why."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Replace the lines ``search`` by the lines ``replace`` ("" deletes them)."""
+
+    search: str
+    replace: str
+    others: tuple[Block, ...] = ()
+    """Other readings of the same block, where a bare ``=======`` or a fence leaves a choice."""
+
+
+def lines_of(text: str) -> list[str]:
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def quote(line: str) -> str:
+    return repr(line if len(line) <= 100 else line[:97] + "...")
+
+
+def elides(line: str) -> bool:
+    """Whether a line stands for code that is not written out, as ``# ... existing code ...``."""
+    return len(line) <= LONGEST_REMARK and _ELISION.match(line) is not None
+
+
+def locate(lines: list[str], block: Block, name: str) -> tuple[int, int, list[str]]:
+    """Start, end and replacement lines of a block, by the longest reading found in ``lines``.
+
+    Raises:
+        EditError: it is not found, not unique, changes nothing, or cannot be shifted alike.
+    """
+    readings = sorted((block, *block.others), key=lambda b: len(b.search), reverse=True)
+    for find in (_exact, _reindented):
+        for reading in readings:
+            search, replace = lines_of(reading.search), lines_of(reading.replace)
+            starts = list(find(lines, search))
+            if len(starts) > 1:
+                numbers = ", ".join(str(start + 1) for start in starts[:10])
+                raise EditError(
+                    f"{name}: its search text stands in the file {len(starts)} times, at lines "
+                    f"{numbers}; quote more lines around it"
+                )
+            if starts:
+                start, end = starts[0], starts[0] + len(search)
+                if find is _reindented:
+                    replace = _reindent(replace, search, lines[start:end], name)
+                if replace == lines[start:end]:
+                    raise EditError(f"{name} changes nothing")
+                return start, end, replace
+    raise EditError(f"{name}: {_nearest(lines, lines_of(block.search))}")
+
+
+def _exact(lines: list[str], search: list[str]) -> Iterator[int]:
+    for start in range(len(lines) - len(search) + 1):
+        if lines[start] == search[0] and lines[start : start + len(search)] == search:
+            yield start
+
+
+def _reindented(lines: list[str], search: list[str]) -> Iterator[int]:
+    key = _dedented(search)
+    anchor = next(i for i, line in enumerate(key) if line)
+    for start in range(len(lines) - len(search) + 1):
+        likely = lines[start + anchor].endswith(key[anchor].lstrip())
+        if likely and _dedented(lines[start : start + len(search)]) == key:
+            yield start
+
+
+def _dedented(lines: list[str]) -> list[str]:
+    return textwrap.dedent("\n".join(lines)).split("\n")
+
+
+def _indent(lines: list[str]) -> str:
+    """Leading white space that all lines with text share."""
+    first = next(i for i, line in enumerate(lines) if line.strip())
+    return lines[first].removesuffix(_dedented(lines)[first])
+
+
+def _reindent(replace: list[str], search: list[str], found: list[str], name: str) -> list[str]:
+    """Shift the replacement as the search text had to be shifted to be ``found``."""
+    old, new = _indent(search), _indent(found)
+    shifted = []
+    for line in replace:
+        if not line.strip():
+            shifted.append("")
+        elif line.startswith(old):
+            shifted.append(new + line.removeprefix(old))
+        elif new.endswith(old):
+            shifted.append(new.removesuffix(old) + line)
+        else:
+            raise EditError(
+                f"{name}: the search text is found indented by {len(new)} instead of {len(old)} "
+                f"characters, but {quote(line)} cannot be shifted alike; indent as the file does"
+            )
+    return shifted
+
+
+def _nearest(lines: list[str], search: list[str]) -> str:
+    """Why ``search`` is not in the file, with the real lines most like it."""
+    message = "its search text is not in the file"
+    if elided := next((line for line in search if elides(line)), None):
+        message += f" (it elides code, {quote(elided.strip())}; quote every line)"
+    if len(search) > len(lines):
+        return f"{message}: it has more lines than the file"
+    file_keys, keys = [line.strip() for line in lines], [line.strip() for line in search]
+    matcher = difflib.SequenceMatcher(None, file_keys, keys, autojunk=False)
+    best = max(
+        matcher.get_matching_blocks(), key=lambda m: sum(map(len, file_keys[m.a : m.a + m.size]))
+    )
+    if any(file_keys[best.a : best.a + best.size]):
+        start = max(0, best.a - best.b)
+        stop = min(len(lines), start + len(search))
+        wrong = [i for i in range(start, stop) if lines[i] != search[i - start]]
+        around = wrong[0] if wrong else start
+        shown = list(range(max(start, around - 3), min(stop, around + 7)))
+        if wrong:
+            message += f"; it has {quote(search[around - start])} where line {around + 1} differs"
+    else:
+        key = max(keys, key=len)[:200]
+        shown = [i for i, k in enumerate(file_keys) if key in k][:5]
+        if not shown:
+            close = difflib.get_close_matches(key, {k[:200] for k in file_keys if k}, cutoff=0.4)
+            shown = [i for i, k in enumerate(file_keys) if k[:200] in close][:5]
+    if not shown:
+        return f"{message}, nor anything like it"
+    quoted = "\n".join(f"{i + 1:5} | {lines[i][:200]}" for i in shown)
+    return f"{message}. The nearest real lines:\n{quoted}"

@@ -1,0 +1,193 @@
+"""Whole campaigns that are recorded and replayed, by the command line as typed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from project import agent, as_json, clone, events, git, start, wait_until
+
+BUDGET = ("--budget", "6000tok", "--keep", "greedy", "--proposer", "llm")
+TRAIN_PY = '''\
+"""A small train.py with constants to try: it guesses a token from the one before it."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+# === preprocessing ===
+VOCAB_SIZE = 512
+SEQ_LEN = 256
+
+# === architecture ===
+DEPTH = 1  # blocks; range 1..3 int
+WIDTH = 32
+HEAD_DIM = 8
+ACTIVATION = "relu"  # of each block; choice relu gelu silu
+
+# === initialisation ===
+STD = 0.02  # of the embedding; range 0.001..1 log
+
+# === hyperparameters ===
+RATE = 0.03  # peak learning rate; range 0.0001..0.1 log
+ROWS = 1  # rows in a step; choice 1 2 4 8
+BATCH_ROWS = 4
+
+# === schedule ===
+FLOOR = 0.3  # of the peak, what is left of the rate at the end; range 0..1
+
+# === efficiency ===
+MICRO_ROWS = 4
+HEAD_CHUNK = 512
+
+
+class Small(nn.Module):
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.embed = nn.Embedding(vocab_size, WIDTH)
+        nn.init.normal_(self.embed.weight, std=STD)
+        self.blocks = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(DEPTH))
+        self.head = nn.Linear(WIDTH, vocab_size)
+
+    def forward(self, ids):
+        x = self.embed(ids)
+        for block in self.blocks:
+            x = x + getattr(F, ACTIVATION)(block(x))
+        return self.head(x)
+
+
+def build_model(spec):
+    return Small(spec.vocab_size)
+
+
+def train(session):
+    torch.manual_seed(session.seed)
+    model = build_model(session.spec).to(session.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    session.ready()
+    batches = session.data.batches(ROWS, session.spec.seq_len)
+    step = 0
+    while not session.done():
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * (1 - (1 - FLOOR) * session.progress())
+        ids, targets = next(batches)
+        loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        session.log(step, loss=loss.detach())
+        step += 1
+    return model
+'''
+
+PICKY = r'''
+import re, sys
+
+prompt = sys.stdin.read()
+category = re.search(r"category \*\*(\w+)\*\*", prompt)[1]
+line = re.search(r"^RATE = .*$", prompt, re.MULTILINE)[0]
+tried = len(re.findall(r"^trial \d+, ", prompt, re.MULTILINE))
+asked = prompt.count("You replied:")
+search = line if asked else "RATE = nothing like it"
+new = re.sub(r"= [\d.e-]+", f"= {0.001 + tried / 500:.4f}", line)
+print(f"""category: {category}
+hypothesis: reply {asked + 1} of trial {tried}
+<<<<<<< SEARCH
+{search}
+=======
+{new}
+>>>>>>> REPLACE""")
+'''
+"""A model whose first reply of each trial does not apply, and whose second does, as long as it is
+told what it replied."""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, local_weights: Path) -> Path:
+    folder = clone(tmp_path_factory.mktemp("project"))
+    (folder / "trainer/train.py").write_text(TRAIN_PY)
+    git(folder, "commit", "-qam", "a small train.py")
+    return folder
+
+
+def kill_at(folder: Path, tag: str, event: str, count: int, command: tuple[str, ...]) -> None:
+    """Run it until there are so many of an event, then kill it as nothing can prevent."""
+    process = start(folder, *command)
+    wait_until(lambda: sum(e["event"] == event for e in events(folder, tag)) >= count, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def trees(folder: Path, tag: str) -> dict[str, str]:
+    """Hash of the tree of each trial's commit; rejected trials have none."""
+    refs = git(folder, "for-each-ref", f"refs/autoresearch/{tag}/trials", "--format=%(refname)")
+    return {
+        ref.rpartition("/")[2]: git(folder, "rev-parse", f"{ref}^{{tree}}")
+        for ref in refs.splitlines()
+    }
+
+
+@pytest.fixture(scope="module")
+def recorded(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cassette of a campaign of eight trials that was the local model's alone."""
+    tape = tmp_path_factory.mktemp("tape") / "tape.jsonl"
+    llm = ("--llm", f"cassette:{tape}+local")
+    agent(project, "run", "--tag", "local", *BUDGET, *llm, "--trials", "8")
+    return tape
+
+
+def test_local_drives_a_campaign_to_its_end(project: Path, recorded: Path) -> None:
+    log, status = as_json(project, "log", "--tag", "local"), as_json(project, "status")
+    assert [entry["trial"] for entry in log] == list(range(9))
+    assert {entry["proposer"] for entry in log[1:]} == {"llm"}
+    assert status["trials"] == 8
+    assert status["rejected"] <= 2
+    assert status["cost_usd"] == 0
+    proposed = [e for e in events(project, "local") if e["event"] == "proposed"]
+    assert all(e["usage"]["input"] > 100 and e["usage"]["output"] > 10 for e in proposed)
+    assert len({entry["hypothesis"] for entry in log[1:]}) >= 4
+    assert len(set(trees(project, "local").values())) == len(trees(project, "local"))
+    shown = agent(project, "show", "1", "--tag", "local").stdout
+    assert "<<<<<<< SEARCH" in shown
+
+
+def test_a_recorded_campaign_replays_to_identical_trees_though_it_is_killed(
+    project: Path, recorded: Path
+) -> None:
+    before = recorded.read_bytes()
+    replay = ("run", "--tag", "again", *BUDGET, "--llm", f"cassette:{recorded}")
+    kill_at(project, "again", "proposed", 5, (*replay, "--trials", "8"))
+    agent(project, *replay, "--trials", "8")
+    assert len(trees(project, "again")) >= 7
+    assert trees(project, "again") == trees(project, "local")
+    assert recorded.read_bytes() == before
+    ended = agent(project, *replay, "--trials", "9", check=False)
+    assert ended.returncode == 2
+    assert "ends with trial 8" in ended.stderr
+
+
+def test_a_replay_that_is_killed_between_the_replies_of_a_trial_goes_on_as_recorded(
+    project: Path, tmp_path: Path
+) -> None:
+    program, tape = tmp_path / "picky.py", tmp_path / "tape.jsonl"
+    program.write_text(PICKY)
+    command = f"command:'{sys.executable}' '{program}'"
+    one = (*BUDGET, "--trials", "1")
+    agent(project, "run", "--tag", "picky", *one, "--llm", f"cassette:{tape}+{command}")
+    assert len([e for e in events(project, "picky") if e["event"] == "turned_down"]) == 1
+    assert len(trees(project, "picky")) == 2
+
+    replay = ("run", "--tag", "killed", *one, "--llm", f"cassette:{tape}")
+    kill_at(project, "killed", "turned_down", 1, replay)
+    assert len([e for e in events(project, "killed") if e["event"] == "candidate"]) == 1
+    agent(project, *replay)
+    assert trees(project, "killed") == trees(project, "picky")
+    replies = [
+        [e["reply"] for e in events(project, tag) if e["event"] == "proposed"]
+        for tag in ("picky", "killed")
+    ]
+    assert replies[0] == replies[1]
+    assert len(replies[0]) == 2

@@ -1,0 +1,48 @@
+"""``python -m agent prepare`` in a process of its own."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def prepare(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "AUTORESEARCH_CACHE": str(cwd / "cache"),
+        "AUTORESEARCH_MIRROR": "http://127.0.0.1:9",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "agent", "prepare", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def test_own_files_are_made_ready_for_this_machine(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    letters = "abcdefghijklmnopqrst"
+    words = ["".join(rng.choices(letters, k=rng.randint(2, 9))) for _ in range(200_000)]
+    (tmp_path / "words.txt").write_text("\n\n".join(" ".join(words[i::99]) for i in range(99)))
+    done = prepare(tmp_path, "files:words.txt", "--json")
+    assert done.returncode == 0, done.stderr
+    (made,) = json.loads(done.stdout)
+    assert made["source"] == "files:words.txt"
+    assert list(made["parts"]) == ["text"]
+    assert made["train_bytes"] > 800_000 and made["val_bytes"] > 50_000
+    assert (Path(made["folder"]) / f"v{made['vocab_size']}").is_dir()
+    again = prepare(tmp_path, "files:words.txt")
+    assert f"{made['train_bytes']:,} bytes to train on" in again.stdout
+
+
+def test_offline_is_one_line(tmp_path: Path) -> None:
+    done = prepare(tmp_path, "tinystories")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(
+        "error: cannot download http://127.0.0.1:9/datasets/karpathy/tinystories"
+    )
+    assert "AUTORESEARCH_MIRROR" in last

@@ -1,0 +1,76 @@
+"""Keys: to whom they are sent, and that they are nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from pathlib import Path
+
+import pytest
+from faults.common import BOTH, KEY, Open, ask
+from faults.server import Answer, Failure, Server, Step
+
+from agent.models.base import Misconfigured, ModelError
+from agent.models.choose import open_model
+
+
+def test_a_vendor_s_key_is_not_sent_to_others(environ: dict[str, str]) -> None:
+    with Server() as server:
+        model, _ = open_model(f"openai:m@{server.url}", environ | {"OPENAI_API_KEY": KEY})
+        assert model is not None
+        ask(model)
+        assert KEY not in str(server.posts[0])
+
+
+def test_key_env_names_another_key(environ: dict[str, str], tmp_path: Path) -> None:
+    with Server() as server:
+        own = tmp_path / "mine.toml"
+        own.write_text(f'[models."openai:m@{server.url}/v1"]\nkey_env = "ROUTER"\n')
+        environ["AUTORESEARCH_MODELS"] = str(own)
+        with pytest.raises(Misconfigured, match="export ROUTER="):
+            open_model(f"openai:m@{server.url}", environ)
+        model, _ = open_model(f"openai:m@{server.url}", environ | {"ROUTER": KEY})
+        assert model is not None
+        ask(model)
+        assert server.posts[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+@BOTH
+def test_keys_are_nowhere(
+    opened: Open,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    kind: str,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    faults: list[Step] = [
+        Failure(401, f"Incorrect API key provided: {KEY}", "authentication_error"),
+        Failure(400, f"header Authorization: Bearer {KEY}", "invalid_request_error"),
+        Failure(529, f"request with {KEY} failed"),
+        Failure(200, body=f"event: a\ndata: {KEY}\n\n".encode()),
+        Answer(in_stream={"type": "api_error", "message": f"key {KEY}"}),
+        Answer(stop="refusal", why=f"who sends {KEY}"),
+        Answer(stop="cut"),
+    ]
+    shown = []
+    for fault in faults:
+        with Server(fault) as server:
+            model = opened(kind, server)
+            try:
+                shown.append(repr(ask(model)))
+            except ModelError as error:
+                assert error.__context__ is None, "the SDK's error holds the request's headers"
+                shown += [str(error), repr(error), repr(vars(error))]
+                shown += traceback.format_exception(error)
+        shown += [repr(model), model.name]
+        assert KEY in str(server.posts[0].headers), "the key was really used"
+    shown += [caplog.text, *map(str, capfd.readouterr())]
+    assert KEY not in "\n".join(shown)
+
+
+@pytest.mark.parametrize("key", ["sk-smart…quotes", "sk-two words", "sk-new\nline"])
+def test_what_is_no_key_is_not_sent(environ: dict[str, str], key: str) -> None:
+    with pytest.raises(Misconfigured, match="OPENAI_API_KEY") as caught:
+        open_model("openai:m", environ | {"OPENAI_API_KEY": key})
+    assert key not in str(caught.value)
