@@ -1,8 +1,10 @@
 """Trains one small language model within a budget: the file that experiments edit.
 
-A decoder-only transformer in the manner of nanochat: rotary embeddings, RMS norm without
-parameters, QK norm, squared ReLU, Muon for the matrices and AdamW for the rest. The score is bits
-per byte of held-out text, read in windows of SEQ_LEN tokens that begin with an empty context.
+A decoder-only transformer in the manner of nanochat: rotary embeddings, norms without parameters,
+QK norm, squared ReLU, Muon for the matrices and AdamW for the rest. What makes it learn much from
+little text: half of the attention keys are those of the token before, and a table of token pairs
+is looked up beside that of tokens. The score is bits per byte of held-out text, read in windows of
+SEQ_LEN tokens that begin with an empty context.
 
 The harness calls ``train(session)`` for the weights and ``build_model(spec)`` to score them. A
 section holds the constants of one kind of edit and the code that they act on. A comment that ends
@@ -12,6 +14,7 @@ in ``range LO..HI`` or ``choice A B`` says what may be tried without touching co
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -42,8 +45,8 @@ def mixture(sources: Mapping[str, Source]) -> dict[str, float]:
 
 # === preprocessing ===
 
-VOCAB_SIZE = 2048  # tokens, a rung of the tokenizer ladder; choice 512 1024 2048 4096 8192
-SEQ_LEN = 256  # tokens of context, in training and in scoring; choice 128 256 512 1024 2048
+VOCAB_SIZE = 1024  # tokens, a rung of the tokenizer ladder; choice 512 1024 2048 4096 8192
+SEQ_LEN = 512  # tokens of context, in training and in scoring; choice 128 256 512 1024 2048
 
 
 # === architecture ===
@@ -51,11 +54,11 @@ SEQ_LEN = 256  # tokens of context, in training and in scoring; choice 128 256 5
 DEPTH = 1  # transformer blocks; range 1..8 int
 WIDTH = 128  # channels of the stream, a multiple of HEAD_DIM; choice 64 128 192 256 384 512
 HEAD_DIM = 64  # channels of an attention head; choice 32 64 128
-MLP_RATIO = 4  # hidden channels of the MLP per channel of the stream; range 1..8 int
+MLP_RATIO = 2  # hidden channels of the MLP per channel of the stream; range 1..8 int
 ACTIVATION = "relu2"  # of the MLP; choice relu2 gelu silu
 VALUE_EMBEDDINGS = True  # every block adds a second token embedding to its attention values
+PAIR_ROWS = 32768  # rows of the table of token pairs; choice 4096 8192 16384 32768 65536
 ROTARY_BASE = 10000.0  # longest wavelength of the rotary embedding, tokens; range 100..100000 log
-LOGIT_SOFTCAP = 15.0  # logits stay within plus and minus this; range 5..60 log
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu2": lambda x: F.relu(x).square(),
@@ -65,8 +68,19 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def norm(x: Tensor) -> Tensor:
-    """RMS norm over the channels, without parameters (arXiv:1910.07467)."""
-    return F.rms_norm(x, (x.size(-1),))
+    """Layer norm without parameters (arXiv:1607.06450): one operation, RMS norm is six on a CPU."""
+    return F.layer_norm(x, (x.size(-1),))
+
+
+def previous(x: Tensor) -> Tensor:
+    """x [B, T, C] -> what stands one position earlier; zeros at the first."""
+    return F.pad(x, (0, 0, 1, 0))[:, :-1]
+
+
+def pair_rows(ids: Tensor) -> Tensor:
+    """ids [B, T] -> the row of each token and the one before it, by a hash (arXiv:2501.16975)."""
+    before = F.pad(ids, (1, 0))[:, :-1]
+    return (ids * 36313 + before * 27191) % PAIR_ROWS
 
 
 class Rotary(nn.Module):
@@ -87,7 +101,11 @@ class Rotary(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention with QK norm (arXiv:2010.04245)."""
+    """Causal self-attention with QK norm (arXiv:2010.04245).
+
+    Half of the key channels come from the token before: "what followed when this token stood here
+    last" is then one look-up, which otherwise takes two blocks (induction heads, arXiv:2209.11895).
+    """
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -101,7 +119,8 @@ class Attention(nn.Module):
         """x [B, T, WIDTH], ids [B, T] -> [B, T, WIDTH]"""
         heads = (*ids.shape, -1, HEAD_DIM)
         q = rotary(norm(self.query(x).view(heads)))
-        k = rotary(norm(self.key(x).view(heads)))
+        own, before = self.key(x).chunk(2, dim=-1)
+        k = rotary(norm(torch.cat([own, previous(before)], dim=-1).view(heads)))
         v = self.value(x) if self.values is None else self.value(x) + self.values(ids)
         y = F.scaled_dot_product_attention(
             q.transpose(1, 2), k.transpose(1, 2), v.view(heads).transpose(1, 2), is_causal=True
@@ -127,6 +146,7 @@ class Model(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.embedding = nn.Embedding(spec.vocab_size, WIDTH)
+        self.pairs = nn.Embedding(PAIR_ROWS, WIDTH, sparse=True)
         self.rotary = Rotary(spec.seq_len)
         self.attentions = nn.ModuleList(Attention(spec) for _ in range(DEPTH))
         self.mlps = nn.ModuleList(MLP() for _ in range(DEPTH))
@@ -137,10 +157,14 @@ class Model(nn.Module):
         self.embedding_scales = nn.Parameter(torch.zeros(DEPTH))
         self.head = nn.Linear(WIDTH, spec.vocab_size, bias=False)
 
-    def features(self, ids: Tensor) -> Tensor:
-        """ids [B, T] -> what the head reads, [B, T, WIDTH]."""
-        x = first = norm(self.embedding(ids))
-        x = first = first + self.shift * F.pad(first, (0, 0, 1, 0))[:, :-1]
+    def embedded_pairs(self, ids: Tensor) -> Tensor:
+        """ids [B, T] -> [B, T, WIDTH]; apart because a sparse gradient cannot be compiled."""
+        return self.pairs(pair_rows(ids))
+
+    def features(self, ids: Tensor, pairs: Tensor) -> Tensor:
+        """ids [B, T], embedded pairs [B, T, WIDTH] -> what the head reads, [B, T, WIDTH]."""
+        x = norm(self.embedding(ids) + pairs)
+        x = first = x + self.shift * previous(x)
         for i, (attention, mlp) in enumerate(zip(self.attentions, self.mlps, strict=True)):
             x = self.stream_scales[i] * x + self.embedding_scales[i] * first
             x = x + attention(norm(x), ids, self.rotary)
@@ -149,11 +173,11 @@ class Model(nn.Module):
 
     def logits(self, features: Tensor) -> Tensor:
         """features [..., WIDTH] -> float32 [..., vocab_size]"""
-        return LOGIT_SOFTCAP * torch.tanh(self.head(features).float() / LOGIT_SOFTCAP)
+        return self.head(features).float()
 
     def forward(self, ids: Tensor) -> Tensor:
         with precision(ids.device):
-            return self.logits(self.features(ids))
+            return self.logits(self.features(ids, self.embedded_pairs(ids)))
 
 
 def build_model(spec: Spec) -> nn.Module:
@@ -178,6 +202,7 @@ def initialise(model: Model) -> None:
     """Every block starts as a no-op: the matrices that write to the stream are zero."""
     bound = MATRIX_SCALE * math.sqrt(3 / WIDTH)
     nn.init.normal_(model.embedding.weight, std=EMBEDDING_STD)
+    nn.init.zeros_(model.pairs.weight)
     nn.init.normal_(model.head.weight, std=HEAD_STD)
     nn.init.constant_(model.embedding_scales, EMBEDDING_SCALE)
     nn.init.constant_(model.shift, SHIFT_SCALE)
@@ -198,8 +223,9 @@ EMBEDDING_DECAY = 0.0  # weight decay of embeddings and head, times their rate; 
 
 # === hyperparameters ===
 
-BATCH_ROWS = 4  # rows of SEQ_LEN tokens in an optimizer step; choice 1 2 4 8 16 32 64 128 256
+BATCH_ROWS = 2  # rows of SEQ_LEN tokens in an optimizer step; choice 1 2 4 8 16 32 64 128 256
 EMBEDDING_LR = 0.6  # peak learning rate of the token embedding, AdamW; range 0.01..3 log
+PAIR_LR = 1.0  # peak learning rate of the table of token pairs, Adagrad; range 0.05..5 log
 VALUE_LR = 0.6  # peak learning rate of the value embeddings, AdamW; range 0.01..3 log
 HEAD_LR = 0.01  # peak learning rate of the head, AdamW; range 0.0005..0.1 log
 SCALAR_LR = 0.05  # peak learning rate of the scales per block, AdamW; range 0.001..1 log
@@ -254,6 +280,13 @@ class Muon:
             shape: torch.zeros_like(torch.cat([as_wide(p) for p in group]))
             for shape, group in self.groups.items()
         }
+        self.orthogonalise = orthogonalise
+
+    def compile(self) -> None:
+        """Compile the iterations for the shapes that there are, now."""
+        self.orthogonalise = torch.compile(orthogonalise)
+        for mean in self.means.values():
+            self.orthogonalise(mean)
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
@@ -261,7 +294,7 @@ class Muon:
         for shape, group in self.groups.items():
             grads = torch.cat([as_wide(p.grad) for p in group if p.grad is not None])
             mean = self.means[shape].lerp_(grads, 1 - MUON_MOMENTUM)
-            updates = orthogonalise(grads.lerp_(mean, MUON_MOMENTUM))
+            updates = self.orthogonalise(grads.lerp_(mean, MUON_MOMENTUM))
             for p, update in zip(
                 group, updates.split([len(as_wide(p)) for p in group]), strict=True
             ):
@@ -273,12 +306,35 @@ class Muon:
                 matrices.sub_(update, alpha=rate)
 
 
+class RowAdagrad:
+    """Adagrad with one rate a row, for a table of which a step sees few rows (arXiv:1906.00091).
+
+    Rows without a gradient cost nothing, so the table may be large. The sparse gradient is taken
+    as it is, a row as often as it was looked up: adding such rows up would make a GPU wait.
+    """
+
+    def __init__(self, table: nn.Parameter) -> None:
+        self.table = table
+        self.squares = torch.zeros(len(table), device=table.device)
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Move the rows that were looked up; the gradient is left as it is."""
+        if self.table.grad is None:
+            return
+        rows, grads = self.table.grad._indices()[0], self.table.grad._values()
+        self.squares.index_add_(0, rows, grads.square().mean(-1))
+        rates = lr / (self.squares[rows].sqrt() + 1e-10)
+        self.table.index_add_(0, rows, grads * rates.unsqueeze(-1), alpha=-1)
+
+
 class Optimizer:
-    """Muon for the matrices of the blocks, AdamW for embeddings, head and scales."""
+    """Muon for the blocks' matrices, Adagrad for token pairs, AdamW for all that is left."""
 
     def __init__(self, model: Model) -> None:
         blocks = [*model.attentions.named_parameters(), *model.mlps.named_parameters()]
         self.muon = Muon(p for name, p in blocks if "values" not in name)
+        self.adagrad = RowAdagrad(model.pairs.weight)
         groups = [
             ([model.embedding.weight], EMBEDDING_LR, EMBEDDING_DECAY),
             ([p for name, p in blocks if "values" in name], VALUE_LR, EMBEDDING_DECAY),
@@ -302,6 +358,7 @@ class Optimizer:
         for group in self.adamw.param_groups:
             group["lr"] = scale * group["peak_lr"]
         self.adamw.step()
+        self.adagrad.step(scale * PAIR_LR)
         self.muon.step(scale * MATRIX_LR)
 
 
@@ -323,9 +380,25 @@ def learning_rate_scale(progress: float) -> float:
 
 # === efficiency ===
 
-MICRO_ROWS = 4  # rows in a forward and backward pass, at most; choice 1 2 4 8 16 32 64 128
-HEAD_CHUNK = 512  # tokens with logits in memory at a time; choice 128 256 512 1024 4096 32768
+MICRO_ROWS = 2  # rows in a forward and backward pass, at most; choice 1 2 4 8 16 32 64 128
+HEAD_CHUNK = 256  # tokens with logits in memory at a time; choice 128 256 512 1024 4096 32768
 COMPILE = True  # compile on CUDA; elsewhere start-up would not be repaid
+# FLOP/s of dense bfloat16 products by a part of the device's name, from the makers' data sheets.
+PEAK_FLOPS = {
+    "A100": 312e12, "L40S": 362e12, "H100": 989e12, "H200": 989e12, "B200": 2250e12,
+}  # fmt: skip
+
+
+def flops_per_token(model: Model) -> float:
+    """Forward and backward: 6 a weight of a product, and attention (arXiv:2204.02311, app. B)."""
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    return 6.0 * sum(x.weight.numel() for x in layers) + 12.0 * DEPTH * WIDTH * SEQ_LEN
+
+
+def peak_flops(device: torch.device) -> float:
+    """FLOP/s that the device can reach; not a number where the table does not know it."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return next((peak for known, peak in PEAK_FLOPS.items() if known in name), math.nan)
 
 
 def precision(device: torch.device) -> AbstractContextManager[object]:
@@ -337,13 +410,15 @@ class Step:
     """Forward and backward over a micro-batch."""
 
     def __init__(self, model: Model, device: torch.device) -> None:
-        self.device = device
-        self.features: Callable[[Tensor], Tensor] = model.features
-        self.head_loss: Callable[[Tensor, Tensor], Tensor] = self._head_loss
         self.model = model
-        if COMPILE and device.type == "cuda":
-            self.features = torch.compile(self.features)
-            self.head_loss = torch.compile(self.head_loss)
+        self.device = device
+        self.features: Callable[[Tensor, Tensor], Tensor] = model.features
+        self.head_loss: Callable[[Tensor, Tensor], Tensor] = self._head_loss
+
+    def compile(self) -> None:
+        """Compile both parts, at their next use."""
+        self.features = torch.compile(self.features)
+        self.head_loss = torch.compile(self.head_loss)
 
     def _head_loss(self, features: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(self.model.logits(features), targets, reduction="sum")
@@ -356,7 +431,8 @@ class Step:
         """
         total = torch.zeros((), device=self.device)
         with precision(self.device):
-            features = self.features(inputs).flatten(0, 1)
+            pairs = self.model.embedded_pairs(inputs)
+            features = self.features(inputs, pairs).flatten(0, 1)
         chunks = [chunk.detach().requires_grad_() for chunk in features.split(HEAD_CHUNK)]
         for chunk, wanted in zip(chunks, targets.flatten().split(HEAD_CHUNK), strict=True):
             with precision(self.device):
@@ -382,6 +458,9 @@ def train(session: Session) -> nn.Module:
     initialise(model)
     model.to(device)
     optimizer, step = Optimizer(model), Step(model, device)
+    if COMPILE and device.type == "cuda":
+        optimizer.muon.compile()
+        step.compile()
     dummy = torch.randint(spec.vocab_size, (MICRO_ROWS, spec.seq_len), device=device)
     step.backward(dummy, dummy, 1.0)
     model.zero_grad()
@@ -389,8 +468,10 @@ def train(session: Session) -> nn.Module:
 
     batches = session.data.batches(MICRO_ROWS, spec.seq_len, mixture(session.data.sources))
     passes = max(1, BATCH_ROWS // MICRO_ROWS)
+    flops, peak = flops_per_token(model) * BATCH_ROWS * spec.seq_len, peak_flops(device)
     loss = torch.zeros(())
     number = 0
+    began = time.monotonic()
     while not session.done():
         scale = learning_rate_scale(session.progress())
         loss = torch.zeros((), device=device)
@@ -399,8 +480,9 @@ def train(session: Session) -> nn.Module:
             loss += step.backward(inputs, targets, 1 / passes)
         optimizer.step(scale)
         model.zero_grad()
-        session.log(number, loss=loss, lr_scale=scale)
         number += 1
+        mfu = flops * number / (time.monotonic() - began) / peak
+        session.log(number - 1, loss=loss, lr_scale=scale, mfu=mfu)
         # Not at every step, because a look at the loss makes a GPU wait.
         if number % 50 == 0 and not math.isfinite(loss):
             break

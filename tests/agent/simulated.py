@@ -21,7 +21,7 @@ SIGMA = 0.004
 RECIPES = recipes()
 BY_NAME = {recipe.name: recipe for recipe in RECIPES}
 TRAINED_BY_DEFAULT = (
-    "architecture-bigram-embedding",
+    "architecture-token-triples",
     "preprocessing-aligned-windows",
     "schedule-short-windows-first",
     "simplification-no-value-embeddings",
