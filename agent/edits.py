@@ -320,7 +320,10 @@ def _read_block(body: list[str], name: str) -> Block:
     readings: dict[Block, str] = {}
     for i in dividers:
         search, replace = body[:i], body[i + 1 :]
-        for old, new in ((search, replace), (_unfenced(search), _unfenced(replace))):
+        bare = _unfenced(search), _unfenced(replace)
+        if bare[1] and bare[1] is replace and _fence(replace[0]):
+            bare = search, replace  # a fence that was opened and not closed: what is missing?
+        for old, new in ((search, replace), bare):
             readings.setdefault(Block(_text(old), _text(new)), _fault(old, new))
     sound = [block for block, fault in readings.items() if not fault]
     if not sound:

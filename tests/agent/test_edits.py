@@ -352,3 +352,12 @@ def test_any_text_is_an_edit_or_an_edit_error(text: str) -> None:
 def test_an_edit_is_a_value() -> None:
     assert isinstance(parse(reply(LR_BLOCK)), Edit)
     assert hash(parse(reply(LR_BLOCK))) == hash(parse(reply(LR_BLOCK)))
+
+
+def test_a_fence_that_is_opened_in_a_replacement_and_not_closed_is_not_taken_for_text() -> None:
+    reply = (
+        "category: schedule\nhypothesis: h\n<<<<<<< SEARCH\n```python\nWARMDOWN = 0.3\n```\n"
+        "=======\n```python\nWARMDOWN = 0.5\n>>>>>>> REPLACE\n"
+    )
+    with pytest.raises(EditError, match="search text is not in the file"):
+        parse(reply).apply("WARMDOWN = 0.3\n")

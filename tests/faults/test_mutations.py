@@ -101,7 +101,8 @@ def sections(reply: str) -> list[list[tuple[list[str], list[str]]]]:
                 if inside.rstrip() == DIVIDER
             ]
             bare = [(a[1:-1], b[1:-1]) for a, b in ways]  # for fences around either side
-            found.append(ways + bare)
+            quoted = [(a[1:-1], b) for a, b in ways if not b or not b[0].strip().startswith("`")]
+            found.append(ways + bare + quoted)
             body = None
         elif body is not None:
             body.append(line)
