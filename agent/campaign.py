@@ -213,11 +213,11 @@ class Campaign:
         result = {name: getattr(measured, name) for name in _KEPT_OF_A_MEASUREMENT}
         self.record("training", **{**asdict(training), **result})
 
-    def weights(self, trial: int) -> Path:
-        """Where the weights of a trial's last candidate wait for its verdict."""
+    def weights(self, trial: int, seed: int) -> Path:
+        """Where the weights of a candidate's training wait for the trial's verdict."""
         folder = self.folder / "trials" / str(trial)
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / "weights.safetensors"
+        return folder / f"training-{seed}.safetensors"
 
     def conclude(self, **verdict: Any) -> None:
         """Record the verdict of the open trial with its final commit, then move the refs."""
@@ -231,7 +231,8 @@ class Campaign:
         trial = self.state.trials[-1]
         parent = trial.parent
         self._move_refs(trial)
-        self.weights(trial.trial).unlink(missing_ok=True)
+        for weights in (self.folder / "trials" / str(trial.trial)).glob("*.safetensors*"):
+            weights.unlink(missing_ok=True)
         if commit:
             self.repo.add_note(self.tag, commit, self._note(trial))
         if trial.kept:

@@ -247,7 +247,7 @@ def _refuse_payload(parent: str, candidate: str) -> None:
             limit = MAX_DOCSTRING if is_docstring else MAX_STRING
             if size > limit:
                 raise _payload(line, f"a string of {size} characters; at most {limit}")
-        total += 0 if is_docstring else size
+        total += size
     if total > MAX_LITERALS:
         raise Rejected(
             f"high-entropy literals: {total} characters of new literals; at most {MAX_LITERALS}"

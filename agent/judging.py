@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -25,6 +26,8 @@ AGAIN = 2
 UNJUDGED_TRIALS = 3
 """Trials given up in a row, after which the run waits before the next."""
 BUSY_SECONDS = 60.0
+AUDIT_ATTEMPTS = 2
+"""At an audit that the harness, not the candidate, may have failed."""
 
 
 def judge(run: Run) -> None:
@@ -48,7 +51,8 @@ def judge(run: Run) -> None:
             words = run.judge().words("revert", [], [], status=found.status, reason=found.reason)
             return conclude(run, "revert", words, status=found.status)
         if trial.audit is None and any(t.quarantined for t in trial.of("candidate")):
-            audit(run)
+            if not audit(run):
+                return
             continue
         if _champion_is_due(run, trial):
             train(run, "champion", run.champion.commit)
@@ -63,8 +67,9 @@ def judge(run: Run) -> None:
             train(run, "candidate", trial.candidate)
         elif answer == "champion":
             train(run, "champion", run.champion.commit)
-        elif answer == "keep" and trial.audit is None:
-            audit(run)  # what its bound takes off may change the answer
+        elif answer == "keep" and not trial.is_audited:
+            if not audit(run):  # what its bound takes off may change the answer
+                return
         else:
             words = run.judge().words(answer, run.champion_scores(), trial.scores)
             return conclude(run, answer, words, status="ok")
@@ -90,9 +95,8 @@ def _give_up(run: Run, why: str) -> None:
     conclude(run, "revert", f"not judged: {why}, reverted", status="abandoned")
     recent = run.campaign.state.finished[-UNJUDGED_TRIALS:]
     if [trial.status for trial in recent] == ["abandoned"] * UNJUDGED_TRIALS:
-        run.campaign.record("waiting", reason=why, usage=None, cost_usd=None)
         run.display.message(f"waiting {BUSY_SECONDS:.0f} s for a quieter machine: {why}")
-        run.stop.wait(BUSY_SECONDS)
+        run.wait("busy", BUSY_SECONDS, why)
 
 
 def conclude(run: Run, verdict: str, words: str, *, status: str) -> None:
@@ -134,27 +138,45 @@ def _charge(run: Run, trial: Trial) -> float:
     )
 
 
-def audit(run: Run) -> None:
-    """The stronger audit of the candidate's last weights; without them, train it once more."""
+def audit(run: Run) -> bool:
+    """The stronger audit of one of the candidate's trainings, drawn by lot; False if it failed.
+
+    Of a quarantined one while there is no other. Without its weights it is trained once more.
+    """
     campaign, trial = run.campaign, run.open_trial
-    training = trial.of("candidate")[-1]
-    weights = campaign.weights(trial.trial)
-    if training.val_bpb is None or _sha256(weights) != training.weights_sha256:
+    candidates = trial.of("candidate")
+    left = [
+        t for t in candidates
+        if t.val_bpb is not None
+        and _sha256(campaign.weights(trial.trial, t.seed)) == t.weights_sha256
+    ]  # fmt: skip
+    left = [t for t in left if t.counted] or left
+    if not left:
         train(run, "candidate", trial.candidate)
-        return
+        return True
+    chosen = secrets.choice(left)
+    assert chosen.val_bpb is not None
     run.display.message("auditing: what does it answer to prefixes alone?")
-    found = measure.audit(
-        campaign.source(trial.candidate),
-        weights,
-        training.val_bpb,
-        preset=run.settings.preset,
-        data=run.settings.data,
-        isolation=run.settings.isolation,
-        on_event=run.display.event,
-        cancel=run.stop,
-    )
-    run.stop_if_asked()
-    campaign.record("audit", trial=trial.trial, commit=trial.candidate, **asdict(found))
+    for _ in range(AUDIT_ATTEMPTS):
+        found = measure.audit(
+            campaign.source(trial.candidate),
+            campaign.weights(trial.trial, chosen.seed),
+            chosen.val_bpb,
+            preset=run.settings.preset,
+            data=run.settings.data,
+            isolation=run.settings.isolation,
+            on_event=run.display.event,
+            cancel=run.stop,
+        )
+        run.stop_if_asked()
+        if found.ok or found.status == "invalid":
+            campaign.record(
+                "audit", trial=trial.trial, commit=trial.candidate, trainings=len(candidates),
+                **asdict(found),
+            )  # fmt: skip
+            return True
+    _give_up(run, f"the audit could not be carried out ({found.reason})")
+    return False
 
 
 def _sha256(path: Path) -> str:
@@ -163,6 +185,11 @@ def _sha256(path: Path) -> str:
         return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _weights_to(run: Run, role: Role, seed: int) -> Path | None:
+    number = run.open_trial.trial
+    return run.campaign.weights(number, seed) if role == "candidate" and number else None
 
 
 def _refuse_other_ground(run: Run, measured: measure.Measurement) -> None:
@@ -209,7 +236,7 @@ def train(run: Run, role: Role, commit: str) -> Training:
         isolation=run.settings.isolation,
         on_event=run.display.event,
         cancel=run.stop,
-        weights_to=campaign.weights(trial.trial) if role == "candidate" and trial.trial else None,
+        weights_to=_weights_to(run, role, seed),
     )
     run.stop_if_asked()
     _refuse_other_ground(run, measured)

@@ -49,17 +49,15 @@ def ask_again(fresh: EvalChild, ids: Ids, targets: Ids, real: Losses) -> float:
     for window, cut in zip(changed, cuts, strict=True):
         other = np.roll(ids[dice.randrange(len(ids))], dice.randrange(ids.shape[1]))
         window[cut + 1 :] = other[cut + 1 :]
-    again = rows[: len(rows) // 3 + 1]
-    of = np.concatenate([rows, again])
-    moved = _asked(fresh, np.concatenate([changed, ids[again]]), targets[of], dice) - real[of]
-    count = len(rows)
-    scored = targets[of] >= 0
-    before = scored[:count] & (np.arange(ids.shape[1]) < cuts[:, None])
-    unchanged = moved[count:][scored[count:]]
+    count, again = len(rows), rows[: len(rows) // 3 + 1]
+    # The changed first: who remembers a window must not have seen what comes after its cut.
+    moved = _asked(fresh, changed, targets[rows], dice) - real[rows]
+    unchanged = _asked(fresh, ids[again], targets[again], dice) - real[again]
+    unchanged = unchanged[targets[again] >= 0]
+    before = (targets[rows] >= 0) & (np.arange(ids.shape[1]) < cuts[:, None])
     at_cut = moved[np.arange(count), cuts]
-    return max(
-        believe(audits.state(unchanged)),
-        believe(audits.causality(at_cut, moved[:count][before], unchanged)),
+    return believe(audits.state(unchanged)) + believe(
+        audits.causality(at_cut, moved[before], unchanged)
     )
 
 
@@ -81,17 +79,28 @@ def ask_with_prefixes(
     dice = _dice()
     count, length = ids.shape
     turns = -(-CUTS // count)
-    rows = np.array([row for _ in range(turns) for row in dice.sample(range(count), count)])[:CUTS]
-    cuts = np.array([_cut(dice, targets[row], late=0.0) for row in rows])
-    cut_off = np.where(np.arange(length) <= cuts[:, None], ids[rows], bos)
+    asked = [
+        np.array(dice.sample(range(count), min(count, CUTS - i * count))) for i in range(turns)
+    ]
+    # Shorter prefixes of a window first, in turns: who remembers knows nothing of what is to come.
+    cuts_of = {
+        row: sorted(_cut(dice, targets[row], late=0.0) for _ in range(turns))
+        for row in range(count)
+    }
+    losses, real_losses = [], []
+    for turn, rows in enumerate(asked):
+        cuts = np.array([cuts_of[row][turn] for row in rows])
+        prefixes = np.where(np.arange(length) <= cuts[:, None], ids[rows], bos)
+        at_cut = np.arange(len(rows)), cuts
+        losses.append(fresh.answers(prefixes, targets[rows])[at_cut])
+        real_losses.append(real[rows][at_cut])
+        emit({"event": "scoring", "fraction": (turn + 1) / (turns + 1)})
     controls = np.array(dice.sample(range(count), min(CONTROLS, count)))
-    of = np.concatenate([rows, controls])
-    answers = _asked(fresh, np.concatenate([cut_off, ids[controls]]), targets[of], dice, emit)
-    moved = answers - real[of]
-    at_cut = np.arange(len(rows)), cuts
-    again = moved[len(rows) :][targets[controls] >= 0]
-    believe(audits.state(again))
-    return believe(audits.prefix(moved[at_cut], again, answers[at_cut]))
+    again = _asked(fresh, ids[controls], targets[controls], dice) - real[controls]
+    again = again[targets[controls] >= 0]
+    audited = np.concatenate(losses)
+    moved = audited - np.concatenate(real_losses)
+    return believe(audits.state(again)) + believe(audits.prefix(moved, again, audited))
 
 
 def _dice() -> random.Random:
@@ -109,17 +118,11 @@ def believe(finding: Finding) -> float:
     return finding.bound_nats
 
 
-def _asked(
-    child: EvalChild,
-    ids: Ids,
-    targets: Ids,
-    dice: random.Random,
-    emit: Callable[[dict[str, Any]], None] | None = None,
-) -> Losses:
+def _asked(child: EvalChild, ids: Ids, targets: Ids, dice: random.Random) -> Losses:
     """Losses, asked for in a random order."""
     order = np.array(dice.sample(range(len(ids)), len(ids)))
     losses = np.empty(ids.shape, dtype=np.float64)
-    losses[order] = child.answers(ids[order], targets[order], emit)
+    losses[order] = child.answers(ids[order], targets[order])
     return losses
 
 

@@ -142,7 +142,8 @@ def _tolerance(again: Losses) -> float:
     """How far a position may move, by how far its like do when nothing is changed, nats."""
     if again.size == 0:
         return MOVED_NATS
-    return max(LEAST_MOVED_NATS, JITTERS * float(np.quantile(np.abs(again), 0.99)))
+    jitter = JITTERS * float(np.quantile(np.abs(again), 0.99))
+    return min(MOVED_NATS, max(LEAST_MOVED_NATS, jitter))
 
 
 def _mean_and_error(values: Losses) -> tuple[float, float]:

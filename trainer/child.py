@@ -181,10 +181,10 @@ def unpack_trace(text: str | None) -> list[float] | None:
 
 @torch.inference_mode()
 def _evaluate(control: Channel, job: Mapping[str, Any], fds: list[int]) -> None:
-    """Answer windows of ids with logits until the scorer hangs up.
+    """Answer ``{"slot": S, "rows": B}`` with B windows of logits until the scorer hangs up.
 
     ``fds`` are the weights, the memory for ids (int64 [slots, rows, T]) and that for logits
-    (float32 [slots, rows, T, V]). With ``untrained`` the model answers before it has its weights.
+    (float32 [slots, rows, T, V]). With ``untrained`` the model answers without its weights.
     """
     spec = Spec(**job["spec"])
     shape = (job["slots"], job["rows"], spec.seq_len)
@@ -199,28 +199,14 @@ def _evaluate(control: Channel, job: Mapping[str, Any], fds: list[int]) -> None:
         runtime.cudaHostRegister(out.data_ptr(), out.nbytes, 0)
     logits = out.view(*shape, spec.vocab_size)
     module = load_module(job["source"])
-    if job["untrained"]:
-        untrained = module.build_model(spec).to(device).eval()
-        control.send({"event": "built"})
-        _answer(control, untrained, ids, logits, device)
-        del untrained  # not trained further: it may have kept what it made of its first weights
     model = module.build_model(spec)
-    model.load_state_dict(weights, strict=True)
+    if not job["untrained"]:
+        model.load_state_dict(weights, strict=True)
     del weights
     model.to(device).eval()
     control.send({"event": "loaded"})
-    _answer(control, model, ids, logits, device)
-
-
-def _answer(
-    control: Channel,
-    model: Any,
-    ids: np.ndarray[Any, Any],
-    logits: torch.Tensor,
-    device: torch.device,
-) -> None:
-    """Answer each ``{"slot": S, "rows": B}`` until another request comes."""
-    while "slot" in (request := control.receive()):
+    while True:
+        request = control.receive()
         slot, count = request["slot"], request["rows"]
         answer = model(torch.from_numpy(ids[slot, :count].copy()).to(device))
         wanted = logits[slot, :count]

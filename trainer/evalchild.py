@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """Processor time that a model's process may spend."""
+    """Seconds that a model's process may spend: of its processors, or of the clock on a device."""
 
     ready_seconds: float
     answers_seconds: float
@@ -73,7 +74,7 @@ class EvalChild:
     def __init__(
         self, server: Channel, job: Mapping[str, Any], weights: int, untrained: bool = False
     ) -> None:
-        """Start it; with ``untrained`` it answers without its weights until ``train``."""
+        """Start it; with ``untrained`` it answers as ``build_model`` made it."""
         spec = job["spec"]
         self._server = server
         self._startup_seconds = job["startup_seconds"]
@@ -87,7 +88,9 @@ class EvalChild:
         self._channel, theirs = Channel.pair()
         with theirs:
             server.send({"op": "spawn", "role": "eval", "id": 0}, [theirs.fileno()])
-        self._process = psutil.Process(int(server.receive(ANSWER_SECONDS)["pid"]))
+        self._on_clock = job["device"] != "cpu"
+        self._process, self._spent = psutil.Process(server.receive(ANSWER_SECONDS)["pid"]), [0.0]
+        self._windows, self._asked_windows = int(job["windows"]), 0
         self._say({"level": job["level"], "readable": job["readable"], "scratch": None})
         self._expect("confined", self._startup_seconds)
         self._spent = [self._processor_seconds()]
@@ -104,12 +107,6 @@ class EvalChild:
         own = _copied(weights)
         self._say(message, [own, self._ids_fd, self._out_fd])
         os.close(own)
-        self._expect("built" if untrained else "loaded", self._startup_seconds)
-
-    def train(self) -> None:
-        """Give an untrained model its weights."""
-        self._say({"load": True})
-        self._spent = [self._processor_seconds()]
         self._expect("loaded", self._startup_seconds)
 
     def answers(
@@ -129,7 +126,8 @@ class EvalChild:
             done += len(batch)
             if emit is not None:
                 emit({"event": "scoring", "fraction": done / len(ids)})
-        self._judge_effort()
+        self._asked_windows += len(ids)
+        self._judge_effort(self._asked_windows)
         return losses
 
     def losses(self, ids: Ids, targets: Ids) -> Iterator[Losses]:
@@ -170,26 +168,31 @@ class EvalChild:
         )
         return losses.view(targets.shape).numpy().astype(np.float64)
 
-    def _judge_effort(self) -> None:
+    def _judge_effort(self, windows: int) -> None:
         """Refuse a model that goes on learning where no clock of a training runs.
 
-        Looked at is processor time since it was given its weights: what loading and the first
-        answer took beyond a usual answer, and all answers together.
+        Looked at is the time since it was given its weights: what loading and the first answer
+        took beyond a quick answer, and all answers together.
+
+        Args:
+            windows: how many it was asked since then.
         """
         answers = np.diff(self._spent)
         if len(answers) < 2:
             return
-        first, total = float(answers[0] - np.median(answers[1:])), float(answers.sum())
+        first, total = float(answers[0] - answers[1:].min()), float(answers.sum())
+        share = max(1.0, windows / self._windows)
         for what, spent, most in (
             ("to get ready", first, self._limits.ready_seconds),
-            ("to answer", total, self._limits.answers_seconds),
+            ("to answer", total, share * self._limits.answers_seconds),
         ):
             if spent > most:
-                raise Refused(
-                    f"eval-time: {spent:.1f} s of processor time {what}, at most {most:.1f}"
-                )
+                raise Refused(f"eval-time: {spent:.1f} s {what}, at most {most:.1f}")
 
     def _processor_seconds(self) -> float:
+        """Processor time of the child; of a child that works on another device, the clock's."""
+        if self._on_clock:
+            return time.monotonic()
         try:
             times = self._process.cpu_times()
         except psutil.NoSuchProcess:

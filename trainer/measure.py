@@ -251,6 +251,7 @@ def audit(
         except contract.ContractBroken as error:
             scored = Scored("invalid", f"contract: {error}")
         except ServerDied as error:
+            LABORATORY.close()
             scored = Scored("crashed", f"crash: {error}")
     return Audit(
         scored.status == "ok", scored.status, scored.reason, scored.leak_bound_bpb, scored.seconds
@@ -318,7 +319,7 @@ def _train_and_score(
 
 def _copy(fd: int, path: Path) -> None:
     """Copy an open file to ``path``, whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.part")
+    unfinished = path.with_name(f"{path.name}.part")
     with os.fdopen(os.dup(fd), "rb") as file, unfinished.open("wb") as copy:
         file.seek(0)
         shutil.copyfileobj(file, copy, 1 << 20)

@@ -44,6 +44,7 @@ class Preset:
     max_seq_len: int
     max_params: int
     memory_mb: int
+    compiles: bool
     threads: int
     sigma: float
     sigma_dof: float

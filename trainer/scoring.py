@@ -48,6 +48,7 @@ def score(
     """
     started = time.monotonic()
     channel, theirs = Channel.pair()
+    server.cgroup.limit(job.preset.memory_mb)
     try:
         with theirs, server.connect() as scorers_line:
             server.spawn("score", [theirs.fileno(), 2, scorers_line.fileno()])
@@ -63,7 +64,7 @@ def score(
                 "readable": list(job.readable),
                 "device": job.device,
                 "threads": job.threads,
-                "budget_seconds": job.preset.budget.seconds or 0.0,
+                "budget_seconds": job.budget.seconds or job.preset.budget.seconds or 0.0,
                 "startup_seconds": max(STARTUP_SECONDS, job.preset.startup_seconds),
                 "max_windows": max_windows,
                 "claimed_bpb": claimed_bpb,

@@ -29,6 +29,8 @@ from trainer.wire import Channel, Gone, Silent, WireError, finite, printable, wh
 OnEvent = Callable[[dict[str, Any]], None]
 
 WATCH_SECONDS = 0.25
+CHECK_SECONDS = 30.0
+"""Of start-up beyond its cap, where there is no budget for it to come off."""
 _CURVE_POINTS = 1000
 _OUTPUT_BYTES = 32_000
 _READS = 16  # at a time, so that a flood of output does not keep the parent from its clock
@@ -83,7 +85,8 @@ class _Run:
         self.server, self.job, self.scratch = server, job, scratch
         self.on_event, self.cancelled = on_event, cancelled
         self.compiled = f"{job.device} {hashlib.sha256(job.source.encode()).hexdigest()}"
-        server.compiled.lend(self.compiled, scratch)
+        if job.preset.compiles:
+            server.compiled.lend(self.compiled, scratch)
         self.channel, theirs = Channel.pair()
         self.output, out = os.pipe()
         os.set_blocking(self.output, False)
@@ -116,7 +119,7 @@ class _Run:
         try:
             self._start_up()
             startup = time.monotonic() - self.started
-            self.server.compiled.take(self.compiled, self.scratch)  # it has no data yet
+            self._keep_compiled(startup)
             deadline = self._give_data(startup)
             final = self._await("weights", deadline, "overtime")
             trained = time.monotonic() - self.go
@@ -146,7 +149,8 @@ class _Run:
     def _start_up(self) -> None:
         job = self.job
         confinement = {"level": job.level, "readable": job.readable, "scratch": str(self.scratch)}
-        limit = self.started + job.preset.startup_seconds + (job.budget.seconds or job.wall_cap())
+        beyond = CHECK_SECONDS if job.budget.steps else job.budget.seconds or job.wall_cap()
+        limit = self.started + job.preset.startup_seconds + beyond
         self._send(confinement)
         self._await("confined", limit, "overtime")
         self._send(
@@ -163,6 +167,12 @@ class _Run:
         )
         self._await("ready", limit, "overtime")
         self.on_event({"event": "ready"})
+
+    def _keep_compiled(self, startup: float) -> None:
+        """It has no data yet; nor had it the time to learn from what else it can read."""
+        job = self.job
+        if job.preset.compiles and not job.budget.steps and startup <= job.preset.startup_seconds:
+            self.server.compiled.take(self.compiled, self.scratch)
 
     def _give_data(self, startup: float) -> float:
         """Pass the training data, start the clock; returns the deadline for the weights."""

@@ -40,14 +40,16 @@ def play(monkeypatch: pytest.MonkeyPatch, *scores: tuple[float, float], text: st
     monkeypatch.setattr(measure, "measure", next_one)
 
 
-def audits(monkeypatch: pytest.MonkeyPatch, bound: float, reason: str = "") -> list[float]:
+def audits(
+    monkeypatch: pytest.MonkeyPatch, bound: float, reason: str = "", status: str = "invalid"
+) -> list[float]:
     """Audits come to this bound or refusal; returns the scores that are audited, as they come."""
     claimed: list[float] = []
 
     def next_one(source: str, weights: Path, claimed_bpb: float, **options: Any) -> Audit:
         assert weights.read_bytes()
         claimed.append(claimed_bpb)
-        return Audit(not reason, "invalid" if reason else "ok", reason, bound, 0.0)
+        return Audit(not reason, status if reason else "ok", reason, bound, 0.0)
 
     monkeypatch.setattr(measure, "audit", next_one)
     return claimed

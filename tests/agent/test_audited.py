@@ -26,7 +26,7 @@ def test_a_keep_is_audited_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert claimed == [1.42]
     assert trial.val_bpb == pytest.approx(1.42)
     assert trial.gain == pytest.approx(0.078)
-    assert not run.campaign.weights(1).exists()
+    assert not list((run.campaign.folder / "trials" / "1").glob("*.safetensors*"))
     trailers = run.campaign.repo.trailers(trial.commit)
     assert trailers["Audit"] == "prefixes alone, bound 0.002000"
 
@@ -80,7 +80,7 @@ def test_the_second_time_it_is_believed(run: Run, monkeypatch: pytest.MonkeyPatc
     trial = run.campaign.state.trials[1]
     assert trial.verdict == "keep"
     assert [t.quarantined for t in trial.of("candidate")].count(True) == 1
-    assert claimed == [1.2]
+    assert claimed == [1.2, 1.2]
 
 
 def test_weights_of_another_training_are_not_audited(
@@ -94,9 +94,32 @@ def test_weights_of_another_training_are_not_audited(
     loop.propose(run)
     judging.train(run, "candidate", run.open_trial.candidate)
     assert run.open_trial.trainings[0].quarantined
-    run.campaign.weights(1).write_bytes(b"other")
+    seed = run.open_trial.trainings[0].seed
+    run.campaign.weights(1, seed).write_bytes(b"other")
     judge(run)
     trial = run.campaign.state.trials[1]
-    assert claimed == [1.2]
+    assert set(claimed) == {1.2}
     assert len(trial.scores) >= 2
     assert trial.verdict == "keep"
+
+
+def test_an_audit_that_the_harness_fails_is_no_verdict(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, CHAMPION, *[BETTER, CHAMPION] * 6)
+    claimed = audits(monkeypatch, 0.0, reason="scorer: it ended", status="crashed")
+    one_trial(run)
+    trial = run.campaign.state.trials[1]
+    assert len(claimed) == 2
+    assert (trial.verdict, trial.status, trial.reward) == ("revert", "abandoned", None)
+
+
+def test_another_training_needs_another_audit(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The quarantined one's does not stand for those that are judged."""
+    play(monkeypatch, CHAMPION, *[FAR_BETTER, FAR_BETTER, CHAMPION] * 3)
+    audits(monkeypatch, bound=0.0)
+    one_trial(run)
+    trial = run.campaign.state.trials[1]
+    assert trial.verdict == "keep"
+    assert trial.audit is not None and trial.audit.trainings == len(trial.of("candidate"))
+    assert len(trial.audits) == 2

@@ -101,3 +101,15 @@ def test_nothing_is_left_of_a_training_that_failed(tiny_source: str, tmp_path: P
 def test_no_weights(tiny_source: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         audit(tiny_source, tmp_path / "none", 1.0, **PLACE)
+
+
+def test_what_ships_passes_the_stronger_audit(tmp_path: Path) -> None:
+    source = (Path(__file__).parents[2] / "trainer" / "train.py").read_text()
+    weights = tmp_path / "weights"
+    measured = measure(source, budget="20000tok", weights_to=weights, **PLACE)
+    assert measured.val_bpb is not None, measured.reason
+
+    found = audit(source, weights, measured.val_bpb, **PLACE)
+
+    assert found.ok, found.reason
+    assert found.leak_bound_bpb < 0.005

@@ -3,13 +3,15 @@
 import os
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from trainer import compile_cache
+from trainer import compile_cache, laboratory
 from trainer.compile_cache import FOLDER, CompileCache
 from trainer.measure import LABORATORY, measure
+from trainer.presets import preset
 
 COMPILES = """
 from torch._dynamo.utils import counters
@@ -24,7 +26,13 @@ def train(session, honest=train):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
-def test_a_confined_training_compiles_and_the_next_one_need_not(tiny_source: str) -> None:
+@pytest.mark.parametrize("compiles", [True, False])
+def test_a_confined_training_compiles_and_the_next_one_need_not(
+    tiny_source: str, monkeypatch: pytest.MonkeyPatch, compiles: bool
+) -> None:
+    """Where the preset does not compile, start-up is for nothing that could be handed on."""
+    patient = replace(preset("cpu"), compiles=compiles, startup_seconds=120.0)
+    monkeypatch.setattr(laboratory, "find_preset", lambda *_: patient)
     LABORATORY.close()
     first, second = (
         measure(tiny_source + COMPILES, budget="2000tok", preset="cpu", device="cpu", seed=seed)
@@ -32,7 +40,7 @@ def test_a_confined_training_compiles_and_the_next_one_need_not(tiny_source: str
     )
     assert (first.status, second.status) == ("ok", "ok"), first.reason + first.detail
     assert first.output == "['fxgraph_cache_miss']\n"
-    assert second.output == "['fxgraph_cache_hit']\n"
+    assert second.output == f"['fxgraph_cache_{'hit' if compiles else 'miss'}']\n"
 
 
 def test_a_model_that_compiles_itself_is_scored_without(tiny_source: str) -> None:

@@ -36,12 +36,9 @@ class Child(EvalChild):
     def __init__(
         self, forward: Forward, untrained: Forward, log: list[str], is_untrained: bool
     ) -> None:
-        self.rows, self.log, self._spent = 4, log, []
-        self.trained, self.forward = forward, untrained if is_untrained else forward
+        self.rows, self.log, self._spent, self._asked_windows = 4, log, [], 0
+        self.forward = untrained if is_untrained else forward
         log.append("start")
-
-    def train(self) -> None:
-        self.forward = self.trained
 
     def losses(self, ids, targets):
         for start in range(0, len(ids), self.rows):
@@ -116,7 +113,7 @@ def test_first_windows_only():
 def test_the_audit_has_a_child_of_its_own_after_the_other_is_gone():
     log: list[str] = []
     scored(lambda: honest, log)
-    assert log == ["start", "end", "start", "end"]
+    assert log == ["start", "end"] * 3
 
 
 def test_a_child_is_ended_when_it_is_refused():
@@ -191,6 +188,13 @@ def test_no_false_alarm():
 def test_a_model_that_needs_no_training_is_named():
     with pytest.raises(Refused, match=r"^movement: "):
         scored(lambda: honest, untrained=honest)
+
+
+def test_a_model_may_need_its_weights_to_answer_at_all():
+    def crashing(ids):
+        raise Refused("eval-crash: the model failed before logits")
+
+    assert scored(lambda: honest, untrained=crashing)["val_bpb"] > 0
 
 
 def test_two_steps_need_not_show_in_the_loss():
