@@ -84,7 +84,10 @@ def run(
     ] = None,
     llm: Annotated[
         str | None,
-        typer.Option(help="auto, none, anthropic:M, openai:M, openai:M@URL, command:CMD."),
+        typer.Option(
+            help="auto, none, anthropic:M, openai:M, openai:M@URL, command:CMD, local, "
+            "cassette:FILE (replays) or cassette:FILE+SPEC (records)."
+        ),
     ] = None,
     proposer: Annotated[str | None, typer.Option(help="llm, deck, tuner or hybrid.")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of the campaign in all.")] = None,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agent.models.base import ModelError
 from agent.models.canary import cut_short
+from agent.models.cassette import Player, Recorder
 from agent.models.choose import open_model
 from agent.repo import Repo, RepoError
 from trainer import data
@@ -63,7 +64,15 @@ def _llm(spec: str) -> Iterator[Check]:
             asking = f"python -m agent doctor --llm {model.name}"
             yield Check("prompt", True, f"not asked, since that costs money; {asking} does")
             return
-        fault = cut_short(model)
+        # What is asked here is no part of a campaign and must not go onto its tape.
+        asked = model.model if isinstance(model, Recorder) else model
+        if isinstance(asked, Player):
+            yield Check("prompt", True, "not asked: a cassette answers what was recorded only")
+            return
+        if asked.name == "local":
+            yield Check("prompt", True, "not asked: local is given short prompts of its own only")
+            return
+        fault = cut_short(asked)
         yield Check("prompt", not fault, fault or "a long prompt is read from its beginning")
     except ModelError as error:
         yield Check("llm", False, str(error))

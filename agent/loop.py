@@ -46,8 +46,9 @@ def one_trial(run: Run) -> None:
 
 def draw(run: Run) -> None:
     """Begin a trial: read the program again, sample a category that has an idea left."""
-    _still_wanted(run)
     run.read_program()
+    _still_wanted(run)
+    run.prior.set_categories(run.program.names)
     number = len(run.campaign.state.trials)
     available = [
         name for name in run.program.names if run.proposer.covers(run.context(number, name))
@@ -100,17 +101,7 @@ def baseline(run: Run) -> None:
 
 
 def _still_wanted(run: Run) -> None:
-    run.stop_if_asked()
-    state = run.campaign.state
-    done = sum(state.counts.values())
+    done = sum(run.campaign.state.counts.values())
     if run.settings.trials is not None and done >= run.settings.trials:
         raise Stopped(f"{done} trials are done")
-    if run.settings.max_cost is not None and state.settings.get("llm") != "none":
-        if state.cost is None:
-            raise Stopped("the model's price is unknown, so --max-cost cannot hold")
-        if state.cost >= run.settings.max_cost:
-            raise Stopped(f"the model has cost ${state.cost:.2f}")
-    if run.settings.max_tokens is not None and state.tokens >= run.settings.max_tokens:
-        raise Stopped(f"{state.tokens:,} tokens went to and from the model")
-    if run.time_is_up():
-        raise Stopped("the time is up")
+    run.stop_at_limits()

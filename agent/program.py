@@ -79,6 +79,7 @@ class Settings(_Frozen):
     trials: int | None = Field(default=None, ge=0)
     hours: float | None = Field(default=None, gt=0)
     max_cost: float | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(default=None, ge=0)
     seed: int | None = Field(default=None, ge=0)
     isolation: Annotated[Literal["auto", "require", "off"], BeforeValidator(_off)] | None = None
     objective: Objective | None = None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any
 
 from agent import checks, edits
 from agent.hunks import hunks
 from agent.judging import conclude
-from agent.models.base import Cancelled, Unavailable
+from agent.models.base import Cancelled, Misconfigured, Unavailable
+from agent.models.catalog import load
 from agent.propose.base import NothingToPropose, Proposal, ReplyUnusable
 from agent.run import Run
 from agent.state import Trial
@@ -17,7 +20,7 @@ from trainer import measure
 from trainer.presets import preset
 
 OUTAGE_SECONDS = 30.0, 600.0
-"""Wait for a model that does not say how long: the first for each outage in a row, at most the
+"""Wait for a model: as long as it says, else the first for each outage in a row; at most the
 second."""
 MISAPPLIED_TRIALS = 3
 """Trials in a row without a block that applies, after which a model is asked for whole files."""
@@ -49,9 +52,12 @@ def _ask(run: Run, trial: Trial) -> bool:
     if len(trial.rejections) - len(trial.sent_back) >= run.proposer.attempts:
         _give_up(run, trial.rejections[-1])
         return False
-    run.stop_if_asked()
+    run.read_program()
+    run.stop_at_limits()
     _reconsider_envelope(run)
     context = run.context(trial.trial, trial.category)
+    if run.campaign.state.settings.get("llm", "none") != "none":
+        run.campaign.record("asking", trial=trial.trial, attempt=len(trial.rejections))
     try:
         _record_proposal(run, run.proposer.propose(context))
     except NothingToPropose as nothing:
@@ -62,6 +68,9 @@ def _ask(run: Run, trial: Trial) -> bool:
         run.campaign.record("turned_down", trial=trial.trial, reason=str(unusable))
     except Unavailable as outage:
         _wait_for_model(run, outage)
+    except Misconfigured as fault:
+        run.campaign.record("refused", trial=trial.trial, reason=str(fault))
+        raise
     except Cancelled:
         run.stop_if_asked()
     return True
@@ -83,18 +92,26 @@ def _record_proposal(run: Run, proposal: Proposal) -> None:
         model=proposal.model,
         usage=proposal.usage,
         cost_usd=proposal.cost_usd,
+        program=run.program.sha256[:12],
     )
 
 
 def _wait_for_model(run: Run, outage: Unavailable) -> None:
     """An outage pauses the campaign and is no trial; what was lost may have cost something."""
-    usage = asdict(outage.usage) if outage.usage is not None else None
-    run.campaign.record("waiting", reason=str(outage), usage=usage, cost_usd=None)
+    state, usage = run.campaign.state, outage.usage
     first, longest = OUTAGE_SECONDS
-    seconds = outage.retry_after or min(longest, first * run.campaign.state.outages)
-    run.display.message(f"waiting {seconds:.0f} s for the model: {outage}")
-    run.stop.wait(seconds)
-    run.stop_if_asked()
+    seconds = min(longest, outage.retry_after or first * (state.outages + 1))
+    goes_on = datetime.now() + timedelta(seconds=seconds)
+    run.display.message(
+        f"waiting {seconds:.0f} s for the model, until {goes_on:%H:%M:%S}: {outage}"
+    )
+    run.wait(
+        "waiting",
+        seconds,
+        str(outage),
+        usage=asdict(usage) if usage is not None else None,
+        cost_usd=load(os.environ).cost(usage, str(state.settings.get("llm", ""))),
+    )
 
 
 def _accept(run: Run, trial: Trial) -> None:
@@ -108,7 +125,8 @@ def _accept(run: Run, trial: Trial) -> None:
     edit, source, digest = read(
         trial,
         parent,
-        categories=run.program.names,
+        # program.md may have dropped the trial's category since it was drawn.
+        categories=dict.fromkeys((*run.program.names, trial.category)),
         max_seq_len=preset(run.settings.preset).max_seq_len,
         tried={fingerprint for t in trials for fingerprint in t.tried},
         history=run.campaign.state.finished,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from agent.settings import Settings
 from agent.state import Trial
 from trainer.presets import preset
 
-LIMITS = ("trials", "hours", "max_cost", "keep")
+LIMITS = ("trials", "hours", "max_cost", "max_tokens", "keep")
 """Settings that an edit of program.md changes in mid-run; the others hold from the next start."""
 
 
@@ -112,7 +113,41 @@ class Run:
             limits = {k: v for k, v in self.program.settings.items() if k in LIMITS}
             given = {k: v for k, v in self.given.items() if k in LIMITS and v is not None}
             self.settings = replace(self.settings, **{**limits, **given})
-        self.prior.set_categories(self.program.names)
+
+    def stop_at_limits(self) -> None:
+        """Heed the limits of what may be used, before anything is asked for.
+
+        Raises:
+            Stopped: one is reached. The open trial, if any, goes on in the next run.
+        """
+        self.stop_if_asked()
+        state, settings = self.campaign.state, self.settings
+        if settings.max_cost is not None and state.settings.get("llm") != "none":
+            if state.cost is None:
+                raise Stopped("the model's price is unknown, so --max-cost cannot hold")
+            if state.cost >= settings.max_cost:
+                raise Stopped(f"the model has cost ${state.cost:.2f}")
+        if settings.max_tokens is not None and state.tokens >= settings.max_tokens:
+            raise Stopped(f"{state.tokens:,} tokens went to and from the model")
+        if self.time_is_up():
+            raise Stopped("the time is up")
+
+    def wait(self, event: str, seconds: float, reason: str, **fields: Any) -> None:
+        """Pause, with a countdown for whoever watches, until it is over or the run has to end.
+
+        Args:
+            event: what the journal calls it: ``waiting`` for the model, ``busy`` for the machine.
+
+        Raises:
+            Stopped: the run was asked to stop.
+        """
+        self.campaign.record(event, reason=reason, until=round(time.time() + seconds), **fields)
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self.time_is_up():
+            self.display.event({"event": "waiting", "seconds": math.ceil(left)})
+            if self.stop.wait(min(1.0, left)):
+                break
+        self.stop_if_asked()
 
     def time_is_up(self) -> bool:
         """Whether ``hours`` have passed since the run began."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
+from agent.models.base import quote, scrub
 from trainer.data import absolute
 
 PROPOSERS = ("llm", "deck", "tuner", "hybrid")
@@ -23,6 +24,9 @@ class Settings:
 
     FIXED: ClassVar = ("preset", "budget", "data", "isolation", "seed")
     """Every training of a campaign shares these, or its numbers could not be compared."""
+    LASTING: ClassVar = ("keep", "proposer", "llm", "max_cost", "max_tokens")
+    """What the command line said of these holds when the campaign is taken up again; ``trials`` and
+    ``hours`` say when one run ends."""
 
     preset: str = "auto"
     budget: str = ""
@@ -54,10 +58,33 @@ class Settings:
 
 
 NAMES = tuple(f.name for f in fields(Settings))
+_HIDDEN = "[key]"
+"""What ``scrub`` and ``quote`` write in a secret's place."""
+
+
+def lasting(
+    command_line: Mapping[str, Any], last: Mapping[str, Any], hidden: Iterable[str]
+) -> dict[str, Any]:
+    """What the journal keeps of the command line for the runs that follow.
+
+    Args:
+        last: what the journal kept when the run before began.
+        hidden: secrets; where ``llm`` holds one, or what looks like one, it is kept without it.
+    """
+    given = {k: v for k, v in command_line.items() if k in Settings.LASTING and v is not None}
+    if "llm" in given:
+        hidden = tuple(hidden)
+        shown = quote(given["llm"], hidden)
+        if _HIDDEN in shown or scrub(given["llm"], hidden) != given["llm"]:
+            given["llm"] = f"{_HIDDEN} {shown}"
+    return {**last, **given}
 
 
 def resolve(
-    command_line: Mapping[str, Any], program: Mapping[str, Any], campaign: Mapping[str, Any]
+    command_line: Mapping[str, Any],
+    program: Mapping[str, Any],
+    campaign: Mapping[str, Any],
+    last: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Settings for a run.
 
@@ -65,6 +92,7 @@ def resolve(
         command_line: what was given, None for what was not.
         program: the front matter.
         campaign: the settings of the campaign that goes on, empty for a new one.
+        last: what ``lasting`` kept of the command lines before.
 
     Raises:
         SettingsError: a value out of range, or one that a running campaign cannot change.
@@ -72,7 +100,13 @@ def resolve(
     """
     program = _with_absolute_data(program)
     given = _with_absolute_data({k: v for k, v in command_line.items() if v is not None})
-    wanted = replace(Settings(), **{k: v for k, v in {**program, **given}.items() if k in NAMES})
+    layers = {**program, **(last or {}), **given}
+    wanted = replace(Settings(), **{k: v for k, v in layers.items() if k in NAMES})
+    if wanted.llm.startswith(_HIDDEN):
+        raise SettingsError(
+            f"the last run was given --llm {wanted.llm.removeprefix(_HIDDEN).strip()}, with a "
+            "secret in it, which the journal does not keep: give --llm again"
+        )
     if wanted.keep not in KEEP_RULES:
         raise SettingsError(f"--keep {wanted.keep!r}: choose {', '.join(KEEP_RULES)}")
     if wanted.proposer not in PROPOSERS:

@@ -20,6 +20,8 @@ from agent import settings as all_settings
 from agent.campaign import Campaign, CampaignError
 from agent.judge import pooled_sigma
 from agent.loop import go_on
+from agent.models.base import Usage, secrets
+from agent.models.catalog import load
 from agent.models.choose import open_model
 from agent.program import Program
 from agent.propose.choose import make, researcher
@@ -27,7 +29,7 @@ from agent.repo import Repo
 from agent.report.display import Display
 from agent.report.html import write_report
 from agent.run import Run
-from agent.settings import Settings
+from agent.settings import Settings, SettingsError
 from agent.state import State
 from trainer import contract, presets
 from trainer.data import prepare
@@ -55,11 +57,13 @@ def run(
     state = campaigns.peek(repo, tag)
     repo.check_tag(tag, new=not state.settings)
     program = _program(program_path, state, display)
-    settings = all_settings.resolve(given, program.settings, state.settings)
+    settings = all_settings.resolve(given, program.settings, state.settings, state.given)
     machine = resolve(settings.preset, isolation=settings.isolation, source=settings.data)
     budget = presets.budget(settings.budget) if settings.budget else machine.preset.budget
     settings = settings.measured_as(machine.preset.name, str(budget))
     model, why = open_model(settings.llm, os.environ)
+    if model is not None:
+        _refuse_unknown_price(settings, model.name)
     stop = threading.Event()
     llm = researcher(model, PROMPTS, stop) if model else None
     proposer = make(settings.proposer, llm, settings.seed)
@@ -73,7 +77,8 @@ def run(
             if campaign.is_new:
                 campaign.begin(settings, {"device": machine.shown, "level": machine.level})
             asked = {**settings.free(), "llm": model.name if model else "none"}
-            campaign.record("run", pid=os.getpid(), **asked)
+            lasting = all_settings.lasting(given, state.given, secrets(os.environ))
+            campaign.record("run", pid=os.getpid(), given=lasting, **asked)
             campaign.agree()
             under_way = Run(
                 campaign,
@@ -82,7 +87,7 @@ def run(
                 proposer,
                 display,
                 stop,
-                given,
+                {**state.given, **{k: v for k, v in given.items() if v is not None}},
             )
             reason = go_on(under_way)
             if campaign.state.champion is not None:
@@ -90,6 +95,18 @@ def run(
             return reason
     finally:
         LABORATORY.close()
+
+
+def _refuse_unknown_price(settings: Settings, model: str) -> None:
+    """A limit that nothing could be held against is no limit."""
+    if settings.max_cost is None or settings.proposer not in ("llm", "hybrid"):
+        return
+    if load(os.environ).cost(Usage(1, 1), model) is None:
+        raise SettingsError(
+            f"--max-cost cannot hold: the price of {model} is not known; write it (input and "
+            f'output, US dollars per million tokens) under [models."{model}"] in '
+            "~/.config/autoresearch/models.toml, or limit --max-tokens instead"
+        )
 
 
 def _program(path: Path, state: State, display: Display) -> Program:

@@ -79,7 +79,7 @@ class AnthropicModel:
         return run(self._complete(prompt, max_tokens, on_text), cancel)
 
     async def _complete(self, prompt: Prompt, max_tokens: int, on_text: OnText | None) -> Reply:
-        received = _Received(self._model)
+        received = _Received(self._model, self._hidden)
         try:
             async with anthropic.AsyncAnthropic(
                 api_key=self._key,
@@ -147,8 +147,9 @@ class AnthropicModel:
 class _Received:
     """A reply as far as it has come."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, hidden: Sequence[str]) -> None:
         self.model = model
+        self._hidden = hidden
         self.usage: Usage | None = None
         self._texts: list[str] = []
         self._stop: str | None = None
@@ -192,7 +193,7 @@ class _Received:
             stop_reason=_STOP_REASONS.get(self._stop or "", "other"),
             usage=self.usage,
             model=self.model,
-            detail=quote(self._detail, ()) or (self._stop or ""),
+            detail=quote(self._detail, self._hidden) or quote(self._stop or "", self._hidden),
         )
 
 

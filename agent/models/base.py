@@ -11,7 +11,7 @@ import asyncio
 import re
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, Protocol, TypeVar
@@ -28,8 +28,18 @@ MAX_RETRIES = 4
 _SHORTEST_SECRET = 8
 _POLL_SECONDS = 0.1
 
-_SECRET_NAME = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|(?:^|_)(?:PAT|PASS))(?:_ID)?(?:_?\d+)?$",
+    re.IGNORECASE,
+)
 _LOOKS_SECRET = re.compile(r"\b(?:sk|pk|rk|key)-[\w*.-]{6,}|\bBearer\s+\S+", re.IGNORECASE)
+_GIVEN_AS_SECRET = re.compile(
+    r"((?:--?[\w-]*(?:key|token|secret|password|passwd)(?:\s+|=)|\w*(?:key|token|secret|password)=)"
+    r"""["']?)[^\s"'&]+|(\w://)[^\s/@"']+(?=@)""",
+    re.IGNORECASE,
+)
+"""What stands after an option, a variable or a query field that is called a key, and before the
+host of a URL."""
 
 T = TypeVar("T")
 
@@ -185,12 +195,16 @@ def run(work: Coroutine[Any, Any, T], cancel: threading.Event | None) -> T:
     return asyncio.run(watched())
 
 
-def secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Values of an environment that must not be shown, longest first."""
+def secrets(environ: Mapping[str, str], names: Collection[str] = ()) -> tuple[str, ...]:
+    """Values of an environment that must not be shown, longest first.
+
+    Args:
+        names: variables that hold a key, whatever they are called.
+    """
     values = {
         value
         for name, value in environ.items()
-        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET
+        if (name in names or _SECRET_NAME.search(name)) and len(value) >= _SHORTEST_SECRET
     }
     return tuple(sorted(values, key=len, reverse=True))
 
@@ -202,10 +216,14 @@ def scrub(text: str, hidden: Iterable[str]) -> str:
     return text
 
 
+def redact(text: str, hidden: Iterable[str]) -> str:
+    """``text`` without the values ``hidden`` and whatever else looks like a key."""
+    return _GIVEN_AS_SECRET.sub(r"\1\2[key]", _LOOKS_SECRET.sub("[key]", scrub(text, hidden)))
+
+
 def quote(text: str, hidden: Iterable[str]) -> str:
     """Somebody else's error text on one line: bounded, printable, nothing like a key in it."""
-    clean = _LOOKS_SECRET.sub("[key]", scrub(text, hidden))
-    return " ".join(printable(clean, DETAIL_LENGTH).split())
+    return " ".join(printable(redact(text, hidden), DETAIL_LENGTH).split())
 
 
 def refusal(

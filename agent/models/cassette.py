@@ -8,6 +8,10 @@ tokens per second. So the reply to a trial's ask is found by the trial, the atte
 prompt is ``fixed`` (the program, the champion's source, the category); of several the one with the
 same prompt to the letter, else the last. It is found anew for each ask, so a campaign that was
 killed and goes on gets the replies that it would have got.
+
+For the same reason a file takes the replies of one campaign only: another one's would go before
+them. A campaign asks trial after trial, so whoever asks for what lies before the last reply, or for
+the first in other words, is another one.
 """
 
 from __future__ import annotations
@@ -23,6 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.models.base import Misconfigured, Model, OnText, Prompt, Reply, Usage
+
+_BEGINNING = b'{"model": '
+"""Of every line that is written here."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +52,30 @@ class Request:
         )
 
 
+@dataclass(frozen=True)
+class Recording:
+    """One line: what was asked, what was answered, and the model's spec."""
+
+    request: Request
+    reply: Reply
+    model: str
+
+
 class Recorder:
     """Another model, whose replies are written down."""
 
     def __init__(self, path: Path, model: Model) -> None:
         """
         Raises:
-            Misconfigured: the file cannot be written.
+            Misconfigured: the file cannot be written, or is no cassette.
         """
         self.name = model.name
+        self.model = model
         self._path = path
-        self._model = model
+        self._torn: int | None = None
         self._append(b"")
+        recordings, self._torn = _read(path)
+        self._requests = [recording.request for recording in recordings]
 
     def __repr__(self) -> str:
         return f"<cassette:{self._path}+{self.name}>"
@@ -69,21 +88,38 @@ class Recorder:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """See ``Model.complete``."""
-        reply = self._model.complete(prompt, max_tokens=max_tokens, on_text=on_text, cancel=cancel)
+        """See ``Model.complete``.
+
+        Raises:
+            Misconfigured: the file has the replies of another campaign.
+        """
+        request = _request(prompt, max_tokens)
+        self._refuse_another_campaign(request)
+        reply = self.model.complete(prompt, max_tokens=max_tokens, on_text=on_text, cancel=cancel)
         entry = {
             "model": self.name,
-            **asdict(_request(prompt, max_tokens)),
+            **asdict(request),
             "reply": asdict(reply),
         }
         # ASCII, because a reply may hold lone surrogates, which UTF-8 cannot.
         self._append(json.dumps(entry).encode() + b"\n")
+        self._requests.append(request)
         return reply
+
+    def _refuse_another_campaign(self, asked: Request) -> None:
+        if any(_of_another_campaign(asked, old) for old in self._requests):
+            raise Misconfigured(
+                f"the cassette {self._path} has the replies of another campaign, which these would "
+                "go before; record into a new file"
+            )
 
     def _append(self, line: bytes) -> None:
         try:
             # Unbuffered: one call writes the line, and a kill leaves it whole or not there.
             with self._path.open("ab", buffering=0) as file:
+                if line and self._torn is not None:
+                    file.truncate(self._torn)
+                    self._torn = None
                 file.write(line)
                 os.fsync(file.fileno())
         except OSError as error:
@@ -102,22 +138,9 @@ class Player:
         """
         self.name = f"cassette:{path}"
         self._path = path
-        self._recorded: list[tuple[Request, Reply]] = []
-        models = set()
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            raise Misconfigured(f"the cassette {path} cannot be read: {why}") from None
-        for number, line in enumerate(lines, 1):
-            try:
-                entry = json.loads(line)
-                models.add(str(entry["model"]))
-                self._recorded.append(_entry(entry))
-            except (ValueError, KeyError, TypeError):
-                raise Misconfigured(
-                    f"the cassette {path}, line {number}, is not a recorded reply; remove it"
-                ) from None
+        recordings, _ = _read(path)
+        self._recorded = [(recording.request, recording.reply) for recording in recordings]
+        models = {recording.model for recording in recordings}
         if len(models) > 1:
             raise Misconfigured(
                 f"the cassette {path} holds replies of {' and of '.join(sorted(models))}; record "
@@ -188,10 +211,47 @@ def _common(a: Request, b: Request) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _entry(line: Mapping[str, Any]) -> tuple[Request, Reply]:
+def _of_another_campaign(asked: Request, old: Request) -> bool:
+    if asked.trial is None or old.trial is None:
+        return False
+    now, then = (asked.trial, asked.attempt), (old.trial, old.attempt)
+    # A campaign that was killed with its reply on tape asks for it again. Before trial 1 nothing is
+    # left to chance then: the baseline has been measured, and its figures stay as they are.
+    return now < then or (now == then == (1, 0) and asked.parts != old.parts)
+
+
+def _read(path: Path) -> tuple[list[Recording], int | None]:
+    """What is on the tape, and where a line begins that a full disk or a crash cut off, if any.
+
+    Raises:
+        Misconfigured: the file cannot be read or is no cassette.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Misconfigured(f"the cassette {path} cannot be read: {error.strerror}") from None
+    recordings: list[Recording] = []
+    start = 0
+    for number, line in enumerate(content.splitlines(keepends=True), 1):
+        try:
+            recordings.append(_entry(json.loads(line)))
+        except (ValueError, KeyError, TypeError):
+            if not line.endswith(b"\n") and line.startswith(_BEGINNING[: len(line)]):
+                return recordings, start
+            raise Misconfigured(
+                f"the cassette {path}, line {number}, is not a recorded reply; remove it"
+            ) from None
+        start += len(line)
+    if content and not content.endswith(b"\n"):
+        raise Misconfigured(f"the cassette {path} does not end with a line end; add one")
+    return recordings, None
+
+
+def _entry(line: Mapping[str, Any]) -> Recording:
     reply = dict(line["reply"])
     usage = reply.pop("usage")
     parts = tuple((str(name), str(text), str(fixed)) for name, text, fixed in line["parts"])
     trial = int(line["trial"]) if line["trial"] is not None else None
     request = Request(trial, int(line["attempt"]), parts)
-    return request, Reply(**reply, usage=Usage(**usage) if usage else None)
+    whole = Reply(**reply, usage=Usage(**usage) if usage else None)
+    return Recording(request, whole, str(line["model"]))

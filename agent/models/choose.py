@@ -9,17 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agent.models.base import Misconfigured, Model, secrets
+from agent.models.base import Misconfigured, Model, redact, secrets
 from agent.models.catalog import Catalog, load
 
 KNOWN = (
     "auto, none, anthropic:MODEL, openai:MODEL, openai:MODEL@URL, command:CMD, local, "
-    "cassette:FILE or cassette:FILE+SPEC"
+    "cassette:FILE (replays) or cassette:FILE+SPEC (records)"
 )
 PLUG_IN = """\
 to plug one in, set ANTHROPIC_API_KEY or OPENAI_API_KEY, or start Ollama; or say which:
   --llm openai:MODEL@http://localhost:8000/v1    any server that speaks Chat Completions
-  --llm "command:claude -p"                      any program: prompt on stdin, reply on stdout"""
+  --llm "command:claude -p"                      any program: prompt on stdin, reply on stdout
+  --llm local                                    SmolLM2-135M on this machine: weak, and free
+  --llm cassette:FILE                            replies that were recorded"""
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 OPENAI_URL = "https://api.openai.com/v1"
@@ -42,6 +44,7 @@ def open_model(spec: str, environ: Mapping[str, str]) -> tuple[Model | None, str
     """
     catalog = load(environ)
     kind, _, rest = spec.strip().partition(":")
+    shown = redact(spec, _hidden(environ, catalog))
     if spec.strip() == "none":
         return None, f"none, as asked\n{PLUG_IN}"
     if spec.strip() == "auto":
@@ -52,11 +55,11 @@ def open_model(spec: str, environ: Mapping[str, str]) -> tuple[Model | None, str
         local = LocalModel(environ=environ, entry=catalog.entry("local"))
         return local, "local, as asked: SmolLM2-135M, which is weak and sets constants only"
     if kind not in ("anthropic", "openai", "command", "cassette"):
-        raise Misconfigured(f"there is no model {spec!r}; give {KNOWN}")
+        raise Misconfigured(f"there is no model {shown!r}; give {KNOWN}")
     if not rest.strip():
         example = catalog.defaults.get(kind, "")
         raise Misconfigured(
-            f"{spec!r} is not complete; give {KNOWN}"
+            f"{shown!r} is not complete; give {KNOWN}"
             + (f", for example {kind}:{example}" if example else "")
         )
     if kind == "cassette":
@@ -65,7 +68,12 @@ def open_model(spec: str, environ: Mapping[str, str]) -> tuple[Model | None, str
         # Imported when used: each SDK takes about a second.
         from agent.models.command import CommandModel
 
-        command = CommandModel(rest, environ=environ, entry=catalog.entry(f"command:{rest}"))
+        command = CommandModel(
+            rest,
+            environ=environ,
+            entry=catalog.entry(f"command:{rest}"),
+            hidden=_hidden(environ, catalog),
+        )
         return command, f"{command.name}, as asked"
     model = _anthropic(rest, environ, catalog) if kind == "anthropic" else None
     model = model or _openai(rest, environ, catalog)
@@ -79,7 +87,7 @@ def _auto(environ: Mapping[str, str], catalog: Catalog) -> tuple[Model | None, s
     if environ.get("OPENAI_API_KEY"):
         model = _openai(catalog.defaults["openai"], environ, catalog)
         return model, f"{model.name}, because OPENAI_API_KEY is set"
-    url = _ollama_url(environ)
+    url = _plain("OLLAMA_HOST", _ollama_url(environ))
     names = _ollama_models(url)
     if names:
         wanted = catalog.defaults.get("ollama", "")
@@ -94,13 +102,15 @@ def _auto(environ: Mapping[str, str], catalog: Catalog) -> tuple[Model | None, s
 def _anthropic(model: str, environ: Mapping[str, str], catalog: Catalog) -> Model:
     from agent.models.anthropic import AnthropicModel
 
+    if "://" in model:
+        raise Misconfigured("anthropic: takes a model's name and no URL; set ANTHROPIC_BASE_URL")
     key = _key("ANTHROPIC_API_KEY", f"anthropic:{model}", environ)
     return AnthropicModel(
         model,
         api_key=key,
-        base_url=environ.get("ANTHROPIC_BASE_URL") or ANTHROPIC_URL,
+        base_url=_plain("ANTHROPIC_BASE_URL", environ.get("ANTHROPIC_BASE_URL") or ANTHROPIC_URL),
         entry=catalog.entry(f"anthropic:{model}"),
-        hidden=(key, *secrets(environ)),
+        hidden=(key, *_hidden(environ, catalog)),
     )
 
 
@@ -109,7 +119,7 @@ def _openai(rest: str, environ: Mapping[str, str], catalog: Catalog) -> Model:
 
     model, at, url = rest.partition("@")
     if at:
-        url = _server(f"openai:{rest}", url)
+        url = _server(url)
     entry = catalog.entry(f"openai:{model}@{url}" if at else f"openai:{model}")
     if entry.key_env:
         key_from = entry.key_env
@@ -119,14 +129,14 @@ def _openai(rest: str, environ: Mapping[str, str], catalog: Catalog) -> Model:
         key_from = "OPENAI_API_KEY"
     if key_from == OWN_SERVER_KEY and not environ.get(key_from):
         # Servers at home want no key, the SDK wants one all the same.
-        key, hidden = "none", secrets(environ)
+        key, hidden = "none", _hidden(environ, catalog)
     else:
         key = _key(key_from, f"openai:{rest}", environ)
-        hidden = (key, *secrets(environ))
+        hidden = (key, *_hidden(environ, catalog))
     return OpenAIModel(
         model,
         api_key=key,
-        base_url=url or environ.get("OPENAI_BASE_URL") or OPENAI_URL,
+        base_url=url or _plain("OPENAI_BASE_URL", environ.get("OPENAI_BASE_URL") or OPENAI_URL),
         own_server=bool(at),
         key_from=key_from,
         entry=entry,
@@ -143,20 +153,37 @@ def _key(name: str, spec: str, environ: Mapping[str, str]) -> str:
     return key
 
 
-def _server(spec: str, url: str) -> str:
-    """The base URL, with the usual path where it has none."""
+def _hidden(environ: Mapping[str, str], catalog: Catalog) -> tuple[str, ...]:
+    """Values that must not be shown, those of variables that a models.toml names included."""
+    return secrets(environ, {e.key_env for e in catalog.models.values() if e.key_env})
+
+
+def _server(url: str) -> str:
+    """The base URL of a spec, with the usual path where it has none."""
+    url = _plain("what follows @ in --llm openai:MODEL@URL", url).rstrip("/")
+    return url + ("/v1" if urlsplit(url).path == "" else "")
+
+
+def _plain(where: str, url: str) -> str:
+    """``url``, which is shown in messages and journals, so that no key may be in it.
+
+    Raises:
+        Misconfigured: it has a user, password, query or fragment, or is no URL.
+    """
     try:
         parts = urlsplit(url)
-        host, secret = parts.hostname, parts.password or parts.username
+        host, _ = parts.hostname, parts.port
     except ValueError:
-        host = secret = None
-    if secret:
+        host = None
+    # Looked for first, and in the text, so that no other message quotes it.
+    if re.search(r"[?#@]", url):
         raise Misconfigured(
-            f"a URL in --llm must hold no password; put the key into {OWN_SERVER_KEY}"
+            f"{where} must hold no password, no ?query and no #fragment; put the key into "
+            f"{OWN_SERVER_KEY}, or for the vendors into ANTHROPIC_API_KEY or OPENAI_API_KEY"
         )
     if not host or parts.scheme not in ("http", "https"):
-        raise Misconfigured(f"{spec!r}: what follows @ must be a URL, http://... or https://...")
-    return url.rstrip("/") + ("/v1" if parts.path in ("", "/") else "")
+        raise Misconfigured(f"{where} must be a URL, http://... or https://...")
+    return url
 
 
 def _cassette(rest: str, environ: Mapping[str, str]) -> tuple[Model, str]:

@@ -11,16 +11,18 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 import psutil
 
+from agent.models import command_watcher
 from agent.models.base import (
     Cancelled,
     Misconfigured,
@@ -30,39 +32,47 @@ from agent.models.base import (
     Reply,
     Unavailable,
     quote,
+    redact,
     scrub,
-    secrets,
 )
 from agent.models.catalog import Entry
 
 MAX_REPLY_BYTES = 1 << 20
-MARK = "AUTORESEARCH_COMMAND"
-"""In the environment of the program and all that it starts, which is how they are found again."""
+_WATCHER = Path(command_watcher.__file__)
 _POLL_SECONDS = 0.1
-_KILL_SECONDS = 10.0
-_KILL_POLL_SECONDS = 0.02
 
 
 class CommandModel:
     """A command line, run once for each reply. There is no shell: write ``sh -c '...'`` for one."""
 
-    def __init__(self, command: str, *, environ: Mapping[str, str], entry: Entry) -> None:
+    def __init__(
+        self, command: str, *, environ: Mapping[str, str], entry: Entry, hidden: Sequence[str]
+    ) -> None:
         """
+        Args:
+            hidden: values that must not be shown.
+
         Raises:
             Misconfigured: unbalanced quotes, or no such program.
         """
+        self._hidden = hidden
+        self.name = f"command:{redact(command, hidden)}"
         try:
             self._argv = shlex.split(command)
         except ValueError as error:
-            raise Misconfigured(f"command:{command}: {error}") from None
+            raise Misconfigured(f"{self.name}: {error}") from None
+        if "[key]" in command:
+            raise Misconfigured(
+                f"{self.name}: a key was left out where this was written down; give --llm again, "
+                "best with the key in an environment variable that the program reads"
+            )
         if not self._argv:
             raise Misconfigured("command: names no program; for example command:'claude -p'")
         if shutil.which(self._argv[0], path=environ.get("PATH")) is None:
-            raise Misconfigured(f"command:{command}: there is no program {self._argv[0]!r}")
-        self._hidden = secrets(environ)
-        self.name = f"command:{scrub(command, self._hidden)}"
+            raise Misconfigured(f"{self.name}: there is no program {self._argv[0]!r}")
         self._environ = dict(environ)
         self._timeout = entry.timeout
+        self._answered = False
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -82,29 +92,33 @@ class CommandModel:
             tempfile.TemporaryFile() as stdin,
             tempfile.TemporaryFile() as stdout,
             tempfile.TemporaryFile() as stderr,
+            _watched(mark := uuid.uuid4().hex) as watcher,
         ):
             stdin.write(prompt.text.encode())
             stdin.seek(0)
-            mark = uuid.uuid4().hex
             try:
                 process = subprocess.Popen(
                     self._argv,
                     stdin=stdin,
                     stdout=stdout,
                     stderr=stderr,
-                    env=self._environ | {MARK: mark},
+                    env=self._environ | {command_watcher.MARK: mark},
                     start_new_session=True,
                 )
             except OSError as error:
                 raise Misconfigured(f"{self.name}: {error.strerror}") from None
+            root = psutil.Process(process.pid)
             try:
+                _tell(watcher, process.pid)
                 failure = self._wait(process, stdout, on_text, cancel)
             finally:
-                _end(process, mark)
+                command_watcher.kill(root, mark)
+                process.wait()
             if failure is None and process.returncode != 0:
                 failure = self._failure(process.returncode, stderr)
             if failure is not None:
                 raise failure
+            self._answered = True
             text = _read(stdout, 0).decode(errors="replace")
         return Reply(scrub(text, self._hidden), "end", None, Path(self._argv[0]).name)
 
@@ -142,11 +156,14 @@ class CommandModel:
 
     def _failure(self, code: int, stderr: IO[bytes]) -> ModelError:
         size = os.fstat(stderr.fileno()).st_size
-        said = quote(_read(stderr, max(0, size - 4000)).decode(errors="replace"), self._hidden)
+        words = _read(stderr, max(0, size - 4000)).decode(errors="replace").strip()
         ending = f"exit code {code}" if code > 0 else f"signal {-code}"
+        # 126 and 127 are a shell's words for a program that cannot be run, 2 is most programs' for
+        # arguments that they do not understand; one that has answered before understands its own.
+        mistaken = code in (126, 127) or (code == 2 and not self._answered)
+        said = quote(words.rpartition("\n")[2] if mistaken else words, self._hidden)
         message = f"{self.name}: ended with {ending}: {said or 'nothing on standard error'}"
-        # 126 and 127 are a shell's words for a program that cannot be run.
-        return Misconfigured(message) if code in (126, 127) else Unavailable(message)
+        return Misconfigured(message) if mistaken else Unavailable(message)
 
 
 def _read(file: IO[bytes], start: int) -> bytes:
@@ -154,31 +171,29 @@ def _read(file: IO[bytes], start: int) -> bytes:
     return os.pread(file.fileno(), MAX_REPLY_BYTES, start)
 
 
-def _end(process: subprocess.Popen[bytes], mark: str) -> None:
-    """Kill the program and all that it started, those included that left its session."""
-    deadline = time.monotonic() + _KILL_SECONDS
-    while time.monotonic() < deadline:
-        left = _marked(mark)
-        if process.poll() is None:
-            left += psutil.Process(process.pid).children(recursive=True)
-            process.kill()
-            process.wait()
-        left = [victim for victim in left if victim.pid != process.pid]
-        if not left:
-            return
-        for victim in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                victim.kill()
-        time.sleep(_KILL_POLL_SECONDS)
+@contextlib.contextmanager
+def _watched(mark: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that kills what has the mark if this one is killed; it waits for a process id."""
+    watcher = subprocess.Popen(
+        # Safe path: the folder of a script goes first otherwise, and here it has an openai.py.
+        [sys.executable, "-P", str(_WATCHER), mark],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield watcher
+    finally:
+        watcher.kill()
+        watcher.wait()
+        assert watcher.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            watcher.stdin.close()
 
 
-def _marked(mark: str) -> list[psutil.Process]:
-    """Live processes with the mark in their environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):  # gone meanwhile, or another user's
-            continue
-    return found
+def _tell(watcher: subprocess.Popen[bytes], pid: int) -> None:
+    assert watcher.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        watcher.stdin.write(b"%d\n" % pid)
+        watcher.stdin.flush()

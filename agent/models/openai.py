@@ -97,7 +97,7 @@ class OpenAIModel:
 
     async def _complete(self, prompt: Prompt, max_tokens: int, on_text: OnText | None) -> Reply:
         while True:
-            received = _Received(self._model)
+            received = _Received(self._model, self._hidden)
             try:
                 await self._ask(prompt, max_tokens, received, on_text)
                 failure = received.fault(self.name)
@@ -222,8 +222,9 @@ class OpenAIModel:
 class _Received:
     """A reply as far as it has come."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, hidden: Sequence[str]) -> None:
         self.model = model
+        self._hidden = hidden
         self.usage: Usage | None = None
         self._texts: list[str] = []
         self._refusals: list[str] = []
@@ -264,7 +265,7 @@ class _Received:
             stop_reason="refusal" if refused else _STOP_REASONS.get(self._stop or "", "other"),
             usage=self.usage,
             model=self.model,
-            detail=quote(refused, ()) or (self._stop or ""),
+            detail=quote(refused, self._hidden) or quote(self._stop or "", self._hidden),
         )
 
 

@@ -27,7 +27,8 @@ class Display(Protocol):
         """A step of a measurement, as ``trainer.measure.measure(on_event=...)`` gives it.
 
         ``preparing`` (stage, fraction), ``ready``, ``log`` (step, loss in nats per token, spent:
-        share of the budget or None), ``scoring`` (fraction).
+        share of the budget or None), ``scoring`` (fraction). While the run waits for its model
+        or the machine, ``waiting`` (seconds left) comes about once a second.
         """
         ...
 

@@ -43,6 +43,8 @@ class PlainDisplay:
 
     def event(self, event: Mapping[str, Any]) -> None:
         kind = event.get("event")
+        if kind == "waiting":
+            return  # the message before it says until when
         doing = f"preparing: {one_line(event['stage'])}" if kind == "preparing" else str(kind)
         # A long silence may be one stage of many, so each is named when it begins.
         is_due = kind == "preparing" and doing != self._doing

@@ -105,6 +105,7 @@ def status_json(
         "cost_usd": state.cost,
         "cost_per_gain_usd": cost_per_gain(state),
         "tokens": state.tokens,
+        "unanswered": state.unanswered,
         "cached_share": cached_share(state.usage),
         "champion": champion.commit if champion is not None else None,
         "prior": dict(prior),
@@ -205,6 +206,9 @@ def status_text(status: Mapping[str, Any]) -> str:
         ("champion", status["champion"] or "none yet"),
         ("cost", "not known" if cost is None else f"${cost:.2f}"),
     ]
+    if status["unanswered"]:
+        asks = plural(status["unanswered"], "ask")
+        lines.append(("", f"at least: {asks} cut off, and not counted whole"))
     if status["tokens"]:
         per_gain, cached = status["cost_per_gain_usd"], status["cached_share"]
         said = f"{status['tokens']:,}"

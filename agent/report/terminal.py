@@ -73,6 +73,8 @@ class _Now:
         if kind == "log":
             doing = f"step {event['step']}  loss {event['loss']:.3f}"
             return replace(self, doing=doing, share=event.get("spent"))
+        if kind == "waiting":
+            return replace(self, doing=f"waiting, {event['seconds']} s left", share=None)
         if kind == "scoring":
             return replace(self, doing="scoring", share=event["fraction"], is_training=False)
         return self

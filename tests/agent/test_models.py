@@ -85,10 +85,10 @@ def changed(prompt: Prompt, number: int, text: str, fixed: str = "") -> Prompt:
 
 @pytest.fixture
 def tape(environ: dict[str, str], tmp_path: Path) -> Path:
-    """Trial 2, its second attempt, and its first again: asked by a run that was killed."""
+    """Trial 2, the same again, asked by a run that was killed, and its second attempt."""
     tape = tmp_path / "tape.jsonl"
     faster = changed(ASKED, 1, "RATE = 1; 6,000 tokens per second")
-    asks = [("one", ASKED), ("two", replace(ASKED, attempt=1)), ("three", faster)]
+    asks = [("one", ASKED), ("three", faster), ("two", replace(ASKED, attempt=1))]
     for text, prompt in asks:
         opened(f"cassette:{tape}+command:echo {text}", environ).complete(prompt, max_tokens=9)
     # Three commands are three models; here they stand for one.
@@ -126,6 +126,57 @@ def test_another_question_is_not_answered(
 ) -> None:
     with pytest.raises(Misconfigured, match=said):
         opened(f"cassette:{tape}", environ).complete(other, max_tokens=9)
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ([ASKED, replace(ASKED, attempt=1)], ASKED),
+        ([ASKED], replace(ASKED, trial=1)),
+        ([replace(ASKED, trial=1)], changed(replace(ASKED, trial=1), 1, "RATE = 1; 6,000")),
+    ],
+)
+def test_a_tape_takes_one_campaign_only(
+    environ: dict[str, str], tmp_path: Path, first: list[Prompt], then: Prompt
+) -> None:
+    spec = f"cassette:{tmp_path / 'tape'}+command:echo one"
+    for prompt in first:
+        opened(spec, environ).complete(prompt, max_tokens=9)
+    before = (tmp_path / "tape").read_bytes()
+    with pytest.raises(Misconfigured, match="of another campaign"):
+        opened(spec, environ).complete(then, max_tokens=9)
+    assert (tmp_path / "tape").read_bytes() == before
+
+
+def test_a_recording_that_was_killed_goes_on(environ: dict[str, str], tmp_path: Path) -> None:
+    spec = f"cassette:{tmp_path / 'tape'}+command:echo one"
+    one = replace(ASKED, trial=1)
+    for prompt in (one, one, replace(one, attempt=1), ASKED, changed(ASKED, 1, "5,001")):
+        opened(spec, environ).complete(prompt, max_tokens=9)
+    assert len((tmp_path / "tape").read_bytes().splitlines()) == 5
+
+
+@pytest.mark.parametrize("left", [5, 40])
+def test_a_torn_last_line_is_dropped(environ: dict[str, str], tmp_path: Path, left: int) -> None:
+    tape = tmp_path / "tape"
+    spec = f"cassette:{tape}+command:echo one"
+    opened(spec, environ).complete(ASKED, max_tokens=9)
+    whole = tape.read_bytes()
+    tape.write_bytes(whole + whole[:left])
+    player = opened(f"cassette:{tape}", environ)
+    assert player.complete(ASKED, max_tokens=9).text == "one\n"
+    recorder = opened(spec, environ)
+    assert tape.read_bytes() == whole + whole[:left], "opening alone changes nothing"
+    recorder.complete(ASKED, max_tokens=9)
+    assert tape.read_bytes() == whole + whole
+
+
+def test_what_is_no_cassette_is_not_recorded_over(environ: dict[str, str], tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.write_text("mine, without a line end")
+    with pytest.raises(Misconfigured, match="not a recorded reply"):
+        opened(f"cassette:{notes}+command:echo one", environ)
+    assert notes.read_text() == "mine, without a line end"
 
 
 def test_a_cassette_of_two_models_is_refused(environ: dict[str, str], tmp_path: Path) -> None:
@@ -184,7 +235,9 @@ def test_auto_without_anything_says_how_to_plug_one_in(environ: dict[str, str]) 
     assert f"no Ollama at {environ['OLLAMA_HOST']}" in why.splitlines()[0]
     assert "ANTHROPIC_API_KEY" in why
     assert "--llm openai:MODEL@" in why
-    assert len(why.splitlines()) <= 4
+    assert "--llm local" in why
+    assert "--llm cassette:" in why
+    assert len(why.splitlines()) <= 6
 
 
 def test_an_ollama_without_models_is_no_model(environ: dict[str, str]) -> None:
@@ -215,6 +268,14 @@ def test_none_is_none_even_with_a_key(environ: dict[str, str]) -> None:
         ("openai:gpt-6.1-sol", "export OPENAI_API_KEY="),
         ("openai:m@localhost:8000", "must be a URL"),
         ("openai:m@http://me:hunter2@host/v1", "must hold no password"),
+        ("openai:m@http://hunter2@host/v1", "must hold no password"),
+        ("openai:m@https://host/v1?api_key=hunter2", "must hold no password"),
+        ("openai:m@https://host/v1#hunter2", "must hold no password"),
+        ("openai:m@host/v1?api_key=hunter2", "must hold no password"),
+        ("opnai:m@https://host/v1?api_key=hunter2", "there is no model"),
+        ("anthropic:m@https://host?api_key=hunter2", "no URL"),
+        ("command:no-such-program --key hunter2", "there is no program"),
+        ("command:cat --key hunter2 'unbalanced", "No closing quotation"),
         ("cassette:x+auto", "nothing to record"),
     ],
 )
@@ -222,6 +283,43 @@ def test_bad_specs(environ: dict[str, str], spec: str, said: str) -> None:
     with pytest.raises(Misconfigured, match=said) as caught:
         open_model(spec, environ)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "variable"),
+    [
+        ("anthropic:m", "ANTHROPIC_BASE_URL"),
+        ("openai:m", "OPENAI_BASE_URL"),
+        ("auto", "OLLAMA_HOST"),
+    ],
+)
+@pytest.mark.parametrize("url", ["http://me:hunter2@h/v1", "http://h/v1?key=hunter2", "http://h#k"])
+def test_no_key_in_a_base_url(environ: dict[str, str], spec: str, variable: str, url: str) -> None:
+    kind = spec.partition(":")[0].upper()
+    with pytest.raises(Misconfigured, match=f"{variable} must hold no password") as caught:
+        open_model(spec, environ | {f"{kind}_API_KEY": KEY, variable: url})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("cat --key sk-abcdefgh123", "cat --key [key]"),
+        ("cat --api-key=Zm9vYmFy", "cat --api-key=[key]"),
+        ("cat --token 'Zm9v' -x", "cat --token '[key]' -x"),
+        ("sh -c 'API_KEY=Zm9vYmFy cat'", "sh -c 'API_KEY=[key] cat'"),
+        ("cat https://me:Zm9v@host/", "cat https://[key]@host/"),
+        ("cat Zm9vYmFy-of-the-environment", "cat [key]"),
+        ("cat --max-tokens 100 --keyboard us", "cat --max-tokens 100 --keyboard us"),
+    ],
+)
+def test_no_key_in_the_name_of_a_command(environ: dict[str, str], command: str, name: str) -> None:
+    model, why = open_model(
+        f"command:{command}", environ | {"GITHUB_PAT": "Zm9vYmFy-of-the-environment"}
+    )
+    assert model is not None
+    assert model.name == f"command:{name}"
+    assert why == f"command:{name}, as asked"
 
 
 # --- catalogue ---

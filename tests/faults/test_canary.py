@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +71,29 @@ def test_the_doctor_asks_a_server_of_ones_own() -> None:
     assert found["llm"].ok
     assert not found["prompt"].ok
     assert "OLLAMA_CONTEXT_LENGTH" in found["prompt"].detail
+
+
+def test_the_doctor_asks_whoever_is_recorded_but_not_for_the_tape(tmp_path: Path) -> None:
+    tape = tmp_path / "tape.jsonl"
+    with Reader(10_000_000, True) as server:
+        spec = f"openai:small@{server.url}/v1"
+        found = {check.check: check for check in doctor._llm(f"cassette:{tape}+{spec}")}
+        assert len(server.posts) == 1
+        assert found["prompt"].ok
+        assert tape.read_bytes() == b""
+        replayed = {check.check: check for check in doctor._llm(f"cassette:{tape}")}
+    assert replayed["prompt"].ok
+    assert "not asked: a cassette" in replayed["prompt"].detail
+
+
+def test_the_doctor_gives_the_local_model_no_long_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Local:
+        name = "local"
+
+    monkeypatch.setattr(doctor, "open_model", lambda spec, environ: (Local(), "local, as asked"))
+    found = {check.check: check for check in doctor._llm("local")}
+    assert found["prompt"].ok
+    assert "not asked: local" in found["prompt"].detail
 
 
 def test_the_doctor_spends_no_money_unasked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -75,6 +77,8 @@ def test_command_failure_is_told_without_keys(environ: dict[str, str], tmp_path:
         ("command:'unbalanced", "No closing quotation"),
         ("command:", "not complete"),
         ("command:sh -c no-such-program-at-all", "exit code 127"),
+        ("command:sh -c 'echo first >&2; echo last >&2; exit 2'", "exit code 2: last$"),
+        ("command:cat --key [key]", "a key was left out"),
     ],
 )
 def test_command_that_cannot_run(environ: dict[str, str], spec: str, said: str) -> None:
@@ -98,10 +102,13 @@ def pids(heard: list[str]) -> list[int]:
 
 
 def gone(found: list[int]) -> bool:
-    return not any(
-        psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-        for pid in found
-    )
+    def lives(pid: int) -> bool:
+        try:
+            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    return not any(lives(pid) for pid in found)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +135,56 @@ def test_whole_tree_is_killed(
         )  # fmt: skip
     assert len(pids(heard)) == 3
     assert gone(pids(heard))
+
+
+AGENT = """
+import os, sys
+from agent.models.base import Part, Prompt
+from agent.models.choose import open_model
+
+model, _ = open_model(sys.argv[1], os.environ)
+model.complete(
+    Prompt((Part("rules", "Wait."),)),
+    max_tokens=1,
+    on_text=lambda text: print(text, end="", flush=True),
+)
+"""
+
+
+@pytest.mark.parametrize("root", ["sleeps", "without the mark"])
+def test_whole_tree_dies_with_a_killed_agent(
+    environ: dict[str, str], tmp_path: Path, root: str
+) -> None:
+    spec = script(tmp_path, f"ending = 'time.sleep(600)'\n{TREE}\ntime.sleep(600)\n")
+    if root == "without the mark":
+        spec = spec.replace("command:", "command:env -u AUTORESEARCH_COMMAND ")
+    process = subprocess.Popen(
+        [sys.executable, "-c", AGENT, spec],
+        env=environ,
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    found = [int(process.stdout.readline()) for _ in range(3)]
+    assert not gone(found)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 30
+    while not gone(found) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert gone(found)
+
+
+def test_exit_code_2_of_a_program_that_has_answered_is_an_outage(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    flag = tmp_path / "answered"
+    body = f"sys.exit(2) if os.path.exists({str(flag)!r}) else open({str(flag)!r}, 'w').close()"
+    model = command(script(tmp_path, body), environ)
+    ask(model)
+    with pytest.raises(Unavailable, match="exit code 2"):
+        ask(model)
 
 
 def test_what_a_command_leaves_behind_does_not_keep_anybody_waiting(

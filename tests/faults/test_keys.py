@@ -10,7 +10,7 @@ import pytest
 from faults.common import BOTH, KEY, Open, ask
 from faults.server import Answer, Failure, Server, Step
 
-from agent.models.base import Misconfigured, ModelError
+from agent.models.base import Misconfigured, ModelError, secrets
 from agent.models.choose import open_model
 
 
@@ -67,6 +67,41 @@ def test_keys_are_nowhere(
         assert KEY in str(server.posts[0].headers), "the key was really used"
     shown += [caplog.text, *map(str, capfd.readouterr())]
     assert KEY not in "\n".join(shown)
+
+
+@pytest.mark.parametrize("kind", ["anthropic", "openai"])
+def test_a_key_in_a_refusal_is_hidden_whatever_it_looks_like(
+    environ: dict[str, str], kind: str
+) -> None:
+    key = "0123456789abcdef-no-prefix"
+    with Server(Answer(stop="refusal", why=f"who sends {key}")) as server:
+        own = {f"{kind.upper()}_API_KEY": key, f"{kind.upper()}_BASE_URL": server.url}
+        model, _ = open_model(f"{kind}:m", environ | own)
+        assert model is not None
+        assert ask(model).detail == "who sends [key]"
+
+
+@pytest.mark.parametrize(
+    "name", ["GITHUB_PAT", "DB_PASS", "AWS_ACCESS_KEY_ID", "MY_KEY_2", "API_TOKEN2", "apikey"]
+)
+def test_names_of_keys(name: str) -> None:
+    assert secrets({name: "0123456789abcdef"}) == ("0123456789abcdef",)
+
+
+@pytest.mark.parametrize("name", ["PATH", "COMPAT", "BYPASS", "KEYBOARD", "PWD"])
+def test_names_of_others(name: str) -> None:
+    assert secrets({name: "0123456789abcdef"}) == ()
+
+
+def test_a_key_that_models_toml_names_is_hidden_from_a_command(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    own = tmp_path / "mine.toml"
+    own.write_text('[models."openai:m@http://h/v1"]\nkey_env = "ROUTER"\n')
+    environ |= {"AUTORESEARCH_MODELS": str(own), "ROUTER": "0123456789abcdef"}
+    model, _ = open_model("command:sh -c 'echo $ROUTER'", environ)
+    assert model is not None
+    assert ask(model).text == "[key]\n"
 
 
 @pytest.mark.parametrize("key", ["sk-smart…quotes", "sk-two words", "sk-new\nline"])

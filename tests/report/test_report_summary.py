@@ -26,7 +26,7 @@ from agent.report.summary import (
 
 STATUS = {"tag", "state", "trials", "kept", "reverted", "rejected", "baseline_bpb", "best_bpb"}
 STATUS |= {"noise_sigma", "cost_usd", "champion", "prior"}
-STATUS |= {"tokens", "cached_share", "cost_per_gain_usd"}
+STATUS |= {"tokens", "cached_share", "cost_per_gain_usd", "unanswered"}
 LOG = {"trial", "commit", "parent", "category", "hypothesis", "proposer", "verdict", "status"}
 LOG |= {"scores", "val_bpb", "gain", "reward", "seconds", "lines_added", "lines_removed"}
 
