@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
-from agent.models.base import quote, scrub
+from agent.models.base import redact
 from trainer.data import absolute
 
 PROPOSERS = ("llm", "deck", "tuner", "hybrid")
@@ -59,7 +59,7 @@ class Settings:
 
 NAMES = tuple(f.name for f in fields(Settings))
 _HIDDEN = "[key]"
-"""What ``scrub`` and ``quote`` write in a secret's place."""
+"""What ``redact`` writes in a secret's place."""
 
 
 def lasting(
@@ -73,9 +73,8 @@ def lasting(
     """
     given = {k: v for k, v in command_line.items() if k in Settings.LASTING and v is not None}
     if "llm" in given:
-        hidden = tuple(hidden)
-        shown = quote(given["llm"], hidden)
-        if _HIDDEN in shown or scrub(given["llm"], hidden) != given["llm"]:
+        shown = redact(given["llm"], hidden)
+        if shown != given["llm"]:
             given["llm"] = f"{_HIDDEN} {shown}"
     return {**last, **given}
 

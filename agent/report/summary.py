@@ -281,11 +281,18 @@ def show_text(state: State, n: int, folder: Path) -> str:
     for reason in trial.rejections:
         lines += ["", f"turned down: {printable(reason, 1000).strip()}"]
     stored = folder / "trials" / str(n)
-    for pattern in ("prompt*.md", "reply*.md", "diff.patch", "*.log"):
-        for path in sorted(stored.glob(pattern)):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            lines += ["", f"--- {path.name} ---", printable(text, SHOWN_CHARACTERS).rstrip()]
+    asked = sorted((*stored.glob("prompt*.md"), *stored.glob("reply*.md")), key=_attempt)
+    for path in (*asked, *stored.glob("diff.patch"), *sorted(stored.glob("*.log"))):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        cut = f", all of it in {path}" if len(text) > SHOWN_CHARACTERS else ""
+        lines += ["", f"--- {path.name}{cut} ---", printable(text, SHOWN_CHARACTERS).rstrip()]
     return "\n".join(lines)
+
+
+def _attempt(path: Path) -> tuple[int, str]:
+    """Of prompt.md, reply.md, prompt-2.md, ...: as they were asked and answered."""
+    name, _, number = path.stem.partition("-")
+    return int(number or 1), name
 
 
 def _facts(trial: Trial) -> list[tuple[str, str]]:

@@ -207,3 +207,17 @@ def test_show_json_round_trips() -> None:
 def test_a_trial_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(NoSuchTrial, match="there is no trial 9; there are 0 to 4"):
         show_text(campaign().state, 9, tmp_path)
+
+
+def test_prompts_and_replies_are_shown_in_turn(tmp_path: Path) -> None:
+    story = Story()
+    story.baseline(1.30)
+    number = story.draw("schedule")
+    folder = tmp_path / "trials" / str(number)
+    folder.mkdir(parents=True)
+    for name in ("prompt-10", "prompt-2", "prompt", "reply-2", "reply"):
+        (folder / f"{name}.md").write_text("x" * 7000)
+    shown = show_text(story.state, number, tmp_path)
+    told = [line.split()[1].rstrip(",") for line in shown.splitlines() if line.startswith("---")]
+    assert told == ["prompt.md", "reply.md", "prompt-2.md", "reply-2.md", "prompt-10.md"]
+    assert f"all of it in {folder / 'prompt.md'}" in shown
