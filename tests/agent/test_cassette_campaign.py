@@ -169,6 +169,7 @@ def test_a_recorded_campaign_replays_to_identical_trees_though_it_is_killed(
     assert "ends with trial 8" in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_replay_that_is_killed_between_the_replies_of_a_trial_goes_on_as_recorded(
     project: Path, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 from project import agent, as_json, clone, events, git, start, wait_until
 
 LOOP = "    while not session.done():\n"
@@ -25,6 +26,7 @@ print(f"    count = iter(range({{steps}}))\\n" + {LOOP!r} + "        next(count)
 """
 
 
+@pytest.mark.slow
 def test_a_crash_goes_back_and_a_kill_loses_nothing(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     folder = clone(tmp_path / "project")

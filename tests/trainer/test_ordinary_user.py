@@ -56,6 +56,7 @@ def interpreter(folder: Path) -> Path:
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can be others")
 @pytest.mark.skipif(sandbox.available()[0] != "os", reason="cannot confine here")
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="there is no setpriv")
+@pytest.mark.slow
 def test_an_ordinary_user_is_measured_confined_and_watched(prepared) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
