@@ -101,7 +101,7 @@ class _Answered(evalchild.EvalChild):
 
     def __init__(self, length: int, vocabulary: int) -> None:
         self._length, self._vocabulary, self.rows = length, vocabulary, 1
-        self._process, self._spent = psutil.Process(), [0.0]
+        self._process, self._spent, self._on_clock = psutil.Process(), [0.0], False
         self._out_fd, self._out = evalchild._shared(4 * length * vocabulary)
         logits = np.random.default_rng(0).normal(scale=3.0, size=(length, vocabulary))
         self._out.write(logits.astype("<f4").tobytes())
