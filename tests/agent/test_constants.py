@@ -5,40 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import SOURCE
 
 from agent.constants import Choice, Constant, Range, constants, format_literal, set_constants
 from agent.edits import Block, EditError, parse, render
-
-SOURCE = '''"""Training file.
-
-Heading
-=======
-"""
-
-import torch
-
-# === optimizer ===
-
-LR = 0.02  # peak learning rate; range 1e-4..1e-1 log
-BETAS = (0.9, 0.95)
-STEPS = 10  # range 1..12
-
-# === architecture ===
-
-ACTIVATION = "relu2"  # choice relu2 gelu swiglu
-
-
-class Model:
-    def forward(self, x):
-        y = self.a(x)
-
-        if y is None:
-            return x
-        return y
-
-    def other(self, x):
-        return x
-'''
 
 
 def test_constants_have_value_section_comment_and_domain() -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from measuring import measure
 from preparing import TRAIN, finish, start
 
 from trainer.corpora import apidocs
+from trainer.measure import Measurement
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +36,9 @@ def text(cache: Path) -> dict[str, list[str]]:
         ends = [*np.fromfile(folder / f"{name}.starts", dtype="<i8").tolist(), len(raw)]
         documents[name] = [raw[a:b].decode() for a, b in pairwise(ends)]
     return documents
+
+
+@pytest.fixture(scope="session")
+def plain(tiny_source: str) -> Measurement:
+    """The tiny file, measured once."""
+    return measure(tiny_source, seed=5)

@@ -1,0 +1,16 @@
+"""What the tests of whole measurements share."""
+
+from typing import Any
+
+from trainer import measure as measurements
+from trainer import sandbox
+from trainer.measure import LABORATORY, Measurement
+from trainer.presets import Budget
+
+
+def measure(source: str, budget: str | Budget = "40000tok", **settings: Any) -> Measurement:
+    return measurements.measure(source, budget=budget, preset="cpu", device="cpu", **settings)
+
+
+def below_server() -> int:
+    return sandbox.usage(LABORATORY.server().pid).processes
