@@ -1,5 +1,6 @@
 """The scorer's arithmetic and its audits, with models that run in this process."""
 
+import contextlib
 import math
 import os
 import random
@@ -206,6 +207,13 @@ def test_no_number_is_refused():
         scored(lambda: not_initialised)
 
 
+def told(row, windows) -> tuple[int, int]:
+    """Which window a row is a prefix of, with nothing but BOS after it, and how much of it."""
+    length = int(np.flatnonzero(row != BOS).max(initial=-1)) + 1
+    (window, *_) = np.flatnonzero((windows[:, :length] == row[:length]).all(1))
+    return int(window), length
+
+
 class TestPrefixes:
     """The stronger audit."""
 
@@ -228,6 +236,27 @@ class TestPrefixes:
         assert 0.002 < share < 0.03
         with pytest.raises(Refused, match=r"^causality: the prefix alone"):
             self.audited(rarely)
+
+    def test_a_model_that_remembers_is_told_nothing_of_what_is_to_come(self):
+        asked: list[torch.Tensor] = []
+
+        def listening(ids):
+            asked.append(ids.clone())
+            return honest(ids)
+
+        scoring = task(lambda: listening)
+        real = scoring.real()
+        asked.clear()
+        with contextlib.closing(scoring.start_child()) as child:
+            auditing.ask_with_prefixes(child, scoring.ids, scoring.targets, real, BOS, scoring.emit)
+        known: dict[int, int] = {}
+        for batch in asked:
+            now = [told(row, scoring.ids) for row in batch.numpy()]
+            now = [(window, length) for window, length in now if length > 3]  # one window's only
+            assert all(length >= known.get(window, 0) for window, length in now)
+            assert len({window for window, _ in now}) == len(now)
+            known |= dict(now)
+        assert len(known) > 60
 
     def test_another_score_than_was_claimed(self):
         with pytest.raises(Refused, match=r"^state: scored again"):
