@@ -11,12 +11,12 @@ reference   five seeds at 60 s, ours and each reference in turn
 throughput  tokens a second in the shape of the reference's smaller model, in turn
 sigma       ten seeds at 10, 20 and 60 s
 budgets     10 to 240 s, and the laptop preset on the same machine; a picture beside the results
-untouched   as ``reference``, on the corpus that ``--data`` names, once
+untouched   as ``reference``, on the corpus that ``--data`` names
 
 A reference is a port of the ancestor's train.py: it reads ``TIME_BUDGET``, ``SEED`` and ``DATA``
 from the environment and prints a line of JSON last, with ``val_bpb``, ``tokens_per_second``,
-``params`` and ``wall_seconds``. Readings belong to one train.py and one machine: another starts
-afresh.
+``params`` and, in words, ``how`` it was set. Readings belong to one train.py and one machine:
+another starts afresh.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -44,6 +44,8 @@ from trainer.measure import measure
 from trainer.presets import BadSetting, presets
 from trainer.sandbox import SandboxError
 
+Reading = Mapping[str, Any]
+OURS = "ours"
 TITLE = "on a small CPU"
 PARTS = ("reference", "throughput", "sigma", "budgets", "untouched")
 TRAIN_FILE = ROOT / "trainer" / "train.py"
@@ -64,43 +66,51 @@ class Failed(Exception):
     """A training that gave no number; the message says which and why."""
 
 
+# --- what is read ---
+
+
 @dataclass(frozen=True)
 class Case:
-    """One training; two with the same fields are the same reading."""
+    """One training; two with the same fields are the same reading, whichever part asks."""
 
-    part: str
     who: str
     """``ours``, ``ours in its shape``, a preset's name, or the stem of a reference's file."""
     seconds: int
     seed: int
     data: str = "apidocs"
+    """A corpus as ``named``."""
 
 
-def cases(parts: Sequence[str], references: Sequence[str], data: str | None) -> Iterator[Case]:
+def named(data: str) -> str:
+    """A corpus by the last part of its path: results name no folders of a machine."""
+    kind, colon, path = data.partition(":")
+    return kind + colon + Path(path).name
+
+
+def cases(parts: Sequence[str], references: Sequence[str], data: str | None) -> list[Case]:
     """All trainings of ``parts`` in the order in which they run: what is compared in turn."""
-    both = ("ours", *references)
-    for part in parts:
-        if part == "reference":
-            yield from (Case(part, who, 60, seed) for seed in range(5) for who in both)
-        elif part == "untouched" and data:
-            yield from (Case(part, who, 60, seed, data) for seed in range(5) for who in both)
-        elif part == "throughput":
-            shapes = ("ours in its shape", *references)
-            yield from (Case(part, who, 15, seed) for seed in range(3) for who in shapes)
-        elif part == "sigma":
-            budgets = (10, 20, 60)
-            yield from (Case(part, "ours", s, seed) for seed in range(10) for s in budgets)
-        elif part == "budgets":
-            for seconds in (10, 20, 40, 60, 120, 240):
-                yield from (Case(part, "ours", seconds, seed) for seed in range(2))
-            yield from (Case(part, "laptop", seconds, 0) for seconds in (60, 240))
+    both = (OURS, *references)
+    wanted: dict[str, list[Case]] = {
+        "reference": [Case(who, 60, seed) for seed in range(5) for who in both],
+        "throughput": [
+            Case(who, 15, seed) for seed in range(3) for who in ("ours in its shape", *references)
+        ],
+        "sigma": [Case(OURS, seconds, seed) for seed in range(10) for seconds in (10, 20, 60)],
+        "budgets": [
+            *(Case(OURS, s, seed) for s in (10, 20, 40, 60, 120, 240) for seed in range(2)),
+            *(Case("laptop", s, 0) for s in (60, 240)),
+        ],
+        "untouched": [Case(who, 60, seed, named(data or "")) for seed in range(5) for who in both],
+    }
+    parts = [part for part in parts if data or part != "untouched"]
+    return list(dict.fromkeys(case for part in parts for case in wanted[part]))
 
 
 # --- trainings ---
 
 
-def ours(case: Case) -> dict[str, Any]:
-    """A reading by ``measure``."""
+def ours(case: Case, data: str) -> dict[str, Any]:
+    """A reading of train.py, by ``measure``; ``data`` is the corpus with its path."""
     source = TRAIN_FILE.read_text()
     preset = case.who if case.who in presets() else "cpu"
     constants = SMALL_SHAPE if case.who == "ours in its shape" else presets()[preset].constants
@@ -112,7 +122,7 @@ def ours(case: Case) -> dict[str, Any]:
         budget=f"{case.seconds}s",
         seed=case.seed,
         preset=preset,
-        data=case.data,
+        data=data,
         device="cpu",
     )
     if measured.status != "ok":
@@ -127,23 +137,26 @@ def ours(case: Case) -> dict[str, Any]:
     }
 
 
-def theirs(path: Path, case: Case) -> dict[str, Any]:
+def theirs(path: Path, case: Case, data: str) -> dict[str, Any]:
     """A reading by a reference's own scoring."""
     env = dict(os.environ) | {
         "TIME_BUDGET": str(case.seconds),
         "SEED": str(case.seed),
-        "DATA": case.data,
+        "DATA": data,
         "PYTHONPATH": str(ROOT),
         "GOMP_SPINCOUNT": environment()["GOMP_SPINCOUNT"],
     }
     command = [sys.executable, str(path)]
+    began = time.monotonic()
     done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Failed(f"{case}: {path.name} failed:\n{done.stderr[-2000:]}")
-    wanted = ("val_bpb", "tokens_per_second", "params", "wall_seconds", "startup_seconds")
+    wall_seconds = round(time.monotonic() - began, 1)
+    wanted = ("val_bpb", "tokens_per_second", "params")
     try:
         said = json.loads(done.stdout.splitlines()[-1])
-        return {name: round(said[name], 5) for name in wanted}
+        found: dict[str, Any] = {name: round(said[name], 5) for name in wanted}
+        return found | {"wall_seconds": wall_seconds, "how": str(said.get("how", ""))}
     except (IndexError, KeyError, TypeError, ValueError):
         raise Failed(f"{case}: the last line of {path.name} lacks one of {wanted}") from None
 
@@ -151,12 +164,12 @@ def theirs(path: Path, case: Case) -> dict[str, Any]:
 # --- what it comes to ---
 
 
-def summary(readings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """For each part, who, corpus and budget: n, mean and SD of val_bpb, means of the rest."""
-    grouped: dict[str, list[Mapping[str, Any]]] = {}
+def summary(readings: Sequence[Reading]) -> dict[str, Any]:
+    """For each who, budget and corpus: n, mean and SD of val_bpb, means of the rest."""
+    grouped: dict[str, list[Reading]] = {}
     for each in readings:
-        key = f"{each['part']}: {each['who']}, {each['seconds']} s"
-        grouped.setdefault(key + f", {each['data']}" * (each["data"] != "apidocs"), []).append(each)
+        key = f"{each['who']}, {each['seconds']} s, {each['data']}"
+        grouped.setdefault(key, []).append(each)
     return {
         name: {
             "n": len(group),
@@ -166,26 +179,35 @@ def summary(readings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "params": group[0]["params"],
             "wall_seconds": round(mean(each["wall_seconds"] for each in group), 1),
         }
+        | ({"how": group[0]["how"]} if "how" in group[0] else {})
         for name, group in grouped.items()
     }
 
 
-def ratios(means: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Ours as a share of each reference, where both were read: val_bpb, and tokens a second."""
-    found = {}
-    for name, value in means.items():
-        part, _, rest = name.partition(": ")
-        who, _, where = rest.partition(", ")
-        mine = "ours in its shape" if part == "throughput" else "ours"
-        measure_of = "tokens_per_second" if part == "throughput" else "val_bpb"
-        own = means.get(f"{part}: {mine}, {where}")
-        if own and who != mine and part in ("reference", "throughput", "untouched"):
-            found[f"{part}: {measure_of} against {who}"] = own[measure_of] / value[measure_of]
-    return {name: round(value, 3) for name, value in found.items()}
+def ratios(readings: Sequence[Reading]) -> dict[str, Any]:
+    """Ours as a share of each reference, seed by seed, since the two ran one after the other."""
+    at = {(r["who"], r["seconds"], r["data"], r["seed"]): r for r in readings}
+    found: dict[str, list[float]] = {}
+    for (who, seconds, data, seed), theirs in at.items():
+        for mine, measured in (("ours", "val_bpb"), ("ours in its shape", "tokens_per_second")):
+            own = at.get((mine, seconds, data, seed))
+            if own and who not in (OURS, "laptop", mine):
+                key = f"{measured} against {who}, {seconds} s, {data}"
+                found.setdefault(key, []).append(own[measured] / theirs[measured])
+    return {
+        name: {
+            "n": len(each),
+            "median": round(median(each), 3),
+            "lowest": round(min(each), 3),
+            "highest": round(max(each), 3),
+        }
+        for name, each in found.items()
+    }
 
 
-def draw(readings: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """val_bpb over the budget, one point a training."""
+def draw(readings: Sequence[Reading], path: Path) -> None:
+    """val_bpb of ours over the budget, one point a training."""
+    readings = [r for r in readings if r["who"] in (OURS, "laptop") and r["data"] == "apidocs"]
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for who, mark in (("ours", "o"), ("laptop", "s")):
@@ -220,7 +242,7 @@ def short() -> dict[str, Any]:
     """Ours once, now, beside what was recorded."""
     result = stamp("python -m benchmarks.training --json")
     result |= {"title": f"val_bpb after 20 s, {TITLE}"}
-    result["measured_now"] = ours(Case("short", "ours", 20, 0))
+    result["measured_now"] = ours(Case(OURS, 20, 0), "apidocs")
     path = RESULTS / "training.json"
     full = json.loads(path.read_text()) if path.exists() else {}
     kept = ("date", "command", "machine", "means", "ratios")
@@ -233,31 +255,40 @@ def short() -> dict[str, Any]:
 
 def full(parts: Sequence[str], references: Mapping[str, Path], data: str | None) -> dict[str, Any]:
     """Take the readings that are not there yet, keeping each."""
-    shown = [f"--part {part}" for part in parts] if tuple(parts) != PARTS else []
-    shown += [f"--reference {path.name}" for path in references.values()]
-    result = stamp(" ".join(["python -m benchmarks.training --full", *shown]))
+    options = [f"--part {part}" for part in parts] if tuple(parts) != PARTS else []
+    options += [f"--reference {path.name}" for path in references.values()]
+    options += [f"--data {named(data)}"] if data else []
+    result = stamp(" ".join(["python -m benchmarks.training --full", *options]))
     result["title"] = f"train.py and the ancestor's, {TITLE}"
     result["train_sha256"] = hashlib.sha256(TRAIN_FILE.read_bytes()).hexdigest()
     readings = kept_readings(result["machine"], result["train_sha256"])
     means = summary(readings)
     result |= {"recorded_reference": RECORDED, "readings": readings}
-    result |= {"means": means, "ratios": ratios(means)}
+    result |= {"means": means, "ratios": ratios(readings)}
     taken = {Case(**{name: r[name] for name in Case.__annotations__}) for r in readings}
+    corpora = {named(source): source for source in ("apidocs", data) if source}
     todo = [case for case in cases(parts, list(references), data) if case not in taken]
+    left_out = 0
     for number, case in enumerate(todo, 1):
         print(f"{number} of {len(todo)}: {case}", file=sys.stderr)
         try:
-            reading = theirs(references[case.who], case) if case.who in references else ours(case)
+            corpus = corpora[case.data]
+            if case.who in references:
+                reading = theirs(references[case.who], case, corpus)
+            else:
+                reading = ours(case, corpus)
         except Failed as error:
             print(f"left out, to be taken by the next call: {error}", file=sys.stderr)
+            left_out += 1
             continue
         readings.append(asdict(case) | reading | {"date": stamp("")["date"]})
         result["means"] = summary(readings)
-        result["ratios"] = ratios(result["means"])
+        result["ratios"] = ratios(readings)
         keep("training", result)
-    if points := [r for r in readings if r["part"] == "budgets"]:
-        draw(points, PICTURE)
-    return {name: value for name, value in result.items() if name != "readings"}
+    if "budgets" in parts:
+        draw(readings, PICTURE)
+    shown = {name: value for name, value in result.items() if name != "readings"}
+    return shown | {"left_out": left_out}
 
 
 def main() -> None:
@@ -281,6 +312,7 @@ def main() -> None:
     except (BadSetting, DataError, SandboxError, Failed) as error:
         raise SystemExit(f"error: {error}") from None
     print(json.dumps(result))
+    raise SystemExit(1 if result.get("left_out") else 0)
 
 
 if __name__ == "__main__":
