@@ -22,6 +22,7 @@ another starts afresh.
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import json
 import os
@@ -228,11 +229,16 @@ def draw(readings: Sequence[Reading], path: Path) -> None:
 # --- running ---
 
 
-def kept_readings(machine: str, train_sha256: str) -> list[dict[str, Any]]:
+def code_sha256(source: str) -> str:
+    """SHA-256 of what a program does: comments and layout do not count."""
+    return hashlib.sha256(ast.dump(ast.parse(source)).encode()).hexdigest()
+
+
+def kept_readings(machine: str, code: str) -> list[dict[str, Any]]:
     """Readings of this train.py on this machine that an earlier call left."""
     path = RESULTS / "training.json"
     found = json.loads(path.read_text()) if path.exists() else {}
-    if (found.get("machine"), found.get("train_sha256")) != (machine, train_sha256):
+    if (found.get("machine"), found.get("code_sha256")) != (machine, code):
         return []
     readings: list[dict[str, Any]] = found["readings"]
     return readings
@@ -260,8 +266,8 @@ def full(parts: Sequence[str], references: Mapping[str, Path], data: str | None)
     options += [f"--data {named(data)}"] if data else []
     result = stamp(" ".join(["python -m benchmarks.training --full", *options]))
     result["title"] = f"train.py and the ancestor's, {TITLE}"
-    result["train_sha256"] = hashlib.sha256(TRAIN_FILE.read_bytes()).hexdigest()
-    readings = kept_readings(result["machine"], result["train_sha256"])
+    result["code_sha256"] = code_sha256(TRAIN_FILE.read_text())
+    readings = kept_readings(result["machine"], result["code_sha256"])
     means = summary(readings)
     result |= {"recorded_reference": RECORDED, "readings": readings}
     result |= {"means": means, "ratios": ratios(readings)}
