@@ -3,7 +3,7 @@
     python -m benchmarks.training --json    ours at 20 s, beside what was recorded (a minute)
     python -m benchmarks.training --full    all parts; goes on where it was interrupted
     python -m benchmarks.training --full --part sigma --part budgets
-    python -m benchmarks.training --full --reference PATH [--data files:TEXT]
+    python -m benchmarks.training --full --reference PATH [--data files:TEXT] [--seeds 1]
 
 Parts of ``--full``, each reading kept in results/ as soon as it is there:
 
@@ -11,12 +11,14 @@ reference   five seeds at 60 s, ours and each reference in turn
 throughput  tokens a second in the shape of the reference's smaller model, in turn
 sigma       ten seeds at 10, 20 and 60 s
 budgets     10 to 240 s, and the laptop preset on the same machine; a picture beside the results
+tries       three seeds at 30 s, ours and each change that was tried, in turn
 untouched   as ``reference``, on the corpus that ``--data`` names
 
 A reference is a port of the ancestor's train.py: it reads ``TIME_BUDGET``, ``SEED`` and ``DATA``
 from the environment and prints a line of JSON last, with ``val_bpb``, ``tokens_per_second``,
-``params`` and, in words, ``how`` it was set. Readings belong to one train.py and one machine:
-another starts afresh.
+``params`` and, in words, ``how`` it was set. Readings belong to one machine and to what train.py
+and its presets compute: another starts afresh. A reference runs in the environment that ours is
+given, so that neither has the better allocator.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from agent.constants import set_constants
+from agent.propose.deck import recipes
 from benchmarks.machine import RESULTS, ROOT, keep, stamp
 from trainer.data import DataError
 from trainer.forkserver import environment
@@ -48,13 +51,31 @@ from trainer.sandbox import SandboxError
 Reading = Mapping[str, Any]
 OURS = "ours"
 TITLE = "on a small CPU"
-PARTS = ("reference", "throughput", "sigma", "budgets", "untouched")
+PARTS = ("reference", "throughput", "sigma", "budgets", "tries", "untouched")
 TRAIN_FILE = ROOT / "trainer" / "train.py"
 PICTURE = RESULTS / "training-budgets.svg"
 SMALL_SHAPE = {
     "VOCAB_SIZE": 4096, "SEQ_LEN": 256, "DEPTH": 2, "WIDTH": 128, "HEAD_DIM": 64, "MLP_RATIO": 4,
     "PAIR_ROWS": 256, "BATCH_ROWS": 8, "MICRO_ROWS": 8,
 }  # fmt: skip
+TRIES: Mapping[str, Mapping[str, Any] | str] = {
+    "VOCAB_SIZE 1024": {"VOCAB_SIZE": 1024},
+    "SEQ_LEN 256, same tokens a step": {"SEQ_LEN": 256, "BATCH_ROWS": 16, "MICRO_ROWS": 16},
+    "BATCH_ROWS 4": {"BATCH_ROWS": 4, "MICRO_ROWS": 4},
+    "BATCH_ROWS 16": {"BATCH_ROWS": 16, "MICRO_ROWS": 8},
+    "DEPTH 2": {"DEPTH": 2},
+    "WIDTH 192": {"WIDTH": 192},
+    "MATRIX_LR 0.04": {"MATRIX_LR": 0.04},
+    "no token pairs (PAIR_LR 0)": {"PAIR_LR": 0.0},
+    "simplification-no-token-shift": "simplification-no-token-shift",
+    "simplification-no-value-embeddings": "simplification-no-value-embeddings",
+    "simplification-no-stream-scales": "simplification-no-stream-scales",
+    "preprocessing-aligned-windows": "preprocessing-aligned-windows",
+    "preprocessing-document-starts": "preprocessing-document-starts",
+}
+"""Changes of ours: constants, or the name of a recipe of the deck."""
+RUNTIME = ("GOMP_SPINCOUNT", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+"""What of the harness's environment bears on speed."""
 RECORDED = {
     "how": "one reading each of the ancestor's train.py ported to CPU, 60 s of training, a corpus "
     "like apidocs, vocabulary 4,096, context 256, 2 cores",
@@ -75,7 +96,7 @@ class Case:
     """One training; two with the same fields are the same reading, whichever part asks."""
 
     who: str
-    """``ours``, ``ours in its shape``, a preset's name, or the stem of a reference's file."""
+    """``ours``, ``ours in its shape``, a preset, one of TRIES, or a reference's stem."""
     seconds: int
     seed: int
     data: str = "apidocs"
@@ -88,11 +109,13 @@ def named(data: str) -> str:
     return kind + colon + Path(path).name
 
 
-def cases(parts: Sequence[str], references: Sequence[str], data: str | None) -> list[Case]:
+def cases(
+    parts: Sequence[str], references: Sequence[str], data: str | None, seeds: int = 5
+) -> list[Case]:
     """All trainings of ``parts`` in the order in which they run: what is compared in turn."""
     both = (OURS, *references)
     wanted: dict[str, list[Case]] = {
-        "reference": [Case(who, 60, seed) for seed in range(5) for who in both],
+        "reference": [Case(who, 60, seed) for seed in range(seeds) for who in both],
         "throughput": [
             Case(who, 15, seed) for seed in range(3) for who in ("ours in its shape", *references)
         ],
@@ -101,7 +124,10 @@ def cases(parts: Sequence[str], references: Sequence[str], data: str | None) -> 
             *(Case(OURS, s, seed) for s in (10, 20, 40, 60, 120, 240) for seed in range(2)),
             *(Case("laptop", s, 0) for s in (60, 240)),
         ],
-        "untouched": [Case(who, 60, seed, named(data or "")) for seed in range(5) for who in both],
+        "tries": [Case(who, 30, seed) for seed in range(3) for who in (OURS, *TRIES)],
+        "untouched": [
+            Case(who, 60, seed, named(data or "")) for seed in range(seeds) for who in both
+        ],
     }
     parts = [part for part in parts if data or part != "untouched"]
     return list(dict.fromkeys(case for part in parts for case in wanted[part]))
@@ -110,19 +136,31 @@ def cases(parts: Sequence[str], references: Sequence[str], data: str | None) -> 
 # --- trainings ---
 
 
-def ours(case: Case, data: str) -> dict[str, Any]:
-    """A reading of train.py, by ``measure``; ``data`` is the corpus with its path."""
-    source = TRAIN_FILE.read_text()
-    preset = case.who if case.who in presets() else "cpu"
-    constants = SMALL_SHAPE if case.who == "ours in its shape" else presets()[preset].constants
+def changed(source: str, who: str) -> str:
+    """train.py as ``who`` has it."""
+    change = TRIES.get(who, SMALL_SHAPE if who == "ours in its shape" else {})
+    if isinstance(change, str):
+        (recipe,) = (recipe for recipe in recipes() if recipe.name == change)
+        return recipe.edit.apply(source)
+    constants = {**presets()[preset_of(who)].constants, **change}
     for block in set_constants(source, constants):
         source = source.replace(block.search, block.replace)
+    return source
+
+
+def preset_of(who: str) -> str:
+    return who if who in presets() else "cpu"
+
+
+def ours(case: Case, data: str) -> dict[str, Any]:
+    """A reading of train.py, by ``measure``; ``data`` is the corpus with its path."""
+    source = changed(TRAIN_FILE.read_text(), case.who)
     began = time.monotonic()
     measured = measure(
         source,
         budget=f"{case.seconds}s",
         seed=case.seed,
-        preset=preset,
+        preset=preset_of(case.who),
         data=data,
         device="cpu",
     )
@@ -145,8 +183,8 @@ def theirs(path: Path, case: Case, data: str) -> dict[str, Any]:
         "SEED": str(case.seed),
         "DATA": data,
         "PYTHONPATH": str(ROOT),
-        "GOMP_SPINCOUNT": environment()["GOMP_SPINCOUNT"],
     }
+    env |= {name: environment()[name] for name in RUNTIME}
     command = [sys.executable, str(path)]
     began = time.monotonic()
     done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -192,7 +230,7 @@ def ratios(readings: Sequence[Reading]) -> dict[str, Any]:
     for (who, seconds, data, seed), theirs in at.items():
         for mine, measured in (("ours", "val_bpb"), ("ours in its shape", "tokens_per_second")):
             own = at.get((mine, seconds, data, seed))
-            if own and who not in (OURS, "laptop", mine):
+            if own and who not in (OURS, "laptop", mine, *TRIES):
                 key = f"{measured} against {who}, {seconds} s, {data}"
                 found.setdefault(key, []).append(own[measured] / theirs[measured])
     return {
@@ -203,6 +241,25 @@ def ratios(readings: Sequence[Reading]) -> dict[str, Any]:
             "highest": round(max(each), 3),
         }
         for name, each in found.items()
+    }
+
+
+def differences(readings: Sequence[Reading]) -> dict[str, Any]:
+    """val_bpb of each change less that of ours, seed by seed; below zero the change is better."""
+    own = {(r["seconds"], r["seed"]): r["val_bpb"] for r in readings if r["who"] == OURS}
+    found: dict[str, list[float]] = {}
+    for each in readings:
+        at = (each["seconds"], each["seed"])
+        if each["who"] in TRIES and at in own:
+            found.setdefault(each["who"], []).append(round(each["val_bpb"] - own[at], 4))
+    return {who: {"mean": round(mean(each), 4), "each": each} for who, each in found.items()}
+
+
+def figures(readings: Sequence[Reading]) -> dict[str, Any]:
+    return {
+        "means": summary(readings),
+        "ratios": ratios(readings),
+        "differences": differences(readings),
     }
 
 
@@ -234,14 +291,17 @@ def code_sha256(source: str) -> str:
     return hashlib.sha256(ast.dump(ast.parse(source)).encode()).hexdigest()
 
 
-def kept_readings(machine: str, code: str) -> list[dict[str, Any]]:
-    """Readings of this train.py on this machine that an earlier call left."""
+def code_of(who: str) -> str:
+    """What a reading belongs to: train.py as ``who`` has it, or as ours is beside a reference."""
+    return code_sha256(changed(TRAIN_FILE.read_text(), who))[:16]
+
+
+def kept_readings(machine: str) -> list[dict[str, Any]]:
+    """Readings on this machine that an earlier call left and that are still of this code."""
     path = RESULTS / "training.json"
     found = json.loads(path.read_text()) if path.exists() else {}
-    if (found.get("machine"), found.get("code_sha256")) != (machine, code):
-        return []
-    readings: list[dict[str, Any]] = found["readings"]
-    return readings
+    readings: list[dict[str, Any]] = found["readings"] if found.get("machine") == machine else []
+    return [r for r in readings if r.get("code") == code_of(r["who"])]
 
 
 def short() -> dict[str, Any]:
@@ -251,7 +311,7 @@ def short() -> dict[str, Any]:
     result["measured_now"] = ours(Case(OURS, 20, 0), "apidocs")
     path = RESULTS / "training.json"
     full = json.loads(path.read_text()) if path.exists() else {}
-    kept = ("date", "command", "machine", "means", "ratios")
+    kept = ("date", "command", "machine", "means", "ratios", "differences")
     result["recorded"] = {
         "reference": RECORDED,
         "full": {name: full[name] for name in kept if name in full} or "never run",
@@ -259,21 +319,21 @@ def short() -> dict[str, Any]:
     return result
 
 
-def full(parts: Sequence[str], references: Mapping[str, Path], data: str | None) -> dict[str, Any]:
+def full(
+    parts: Sequence[str], references: Mapping[str, Path], data: str | None, seeds: int = 5
+) -> dict[str, Any]:
     """Take the readings that are not there yet, keeping each."""
     options = [f"--part {part}" for part in parts] if tuple(parts) != PARTS else []
     options += [f"--reference {path.name}" for path in references.values()]
     options += [f"--data {named(data)}"] if data else []
+    options += [f"--seeds {seeds}"] if seeds != 5 else []
     result = stamp(" ".join(["python -m benchmarks.training --full", *options]))
     result["title"] = f"train.py and the ancestor's, {TITLE}"
-    result["code_sha256"] = code_sha256(TRAIN_FILE.read_text())
-    readings = kept_readings(result["machine"], result["code_sha256"])
-    means = summary(readings)
-    result |= {"recorded_reference": RECORDED, "readings": readings}
-    result |= {"means": means, "ratios": ratios(readings)}
+    readings = kept_readings(result["machine"])
+    result |= {"recorded_reference": RECORDED, "readings": readings} | figures(readings)
     taken = {Case(**{name: r[name] for name in Case.__annotations__}) for r in readings}
     corpora = {named(source): source for source in ("apidocs", data) if source}
-    todo = [case for case in cases(parts, list(references), data) if case not in taken]
+    todo = [case for case in cases(parts, list(references), data, seeds) if case not in taken]
     left_out = 0
     for number, case in enumerate(todo, 1):
         print(f"{number} of {len(todo)}: {case}", file=sys.stderr)
@@ -287,14 +347,13 @@ def full(parts: Sequence[str], references: Mapping[str, Path], data: str | None)
             print(f"left out, to be taken by the next call: {error}", file=sys.stderr)
             left_out += 1
             continue
-        readings.append(asdict(case) | reading | {"date": stamp("")["date"]})
-        result["means"] = summary(readings)
-        result["ratios"] = ratios(readings)
-        keep("training", result)
+        of = {"code": code_of(case.who), "date": stamp("")["date"]}
+        readings.append(asdict(case) | reading | of)
+        keep("training", result | figures(readings))
     if "budgets" in parts:
         draw(readings, PICTURE)
     shown = {name: value for name, value in result.items() if name != "readings"}
-    return shown | {"left_out": left_out}
+    return shown | figures(readings) | {"left_out": left_out}
 
 
 def main() -> None:
@@ -305,6 +364,9 @@ def main() -> None:
     parser.add_argument(
         "--reference", type=Path, action="append", default=[], help="a port of the ancestor"
     )
+    parser.add_argument(
+        "--seeds", type=int, default=5, help="of the parts `reference` and `untouched`"
+    )
     parser.add_argument("--data", help="corpus of the part `untouched`, as files:PATH")
     args = parser.parse_args()
     for path in args.reference:
@@ -314,7 +376,8 @@ def main() -> None:
         parser.error("--part untouched: name the corpus with --data files:PATH")
     references = {path.stem: path.resolve() for path in args.reference}
     try:
-        result = full(args.part or PARTS, references, args.data) if args.full else short()
+        parts = args.part or PARTS
+        result = full(parts, references, args.data, args.seeds) if args.full else short()
     except (BadSetting, DataError, SandboxError, Failed) as error:
         raise SystemExit(f"error: {error}") from None
     print(json.dumps(result))

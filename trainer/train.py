@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -34,7 +35,7 @@ SIZE_EXPONENT = 1.0  # in-domain sources weigh tokens ** this: 0 equal, 1 by siz
 
 
 def mixture(sources: Mapping[str, Source]) -> dict[str, float]:
-    """Each source's share of the training rows."""
+    """Each source's share of the training rows, by its size before documents are selected."""
     shares: dict[str, float] = {}
     for in_domain, total in ((True, 1.0 - OUT_OF_DOMAIN_SHARE), (False, OUT_OF_DOMAIN_SHARE)):
         sizes = {n: len(s.tokens) for n, s in sources.items() if s.in_domain == in_domain}
@@ -45,8 +46,56 @@ def mixture(sources: Mapping[str, Source]) -> dict[str, float]:
 
 # === preprocessing ===
 
-VOCAB_SIZE = 1024  # tokens, a rung of the tokenizer ladder; choice 512 1024 2048 4096 8192
+VOCAB_SIZE = 2048  # tokens, a rung of the tokenizer ladder; choice 512 1024 2048 4096 8192
 SEQ_LEN = 512  # tokens of context, in training and in scoring; choice 128 256 512 1024 2048
+MIN_DOCUMENT = 0  # tokens; what is shorter is left out; choice 0 16 32 64 128 256 512
+MAX_DOCUMENT = 1000000  # tokens kept, from a document's beginning; choice 256 512 1024 4096 1000000
+
+
+def selected(source: Source) -> np.ndarray:
+    """The documents to train on, whole or cropped, one after another; uint16 [N]."""
+    tokens, starts = np.asarray(source.tokens), source.doc_starts
+    ends = np.append(starts[1:], len(tokens))
+    if (ends - starts).min() >= MIN_DOCUMENT and (ends - starts).max() <= MAX_DOCUMENT:
+        return tokens
+    documents = (tokens[a:b] for a, b in zip(starts, ends, strict=True) if b - a >= MIN_DOCUMENT)
+    return np.concatenate([tokens[:0], *(document[:MAX_DOCUMENT] for document in documents)])
+
+
+def rows(tokens: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Rows of SEQ_LEN + 1 tokens, cut end to end, in a new order and phase each time round."""
+    while True:
+        phase = int(rng.integers(min(SEQ_LEN, len(tokens) - SEQ_LEN)))
+        for k in rng.permutation((len(tokens) - 1 - phase) // SEQ_LEN):
+            start = phase + k * SEQ_LEN
+            yield tokens[start : start + SEQ_LEN + 1]
+
+
+def packed(
+    session: Session, shares: Mapping[str, float], count: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs and targets, int64 [count, SEQ_LEN] on the device, without end.
+
+    Each row is of one source, drawn by the ``shares``, which need not sum to one.
+
+    Raises:
+        ValueError: no source has enough tokens for a row.
+    """
+    rng = np.random.default_rng(int(torch.randint(2**31, ())))
+    texts = {name: selected(session.data.sources[name]) for name in shares if shares[name] > 0}
+    texts = {name: text for name, text in texts.items() if len(text) > SEQ_LEN}
+    if not texts:
+        raise ValueError(f"no source has {SEQ_LEN + 1} tokens left for a row: see MIN_DOCUMENT")
+    streams = [rows(text, rng) for text in texts.values()]
+    weights = np.array([shares[name] for name in texts])
+    while True:
+        drawn = rng.choice(len(streams), size=count, p=weights / weights.sum())
+        batch = torch.from_numpy(np.stack([next(streams[i]) for i in drawn]).astype("int64"))
+        if session.device.type == "cuda":  # only a copy from pinned memory is not waited for
+            batch = batch.pin_memory().to(session.device, non_blocking=True)
+        batch = batch.to(session.device)
+        session.consumed(count * SEQ_LEN)
+        yield batch[:, :-1], batch[:, 1:]
 
 
 # === architecture ===
@@ -100,6 +149,16 @@ class Rotary(nn.Module):
         return x * self.cos[:length] + x.roll(HEAD_DIM // 2, -1) * self.sin[:length]
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention, [B, heads, T, HEAD_DIM] each."""
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    # On a CPU the fused kernel takes twice as long in bfloat16, and as long in float32.
+    later = q.new_full((q.size(2), q.size(2)), -math.inf).triu(1)
+    scores = torch.baddbmm(later, q.flatten(0, 1), k.flatten(0, 1).mT, alpha=HEAD_DIM**-0.5)
+    return (scores.softmax(-1) @ v.flatten(0, 1)).view(v.shape)
+
+
 class Attention(nn.Module):
     """Causal self-attention with QK norm (arXiv:2010.04245).
 
@@ -122,9 +181,7 @@ class Attention(nn.Module):
         own, before = self.key(x).chunk(2, dim=-1)
         k = rotary(norm(torch.cat([own, previous(before)], dim=-1).view(heads)))
         v = self.value(x) if self.values is None else self.value(x) + self.values(ids)
-        y = F.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.view(heads).transpose(1, 2), is_causal=True
-        )
+        y = attend(q.transpose(1, 2), k.transpose(1, 2), v.view(heads).transpose(1, 2))
         return self.out(y.transpose(1, 2).reshape(x.shape))
 
 
@@ -223,9 +280,9 @@ EMBEDDING_DECAY = 0.0  # weight decay of embeddings and head, times their rate; 
 
 # === hyperparameters ===
 
-BATCH_ROWS = 2  # rows of SEQ_LEN tokens in an optimizer step; choice 1 2 4 8 16 32 64 128 256
+BATCH_ROWS = 8  # rows of SEQ_LEN tokens in an optimizer step; choice 1 2 4 8 16 32 64 128 256
 EMBEDDING_LR = 0.6  # peak learning rate of the token embedding, AdamW; range 0.01..3 log
-PAIR_LR = 1.0  # peak learning rate of the table of token pairs, Adagrad; range 0.05..5 log
+PAIR_LR = 2.0  # peak learning rate of the table of token pairs, Adagrad; range 0.05..5 log
 VALUE_LR = 0.6  # peak learning rate of the value embeddings, AdamW; range 0.01..3 log
 HEAD_LR = 0.01  # peak learning rate of the head, AdamW; range 0.0005..0.1 log
 SCALAR_LR = 0.05  # peak learning rate of the scales per block, AdamW; range 0.001..1 log
@@ -252,8 +309,7 @@ POLAR_EXPRESS = (
 
 def orthogonalise(x: Tensor) -> Tensor:
     """The nearest matrices with singular values of 1, roughly. x [N, R, C] with R <= C."""
-    dtype = torch.bfloat16 if x.is_cuda else torch.float32
-    y = (x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)).to(dtype)
+    y = (x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)).to(product_dtype(x.device))
     for a, b, c in POLAR_EXPRESS[:MUON_STEPS]:
         gram = y @ y.mT
         y = torch.baddbmm(y, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), y, beta=a)
@@ -380,8 +436,8 @@ def learning_rate_scale(progress: float) -> float:
 
 # === efficiency ===
 
-MICRO_ROWS = 2  # rows in a forward and backward pass, at most; choice 1 2 4 8 16 32 64 128
-HEAD_CHUNK = 256  # tokens with logits in memory at a time; choice 128 256 512 1024 4096 32768
+MICRO_ROWS = 8  # rows in a forward and backward pass, at most; choice 1 2 4 8 16 32 64 128
+HEAD_CHUNK = 512  # tokens with logits in memory at a time; choice 128 256 512 1024 4096 32768
 COMPILE = True  # compile on CUDA; elsewhere start-up would not be repaid
 # FLOP/s of dense bfloat16 products by a part of the device's name, from the makers' data sheets.
 PEAK_FLOPS = {
@@ -401,9 +457,19 @@ def peak_flops(device: torch.device) -> float:
     return next((peak for known, peak in PEAK_FLOPS.items() if known in name), math.nan)
 
 
+def product_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on CUDA and on processors with AVX512-BF16 or AMX, float32 elsewhere."""
+    native = device.type == "cuda"
+    if device.type == "cpu":
+        has = torch.cpu.get_capabilities()
+        native = has.get("avx512_bf16", False) or has.get("amx_bf16", False)
+    return torch.bfloat16 if native else torch.float32
+
+
 def precision(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 for the matrix products on CUDA, float32 elsewhere."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+    """Matrix products in their type; weights, the stream between blocks and losses in float32."""
+    enabled = product_dtype(device) == torch.bfloat16
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 class Step:
@@ -461,14 +527,15 @@ def train(session: Session) -> nn.Module:
     if COMPILE and device.type == "cuda":
         optimizer.muon.compile()
         step.compile()
-    dummy = torch.randint(spec.vocab_size, (MICRO_ROWS, spec.seq_len), device=device)
+    count = min(BATCH_ROWS, MICRO_ROWS)
+    dummy = torch.randint(spec.vocab_size, (count, spec.seq_len), device=device)
     step.backward(dummy, dummy, 1.0)
     model.zero_grad()
     session.ready()
 
-    batches = session.data.batches(MICRO_ROWS, spec.seq_len, mixture(session.data.sources))
-    passes = max(1, BATCH_ROWS // MICRO_ROWS)
-    flops, peak = flops_per_token(model) * BATCH_ROWS * spec.seq_len, peak_flops(device)
+    batches = packed(session, mixture(session.data.sources), count)
+    passes = BATCH_ROWS // count
+    flops, peak = flops_per_token(model) * passes * dummy.numel(), peak_flops(device)
     loss = torch.zeros(())
     number = 0
     began = time.monotonic()

@@ -18,12 +18,15 @@ import sys
 import types
 import weakref
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from torch._subclasses import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -69,7 +72,7 @@ class Watch(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         for tensor in torch.utils._pytree.tree_leaves(out):
             if isinstance(tensor, torch.Tensor):
-                if name in ("mm", "addmm"):
+                if name in ("mm", "addmm", "baddbmm"):
                     self.products[f"{name} {tensor.dtype} {tensor.device.type}"] += 1
                 if not tensor.is_sparse:
                     self.hold(tensor.untyped_storage())
@@ -86,6 +89,20 @@ class Watch(TorchDispatchMode):
 
     def release(self, size: int) -> None:
         self.bytes -= size
+
+
+class Attended(TorchFunctionMode):
+    """Dtypes that the fused attention answered in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is F.scaled_dot_product_attention:
+            self.dtypes.append(str(out.dtype))
+        return out
 
 
 def moved(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
@@ -110,7 +127,8 @@ def forward_and_optimizer(train: types.ModuleType) -> dict[str, Any]:
         optimizer = train.Optimizer(model)
         ids = torch.zeros(train.MICRO_ROWS, train.SEQ_LEN, dtype=torch.int64, device=device)
         watch.products.clear()
-        logits = model(ids[:8])
+        with Attended() as attended:
+            logits = model(ids[:8])
         with train.precision(device):
             features = torch.zeros(64, train.WIDTH, device=device)
             loss = train.Step(model, device)._head_loss(features, ids[0, :64])
@@ -127,13 +145,16 @@ def forward_and_optimizer(train: types.ModuleType) -> dict[str, Any]:
         "logits": [str(logits.dtype), str(logits.device), list(logits.shape)],
         "loss": str(loss.dtype),
         "products": dict(watch.products),
+        "attention": attended.dtypes,
         "waits": watch.waits,
     }
 
 
 def forward_and_backward(train: types.ModuleType) -> dict[str, Any]:
     device = torch.device("cpu")
-    train.precision = lambda _: torch.autocast("cpu", dtype=torch.bfloat16)  # type: ignore[attr-defined]
+    # As on the device: its precision, and its attention, which keeps no scores.
+    train.product_dtype = lambda _: torch.bfloat16  # type: ignore[attr-defined]
+    train.attend = partial(F.scaled_dot_product_attention, is_causal=True)  # type: ignore[attr-defined]
     with FakeTensorMode(), Watch() as watch:
         model = train.build_model(Spec(train.VOCAB_SIZE, train.SEQ_LEN))
         optimizer, step = train.Optimizer(model), train.Step(model, device)

@@ -1,6 +1,7 @@
 """The shipped train.py: its form, its model, and short real trainings."""
 
 import copy
+import functools
 import json
 import math
 import subprocess
@@ -184,6 +185,7 @@ def test_weights_load_strictly_and_give_the_same_logits() -> None:
 
 def test_gradients_of_the_chunked_head_are_those_of_the_plain_loss() -> None:
     module = load(**SMALL, HEAD_CHUNK=128)
+    module.product_dtype = lambda device: torch.float32
     model = filled_model(module, SMALL_SPEC)
     plain = copy.deepcopy(model)
     ids, targets = torch.randint(257, (8, 32)), torch.randint(257, (8, 32))
@@ -196,11 +198,30 @@ def test_gradients_of_the_chunked_head_are_those_of_the_plain_loss() -> None:
         torch.testing.assert_close(*grads, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_accumulated_micro_batches_make_the_step_of_one_batch() -> None:
-    whole, _ = training(load(**SMALL), budget=Budget(steps=1))
-    parts, _ = training(load(**SMALL | {"MICRO_ROWS": 2}), budget=Budget(steps=1))
-    for (name, p), q in zip(whole.named_parameters(), parts.parameters(), strict=True):
-        torch.testing.assert_close(p, q, atol=2e-3, rtol=1e-2, msg=lambda m, n=name: f"{n}: {m}")
+def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {n: p.grad.to_dense() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def test_accumulated_micro_batches_make_the_gradients_of_one_batch() -> None:
+    module = load(**SMALL)
+    module.product_dtype = lambda device: torch.float32
+    model = filled_model(module, SMALL_SPEC)
+    step = module.Step(model, torch.device("cpu"))
+    ids, targets = torch.randint(257, (2, 4, 32))
+    step.backward(ids, targets, 1.0)
+    whole = gradients(model)
+    model.zero_grad()
+    for half in (slice(0, 2), slice(2, 4)):
+        step.backward(ids[half], targets[half], 0.5)
+    torch.testing.assert_close(gradients(model), whole)
+    assert all(gradient.any() for gradient in whole.values())
+
+
+@pytest.mark.parametrize(("batch", "micro"), [(4, 4), (4, 2), (2, 4)])
+def test_a_step_takes_the_rows_of_a_batch(batch: int, micro: int) -> None:
+    module = load(**SMALL | {"BATCH_ROWS": batch, "MICRO_ROWS": micro})
+    _, losses = training(module, budget=Budget(tokens=batch * 32 * 5))
+    assert len(losses) == 5
 
 
 def test_orthogonalise_brings_singular_values_near_one() -> None:
@@ -273,6 +294,182 @@ def test_the_mixture_follows_its_constants() -> None:
     assert load(SIZE_EXPONENT=0.0).mixture(both) == {"one": 0.5, "long": 0.5}
 
 
+def begun(parts: dict[str, Source], device: str = "cpu") -> Session:
+    """A session that has its data, and a budget of 51,200 tokens."""
+    session = Session(
+        spec=SMALL_SPEC,
+        device=torch.device("cpu"),
+        seed=0,
+        clock=Clock(Budget(tokens=51_200)),
+        await_data=lambda: parts,
+        emit=lambda message: None,
+    )
+    session.ready()
+    session.device = torch.device(device)
+    return session
+
+
+def cut(module: types.ModuleType, source: Source, count: int) -> list[list[int]]:
+    """The first rows of a source."""
+    stream = module.rows(module.selected(source), np.random.default_rng(0))
+    return [next(stream).tolist() for _ in range(count)]
+
+
+def counted(length: int, starts: list[int]) -> Source:
+    """Tokens that say where they stand."""
+    return Source(np.arange(length, dtype=np.uint16), np.array(starts, np.int64), 1.0, True)
+
+
+def test_rows_go_through_a_source_end_to_end_and_then_in_another_order() -> None:
+    module = load(**SMALL)
+    found = cut(module, counted(32 * 9, [0]), 16)
+    first, second = found[:8], found[8:]
+    assert all(row == list(range(row[0], row[0] + 33)) for row in found)
+    places = sorted(row[0] for row in first)
+    assert np.diff(places).tolist() == [32] * (len(places) - 1)
+    assert [row[0] % 32 for row in first] != [row[0] % 32 for row in second]
+    assert [row[0] for row in first] != places
+
+
+def test_short_documents_are_left_out_and_long_ones_are_cropped() -> None:
+    source = counted(100, [0, 10, 14, 60])
+    assert load().selected(source).tolist() == list(range(100))
+    filtered = load(MIN_DOCUMENT=16).selected(source)
+    assert filtered.tolist() == list(range(14, 100))
+    cropped = load(MAX_DOCUMENT=256).selected(counted(700, [0, 300, 310]))
+    assert cropped.tolist() == [*range(256), *range(300, 310), *range(310, 566)]
+    both = load(MIN_DOCUMENT=16, MAX_DOCUMENT=256).selected(counted(700, [0, 300, 310]))
+    assert both.tolist() == [*range(256), *range(310, 566)]
+    assert load(MIN_DOCUMENT=512).selected(source).tolist() == []
+
+
+def test_a_source_too_short_for_a_row_is_left_out_and_so_are_all() -> None:
+    module = load(**SMALL)
+    assert cut(module, counted(33, [0]), 2) == [list(range(33))] * 2
+    parts = {"short": counted(32, [0]), "long": counted(200, [0])}
+    shares = {"short": 0.9, "long": 0.1}
+    inputs, _ = next(module.packed(begun(parts), shares, 8))
+    assert inputs.shape == (8, 32)
+    with pytest.raises(ValueError, match="no source has 33 tokens left for a row"):
+        next(module.packed(begun(parts), {"short": 1.0, "long": 0.0}, 8))
+
+
+def test_targets_are_the_tokens_that_follow() -> None:
+    inputs, targets = next(load(**SMALL).packed(begun({"a": counted(200, [0])}), {"a": 1.0}, 4))
+    assert inputs.dtype == targets.dtype == torch.int64
+    assert torch.equal(targets, inputs + 1)
+
+
+def test_rows_come_by_the_shares_which_need_not_sum_to_one_and_are_counted() -> None:
+    module = load(**SMALL)
+    parts = {
+        name: Source(np.full(64, i, np.uint16), np.zeros(1, np.int64), 1.0, in_domain=True)
+        for i, name in enumerate(("one", "two"))
+    }
+    session = begun(parts)
+    inputs, targets = next(module.packed(session, {"one": 0.3, "two": 0.1}, 400))
+    assert inputs.shape == targets.shape == (400, 32)
+    assert (inputs[:, :1] == targets).all(), "a row is of one source"
+    assert inputs[:, 0].float().mean() == pytest.approx(0.25, abs=0.08)
+    assert session.progress() == 400 * 32 / 51_200
+
+
+def test_two_streams_of_a_training_do_not_give_the_same_rows_and_another_training_does() -> None:
+    module, parts = load(**SMALL), {"a": counted(4000, [0])}
+    torch.manual_seed(0)
+    first, second = (next(module.packed(begun(parts), {"a": 1.0}, 8))[0] for _ in range(2))
+    torch.manual_seed(0)
+    again = next(module.packed(begun(parts), {"a": 1.0}, 8))[0]
+    assert torch.equal(first, again) and not torch.equal(first, second)
+
+
+def test_a_corpus_without_other_sources_trains_on_what_there_is() -> None:
+    module = load(**SMALL, OUT_OF_DOMAIN_SHARE=0.25)
+    only = {"one": sources()["one"]}
+    inputs, _ = next(module.packed(begun(only), module.mixture(only), 4))
+    assert inputs.shape == (4, 32)
+
+
+def test_a_batch_for_a_gpu_leaves_from_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+
+    def to(x: torch.Tensor, device: torch.device, non_blocking: bool = False) -> torch.Tensor:
+        calls.append((device.type, non_blocking))
+        return x
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: calls.append("pinned") or x)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    for device in ("cuda", "mps"):
+        next(load(**SMALL).packed(begun(sources(), device), {"one": 1.0}, 4))
+    assert calls == ["pinned", ("cuda", True), ("cuda", False), ("mps", False)]
+
+
+@pytest.mark.parametrize("length", [1, 7, 32])
+def test_attention_spelled_out_is_that_of_the_fused_kernel(length: int) -> None:
+    module = load(HEAD_DIM=32)
+    torch.manual_seed(0)
+    given = [torch.randn(2, 4, length, 32, requires_grad=True) for _ in range(3)]
+    weights = torch.randn(2, 4, length, 32)
+    fused = F.scaled_dot_product_attention(*given, is_causal=True)
+    spelled_out = module.attend(*given)
+    torch.testing.assert_close(spelled_out, fused)
+    expected = torch.autograd.grad(fused, given, weights)
+    torch.testing.assert_close(torch.autograd.grad(spelled_out, given, weights), expected)
+
+
+@pytest.mark.parametrize(
+    ("has", "expected"),
+    [
+        ({}, torch.float32),
+        ({"avx512_bf16": False, "amx_bf16": False}, torch.float32),
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+    ],
+)
+def test_products_are_in_bfloat16_only_where_the_processor_multiplies_it(
+    has: dict[str, bool], expected: torch.dtype
+) -> None:
+    module = load()
+    a = torch.randn(4, 4)
+    with mock.patch("torch.cpu.get_capabilities", return_value=has):
+        assert module.product_dtype(torch.device("cpu")) == expected
+        assert module.product_dtype(torch.device("cuda")) == torch.bfloat16
+        assert module.product_dtype(torch.device("mps")) == torch.float32
+        with module.precision(torch.device("cpu")):
+            assert (a @ a).dtype == expected
+
+
+def test_what_is_compiled_on_a_device_is_one_graph_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load(**SMALL)
+    monkeypatch.setitem(sys.modules, "train", module)
+    module.product_dtype = lambda device: torch.float32  # asks the processor only on a CPU
+    model = filled_model(module, SMALL_SPEC)
+    step = module.Step(model, torch.device("cpu"))
+    whole = functools.partial(torch.compile, backend="eager", fullgraph=True)
+    ids = torch.randint(257, (2, 32))
+    features = whole(model.features)(ids, model.embedded_pairs(ids)).flatten(0, 1)
+    torch.testing.assert_close(
+        whole(step.head_loss)(features, ids.flatten()), step.head_loss(features, ids.flatten())
+    )
+    matrices = torch.randn(2, 8, 16)
+    torch.testing.assert_close(
+        whole(module.orthogonalise)(matrices), module.orthogonalise(matrices)
+    )
+
+
+def test_training_in_bfloat16_follows_that_in_float32_and_its_weights_are_float32() -> None:
+    curves = []
+    for dtype in (torch.float32, torch.bfloat16):
+        module = load(**SMALL)
+        module.product_dtype = lambda device, dtype=dtype: dtype
+        model, losses = training(module)
+        assert {p.dtype for p in model.parameters()} == {torch.float32}
+        assert model(torch.randint(257, (1, 32))).dtype == torch.float32
+        curves.append(losses)
+    assert curves[0] != curves[1]
+    assert curves[1] == pytest.approx(curves[0], abs=0.1)
+
+
 @pytest.mark.parametrize("activation", ["gelu", "silu"])
 def test_other_choices_train_too(activation: str) -> None:
     module = load(**SMALL, ACTIVATION=activation, DEPTH=3, VALUE_EMBEDDINGS=False)
@@ -301,6 +498,7 @@ def test_the_step_of_the_h100_preset_on_a_fake_device() -> None:
     assert forward["logits"] == ["torch.float32", "cuda:0", shape]
     assert forward["loss"] == backward["loss"] == "torch.float32"
     assert {name.split()[1] for name in forward["products"]} == {"torch.bfloat16"}
+    assert forward["attention"] == ["torch.bfloat16"] * h100["DEPTH"]
     assert {name.split()[1] for name in backward["products"]} == {"torch.bfloat16"}
     assert forward["waits"] == backward["waits"] == []
     assert (backward["gradients"], backward["without_gradient"]) == (["torch.float32"], [])

@@ -4,7 +4,18 @@ import sys
 import pytest
 
 from benchmarks import machine, training
-from benchmarks.training import Case, Failed, cases, named, ratios, summary, theirs
+from benchmarks.training import (
+    TRIES,
+    Case,
+    Failed,
+    cases,
+    changed,
+    differences,
+    named,
+    ratios,
+    summary,
+    theirs,
+)
 
 PORT = """
 import json, os
@@ -53,6 +64,38 @@ def test_what_is_compared_runs_in_turn_seed_by_seed():
     assert [case.seed for case in order] == [seed for seed in range(5) for _ in range(3)]
 
 
+def test_every_try_runs_beside_ours_in_each_seed():
+    order = cases(["tries"], [], None)
+
+    assert [case.who for case in order] == ["ours", *TRIES] * 3
+    assert {case.seconds for case in order} == {30}
+
+
+@pytest.mark.parametrize("who", [*TRIES, "laptop", "ours in its shape"])
+def test_a_try_changes_train_py(who):
+    source = training.TRAIN_FILE.read_text()
+
+    assert changed(source, "ours") == source
+    assert changed(source, who) != source
+    compile(changed(source, who), who, "exec")
+
+
+def test_a_try_is_compared_with_ours_of_the_same_seed_and_is_no_reference():
+    name = next(iter(TRIES))
+    readings = [
+        reading("ours", 30, 0, val_bpb=1.0), reading(name, 30, 0, val_bpb=1.5),
+        reading("ours", 30, 1, val_bpb=3.0), reading(name, 30, 1, val_bpb=2.0),
+        reading("ours", 60, 2, val_bpb=9.0), reading(name, 30, 2, val_bpb=7.0),
+    ]  # fmt: skip
+
+    assert differences(readings) == {name: {"mean": -0.25, "each": [0.5, -1.0]}}
+    assert ratios(readings) == {}
+
+
+def test_fewer_seeds_are_the_first_ones():
+    assert [case.seed for case in cases(["reference"], ["a"], None, seeds=2)] == [0, 0, 1, 1]
+
+
 def test_a_training_that_two_parts_ask_for_is_run_once():
     order = cases(["reference", "sigma"], ["a"], None)
 
@@ -99,6 +142,13 @@ def test_means_are_of_one_corpus_and_budget():
     assert found["ours, 60 s, files:texts"]["sd"] is None
 
 
+def test_a_port_has_the_allocator_that_ours_has(port, monkeypatch):
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    port.write_text(PORT.replace('os.environ["DATA"]', 'os.environ["MALLOC_MMAP_THRESHOLD_"]'))
+
+    assert theirs(port, Case("port", 60, 3), "apidocs")["how"] == "1000000000"
+
+
 def test_a_port_is_told_budget_seed_and_corpus_and_heard(port):
     found = theirs(port, Case("port", 60, 3, "files:texts"), "files:/a/texts")
 
@@ -142,7 +192,7 @@ def test_readings_of_another_train_py_are_not_counted(
 ):
     training.full(["reference"], {"port": port}, None)
     other = tmp_path / "train.py"
-    other.write_text("other")
+    other.write_text(training.TRAIN_FILE.read_text().replace("MUON_STEPS = 3", "MUON_STEPS = 4"))
     monkeypatch.setattr(training, "TRAIN_FILE", other)
 
     training.full(["reference"], {"port": port}, None)
