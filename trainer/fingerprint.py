@@ -23,7 +23,8 @@ def of(
         corpus: the data; None where it did not come to that.
     """
     return {
-        "processor": _processor(),
+        "processor": _cpuinfo("model name") or platform.processor() or platform.machine(),
+        "instructions": _instructions(_cpuinfo("flags")),
         "cores": os.cpu_count(),
         "threads": threads,
         "device": device,
@@ -37,14 +38,22 @@ def of(
     }
 
 
+def _instructions(flags: str) -> str:
+    """Vector and matrix instructions: torch's kernels go by them, and a virtual machine's
+    processor may have one name with several sets."""
+    kinds = ("avx", "amx", "fma")
+    return " ".join(sorted(flag for flag in flags.split() if flag.startswith(kinds)))
+
+
 @cache
-def _processor() -> str:
+def _cpuinfo(field: str) -> str:
+    """A field of the first processor; empty where the system does not tell (not Linux, or ARM)."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
-            if line.startswith("model name"):
+            if line.startswith(field):
                 return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return ""
 
 
 @cache

@@ -42,6 +42,7 @@ class TestResult:
         assert 50 < plain.peak_memory_mb < 2000
         assert len(plain.weights_sha256) == 64
         assert plain.fingerprint["data"] and plain.fingerprint["trainer"]
+        assert plain.fingerprint["processor"] and "instructions" in plain.fingerprint
         for seconds in (plain.startup_seconds, plain.train_seconds, plain.score_seconds):
             assert 0 < seconds < plain.wall_seconds
         assert plain.curve and all(len(point) == 3 for point in plain.curve)
