@@ -9,15 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trainer.fingerprint import instructions, processor
+
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
-
-
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def stamp(command: str) -> dict[str, Any]:
@@ -25,6 +20,7 @@ def stamp(command: str) -> dict[str, Any]:
         "command": command,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "instructions": instructions(),
         "load_before": round(os.getloadavg()[0], 2),
     }
 

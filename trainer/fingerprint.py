@@ -23,8 +23,8 @@ def of(
         corpus: the data; None where it did not come to that.
     """
     return {
-        "processor": _cpuinfo("model name") or platform.processor() or platform.machine(),
-        "instructions": _instructions(_cpuinfo("flags")),
+        "processor": processor(),
+        "instructions": instructions(),
         "cores": os.cpu_count(),
         "threads": threads,
         "device": device,
@@ -38,11 +38,15 @@ def of(
     }
 
 
-def _instructions(flags: str) -> str:
-    """Vector and matrix instructions: torch's kernels go by them, and a virtual machine's
-    processor may have one name with several sets."""
+def processor() -> str:
+    """The processor's name, which on a virtual machine may be that of several kinds."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def instructions() -> str:
+    """Its vector and matrix instructions, by which torch chooses its kernels."""
     kinds = ("avx", "amx", "fma")
-    return " ".join(sorted(flag for flag in flags.split() if flag.startswith(kinds)))
+    return " ".join(sorted(flag for flag in _cpuinfo("flags").split() if flag.startswith(kinds)))
 
 
 @cache

@@ -147,6 +147,7 @@ class Data:
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield ``(inputs, targets)``, int64 [batch_size, seq_len] on the device, without end.
 
+        For files that do not cut rows of their own from ``sources``, as the shipped one does.
         Windows are cut from each source's token stream end to end, in a fresh random order and
         phase each epoch. ``mixture`` gives each source's share of the rows (normalised here);
         without it the in-domain sources are mixed by size.

@@ -2,9 +2,9 @@
 
 A decoder-only transformer in the manner of nanochat: rotary embeddings, norms without parameters,
 QK norm, squared ReLU, Muon for the matrices and AdamW for the rest. What makes it learn much from
-little text: half of the attention keys are those of the token before, and a table of token pairs
-is looked up beside that of tokens. The score is bits per byte of held-out text, read in windows of
-SEQ_LEN tokens that begin with an empty context.
+little text: half of the channels of an attention key come from the token before, and a table of
+token pairs is looked up beside that of tokens. The score is bits per byte of held-out text, read in
+windows of SEQ_LEN tokens that begin with an empty context.
 
 The harness calls ``train(session)`` for the weights and ``build_model(spec)`` to score them. A
 section holds the constants of one kind of edit and the code that they act on. A comment that ends
@@ -81,7 +81,7 @@ def packed(
     Raises:
         ValueError: no source has enough tokens for a row.
     """
-    rng = np.random.default_rng(int(torch.randint(2**31, ())))
+    rng = np.random.default_rng(int(torch.randint(2**31, ())))  # by the seed, new for each stream
     texts = {name: selected(session.data.sources[name]) for name in shares if shares[name] > 0}
     texts = {name: text for name, text in texts.items() if len(text) > SEQ_LEN}
     if not texts:
@@ -153,7 +153,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention, [B, heads, T, HEAD_DIM] each."""
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    # On a CPU the fused kernel takes twice as long in bfloat16, and as long in float32.
+    # On a CPU the fused kernel takes twice as long as this in bfloat16, a little longer in float32.
     later = q.new_full((q.size(2), q.size(2)), -math.inf).triu(1)
     scores = torch.baddbmm(later, q.flatten(0, 1), k.flatten(0, 1).mT, alpha=HEAD_DIM**-0.5)
     return (scores.softmax(-1) @ v.flatten(0, 1)).view(v.shape)
@@ -436,10 +436,10 @@ def learning_rate_scale(progress: float) -> float:
 
 # === efficiency ===
 
-MICRO_ROWS = 8  # rows in a forward and backward pass, at most; choice 1 2 4 8 16 32 64 128
+MICRO_ROWS = 8  # rows in a pass forward and back, divides BATCH_ROWS; choice 1 2 4 8 16 32 64 128
 HEAD_CHUNK = 512  # tokens with logits in memory at a time; choice 128 256 512 1024 4096 32768
 COMPILE = True  # compile on CUDA; elsewhere start-up would not be repaid
-# FLOP/s of dense bfloat16 products by a part of the device's name, from the makers' data sheets.
+# FLOP/s of dense bfloat16 products by a part of the device's name, as its maker says (SXM).
 PEAK_FLOPS = {
     "A100": 312e12, "L40S": 362e12, "H100": 989e12, "H200": 989e12, "B200": 2250e12,
 }  # fmt: skip
@@ -467,7 +467,7 @@ def product_dtype(device: torch.device) -> torch.dtype:
 
 
 def precision(device: torch.device) -> AbstractContextManager[object]:
-    """Matrix products in their type; weights, the stream between blocks and losses in float32."""
+    """Products in ``product_dtype``; weights, the stream between blocks and losses in float32."""
     enabled = product_dtype(device) == torch.bfloat16
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 

@@ -21,10 +21,6 @@ import trainer
 from trainer.presets import Budget, presets
 from trainer.session import Clock, Session, Source, Spec
 
-CATEGORIES = {
-    "architecture", "optimizer", "schedule", "hyperparameters", "initialisation",
-    "regularisation", "dataset", "preprocessing", "efficiency",
-}  # fmt: skip
 SMALL = {
     "VOCAB_SIZE": 257, "SEQ_LEN": 32, "WIDTH": 64, "HEAD_DIM": 32, "PAIR_ROWS": 4096,
     "BATCH_ROWS": 4, "MICRO_ROWS": 4,

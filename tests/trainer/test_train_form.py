@@ -10,17 +10,11 @@ from shipped import SOURCE, block_applied, load
 from agent.constants import Choice, Range, constants, set_constants
 from trainer import contract
 from trainer.presets import presets
-from trainer.session import Spec
 
 CATEGORIES = {
     "architecture", "optimizer", "schedule", "hyperparameters", "initialisation",
     "regularisation", "dataset", "preprocessing", "efficiency",
 }  # fmt: skip
-SMALL = {
-    "VOCAB_SIZE": 257, "SEQ_LEN": 32, "WIDTH": 64, "HEAD_DIM": 32, "PAIR_ROWS": 4096,
-    "BATCH_ROWS": 4, "MICRO_ROWS": 4,
-}  # fmt: skip
-SMALL_SPEC = Spec(vocab_size=257, seq_len=32)
 
 
 def test_the_contract_holds_and_the_file_stays_readable() -> None:
