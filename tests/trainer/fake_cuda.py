@@ -70,6 +70,10 @@ class Watch(TorchDispatchMode):
         if name in WAITS:
             self.waits.append(name)
         out = func(*args, **(kwargs or {}))
+        if name in ("_to_copy", "copy_"):
+            source = args[1] if name == "copy_" else args[0]
+            if (source.device.type, out.device.type) == ("cuda", "cpu"):
+                self.waits.append("copy to the host")
         for tensor in torch.utils._pytree.tree_leaves(out):
             if isinstance(tensor, torch.Tensor):
                 if name in ("mm", "addmm", "baddbmm"):
