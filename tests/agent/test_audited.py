@@ -9,7 +9,7 @@ from agent import judging, loop
 from agent.judging import judge
 from agent.run import Run
 
-CHAMPION, BETTER, FAR_BETTER = (1.5, QUIET), (1.42, QUIET), (1.2, QUIET)
+CHAMPION, BETTER, FAR_BETTER = (1.5, QUIET), (1.46, QUIET), (1.2, QUIET)
 
 
 def one_trial(run: Run) -> None:
@@ -23,9 +23,9 @@ def test_a_keep_is_audited_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     one_trial(run)
     trial = run.campaign.state.trials[1]
     assert trial.verdict == "keep"
-    assert claimed == [1.42]
-    assert trial.val_bpb == pytest.approx(1.42)
-    assert trial.gain == pytest.approx(0.078)
+    assert claimed == [1.46]
+    assert trial.val_bpb == pytest.approx(1.46)
+    assert trial.gain == pytest.approx(0.038)
     assert not list((run.campaign.folder / "trials" / "1").glob("*.safetensors*"))
     trailers = run.campaign.repo.trailers(trial.commit)
     assert trailers["Audit"] == "prefixes alone, bound 0.002000"
