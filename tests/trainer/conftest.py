@@ -1,5 +1,6 @@
-"""A cache of its own with apidocs, which the whole session shares."""
+"""A cache of its own with apidocs, which the whole session shares; a number of threads."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -42,3 +43,14 @@ def text(cache: Path) -> dict[str, list[str]]:
 def plain(tiny_source: str) -> Measurement:
     """The tiny file, measured once."""
     return measure(tiny_source, seed=5)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Bit-equal trainings need a fixed number; one is the fastest at these sizes."""
+    import torch  # the parent of a measurement has none, and most tests here are one
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
