@@ -10,6 +10,7 @@ from benchmarks.training import (
     Failed,
     cases,
     changed,
+    code_sha256,
     differences,
     named,
     ratios,
@@ -185,6 +186,13 @@ def test_readings_that_are_there_are_not_taken_again(readings_of_ours, port, tmp
     assert [case for case, _ in readings_of_ours] == list(
         dict.fromkeys(case for case, _ in readings_of_ours)
     )
+
+
+def test_what_is_written_about_code_is_not_code():
+    plain = code_sha256("def f(x):\n    return x\n")
+
+    assert code_sha256('"""F."""\n\n\ndef f(x):\n    """Same."""\n    return x  # x\n') == plain
+    assert code_sha256("def f(x):\n    return -x\n") != plain
 
 
 def test_readings_of_another_train_py_are_not_counted(
