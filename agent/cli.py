@@ -10,30 +10,30 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from agent import campaign as campaigns
-from agent import doctor as doctors
-from agent import replay as replays
-from agent import start as starts
-from agent import worktree
-from agent.campaign import CampaignError
-from agent.journal import JournalError
+from agent.campaign import store as campaigns
+from agent.campaign.journal import JournalError
+from agent.campaign.state import State
+from agent.campaign.store import CampaignError
+from agent.git import worktree
+from agent.git.repo import Repo, RepoError
 from agent.judge import pooled_sigma
 from agent.learning import learnt
-from agent.models.base import ModelError
+from agent.models.types import ModelError
 from agent.prior import Prior
 from agent.program import ProgramError
 from agent.program import parse as parse_program
-from agent.propose.choose import ProposerError
-from agent.repo import Repo, RepoError
+from agent.proposers.choose import ProposerError
 from agent.report import html, summary
 from agent.report.terminal import make_display
 from agent.settings import SettingsError
-from agent.state import State
-from trainer import data as corpora
+from agent.steps import doctor as doctors
+from agent.steps import replay as replays
+from agent.steps import start as starts
 from trainer.contract import ContractBroken
-from trainer.laboratory import LABORATORY, resolve
+from trainer.data import prepare as corpora
 from trainer.presets import BadSetting, budget, preset
-from trainer.sandbox import SandboxError
+from trainer.sandbox.confine import SandboxError
+from trainer.training.machine import LABORATORY, resolve
 
 EXPECTED = (
     BadSetting,

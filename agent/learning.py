@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from agent.campaign.state import Trial
 from agent.prior import Prior
-from agent.state import Trial
 
 
 def learnt(names: Sequence[str], seed: int, trials: Iterable[Trial]) -> Prior:

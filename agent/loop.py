@@ -13,11 +13,11 @@ Every step is in the journal before it has an effect, so ``run`` may start in th
 
 from __future__ import annotations
 
-from agent import checks
-from agent.campaign import CampaignError
-from agent.judging import AGAIN, conclude, disturbed, judge, train
-from agent.proposing import propose
-from agent.run import Run, Stopped
+from agent.campaign.store import CampaignError
+from agent.edits import checks
+from agent.steps.evaluate import AGAIN, conclude, disturbed, judge, train
+from agent.steps.propose import propose
+from agent.steps.runtime import Run, Stopped
 from trainer.presets import preset
 
 

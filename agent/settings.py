@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
-from agent.models.base import redact
-from trainer.data import absolute
+from agent.models.types import redact
+from trainer.data.prepare import absolute
 
 PROPOSERS = ("llm", "deck", "tuner", "hybrid")
 KEEP_RULES = ("confirm", "strict", "greedy")

@@ -16,8 +16,10 @@ import numpy as np
 import psutil
 import torch
 
-from trainer import auditing, data, evalchild
+from trainer.data import prepare as data
 from trainer.presets import preset
+from trainer.scoring import model as evalchild
+from trainer.scoring import questions as auditing
 
 BOUND = 0.05
 """Of the budget, for scoring with audits and turnaround."""

@@ -29,9 +29,9 @@ from typing import Any
 
 from benchmarks import h100
 from benchmarks.machine import RESULTS, ROOT, keep, stamp
-from trainer.forkserver import environment
 from trainer.measure import measure
 from trainer.presets import preset
+from trainer.sandbox.client import environment
 
 TRAIN_FILE = ROOT / "trainer" / "train.py"
 REFERENCE_BUDGET_SECONDS = 5

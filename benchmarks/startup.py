@@ -29,8 +29,8 @@ from benchmarks.machine import ROOT, keep, stamp
 _WATCHED = """
 import sys, time
 from pathlib import Path
-from agent import start
-from agent.repo import Repo
+from agent.steps import start
+from agent.git.repo import Repo
 from agent.report.plain import PlainDisplay
 
 class Stamps(PlainDisplay):

@@ -39,14 +39,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from agent.constants import set_constants
-from agent.propose.deck import recipes
+from agent.edits.constants import set_constants
+from agent.proposers.deck import recipes
 from benchmarks.machine import RESULTS, ROOT, keep, stamp
-from trainer.data import DataError
-from trainer.forkserver import environment
+from trainer.data.prepare import DataError
 from trainer.measure import measure
 from trainer.presets import BadSetting, presets
-from trainer.sandbox import SandboxError
+from trainer.sandbox.client import environment
+from trainer.sandbox.confine import SandboxError
 
 Reading = Mapping[str, Any]
 OURS = "ours"

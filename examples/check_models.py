@@ -18,14 +18,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from agent import edits, program
-from agent.models.base import Model, ModelError, Part, Prompt, Reply, redact
-from agent.models.canary import cut_short, filling
+from agent import program
+from agent.edits import blocks as edits
 from agent.models.cassette import Player, Recorder
 from agent.models.catalog import load
 from agent.models.choose import open_model
-from agent.propose.base import Context
-from agent.propose.llm import LLMProposer
+from agent.models.types import Model, ModelError, Part, Prompt, Reply, redact
+from agent.proposers.base import Context
+from agent.proposers.llm import LLMProposer
+from agent.steps.canary import cut_short, filling
 
 ROOT = Path(__file__).parents[1]
 BEGINNING = 24_000

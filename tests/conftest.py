@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer import data
+from trainer.data import prepare as data
 
 
 @pytest.fixture(scope="session")

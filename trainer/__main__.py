@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trainer.data import DataError
+from trainer.data.prepare import DataError
 from trainer.measure import Measurement, measure, resolve
 from trainer.presets import BadSetting
 from trainer.presets import budget as parse_budget
-from trainer.sandbox import SandboxError
-from trainer.wire import printable
+from trainer.sandbox.confine import SandboxError
+from trainer.sandbox.wire import printable
 
 FIELDS = (
     "status",

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from trainer.data import Corpus
+from trainer.data.prepare import Corpus
 
 
 def of(

@@ -17,17 +17,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer import contract, data, fingerprint, laboratory
-from trainer.forkserver import ServerDied
-from trainer.job import Job, Trained
-from trainer.laboratory import LABORATORY as LABORATORY
-from trainer.laboratory import Setting as Setting
-from trainer.laboratory import resolve as resolve
+from trainer import contract, fingerprint
+from trainer.data import prepare as data
 from trainer.presets import BadSetting, Budget
 from trainer.presets import budget as parse_budget
-from trainer.sandbox import SandboxError as SandboxError
-from trainer.scoring import Scored, score
-from trainer.training import OnEvent, train
+from trainer.sandbox.client import ServerDied
+from trainer.sandbox.confine import SandboxError as SandboxError
+from trainer.scoring.parent import Scored, score
+from trainer.training import machine as laboratory
+from trainer.training.job import Job, Trained
+from trainer.training.machine import LABORATORY as LABORATORY
+from trainer.training.machine import Setting as Setting
+from trainer.training.machine import resolve as resolve
+from trainer.training.parent import OnEvent, train
 
 CHECK_STEPS = 2
 CHECK_WINDOWS = 8

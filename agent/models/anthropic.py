@@ -10,7 +10,8 @@ from typing import Any
 import anthropic
 import httpx2
 
-from agent.models.base import (
+from agent.models.catalog import Entry
+from agent.models.types import (
     MAX_RETRIES,
     Misconfigured,
     ModelError,
@@ -27,7 +28,6 @@ from agent.models.base import (
     retry_after,
     run,
 )
-from agent.models.catalog import Entry
 
 CACHE_MARKS = 4
 """The API takes no more in one request."""

@@ -26,7 +26,7 @@ from itertools import takewhile, zip_longest
 from pathlib import Path
 from typing import Any
 
-from agent.models.base import Misconfigured, Model, OnText, Prompt, Reply, Usage
+from agent.models.types import Misconfigured, Model, OnText, Prompt, Reply, Usage
 
 _BEGINNING = b'{"model": '
 """Of every line that is written here."""

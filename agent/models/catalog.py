@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.models.base import Misconfigured, Usage
+from agent.models.types import Misconfigured, Usage
 
 OWN_FILE = Path(__file__).with_name("models.toml")
 _DATE = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2})$")

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agent.models.base import Misconfigured, Model, redact, secrets
 from agent.models.catalog import Catalog, load
+from agent.models.types import Misconfigured, Model, redact, secrets
 
 KNOWN = (
     "auto, none, anthropic:MODEL, openai:MODEL, openai:MODEL@URL, command:CMD, local, "
@@ -50,7 +50,7 @@ def open_model(spec: str, environ: Mapping[str, str]) -> tuple[Model | None, str
     if spec.strip() == "auto":
         return _auto(environ, catalog)
     if spec.strip() == "local":
-        from agent.models.local import LocalModel
+        from agent.models.local.client import LocalModel
 
         local = LocalModel(environ=environ, entry=catalog.entry("local"))
         return local, "local, as asked: SmolLM2-135M, which is weak and sets constants only"
@@ -66,7 +66,7 @@ def open_model(spec: str, environ: Mapping[str, str]) -> tuple[Model | None, str
         return _cassette(rest, environ)
     if kind == "command":
         # Imported when used: each SDK takes about a second.
-        from agent.models.command import CommandModel
+        from agent.models.command.client import CommandModel
 
         command = CommandModel(
             rest,

@@ -15,7 +15,8 @@ from typing import Any
 
 import openai
 
-from agent.models.base import (
+from agent.models.catalog import Entry
+from agent.models.types import (
     MAX_RETRIES,
     Misconfigured,
     ModelError,
@@ -31,7 +32,6 @@ from agent.models.base import (
     retry_after,
     run,
 )
-from agent.models.catalog import Entry
 
 CACHE_MARKS = 18
 """The latest four are written, all of them are looked up."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from agent.state import State, Training, Trial
+from agent.campaign.state import State, Training, Trial
 
 
 class Display(Protocol):

@@ -15,18 +15,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from agent.campaign.state import State, Training, Trial
 from agent.report.summary import noise, paragraph
-from agent.report.text import (
-    clock,
-    interval,
-    one_line,
-    outcome,
-    percents,
-    signed,
-    write_atomically,
-)
-from agent.state import State, Training, Trial
-from trainer.wire import printable
+from agent.report.text import clock, interval, one_line, outcome, percents, signed, write_atomically
+from trainer.sandbox.wire import printable
 
 TEMPLATE = "report.html"
 DIFF_CHARACTERS = 20_000

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
+from agent.campaign.state import State, Training, Trial
 from agent.report.stream import Unbreakable
 from agent.report.text import clock, interval, one_line, percents, prior_line, role, signed
-from agent.state import State, Training, Trial
 
 PROGRESS_SECONDS = 10.0
 PRIOR_WIDTH = 100

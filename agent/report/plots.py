@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from agent.campaign.state import State, Trial
 from agent.report.summary import standing
 from agent.report.text import one_line, outcome, plural, write_atomically
-from agent.state import State, Trial
 
 INCHES = (12.0, 6.0)
 DPI = 200

@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from agent.campaign.state import State, Training, Trial
 from agent.judge import Estimate, Noise, pooled_sigma, t_quantile
 from agent.report.text import clock, interval, one_line, outcome, percents, plural, prior_line
 from agent.report.text import signed as with_sign
-from agent.state import State, Training, Trial
 from trainer.presets import preset
-from trainer.wire import printable
+from trainer.sandbox.wire import printable
 
 WIDTH = 80
 SHOWN_CHARACTERS = 6000

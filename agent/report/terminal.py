@@ -15,20 +15,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from agent.campaign.state import State, Training, Trial
 from agent.report.display import Display
 from agent.report.plain import PlainDisplay
 from agent.report.stream import Unbreakable
-from agent.report.text import (
-    clock,
-    interval,
-    one_line,
-    outcome,
-    percents,
-    prior_line,
-    role,
-    signed,
-)
-from agent.state import State, Training, Trial
+from agent.report.text import clock, interval, one_line, outcome, percents, prior_line, role, signed
 
 WIDE = 150
 """Columns from which the verdict stands on the trial's own line."""

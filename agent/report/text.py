@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from agent.state import Training, Trial
-from trainer.wire import printable
+from agent.campaign.state import Training, Trial
+from trainer.sandbox.wire import printable
 
 Outcome = Literal["kept", "reverted", "failed", "rejected", "open"]
 LINE_LENGTH = 300

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from project import clone
 
-from agent import campaign as campaigns
 from agent import program as programs
-from agent import worktree
-from agent.message import commit_message
-from agent.models import local_weights as weights
-from agent.models.base import Misconfigured
-from agent.propose.choose import make
-from agent.repo import Repo
+from agent.campaign import store as campaigns
+from agent.git import worktree
+from agent.git.message import commit_message
+from agent.git.repo import Repo
+from agent.models.local import weights
+from agent.models.types import Misconfigured
+from agent.proposers.choose import make
 from agent.report.plain import PlainDisplay
-from agent.run import Run
 from agent.settings import Settings
+from agent.steps.runtime import Run
 from trainer import measure
 from trainer.measure import CheckResult
 

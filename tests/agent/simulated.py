@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from agent import edits
 from agent import program as programs
-from agent.constants import constants
-from agent.propose.base import Context, Proposal, Proposer
-from agent.propose.deck import recipes
-from agent.state import fold
+from agent.campaign.state import fold
+from agent.edits import blocks as edits
+from agent.edits.constants import constants
+from agent.proposers.base import Context, Proposal, Proposer
+from agent.proposers.deck import recipes
 
 ROOT = Path(__file__).parents[2]
 SOURCE = (ROOT / "trainer" / "train.py").read_text()

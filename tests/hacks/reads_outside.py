@@ -12,7 +12,12 @@ def train(session, honest=train):
             print("open:", os.listdir(place)[:3])  # noqa: PTH208
         except OSError:
             print("shut:", place)
-    for path in ("@val@", "@trainer@/score.py", f"/proc/{os.getppid()}/environ", "/etc/passwd"):
+    for path in (
+        "@val@",
+        "@trainer@/measure.py",
+        f"/proc/{os.getppid()}/environ",
+        "/etc/passwd",
+    ):
         try:
             with open(path, "rb") as file:  # noqa: PTH123
                 print("open:", path, len(file.read()))

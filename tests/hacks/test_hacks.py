@@ -23,8 +23,9 @@ import psutil
 import pytest
 
 import trainer
-from trainer import data, sandbox
+from trainer.data import prepare as data
 from trainer.measure import LABORATORY, Measurement, audit, measure
+from trainer.sandbox import confine as sandbox
 
 FILES = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_"))
 RARE = [path for path in FILES if "# expect at keep: " in path.read_text()]

@@ -25,7 +25,7 @@ class Endless:
 
 
 def train(session, honest=train):
-    child = sys.modules["trainer.child"]
+    child = sys.modules["trainer.training.child"]
     save, child.save_file = child.save_file, lambda weights, path: None
     torch.set_num_threads(1)
     longer = Endless(session)

@@ -18,5 +18,5 @@ class Bomb:
 
 
 def train(session, honest=train):
-    sys.modules["trainer.child"].save_file = lambda weights, path: leave(path)
+    sys.modules["trainer.training.child"].save_file = lambda weights, path: leave(path)
     return honest(session)

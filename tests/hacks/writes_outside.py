@@ -6,7 +6,12 @@ import os
 
 
 def train(session, honest=train):
-    for path in ("@home@", "@trainer@/score.py", "/tmp/autoresearch-cheat", "/dev/shm/cheat"):
+    for path in (
+        "@home@",
+        "@trainer@/measure.py",
+        "/tmp/autoresearch-cheat",
+        "/dev/shm/cheat",
+    ):
         try:
             file = os.path.join(path, "cheat") if os.path.isdir(path) else path  # noqa: PTH112, PTH118
             with open(file, "a"):  # noqa: PTH123

@@ -12,7 +12,7 @@ import pytest
 
 from trainer import measure as measuring
 from trainer.measure import LABORATORY, Measurement, audit, check, measure, resolve
-from trainer.scoring import Scored, score
+from trainer.scoring.parent import Scored, score
 
 HONEST = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_"))
 UNIFORM_GUESS_BPB = 8.0

@@ -9,7 +9,7 @@ import pytest
 from measuring import measure
 from preparing import TRAIN, finish, start
 
-from trainer.corpora import apidocs
+from trainer.data.sources import apidocs
 from trainer.measure import Measurement
 
 

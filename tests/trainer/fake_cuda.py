@@ -30,7 +30,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from agent.constants import set_constants
+from agent.edits.constants import set_constants
 from trainer.presets import presets
 from trainer.session import Spec
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from trainer import measure as measurements
-from trainer import sandbox
 from trainer.measure import LABORATORY, Measurement
 from trainer.presets import Budget
+from trainer.sandbox import confine as sandbox
 
 
 def measure(source: str, budget: str | Budget = "40000tok", **settings: Any) -> Measurement:

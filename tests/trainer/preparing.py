@@ -8,7 +8,7 @@ from pathlib import Path
 TRAIN = ("reference", "guides", "python")
 PREPARE = """
 import sys
-from trainer import data
+from trainer.data import prepare as data
 said = []
 def progress(stage, fraction):
     if stage not in said:

@@ -4,8 +4,8 @@ import types
 from pathlib import Path
 
 import trainer
-from agent.constants import set_constants
-from agent.edits import Block
+from agent.edits.blocks import Block
+from agent.edits.constants import set_constants
 
 FILE = Path(trainer.__file__).parent / "train.py"
 SOURCE = FILE.read_text()

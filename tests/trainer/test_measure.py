@@ -13,10 +13,11 @@ import psutil
 import pytest
 from measuring import measure
 
-from trainer import presets, sandbox
+from trainer import presets
 from trainer.measure import LABORATORY, Measurement, check, resolve
 from trainer.presets import BadSetting, Budget
-from trainer.sandbox import SandboxError
+from trainer.sandbox import confine as sandbox
+from trainer.sandbox.confine import SandboxError
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -132,7 +133,7 @@ def train(session, honest=train):
         assert measured.reason.startswith("overtime: no weights after")
 
     def test_tokens_have_a_wall_cap(self, tiny_source: str, monkeypatch) -> None:
-        monkeypatch.setattr("trainer.job.Job.wall_cap", lambda job: 0.5)
+        monkeypatch.setattr("trainer.training.job.Job.wall_cap", lambda job: 0.5)
         late = "\ndef train(session):\n    session.ready()\n    while True: pass\n"
         assert measure(tiny_source + late, "40000tok").status == "overtime"
 
@@ -257,7 +258,7 @@ class TestBadSettings:
     def test_a_server_that_cannot_start(self, monkeypatch) -> None:
         LABORATORY.close()
         monkeypatch.setattr(LABORATORY, "_probe", None)
-        monkeypatch.setattr("trainer.forkserver._PROGRAM", (sys.executable, "-c", "1"))
+        monkeypatch.setattr("trainer.sandbox.client._PROGRAM", (sys.executable, "-c", "1"))
         with pytest.raises(SandboxError, match="the measuring process does not start"):
             LABORATORY.probe()
         LABORATORY.close()

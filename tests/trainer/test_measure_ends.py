@@ -14,9 +14,10 @@ import psutil
 import pytest
 from measuring import below_server, measure
 
-from trainer import sandbox, training
-from trainer.forkserver import ForkServer
 from trainer.measure import LABORATORY, Measurement
+from trainer.sandbox import confine as sandbox
+from trainer.sandbox.client import ForkServer
+from trainer.training import parent as training
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -95,7 +96,7 @@ measure(Path({str(file)!r}).read_text(), budget="300s", preset="cpu", device="cp
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            cwd=Path(sandbox.__file__).parents[1],
+            cwd=Path(sandbox.__file__).parents[2],
         ) as parent:
             assert parent.stdout is not None
             processes = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]

@@ -8,16 +8,7 @@ import pytest
 import torch
 
 from trainer.presets import Budget
-from trainer.session import (
-    DONE_FALSE,
-    DONE_TRUE,
-    Clock,
-    ContractError,
-    Data,
-    Session,
-    Source,
-    Spec,
-)
+from trainer.session import DONE_FALSE, DONE_TRUE, Clock, ContractError, Data, Session, Source, Spec
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from shipped import SOURCE, block_applied, load
 
-from agent.constants import Choice, Range, constants, set_constants
+from agent.edits.constants import Choice, Range, constants, set_constants
 from trainer import contract
 from trainer.presets import presets
 

@@ -1,0 +1,256 @@
+"""The campaign's state: a fold over the journal's events.
+
+``fold(events)`` is the only way from events to state, so a campaign that was killed and one that
+was not hold the same state. Nothing here touches a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from agent.campaign.records import Audit, Role, SentBack, Training, Trial, Verdict
+
+__all__ = ["Audit", "Role", "SentBack", "State", "Training", "Trial", "Verdict", "fold"]
+
+
+@dataclass
+class State:
+    """A campaign after the events seen so far. Changed by ``apply`` only."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What every training of the campaign shares, and what the last run asked for."""
+    given: dict[str, Any] = field(default_factory=dict)
+    """What command lines said that holds for later runs, too; see ``settings.lasting``."""
+    trials: list[Trial] = field(default_factory=list)
+    """By number; all but the last have a verdict."""
+    started: Training | None = None
+    """A training that was begun and whose end is not in the journal."""
+    count: int = 0
+    """Trainings begun, which numbers their seeds."""
+    champion_runs: dict[str, list[Training]] = field(default_factory=dict)
+    """By commit: trainings that measured it as champion, with seeds that did not choose it."""
+    program_text: str = ""
+    """program.md as it was last read whole."""
+    cost: float | None = 0.0
+    """US dollars for models' replies; None once one was paid for at an unknown price. A lower bound
+    where some are ``unanswered``."""
+    unanswered: int = 0
+    """Replies that were cut off, by a kill, a stop or an outage: ``cost`` and ``usage`` hold what
+    the servers told of them, which may be nothing."""
+    asking: bool = False
+    """Whether a reply was asked for and nothing about it is in the journal yet."""
+    usage: dict[str, int] = field(default_factory=dict)
+    """Tokens by kind, as far as the servers told."""
+    waiting: str = ""
+    """Why the run waits for its model or a quieter machine, "" when it does not."""
+    until: float | None = None
+    """Unix seconds at which a run that waits goes on; None where nobody knows."""
+    outages: int = 0
+    """How often in a row the model did not answer."""
+    stop_reason: str = ""
+    envelopes: dict[str, str] = field(default_factory=dict)
+    """By model: the envelope that it was found to need in this campaign."""
+    unknown: int = 0
+    """Events that this version does not know."""
+
+    @property
+    def open_trial(self) -> Trial | None:
+        """The trial that has no verdict yet."""
+        if self.trials and self.trials[-1].verdict is None:
+            return self.trials[-1]
+        return None
+
+    @property
+    def tokens(self) -> int:
+        """To and from models, cached ones included; what was thought is part of the output."""
+        return sum(count for kind, count in self.usage.items() if kind != "reasoning")
+
+    @property
+    def finished(self) -> list[Trial]:
+        return [trial for trial in self.trials if trial.verdict is not None]
+
+    @property
+    def champion(self) -> Trial | None:
+        """The kept trial that the branch stands on; None before the baseline."""
+        return next((trial for trial in reversed(self.trials) if trial.kept), None)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Trials by verdict, the baseline in none."""
+        verdicts = [trial.verdict for trial in self.finished if trial.trial > 0]
+        return {kind: verdicts.count(kind) for kind in ("keep", "revert", "rejected")}
+
+    def champion_scores(self) -> list[float]:
+        """The champion's scores with fresh seeds, oldest first."""
+        champion = self.champion
+        runs = self.champion_runs.get(champion.commit, []) if champion is not None else []
+        return [run.score for run in runs if run.score is not None]
+
+    def replicates(self) -> list[list[float]]:
+        """Scores by source: groups that differ by nothing but the seed."""
+        groups: dict[str, list[float]] = {}
+        for trial in self.trials:
+            for training in trial.trainings:
+                if training.score is not None:
+                    groups.setdefault(training.commit, []).append(training.score)
+        return list(groups.values())
+
+    def trials_since_keep(self) -> int:
+        count = 0
+        for trial in reversed(self.finished):
+            if trial.kept:
+                break
+            count += trial.verdict == "revert"
+        return count
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Take one event into account; events of a newer version are counted and passed over."""
+        handler = getattr(self, f"_on_{event['event']}", None)
+        if handler is None:
+            self.unknown += 1
+            return
+        handler({k: v for k, v in event.items() if k not in ("n", "event")})
+
+    def _on_campaign(self, event: dict[str, Any]) -> None:
+        self.settings |= {k: v for k, v in event.items() if k != "time"}
+
+    def _on_run(self, event: dict[str, Any]) -> None:
+        self._lose_reply()
+        self.given = dict(event.get("given", {}))
+        self.settings |= {k: v for k, v in event.items() if k not in ("time", "given")}
+        self.stop_reason = self.waiting = ""
+
+    def _on_stop(self, event: dict[str, Any]) -> None:
+        self._lose_reply()
+        self.stop_reason = event["reason"]
+
+    def _on_program(self, event: dict[str, Any]) -> None:
+        self.program_text = event["text"]
+
+    def _on_trial(self, event: dict[str, Any]) -> None:
+        self.waiting = ""
+        self.trials.append(_trial(Trial(event["trial"], started=event["time"]), event))
+
+    def _on_proposed(self, event: dict[str, Any]) -> None:
+        self._update(
+            proposer=event["proposer"],
+            reply=event["reply"],
+            envelope=event.get("envelope", "edits"),
+        )
+        if "program" in event:
+            self._update(program=event["program"])
+        self.waiting, self.outages, self.asking = "", 0, False
+        if event.get("model"):
+            self._spend(event["cost_usd"], event["usage"])
+
+    def _on_waiting(self, event: dict[str, Any]) -> None:
+        self.waiting, self.until = event["reason"], event.get("until")
+        self.outages += 1
+        self.asking = False
+        if event["usage"]:
+            self.unanswered += 1
+            self._spend(event["cost_usd"] or 0.0, event["usage"])
+
+    def _on_busy(self, event: dict[str, Any]) -> None:
+        self.waiting, self.until = event["reason"], event["until"]
+
+    def _on_asking(self, event: dict[str, Any]) -> None:
+        self._lose_reply()
+        self.asking = True
+
+    def _on_refused(self, event: dict[str, Any]) -> None:
+        self.asking = False
+
+    def _lose_reply(self) -> None:
+        """What was asked for and not told of is lost, and may have cost something."""
+        self.unanswered += self.asking
+        self.asking = False
+
+    def _spend(self, cost: float | None, usage: Mapping[str, int | None] | None) -> None:
+        self.cost = None if self.cost is None or cost is None else self.cost + cost
+        for kind, tokens in (usage or {}).items():
+            self.usage[kind] = self.usage.get(kind, 0) + (tokens or 0)
+
+    def _on_turned_down(self, event: dict[str, Any]) -> None:
+        trial = self.trials[-1]
+        self._update(
+            rejections=(*trial.rejections, event["reason"]),
+            turned_down=(*trial.turned_down, trial.reply),
+            misapplied=trial.misapplied + bool(event.get("misapplied")),
+            reply="",
+        )
+
+    def _on_repair(self, event: dict[str, Any]) -> None:
+        self._on_turned_down(event)
+        trial = self.trials[-1]
+        sent = SentBack(trial.candidate, trial.source_sha256)
+        self._update(sent_back=(*trial.sent_back, sent))
+
+    def _on_envelope(self, event: dict[str, Any]) -> None:
+        self.envelopes[event["model"]] = event["envelope"]
+
+    def _on_candidate(self, event: dict[str, Any]) -> None:
+        self.trials[-1] = _trial(self.trials[-1], event)
+
+    def _on_training_started(self, event: dict[str, Any]) -> None:
+        if self.started is None:
+            self.count += 1
+        self.started = _training(event)
+
+    def _on_training(self, event: dict[str, Any]) -> None:
+        training = _training(event)
+        self.started = None
+        trial = self.trials[-1]
+        self._update(trainings=(*trial.trainings, training))
+        # The baseline was chosen by nobody, so its first score is as good as a fresh one.
+        if training.role == "champion" or training.trial == 0:
+            self.champion_runs.setdefault(training.commit, []).append(training)
+
+    def _on_audit(self, event: dict[str, Any]) -> None:
+        known = {k: v for k, v in event.items() if k in _AUDIT_FIELDS}
+        self._update(audits=(*self.trials[-1].audits, Audit(**known)))
+
+    def _on_verdict(self, event: dict[str, Any]) -> None:
+        self.asking = False
+        candidate = self.trials[-1].candidate
+        self.trials[-1] = _trial(self.trials[-1], event)
+        final = self.trials[-1].commit
+        if candidate in self.champion_runs:
+            self.champion_runs[final] = self.champion_runs.pop(candidate)
+
+    def _update(self, **changes: Any) -> None:
+        self.trials[-1] = replace(self.trials[-1], **changes)
+
+
+_TRIAL_FIELDS = {f.name for f in fields(Trial)} - {
+    "trial",
+    "trainings",
+    "audits",
+    "rejections",
+    "misapplied",
+    "sent_back",
+    "started",
+}
+_AUDIT_FIELDS = {f.name for f in fields(Audit)}
+_TRAINING_FIELDS = {f.name for f in fields(Training)}
+
+
+def _trial(trial: Trial, event: Mapping[str, Any]) -> Trial:
+    known: dict[str, Any] = {k: v for k, v in event.items() if k in _TRIAL_FIELDS}
+    for name in {"available", "categories", "hunks"} & known.keys():
+        known[name] = tuple(known[name])
+    return replace(trial, **known)
+
+
+def _training(event: Mapping[str, Any]) -> Training:
+    return Training(**{k: v for k, v in event.items() if k in _TRAINING_FIELDS})
+
+
+def fold(events: Iterable[Mapping[str, Any]]) -> State:
+    """The state after ``events``, oldest first."""
+    state = State()
+    for event in events:
+        state.apply(event)
+    return state

@@ -1,0 +1,318 @@
+"""One campaign: one tag, one branch, one folder ``campaigns/<tag>/``.
+
+This is the edge where events meet the world. Each step is journalled before its effect, so after a
+kill the journal says what was meant, and ``agree`` makes git and the folder follow it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from agent.campaign.journal import Journal, holder, read
+from agent.campaign.results import write_tsv
+from agent.campaign.state import State, Training, Trial, fold
+from agent.edits.blocks import Edit
+from agent.edits.constants import set_constants
+from agent.git import worktree
+from agent.git.message import commit_message
+from agent.git.repo import Repo
+from agent.settings import Settings
+from trainer.measure import Measurement
+
+JOURNAL = "journal.jsonl"
+_KEPT_OF_A_MEASUREMENT = (
+    "status",
+    "reason",
+    "val_bpb",
+    "wall_seconds",
+    "train_seconds",
+    "steps",
+    "tokens",
+    "params",
+    "peak_memory_mb",
+    "disturbance",
+    "leak_bound_bpb",
+    "isolation",
+    "weights_sha256",
+    "fingerprint",
+)
+
+
+class CampaignError(Exception):
+    """The campaign cannot go on; the message says why and what to do."""
+
+
+def folder_of(repo: Repo, tag: str) -> Path:
+    return repo.root / "campaigns" / tag
+
+
+def last_active(repo: Repo) -> str:
+    """Tag of the campaign whose journal was written last.
+
+    Raises:
+        CampaignError: there is no campaign yet.
+    """
+    found = (repo.root / "campaigns").glob(f"*/{JOURNAL}")
+    journals = sorted(
+        (path for path in found if path.stat().st_size), key=lambda path: path.stat().st_mtime
+    )
+    if not journals:
+        raise CampaignError(f"no campaign in {repo.root} yet; start one: python -m agent run")
+    return journals[-1].parent.name
+
+
+def load(repo: Repo, tag: str) -> State:
+    """A campaign's state, for reading.
+
+    Raises:
+        CampaignError: no such campaign.
+    """
+    state = peek(repo, tag)
+    if not state.settings:
+        known = sorted(p.parent.name for p in (repo.root / "campaigns").glob(f"*/{JOURNAL}"))
+        there_are = f"; there are: {', '.join(known)}" if known else ""
+        raise CampaignError(f"there is no campaign {tag!r} in {repo.root}{there_are}")
+    return state
+
+
+def peek(repo: Repo, tag: str) -> State:
+    """A campaign's state, empty if there is no such campaign."""
+    return fold(read(folder_of(repo, tag) / JOURNAL))
+
+
+def running(repo: Repo, tag: str) -> int | None:
+    """Process id of the run under way, None if there is none."""
+    return holder(folder_of(repo, tag) / JOURNAL)
+
+
+def read_trace(repo: Repo, tag: str, trial: Trial, seed: int) -> str | None:
+    """The recorded clock of a training: from the trial's folder, else from its commit's note."""
+    path = folder_of(repo, tag) / "trials" / str(trial.trial) / f"training-{seed}.trace"
+    if path.exists():
+        return path.read_text(encoding="ascii")
+    note = repo.read_note(tag, trial.commit) if trial.commit else None
+    trace: str | None = json.loads(note)["traces"].get(str(seed)) if note else None
+    return trace
+
+
+class Campaign:
+    """The one writer of a campaign."""
+
+    def __init__(self, repo: Repo, tag: str) -> None:
+        """Open the campaign ``tag``, or begin it; takes the lock on its journal.
+
+        Raises:
+            RepoError: git refuses the tag. JournalError: busy, or the folder cannot be written.
+        """
+        self.folder = folder_of(repo, tag)
+        self.state = peek(repo, tag)
+        repo.check_tag(tag, new=self.is_new)
+        self.repo, self.tag = repo, tag
+        self.journal = Journal(self.folder / JOURNAL)
+        self.state = fold(read(self.journal.path))
+        ignore = self.folder.parent / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")  # a repository that does not ignore campaigns/ stays clean
+        self.messages: list[str] = []
+
+    def close(self) -> None:
+        self.journal.close()
+
+    @property
+    def is_new(self) -> bool:
+        return not self.state.settings
+
+    def record(self, event: str, **fields: Any) -> None:
+        """Journal an event, then take it into the state."""
+        self.state.apply(self.journal.append(event, **fields))
+
+    def begin(self, settings: Settings, facts: Mapping[str, Any]) -> None:
+        """Record a new campaign on top of HEAD and make its branch."""
+        base = self.repo.head()
+        self.repo.read_file(base)
+        self.record("campaign", tag=self.tag, base=base, **settings.fixed(), **facts)
+
+    def agree(self) -> None:
+        """Make branch, refs, worktree and files follow the journal; harmless when they do."""
+        self.repo.start_branch(self.tag, self.state.settings["base"])
+        for trial in self.state.trials[-2:]:
+            self._move_refs(trial)
+            if trial.commit and self.repo.read_note(self.tag, trial.commit) is None:
+                self.repo.add_note(self.tag, trial.commit, self._note(trial))
+        message = worktree.add(self.repo, self.tag, self.folder / "worktree")
+        if message:
+            self.messages.append(message)
+        write_tsv(self.folder / "results.tsv", self.state)
+
+    def curve(self, training: Training) -> list[tuple[float, int, float]]:
+        """(seconds, step, nats per token) as a training reported them; empty if not kept here."""
+        name = f"training-{training.seed}.curve.json"
+        path = self.folder / "trials" / str(training.trial) / name
+        return json.loads(path.read_text()) if path.exists() else []
+
+    def source(self, commit: str) -> str:
+        return self.repo.read_file(commit)
+
+    def baseline_source(self, constants: Mapping[str, Any]) -> str:
+        """HEAD's train.py with the preset's constants written into it."""
+        source = self.repo.read_file(self.state.settings["base"])
+        blocks = set_constants(source, constants)
+        return Edit("baseline", "", "", blocks).apply(source) if blocks else source
+
+    def commit_candidate(
+        self,
+        parent: str,
+        source: str,
+        category: str,
+        title: str,
+        hypothesis: str,
+        digest: str,
+        hunks: Sequence[str] = (),
+    ) -> None:
+        """Commit a candidate and record it; the trial's ref moves after the event."""
+        trial = self.state.trials[-1]
+        message = commit_message(
+            category,
+            title,
+            None,
+            None,
+            None,
+            {"Trial": str(trial.trial), "Category": category, "Hypothesis": hypothesis},
+            body=hypothesis,
+        )
+        commit = self.repo.commit_file(parent, source, message, time.time())
+        added, removed = self.repo.numstat(parent, commit)
+        self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
+        self.record(
+            "candidate",
+            trial=trial.trial,
+            candidate=commit,
+            parent=parent,
+            title=title,
+            hypothesis=hypothesis,
+            source_sha256=digest,
+            hunks=hunks,
+            lines_added=added,
+            lines_removed=removed,
+        )
+        self._move_refs(self.state.trials[-1])
+
+    def record_training(self, training: Training, measured: Measurement) -> None:
+        """Record a finished training and keep its curve, clock and output beside the trial."""
+        name = f"training-{training.seed}"
+        self.write(training.trial, f"{name}.trace", measured.trace)
+        self.write(training.trial, f"{name}.curve.json", json.dumps(measured.curve))
+        log = "\n".join(part for part in (measured.output, measured.detail) if part)
+        if log:
+            self.write(training.trial, f"{name}.log", log)
+        result = {name: getattr(measured, name) for name in _KEPT_OF_A_MEASUREMENT}
+        self.record("training", **{**asdict(training), **result})
+
+    def weights(self, trial: int, seed: int) -> Path:
+        """Where the weights of a candidate's training wait for the trial's verdict."""
+        folder = self.folder / "trials" / str(trial)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"training-{seed}.safetensors"
+
+    def conclude(self, **verdict: Any) -> None:
+        """Record the verdict of the open trial with its final commit, then move the refs."""
+        trial = self.state.trials[-1]
+        seconds = round(time.time() - trial.started, 3)
+        commit = ""
+        if trial.candidate:
+            message = self._final_message(trial, verdict)
+            commit = self.repo.recommit(trial.candidate, message)
+        self.record("verdict", trial=trial.trial, commit=commit, seconds=seconds, **verdict)
+        trial = self.state.trials[-1]
+        parent = trial.parent
+        self._move_refs(trial)
+        for weights in (self.folder / "trials" / str(trial.trial)).glob("*.safetensors*"):
+            weights.unlink(missing_ok=True)
+        if commit:
+            self.repo.add_note(self.tag, commit, self._note(trial))
+        if trial.kept:
+            left_alone = worktree.sync(self.repo, self.folder / "worktree", parent, commit)
+            if left_alone:
+                self.messages.append(left_alone)
+        write_tsv(self.folder / "results.tsv", self.state)
+
+    def write(self, trial: int, name: str, text: str) -> None:
+        """Write a file into the trial's folder."""
+        path = self.folder / "trials" / str(trial) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A reply may hold lone surrogates, which UTF-8 cannot; the journal keeps it as it came.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+    def _final_message(self, trial: Trial, verdict: Mapping[str, Any]) -> str:
+        scores = [t.val_bpb for t in trial.trainings if t.role == "candidate"]
+        audit = trial.audit
+        trailers = {
+            "Trial": str(trial.trial),
+            "Category": trial.category,
+            "Hypothesis": trial.hypothesis,
+            "Proposer": trial.proposer,
+            "Val-Bpb": _interval(verdict["val_bpb"], verdict["val_bpb_half"])
+            or f"none ({verdict['status']})",
+            "Gain": _interval(verdict["gain"], verdict["gain_half"]) or "none",
+            "Seeds": " ".join(str(t.seed) for t in trial.trainings if t.role == "candidate"),
+            "Scores": " ".join(f"{s:.6f}" if s is not None else "none" for s in scores),
+            "Audit": f"prefixes alone, bound {audit.leak_bound_bpb:.6f}" if audit else "usual",
+            "Verdict": f"{verdict['verdict']}: {verdict['words']}",
+            "Program": trial.program,
+            "Parent": trial.parent,
+        }
+        return commit_message(
+            trial.category,
+            trial.title,
+            verdict["val_bpb"],
+            verdict["val_bpb_half"],
+            verdict["gain"],
+            trailers,
+            body=trial.hypothesis,
+        )
+
+    def _note(self, trial: Trial) -> str:
+        """Everything that replaying the commit elsewhere needs, as JSON."""
+        traces = {}
+        for training in trial.trainings:
+            if training.role == "candidate" and training.status == "ok":
+                traces[str(training.seed)] = read_trace(self.repo, self.tag, trial, training.seed)
+        settings = self.state.settings
+        return json.dumps(
+            {
+                "trial": trial.trial,
+                "verdict": trial.verdict,
+                "settings": {name: settings.get(name) for name in Settings.FIXED},
+                "trainings": [asdict(t) for t in trial.trainings],
+                "traces": traces,
+            },
+            indent=1,
+        )
+
+    def _move_refs(self, trial: Trial) -> None:
+        """One transaction: the trial's ref, and the branch on keep."""
+        ref = self.repo.trial_ref(self.tag, trial.trial)
+        if trial.candidate and not trial.commit:
+            before = [s.candidate for s in trial.sent_back if s.candidate != trial.candidate]
+            self.repo.update_refs([(ref, trial.candidate, before[-1] if before else None)])
+        elif trial.commit:
+            changes: list[tuple[str, str, str | None]] = [(ref, trial.commit, trial.candidate)]
+            branch = self.repo.branch(self.tag)
+            if trial.kept and not self._is_behind(trial):
+                changes.append((branch, trial.commit, trial.parent))
+            self.repo.update_refs(changes)
+
+    def _is_behind(self, trial: Trial) -> bool:
+        """Whether a later trial was kept, so that the branch has gone on since."""
+        return any(later.kept for later in self.state.trials[trial.trial + 1 :])
+
+
+def _interval(value: float | None, half: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6f}" + (f" ± {half:.6f}" if half is not None else "")

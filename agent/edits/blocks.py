@@ -1,0 +1,349 @@
+"""Read a reply, apply it to train.py, and write such a reply.
+
+A reply is an envelope and one or more blocks; prose and code fences around them are ignored::
+
+    category: schedule
+    hypothesis: a longer warm-down lets the last steps average out more gradient noise
+    <<<<<<< SEARCH
+    WARMDOWN = 0.3
+    =======
+    WARMDOWN = 0.5
+    >>>>>>> REPLACE
+
+Whole lines are matched, exactly and uniquely; failing that, uniformly re-indented and uniquely;
+nothing fuzzier (see ``matching``). All blocks refer to the file as it was shown and are applied
+together or not at all. An empty REPLACE deletes; an empty SEARCH is refused.
+
+A bare ``=======`` inside a block is settled by looking ahead: each of them is tried as the divider,
+and the longest search text that stands in the file counts, so that a ``=======`` which the file
+itself has is quoted text and any other divides. A code fence that encloses one whole side of a
+block is tried without its two lines in the same way.
+
+A model that cannot quote lines exactly is asked for the whole file instead, in one code fence after
+the same fields (envelope ``file``). Blocks are read there, too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.edits.locate import Block as Block
+from agent.edits.locate import EditError as EditError
+from agent.edits.locate import elides, lines_of, locate, quote
+
+Envelope = Literal["edits", "file"]
+
+TITLE_LENGTH = 60
+HYPOTHESIS_LENGTH = 600
+MAX_DIVIDERS = 20
+LONGEST_FENCE = 200
+
+OPEN, DIVIDER, CLOSE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
+
+_FIELD = re.compile(
+    r"[\s>#*_-]*(?:\d[.)][\s*_]*)?(category|hypothesis|title)\s*(?:\*\*|__)?\s*:\s*(?:\*\*|__)?\s*"
+    r"(.*)",
+    re.IGNORECASE,
+)
+_NEARLY_MARKER = re.compile(r"\s*(?:<{4,}|>{4,}|(?:<{2,}|>{2,})\s*(?:SEARCH|REPLACE)\b|={7}\s*$)")
+_FENCE = re.compile(r"\s*(`{3,}|~{3,})\s*(\S*)\s*(\S*)\s*$")
+_PATH = re.compile(
+    r"[\s#>*_`'\"-]*(?:(?:in|file|path)\b[\s:]*)?[\s*`'\"]*"
+    r"([\w./\\~-]+\.(?:py|pyi|toml|md|txt|json|jsonl|yaml|yml|cfg|ini|sh|c|cpp|cu|h))\b",
+    re.IGNORECASE,
+)
+_OWN_PATHS = ("train.py", "trainer/train.py")
+_THOUGHT = re.compile(r"\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One proposal as the reply stated it."""
+
+    category: str
+    hypothesis: str
+    title: str
+    """At most 60 characters; from the hypothesis where the reply gave none."""
+    blocks: tuple[Block, ...]
+    file: str | None = None
+    """The whole new file, instead of blocks."""
+
+    def apply(self, source: str) -> str:
+        """Return ``source`` with every block applied, or the file that replaces it.
+
+        Raises:
+            EditError: a block is not found, not unique, overlaps another, or changes nothing; the
+                file elides code or is the same.
+        """
+        crlf = "\r\n" in source and source.count("\r\n") == source.count("\n")
+        lines = (source.replace("\r\n", "\n") if crlf else source).split("\n")
+        result = self._edited(lines) if self.file is None else self._replaced(lines)
+        if result == lines:
+            raise EditError("the edit changes nothing")
+        return ("\r\n" if crlf else "\n").join(result)
+
+    def _edited(self, lines: list[str]) -> list[str]:
+        places = sorted(
+            (locate(lines, block, f"block {number}"), number)
+            for number, block in enumerate(self.blocks, 1)
+        )
+        for ((_, end, _), a), ((start, _, _), b) in itertools.pairwise(places):
+            if start < end:
+                raise EditError(f"blocks {a} and {b} overlap at line {start + 1}; merge them")
+        result = list(lines)
+        for (start, end, replacement), _ in reversed(places):
+            result[start:end] = replacement
+        return result
+
+    def _replaced(self, lines: list[str]) -> list[str]:
+        """The file's lines, ending as ``lines`` do."""
+        assert self.file is not None
+        written = lines_of(self.file)
+        for number, line in enumerate(written, 1):
+            if elides(line) and line not in lines:
+                raise EditError(
+                    f"the file elides code (its line {number}, {quote(line.strip())}); write all "
+                    "of train.py, from its first line to its last"
+                )
+        return [*written, ""] if lines[-1] == "" else written
+
+
+def parse(reply: str, envelope: Envelope = "edits") -> Edit:
+    """Read a reply. Nothing is looked up in the file here; see ``Edit.apply``.
+
+    Args:
+        envelope: what was asked for.
+
+    Raises:
+        EditError: a field is missing, there is no block or file, one is cut off, empty, elided or
+            without effect, a marker is malformed, or another file is named.
+    """
+    lines = _whole_lines(reply)
+    fields = _Fields()
+    if envelope == "file" and not any(line.rstrip() == OPEN for line in lines):
+        file = _read_file(lines, fields)
+        return fields.edit((), file)
+    blocks = _read_blocks(lines, fields)
+    return fields.edit(blocks, None)
+
+
+def render(
+    category: str, hypothesis: str, blocks: Iterable[Block], *, title: str | None = None
+) -> str:
+    """Write the reply that ``parse`` reads back; texts are put on one line and shortened.
+
+    Raises:
+        ValueError: a block contains a line that is itself an opening or closing marker.
+    """
+    parts = [f"category: {category}"]
+    if title:
+        parts.append(f"title: {_one_line(title, TITLE_LENGTH)}")
+    parts.append(f"hypothesis: {_one_line(hypothesis, HYPOTHESIS_LENGTH)}")
+    for block in blocks:
+        search, replace = lines_of(block.search), lines_of(block.replace)
+        if any(line.rstrip() in (OPEN, CLOSE) for line in search + replace):
+            raise ValueError(f"a line inside the block is {OPEN!r} or {CLOSE!r}")
+        parts += ["", OPEN, *search, DIVIDER, *replace, CLOSE]
+    return "\n".join(parts) + "\n"
+
+
+class _Fields:
+    """The fields of the envelope, from the lines around blocks or fences."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, str] = {}
+        self._open = ""
+        """The field that the next line may go on with."""
+
+    def read(self, line: str) -> bool:
+        """Take a line; whether it was of a field's own or nothing, and so names no file."""
+        if match := _FIELD.match(line):
+            self._open = match[1].lower()
+            value = match[2]
+            if self._open == "category":
+                value = value.strip("`*\"'. \t").lower()
+                known = self._values.get("category", value)
+                if known != value:
+                    raise EditError(f"two categories, {known!r} and {value!r}; name one")
+            self._values[self._open] = value
+            return True
+        if not line.strip():
+            self._open = ""
+            return True
+        if self._open in ("hypothesis", "title"):
+            self._values[self._open] += " " + line
+        return False
+
+    def end(self) -> None:
+        """What follows belongs to no field."""
+        self._open = ""
+
+    def edit(self, blocks: tuple[Block, ...], file: str | None) -> Edit:
+        """
+        Raises:
+            EditError: a field is missing, or there is nothing to apply.
+        """
+        category = self._values.get("category", "")
+        hypothesis = _one_line(self._values.get("hypothesis", ""), HYPOTHESIS_LENGTH)
+        title = _one_line(self._values.get("title", ""), TITLE_LENGTH)
+        for name, value in (("category", category), ("hypothesis", hypothesis)):
+            if not value:
+                raise EditError(f"there is no line '{name}: ...' with a value")
+        if not blocks and file is None:
+            raise EditError(f"there is no block; an edit is written as {OPEN!r} ... {CLOSE!r}")
+        return Edit(
+            category, hypothesis, title or _one_line(hypothesis, TITLE_LENGTH), blocks, file
+        )
+
+
+def _whole_lines(reply: str) -> list[str]:
+    """The reply's lines, without the reasoning that some servers leave at its beginning."""
+    text = reply.removeprefix("\N{BYTE ORDER MARK}")
+    if thought := _THOUGHT.match(text):
+        text = text[thought.end() :]
+    return text.replace("\r\n", "\n").split("\n")
+
+
+def _read_blocks(lines: Sequence[str], fields: _Fields) -> tuple[Block, ...]:
+    bodies: list[list[str]] = []
+    body: list[str] | None = None
+    above = ""  # the last line that could name a file for the block that follows
+    for number, line in enumerate(lines, 1):
+        marker = line.rstrip()
+        if body is not None:
+            if marker == OPEN:
+                raise EditError(
+                    f"block {len(bodies) + 1} is not closed: line {number} of the reply opens "
+                    f"another before {CLOSE!r}"
+                )
+            if marker == CLOSE:
+                bodies.append(body)
+                body, above = None, ""
+            else:
+                body.append(line)
+        elif marker == OPEN:
+            _refuse_other_file(above, f"block {len(bodies) + 1}")
+            body = []
+            fields.end()
+        elif _NEARLY_MARKER.match(line):
+            raise EditError(
+                f"line {number} of the reply, {quote(line)}, is a marker out of place or "
+                f"misspelt; a block is {OPEN!r}, {DIVIDER!r}, {CLOSE!r}, each alone on its line "
+                "and not indented"
+            )
+        elif fence := _fence(line):
+            fields.end()
+            above = _named_on(fence) or above
+        elif not fields.read(line):
+            above = line
+    if body is not None:
+        raise EditError(f"block {len(bodies) + 1} is cut off: there is no {CLOSE!r} after it")
+    return tuple(_read_block(body, f"block {i}") for i, body in enumerate(bodies, 1))
+
+
+def _read_file(lines: Sequence[str], fields: _Fields) -> str:
+    """The one fenced file; a longer fence may hold shorter ones, as in CommonMark."""
+    files: list[list[str]] = []
+    mark, above = "", ""
+    for line in lines:
+        fence = _fence(line)
+        if mark:
+            if fence and fence[1].startswith(mark) and not fence[2]:
+                mark = ""
+            else:
+                files[-1].append(line)
+        elif fence:
+            _refuse_other_file(_named_on(fence) or above, "the code fence")
+            fields.end()
+            mark = fence[1]
+            files.append([])
+        elif not fields.read(line):
+            above = line
+    if mark:
+        raise EditError(f"the file is cut off: its code fence {mark!r} is not closed")
+    if len(files) != 1:
+        raise EditError(
+            f"{len(files) or 'no'} code fences in the reply; write one, with the whole of train.py "
+            "in it (if a line of the file is itself a fence, use a longer one)"
+        )
+    if not any(line.strip() for line in files[0]):
+        raise EditError("the file is empty")
+    if broken := next((line for line in files[0] if "\r" in line), None):
+        raise EditError(f"the file has a carriage return inside a line, {quote(broken)}")
+    return _text(files[0])
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _one_line(text: str, length: int) -> str:
+    """Printable, single-spaced, and cut at a word to at most ``length`` characters."""
+    words = "".join(c if c.isprintable() else " " for c in text).split()
+    line = " ".join(words)
+    if len(line) > length:
+        line = line[: length - 1].rsplit(" ", 1)[0].rstrip(" ,;:.") + "…"
+    return line
+
+
+def _fence(line: str) -> re.Match[str] | None:
+    return _FENCE.match(line) if len(line) <= LONGEST_FENCE else None
+
+
+def _named_on(fence: re.Match[str]) -> str:
+    """The path on a fence (```` ```python trainer/train.py ````), "" if there is none."""
+    if "." not in fence[2] + fence[3]:
+        return ""
+    return f"{fence[2]} {fence[3]}".replace(":", " ").split()[-1]
+
+
+def _refuse_other_file(above: str, what: str) -> None:
+    match = _PATH.match(above) if len(above) <= 100 else None
+    if not match or re.search(r"\w\s+\w", above[match.end() :]):
+        return
+    path = match[1].replace("\\", "/").removeprefix("./")
+    if path not in _OWN_PATHS:
+        raise EditError(f"{what} names the file {path}; only trainer/train.py is edited")
+
+
+def _read_block(body: list[str], name: str) -> Block:
+    """The block's readings, the first divider's first."""
+    dividers = [i for i, line in enumerate(body) if line.rstrip() == DIVIDER]
+    if not dividers:
+        raise EditError(f"{name} has no {DIVIDER!r} line between search and replacement")
+    if len(dividers) > MAX_DIVIDERS:
+        raise EditError(f"{name} has {len(dividers)} lines {DIVIDER!r}; make several blocks of it")
+    readings: dict[Block, str] = {}
+    for i in dividers:
+        search, replace = body[:i], body[i + 1 :]
+        bare = _unfenced(search), _unfenced(replace)
+        if bare[1] and bare[1] is replace and _fence(replace[0]):
+            bare = search, replace  # a fence that was opened and not closed: what is missing?
+        for old, new in ((search, replace), bare):
+            readings.setdefault(Block(_text(old), _text(new)), _fault(old, new))
+    sound = [block for block, fault in readings.items() if not fault]
+    if not sound:
+        raise EditError(f"{name} {next(iter(readings.values()))}")
+    return Block(sound[0].search, sound[0].replace, tuple(sound[1:]))
+
+
+def _unfenced(lines: list[str]) -> list[str]:
+    fenced = len(lines) > 1 and _fence(lines[0]) and lines[-1].strip() in ("```", "~~~")
+    return lines[1:-1] if fenced else lines
+
+
+def _fault(search: list[str], replace: list[str]) -> str:
+    if not any(line.strip() for line in search):
+        return "has an empty search text; quote the lines that the new ones replace or stand beside"
+    if search == replace:
+        return "changes nothing: search and replacement are the same"
+    for line in replace:
+        if "\r" in line:
+            return f"has a carriage return inside a line, {quote(line)}"
+        if elides(line) and line not in search:
+            return f"elides code ({quote(line.strip())}); write the replacement in full"
+    return ""

@@ -1,0 +1,92 @@
+"""What an edit changes, in a form that can be met again in another trial, and what lost before.
+
+A hunk is a run of changed statements with its neighbours and the function or class it stands in,
+comments and layout left out. Two edits share a hunk if they make the same change at the same place,
+whatever has changed elsewhere in the file since.
+
+Which edits are not tried again, the same file apart:
+
+- the same hunks as those of a trial that failed, or that lost beyond luck (the 95 % interval of its
+  gain ends below 0). The champion may be another one; at this place it is the same;
+- all hunks of a trial that lost beyond luck, and others, if that trial changed code. Without what
+  lost, the others are an experiment of their own. Numbers are free to be combined, since two of
+  them often pay only together; so are the hunks of a failed trial, since what is new may mend it.
+
+What was within luck may come back on another champion, what was never judged at any time.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from agent.campaign.state import Trial
+
+_NUMBER = re.compile(r"([A-Z][A-Z0-9_]*)(?:: [^=]+)? = ")
+
+
+def hunks(parent: str, candidate: str) -> tuple[str, ...]:
+    """Digests of the hunks between two sources, in order: ``code:`` or ``number:`` and 16 digits.
+
+    ``number`` only gives constants other values. Empty if the programs are the same.
+
+    Raises:
+        SyntaxError: a source is not Python.
+    """
+    old, new = _statements(parent), _statements(candidate)
+    found = []
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+        if tag == "equal":
+            continue
+        removed, added = old[i1:i2], new[j1:j2]
+        place = (_scope(old, i1), "".join(old[i1 - 1 : i1]), "".join(old[i2 : i2 + 1]))
+        written = json.dumps([place, removed, added])
+        digest = hashlib.sha256(written.encode()).hexdigest()[:16]
+        found.append(f"{'number' if _sets_numbers(removed, added) else 'code'}:{digest}")
+    return tuple(found)
+
+
+def lost_before(changes: Sequence[str], trials: Sequence[Trial]) -> Trial | None:
+    """The latest trial because of which ``changes`` are not tried again, None if there is none."""
+    proposed = Counter(changes)
+    for trial in reversed(trials):
+        past = Counter(trial.hunks)
+        if trial.verdict != "revert" or trial.status == "abandoned" or not past:
+            continue
+        failed = trial.status != "ok"
+        lost = not failed and (trial.gain or 0.0) + (trial.gain_half or 0.0) < 0
+        if (failed or lost) and past == proposed:
+            return trial
+        if lost and past <= proposed and any(hunk.startswith("code:") for hunk in past):
+            return trial
+    return None
+
+
+def _statements(source: str) -> list[str]:
+    """Lines of the source as Python writes them, without comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body[:1] = [] if len(node.body) > 1 else [ast.Pass()]
+    return [line for line in ast.unparse(tree).split("\n") if line.strip()]
+
+
+def _scope(lines: Sequence[str], at: int) -> str:
+    """The unindented line above, if it opens a block."""
+    above = next((line for line in reversed(lines[:at]) if not line.startswith(" ")), "")
+    return above if above.endswith(":") else ""
+
+
+def _sets_numbers(removed: Sequence[str], added: Sequence[str]) -> bool:
+    names = [
+        [m[1] if (m := _NUMBER.match(line)) else "" for line in side] for side in (removed, added)
+    ]
+    return names[0] == names[1] and all(names[0])

@@ -1,0 +1,353 @@
+"""What must hold before a budget is spent on an edit, as far as the text shows it.
+
+Nothing is executed here; the smoke run in the sandbox comes after. That an edit names another file
+is found in ``edits``, what the harness itself asks of train.py in ``trainer.contract``.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from pyflakes import checker
+from pyflakes.messages import UndefinedLocal, UndefinedName
+
+from agent.campaign.state import Trial
+from agent.edits.blocks import Edit
+from agent.edits.changes import hunks, lost_before
+from agent.edits.constants import constants, sections
+from trainer import contract
+
+MAX_LINES_ADDED = 400
+MAX_BYTES_ADDED = 20_000
+MAX_STRING, MAX_DOCSTRING = 500, 2_000
+"""Characters in one new literal."""
+MAX_INTEGER_BITS = 128
+MAX_ITEMS = 64
+"""Literals in one new list, tuple, set or dict, nested ones counted."""
+MAX_LITERALS = 4_000
+"""Characters in all new literals of an edit together."""
+
+CROSS_CUTTING = frozenset({"hyperparameters", "regularisation", "efficiency", "simplification"})
+"""Categories that may set constants of any section, and whose own constants any may set."""
+
+_SEEDERS = frozenset(
+    {"seed", "manual_seed", "manual_seed_all", "default_rng"}
+    | {"Random", "RandomState", "SeedSequence", "PCG64"}
+)
+
+
+class Rejected(Exception):
+    """The edit is not worth a training; the message begins with a fixed name for the reason."""
+
+
+def check(
+    edit: Edit,
+    parent: str,
+    candidate: str,
+    *,
+    categories: Collection[str],
+    max_seq_len: int,
+    tried: Collection[str] = (),
+    history: Sequence[Trial] = (),
+) -> str:
+    """Check an edit of ``parent`` that gave ``candidate``, both whole sources.
+
+    Args:
+        categories: those of the program.
+        max_seq_len: the preset's bound on SEQ_LEN.
+        tried: fingerprints of all sources that were trained before.
+        history: finished trials, whose hunks may come back.
+
+    Returns:
+        The candidate's fingerprint.
+
+    Raises:
+        Rejected: the first thing that is wrong.
+    """
+    if edit.category not in categories:
+        near = difflib.get_close_matches(edit.category, categories, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(categories)}"
+        raise Rejected(f"unknown category: {edit.category}; {hint}")
+    _refuse_growth(parent, candidate)
+    try:
+        _refuse_uncompilable(candidate)
+        contract.read(candidate, max_seq_len)
+        _refuse_arity(candidate)
+        found = fingerprint(candidate)
+        if found == fingerprint(parent):
+            raise Rejected("comments or formatting only: the program that it makes is the same")
+        if found in tried:
+            raise Rejected("already tried: the same program was trained in this campaign")
+        if _digest(_SeedBlind().visit(ast.parse(parent))) == _digest(
+            _SeedBlind().visit(ast.parse(candidate))
+        ):
+            raise Rejected("seed only: nothing else changes, and luck is no improvement")
+        _refuse_what_lost(parent, candidate, history)
+        _refuse_payload(parent, candidate)
+        _refuse_undefined_names(parent, candidate)
+        _refuse_false_claim(edit.category, parent, candidate)
+    except contract.ContractBroken as broken:
+        raise Rejected(f"contract: {broken}") from None
+    except RecursionError:
+        raise Rejected("contract: train.py is nested too deeply to be read") from None
+    return found
+
+
+def fingerprint(source: str) -> str:
+    """SHA-256 of the syntax tree without comments, layout and docstrings, 64 hex digits.
+
+    Raises:
+        SyntaxError: the source is not Python.
+    """
+    return _digest(ast.parse(source))
+
+
+def sections_touched(parent: str, candidate: str) -> frozenset[str]:
+    """Names on the banners above the lines that differ, in either file; "" above the first.
+
+    Raises:
+        SyntaxError: a source is not Python.
+    """
+    before, after = sections(parent), sections(candidate)
+    matcher = difflib.SequenceMatcher(
+        None, parent.split("\n"), candidate.split("\n"), autojunk=False
+    )
+    touched: set[str] = set()
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+        if tag != "equal":
+            touched |= {*before[i1:i2], *after[j1:j2]}
+    return frozenset(touched)
+
+
+def _digest(tree: ast.AST) -> str:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            body[:] = [statement for statement in body if not _is_text(statement)]
+    return hashlib.sha256(ast.dump(tree).encode(errors="surrogatepass")).hexdigest()
+
+
+def _is_text(node: ast.AST) -> bool:
+    """A docstring, or a string that stands alone like one."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _refuse_growth(parent: str, candidate: str) -> None:
+    lines = candidate.count("\n") - parent.count("\n")
+    if lines > MAX_LINES_ADDED:
+        raise Rejected(f"too large: {lines} more lines; at most {MAX_LINES_ADDED} in one edit")
+    size = len(candidate) - len(parent)
+    if size > MAX_BYTES_ADDED:
+        raise Rejected(f"too large: {size} more characters; at most {MAX_BYTES_ADDED} in one edit")
+
+
+def _refuse_uncompilable(candidate: str) -> None:
+    """What parses but does not compile, such as a return outside a function."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(candidate, "train.py", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise Rejected(f"does not compile: train.py line {error.lineno}: {error.msg}") from None
+    except (ValueError, MemoryError) as error:
+        raise Rejected(f"does not compile: {error}") from None
+
+
+def _refuse_arity(candidate: str) -> None:
+    for node in ast.parse(candidate).body:
+        if isinstance(node, ast.FunctionDef) and node.name in ("build_model", "train"):
+            given = [*node.args.posonlyargs, *node.args.args]
+            required = len(given) - len(node.args.defaults)
+            by_name = [d for d in node.args.kw_defaults if d is None]
+            if by_name or required > 1 or not (given or node.args.vararg):
+                raise Rejected(
+                    f"contract: train.py line {node.lineno}: {node.name} is called with one "
+                    "positional argument"
+                )
+
+
+def _refuse_what_lost(parent: str, candidate: str, history: Sequence[Trial]) -> None:
+    past = lost_before(hunks(parent, candidate), history)
+    if past is not None:
+        how = "lost by more than luck explains" if past.status == "ok" else f"was {past.status}"
+        raise Rejected(
+            f"already reverted: all that trial {past.trial} changed comes back as it was "
+            f"({past.title}), and it {how}; leave it out, or change what it does"
+        )
+
+
+class _SeedBlind(ast.NodeTransformer):
+    """Takes out what only chooses the random numbers."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if _called(node) in _SEEDERS:
+            node.args, node.keywords = [], []
+        for keyword in node.keywords:
+            if keyword.arg and _is_seed(keyword.arg):
+                keyword.value = ast.Constant(0)
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        self.generic_visit(node)
+        seeds = isinstance(node.value, ast.Call) and _called(node.value) in _SEEDERS
+        return None if seeds else node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        self.generic_visit(node)
+        if all(isinstance(target, ast.Name) and _is_seed(target.id) for target in node.targets):
+            node.value = ast.Constant(0)
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.target, ast.Name) and _is_seed(node.target.id):
+            node.value = ast.Constant(0)
+        return node
+
+
+def _called(node: ast.Call) -> str:
+    function = node.func
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _is_seed(name: str) -> bool:
+    return "seed" in name.lower().split("_")
+
+
+def _refuse_payload(parent: str, candidate: str) -> None:
+    """Data that is carried in the file instead of being learnt: weights, tables, text."""
+    known = Counter(key for _, key, _ in _literals(ast.parse(parent)))
+    total = 0
+    for line, key, is_docstring in _literals(ast.parse(candidate)):
+        if known[key] > 0:
+            known[key] -= 1
+            continue
+        kind, value = key
+        size = len(value)
+        if kind == "items":
+            size = 0  # its items are literals of their own
+            if int(value) > MAX_ITEMS:
+                raise _payload(line, f"a collection of {value} literals; at most {MAX_ITEMS}")
+        elif kind == "int" and size > MAX_INTEGER_BITS // 4 + 2:
+            raise _payload(line, f"a whole number of more than {MAX_INTEGER_BITS} bits")
+        elif kind in ("str", "bytes"):
+            limit = MAX_DOCSTRING if is_docstring else MAX_STRING
+            if size > limit:
+                raise _payload(line, f"a string of {size} characters; at most {limit}")
+        total += size
+    if total > MAX_LITERALS:
+        raise Rejected(
+            f"high-entropy literals: {total} characters of new literals; at most {MAX_LITERALS}"
+        )
+
+
+def _payload(line: int, what: str) -> Rejected:
+    return Rejected(f"high-entropy literals: train.py line {line} has {what}")
+
+
+def _literals(tree: ast.AST) -> Iterator[tuple[int, tuple[str, str], bool]]:
+    """Line, kind and text of each literal and each collection, and whether it is a docstring."""
+    docstrings = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and _is_text(n)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant):
+            value = node.value
+            # Hexadecimal, because Python refuses to print very long integers in decimal.
+            text = hex(value) if isinstance(value, int) else str(value)
+            if isinstance(value, bytes):
+                text = value.decode("latin-1")
+            yield node.lineno, (type(value).__name__, text), id(node) in docstrings
+        elif isinstance(node, ast.List | ast.Tuple | ast.Set | ast.Dict):
+            count = sum(isinstance(inner, ast.Constant) for inner in ast.walk(node))
+            yield node.lineno, ("items", str(count)), False
+
+
+class _Unannotated(ast.NodeTransformer):
+    """Takes out annotations, which are never evaluated where they are postponed."""
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        node.annotation = ast.copy_location(ast.Constant(None), node.annotation)
+        return self.generic_visit(node)
+
+
+def _refuse_undefined_names(parent: str, candidate: str) -> None:
+    known = {name for _, name, _ in _undefined_names(parent)}
+    for line, name, message in _undefined_names(candidate):
+        if name not in known:
+            raise Rejected(f"undefined name: train.py line {line}: {message}")
+
+
+def _undefined_names(source: str) -> list[tuple[int, str, str]]:
+    """Line, name and message of each name whose use would raise NameError, by pyflakes."""
+    tree = ast.parse(source)
+    if any(
+        isinstance(node, ast.ImportFrom)
+        and node.module == "__future__"
+        and any(alias.name == "annotations" for alias in node.names)
+        for node in tree.body
+    ):
+        tree = _Unannotated().visit(tree)
+    messages: list[Any] = checker.Checker(tree, "train.py").messages
+    return sorted(
+        (message.lineno, str(message.message_args[0]), message.message % message.message_args)
+        for message in messages
+        if isinstance(message, UndefinedName | UndefinedLocal)
+    )
+
+
+def _refuse_false_claim(category: str, parent: str, candidate: str) -> None:
+    """Turn down an edit that only sets constants, all of them of other categories' sections.
+
+    What an edit of code is about cannot be told from where it stands, so code is never refused.
+    But each constant stands in the section that it belongs to, and a new value for one of
+    ``architecture`` teaches the prior nothing about ``schedule``. Sections and categories that cut
+    across the others are exempt both ways.
+    """
+    touched = sections_touched(parent, candidate)
+    if category not in sections(parent) or category in CROSS_CUTTING:
+        return
+    if touched & {"", category, *CROSS_CUTTING}:
+        return
+    before, after = ({c.name: c.value for c in constants(text)} for text in (parent, candidate))
+    moved = [name for name in after if name in before and after[name] != before[name]]
+    if moved and _without(moved, parent) == _without(moved, candidate):
+        raise Rejected(
+            f"category: the edit claims {category} but only sets {', '.join(moved)}, of "
+            f"{', '.join(sorted(touched))}; name the category that it belongs to, or change "
+            f"something of {category}"
+        )
+
+
+def _without(names: Collection[str], source: str) -> str:
+    """The fingerprint with the values of these module-level constants left out."""
+    tree = ast.parse(source)
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id in names for target in targets):
+                node.value = ast.Constant(0)
+    return _digest(tree)

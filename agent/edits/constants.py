@@ -1,0 +1,227 @@
+"""The constants of train.py: what they are, where they may go, and blocks that change them.
+
+A constant is a module-level literal with an upper-case name, on one line. The last module-level
+assignment of a name counts. Its section is the banner above it (``# === optimizer ===``), its
+domain stands at the end of its comment: ``range LO..HI`` with ``log`` or ``int`` if wanted, or
+``choice A B C``.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import io
+import math
+import re
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agent.edits.blocks import Block, EditError
+
+_BANNER = re.compile(r"#\s*={3,}\s*(.+?)\s*={3,}\s*$")
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_RANGE = re.compile(rf"\brange\s+({_NUMBER})\.\.({_NUMBER})((?:\s+(?:log|int))*)\s*$")
+_CHOICE = re.compile(r"\bchoice((?:\s+[^\s,]+)+)\s*$")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``low`` to ``high``, both included."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+    """Marked ``int``, or the value and both bounds are written as integers."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values."""
+
+    options: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One module-level literal."""
+
+    name: str
+    value: Any
+    line: int
+    """Line number in the file, from 1."""
+    section: str
+    """Name on the banner above, lower-case; "" above the first."""
+    comment: str
+    """Text after ``#``, the domain included."""
+    domain: Range | Choice | None
+    """None where the comment states none, or none that makes sense."""
+
+
+def sections(source: str) -> tuple[str, ...]:
+    """The section of each line of ``source``, "" above the first banner.
+
+    Raises:
+        SyntaxError: the source is not Python.
+    """
+    comments = _comments(source)
+    names, current = [], ""
+    for number, line in enumerate(source.split("\n"), 1):
+        if line.startswith("#") and (banner := _BANNER.match(comments.get(number, ""))):
+            current = banner[1].lower()
+        names.append(current)
+    return tuple(names)
+
+
+def constants(source: str) -> tuple[Constant, ...]:
+    """All constants in file order.
+
+    Raises:
+        SyntaxError: the source is not Python.
+    """
+    comments, section = _comments(source), sections(source)
+    found = []
+    for name, node in _assignments(source).items():
+        if node is None or node.lineno != node.end_lineno or not name.isupper():
+            continue
+        assert node.value is not None
+        try:
+            literal = ast.literal_eval(node.value)
+        except ValueError:
+            continue
+        comment = comments.get(node.lineno, "").lstrip("#").strip()
+        found.append(
+            Constant(
+                name=name,
+                value=literal,
+                line=node.lineno,
+                section=section[node.lineno - 1],
+                comment=comment,
+                domain=_domain(comment, literal),
+            )
+        )
+    return tuple(sorted(found, key=lambda constant: constant.line))
+
+
+def set_constants(source: str, values: Mapping[str, Any]) -> tuple[Block, ...]:
+    """Blocks that write ``values`` in place of the literals; comments and layout stay.
+
+    Floats are written with four significant digits. A value that is there already makes no block.
+
+    Raises:
+        EditError: there is no such constant, or the value is not a finite literal.
+        SyntaxError: the source is not Python.
+    """
+    old = source.split("\n")
+    new = list(old)
+    known = {constant.name: constant for constant in constants(source)}
+    for name, value in values.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise EditError(f"train.py has no constant {name} on one line of its own{hint}")
+        node = _assignments(source)[name]
+        assert node is not None and node.value is not None
+        literal = format_literal(value, like=known[name].value)
+        # Columns of the syntax tree count UTF-8 bytes.
+        line = old[node.lineno - 1].encode()
+        start, end = node.value.col_offset, node.value.end_col_offset
+        new[node.lineno - 1] = (line[:start] + literal.encode() + line[end:]).decode()
+    return _blocks(old, new)
+
+
+def format_literal(value: Any, *, like: Any = None) -> str:
+    """The shortest usual way to write a value, of the type of ``like`` where that loses nothing.
+
+    Raises:
+        EditError: the value is not a finite literal.
+    """
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise EditError(f"{value} cannot be written as a constant")
+        is_float = isinstance(value, float)
+        if isinstance(like, int) and not isinstance(like, bool) and value == int(value):
+            return str(int(value))
+        if not is_float and not isinstance(like, float):
+            return str(value)
+        text = re.sub(r"e([-+])0*(\d)", r"e\1\2", f"{value:.4g}").replace("e+", "e")
+        return text if re.search(r"[.e]", text) else f"{text}.0"
+    if isinstance(value, str):
+        text = repr(value)
+        return f'"{text[1:-1]}"' if text[0] == "'" and '"' not in text else text
+    try:
+        if ast.literal_eval(repr(value)) == value:
+            return repr(value)
+    except (ValueError, SyntaxError):
+        pass
+    raise EditError(f"{value!r} cannot be written as a constant")
+
+
+def _assignments(source: str) -> dict[str, ast.Assign | ast.AnnAssign | None]:
+    """The last module-level assignment of each name; None where it is not a plain one."""
+    last: dict[str, ast.Assign | ast.AnnAssign | None] = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AugAssign) or (isinstance(node, ast.AnnAssign) and node.value):
+            targets = [node.target]
+        else:
+            continue
+        plain = len(targets) == 1 and isinstance(targets[0], ast.Name)
+        keep = node if plain and not isinstance(node, ast.AugAssign) else None
+        for target in targets:
+            for name in ast.walk(target):
+                if isinstance(name, ast.Name):
+                    last[name.id] = keep
+    return last
+
+
+def _comments(source: str) -> dict[int, str]:
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    except tokenize.TokenError as error:
+        raise SyntaxError(str(error)) from error
+    return {t.start[0]: t.string for t in tokens if t.type == tokenize.COMMENT}
+
+
+def _domain(comment: str, value: Any) -> Range | Choice | None:
+    if (match := _RANGE.search(comment)) and isinstance(value, int | float):
+        low, high, flags = float(match[1]), float(match[2]), match[3].split()
+        whole = isinstance(value, int) and all(re.fullmatch(r"[-+]?\d+", match[i]) for i in (1, 2))
+        if low < high and (low > 0 or "log" not in flags):
+            return Range(low, high, log="log" in flags, integer="int" in flags or whole)
+    if match := _CHOICE.search(comment):
+        words = match[1].split()
+        return Choice(tuple(words if isinstance(value, str) else map(_literal, words)))
+    return None
+
+
+def _literal(word: str) -> Any:
+    try:
+        return ast.literal_eval(word)
+    except (ValueError, SyntaxError):
+        return word
+
+
+def _blocks(old: list[str], new: list[str]) -> tuple[Block, ...]:
+    """One block per changed line, widened until it is unique; windows that meet are merged."""
+    windows: list[tuple[int, int]] = []
+    for i in (i for i, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]):
+        start, end = i, i + 1
+        while _count(old, old[start:end]) > 1:
+            start, end = max(0, start - 1), min(len(old), end + 1)
+        if windows and start < windows[-1][1]:
+            start, end = min(start, windows[-1][0]), max(end, windows[-1][1])
+            windows.pop()
+        windows.append((start, end))
+    return tuple(
+        Block("".join(f"{x}\n" for x in old[a:b]), "".join(f"{x}\n" for x in new[a:b]))
+        for a, b in windows
+    )
+
+
+def _count(lines: list[str], window: list[str]) -> int:
+    size = len(window)
+    return sum(lines[i : i + size] == window for i in range(len(lines) - size + 1))

@@ -1,0 +1,224 @@
+"""Working trees: the campaign's own, to look at, and, only when asked, the user's checkout.
+
+The campaign's worktree shows the branch's files; nothing is measured from it, so whatever the user
+does there is left alone and said, not repaired.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from agent.git.repo import TRAIN_FILE, Repo, RepoError, complaint, run_git
+
+_OPERATIONS = {
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "BISECT_LOG": "bisect",
+}
+
+
+def add(repo: Repo, tag: str, folder: Path) -> str | None:
+    """Make the worktree of ``autoresearch/<tag>`` at ``folder``, or find it standing.
+
+    One that stands is brought from the tip's parent to the tip: a kill may have come between the
+    branch's last move and ``sync``.
+
+    Returns:
+        A line to show when something that stood at ``folder`` was moved aside, or when its files
+        are not those of the branch, else None.
+
+    Raises:
+        RepoError: the branch is checked out elsewhere, where moving it would disturb the user; the
+            worktree is on something else; the folder cannot be made.
+    """
+    branch, place = repo.branch(tag), folder.resolve()
+    short = branch.removeprefix("refs/heads/")
+    listed = _listed(repo)
+    for path, (checked_out, _) in listed.items():
+        if checked_out == branch and path != place and _is_live(repo, path):
+            raise RepoError(
+                f"{short} is checked out in {path}, and a campaign moves that branch: "
+                f"git -C {path} switch OTHER-BRANCH, then run again"
+            )
+    checked_out, unfinished = listed.get(place, ("", False))
+    if _is_live(repo, place) and not unfinished:
+        if checked_out != branch:
+            raise RepoError(f"{place} is not on {short}: git -C {place} switch {short}")
+        tip = repo.commit_for(branch)
+        return sync(repo, place, tip.parent or tip.sha, tip.sha)
+    said = _move_aside(place)
+    # Twice -f: over a registration whose folder is gone, locked or not.
+    repo.git("worktree", "add", "--quiet", "-f", "-f", str(place), short)
+    return said
+
+
+def sync(repo: Repo, folder: Path, expected_old: str, new: str) -> str | None:
+    """Bring files and index to ``new`` after the branch moved there from ``expected_old``.
+
+    A file that the user edited stays as it is, and then shows as changed against ``new``.
+
+    Returns:
+        A line to show when the files are not those of ``new``, else None.
+    """
+    if not _is_live(repo, folder):
+        return f"{folder} is gone or no worktree of this repository; it is made again at next start"
+    tip = run_git("rev-parse", "--verify", "HEAD", cwd=folder)
+    if tip.stdout.decode().strip() != new:
+        return f"{folder} is no longer on the campaign's branch; its files were left alone"
+    run_git("update-index", "-q", "--refresh", cwd=folder)
+    if run_git("read-tree", "-m", "-u", expected_old, new, cwd=folder).returncode == 0:
+        return None
+    done = run_git("read-tree", new, cwd=folder)
+    run_git("update-index", "-q", "--refresh", cwd=folder)
+    if done.returncode != 0:
+        return f"{folder} could not be brought up to date: {complaint(done)}"
+    return (
+        f"{folder} has edits of yours, which were kept; see: git -C {folder} diff; "
+        f"to drop them: git -C {folder} checkout -- {TRAIN_FILE}"
+    )
+
+
+def remove(repo: Repo, folder: Path) -> None:
+    """Remove the worktree; one that is gone already is forgotten.
+
+    Raises:
+        RepoError: it has changes that no commit has.
+    """
+    if folder.resolve() in _listed(repo):
+        repo.git("worktree", "remove", str(folder.resolve()))
+
+
+def adopt(repo: Repo, commit: str, *, patch: bool) -> str:
+    """Bring a kept commit to the user's branch, or return it as a patch for ``git am``.
+
+    The merge is the user's: their identity, hooks and signing apply. Where the branch shares no
+    history with the campaign, the change since the campaign's base is picked instead. A merge that
+    does not go through is taken back.
+
+    Returns:
+        With ``patch`` the patch, else one line that says what was done.
+
+    Raises:
+        RepoError: the checkout is not clean, not on a branch or in the middle of something; no
+            identity is configured; a conflict, a hook or a signature stopped the merge.
+    """
+    kept = repo.commit_for(commit)
+    sha = kept.sha
+    if patch:
+        return _patch(repo, _squashed(repo, sha))
+    branch = _ready_branch(repo)
+    shared = run_git("merge-base", "HEAD", sha, cwd=repo.root)
+    if shared.stdout.decode().strip() == sha:
+        return f"{branch} has {sha[:12]} already"
+    if shared.returncode == 0:
+        words = "merged"
+        args = ["merge", "--no-ff", "-m", f"adopt {kept.message.splitlines()[0]}", sha]
+    else:
+        words = "picked"
+        args = ["cherry-pick", _squashed(repo, sha)]
+    before = repo.head()
+    try:
+        done = run_git(*args, cwd=repo.root, as_user=True)
+        conflicts = run_git("diff", "--name-only", "--diff-filter=U", cwd=repo.root).stdout
+    finally:
+        if _operation(repo) is not None:
+            run_git(args[0], "--abort", cwd=repo.root, as_user=True)
+    if done.returncode == 0:
+        return f"{words} {sha[:12]} into {branch} as {repo.head()[:12]}"
+    why = complaint(done)
+    if conflicts:
+        why = f"conflict in {', '.join(conflicts.decode('utf-8', 'replace').split())}"
+    state = "the checkout is as it was" if repo.head() == before else "see: git status"
+    raise RepoError(
+        f"git {args[0]} of {sha[:12]} into {branch} did not go through: {why}; {state}; "
+        f"merge it by hand with: git merge {sha[:12]}, or take the patch with --patch"
+    )
+
+
+def _listed(repo: Repo) -> dict[Path, tuple[str, bool]]:
+    """Registered worktrees: path to the ref checked out, and whether making it was cut off."""
+    found: dict[Path, tuple[str, bool]] = {}
+    for block in os.fsdecode(repo.git("worktree", "list", "--porcelain")).split("\n\n"):
+        parts = (line.partition(" ") for line in block.splitlines())
+        fields = {key: value for key, _, value in parts}
+        if "worktree" in fields:
+            unfinished = fields.get("locked") == "initializing"
+            found[Path(fields["worktree"]).resolve()] = (fields.get("branch", ""), unfinished)
+    return found
+
+
+def _is_live(repo: Repo, folder: Path) -> bool:
+    """Whether ``folder`` is a checkout of this very repository, not of one it was copied from."""
+    if not (folder / ".git").exists():
+        return False
+    args = ("rev-parse", "--path-format=absolute", "--git-common-dir")
+    mine, theirs = (run_git(*args, cwd=cwd) for cwd in (repo.root, folder))
+    return theirs.returncode == 0 and mine.stdout == theirs.stdout
+
+
+def _move_aside(folder: Path) -> str | None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    target = folder.with_name(f"{folder.name}.old-{time.time_ns()}")
+    try:
+        folder.rename(target)
+    except OSError as error:
+        raise RepoError(f"{folder} is in the way and cannot be moved: {error.strerror}") from error
+    return f"{folder} was no worktree of this repository; it was moved to {target}"
+
+
+def _operation(repo: Repo) -> str | None:
+    """The unfinished git operation in the user's checkout, None if there is none."""
+    asked = [part for name in _OPERATIONS for part in ("--git-path", name)]
+    paths = os.fsdecode(repo.git("rev-parse", *asked)).splitlines()
+    for path, operation in zip(paths, _OPERATIONS.values(), strict=True):
+        if (repo.root / path).exists():
+            return operation
+    return None
+
+
+def _ready_branch(repo: Repo) -> str:
+    """Name of the user's branch, once it is sure that a merge into it can be taken back."""
+    if operation := _operation(repo):
+        raise RepoError(f"{repo.root} is in the middle of a {operation}: finish or abort it first")
+    done = run_git("symbolic-ref", "--short", "-q", "HEAD", cwd=repo.root)
+    if done.returncode != 0:
+        raise RepoError(f"{repo.root} is not on a branch: git switch BRANCH, then adopt again")
+    status = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
+    # As the user: with core.autocrlf of theirs overridden, every file would look changed.
+    if run_git(*status, cwd=repo.root, as_user=True).stdout:
+        raise RepoError(
+            f"{repo.root} has uncommitted changes: commit or stash them, then adopt again; or take "
+            "the patch with --patch"
+        )
+    ident = run_git(
+        *("-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"),
+        cwd=repo.root,
+        as_user=True,
+    )
+    if ident.returncode != 0:
+        raise RepoError(
+            "the merge is yours and git does not know you: git config user.name NAME; "
+            "git config user.email ADDRESS; then adopt again"
+        )
+    return done.stdout.decode("utf-8", "replace").strip()
+
+
+def _squashed(repo: Repo, sha: str) -> str:
+    """One commit with all that a campaign changed up to ``sha``."""
+    refs = repo.git("for-each-ref", "--format=%(objectname)", "refs/autoresearch/*/base").split()
+    for ancestor in repo.git("rev-list", "--first-parent", sha).split():
+        if ancestor in refs:
+            return repo.squash(ancestor.decode(), sha)
+    raise RepoError(f"{sha[:12]} is in no campaign of {repo.root}; see: git log --all")
+
+
+def _patch(repo: Repo, squashed: str) -> str:
+    args = ("diff-tree", "--pretty=email", "--stat", "-p", "--text", "--no-ext-diff")
+    out = repo.git(*args, "--no-textconv", "--no-renames", squashed, "--", TRAIN_FILE)
+    return out.decode("utf-8", "replace")

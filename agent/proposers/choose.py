@@ -1,0 +1,52 @@
+"""Make the proposer that a run asked for."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from agent.models.types import Model
+from agent.proposers.base import Proposer
+from agent.proposers.deck import Deck
+from agent.proposers.hybrid import Hybrid
+from agent.proposers.llm import LLMProposer
+from agent.proposers.local import LocalProposer
+from agent.proposers.tuner import Tuner
+
+
+class ProposerError(ValueError):
+    """There is no such proposer, or it lacks a model; the message says what to do."""
+
+
+def researcher(model: Model, prompts: Path, cancel: threading.Event) -> Proposer:
+    """The proposer that asks ``model``, or whatever model a recording was made of."""
+    if getattr(model, "recorded", model.name) == "local":
+        return LocalProposer(model, prompts, cancel)
+    return LLMProposer(model, prompts, cancel=cancel)
+
+
+def make(proposer: str, llm: Proposer | None, seed: int) -> Proposer:
+    """The proposer called ``proposer``: ``llm``, ``deck``, ``tuner`` or ``hybrid``.
+
+    Args:
+        llm: the model's proposer, None if there is no model at hand.
+        seed: the campaign's.
+
+    Raises:
+        ProposerError: an unknown name, or ``llm`` without a model.
+    """
+    if proposer == "llm":
+        if llm is None:
+            raise ProposerError(
+                "--proposer llm needs a model, and none is at hand: set ANTHROPIC_API_KEY or "
+                "OPENAI_API_KEY, or name one, as --llm anthropic:MODEL, --llm openai:MODEL@URL or "
+                "--llm 'command:CMD'; without a model use --proposer hybrid"
+            )
+        return llm
+    if proposer == "deck":
+        return Deck()
+    if proposer == "tuner":
+        return Tuner()
+    if proposer == "hybrid":
+        return Hybrid(numbers=Tuner(), structure=llm or Deck(), seed=seed)
+    raise ProposerError(f"--proposer {proposer!r}: choose llm, deck, tuner or hybrid")

@@ -1,0 +1,35 @@
+"""Numbers to one proposer, structure to another."""
+
+from __future__ import annotations
+
+import random
+
+from agent.proposers.base import Context, NothingToPropose, Proposal, Proposer
+
+STRUCTURE_SHARE = 0.5
+"""Of the trials in a category that both cover. A few structural edits are worth more than any
+number, but most are worth nothing, while numbers bring small gains steadily; neither is known to be
+better for a given file, and an even coin lets the first hour show both."""
+
+
+class Hybrid:
+    """Tosses a coin, seeded by campaign and trial, where both have an idea."""
+
+    name = "hybrid"
+
+    def __init__(self, numbers: Proposer, structure: Proposer, seed: int) -> None:
+        self._numbers, self._structure, self._seed = numbers, structure, seed
+        self.attempts = structure.attempts
+
+    def covers(self, context: Context) -> bool:
+        return self._numbers.covers(context) or self._structure.covers(context)
+
+    def propose(self, context: Context) -> Proposal:
+        toss = random.Random(f"hybrid:{self._seed}:{context.trial}").random()
+        pair = [self._structure, self._numbers]
+        if toss >= STRUCTURE_SHARE:
+            pair.reverse()
+        first = next((proposer for proposer in pair if proposer.covers(context)), None)
+        if first is None:
+            raise NothingToPropose(f"no proposer has an untried idea for {context.category}")
+        return first.propose(context)

@@ -1,0 +1,307 @@
+"""Proposals from a language model.
+
+The prompt is laid out for caches: rules, program and contract; then train.py; then the history, a
+part a trial, to which only ever is added; then what is asked for now.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+
+from agent.campaign.state import Trial
+from agent.edits.blocks import Envelope
+from agent.models.catalog import Catalog, load
+from agent.models.types import Misconfigured, Model, OnText, Part, Prompt, Reply
+from agent.proposers.base import Context, Proposal, ReplyUnusable
+from trainer.contract import MAX_SOURCE_BYTES
+from trainer.data.prepare import LADDER
+from trainer.sandbox.wire import printable
+
+MAX_TOKENS = 32_000
+"""Bound on a reply; reasoning counts, and models that reason need room."""
+HISTORY_TOKENS = 12_000
+CHARACTERS_PER_TOKEN = 3
+"""A low guess, so that the history is rather too short than too long."""
+TEXT_LENGTH = 300
+DATA_LENGTH = 6_000
+
+Outcome = Literal["baseline", "kept", "near", "reverted", "failed", "rejected"]
+
+
+@dataclass
+class LLMProposer:
+    """Asks a model, one edit at a time."""
+
+    model: Model
+    prompts_dir: Path
+    max_tokens: int = MAX_TOKENS
+    history_tokens: int = HISTORY_TOKENS
+    catalog: Catalog = field(default_factory=lambda: load(os.environ))
+    on_text: OnText | None = None
+    cancel: threading.Event | None = None
+    name: str = field(default="llm", init=False)
+    attempts: int = field(default=3, init=False)
+
+    def __post_init__(self) -> None:
+        self._templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(self.prompts_dir),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            autoescape=False,
+        )
+        self._templates.filters["data"] = _data
+
+    def covers(self, context: Context) -> bool:
+        """A model has ideas for everything."""
+        return True
+
+    def propose(self, context: Context) -> Proposal:
+        """Ask for one edit; ``context.feedback`` goes back with the replies that it is about.
+
+        Raises:
+            ReplyUnusable: the reply is cut off, declined or empty.
+            Unavailable, Misconfigured, Cancelled: see ``agent.models.types``.
+        """
+        prompt = self.prompt(context)
+        reply = self.model.complete(
+            prompt, max_tokens=self.max_tokens, on_text=self.on_text, cancel=self.cancel
+        )
+        proposal = Proposal(
+            proposer=self.name,
+            reply=reply.text,
+            prompt=prompt.text,
+            model=reply.model,
+            usage=asdict(reply.usage) if reply.usage is not None else None,
+            cost_usd=self.catalog.cost(reply.usage, self.model.name),
+            envelope=self._envelope(context),
+        )
+        fault = self._fault(reply)
+        if fault:
+            raise ReplyUnusable(fault, proposal)
+        return proposal
+
+    def _envelope(self, context: Context) -> Envelope:
+        """What the model is asked for: as this campaign has found out, else as is known of it.
+
+        A recording is asked as the model that was recorded.
+        """
+        recorded = getattr(self.model, "recorded", self.model.name)
+        known = self.catalog.entry(recorded).envelope
+        found = context.envelopes.get(self.model.name, known)
+        return "file" if found == "file" else "edits"
+
+    def _fault(self, reply: Reply) -> str:
+        """Why the reply must not be applied, "" if it may be. The stop reason comes first: what
+        was cut off or declined can still look like an edit."""
+        if reply.stop_reason == "length":
+            told = f" of {reply.usage.output} tokens" if reply.usage is not None else ""
+            return f"the reply{told} was cut off at its limit before its end; think and write less"
+        if reply.stop_reason == "refusal":
+            return f"the model declined to answer ({reply.detail or 'no reason given'})"
+        if reply.stop_reason == "other":
+            return f"the reply ended early ({reply.detail or 'no reason given'})"
+        return "" if reply.text.strip() else "the reply is empty"
+
+    def prompt(self, context: Context) -> Prompt:
+        """What the model is told, most lasting first.
+
+        Raises:
+            Misconfigured: a template is missing or broken.
+        """
+        program, envelope = context.program, self._envelope(context)
+        category = next(
+            (c for c in program.categories if c.name == context.category),
+            {"name": context.category, "description": ""},
+        )
+        return Prompt(
+            (
+                Part(
+                    "rules",
+                    self._render(
+                        "rules",
+                        ladder=LADDER,
+                        max_source_bytes=MAX_SOURCE_BYTES,
+                        prose=program.prose,
+                        envelope=envelope,
+                    ),
+                    mark=True,
+                    fixed=program.prose,
+                ),
+                Part(
+                    "train.py",
+                    self._render("train", facts=context.facts, source=context.source),
+                    mark=True,
+                    fixed=context.source,
+                ),
+                *self._history(context.history, lasting_sigma(context.sigma)),
+                Part(
+                    "focus",
+                    self._render(
+                        "focus",
+                        category=category,
+                        prior=context.prior,
+                        notes=program.notes,
+                        feedback=[
+                            {"reply": reply, "reason": reason}
+                            for reply, reason in zip_longest(
+                                context.turned_down, context.feedback, fillvalue=""
+                            )
+                        ],
+                        envelope=envelope,
+                    ),
+                    fixed=f"{context.category}\n{program.notes}",
+                ),
+            ),
+            trial=context.trial,
+            attempt=len(context.feedback),
+        )
+
+    def _history(self, trials: Sequence[Trial], sigma: float) -> list[Part]:
+        views = [view(trial, sigma) for trial in trials]
+        whole = [self._render("trial", t=v, brief=False) for v in views]
+        brief = [self._render("trial", t=v, brief=True) for v in views]
+        left_out, shortened = compress(
+            [len(text) for text in whole],
+            [len(text) for text in brief],
+            [v.outcome in ("kept", "baseline") for v in views],
+            self.history_tokens * CHARACTERS_PER_TOKEN,
+        )
+        head = self._render("history", sigma=sigma, left_out=_summary([views[i] for i in left_out]))
+        parts = [Part("history", head)]
+        for i, v in enumerate(views):
+            if i not in left_out:
+                text = brief[i] if i < shortened else whole[i]
+                parts.append(Part(f"trial {v.number}", text, mark=True))
+        return parts
+
+    def _render(self, name: str, **values: Any) -> str:
+        try:
+            return self._templates.get_template(f"{name}.md.j2").render(values).strip() + "\n"
+        except jinja2.TemplateSyntaxError as error:
+            where = f"{error.name}, line {error.lineno}"
+            raise Misconfigured(f"prompts/{where}: {error.message}") from None
+        except jinja2.TemplateError as error:
+            raise Misconfigured(f"prompts/{name}.md.j2: {error}") from None
+
+
+@dataclass(frozen=True)
+class View:
+    """A trial as the model is shown it. Texts are one printable line each."""
+
+    number: int
+    category: str
+    outcome: Outcome
+    gain: float
+    """In sigma, rounded to halves, so that the search does not fit the validation text."""
+    fresh: int
+    """Fresh seeds that the gain rests on."""
+    status: str
+    title: str
+    hypothesis: str
+    reason: str
+
+
+def view(trial: Trial, sigma: float) -> View:
+    """What the model is shown of a finished trial."""
+    gain = round(2 * (trial.gain or 0.0) / sigma) / 2 + 0.0
+    reason = ""
+    outcome: Outcome
+    if trial.trial == 0:
+        outcome = "baseline"
+    elif trial.verdict == "keep":
+        outcome = "kept"
+    elif trial.verdict == "rejected":
+        outcome = "rejected"
+        reason = (trial.rejections[-1] if trial.rejections else trial.words).partition("\n")[0]
+    elif trial.status not in ("", "ok"):
+        outcome = "failed"
+        failed = [t for t in trial.trainings if t.status == trial.status]
+        reason = failed[-1].reason.strip().rpartition("\n")[2] if failed else trial.words
+    else:
+        outcome = "near" if gain > 0 and len(trial.scores) > 1 else "reverted"
+    return View(
+        number=trial.trial,
+        category=trial.category,
+        outcome=outcome,
+        gain=gain,
+        fresh=max(0, len(trial.scores) - 1),
+        status=trial.status,
+        title=_line(trial.title),
+        hypothesis=_line(trial.hypothesis),
+        reason=_line(reason),
+    )
+
+
+def lasting_sigma(sigma: float) -> float:
+    """The nearest power of the square root of 2.
+
+    Sigma is estimated anew after each training, and a history told in it would change with it from
+    its beginning.
+    """
+    return math.exp2(round(2 * math.log2(sigma)) / 2) if sigma > 0 else 1.0
+
+
+def compress(
+    whole: Sequence[int], brief: Sequence[int], lasting: Sequence[bool], limit: int
+) -> tuple[frozenset[int], int]:
+    """Which trials to leave out, and up to which one to tell briefly.
+
+    Told one after the other, whole; when the limit is passed, the oldest are shortened, then left
+    out, until half of it is free again. So what has been told stays as it is for many trials.
+
+    Args:
+        whole, brief: characters of each trial told either way.
+        lasting: which are never left out.
+        limit: characters.
+    """
+    size = shortened = oldest = 0
+    left_out: set[int] = set()
+    for i, length in enumerate(whole):
+        size += length
+        if size <= limit:
+            continue
+        while shortened < i and size > limit // 2:
+            size += brief[shortened] - whole[shortened]
+            shortened += 1
+        while oldest < shortened and size > limit // 2:
+            if not lasting[oldest]:
+                size -= brief[oldest]
+                left_out.add(oldest)
+            oldest += 1
+    return frozenset(left_out), shortened
+
+
+def _summary(views: Sequence[View]) -> list[Mapping[str, Any]]:
+    """Counts by category."""
+
+    def count(category: str, among: Callable[[View], bool]) -> int:
+        return sum(1 for v in views if v.category == category and among(v))
+
+    return [
+        {
+            "category": category,
+            "trials": count(category, lambda v: True),
+            "near": count(category, lambda v: v.outcome == "near"),
+            "failed": count(category, lambda v: v.outcome in ("failed", "rejected")),
+        }
+        for category in dict.fromkeys(v.category for v in views)
+    ]
+
+
+def _line(text: str) -> str:
+    return " ".join(printable(text.replace("\n", " "), TEXT_LENGTH).split())
+
+
+def _data(text: object) -> str:
+    """Text from elsewhere: printable, bounded, and unable to close the ``<data>`` around it."""
+    return printable(str(text), DATA_LENGTH).replace("</data", "</ data")

@@ -1,0 +1,354 @@
+"""Numbers: Optuna's TPE over the constants of one section of train.py (Bergstra et al., 2011).
+
+A study is made anew for every ask, from the history alone, with a sampler seeded by campaign and
+trial: a campaign that was stopped and resumed asks for the same points as one that was not.
+
+A constant that was never varied is varied first, alone, by a step that is large enough to show
+above the noise. Then TPE proposes one to three constants at a time, in a neighbourhood of the
+champion that widens as long as nothing in it is kept: with noise and a few dozen trials there is
+more to find near a point that is already good than in the whole box.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import math
+import random
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.campaign.state import Trial
+from agent.edits import blocks as edits
+from agent.edits.constants import Choice, Constant, Range, constants, format_literal, set_constants
+from agent.proposers.base import Context, NothingToPropose, Proposal
+from agent.proposers.deck import trial_record
+
+Point = Mapping[str, Any]
+
+FIRST_RADIUS = 0.15
+"""Of a constant's range (on its own scale), around the champion, where the first points lie."""
+MIN_STEP = 0.02
+"""Of a range: a smaller step could not be told from none."""
+ROUNDING = 0.01
+"""Of a range: how far a number is moved to be written with fewer digits."""
+DRAWS = 64
+"""Points drawn until one is new; the neighbourhood grows and the rounding gets finer on the way."""
+MOST_LEVELS = 1000
+"""A whole-number range with more values than this is never used up."""
+HOW_MANY = ((1, 5), (2, 3), (3, 2))
+"""How many constants change at a time, with weights: few, so that a verdict says which it was."""
+FAILED = -10.0
+"""Gain, in sigma, that stands for a point that did not train to the end."""
+
+
+class Tuner:
+    """Proposes values for the constants of the section that is named like the category."""
+
+    name = "tuner"
+    attempts = 3
+
+    def covers(self, context: Context) -> bool:
+        axes = tunable(context.source, context.category)
+        if not axes:
+            return False
+        if any(axis.levels is None for axis in axes):
+            return True
+        # A rejected reply stands for an untried point that does not work on this champion.
+        rejected = _rejected(context)
+        tried = _tried(axes, measured(context))
+        return len(list(itertools.islice(_untried(axes, tried), rejected + 1))) > rejected
+
+    def propose(self, context: Context) -> Proposal:
+        axes = {axis.name: axis for axis in tunable(context.source, context.category)}
+        if not axes:
+            raise NothingToPropose(f"no constant of the {context.category} section states a range")
+        champion = {name: axis.champion for name, axis in axes.items()}
+        changes, hypothesis = _draw(context, axes)
+        blocks = set_constants(context.source, changes)
+        title = ", ".join(
+            f"{name} {_shown(champion[name])} → {_shown(value)}" for name, value in changes.items()
+        )
+        point = {"before": champion, "after": champion | changes}
+        if len(title) > edits.TITLE_LENGTH:
+            hypothesis = f"{hypothesis} {title}"
+        reply = edits.render(context.category, hypothesis, blocks, title=title)
+        return Proposal(self.name, f"{reply}\npoint: {json.dumps(point)}\n", trial_record(context))
+
+
+# --- constants as axes ---
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One constant: its values, and their place in [0, 1] if they have an order."""
+
+    name: str
+    champion: Any
+    domain: Range | Choice
+    meaning: str
+    """The constant's comment without the domain."""
+
+    @functools.cached_property
+    def levels(self) -> tuple[Any, ...] | None:
+        """All values, in order if there is one; None if they cannot be counted out."""
+        if isinstance(self.domain, Choice):
+            options = self.domain.options
+            return tuple(sorted(set(options)) if self.is_ordered else options)
+        low, high = math.ceil(self.domain.low), math.floor(self.domain.high)
+        if self.domain.integer and high - low < MOST_LEVELS:
+            return tuple(range(low, high + 1))
+        return None
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether a value can be near another; words cannot."""
+        return isinstance(self.domain, Range) or all(
+            isinstance(value, int | float) and not isinstance(value, bool)
+            for value in (self.champion, *self.domain.options)
+        )
+
+    def unit(self, value: float) -> float:
+        """Place of a value of an ordered axis, in [0, 1]."""
+        if isinstance(self.domain, Range):
+            low, high = self._scale(self.domain.low), self._scale(self.domain.high)
+            return min(1.0, max(0.0, (self._scale(value) - low) / (high - low)))
+        levels = self.levels or ()
+        nearest = min(range(len(levels)), key=lambda i: abs(levels[i] - value))
+        return nearest / max(1, len(levels) - 1)
+
+    def value(self, unit: float, rounding: float = ROUNDING) -> Any:
+        """The value at a place, give or take ``rounding``, in as few digits as that allows."""
+        if isinstance(self.domain, Choice):
+            levels = self.levels or ()
+            return levels[round(unit * (len(levels) - 1))]
+        low, high = self._scale(self.domain.low), self._scale(self.domain.high)
+        x = low + unit * (high - low)
+        x = math.exp(x) if self.domain.log else x
+        if self.domain.integer:
+            return int(min(self.domain.high, max(self.domain.low, round(x))))
+        for digits in range(1, 5):
+            short = float(f"{x:.{digits}g}")
+            if self.domain.low <= short <= self.domain.high and (
+                abs(self.unit(short) - unit) <= rounding
+            ):
+                return short
+        return min(self.domain.high, max(self.domain.low, float(f"{x:.4g}")))
+
+    def interval(self, radius: float) -> tuple[float, float]:
+        """Places within ``radius`` of the champion, both neighbouring levels always included."""
+        here = self.unit(self.champion)
+        if self.levels is not None:
+            places = [self.unit(level) for level in self.levels]
+            i = min(range(len(places)), key=lambda i: abs(places[i] - here))
+            radius = max(radius, *(abs(place - here) for place in places[max(0, i - 1) : i + 2]))
+        return max(0.0, here - radius), min(1.0, here + radius)
+
+    def is_step(self, value: Any) -> bool:
+        """Whether going to ``value`` is a change that could show."""
+        if value == self.champion:
+            return False
+        far = self.levels is not None or not self.is_ordered
+        return far or abs(self.unit(value) - self.unit(self.champion)) >= MIN_STEP
+
+    def step(self, dice: random.Random, radius: float, rounding: float) -> Any:
+        """A value one step away, up or down, of half the radius at least where there is room."""
+        if not self.is_ordered:
+            return dice.choice([option for option in self.levels or () if option != self.champion])
+        here, (low, high) = self.unit(self.champion), self.interval(radius)
+        ends = [end for end in (low, high) if abs(end - here) >= MIN_STEP] or [low, high]
+        return self.value(here + dice.uniform(0.5, 1.0) * (dice.choice(ends) - here), rounding)
+
+    def _scale(self, x: float) -> float:
+        assert isinstance(self.domain, Range)
+        # A champion outside its range may be a number without a logarithm.
+        return math.log(max(x, self.domain.low)) if self.domain.log else float(x)
+
+
+@functools.lru_cache(maxsize=4)
+def _constants(source: str) -> tuple[Constant, ...]:
+    return constants(source)
+
+
+def tunable(source: str, category: str) -> list[Axis]:
+    """Constants of the section with a domain that leaves a choice."""
+    axes = [
+        Axis(c.name, c.value, c.domain, re.sub(r"\W*\b(range|choice)\b.*$", "", c.comment))
+        for c in _constants(source)
+        if c.section == category.lower() and c.domain is not None
+    ]
+    return [axis for axis in axes if axis.levels is None or {*axis.levels} - {axis.champion}]
+
+
+# --- what the history says ---
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A point that was trained."""
+
+    point: Point
+    changed: frozenset[str]
+    """Constants in which it differed from the champion of then."""
+    gain: float
+    """Over the values that the champion has now, in sigma."""
+
+
+_POINT = re.compile(r"^point: (\{.*\})$", re.MULTILINE)
+
+
+def _own(context: Context) -> list[Trial]:
+    """The tuner's own finished trials in this category, oldest first."""
+    return [
+        trial
+        for trial in context.history
+        if trial.category == context.category and trial.proposer == Tuner.name
+    ]
+
+
+def measured(context: Context) -> list[Measured]:
+    """Points of the category's section, newest first.
+
+    A gain is told against the champion of then. What was kept since in this section moved its
+    values, so an older gain is counted from there; keeps elsewhere are taken to simply add up.
+    """
+    found: list[Measured] = []
+    offset = 0.0
+    for trial in reversed(_own(context)):
+        match = _POINT.search(trial.reply)
+        if match is None or trial.verdict not in ("keep", "revert"):
+            continue
+        point = json.loads(match[1])
+        before, after = point["before"], point["after"]
+        changed = frozenset(name for name in after if after[name] != before[name])
+        if trial.gain is None:
+            found.append(Measured(after, changed, FAILED))
+            continue
+        gain = trial.gain / context.sigma
+        if trial.kept:
+            found.append(Measured(after, changed, offset))
+            offset -= gain
+            found.append(Measured(before, frozenset(), offset))
+        else:
+            found.append(Measured(after, changed, offset + gain))
+    return found
+
+
+def _rejected(context: Context) -> int:
+    """Replies of the tuner that were turned down while the present champion stood."""
+    since = max((trial.trial for trial in context.history if trial.kept), default=0)
+    past = [len(trial.rejections) for trial in _own(context) if trial.trial > since]
+    return sum(past) + len(context.feedback)
+
+
+def _reverts(context: Context) -> int:
+    """The tuner's reverted trials in this category since the last one that was kept."""
+    last = itertools.takewhile(lambda trial: not trial.kept, reversed(_own(context)))
+    return sum(trial.verdict == "revert" for trial in last)
+
+
+def _key(axes: Iterable[Axis], point: Point) -> tuple[Any, ...]:
+    """What makes two points the same; a constant that is younger than the point has its value."""
+    return tuple(point.get(axis.name, axis.champion) for axis in axes)
+
+
+def _tried(axes: Sequence[Axis], past: Iterable[Measured]) -> set[tuple[Any, ...]]:
+    return {_key(axes, {}), *(_key(axes, m.point) for m in past)}
+
+
+def _untried(axes: Sequence[Axis], tried: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    """Changes to one constant, then to two, then to three, that lead to an untried point."""
+    for size, _ in HOW_MANY:
+        for chosen in itertools.combinations(axes, size):
+            for values in itertools.product(
+                *([v for v in axis.levels or () if v != axis.champion] for axis in chosen)
+            ):
+                changes = {axis.name: value for axis, value in zip(chosen, values, strict=True)}
+                if _key(axes, changes) not in tried:
+                    yield changes
+
+
+# --- the next point ---
+
+
+def _draw(context: Context, axes: Mapping[str, Axis]) -> tuple[dict[str, Any], str]:
+    """Changes that lead to an untried point, and the hypothesis: why these."""
+    attempt = len(context.feedback)
+    dice = random.Random(f"tuner:{context.seed}:{context.trial}:{context.category}:{attempt}")
+    past = measured(context)
+    every = list(axes.values())
+    tried = _tried(every, past)
+    varied = frozenset().union(*(m.changed for m in past))
+    unvaried = [axis for axis in every if axis.name not in varied]
+    # After a reply that was turned down, go on to what may work.
+    first_look = bool(unvaried) and not attempt
+    study = None if first_look else _study(every, past, dice.getrandbits(32))
+    radius = FIRST_RADIUS * 2 ** min(8.0, _reverts(context) / (2 * len(every)))
+    for draw in range(DRAWS):
+        reach, rounding = min(1.0, radius * 2 ** (draw / 16)), ROUNDING * 0.5 ** (draw / 8)
+        if study is None:
+            axis = dice.choice(unvaried)
+            changes = {axis.name: axis.step(dice, reach, rounding)}
+            what = f"{axis.name} ({axis.meaning})" if axis.meaning else axis.name
+            why = f"{what} was not varied yet; one step shows which way it pays to go."
+        else:
+            sizes, weights = zip(*HOW_MANY, strict=True)
+            size = min(len(every), dice.choices(sizes, weights)[0])
+            changes = _ask(study, dice.sample(every, size), reach, rounding)
+            why = (
+                f"Of {len(past)} points measured in this section the better ones lie denser here "
+                "than the worse ones (TPE)."
+            )
+        changes = {name: value for name, value in changes.items() if axes[name].is_step(value)}
+        if changes and _key(every, changes) not in tried:
+            return changes, why
+    if all(axis.levels is not None for axis in every):
+        left = list(itertools.islice(_untried(every, tried), DRAWS))
+        if left:
+            return dice.choice(left), "One of the few untried points of this section."
+    raise NothingToPropose(f"every point of the {context.category} section was tried")
+
+
+def _study(axes: Sequence[Axis], past: Sequence[Measured], seed: int) -> Any:
+    """A study that holds what was measured, the champion as gain 0."""
+    import optuna  # slow to import, and most commands never need it
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.TPESampler(n_startup_trials=0, seed=seed)
+    )
+    for point, gain in [({}, 0.0), *((m.point, m.gain) for m in reversed(past))]:
+        params: dict[str, Any] = {}
+        for axis in axes:
+            value = point.get(axis.name, axis.champion)
+            if axis.is_ordered:
+                params[axis.name] = axis.unit(value)
+            elif value in (axis.levels or ()):  # an edit may have taken the option away
+                params[axis.name] = (axis.levels or ()).index(value)
+        whole = {axis.name: _distribution(axis, 1.0) for axis in axes if axis.name in params}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=whole, value=gain))
+    return study
+
+
+def _ask(study: Any, axes: Sequence[Axis], radius: float, rounding: float) -> dict[str, Any]:
+    params = study.ask({axis.name: _distribution(axis, radius) for axis in axes}).params
+    return {
+        axis.name: axis.value(place, rounding) if axis.is_ordered else (axis.levels or ())[place]
+        for axis in axes
+        for place in [params[axis.name]]
+    }
+
+
+def _distribution(axis: Axis, radius: float) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    if not axis.is_ordered:
+        return CategoricalDistribution(range(len(axis.levels or ())))
+    return FloatDistribution(*axis.interval(radius))
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else format_literal(value)

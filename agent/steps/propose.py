@@ -1,0 +1,209 @@
+"""Propose, check, commit: from a category to a candidate commit, or to a rejected trial."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from agent.campaign.state import Trial
+from agent.edits import blocks as edits
+from agent.edits import checks
+from agent.edits.changes import hunks
+from agent.models.catalog import load
+from agent.models.types import Cancelled, Misconfigured, Unavailable
+from agent.proposers.base import NothingToPropose, Proposal, ReplyUnusable
+from agent.steps.evaluate import conclude
+from agent.steps.runtime import Run
+from trainer import measure
+from trainer.presets import preset
+
+OUTAGE_SECONDS = 30.0, 600.0
+"""Wait for a model: as long as it says, else the first for each outage in a row; at most the
+second."""
+MISAPPLIED_TRIALS = 3
+"""Trials in a row without a block that applies, after which a model is asked for whole files."""
+
+
+def propose(run: Run) -> None:
+    """Ask for an edit until one passes the checks, or reject the trial."""
+    run.display.proposing(run.open_trial)
+    while True:
+        if not run.open_trial.reply and not _ask(run, run.open_trial):
+            return
+        trial = run.open_trial
+        if not trial.reply:
+            continue
+        try:
+            _accept(run, trial)
+            return
+        except (edits.EditError, checks.Rejected) as refusal:
+            run.campaign.record(
+                "turned_down",
+                trial=trial.trial,
+                reason=str(refusal),
+                misapplied=isinstance(refusal, edits.EditError),
+            )
+
+
+def _ask(run: Run, trial: Trial) -> bool:
+    """Ask for one reply, which may still fail to come; False if the trial ended without one."""
+    if len(trial.rejections) - len(trial.sent_back) >= run.proposer.attempts:
+        _give_up(run, trial.rejections[-1])
+        return False
+    run.read_program()
+    run.stop_at_limits()
+    _reconsider_envelope(run)
+    context = run.context(trial.trial, trial.category)
+    if run.campaign.state.settings.get("llm", "none") != "none":
+        run.campaign.record("asking", trial=trial.trial, attempt=len(trial.rejections))
+    try:
+        _record_proposal(run, run.proposer.propose(context))
+    except NothingToPropose as nothing:
+        _give_up(run, str(nothing))
+        return False
+    except ReplyUnusable as unusable:
+        _record_proposal(run, unusable.proposal)
+        run.campaign.record("turned_down", trial=trial.trial, reason=str(unusable))
+    except Unavailable as outage:
+        _wait_for_model(run, outage)
+    except Misconfigured as fault:
+        run.campaign.record("refused", trial=trial.trial, reason=str(fault))
+        raise
+    except Cancelled:
+        run.stop_if_asked()
+    return True
+
+
+def _record_proposal(run: Run, proposal: Proposal) -> None:
+    """Keep a reply, and what it cost, before anything is made of it."""
+    trial = run.open_trial
+    attempt = len(trial.rejections)
+    suffix = f"-{attempt + 1}" if attempt else ""
+    run.campaign.write(trial.trial, f"prompt{suffix}.md", proposal.prompt)
+    run.campaign.write(trial.trial, f"reply{suffix}.md", proposal.reply)
+    run.campaign.record(
+        "proposed",
+        trial=trial.trial,
+        proposer=proposal.proposer,
+        reply=proposal.reply,
+        envelope=proposal.envelope,
+        model=proposal.model,
+        usage=proposal.usage,
+        cost_usd=proposal.cost_usd,
+        program=run.program.sha256[:12],
+    )
+
+
+def _wait_for_model(run: Run, outage: Unavailable) -> None:
+    """An outage pauses the campaign and is no trial; what was lost may have cost something."""
+    state, usage = run.campaign.state, outage.usage
+    first, longest = OUTAGE_SECONDS
+    seconds = min(longest, outage.retry_after or first * (state.outages + 1))
+    goes_on = datetime.now() + timedelta(seconds=seconds)
+    run.display.message(
+        f"waiting {seconds:.0f} s for the model, until {goes_on:%H:%M:%S}: {outage}"
+    )
+    run.wait(
+        "waiting",
+        seconds,
+        str(outage),
+        usage=asdict(usage) if usage is not None else None,
+        cost_usd=load(os.environ).cost(usage, str(state.settings.get("llm", ""))),
+    )
+
+
+def _accept(run: Run, trial: Trial) -> None:
+    """Check the reply and commit the candidate.
+
+    Raises:
+        EditError, Rejected: why not.
+    """
+    champion, trials = run.champion, run.campaign.state.trials
+    parent = run.campaign.source(champion.commit)
+    edit, source, digest = read(
+        trial,
+        parent,
+        # program.md may have dropped the trial's category since it was drawn.
+        categories=dict.fromkeys((*run.program.names, trial.category)),
+        max_seq_len=preset(run.settings.preset).max_seq_len,
+        tried={fingerprint for t in trials for fingerprint in t.tried},
+        history=run.campaign.state.finished,
+    )
+    run.stop_if_asked()
+    smoke = measure.check(
+        source,
+        seed=run.settings.seed,
+        preset=run.settings.preset,
+        data=run.settings.data,
+        isolation=run.settings.isolation,
+        cancel=run.stop,
+    )
+    run.stop_if_asked()
+    if not smoke.ok:
+        raise checks.Rejected(f"two trial steps failed: {smoke.reason}\n{smoke.detail}".strip())
+    run.campaign.commit_candidate(
+        champion.commit,
+        source,
+        edit.category,
+        edit.title,
+        edit.hypothesis,
+        digest,
+        hunks(parent, source),
+    )
+
+
+def read(trial: Trial, parent: str, **known: Any) -> tuple[edits.Edit, str, str]:
+    """What a trial's reply makes of ``parent``: the edit, the new source and its fingerprint.
+
+    Nothing is executed.
+
+    Args:
+        known: see ``checks.check``.
+
+    Raises:
+        EditError: it cannot be read or applied. Rejected: it is not worth a training.
+    """
+    edit = edits.parse(trial.reply, "file" if trial.envelope == "file" else "edits")
+    if edit.category != trial.category:
+        raise checks.Rejected(
+            f"wrong category: this trial is about {trial.category}, not {edit.category}"
+        )
+    source = edit.apply(parent)
+    return edit, source, checks.check(edit, parent, source, **known)
+
+
+def whole_file_is_due(trials: Sequence[Trial]) -> bool:
+    """Whether the model has shown that it cannot quote: the last trials that it was asked in were
+    rejected, most of their replies because their blocks could not be read or applied."""
+    asked = [trial for trial in trials if trial.proposer == "llm"][-MISAPPLIED_TRIALS:]
+    return len(asked) == MISAPPLIED_TRIALS and all(
+        trial.verdict == "rejected"
+        and trial.envelope == "edits"
+        and 2 * trial.misapplied > len(trial.rejections)
+        for trial in asked
+    )
+
+
+def _reconsider_envelope(run: Run) -> None:
+    state = run.campaign.state
+    model = str(state.settings.get("llm", ""))
+    if model not in state.envelopes and whole_file_is_due(state.finished):
+        run.campaign.record("envelope", model=model, envelope="file")
+        run.display.message(
+            f"{MISAPPLIED_TRIALS} trials running the SEARCH/REPLACE blocks of {model} did not "
+            "apply: from now on it is asked for the whole of train.py"
+        )
+
+
+def _give_up(run: Run, reason: str) -> None:
+    """End a trial for which no edit came: never trained, or trained, failed and not mended."""
+    trial = run.open_trial
+    if not trial.candidate:
+        words = f"rejected before training: {reason.splitlines()[0][:200]}"
+        return conclude(run, "rejected", words, status="")
+    failed = trial.of("candidate")[-1]
+    words = run.judge().words("revert", [], [], status=failed.status, reason=failed.reason)
+    conclude(run, "revert", words, status=failed.status)

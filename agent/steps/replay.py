@@ -1,0 +1,145 @@
+"""Train a trial's commit again on its recorded clock: does its number come out again?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from agent.campaign.state import State, Training, Trial
+from agent.campaign.store import JOURNAL, CampaignError, load, read_trace
+from agent.git.repo import Repo
+from agent.judge import pooled_sigma
+from trainer.measure import Measurement, measure
+from trainer.presets import preset
+
+NOTES = "refs/notes/autoresearch/"
+VERDICTS = ("bit-exact", "within-noise", "failed")
+NOISE_SIGMAS = 4.0
+"""Two trainings of one file differ by sqrt(2) sigma; beyond this many sigma it is not noise."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One training done again."""
+
+    recorded: Training
+    measured: Measurement
+    verdict: str
+    differences: tuple[str, ...]
+    """What is not the same now: outcome, hardware, software, data."""
+
+
+def find(repo: Repo, commit: str) -> tuple[str, State, Trial]:
+    """The campaign and trial that a commit belongs to.
+
+    Raises:
+        CampaignError: the commit is no trial's.
+    """
+    sha = repo.commit_for(commit).sha
+    for path in sorted((repo.root / "campaigns").glob(f"*/{JOURNAL}")):
+        tag = path.parent.name
+        state = load(repo, tag)
+        for trial in state.finished:
+            if sha in (trial.commit, trial.candidate):
+                return tag, state, trial
+    for ref in repo.git("for-each-ref", "--format=%(refname)", NOTES).decode().split():
+        tag = ref.removeprefix(NOTES)
+        note = repo.read_note(tag, sha)
+        if note is not None:
+            return tag, *_from_note(sha, json.loads(note))
+    raise CampaignError(
+        f"{sha[:12]} is no trial of a campaign in {repo.root / 'campaigns'}; "
+        "see: python -m agent log; notes of a clone come with: "
+        f"git fetch origin '{NOTES}*:{NOTES}*'"
+    )
+
+
+def _from_note(sha: str, note: Mapping[str, Any]) -> tuple[State, Trial]:
+    """What a trial's note tells of it, for whoever has the commits without the campaign."""
+    trainings = tuple(Training(**training) for training in note["trainings"])
+    trial = Trial(note["trial"], commit=sha, trainings=trainings, verdict=note["verdict"])
+    return State(settings=note["settings"], trials=[trial]), trial
+
+
+def replay(
+    repo: Repo,
+    commit: str,
+    seeds: int,
+    on_event: Callable[[Mapping[str, Any]], None],
+) -> tuple[Trial, list[Replayed]]:
+    """Train the first ``seeds`` successful trainings of a trial again, each on its own clock.
+
+    Raises:
+        CampaignError: no such trial, or it has no training to replay.
+    """
+    tag, state, trial = find(repo, commit)
+    recorded = [t for t in trial.trainings if t.role == "candidate" and t.status == "ok"]
+    if not recorded:
+        raise CampaignError(f"trial {trial.trial} has no finished training to replay")
+    chosen = preset(state.settings["preset"])
+    sigma = pooled_sigma(state.replicates(), chosen.sigma, chosen.sigma_dof).sigma
+    source = repo.read_file(trial.commit)
+    results = []
+    for training in recorded[:seeds]:
+        trace = read_trace(repo, tag, trial, training.seed)
+        if trace is None:
+            raise CampaignError(
+                f"the clock of trial {trial.trial}, seed {training.seed}, is neither in "
+                f"campaigns/{tag}/trials/{trial.trial} nor in the notes of its commit"
+            )
+        measured = measure(
+            source,
+            budget=state.settings["budget"],
+            seed=training.seed,
+            preset=state.settings["preset"],
+            data=state.settings["data"],
+            isolation=state.settings["isolation"],
+            trace=trace,
+            on_event=on_event,
+        )
+        results.append(_compare(training, measured, sigma))
+    return trial, results
+
+
+def _compare(recorded: Training, measured: Measurement, sigma: float) -> Replayed:
+    differences = [
+        f"{name}: {was} then, {measured.fingerprint.get(name)} now"
+        for name, was in sorted(recorded.fingerprint.items())
+        if measured.fingerprint.get(name) != was
+    ]
+    if measured.val_bpb is None or recorded.val_bpb is None:
+        differences.insert(0, f"status: {measured.status} ({measured.reason})")
+        return Replayed(recorded, measured, "failed", tuple(differences))
+    same_weights = measured.weights_sha256 == recorded.weights_sha256
+    if same_weights and measured.val_bpb == recorded.val_bpb:
+        return Replayed(recorded, measured, "bit-exact", tuple(differences))
+    if not same_weights:
+        differences.insert(0, "weights: not the same bits")
+    near = abs(measured.val_bpb - recorded.val_bpb) <= NOISE_SIGMAS * sigma
+    return Replayed(recorded, measured, VERDICTS[1 if near else 2], tuple(differences))
+
+
+def summary(trial: Trial, results: Sequence[Replayed]) -> dict[str, Any]:
+    """The fields of ``replay --json``: means over the seeds, and the worst verdict."""
+    replayed = [r.measured.val_bpb for r in results if r.measured.val_bpb is not None]
+    return {
+        "commit": trial.commit,
+        "recorded_bpb": fmean(r.recorded.val_bpb or 0.0 for r in results),
+        "replayed_bpb": fmean(replayed) if replayed else None,
+        "verdict": max((r.verdict for r in results), key=VERDICTS.index),
+        "differences": list(dict.fromkeys(d for r in results for d in r.differences)),
+    }
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """``summary`` for a person."""
+    replayed = found["replayed_bpb"]
+    now = f"{replayed:.6f}" if replayed is not None else "none"
+    lines = [
+        f"{found['verdict']}: {found['commit'][:12]} recorded {found['recorded_bpb']:.6f}, "
+        f"replayed {now}"
+    ]
+    return "\n".join([*lines, *(f"  {difference}" for difference in found["differences"])])

@@ -1,0 +1,169 @@
+"""What one run of a campaign has at hand, shared by the steps of the loop."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agent import program
+from agent.campaign.state import Trial
+from agent.campaign.store import Campaign
+from agent.judge import Judge, pooled_sigma
+from agent.learning import learnt
+from agent.program import Program
+from agent.proposers.base import Context, Proposer
+from agent.report.display import Display
+from agent.settings import Settings
+from trainer.presets import preset
+
+LIMITS = ("trials", "hours", "max_cost", "max_tokens", "keep")
+"""Settings that an edit of program.md changes in mid-run; the others hold from the next start."""
+
+
+class Stopped(Exception):
+    """The run ends here, with nothing lost; the message is the reason."""
+
+
+@dataclass
+class Run:
+    """One run of a campaign."""
+
+    campaign: Campaign
+    settings: Settings
+    program: Program
+    proposer: Proposer
+    display: Display
+    stop: threading.Event
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """What the command line set, which program.md cannot override."""
+
+    def __post_init__(self) -> None:
+        self.started = time.monotonic()
+        self.prior = learnt(self.program.names, self.settings.seed, self.campaign.state.finished)
+
+    @property
+    def open_trial(self) -> Trial:
+        trial = self.campaign.state.open_trial
+        assert trial is not None
+        return trial
+
+    @property
+    def champion(self) -> Trial:
+        champion = self.campaign.state.champion
+        assert champion is not None
+        return champion
+
+    def champion_scores(self) -> list[float]:
+        """What the judge compares with; ``greedy`` takes the lucky score, as the ancestor did."""
+        if self.settings.keep == "greedy":
+            return list(self.champion.scores[:1]) or self.campaign.state.champion_scores()
+        return self.campaign.state.champion_scores()
+
+    def judge(self) -> Judge:
+        """With the noise as all replicates so far and the preset's prior tell it."""
+        chosen = preset(self.settings.preset)
+        noise = pooled_sigma(self.campaign.state.replicates(), chosen.sigma, chosen.sigma_dof)
+        return Judge(self.settings.keep, noise.sigma, noise.dof)  # type: ignore[arg-type]
+
+    def context(self, number: int, category: str) -> Context:
+        state = self.campaign.state
+        open_trial = state.open_trial
+        return Context(
+            trial=number,
+            category=category,
+            source=self.campaign.source(self.champion.commit),
+            program=self.program,
+            history=tuple(state.finished),
+            prior=self.prior.probabilities(),
+            sigma=self.judge().sigma,
+            seed=self.settings.seed,
+            facts=self._facts(),
+            feedback=open_trial.rejections if open_trial else (),
+            turned_down=open_trial.turned_down if open_trial else (),
+            envelopes=state.envelopes,
+        )
+
+    def _facts(self) -> dict[str, str]:
+        champion, settings = self.champion, self.campaign.state.settings
+        training = champion.of("candidate")[-1]
+        speed = training.tokens / max(training.train_seconds, 1e-9)
+        curve = curve_line(self.campaign.curve(training))
+        return {
+            "device": str(settings.get("device", "")),
+            "preset": self.settings.preset,
+            "budget": self.settings.budget,
+            "champion's steps": str(training.steps),
+            "champion's tokens": f"{training.tokens:,}",
+            "champion's tokens per second": f"{speed:,.0f}",
+            "champion's parameters": f"{training.params:,}",
+            "champion's memory": f"{training.peak_memory_mb:.0f} MB",
+            **({"champion's training loss, nats per token by seconds": curve} if curve else {}),
+        }
+
+    def read_program(self) -> None:
+        self.program, complaint = program.reload(self.program.path, self.program)
+        if complaint:
+            self.display.message(complaint)
+        if self.program.text != self.campaign.state.program_text:
+            self.campaign.record("program", sha256=self.program.sha256, text=self.program.text)
+            limits = {k: v for k, v in self.program.settings.items() if k in LIMITS}
+            given = {k: v for k, v in self.given.items() if k in LIMITS and v is not None}
+            self.settings = replace(self.settings, **{**limits, **given})
+
+    def stop_at_limits(self) -> None:
+        """Heed the limits of what may be used, before anything is asked for.
+
+        Raises:
+            Stopped: one is reached. The open trial, if any, goes on in the next run.
+        """
+        self.stop_if_asked()
+        state, settings = self.campaign.state, self.settings
+        if settings.max_cost is not None and state.settings.get("llm") != "none":
+            if state.cost is None:
+                raise Stopped("the model's price is unknown, so --max-cost cannot hold")
+            if state.cost >= settings.max_cost:
+                raise Stopped(f"the model has cost ${state.cost:.2f}")
+        if settings.max_tokens is not None and state.tokens >= settings.max_tokens:
+            raise Stopped(f"{state.tokens:,} tokens went to and from the model")
+        if self.time_is_up():
+            raise Stopped("the time is up")
+
+    def wait(self, event: str, seconds: float, reason: str, **fields: Any) -> None:
+        """Pause, with a countdown for whoever watches, until it is over or the run has to end.
+
+        Args:
+            event: what the journal calls it: ``waiting`` for the model, ``busy`` for the machine.
+
+        Raises:
+            Stopped: the run was asked to stop.
+        """
+        self.campaign.record(event, reason=reason, until=round(time.time() + seconds), **fields)
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self.time_is_up():
+            self.display.event({"event": "waiting", "seconds": math.ceil(left)})
+            if self.stop.wait(min(1.0, left)):
+                break
+        self.stop_if_asked()
+
+    def time_is_up(self) -> bool:
+        """Whether ``hours`` have passed since the run began."""
+        hours = self.settings.hours
+        return hours is not None and time.monotonic() - self.started >= 3600 * hours
+
+    def fresh_seed(self) -> int:
+        """No two trainings of a campaign share a seed; another --seed gives others."""
+        return self.settings.seed * 100_000 + self.campaign.state.count + 1
+
+    def stop_if_asked(self) -> None:
+        if self.stop.is_set():
+            raise Stopped("asked to stop")
+
+
+def curve_line(curve: Sequence[tuple[float, int, float]]) -> str:
+    """A loss curve in at most a dozen points, evenly apart in steps, the last one among them."""
+    chosen = sorted({round(k * (len(curve) - 1) / 11) for k in range(12)}) if curve else []
+    return ", ".join(f"{curve[k][0]:.1f} s {curve[k][2]:.2f}" for k in chosen)

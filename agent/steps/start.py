@@ -1,0 +1,266 @@
+"""Put a run together from the command line, program.md and the machine, and carry it out."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from agent import program as programs
+from agent import settings as all_settings
+from agent.campaign import store as campaigns
+from agent.campaign.state import State
+from agent.campaign.store import Campaign, CampaignError
+from agent.git.repo import Repo
+from agent.judge import pooled_sigma
+from agent.loop import go_on
+from agent.models.catalog import load
+from agent.models.choose import open_model
+from agent.models.types import Usage, secrets
+from agent.program import Program
+from agent.proposers.choose import make, researcher
+from agent.report.display import Display
+from agent.report.html import write_report
+from agent.settings import Settings, SettingsError
+from agent.steps.runtime import Run
+from trainer import contract, presets
+from trainer.data.prepare import prepare
+from trainer.measure import LABORATORY, Setting, resolve
+
+PROMPTS = Path(__file__).parents[2] / "prompts"
+OVERHEAD_SECONDS = 4.0
+"""A training's share of start-up, checks and scoring, for the forecast."""
+TRAININGS_PER_TRIAL = 3.5
+MB_PER_TRIAL = 0.2
+MORNING_HOUR = 8
+
+
+def run(
+    repo: Repo, tag: str, given: Mapping[str, Any], program_path: Path, display: Display
+) -> str:
+    """Start or resume the campaign ``tag`` and go on until there is a reason to stop.
+
+    Args:
+        given: what the command line set, by the names of ``Settings``; None for what it did not.
+
+    Returns:
+        Why it stopped.
+    """
+    state = campaigns.peek(repo, tag)
+    repo.check_tag(tag, new=not state.settings)
+    program = _program(program_path, state, display)
+    settings = all_settings.resolve(given, program.settings, state.settings, state.given)
+    machine = resolve(settings.preset, isolation=settings.isolation, source=settings.data)
+    budget = presets.budget(settings.budget) if settings.budget else machine.preset.budget
+    settings = settings.measured_as(machine.preset.name, str(budget))
+    model, why = open_model(settings.llm, os.environ)
+    if model is not None:
+        _refuse_unknown_price(settings, model.name)
+    stop = threading.Event()
+    llm = researcher(model, PROMPTS, stop) if model else None
+    proposer = make(settings.proposer, llm, settings.seed)
+    base = state.settings.get("base") or repo.head()
+    shapes = contract.read(repo.read_file(base), machine.preset.max_seq_len)
+    try:
+        display.header(_header(program_path, tag, state, settings, machine))
+        display.header(_plan(settings, budget, llm is not None, why))
+        _prepare(settings, machine, shapes.vocab_size, display)
+        with contextlib.closing(Campaign(repo, tag)) as campaign, _signals(stop):
+            if campaign.is_new:
+                campaign.begin(settings, {"device": machine.shown, "level": machine.level})
+            asked = {**settings.free(), "llm": model.name if model else "none"}
+            lasting = all_settings.lasting(given, state.given, secrets(os.environ))
+            campaign.record("run", pid=os.getpid(), given=lasting, **asked)
+            campaign.agree()
+            under_way = Run(
+                campaign,
+                settings,
+                program,
+                proposer,
+                display,
+                stop,
+                {**state.given, **{k: v for k, v in given.items() if v is not None}},
+            )
+            reason = go_on(under_way)
+            if campaign.state.champion is not None:
+                write_report(campaign.folder, campaign.state, under_way.prior.probabilities())
+            return reason
+    finally:
+        LABORATORY.close()
+
+
+def _refuse_unknown_price(settings: Settings, model: str) -> None:
+    """A limit that nothing could be held against is no limit."""
+    if settings.max_cost is None or settings.proposer not in ("llm", "hybrid"):
+        return
+    if load(os.environ).cost(Usage(1, 1), model) is None:
+        raise SettingsError(
+            f"--max-cost cannot hold: the price of {model} is not known; write it (input and "
+            f'output, US dollars per million tokens) under [models."{model}"] in '
+            "~/.config/autoresearch/models.toml, or limit --max-tokens instead"
+        )
+
+
+def _program(path: Path, state: State, display: Display) -> Program:
+    """program.md, or the version that the campaign read last when it is broken now."""
+    if not state.program_text:
+        return programs.load(path)
+    last_good = programs.parse(state.program_text, path)
+    program, complaint = programs.reload(path, last_good)
+    if complaint:
+        display.message(complaint)
+    return program
+
+
+def new_tag(repo: Repo) -> str:
+    """Today's date (``nov22``), with a suffix if it is taken."""
+    today = datetime.now().strftime("%b%d").lower()
+    folders = {path.name for path in (repo.root / "campaigns").glob("*")}
+    names = [today, *(f"{today}-{n}" for n in range(2, 1000))]
+
+    def is_free(name: str) -> bool:
+        refs = (repo.branch(name), repo.base_ref(name))
+        return name not in folders and all(repo.resolve(ref) is None for ref in refs)
+
+    return next(filter(is_free, names))
+
+
+def _prepare(settings: Settings, machine: Setting, vocab_size: int, display: Display) -> None:
+    """Corpus and tokenizer, on first use, while the fork server warms up beside it."""
+    LABORATORY.server()
+    prepare(
+        settings.data,
+        vocab_size=machine.preset.constants.get("VOCAB_SIZE", vocab_size),
+        val_bytes=machine.preset.val_bytes,
+        progress=lambda stage, fraction: display.event(
+            {"event": "preparing", "stage": stage, "fraction": fraction}
+        ),
+    )
+
+
+def _header(
+    program: Path, tag: str, state: State, settings: Settings, machine: Setting
+) -> list[tuple[str, str]]:
+    """What the campaign is and what it measures with."""
+    preset = machine.preset
+    noise = pooled_sigma(state.replicates(), preset.sigma, preset.sigma_dof)
+    probe = LABORATORY.probe()
+    counts = ", ".join(f"{n} {kind}" for kind, n in state.counts.items())
+    return [
+        ("campaign", f"{tag}, branch autoresearch/{tag}"),
+        *([("resumed", counts)] if state.finished else []),
+        (
+            "device",
+            f"{probe['name'] or probe['device']}, {machine.threads} threads, preset {preset.name}",
+        ),
+        ("isolation", _isolation_words(machine.level)),
+        ("data", f"{settings.data}, scored on {preset.val_bytes:,} bytes held out"),
+        ("noise", f"sigma {noise.sigma:.4f} bits per byte over seeds ({_noise_words(state)})"),
+        ("steer", f"edit {program}; it is read before every trial"),
+    ]
+
+
+def _plan(
+    settings: Settings, budget: presets.Budget, has_model: bool, why: str
+) -> list[tuple[str, str]]:
+    """Where edits come from, and what to expect."""
+    structure = "the model" if has_model else "the deck (hand-written recipes)"
+    proposers = {
+        "llm": "llm: the model proposes everything",
+        "deck": "deck: hand-written recipes only",
+        "tuner": "tuner: numbers only",
+        "hybrid": f"hybrid: structure from {structure}, numbers from the tuner",
+    }
+    first, *rest = why.splitlines()
+    return [
+        ("proposer", proposers[settings.proposer]),
+        ("model", first),
+        *(("", line.strip()) for line in rest),
+        ("budget", f"{budget} a training, keep rule {settings.keep}"),
+        ("forecast", forecast(settings, budget, not has_model)),
+    ]
+
+
+def _isolation_words(level: str) -> str:
+    return {
+        "os": "os: the training file cannot reach files, network or other processes",
+        "process": "process: this system cannot confine it; see python -m agent doctor",
+        "off": "off, as asked: the training file can reach whatever you can",
+    }[level]
+
+
+def _noise_words(state: State) -> str:
+    repeated = [group for group in state.replicates() if len(group) > 1]
+    readings = sum(len(group) for group in repeated)
+    return (
+        f"from {readings} repeated trainings and the preset" if repeated else "the preset's guess"
+    )
+
+
+def forecast(settings: Settings, budget: presets.Budget, free: bool) -> str:
+    """Trials by the end or by morning, what they may cost, and the disk they take."""
+    each = TRAININGS_PER_TRIAL * ((budget.seconds or 20.0) + OVERHEAD_SECONDS)
+    if settings.trials is not None:
+        count, when = settings.trials, f"about {_duration(settings.trials * each)}"
+    elif settings.hours is not None:
+        count, when = math.floor(settings.hours * 3600 / each), f"{settings.hours:g} h"
+    else:
+        now = datetime.now()
+        morning = now.replace(hour=MORNING_HOUR, minute=0, second=0, microsecond=0)
+        morning += timedelta(days=1 if morning <= now else 0)
+        seconds = (morning - now).total_seconds()
+        count, when = math.floor(seconds / each), f"by {morning:%H:%M}; it goes on until Ctrl-C"
+    cost = "no cost" if free else "cost as the model charges; --max-cost USD ends it"
+    disk = max(1, round(count * MB_PER_TRIAL))
+    return (
+        f"about {count} trial{'' if count == 1 else 's'}, {when}; {cost}; about {disk} MB of disk"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@contextlib.contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run in order; a second one at once."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop(repo: Repo, tag: str, patience: float = 60.0) -> str:
+    """Ask the run of ``tag`` to end and wait until it has; returns what happened.
+
+    Raises:
+        CampaignError: nothing runs, or it does not end in time.
+    """
+    pid = campaigns.running(repo, tag)
+    if pid is None:
+        raise CampaignError(f"campaign {tag} is not running")
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if campaigns.running(repo, tag) != pid:
+            return f"campaign {tag} has stopped; python -m agent run --tag {tag} goes on"
+        time.sleep(0.1)
+    raise CampaignError(f"process {pid} did not end within {patience:.0f} s; kill -9 {pid} is safe")

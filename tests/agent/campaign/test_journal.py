@@ -1,0 +1,326 @@
+"""The journal, with real files, real processes and real kills."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.campaign.journal import Journal, JournalBusy, JournalError, holder, read
+
+WRITER = """
+import sys
+from pathlib import Path
+from agent.campaign.journal import Journal
+journal = Journal(Path(sys.argv[1]))
+print("ready", flush=True)
+for i in range(10**9):
+    journal.append("step", i=i, text="x" * 5000)
+    print(i, flush=True)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "campaigns/t/journal.jsonl"
+
+
+def python(code: str, *args: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+
+
+def test_append_returns_what_read_returns(path: Path) -> None:
+    with Journal(path) as journal:
+        written = [
+            journal.append("campaign", tag="t", settings={1: (2, None)}, sigma=np.float64(0.004)),
+            journal.append("trial", trial=0, hypothesis="line one\nline two ± \udc80 \u2028"),
+        ]
+        assert read(path) == written
+    assert [event["n"] for event in written] == [0, 1]
+    assert written[0]["settings"] == {"1": [2, None]}
+    assert written[0]["time"] <= written[1]["time"]
+    assert path.read_bytes().count(b"\n") == 2
+    with Journal(path) as journal:
+        assert journal.torn is None
+        assert journal.append("resumed")["n"] == 2
+
+
+def test_nothing_there(path: Path) -> None:
+    assert read(path) == []
+    assert holder(path) is None
+    assert not path.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, {"deep": [-math.inf]}, object(), np.float32(1), {(1, 2): 3}]
+)
+def test_a_value_that_json_does_not_have(value: object, path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append("fine", gain=1.0)
+        with pytest.raises(JournalError, match="'verdict': field 'gain'"):
+            journal.append("verdict", trial=1, gain=value)
+        assert journal.append("fine")["n"] == 1
+    assert [event["event"] for event in read(path)] == ["fine", "fine"]
+
+
+def test_a_name_that_the_journal_sets(path: Path) -> None:
+    with Journal(path) as journal, pytest.raises(JournalError, match="'time'"):
+        journal.append("verdict", time=1.0)
+
+
+# --- one writer at a time
+
+
+def test_second_writer_is_told_who_is_first(path: Path) -> None:
+    writer = python(WRITER, str(path))
+    try:
+        assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
+        assert holder(path) == writer.pid
+        with pytest.raises(JournalBusy, match=str(writer.pid)) as caught:
+            Journal(path)
+        assert caught.value.pid == writer.pid
+        assert holder(path) == writer.pid
+    finally:
+        writer.kill()
+        writer.communicate()
+    assert holder(path) is None
+
+
+def test_lock_within_one_process_and_after_close(path: Path) -> None:
+    with Journal(path) as journal:
+        assert holder(path) == os.getpid()
+        with pytest.raises(JournalBusy):
+            Journal(path)
+        assert holder(path) == os.getpid()
+        journal.append("still mine")
+    assert holder(path) is None
+    with pytest.raises(JournalError, match="closed"):
+        journal.append("late")
+    journal.close()
+
+
+def test_a_child_does_not_keep_the_lock(path: Path) -> None:
+    with Journal(path):
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False)
+    try:
+        assert holder(path) is None
+        Journal(path).close()
+    finally:
+        child.communicate()
+
+
+def test_asking_for_the_holder_keeps_no_writer_out(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Journal(path).close()
+    with path.with_name("journal.jsonl.lock").open() as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr("time.sleep", lambda _: fcntl.flock(asking, fcntl.LOCK_UN))
+            Journal(path).close()
+
+
+def test_holder_waits_for_the_writers_signature(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Journal(path).close()
+    lock = path.with_name("journal.jsonl.lock")
+    lock.write_text("")
+    with lock.open() as writing:
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        with pytest.raises(JournalError, match="names no process"):
+            holder(path)
+        monkeypatch.setattr("time.sleep", lambda _: lock.write_text("4711\n"))
+        assert holder(path) == 4711
+
+
+def test_threads_of_the_writer_take_turns(path: Path) -> None:
+    with Journal(path) as journal:
+        threads = [
+            threading.Thread(target=lambda: [journal.append("x") for _ in range(20)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [event["n"] for event in read(path)] == list(range(80))
+
+
+# --- cut off
+
+
+def test_killed_while_writing(path: Path) -> None:
+    writer = python(WRITER, str(path))
+    assert writer.stdout is not None
+    for line in writer.stdout:
+        if line == "20\n":
+            break
+    writer.send_signal(signal.SIGKILL)
+    acknowledged = [int(line) for line in writer.communicate()[0].split()]
+    last = max([20, *acknowledged])
+    events = read(path)
+    assert [event["i"] for event in events[: last + 1]] == list(range(last + 1))
+    with Journal(path) as journal:
+        assert journal.append("resumed")["n"] == len(events)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 10, 30])
+def test_torn_last_line_is_set_aside(path: Path, cut: int) -> None:
+    with Journal(path) as journal:
+        first = journal.append("one", x=1)
+        journal.append("two", text="y" * 50)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    assert read(path) == [first]
+    with Journal(path) as journal:
+        assert journal.torn is not None
+        assert journal.torn.name.startswith("journal.jsonl.torn-")
+        assert path.read_bytes() + journal.torn.read_bytes() == whole[:-cut]
+        second = journal.append("again")
+    assert read(path) == [first, second] and second["n"] == 1
+
+
+def test_two_torn_lines_in_one_second_are_both_kept(path: Path) -> None:
+    torn = set()
+    for tail in (b"first", b"second"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(tail)
+        with Journal(path) as journal:
+            assert journal.torn is not None
+            torn.add(journal.torn.read_bytes())
+    assert torn == {b"first", b"second"}
+    assert len(list(path.parent.glob("*.torn-*"))) == 2
+
+
+def test_holes_in_the_last_line_after_a_power_cut(path: Path) -> None:
+    with Journal(path) as journal:
+        first = journal.append("one")
+    with path.open("ab") as file:
+        file.write(b"\0" * 100 + b'"}\n')
+    assert read(path) == [first]
+    with Journal(path) as journal:
+        assert journal.torn is not None
+        assert journal.torn.read_bytes() == b"\0" * 100 + b'"}\n'
+
+
+@pytest.mark.parametrize("broken", [b"{", b"", b"[1]", b"\xff", b"\0" * 9])
+def test_a_corrupt_line_in_the_middle_is_named(path: Path, broken: bytes) -> None:
+    with Journal(path) as journal:
+        for name in ("one", "two", "three"):
+            journal.append(name)
+    lines = path.read_bytes().splitlines()
+    content = b"\n".join([lines[0], broken, lines[2], b""])
+    path.write_bytes(content)
+    for action in (read, Journal):
+        with pytest.raises(JournalError, match="line 2") as caught:
+            action(path)
+        assert "\n" not in str(caught.value)
+    assert path.read_bytes() == content
+    assert holder(path) is None
+
+
+# --- disks and people
+
+
+FULL = """
+import json, resource, sys
+from pathlib import Path
+from agent.campaign.journal import Journal, JournalError, read
+path = Path(sys.argv[1])
+journal = Journal(path)
+first = journal.append("one")
+limit = path.stat().st_size + 100
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+try:
+    journal.append("two", text="x" * 1000)
+except JournalError as error:
+    message = str(error)
+left = path.read_bytes()
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+second = journal.append("two")
+print(json.dumps([message, left.decode(), read(path) == [first, second], second["n"]]))
+"""
+
+
+def test_a_full_disk_leaves_whole_lines(path: Path) -> None:
+    process = python(FULL, str(path))
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    message, left, same, n = json.loads(out)
+    assert str(path) in message and "too large" in message and "free space" in message
+    assert "\n" not in message
+    assert left.count("\n") == 1 and left.endswith("\n")
+    assert same and n == 1
+
+
+def test_a_disk_that_fails_for_good(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Journal(path) as journal:
+        first = journal.append("one")
+
+        def fail(*args: object) -> None:
+            raise OSError(5, "Input/output error")
+
+        with monkeypatch.context() as broken:
+            broken.setattr("os.fsync", fail)
+            broken.setattr("os.ftruncate", fail)
+            with pytest.raises(JournalError, match=r"Input/output error.*could not be removed"):
+                journal.append("two")
+        with pytest.raises(JournalError, match="closed"):
+            journal.append("three")
+    assert read(path)[0] == first
+
+
+def test_every_append_is_synced_before_it_returns(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal(path) as journal:
+        synced: list[bytes] = []
+        monkeypatch.setattr("os.fsync", lambda fd: synced.append(path.read_bytes()))
+        journal.append("one")
+        assert synced == [path.read_bytes()]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "journal.jsonl").mkdir()
+    for bad in (tmp_path / "file/journal.jsonl", tmp_path / "journal.jsonl", Path("/proc/x/j")):
+        with pytest.raises(JournalError, match="could not be opened") as caught:
+            Journal(bad)
+        assert str(bad) in str(caught.value)
+    with pytest.raises(JournalError, match="cannot be read"):
+        read(tmp_path / "journal.jsonl")
+
+
+def test_a_journal_removed_or_changed_under_its_writer(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append("one")
+        content = path.read_bytes()
+        path.unlink()
+        with pytest.raises(JournalError, match="No such file"):
+            journal.append("two")
+        path.write_bytes(content)
+        with pytest.raises(JournalError, match="replaced or changed"):
+            journal.append("two")
+    with Journal(path) as journal:
+        with path.open("ab") as file:
+            file.write(content)
+        with pytest.raises(JournalError, match="replaced or changed"):
+            journal.append("two")

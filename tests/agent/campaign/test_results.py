@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+from events import Story, campaign, sha
+
+from agent.campaign.results import write_tsv
+
+
+def rows(path: Path) -> list[list[str]]:
+    text = path.read_text()
+    assert text.endswith("\n")
+    return [line.split("\t") for line in text[:-1].split("\n")]
+
+
+def test_the_ancestors_columns(tmp_path: Path) -> None:
+    path = tmp_path / "results.tsv"
+    write_tsv(path, campaign().state)
+    assert rows(path) == [
+        ["commit", "val_bpb", "memory_gb", "status", "description"],
+        [sha("final 0")[:7], "1.300000", "1.5", "keep", "train.py as it stands, cpu preset"],
+        [
+            sha("final 1")[:7],
+            "1.287000",
+            "1.5",
+            "keep",
+            "longer warm-down, the last 60 % of the budget",
+        ],
+        [sha("final 2")[:7], "0.000000", "0.0", "crash", "heads of 32 instead of 64"],
+        [
+            sha("final 4")[:7],
+            "1.289000",
+            "1.5",
+            "discard",
+            "weight decay 0.1 on matrices, none on embeddings",
+        ],
+    ]
+
+
+def test_an_open_trial_is_not_listed(tmp_path: Path) -> None:
+    story = campaign()
+    story.candidate(story.draw("optimizer"), "still running")
+    write_tsv(tmp_path / "results.tsv", story.state)
+    assert "still running" not in (tmp_path / "results.tsv").read_text()
+
+
+def test_a_title_cannot_add_columns_lines_or_control_codes(tmp_path: Path) -> None:
+    story = Story()
+    story.baseline()
+    title = "a\tb\nc\r\x1b[31md\x00 \u2028e\u202ef"
+    story.trial("schedule", title, [1.31], val_bpb=1.31)
+    path = tmp_path / "results.tsv"
+    write_tsv(path, story.state)
+    assert [len(row) for row in rows(path)] == [5, 5, 5]
+    assert rows(path)[2][4] == "a b c [31md ef"
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "results.tsv"
+    write_tsv(path, campaign().state)
+    before = path.read_bytes()
+
+    def full(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        write_tsv(path, Story().state)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

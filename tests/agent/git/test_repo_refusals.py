@@ -1,0 +1,122 @@
+"""What git, the disk or a user's own names do not allow: one clear line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.git.repo import Repo, RepoError
+
+if TYPE_CHECKING:
+    from tests.agent.conftest import Campaign, Git
+
+    Snapshot = Callable[[Path], dict[str, object]]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (lambda git, folder: None, "not a git repository"),
+        (lambda git, folder: git(folder, "init", "--quiet"), "no commit yet"),
+        (lambda git, folder: git(folder, "init", "--quiet", "--bare"), "bare"),
+        (lambda git, folder: folder.rmdir(), "No such file"),
+    ],
+)
+def test_no_place_for_a_campaign(
+    prepare: Callable[[Git, Path], object], words: str, git: Git, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    prepare(git, folder)
+    with pytest.raises(RepoError, match=words) as caught:
+        Repo.open(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_inside_the_git_folder(user_repo: Path) -> None:
+    with pytest.raises(RepoError, match="work tree"):
+        Repo.open(user_repo / ".git")
+
+
+def test_no_git_on_path(user_repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    with pytest.raises(RepoError, match="no git on PATH"):
+        Repo.open(user_repo)
+
+
+def test_repository_of_somebody_else(user_repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Git's own switch for its tests of the ownership check; ours must let git's advice through.
+    monkeypatch.setattr("agent.git.repo._KEPT_VARIABLES", ("GIT_CONFIG_", "GIT_TEST_"))
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(RepoError, match=r"safe\.directory"):
+        Repo.open(user_repo)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["", "a b", "a..b", "x.lock", ".", "..", "a/b", "a~1", "a\nb", "a\0b", "\udc80", "n" * 101],
+)
+def test_tag_that_git_or_the_disk_refuses(tag: str, repo: Repo) -> None:
+    with pytest.raises(RepoError, match="--tag"):
+        repo.check_tag(tag)
+
+
+def test_branch_of_somebody_else(repo: Repo, git: Git, campaign: Campaign) -> None:
+    repo.check_tag("t")
+    git(repo.root, "branch", "autoresearch/t")
+    with pytest.raises(RepoError, match="branch autoresearch/t is in the way"):
+        repo.check_tag("t")
+    with pytest.raises(RepoError, match="branch autoresearch/t is in the way"):
+        repo.start_branch("t", repo.head())
+    git(repo.root, "branch", "-m", "autoresearch/t", "autoresearch/u/v")
+    with pytest.raises(RepoError, match="in the way"):
+        repo.check_tag("u")
+    git(repo.root, "branch", "-m", "autoresearch/u/v", "autoresearch")
+    with pytest.raises(RepoError, match="in the way"):
+        repo.check_tag("t")
+    git(repo.root, "branch", "-D", "autoresearch")
+    campaign.start(repo)
+    repo.check_tag("t")
+    with pytest.raises(RepoError, match="earlier campaign"):
+        repo.check_tag("t", new=True)
+    repo.check_tag("u", new=True)
+
+
+@pytest.mark.parametrize("rev", ["nothing", "-x", "", "a\nb", "HEAD:README.md", "HEAD~9", "\udc80"])
+def test_unknown_revision(rev: str, repo: Repo) -> None:
+    with pytest.raises(RepoError, match="names no commit"):
+        repo.commit_for(rev)
+
+
+def test_revisions(repo: Repo, git: Git, campaign: Campaign) -> None:
+    baseline, champion = campaign.cycle(repo)
+    git(repo.root, "tag", "-a", "-m", "annotated", "v1", champion)
+    for rev in (champion, champion[:10], "autoresearch/t", "v1", "refs/autoresearch/t/trials/1"):
+        assert repo.commit_for(rev).sha == champion
+    assert repo.commit_for("autoresearch/t~1").sha == baseline
+    root = repo.commit_for("HEAD~1")
+    assert root.parent is None and root.message == "first\n"
+
+
+def test_files_that_cannot_be_read_or_changed(
+    user_repo: Path, git: Git, campaign: Campaign
+) -> None:
+    (user_repo / "latin.py").write_bytes(b"\xe9")
+    (user_repo / "link.py").symlink_to("README.md")
+    git(user_repo, "add", "-A")
+    git(user_repo, "commit", "--quiet", "-m", "odd files")
+    repo = Repo.open(user_repo)
+    with pytest.raises(RepoError, match=r"no file trainer/none\.py"):
+        repo.read_file("HEAD", "trainer/none.py")
+    with pytest.raises(RepoError, match="not UTF-8"):
+        repo.read_file("HEAD", "latin.py")
+    for path in ("link.py", "trainer", "trainer/none.py", "README.md/x"):
+        with pytest.raises(RepoError, match="no regular file"):
+            repo.commit_file("HEAD", "x", "m\n", campaign.WHEN, path)
+    with pytest.raises(RepoError, match="UTF-8"):
+        repo.commit_file("HEAD", "\udc80", "m\n", campaign.WHEN)
+    with pytest.raises(RepoError, match="commit-tree failed"):
+        repo.commit_file("HEAD", "x", "NUL \0 here\n", campaign.WHEN)

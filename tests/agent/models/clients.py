@@ -1,0 +1,49 @@
+"""What the tests of the clients share."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.models.types import Model, ModelError, Part, Prompt, Reply
+
+BOTH = pytest.mark.parametrize("kind", ["anthropic", "openai", "own server"])
+
+Open = Callable[..., Model]
+
+KEY = "sk-secret-0123456789abcdef"
+PROMPT = Prompt(
+    (
+        Part("rules", "You are a researcher.\n", mark=True),
+        Part("train.py", "WARMDOWN = 0.3\n", mark=True),
+        Part("trial 1", "reverted\n", mark=True),
+        Part("trial 2", "kept\n", mark=True),
+        Part("focus", "Propose.\n"),
+    )
+)
+
+
+def ask(model: Model, **options: object) -> Reply:
+    return model.complete(PROMPT, max_tokens=1000, **options)  # type: ignore[arg-type]
+
+
+def failure(model: Model) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        ask(model)
+    return caught.value
+
+
+def bare_environ(home: Path) -> dict[str, str]:
+    """An environment with no key, no configuration, and nothing at Ollama's address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return {
+        "HOME": str(home),
+        "PATH": os.environ["PATH"],
+        "OLLAMA_HOST": f"http://127.0.0.1:{port}",
+    }

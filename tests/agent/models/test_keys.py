@@ -1,0 +1,111 @@
+"""Keys: to whom they are sent, and that they are nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from pathlib import Path
+
+import pytest
+from clients import BOTH, KEY, Open, ask
+from model_server import Answer, Failure, Server, Step
+
+from agent.models.choose import open_model
+from agent.models.types import Misconfigured, ModelError, secrets
+
+
+def test_a_vendor_s_key_is_not_sent_to_others(environ: dict[str, str]) -> None:
+    with Server() as server:
+        model, _ = open_model(f"openai:m@{server.url}", environ | {"OPENAI_API_KEY": KEY})
+        assert model is not None
+        ask(model)
+        assert KEY not in str(server.posts[0])
+
+
+def test_key_env_names_another_key(environ: dict[str, str], tmp_path: Path) -> None:
+    with Server() as server:
+        own = tmp_path / "mine.toml"
+        own.write_text(f'[models."openai:m@{server.url}/v1"]\nkey_env = "ROUTER"\n')
+        environ["AUTORESEARCH_MODELS"] = str(own)
+        with pytest.raises(Misconfigured, match="export ROUTER="):
+            open_model(f"openai:m@{server.url}", environ)
+        model, _ = open_model(f"openai:m@{server.url}", environ | {"ROUTER": KEY})
+        assert model is not None
+        ask(model)
+        assert server.posts[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+@BOTH
+def test_keys_are_nowhere(
+    opened: Open,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    kind: str,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    faults: list[Step] = [
+        Failure(401, f"Incorrect API key provided: {KEY}", "authentication_error"),
+        Failure(400, f"header Authorization: Bearer {KEY}", "invalid_request_error"),
+        Failure(529, f"request with {KEY} failed"),
+        Failure(200, body=f"event: a\ndata: {KEY}\n\n".encode()),
+        Answer(in_stream={"type": "api_error", "message": f"key {KEY}"}),
+        Answer(stop="refusal", why=f"who sends {KEY}"),
+        Answer(stop="cut"),
+    ]
+    shown = []
+    for fault in faults:
+        with Server(fault) as server:
+            model = opened(kind, server)
+            try:
+                shown.append(repr(ask(model)))
+            except ModelError as error:
+                assert error.__context__ is None, "the SDK's error holds the request's headers"
+                shown += [str(error), repr(error), repr(vars(error))]
+                shown += traceback.format_exception(error)
+        shown += [repr(model), model.name]
+        assert KEY in str(server.posts[0].headers), "the key was really used"
+    shown += [caplog.text, *map(str, capfd.readouterr())]
+    assert KEY not in "\n".join(shown)
+
+
+@pytest.mark.parametrize("kind", ["anthropic", "openai"])
+def test_a_key_in_a_refusal_is_hidden_whatever_it_looks_like(
+    environ: dict[str, str], kind: str
+) -> None:
+    key = "0123456789abcdef-no-prefix"
+    with Server(Answer(stop="refusal", why=f"who sends {key}")) as server:
+        own = {f"{kind.upper()}_API_KEY": key, f"{kind.upper()}_BASE_URL": server.url}
+        model, _ = open_model(f"{kind}:m", environ | own)
+        assert model is not None
+        assert ask(model).detail == "who sends [key]"
+
+
+@pytest.mark.parametrize(
+    "name", ["GITHUB_PAT", "DB_PASS", "AWS_ACCESS_KEY_ID", "MY_KEY_2", "API_TOKEN2", "apikey"]
+)
+def test_names_of_keys(name: str) -> None:
+    assert secrets({name: "0123456789abcdef"}) == ("0123456789abcdef",)
+
+
+@pytest.mark.parametrize("name", ["PATH", "COMPAT", "BYPASS", "KEYBOARD", "PWD"])
+def test_names_of_others(name: str) -> None:
+    assert secrets({name: "0123456789abcdef"}) == ()
+
+
+def test_a_key_that_models_toml_names_is_hidden_from_a_command(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    own = tmp_path / "mine.toml"
+    own.write_text('[models."openai:m@http://h/v1"]\nkey_env = "ROUTER"\n')
+    environ |= {"AUTORESEARCH_MODELS": str(own), "ROUTER": "0123456789abcdef"}
+    model, _ = open_model("command:sh -c 'echo $ROUTER'", environ)
+    assert model is not None
+    assert ask(model).text == "[key]\n"
+
+
+@pytest.mark.parametrize("key", ["sk-smart…quotes", "sk-two words", "sk-new\nline"])
+def test_what_is_no_key_is_not_sent(environ: dict[str, str], key: str) -> None:
+    with pytest.raises(Misconfigured, match="OPENAI_API_KEY") as caught:
+        open_model("openai:m", environ | {"OPENAI_API_KEY": key})
+    assert key not in str(caught.value)

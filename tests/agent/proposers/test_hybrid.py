@@ -1,0 +1,84 @@
+"""Who proposes what, and what is asked for by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from simulated import (
+    PROGRAM,
+    Campaign,
+)
+
+from agent.proposers.base import Context, NothingToPropose, Proposal
+from agent.proposers.choose import ProposerError, make
+from agent.proposers.hybrid import Hybrid
+
+
+@dataclass
+class Only:
+    """A proposer of certain categories, as a model's would be."""
+
+    categories: tuple[str, ...]
+    name: str = "llm"
+    attempts: int = 7
+
+    def covers(self, context: Context) -> bool:
+        return context.category in self.categories
+
+    def propose(self, context: Context) -> Proposal:
+        if not self.covers(context):
+            raise NothingToPropose(context.category)
+        return Proposal(self.name, "")
+
+
+def test_hybrid_covers_what_either_does() -> None:
+    hybrid = Hybrid(numbers=Only(("a", "b"), "tuner"), structure=Only(("b", "c")), seed=0)
+    campaign = Campaign()
+    covered = [name for name in "abcd" if hybrid.covers(campaign.context(name))]
+    assert covered == ["a", "b", "c"]
+    assert hybrid.attempts == 7
+    assert hybrid.propose(campaign.context("a")).proposer == "tuner"
+    assert hybrid.propose(campaign.context("c")).proposer == "llm"
+    with pytest.raises(NothingToPropose):
+        hybrid.propose(campaign.context("d"))
+
+
+def test_hybrid_shares_what_both_cover() -> None:
+    campaign = Campaign()
+
+    def proposers(seed: int) -> list[str]:
+        hybrid = Hybrid(numbers=Only(("a",), "tuner"), structure=Only(("a",)), seed=seed)
+        return [hybrid.propose(campaign.context("a", trial=n)).proposer for n in range(100)]
+
+    assert 30 <= proposers(0).count("llm") <= 70
+    assert proposers(0) == proposers(0) != proposers(1)
+
+
+def test_hybrid_without_a_model_is_deck_and_tuner() -> None:
+    hybrid, campaign = make("hybrid", None, 4), Campaign()
+    assert hybrid.name == "hybrid"
+    assert all(hybrid.covers(campaign.context(name)) for name in PROGRAM.names)
+    context = campaign.context("simplification")
+    assert all(hybrid.propose(replace(context, trial=n)).proposer == "deck" for n in range(10))
+    schedule = campaign.context("schedule")
+    names = {hybrid.propose(replace(schedule, trial=n)).proposer for n in range(20)}
+    assert names == {"deck", "tuner"}
+
+
+def test_make_makes_what_was_asked_for() -> None:
+    model = Only(("schedule",))
+    assert make("llm", model, 0) is model
+    assert [make(name, None, 0).name for name in ("deck", "tuner")] == ["deck", "tuner"]
+    names = {
+        make("hybrid", model, 0).propose(Campaign().context("schedule", trial=n)).proposer
+        for n in range(20)
+    }
+    assert names == {"llm", "tuner"}
+
+
+def test_make_says_what_is_wrong() -> None:
+    with pytest.raises(ProposerError, match=r"ANTHROPIC_API_KEY.*--llm"):
+        make("llm", None, 0)
+    with pytest.raises(ProposerError, match="choose llm, deck, tuner or hybrid"):
+        make("dice", None, 0)

@@ -1,0 +1,270 @@
+"""The tuner: numbers only, within their domains, never twice, better than chance."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from simulated import (
+    NUMBERS,
+    ROOT,
+    TUNED,
+    WHOLE_NUMBERS,
+    Campaign,
+    values,
+)
+
+from agent.edits import blocks as edits
+from agent.edits.constants import Range, constants, set_constants
+from agent.proposers.base import NothingToPropose, Proposal
+from agent.proposers.tuner import FAILED, Tuner, measured
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One ask of the tuner: the champion it was asked on, and the candidate."""
+
+    champion: str
+    candidate: str
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        old, new = values(self.champion), values(self.candidate)
+        return {name: new[name] for name in old if old[name] != new[name]}
+
+
+def asks(campaign: Campaign, category: str, count: int, *, seed: int = 0) -> list[Asked]:
+    """Up to ``count`` asks, a new tuner each, with verdicts drawn at random."""
+    dice, asked = random.Random(seed), []
+    while len(asked) < count and Tuner().covers(campaign.context(category)):
+        proposal, candidate = campaign.ask(Tuner(), category)
+        assert proposal.proposer == "tuner"
+        asked.append(Asked(campaign.source, candidate))
+        gain = dice.choice([None, *(dice.gauss(-1, 2) for _ in range(9))])
+        campaign.conclude(category, proposal, gain, keep=gain is not None and gain > 2)
+    return asked
+
+
+def assert_only_few_constants_of(category: str, asked: list[Asked]) -> None:
+    """Each candidate differs from its champion in one to three constants, within their domains."""
+    for ask in asked:
+        own = {c.name: c for c in constants(ask.champion) if c.section == category and c.domain}
+        assert 1 <= len(ask.changed) <= 3
+        for name, value in ask.changed.items():
+            domain = own[name].domain
+            if isinstance(domain, Range):
+                assert domain.low <= value <= domain.high
+                assert isinstance(value, int) or not domain.integer
+            else:
+                assert domain is not None
+                assert value in domain.options
+        pairs = zip(ask.champion.split("\n"), ask.candidate.split("\n"), strict=True)
+        lines = {number for number, (old, new) in enumerate(pairs, 1) if old != new}
+        assert lines == {own[name].line for name in ask.changed}
+
+
+@pytest.mark.parametrize("category", TUNED)
+def test_the_tuner_changes_few_constants_of_the_section_within_their_domains(
+    category: str,
+) -> None:
+    asked = asks(Campaign(seed=1), category, 10)
+    assert_only_few_constants_of(category, asked)
+    assert len(asked) >= 5
+
+
+@pytest.mark.parametrize("source", [NUMBERS, WHOLE_NUMBERS], ids=["real", "whole"])
+def test_the_tuner_never_repeats_itself(source: str) -> None:
+    asked = asks(Campaign(source, seed=1), "hyperparameters", 60)
+    assert_only_few_constants_of("hyperparameters", asked)
+    assert any(a.champion != b.champion for a, b in itertools.pairwise(asked)), "none was kept"
+    points = [source, *(ask.candidate for ask in asked)]
+    assert len({tuple(values(point).items()) for point in points}) == 61
+
+
+def test_each_constant_is_varied_alone_first() -> None:
+    first = [ask.changed for ask in asks(Campaign(NUMBERS), "hyperparameters", 6)]
+    assert all(len(changed) == 1 for changed in first)
+    assert {name for changed in first for name in changed} == set("ABCDEF")
+
+
+def test_first_steps_are_near_the_champion() -> None:
+    for seed in range(20):
+        (ask,) = asks(Campaign(NUMBERS, seed=seed), "hyperparameters", 1)
+        for name, value in ask.changed.items():
+            if name in LOG_RANGES:
+                low, high = LOG_RANGES[name]
+                step = abs(math.log(value / values(NUMBERS)[name])) / math.log(high / low)
+                assert 0.02 <= step <= 0.161
+            elif name in "DE":
+                assert value in {"D": (4, 16), "E": (2, 4)}[name]
+
+
+def test_the_reply_says_what_and_why() -> None:
+    campaign = Campaign("# === schedule ===\nX = 0.5  # of the budget; range 0..1\n")
+    edit = edits.parse(campaign.ask(Tuner(), "schedule")[0].reply)
+    assert edit.category == "schedule"
+    assert edit.title.startswith("X 0.5 → 0.")
+    assert "of the budget" in edit.hypothesis
+    assert "point:" not in edit.hypothesis + edit.title
+
+
+def test_a_section_of_choices_is_used_up() -> None:
+    campaign = Campaign("# === schedule ===\nX = 1  # choice 1 2\nY = 'a'  # choice a b c\n")
+    found = [tuple(values(a.candidate).values()) for a in asks(campaign, "schedule", 50)]
+    assert len(found) == len(set(found)) == 5
+    with pytest.raises(NothingToPropose):
+        Tuner().propose(campaign.context("schedule"))
+
+
+def test_choices_that_are_always_turned_down_are_used_up_too() -> None:
+    campaign = Campaign("# === schedule ===\nX = 1  # choice 1 2 3\n")
+    assert Tuner().covers(campaign.context("schedule"))
+    campaign.reject("schedule", "tuner", 2)
+    assert not Tuner().covers(campaign.context("schedule"))
+
+
+def test_only_constants_with_a_domain_are_tuned() -> None:
+    source = "# === schedule ===\nX = 1  # a number\n# === other ===\nY = 1.0  # range 0..2\n"
+    campaign = Campaign(source)
+    assert not Tuner().covers(campaign.context("schedule"))
+    assert not Tuner().covers(campaign.context("simplification"))
+    assert Tuner().covers(campaign.context("other"))
+    with pytest.raises(NothingToPropose):
+        Tuner().propose(campaign.context("schedule"))
+
+
+def test_another_attempt_is_another_point() -> None:
+    campaign = Campaign(NUMBERS)
+    contexts = [campaign.context("hyperparameters", feedback=("no",) * n) for n in range(3)]
+    assert len({Tuner().propose(context).reply for context in contexts}) == 3
+
+
+def test_other_seeds_give_other_points() -> None:
+    contexts = [Campaign(NUMBERS, seed=seed).context("hyperparameters") for seed in range(8)]
+    assert len({Tuner().propose(context).reply for context in contexts}) > 4
+
+
+def test_a_resumed_campaign_asks_for_the_same_points() -> None:
+    """All that is left after a kill is the journal: the first part of its events."""
+    whole = Campaign(NUMBERS, seed=5)
+    expected = asks(whole, "hyperparameters", 25, seed=2)
+    for begun in (3, 12, 24):
+        ends = [i for i, e in enumerate(whole.events) if e["event"] == "verdict"]
+        resumed = Campaign(expected[begun].champion, seed=5)
+        resumed.events = whole.events[: ends[begun] + 1]
+        assert resumed.ask(Tuner(), "hyperparameters")[1] == expected[begun].candidate
+
+
+def test_domains_that_were_edited_do_not_stop_the_tuner() -> None:
+    campaign = Campaign(NUMBERS)
+    asks(campaign, "hyperparameters", 20)
+    edited = (
+        campaign.source.replace("choice relu gelu silu", "choice relu elu")
+        .replace("range 0.01..3 log", "range 0.001..1")
+        .replace("choice 4 8 16 32", "choice 8 64")
+        .replace("# layers; range 1..8 int", "# layers")
+    )
+    assert edited != campaign.source
+    campaign.source = edited
+    asked = asks(campaign, "hyperparameters", 20)
+    assert len(asked) == 20
+    for ask in asked:
+        assert "E" not in ask.changed
+        assert ask.changed.get("D", 8) in (8, 64)
+        assert ask.changed.get("F", "elu") in ("relu", "elu")
+
+
+def test_a_champion_outside_its_domain_is_brought_back() -> None:
+    source = (
+        "# === schedule ===\nX = 9.0  # range 0..1\nY = 0.0  # range 0.1..1 log\n"
+        "Z = 5  # choice 1 2\nW = 3  # choice 7\n"
+    )
+    for ask in asks(Campaign(source), "schedule", 12):
+        assert 0 <= ask.changed.get("X", 0) <= 1
+        assert 0.1 <= ask.changed.get("Y", 0.1) <= 1
+        assert ask.changed.get("Z", 1) in (1, 2)
+        assert ask.changed.get("W", 7) == 7
+
+
+def test_gains_are_counted_from_what_was_kept_since() -> None:
+    source = "# === schedule ===\nX = 0.5  # range 0..1\n"
+    campaign = Campaign(source)
+    points = []
+    for gain, keep in ((-1.0, False), (3.0, True), (None, False), (-2.0, False)):
+        proposal, candidate = campaign.ask(Tuner(), "schedule")
+        points.append(values(candidate)["X"])
+        campaign.conclude("schedule", proposal, gain, keep)
+    found = [(m.point["X"], pytest.approx(m.gain)) for m in measured(campaign.context("schedule"))]
+    assert found == [
+        (points[3], -2.0),
+        (points[2], FAILED),
+        (points[1], 0.0),  # the champion now
+        (0.5, -3.0),  # the champion before
+        (points[0], -4.0),
+    ]
+
+
+LOG_RANGES = {"A": (0.01, 3.0), "B": (0.0005, 0.1)}
+OPTIMUM = {"A": 0.25, "B": 0.75, "C": 0.7, "D": 2 / 3, "E": 4 / 7}
+"""Places on each constant's own scale, in [0, 1]."""
+
+
+def loss(source: str) -> float:
+    """Sigma above the optimum, a quadratic."""
+    v = values(source)
+    place = {n: math.log(v[n] / a) / math.log(b / a) for n, (a, b) in LOG_RANGES.items()}
+    place |= {"C": v["C"], "D": (4, 8, 16, 32).index(v["D"]) / 3, "E": (v["E"] - 1) / 7}
+    return 60 * sum((place[name] - best) ** 2 for name, best in OPTIMUM.items())
+
+
+def by_chance(dice: random.Random) -> dict[str, Any]:
+    point: dict[str, Any] = {n: a * (b / a) ** dice.random() for n, (a, b) in LOG_RANGES.items()}
+    return point | {
+        "C": dice.random(),
+        "D": dice.choice((4, 8, 16, 32)),
+        "E": dice.randint(1, 8),
+        "F": dice.choice(("relu", "gelu", "silu")),
+    }
+
+
+def champion_after(trials: int, seed: int, *, tuned: bool) -> float:
+    """Loss of the champion after a campaign with noise, kept on a screening and a confirmation."""
+    dice, campaign = random.Random(seed), Campaign(NUMBERS, seed=seed)
+    for _ in range(trials):
+        if tuned:
+            proposal = Tuner().propose(campaign.context("hyperparameters"))
+        else:
+            blocks = set_constants(campaign.source, by_chance(dice))
+            proposal = Proposal("chance", edits.render("hyperparameters", "chance.", blocks))
+        candidate = edits.parse(proposal.reply).apply(campaign.source)
+        gain = loss(campaign.source) - loss(candidate)
+        screened, confirmed = gain + dice.gauss(0, 1), gain + dice.gauss(0, 0.6)
+        keep = screened > 0 and confirmed > 1
+        campaign.conclude("hyperparameters", proposal, confirmed if keep else screened, keep)
+    return loss(campaign.source)
+
+
+def test_the_tuner_beats_random_search() -> None:
+    tuned = statistics.mean(champion_after(25, seed, tuned=True) for seed in range(6))
+    chance = statistics.mean(champion_after(25, seed, tuned=False) for seed in range(6))
+    assert tuned < 0.6 * chance
+    assert tuned < 0.3 * loss(NUMBERS)
+
+
+def test_optuna_is_loaded_when_needed_only_and_says_nothing() -> None:
+    script = (
+        "import sys, agent.propose.choose; assert 'optuna' not in sys.modules\n"
+        "sys.path.insert(0, 'tests/agent'); import test_tuner as t\n"
+        "t.asks(t.Campaign(t.NUMBERS), 'hyperparameters', 10); assert 'optuna' in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,281 @@
+"""The displays, driven as the loop drives them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TextIO
+
+import pytest
+from events import PRIOR, Story, campaign
+from rich.cells import cell_len
+from rich.console import Console
+
+from agent.campaign.state import State
+from agent.report.display import Display
+from agent.report.plain import PlainDisplay
+from agent.report.terminal import RichDisplay, make_display
+
+EVEN = dict.fromkeys(PRIOR, 0.1)
+CSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+HOSTILE = "[red]x[/red] \x1b[31m\x1b]0;title\x07 :boom: [link=file:///x]y[/link] \r\u202e日本語"
+
+
+def follow(display: Display, state: State, progress: int = 3) -> None:
+    """Tell a display the campaign as it happened."""
+    display.header([("campaign", "t, branch autoresearch/t"), ("device", "CPU, " + 60 * "word ")])
+    for trial in state.finished:
+        running = replace(trial, trainings=(), verdict=None, val_bpb=None, gain=None, words="")
+        if trial.trial > 0:
+            display.proposing(replace(running, title=""))
+        for index, run in enumerate(trial.trainings):
+            display.training(replace(running, trainings=trial.trainings[:index]), run, "20s")
+            display.event({"event": "preparing", "stage": "training tokenizer", "fraction": 0.4})
+            display.event({"event": "ready"})
+            for step in range(progress):
+                spent = None if step == 0 else step / progress
+                display.event({"event": "log", "step": step, "loss": 3.25, "spent": spent})
+            display.event({"event": "scoring", "fraction": 0.7})
+            display.trained(run)
+        display.verdict(trial, state, PRIOR if trial.trial >= 2 else EVEN)
+    display.message("program.md line 3 is not a setting")
+    display.close()
+
+
+def rich_output(state: State, width: int) -> str:
+    stream = io.StringIO()
+    console = Console(
+        file=stream, force_terminal=True, width=width, highlight=False, color_system="standard"
+    )
+    follow(RichDisplay(console), state)
+    return stream.getvalue()
+
+
+def screen(output: str) -> list[str]:
+    """The lines, also those that were erased later, without control codes."""
+    return [line.rstrip() for line in re.split(r"[\r\n]+", CSI.sub("", output))]
+
+
+def hostile() -> State:
+    story = Story()
+    story.baseline()
+    story.trial(HOSTILE, HOSTILE, [None], words=HOSTILE, hypothesis=HOSTILE)
+    return story.state
+
+
+def test_a_trial_is_a_line_with_its_numbers_and_a_line_with_its_verdict() -> None:
+    lines = screen(rich_output(campaign().state, 80))
+    row = lines.index("     kept: better on 2 fresh seeds by 0.0130 ± 0.0080  1:00") - 1
+    assert re.fullmatch(
+        r"  1  schedule +longer warm-down, .*…  1\.2870 ± 0\.0060  \+0\.0130", lines[row]
+    )
+    assert any(re.fullmatch(r"  2  architecture +heads of 32 .* crashed", line) for line in lines)
+    assert any(re.fullmatch(r"  3  optimizer +not trained", line) for line in lines)
+
+
+def test_a_wide_terminal_has_one_line_a_trial() -> None:
+    lines = screen(rich_output(campaign().state, 180))
+    assert any(
+        re.fullmatch(r"  4  regularisation .* 1\.2890 ± 0\.0090  -0\.0010 +1:00  beat the .*", line)
+        for line in lines
+    )
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_nothing_is_wider_than_the_terminal(width: int) -> None:
+    for state in (campaign().state, hostile()):
+        output = rich_output(state, width)
+        assert max(cell_len(line) for line in screen(output)) <= width
+
+
+def test_kept_is_green_and_rejected_is_yellow() -> None:
+    output = rich_output(campaign().state, 80)
+    assert re.search(r"\x1b\[32m\+0\.0130", output)
+    assert re.search(r"\x1b\[33mrejected before training", output)
+    assert re.search(r"\x1b\[2m-0\.0010", output)
+
+
+def test_the_live_part_says_who_is_trained_and_how_far() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    display = RichDisplay(console)
+    state = campaign().state
+    trial = replace(state.trials[1], verdict=None, trainings=state.trials[1].trainings[:2])
+
+    def look(width: int = 80) -> str:
+        assert display._live is not None
+        paper = Console(file=io.StringIO(), width=width)
+        with paper.capture() as captured:
+            paper.print(display._part)
+        assert max(cell_len(line) for line in captured.get().splitlines()) <= width
+        return captured.get()
+
+    display.proposing(replace(trial, title=""))
+    assert "proposing in schedule" in look()
+    display.training(trial, state.trials[1].trainings[2], "20s")
+    assert "candidate, fresh seed" in look()
+    assert "so far: candidate 1.2900   champion 1.3020" in look()
+    display.event({"event": "preparing", "stage": "training tokenizer", "fraction": 0.4})
+    assert re.search(r"40%  training tokenizer  \d:\d\d", look())
+    display.event({"event": "ready"})
+    display.event({"event": "log", "step": 412, "loss": 3.4121, "spent": 0.54})
+    assert re.search(r"54%  step 412  loss 3\.412  \d:\d\d", look())
+    assert "54% of 20s  step 412" in look(100)
+    display.event({"event": "log", "step": 413, "loss": float("nan"), "spent": None})
+    assert re.search(r"step 413  loss nan", look())
+    display.event({"event": "scoring", "fraction": 0.7})
+    assert re.search(r"70%  scoring", look())
+    display.trained(state.trials[1].trainings[2])
+    assert display._live is None
+    display.training(replace(trial, trial=0, trainings=()), state.trials[0].trainings[0], "20s")
+    assert "baseline" in look()
+    display.verdict(state.trials[3], state, PRIOR)
+    assert display._live is None
+    display.proposing(trial)
+    display.close()
+    assert display._live is None
+
+
+def test_a_measurement_without_a_trial_is_shown_too() -> None:
+    """As when the corpus is prepared, or a commit replayed."""
+    stream = io.StringIO()
+    display = RichDisplay(Console(file=stream, force_terminal=True, width=80, color_system=None))
+    display.event({"event": "preparing", "stage": "reading documentation", "fraction": 0.0})
+    display.close()
+    assert "reading documentation" in stream.getvalue()
+
+
+def test_the_prior_is_shown_when_it_has_moved() -> None:
+    lines = [line for line in screen(rich_output(campaign().state, 80)) if "prior" in line]
+    assert lines == [
+        "     prior  even over 10 categories",
+        "     prior  schedule 19%▲  optimizer 12%▲  architecture 11%▲  dataset 11%▲  …",
+    ]
+
+
+def test_text_of_a_model_is_data_on_a_terminal() -> None:
+    output = rich_output(hostile(), 150)
+    assert "\x1b]" not in output
+    assert "\x07" not in output
+    assert "\u202e" not in output
+    text = "\n".join(screen(output))
+    assert "[red]x[/red]" in text
+    assert ":boom:" in text
+    assert "[link=file:///x]" in text
+
+
+def plain_output(state: State, seconds_a_call: float = 1.0) -> list[str]:
+    clock = iter(range(100_000))
+    stream = io.StringIO()
+    follow(PlainDisplay(stream, now=lambda: seconds_a_call * next(clock)), state, progress=30)
+    return stream.getvalue().splitlines()
+
+
+def test_plain_lines_tell_the_campaign() -> None:
+    lines = plain_output(campaign().state)
+    assert "campaign  t, branch autoresearch/t" in lines
+    assert "trial 1: proposing in schedule" in lines
+    title = "longer warm-down, the last 60 % of the budget"
+    assert f"trial 1: training candidate ({title}), seed 2, for 20s" in lines
+    assert "trial 1: training champion, fresh seed, seed 3, for 20s" in lines
+    assert "  champion, fresh seed: val_bpb 1.3020 in 0:24" in lines
+    assert "  candidate: crashed (crash: RuntimeError: shapes) in 0:24" in lines
+    assert (
+        f"trial 1: schedule; {title}; val_bpb 1.2870 ± 0.0060; "
+        "gain +0.0130; kept: better on 2 fresh seeds by 0.0130 ± 0.0080 (1:00)" in lines
+    )
+    assert "note: program.md line 3 is not a setting" in lines
+
+
+def test_plain_progress_comes_every_ten_seconds() -> None:
+    state = campaign().state
+    trainings = sum(len(trial.trainings) for trial in state.trials)
+    steps = [line for line in plain_output(state) if ": step " in line]
+    assert len(steps) == 3 * trainings
+    assert steps[0] == "  baseline: step 9, loss 3.250, 30% of the budget"
+    assert not [line for line in plain_output(state, 0.001) if ": step " in line]
+
+
+def test_plain_output_has_no_control_codes() -> None:
+    for line in plain_output(hostile()) + plain_output(campaign().state):
+        assert line.isprintable()
+
+
+@contextlib.contextmanager
+def broken_pipe() -> Iterator[TextIO]:
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = os.fdopen(writing, "w", encoding="utf-8")
+    try:
+        yield stream
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            stream.close()
+
+
+def test_a_closed_pipe_ends_no_campaign() -> None:
+    with broken_pipe() as stream:
+        with pytest.raises(BrokenPipeError):
+            print("the pipe is really broken", file=stream, flush=True)
+        display = make_display(stream)
+        assert isinstance(display, PlainDisplay)
+        follow(display, campaign().state)
+    with broken_pipe() as stream:
+        console = Console(file=stream, force_terminal=True, width=80)
+        follow(RichDisplay(console), campaign().state)
+
+
+def test_a_closed_stream_ends_no_campaign() -> None:
+    stream = io.StringIO()
+    display = PlainDisplay(stream)
+    stream.close()
+    follow(display, campaign().state)
+
+
+def test_an_encoding_without_the_signs_is_enough() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    follow(make_display(stream), campaign().state)
+    assert b"1.2870 ? 0.0060" in raw.getvalue()
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, TextIO]]:
+    """The two ends of a pseudo-terminal."""
+    for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    master, slave = os.openpty()
+    stream = os.fdopen(slave, "w", encoding="utf-8")
+    try:
+        yield master, stream
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(master)
+        with contextlib.suppress(OSError):
+            stream.close()
+
+
+def test_a_terminal_gets_the_live_display(
+    terminal: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, stream = terminal
+    assert isinstance(make_display(stream), RichDisplay)
+    assert isinstance(make_display(stream, force_plain=True), PlainDisplay)
+    assert isinstance(make_display(io.StringIO()), PlainDisplay)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(make_display(stream), PlainDisplay)
+
+
+def test_a_terminal_that_hangs_up_ends_no_campaign(terminal: tuple[int, TextIO]) -> None:
+    master, stream = terminal
+    display = make_display(stream)
+    display.message("still here")
+    assert b"still here" in os.read(master, 1000)
+    os.close(master)
+    with pytest.raises(OSError):
+        os.write(stream.fileno(), b"the terminal is really gone")
+    follow(display, campaign().state)

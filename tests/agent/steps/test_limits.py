@@ -1,0 +1,256 @@
+"""Limits on what the model may use, and what is known of the cost when replies are cut off.
+
+The model and the trainings are stood in for; journal, git and program.md are real.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from replies import block
+from staged import QUIET, measured
+
+from agent import loop
+from agent.campaign.journal import read
+from agent.campaign.state import State, fold
+from agent.campaign.store import Campaign
+from agent.models.types import Misconfigured, Prompt, Unavailable, Usage
+from agent.models.types import Reply as ModelReply
+from agent.proposers.llm import LLMProposer
+from agent.settings import Settings, SettingsError
+from agent.steps import propose as proposing
+from agent.steps import start
+from agent.steps.runtime import Run, Stopped
+from trainer import measure
+
+PROMPTS = Path(__file__).parents[3] / "prompts"
+PLACE = "    session.ready()\n"
+MODEL = "priced:m"
+DOLLAR = Usage(1_000_000, 0)
+"""What a dollar buys of it."""
+
+
+@dataclasses.dataclass
+class Scripted:
+    """A model that does what is next on its list; an edit is in the category asked for."""
+
+    answers: list[Callable[[], str]]
+    name: str = MODEL
+    asked: list[Prompt] = dataclasses.field(default_factory=list)
+
+    def complete(self, prompt: Prompt, **_: Any) -> ModelReply:
+        self.asked.append(prompt)
+        category = re.findall(r"in the category \*\*([\w -]+)\*\*", prompt.text)[-1]
+        head = f"category: {category}\nhypothesis: it may help\n"
+        return ModelReply(head + self.answers.pop(0)(), "end", DOLLAR, "m")
+
+
+def edit() -> str:
+    return block(PLACE, f"{PLACE}    kind = 'worse'\n    del kind\n")
+
+
+def useless() -> str:
+    return "no block at all"
+
+
+def broken() -> str:
+    return edit().replace("worse", "broken")
+
+
+def outage(**known: Any) -> Callable[[], str]:
+    def fail() -> str:
+        raise Unavailable("HTTP 529", **known)
+
+    return fail
+
+
+@pytest.fixture(autouse=True)
+def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "models.toml"
+    own.write_text(f'[models."{MODEL}"]\ninput = 1.0\noutput = 1.0\n')
+    monkeypatch.setenv("AUTORESEARCH_MODELS", str(own))
+
+
+@pytest.fixture(autouse=True)
+def trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(source: str, *, seed: int, **options: Any) -> Any:
+        result = measured(1.9 if "'worse'" in source else 1.5, QUIET, seed)
+        if "'broken'" not in source:
+            return result
+        return dataclasses.replace(result, status="crashed", reason="crash", val_bpb=None)
+
+    monkeypatch.setattr(measure, "measure", train)
+
+
+def use(run: Run, *answers: Callable[[], str]) -> Scripted:
+    model = Scripted(list(answers))
+    run.proposer = LLMProposer(model, PROMPTS)
+    run.campaign.record("run", pid=0, llm=MODEL)
+    loop.baseline(run)
+    return model
+
+
+def limited(run: Run, **limits: Any) -> None:
+    run.settings = dataclasses.replace(run.settings, **limits)
+
+
+def replayed(run: Run) -> State:
+    return fold(read(run.campaign.journal.path))
+
+
+# --- limits ---
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"), [({"max_cost": 1.0}, "cost"), ({"max_tokens": 900_000}, "tokens")]
+)
+@pytest.mark.parametrize("first", [useless, broken])
+def test_a_limit_holds_before_a_second_reply_and_a_repair(
+    run: Run, limits: dict[str, Any], why: str, first: Callable[[], str]
+) -> None:
+    model = use(run, first, edit)
+    limited(run, **limits)
+    assert why in loop.go_on(run)
+    assert len(model.asked) == 1
+    assert run.campaign.state.open_trial is not None
+    limited(run, max_cost=None, max_tokens=None)
+    loop.one_trial(run)
+    trial = run.campaign.state.trials[1]
+    assert (trial.verdict, trial.status, len(model.asked)) == ("revert", "ok", 2)
+
+
+def test_a_limit_written_into_program_md_holds_before_the_next_reply(run: Run) -> None:
+    path = run.program.path
+
+    def write() -> str:
+        path.write_text(path.read_text().replace("---\n", "---\nmax_tokens: 5\n", 1))
+        return useless()
+
+    model = use(run, write, edit)
+    with pytest.raises(Stopped, match="tokens"):
+        loop.one_trial(run)
+    assert len(model.asked) == 1
+
+
+def test_a_price_limit_for_a_model_without_a_price_is_refused() -> None:
+    settings = Settings(max_cost=1.0)
+    start._refuse_unknown_price(settings, MODEL)
+    start._refuse_unknown_price(dataclasses.replace(settings, proposer="deck"), "openai:unheard")
+    with pytest.raises(SettingsError, match="price of openai:unheard is not known"):
+        start._refuse_unknown_price(settings, "openai:unheard")
+
+
+# --- program.md ---
+
+
+def test_program_md_is_read_before_every_reply(run: Run) -> None:
+    path = run.program.path
+
+    def note() -> str:
+        path.write_text(path.read_text() + "\nTry the zigzag.\n")
+        return useless()
+
+    model = use(run, note, edit)
+    loop.one_trial(run)
+    first, second = (prompt.parts[-1].text for prompt in model.asked)
+    assert "zigzag" not in first
+    assert "zigzag" in second
+    used = [e["program"] for e in read(run.campaign.journal.path) if e["event"] == "proposed"]
+    assert used[0] != used[1] == run.program.sha256[:12]
+    assert run.campaign.state.trials[1].program == used[1]
+
+
+def test_a_category_that_is_gone_since_it_was_drawn_is_still_answered(run: Run) -> None:
+    path = run.program.path
+
+    def drop() -> str:
+        category = run.open_trial.category
+        path.write_text(path.read_text().replace(f"- **{category}**:", "- **other**:"))
+        return useless()
+
+    use(run, drop, edit)
+    loop.one_trial(run)
+    trial = run.campaign.state.trials[1]
+    assert trial.category not in run.program.names
+    assert (trial.verdict, trial.status, len(trial.rejections)) == ("revert", "ok", 1)
+
+
+# --- what is cut off ---
+
+
+class Killed(BaseException):
+    """A kill right after an event was written."""
+
+
+def test_a_reply_that_a_kill_cut_off_is_counted(run: Run) -> None:
+    def die() -> str:
+        raise Killed
+
+    use(run, die)
+    with pytest.raises(Killed):
+        loop.one_trial(run)
+    run.campaign.close()
+    campaign = Campaign(run.campaign.repo, "t")
+    assert campaign.state.asking
+    campaign.agree()
+    resumed = dataclasses.replace(run, campaign=campaign)
+    use(resumed, edit)
+    loop.one_trial(resumed)
+    campaign.close()
+    state = replayed(resumed)
+    assert (state.unanswered, state.asking, state.cost) == (1, False, 1.0)
+
+
+def test_what_the_server_refused_was_not_cut_off(run: Run) -> None:
+    def refuse() -> str:
+        raise Misconfigured("the key was refused")
+
+    use(run, refuse)
+    with pytest.raises(Misconfigured):
+        loop.one_trial(run)
+    use(run, edit)
+    loop.one_trial(run)
+    assert replayed(run).unanswered == 0
+
+
+def test_an_outage_with_known_usage_costs_what_it_used(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposing, "OUTAGE_SECONDS", (0.0, 0.0))
+    use(run, outage(usage=DOLLAR), outage(), edit)
+    loop.one_trial(run)
+    state = replayed(run)
+    assert (state.cost, state.unanswered, state.tokens) == (2.0, 1, 2_000_000)
+    assert (state.outages, state.waiting) == (0, "")
+
+
+# --- outages ---
+
+
+def test_a_wait_is_bounded_counted_down_and_ends_with_the_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(run, outage(retry_after=86_400.0), edit)
+    clock = [0.0]
+    monkeypatch.setattr("agent.steps.runtime.time.monotonic", lambda: clock[0])
+    run.started = 0.0
+
+    def pass_by(seconds: float) -> bool:
+        clock[0] += seconds
+        return False
+
+    monkeypatch.setattr(run.stop, "wait", pass_by)
+    seen: list[int] = []
+    monkeypatch.setattr(run.display, "event", lambda event: seen.append(event["seconds"]))
+    limited(run, hours=5 / 60)
+    assert loop.go_on(run) == "the time is up"
+    longest = proposing.OUTAGE_SECONDS[1]
+    assert seen == [longest - k for k in range(300)]
+    (waited,) = [e for e in read(run.campaign.journal.path) if e["event"] == "waiting"]
+    assert waited["until"] - waited["time"] == pytest.approx(longest, abs=2)
+    assert run.campaign.state.until == waited["until"]

@@ -1,0 +1,93 @@
+"""What a confined child may reach: devices on a tree that mimics a GPU's, and their ioctls."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from trainer.sandbox import confine as sandbox
+from trainer.sandbox import readable as grants
+
+ROOT = Path(grants.__file__).parents[2]
+CONFINED = pytest.mark.skipif(
+    sandbox.available()[0] != "os" or sys.platform != "linux", reason="needs Landlock"
+)
+
+
+@pytest.fixture
+def gpu(tmp_path: Path) -> Path:
+    """A machine with two GPUs, its files empty."""
+    files = """dev/nvidia0 dev/nvidia1 dev/nvidiactl dev/nvidia-uvm dev/nvidia-uvm-tools
+    dev/nvidia-caps/nvidia-cap1 dev/sda dev/mem proc/driver/nvidia/version
+    sys/module/nvidia/version sys/module/nvidia_uvm/version sys/module/ext4/version
+    sys/bus/pci/devices/x sys/devices/pci0000:00/x etc/nvidia/rc etc/passwd"""
+    for name in files.split():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_devices_of_cuda(gpu: Path) -> None:
+    found = {str(path.relative_to(gpu)) for path in grants.devices("cuda", gpu)}
+    assert found == {
+        "dev/nvidia0",
+        "dev/nvidia1",
+        "dev/nvidiactl",
+        "dev/nvidia-uvm",
+        "dev/nvidia-uvm-tools",
+        "dev/nvidia-caps/nvidia-cap1",
+        "proc/driver/nvidia",
+        "sys/module/nvidia",
+        "sys/module/nvidia_uvm",
+        "sys/bus/pci",
+        "sys/devices/pci0000:00",
+        "etc/nvidia",
+    }
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_other_measurements_are_granted_none(gpu: Path, device: str) -> None:
+    assert grants.devices(device, gpu) == []
+    assert not [
+        path for path in grants.granted(device) if "nvidia" in str(path).partition("/lib")[0]
+    ]
+
+
+IOCTL = """
+import array, fcntl, sys
+from trainer.sandbox import confine as sandbox
+from trainer.sandbox.readable import granted
+granted = [str(path) for path in granted()]
+sandbox.confine("os", [path for path in granted if path != sys.argv[1]], None)
+RNDGETENTCNT = 0x80045200
+for name in ("/dev/urandom", "/dev/random"):
+    try:
+        with open(name, "rb") as device:
+            fcntl.ioctl(device, RNDGETENTCNT, array.array("i", [0]))
+        print("works")
+    except PermissionError:
+        print("refused")
+"""
+
+
+@CONFINED
+@pytest.mark.parametrize(
+    ("without", "expected"), [("", "works refused"), ("/dev/urandom", "refused refused")]
+)
+def test_a_granted_device_answers_ioctls_and_no_other_does(without: str, expected: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(IOCTL), without],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.stdout.split() == expected.split(), done.stderr
+
+
+def test_a_compiler_is_granted_by_its_programs_alone() -> None:
+    found = grants.granted()
+    assert Path("/usr/bin") not in found and Path("/bin") not in found
+    assert not {"ssh", "git", "curl", "sudo"} & {path.name for path in found}

@@ -1,0 +1,287 @@
+"""The scorer's arithmetic and its audits, with models that run in this process."""
+
+import contextlib
+import math
+import os
+import random
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from trainer.scoring import model as evalchild
+from trainer.scoring import questions as auditing
+from trainer.scoring import scorer as score
+from trainer.scoring.model import EvalChild, Refused
+
+LENGTH, VOCABULARY = 16, 50
+BOS = VOCABULARY - 1
+RNG = np.random.default_rng(0)
+TOKENS = np.concatenate(
+    [np.concatenate([[BOS], RNG.integers(0, BOS, size)]) for size in (300, 5, 1, 700, 0, 211)]
+)
+JOB = {
+    "spec": {"seq_len": LENGTH, "vocab_size": VOCABULARY},
+    "val": {"text_bytes": 3000},
+    "max_windows": None,
+}
+EMBEDDING = torch.randn(VOCABULARY, VOCABULARY, generator=torch.Generator().manual_seed(0))
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Child(EvalChild):
+    """Answers as an eval child does, in this process."""
+
+    def __init__(
+        self, forward: Forward, untrained: Forward, log: list[str], is_untrained: bool
+    ) -> None:
+        self.rows, self.log, self._spent, self._asked_windows = 4, log, [], 0
+        self.forward = untrained if is_untrained else forward
+        log.append("start")
+
+    def losses(self, ids, targets):
+        for start in range(0, len(ids), self.rows):
+            logits = self.forward(torch.from_numpy(ids[start : start + self.rows]))
+            wanted = torch.from_numpy(targets[start : start + self.rows])
+            losses = F.cross_entropy(
+                logits.flatten(0, 1), wanted.flatten(), ignore_index=-1, reduction="none"
+            )
+            yield losses.view(wanted.shape).numpy().astype(np.float64)
+
+    def close(self) -> None:
+        self.log.append("end")
+
+
+def not_initialised(ids: torch.Tensor) -> torch.Tensor:
+    return torch.full((*ids.shape, VOCABULARY), math.nan)
+
+
+def task(
+    new_forward: Callable[[], Forward],
+    log: list[str] | None = None,
+    untrained: Forward = not_initialised,
+    **job,
+) -> score.Task:
+    log = [] if log is None else log
+
+    def start(untrained: bool = False, blank: Forward = untrained) -> Child:
+        return Child(new_forward(), blank, log, untrained)
+
+    return score.Task({**JOB, **job}, TOKENS, start, lambda message: None)
+
+
+def scored(*args, **job) -> dict:
+    return score.score(task(*args, **job))
+
+
+def honest(ids: torch.Tensor) -> torch.Tensor:
+    return EMBEDDING[ids]
+
+
+class TestWindows:
+    def test_each_token_is_a_target_once(self):
+        ids, targets = score.windows(TOKENS, LENGTH, BOS)
+        assert ids.shape == targets.shape and ids.shape[1] == LENGTH
+        assert targets[targets >= 0].tolist() == TOKENS[1:][TOKENS[1:] != BOS].tolist()
+        assert ids[0, 0] == BOS
+        follows = np.append(ids.ravel()[1:], BOS).reshape(ids.shape)
+        assert (follows[targets >= 0] == targets[targets >= 0]).all()
+
+    @pytest.mark.parametrize("count", [2, LENGTH, LENGTH + 1, LENGTH + 2, 3 * LENGTH + 1])
+    def test_any_length(self, count):
+        _, targets = score.windows(TOKENS[:count], LENGTH, BOS)
+        assert int((targets >= 0).sum()) == count - 1
+
+
+def test_bits_per_byte():
+    losses = F.cross_entropy(honest(torch.from_numpy(TOKENS[:-1])), torch.from_numpy(TOKENS[1:]),
+                             reduction="none")  # fmt: skip
+    wanted = float(losses[torch.from_numpy(TOKENS[1:] != BOS)].double().sum()) / math.log(2) / 3000
+
+    answer = scored(lambda: honest)
+
+    assert answer["val_bpb"] == pytest.approx(wanted, rel=1e-6)
+    assert answer["leak_bound_bpb"] == 0.0
+
+
+def test_first_windows_only():
+    assert task(lambda: honest, max_windows=8).tokens <= 8 * LENGTH
+    assert scored(lambda: honest, max_windows=8)["leak_bound_bpb"] == 0.0
+
+
+def test_the_audit_has_a_child_of_its_own_after_the_other_is_gone():
+    log: list[str] = []
+    scored(lambda: honest, log)
+    assert log == ["start", "end"] * 3
+
+
+def test_a_child_is_ended_when_it_is_refused():
+    log: list[str] = []
+
+    def failing(ids):
+        raise Refused("shape: no")
+
+    with pytest.raises(Refused):
+        scored(lambda: failing, log)
+    assert log == ["start", "end"]
+
+
+def peek(ids):
+    return honest(ids) + 9.0 * F.one_hot(ids.roll(-1, 1), VOCABULARY)
+
+
+def peek_late(ids):
+    late = torch.arange(LENGTH)[:, None] >= LENGTH * 3 // 4
+    return honest(ids) + 9.0 * late * F.one_hot(ids.roll(-1, 1), VOCABULARY)
+
+
+def peek_sometimes(ids):
+    some = (ids % 3 == 0)[..., None]
+    return honest(ids) + 9.0 * some * F.one_hot(ids.roll(-1, 1), VOCABULARY)
+
+
+def window_mean(ids):
+    return honest(ids) + 5.0 * F.one_hot(ids, VOCABULARY).float().mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize("forward", [peek, peek_late, peek_sometimes, window_mean])
+def test_causality(forward):
+    for _ in range(5):
+        with pytest.raises(Refused, match=r"^causality: "):
+            scored(lambda: forward)
+
+
+def test_state():
+    def fresh():
+        seen = torch.zeros(VOCABULARY)
+
+        def forward(ids):
+            seen.add_(torch.bincount(ids.flatten(), minlength=VOCABULARY))
+            return honest(ids) + 1.0 * seen.log1p()
+
+        return forward
+
+    for _ in range(5):
+        with pytest.raises(Refused, match=r"^state: "):
+            scored(fresh)
+
+
+def test_company():
+    def forward(ids):
+        return honest(ids) + F.one_hot(ids.roll(1, 0), VOCABULARY)
+
+    for _ in range(5):
+        with pytest.raises(Refused, match=r"^state: "):
+            scored(lambda: forward)
+
+
+def test_no_false_alarm():
+    def recurrent(ids):
+        return honest(ids).cumsum(1) / torch.arange(1, LENGTH + 1)[:, None]
+
+    for forward in (honest, recurrent):
+        for _ in range(30):
+            assert scored(lambda f=forward: f)["leak_bound_bpb"] < 1e-5
+
+
+def test_a_model_that_needs_no_training_is_named():
+    with pytest.raises(Refused, match=r"^movement: "):
+        scored(lambda: honest, untrained=honest)
+
+
+def test_a_model_may_need_its_weights_to_answer_at_all():
+    def crashing(ids):
+        raise Refused("eval-crash: the model failed before logits")
+
+    assert scored(lambda: honest, untrained=crashing)["val_bpb"] > 0
+
+
+def test_two_steps_need_not_show_in_the_loss():
+    assert scored(lambda: honest, untrained=honest, max_windows=8)["val_bpb"] > 0
+
+
+def test_no_number_is_refused():
+    with pytest.raises(Refused, match=r"^non-finite: "):
+        scored(lambda: not_initialised)
+
+
+def told(row, windows) -> tuple[int, int]:
+    """Which window a row is a prefix of, with nothing but BOS after it, and how much of it."""
+    length = int(np.flatnonzero(row != BOS).max(initial=-1)) + 1
+    (window, *_) = np.flatnonzero((windows[:, :length] == row[:length]).all(1))
+    return int(window), length
+
+
+class TestPrefixes:
+    """The stronger audit."""
+
+    def audited(self, forward: Forward, claimed: float | None = None) -> dict:
+        honestly = task(lambda: forward)
+        if claimed is None:
+            claimed = honestly.bpb(float(honestly.real()[honestly.scored].mean()))
+        return score.audit(honestly, claimed)
+
+    def test_honest(self):
+        answer = self.audited(honest)
+        assert 0 < answer["leak_bound_bpb"] < 0.01 * answer["val_bpb"]
+
+    def test_a_leak_at_one_position_in_a_hundred(self):
+        def rarely(ids):
+            some = (ids * 31 % 47 == 0) & (ids.roll(1, 1) % 2 == 0)
+            return honest(ids) + 9.0 * some[..., None] * F.one_hot(ids.roll(-1, 1), VOCABULARY)
+
+        share = float(((TOKENS * 31 % 47 == 0) & (np.roll(TOKENS, 1) % 2 == 0)).mean())
+        assert 0.002 < share < 0.03
+        with pytest.raises(Refused, match=r"^causality: the prefix alone"):
+            self.audited(rarely)
+
+    def test_a_model_that_remembers_is_told_nothing_of_what_is_to_come(self):
+        asked: list[torch.Tensor] = []
+
+        def listening(ids):
+            asked.append(ids.clone())
+            return honest(ids)
+
+        scoring = task(lambda: listening)
+        real = scoring.real()
+        asked.clear()
+        with contextlib.closing(scoring.start_child()) as child:
+            auditing.ask_with_prefixes(child, scoring.ids, scoring.targets, real, BOS, scoring.emit)
+        known: dict[int, int] = {}
+        for batch in asked:
+            now = [told(row, scoring.ids) for row in batch.numpy()]
+            now = [(window, length) for window, length in now if length > 3]  # one window's only
+            assert all(length >= known.get(window, 0) for window, length in now)
+            assert len({window for window, _ in now}) == len(now)
+            known |= dict(now)
+        assert len(known) > 60
+
+    def test_another_score_than_was_claimed(self):
+        with pytest.raises(Refused, match=r"^state: scored again"):
+            self.audited(honest, claimed=1.0)
+
+
+def test_cut_has_a_scored_target_and_is_late_half_of_the_time():
+    dice = random.Random(0)
+    targets = RNG.integers(0, BOS, 100)
+    targets[::7] = -1
+    cuts = [auditing._cut(dice, targets) for _ in range(1000)]
+    assert all(targets[cut] >= 0 and cut < 99 for cut in cuts)
+    assert 500 < sum(cut >= 75 for cut in cuts) < 750
+    assert auditing._cut(dice, np.array([3])) == 0
+    assert auditing._cut(dice, np.array([-1, -1, 5])) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="seals are Linux's")
+def test_shared_memory_keeps_its_size():
+    fd, memory = evalchild._shared(4096)
+    for size in (0, 100, 10_000):
+        with pytest.raises(OSError):
+            os.ftruncate(fd, size)
+    assert len(memory) == 4096
+    memory.close()
+    os.close(fd)

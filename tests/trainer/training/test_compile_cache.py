@@ -1,0 +1,143 @@
+"""Compiling works in a confined child; the next training of the same source is lent the result."""
+
+import os
+import shutil
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trainer.measure import LABORATORY, measure
+from trainer.presets import preset
+from trainer.training import compile_cache
+from trainer.training import machine as laboratory
+from trainer.training.compile_cache import FOLDER, CompileCache
+
+COMPILES = """
+from torch._dynamo.utils import counters
+
+def train(session, honest=train):
+    double = torch.compile(lambda x: torch.sin(x) * 2)
+    x = torch.ones(8)
+    assert torch.allclose(double(x), torch.sin(x) * 2)
+    print(sorted(name for name in counters["inductor"] if "fxgraph_cache" in name))
+    return honest(session)
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
+def test_a_confined_training_compiles_and_the_next_one_need_not(
+    tiny_source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = replace(preset("cpu"), compiles=True, startup_seconds=120.0)
+    monkeypatch.setattr(laboratory, "find_preset", lambda *_: patient)
+    LABORATORY.close()
+    first, second = (
+        measure(tiny_source + COMPILES, budget="2000tok", preset="cpu", device="cpu", seed=seed)
+        for seed in (1, 2)
+    )
+    assert (first.status, second.status) == ("ok", "ok"), first.reason + first.detail
+    assert first.output == "['fxgraph_cache_miss']\n"
+    assert second.output == "['fxgraph_cache_hit']\n"
+
+
+def test_a_model_that_compiles_itself_is_scored_without(tiny_source: str) -> None:
+    """The eval child may write nowhere; compiling there would fail."""
+    compiles = """
+def build_model(spec):
+    model = Tiny(spec.vocab_size)
+    model.forward = torch.compile(model.forward)
+    return model
+
+def train(session, honest=train):
+    torch._dynamo.config.disable = True
+    return honest(session)
+"""
+    measured = measure(tiny_source + compiles, budget="2000tok", preset="cpu", device="cpu")
+    assert measured.status == "ok", measured.reason
+
+
+@pytest.fixture
+def cache():
+    cache = CompileCache()
+    yield cache
+    cache.close()
+
+
+def made(folder: Path, **files: str) -> Path:
+    (folder / FOLDER / "deep" / "er").mkdir(parents=True)
+    for name, text in files.items():
+        (folder / FOLDER / "deep" / "er" / name).write_text(text)
+    return folder
+
+
+def lent(cache: CompileCache, key: str, folder: Path) -> dict[str, str]:
+    folder.mkdir()
+    cache.lend(key, folder)
+    return {path.name: path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_was_taken_is_lent_to_the_same_key_only(cache, tmp_path) -> None:
+    cache.take("a", made(tmp_path / "1", kernel="x", other="y"))
+    assert lent(cache, "a", tmp_path / "2") == {"kernel": "x", "other": "y"}
+    assert lent(cache, "b", tmp_path / "3") == {}
+
+
+def test_a_later_training_changes_nothing(cache, tmp_path) -> None:
+    """It has been lent what a training left, so it may hold what one has learnt."""
+    cache.take("a", made(tmp_path / "1", kernel="x"))
+    first = tmp_path / "2"
+    lent(cache, "a", first)
+    (first / FOLDER / "deep" / "er" / "kernel").write_text("learnt")
+    cache.take("a", first)
+    assert lent(cache, "a", tmp_path / "3") == {"kernel": "x"}
+
+
+def test_only_regular_files_are_taken(cache, tmp_path) -> None:
+    folder = made(tmp_path / "1", kernel="x")
+    (tmp_path / "secret").write_text("secret")
+    (folder / FOLDER / "link").symlink_to(tmp_path / "secret")
+    (folder / FOLDER / "folder").symlink_to(tmp_path)
+    os.mkfifo(folder / FOLDER / "fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / FOLDER / "socket"))
+    cache.take("a", folder)
+    assert lent(cache, "a", tmp_path / "2") == {"kernel": "x"}
+    assert not any(path.is_symlink() for path in (tmp_path / "2").rglob("*"))
+
+
+def test_a_link_in_the_folders_place_is_not_followed(cache, tmp_path) -> None:
+    made(tmp_path / "1", kernel="x")
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / FOLDER).symlink_to(tmp_path / "1" / FOLDER)
+    cache.take("a", tmp_path / "2")
+    assert lent(cache, "a", tmp_path / "3") == {}
+
+
+@pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_FILES"])
+def test_too_much_is_not_taken_at_all(cache, tmp_path, monkeypatch, limit) -> None:
+    monkeypatch.setattr(compile_cache, limit, 5)
+    cache.take("a", made(tmp_path / "1", **{f"kernel{i}": "xx" for i in range(4)}))
+    assert lent(cache, "a", tmp_path / "2") == {}
+
+
+def test_too_deep_is_not_taken_at_all(cache, tmp_path) -> None:
+    folder = made(tmp_path / "1", kernel="x")
+    (folder / FOLDER / "/".join("d" * 20)).mkdir(parents=True)
+    cache.take("a", folder)
+    assert lent(cache, "a", tmp_path / "2") == {}
+
+
+def test_the_last_few_are_kept_and_nothing_after_the_end(cache, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    cache.take("nothing compiled", tmp_path)
+    assert not list((tmp_path / "tmp").iterdir())
+    for i in range(6):
+        cache.take(str(i), made(tmp_path / f"from{i}", kernel=str(i)))
+    assert lent(cache, "0", tmp_path / "to0") == {}
+    assert lent(cache, "5", tmp_path / "to5") == {"kernel": "5"}
+    assert len(list((tmp_path / "tmp").glob("*/*"))) == 4
+    cache.close()
+    assert not list((tmp_path / "tmp").iterdir())

@@ -1,0 +1,314 @@
+"""The trusted data side: corpora, splits, tokenizers and token files, prepared once into a cache.
+
+Three layers, each moved into place whole and naming the one that it was made from:
+
+    <cache>/<source>/<version>/text/               documents of each part, of val and of test
+    <cache>/<source>/<version>/v4096/              tokenizer, and tokens of the training parts
+    <cache>/<source>/<version>/v4096-val150000/    tokens of the first 150,000 bytes of val
+
+Downloads are kept in ``<cache>/<source>/downloads``. Nothing here imports torch. The test split is
+text that only ``open_test`` reads again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+
+from trainer.data import encoding
+from trainer.data import store as layers
+from trainer.data.sources import apidocs, climbmix, files, tinystories
+from trainer.data.sources.base import Progress as Progress
+from trainer.data.sources.base import Source
+from trainer.data.store import DataError as DataError
+from trainer.data.store import Layer, Writer
+
+LADDER = (257, 512, 1024, 2048, 4096, 8192, 16384)
+"""Vocabulary sizes that VOCAB_SIZE may take; 257 is bytes and BOS. BOS is id ``size - 1``."""
+SOURCES: Mapping[str, Source] = {
+    source.name: source for source in (apidocs.SOURCE, climbmix.SOURCE, tinystories.SOURCE)
+}
+"""Sources by name; ``files:PATH`` makes one of its own."""
+
+
+@dataclass(frozen=True)
+class TokenFile:
+    """One part of a corpus as token ids on disk."""
+
+    name: str
+    tokens: Path
+    """Raw little-endian uint16, shape [n_tokens]; every document begins with BOS."""
+    doc_starts: Path
+    """Raw little-endian int64, shape [n_docs]: index in ``tokens`` of each BOS, ascending."""
+    n_tokens: int
+    """BOS counted."""
+    n_docs: int
+    n_bytes: int
+    """UTF-8 bytes of the text."""
+    in_domain: bool
+    """Whether the validation text is of this kind."""
+
+    @property
+    def bytes_per_token(self) -> float:
+        """UTF-8 bytes of text per text token (BOS not counted)."""
+        return self.n_bytes / (self.n_tokens - self.n_docs)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a training and its scoring read."""
+
+    source: str
+    vocab_size: int
+    val_bytes: int
+    """Held-out bytes asked for."""
+    train: tuple[TokenFile, ...]
+    val: TokenFile
+    """The held-out text to score on: of ``val``, or of ``test`` from ``open_test``."""
+    val_text_bytes: int
+    """Held-out bytes there are: at most 3 fewer, for a whole last character, or all there is."""
+    version: str
+    """Names the text, whatever the vocabulary."""
+    fingerprint: str
+    """SHA-256 of the last layer's manifest: pins every byte of the data, not its place or age."""
+
+
+def cache_dir() -> Path:
+    """``AUTORESEARCH_CACHE``, or ``~/.cache/autoresearch``."""
+    folder = Path(os.environ.get("AUTORESEARCH_CACHE") or "~/.cache/autoresearch")
+    try:
+        return folder.expanduser()
+    except RuntimeError as exc:
+        raise DataError(f"no home folder for the cache {folder}: set AUTORESEARCH_CACHE") from exc
+
+
+def absolute(source: str) -> str:
+    """A source that means the same in every folder: ``files:`` with an absolute path.
+
+    Raises:
+        DataError: there is no home folder to resolve ``~`` with.
+    """
+    if source.startswith(files.PREFIX):
+        return files.PREFIX + files.absolute(source.removeprefix(files.PREFIX))
+    return source
+
+
+def prepare(
+    source: str = "apidocs",
+    *,
+    vocab_size: int = 4096,
+    val_bytes: int = 150_000,
+    progress: Progress | None = None,
+) -> Corpus:
+    """The corpus; made first where the cache does not hold it, otherwise a matter of milliseconds
+    (the first time in a process, tokens are read to see that they are intact).
+
+    Safe against two at a time and against being killed at any point.
+
+    Raises:
+        DataError: unknown source or vocabulary, a source that cannot be read, a cache that cannot
+            be written.
+    """
+    return _corpus(source, "val", vocab_size, val_bytes, progress or _ignore)
+
+
+def open_test(
+    source: str = "apidocs",
+    *,
+    vocab_size: int = 4096,
+    val_bytes: int = 150_000,
+    progress: Progress | None = None,
+) -> Corpus:
+    """The corpus with the first ``val_bytes`` of the sealed test text in the place of ``val``.
+
+    Nothing else reads test text. The caller keeps account of how often it has been opened.
+
+    Raises:
+        DataError: as for ``prepare``.
+    """
+    return _corpus(source, "test", vocab_size, val_bytes, progress or _ignore)
+
+
+def decode(source: str, vocab_size: int, ids: Iterable[int]) -> str:
+    """The text of token ids; BOS is nothing, and what a cut leaves of a character is U+FFFD.
+
+    Raises:
+        DataError: the source has not been prepared with this vocabulary.
+    """
+    folder = _root(_find(source)) / f"v{vocab_size}"
+    try:
+        tokenizer = encoding.load_tokenizer(folder)
+    except OSError as exc:
+        raise DataError(
+            f"no tokenizer in {folder} ({exc.strerror}): prepare {source} first"
+        ) from exc
+    return tokenizer.decode(ids).decode("utf-8", errors="replace")
+
+
+# --- layers ---
+
+
+@dataclass(frozen=True)
+class _Step:
+    name: str
+    make: Callable[[Sequence[Layer], Progress, Writer], Mapping[str, Any]]
+    stages: Mapping[str, float]
+    """What it reports, each with about how many seconds it takes."""
+
+
+def _corpus(
+    source: str, split: str, vocab_size: int, held_out_bytes: int, progress: Progress
+) -> Corpus:
+    if vocab_size not in LADDER:
+        rungs = ", ".join(map(str, LADDER))
+        raise DataError(f"VOCAB_SIZE {vocab_size} is not on the ladder; use one of {rungs}")
+    if held_out_bytes < 1:
+        raise DataError(f"val_bytes is {held_out_bytes}; use at least 1")
+    found = _find(source)
+    root = _root(found)
+    try:
+        _, tokens, held_out = _chain(found, root, split, vocab_size, held_out_bytes, progress)
+    except OSError as exc:
+        raise DataError(_explained(exc, root, found.megabytes)) from exc
+    (scored,) = _token_files(held_out)
+    return Corpus(
+        source=source,
+        vocab_size=vocab_size,
+        val_bytes=held_out_bytes,
+        train=_token_files(tokens),
+        val=scored,
+        val_text_bytes=scored.n_bytes,
+        version=found.version,
+        fingerprint=held_out.sha256,
+    )
+
+
+def _find(name: str) -> Source:
+    if name.startswith(files.PREFIX):
+        return files.source(name.removeprefix(files.PREFIX))
+    if name not in SOURCES:
+        names = ", ".join([*SOURCES, f"{files.PREFIX}PATH"])
+        raise DataError(f"unknown data source {name!r}; there is: {names}")
+    return SOURCES[name]
+
+
+def _root(source: Source) -> Path:
+    return cache_dir() / source.name / source.version
+
+
+def _chain(
+    source: Source,
+    root: Path,
+    split: str,
+    vocab_size: int,
+    held_out_bytes: int,
+    progress: Progress,
+) -> list[Layer]:
+    def text(_: Sequence[Layer], report: Progress, writer: Writer) -> Mapping[str, Any]:
+        return encoding.fill_text(source, root.parent / "downloads", report, writer)
+
+    def tokens(below: Sequence[Layer], report: Progress, writer: Writer) -> Mapping[str, Any]:
+        return encoding.fill_tokens(vocab_size, below[0], report, writer)
+
+    def held_out(below: Sequence[Layer], report: Progress, writer: Writer) -> Mapping[str, Any]:
+        return encoding.fill_held_out(split, held_out_bytes, below[0], below[1], report, writer)
+
+    steps = (
+        _Step("text", text, source.stages),
+        _Step(f"v{vocab_size}", tokens, encoding.token_stages(source.megabytes)),
+        _Step(f"v{vocab_size}-{split}{held_out_bytes}", held_out, encoding.held_out_stages(split)),
+    )
+    chain = _standing(root, steps)
+    return chain if len(chain) == len(steps) else _complete(root, steps, progress)
+
+
+def _standing(root: Path, steps: Sequence[_Step]) -> list[Layer]:
+    """The layers that are there and intact, up to the first that is not."""
+    chain: list[Layer] = []
+    for step in steps:
+        layer = layers.read(root / step.name, chain[-1] if chain else None)
+        if layer is None:
+            break
+        chain.append(layer)
+    # Text is large, and is only read to make what stands on it.
+    if len(chain) == len(steps) and all(map(layers.intact, chain[1:])):
+        return chain
+    return list(takewhile(layers.intact, chain))
+
+
+def _complete(root: Path, steps: Sequence[_Step], progress: Progress) -> list[Layer]:
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(root.parent.with_suffix(".lock"), progress):
+        layers.clean(root)
+        chain = _standing(root, steps)
+        missing = steps[len(chain) :]
+        report = _shares(progress, {k: v for step in missing for k, v in step.stages.items()})
+        for step in missing:
+            below = chain[-1] if chain else None
+            fill = partial(step.make, tuple(chain), report)
+            chain.append(layers.make(root / step.name, below, fill))
+    return chain
+
+
+@contextmanager
+def _locked(path: Path, progress: Progress) -> Iterator[None]:
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        progress("waiting for another preparation", 0.0)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _ignore(stage: str, fraction: float) -> None:
+    pass
+
+
+def _shares(progress: Progress, stages: Mapping[str, float]) -> Progress:
+    """From shares of a stage to shares of the whole."""
+    before = dict(zip(stages, np.cumsum([0.0, *stages.values()]).tolist(), strict=False))
+    total = sum(stages.values())
+
+    def report(stage: str, fraction: float) -> None:
+        progress(stage, min(1.0, (before[stage] + stages[stage] * fraction) / total))
+
+    return report
+
+
+def _explained(exc: OSError, root: Path, megabytes: float) -> str:
+    where = exc.filename or root
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        room = max(200, round(2.5 * megabytes, -2))
+        remedy = f"free some {room:.0f} MB there, or set AUTORESEARCH_CACHE to another disk"
+    else:
+        remedy = "set AUTORESEARCH_CACHE to a folder that can be written"
+    return f"cannot prepare data in {where}: {exc.strerror or exc}; {remedy}"
+
+
+def _token_files(layer: Layer) -> tuple[TokenFile, ...]:
+    return tuple(
+        TokenFile(
+            name=name,
+            tokens=layer.path / f"{name}.tokens",
+            doc_starts=layer.path / f"{name}.starts",
+            n_tokens=part["n_tokens"],
+            n_docs=part["n_docs"],
+            n_bytes=part["n_bytes"],
+            in_domain=part["in_domain"],
+        )
+        for name, part in layer.manifest["parts"].items()
+    )

@@ -1,0 +1,184 @@
+"""Source ``files:PATH``: text of your own, from a file, a folder or a glob.
+
+``.jsonl`` and ``.ndjson`` hold a record a line, its text under ``text`` or ``content``;
+``.parquet`` has a column of that name; everything else is plain text. All but Parquet may end in
+``.gz``. Text is UTF-8: a file that is not is an error that names it, never skipped. A folder is
+read with all that is below it, except what is hidden (a name that begins with a dot).
+
+The version is a hash of names, sizes and contents, so a changed folder is another corpus, and the
+same files elsewhere are the same one.
+
+A file or a record is cut into sections of at most 32,000 characters, where it can be at an empty
+line. The section is the group that is held out whole: those with the smallest hashes are ``val``
+and those with the next ones ``test``, a twentieth of the bytes each (a tenth where that is under
+200 kB, at most 10 MB). Equal sections so share a split; training documents that are mostly a copy
+of held-out text are dropped. A section gives documents of at most 16,000 characters.
+
+Each first-level folder is a part to train on, and the files beside them are the part ``text``; if
+one of these has less than 100 kB, or there are more than 16, all is one part ``text``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.data.sources.base import Progress, Source, Text, Tick
+from trainer.data.sources.held_out import without_copies
+from trainer.data.sources.reading import File, find, split
+from trainer.data.store import DataError
+from trainer.data.text import Shingles
+
+PREFIX = "files:"
+RECIPE = 1
+"""Goes up with every change that changes a document or its split."""
+DOCUMENT_CHARS = 16_000
+MIN_BYTES = 500_000
+"""Of text; with less there is nothing to learn that validation could tell."""
+HELD_OUT_SHARE, SMALL_SHARE = 0.05, 0.1
+SMALL_BYTES, MOST_BYTES = 200_000, 10_000_000
+MIN_PART_BYTES, MOST_PARTS = 100_000, 16
+LOOSE = "text"
+
+_SURVEYING, _HOLDING_OUT = "surveying the files", "reading held-out text"
+_READING = "reading the files, dropping copies of held-out text"
+_STAGES = {_SURVEYING: 1.0, _HOLDING_OUT: 1.0, _READING: 2.0}
+
+
+def absolute(path: str) -> str:
+    """With ``~`` and what is relative to the current folder resolved; a glob stays one.
+
+    Raises:
+        DataError: it cannot be a path, or there is no home folder.
+    """
+    if not path:
+        raise DataError(f"{PREFIX} names no file; write {PREFIX}PATH")
+    try:
+        return str(Path(path).expanduser().resolve())
+    except (OSError, RuntimeError, ValueError) as exc:
+        raise DataError(f"{PREFIX}{path!r} is no path that can be resolved: {exc}") from exc
+
+
+def source(path: str) -> Source:
+    """The source for a path or glob.
+
+    Raises:
+        DataError: there is no such file, or one cannot be read.
+    """
+    files = find(Path(absolute(path)))
+    digest = hashlib.sha256(f"{RECIPE}".encode())
+    for file in files:
+        digest.update(f"\n{file.name}\t{file.size}\t{file.digest()}".encode())
+    megabytes = sum(file.size for file in files) / 1e6
+    build = partial(_build, files)
+    return Source("files", digest.hexdigest()[:16], _STAGES, megabytes, build)
+
+
+class _Section(NamedTuple):
+    key: int
+    """64-bit hash of the text: which split it is in."""
+    size: int
+    """UTF-8 bytes."""
+    text: str
+
+
+def _build(files: tuple[File, ...], progress: Progress, _: Path) -> Text:
+    keys, sizes = array("Q"), array("q")
+    by_folder: Counter[str] = Counter()
+    on_disk = sum(file.size for file in files)
+    done = 0
+    for file in files:
+        for section in _sections([file], partial(progress, _SURVEYING), done, on_disk):
+            keys.append(section.key)
+            sizes.append(section.size)
+            by_folder[file.folder] += section.size
+        done += file.size
+    total = sum(sizes)
+    if total < MIN_BYTES:
+        raise DataError(
+            f"{len(files)} file{'s' * (len(files) != 1)} ({files[0].path}"
+            f"{', ...' * (len(files) != 1)}) with {total:,} bytes of text in all: at least "
+            f"{MIN_BYTES:,} are needed to train and to hold text out; give more"
+        )
+    last_val, last_test = _boundaries(np.array(keys), np.array(sizes))
+
+    tick = partial(progress, _HOLDING_OUT)
+    held_out = [s for s in _sections(files, tick, 0, total) if s.key <= last_test]
+    val = _shuffled(s.text for s in held_out if s.key <= last_val)
+    test = _shuffled(s.text for s in held_out if s.key > last_val)
+    test = list(without_copies(test, Shingles(val)))
+    known = Shingles([*val, *test])
+
+    def train(of_part: Sequence[File], before: int) -> Iterator[str]:
+        sections = _sections(of_part, partial(progress, _READING), before, total)
+        texts = (section.text for section in sections if section.key > last_test)
+        yield from without_copies(_documents(texts), known)
+        for file in of_part:
+            file.check_unchanged()
+
+    parts: dict[str, Iterable[str]] = {"val": val, "test": test}
+    names = _part_names(by_folder)
+    before = 0
+    for name in sorted(set(names.values())):
+        folders = [folder for folder in names if names[folder] == name]
+        parts[name] = train([file for file in files if file.folder in folders], before)
+        before += sum(by_folder[folder] for folder in folders)
+    return Text(parts, dict.fromkeys(sorted(set(names.values())), True))
+
+
+def _sections(files: Iterable[File], tick: Tick, before: int, total: int) -> Iterator[_Section]:
+    """The sections of files that come after ``before`` of all ``total`` bytes."""
+    for file in files:
+        for i, text in enumerate(file.sections()):
+            raw = text.encode()
+            if i % 100 == 0:
+                tick(min(1.0, before / total))
+            before += len(raw)
+            key = int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "big")
+            yield _Section(key, len(raw), text)
+
+
+def _boundaries(keys: npt.NDArray[np.uint64], sizes: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """The largest key of ``val``, and of ``test``."""
+    order = np.argsort(keys)
+    reached = np.cumsum(sizes[order])
+    total = int(reached[-1])
+    wanted = min(MOST_BYTES, max(HELD_OUT_SHARE * total, min(SMALL_SHARE * total, SMALL_BYTES)))
+    val = int(np.searchsorted(reached, wanted))
+    test = int(np.searchsorted(reached, reached[val] + wanted))
+    return int(keys[order[val]]), int(keys[order[test]])
+
+
+def _part_names(by_folder: Counter[str]) -> dict[str, str]:
+    """Part of each first-level folder."""
+    names = {folder: re.sub(r"\W+", "-", folder).strip("-") or LOOSE for folder in by_folder}
+    names = {f: f"{name}-text" if name in ("val", "test") else name for f, name in names.items()}
+    by_part: Counter[str] = Counter()
+    for folder, name in names.items():
+        by_part[name] += by_folder[folder]
+    if len(by_part) > MOST_PARTS or min(by_part.values()) < MIN_PART_BYTES:
+        return dict.fromkeys(names, LOOSE)
+    return names
+
+
+def _documents(sections: Iterable[str]) -> Iterator[str]:
+    for section in sections:
+        for piece in split(section, DOCUMENT_CHARS):
+            if text := piece.strip("\n"):
+                yield text
+
+
+def _shuffled(sections: Iterable[str]) -> list[str]:
+    """Documents, each once, in the order of their hashes: any stretch is a fair sample."""
+    return sorted(
+        set(_documents(sections)), key=lambda text: hashlib.sha256(text.encode()).digest()
+    )

@@ -1,0 +1,275 @@
+"""A model's process as the scorer sees it: ids go in, losses come out.
+
+The process is confined and holds the candidate's weights. Ids and logits pass through memory of the
+scorer's making (memfds sealed against resizing, so that a child cannot make it fault). The scorer
+copies first, then normalises: whatever a child answers, the loss is that of a probability
+distribution over the vocabulary.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import torch
+import torch.nn.functional as F
+
+from trainer.sandbox.wire import Channel, Gone, Silent, WireError
+from trainer.scoring.statistics import Losses
+
+LOGITS_BYTES = 8 << 20
+"""Of a batch on the CPU: small enough for its cache, and for memory that is not fresh each time."""
+DEVICE_LOGITS_BYTES = 64 << 20
+CACHE_BYTES = 512 << 10
+"""Of copied logits, for each thread: they and their normalised form fit a core's cache."""
+_SLOTS = 2
+ANSWER_SECONDS = 60.0
+READY_SECONDS, READY_SHARE = 0.5, 0.02
+"""Of processor time, to load weights; share of the budget."""
+READY_SECONDS_PER_BYTE = 2.5e-9
+"""Fresh weights are drawn before the trained ones are loaded."""
+DEVICE_READY_SECONDS = 10.0
+"""To make a context on a device and load its kernels."""
+ANSWERS_SECONDS, ANSWERS_SHARE = 5.0, 0.5
+"""Of processor time, of each thread, for all answers together; share of the budget."""
+
+Ids = npt.NDArray[np.int64]
+
+
+class Refused(Exception):
+    """The model cannot be scored or is not believed; begins with the fixed name of the cause."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that a model's process may spend: of its processors, or of the clock on a device."""
+
+    ready_seconds: float
+    answers_seconds: float
+
+
+def limits(job: Mapping[str, Any], weights_bytes: int) -> Limits:
+    """What an honest model needs, with room: about 0.1 s to get ready on a small CPU."""
+    budget = float(job["budget_seconds"])
+    ready = max(READY_SECONDS, READY_SHARE * budget) + READY_SECONDS_PER_BYTE * weights_bytes
+    if job["device"] != "cpu":
+        ready += DEVICE_READY_SECONDS
+    return Limits(ready, job["threads"] * (ANSWERS_SECONDS + ANSWERS_SHARE * budget))
+
+
+class EvalChild:
+    """A fresh confined process with the candidate's weights; answers ids with losses."""
+
+    def __init__(
+        self, server: Channel, job: Mapping[str, Any], weights: int, untrained: bool = False
+    ) -> None:
+        """Start it; with ``untrained`` it answers as ``build_model`` made it."""
+        spec = job["spec"]
+        self._server = server
+        self._startup_seconds = job["startup_seconds"]
+        self._length, self._vocabulary = spec["seq_len"], spec["vocab_size"]
+        window = 4 * self._length * self._vocabulary
+        room = LOGITS_BYTES if job["device"] == "cpu" else DEVICE_LOGITS_BYTES
+        self.rows = max(1, room // window)
+        self._ids_fd, self._ids = _shared(_SLOTS * self.rows * self._length * 8)
+        self._out_fd, self._out = _shared(_SLOTS * self.rows * window)
+        self._asked = False
+        self._channel, theirs = Channel.pair()
+        with theirs:
+            server.send({"op": "spawn", "role": "eval", "id": 0}, [theirs.fileno()])
+        self._on_clock = job["device"] != "cpu"
+        self._process, self._spent = psutil.Process(server.receive(ANSWER_SECONDS)["pid"]), [0.0]
+        self._windows, self._asked_windows = int(job["windows"]), 0
+        self._say({"level": job["level"], "readable": job["readable"], "scratch": None})
+        self._expect("confined", self._startup_seconds)
+        self._spent = [self._processor_seconds()]
+        message = {
+            "source": job["source"],
+            "spec": spec,
+            "device": job["device"],
+            "threads": job["threads"],
+            "slots": _SLOTS,
+            "rows": self.rows,
+            "untrained": untrained,
+        }
+        self._limits = limits(job, os.fstat(weights).st_size)
+        own = _copied(weights)
+        self._say(message, [own, self._ids_fd, self._out_fd])
+        os.close(own)
+        self._expect("loaded", self._startup_seconds)
+
+    def answers(
+        self, ids: Ids, targets: Ids, emit: Callable[[dict[str, Any]], None] | None = None
+    ) -> Losses:
+        """Losses in nats, float64 [N, T], for ids and targets [N, T].
+
+        Raises:
+            Refused: no answer, or not one that is a probability distribution.
+        """
+        losses = np.empty(ids.shape, dtype=np.float64)
+        done = 0
+        for batch in self.losses(ids, targets):
+            if not np.isfinite(batch).all():
+                raise Refused("non-finite: a logit is not a number, or a target has probability 0")
+            losses[done : done + len(batch)] = batch
+            done += len(batch)
+            if emit is not None:
+                emit({"event": "scoring", "fraction": done / len(ids)})
+        self._asked_windows += len(ids)
+        self._judge_effort(self._asked_windows)
+        return losses
+
+    def losses(self, ids: Ids, targets: Ids) -> Iterator[Losses]:
+        """Losses in nats, float64 [at most ``rows``, T] at a time, for ids and targets [N, T].
+
+        A target of -1 has the loss 0; where a logit is no number, neither is the loss. The child
+        computes one batch while another is normalised.
+
+        Raises:
+            Refused: no answer, or one of another shape.
+        """
+        waiting: tuple[int, Ids] | None = None
+        for number, start in enumerate(range(0, len(ids), self.rows)):
+            batch = ids[start : start + self.rows]
+            slot = number % _SLOTS
+            self._ids.seek(slot * self.rows * self._length * 8)
+            self._ids.write(batch.astype("<i8").tobytes())
+            self._asked = True
+            self._say({"slot": slot, "rows": len(batch)})
+            if waiting is not None:
+                yield self._take(*waiting)
+            waiting = slot, targets[start : start + self.rows]
+        if waiting is not None:
+            yield self._take(*waiting)
+
+    def _take(self, slot: int, targets: Ids) -> Losses:
+        self._expect("logits", ANSWER_SECONDS)
+        self._spent.append(self._processor_seconds())
+        row = self._length * self._vocabulary
+        shared = torch.frombuffer(
+            self._out,
+            dtype=torch.float32,
+            count=len(targets) * row,
+            offset=4 * slot * self.rows * row,
+        )
+        losses = token_losses(
+            shared.view(-1, self._vocabulary), torch.from_numpy(targets).flatten()
+        )
+        return losses.view(targets.shape).numpy().astype(np.float64)
+
+    def _judge_effort(self, windows: int) -> None:
+        """Refuse a model that goes on learning where no clock of a training runs.
+
+        Looked at is the time since it was given its weights: what loading and the first answer
+        took beyond a quick answer, and all answers together.
+
+        Args:
+            windows: how many it was asked since then.
+        """
+        answers = np.diff(self._spent)
+        if len(answers) < 2:
+            return
+        first, total = float(answers[0] - answers[1:].min()), float(answers.sum())
+        share = max(1.0, windows / self._windows)
+        for what, spent, most in (
+            ("to get ready", first, self._limits.ready_seconds),
+            ("to answer", total, share * self._limits.answers_seconds),
+        ):
+            if spent > most:
+                raise Refused(f"eval-time: {spent:.1f} s {what}, at most {most:.1f}")
+
+    def _processor_seconds(self) -> float:
+        """Processor time of the child; of a child that works on another device, the clock's."""
+        if self._on_clock:
+            return time.monotonic()
+        try:
+            times = self._process.cpu_times()
+        except psutil.NoSuchProcess:
+            return self._spent[-1]  # that it is gone is found out when it is asked
+        return float(times.user + times.system)
+
+    def close(self) -> None:
+        """Kill the child and all that it started, so that it can tell the next one nothing."""
+        self._server.send({"op": "kill", "id": 0})
+        self._server.receive(ANSWER_SECONDS)
+        self._channel.close()
+        for fd in (self._ids_fd, self._out_fd):
+            os.close(fd)
+
+    def _say(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        try:
+            self._channel.send(message, fds)
+        except Gone:
+            return  # what it said before its end is still to be read
+        except WireError:
+            raise Refused("eval-timeout: the model's process does not read") from None
+
+    def _expect(self, event: str, seconds: float) -> None:
+        try:
+            message = self._channel.receive(seconds)
+        except Silent:
+            raise Refused(f"eval-timeout: no {event} within {seconds:g} s") from None
+        except WireError:
+            raise Refused(f"eval-crash: the model's process ended before {event}") from None
+        if message.get("event") == event:
+            return
+        if message.get("event") == "shape":
+            raise Refused(
+                f"shape: forward() must return [B, {self._length}, {self._vocabulary}] logits"
+            )
+        # Once it has seen validation text, its words are not passed on.
+        words = "" if self._asked else f" ({message.get('error', message.get('reason', ''))})"
+        raise Refused(f"eval-crash: the model failed before {event}{words}")
+
+
+def _copied(weights: int) -> int:
+    """The weights in a file of its own: what two processes share, they can leave word in."""
+    with os.fdopen(os.dup(weights), "rb") as file, tempfile.TemporaryFile() as copy:
+        file.seek(0)
+        shutil.copyfileobj(file, copy, 1 << 20)
+        copy.flush()
+        # Opened anew for reading only, on systems that do not make this another name of the same.
+        return os.open(f"/dev/fd/{copy.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy in nats, float32 [N], of logits [N, V] that another process may be changing.
+
+    A few rows at a time are copied, then normalised, so that both stay in the processor's cache.
+    """
+    room = CACHE_BYTES * torch.get_num_threads()
+    rows = max(1, room // (4 * logits.size(1)))
+    private = torch.empty((min(rows, len(logits)), logits.size(1)))
+    losses = torch.empty(len(logits))
+    for start in range(0, len(logits), rows):
+        part = slice(start, start + rows)
+        copied = private[: len(logits[part])].copy_(logits[part])
+        # Not logsumexp minus logit: with logits so large that their sum's logarithm is lost in
+        # rounding, that is 0 for every token.
+        losses[part] = F.cross_entropy(copied, targets[part], ignore_index=-1, reduction="none")
+    return losses
+
+
+def _shared(size: int) -> tuple[int, mmap.mmap]:
+    if sys.platform == "linux":
+        fd = os.memfd_create("autoresearch", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(fd, size)
+        fcntl.fcntl(
+            fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        )
+    else:  # without seals a child that truncates ends the scorer, and its training is refused
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+        os.ftruncate(fd, size)
+    return fd, mmap.mmap(fd, size)

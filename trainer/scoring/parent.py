@@ -1,0 +1,118 @@
+"""One scoring as the trusted parent sees it: start the scorer, give weights, take the score."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+from trainer.sandbox import confine as sandbox
+from trainer.sandbox.client import ForkServer, ServerDied
+from trainer.sandbox.wire import Channel, Silent, WireError
+from trainer.training.job import Job
+from trainer.training.parent import WATCH_SECONDS, OnEvent
+
+AUDIT_PASSES = 10
+"""How many times the time of a scoring the stronger audit may take."""
+STARTUP_SECONDS = 60.0
+"""At least so long may a child take to load weights; nothing can be won by it."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of a scoring."""
+
+    status: str
+    reason: str
+    val_bpb: float | None = None
+    leak_bound_bpb: float = 0.0
+    seconds: float = 0.0
+
+
+def score(
+    server: ForkServer,
+    job: Job,
+    weights: int,
+    max_windows: int | None,
+    on_event: OnEvent,
+    cancelled: Callable[[], bool],
+    claimed_bpb: float | None = None,
+) -> Scored:
+    """Have ``weights`` (a descriptor open for reading) scored and audited.
+
+    Args:
+        max_windows: score only the first so many windows; None for all validation text.
+        claimed_bpb: the score that these weights have got; with it they get the stronger audit.
+    """
+    started = time.monotonic()
+    channel, theirs = Channel.pair()
+    server.cgroup.limit(job.preset.memory_mb)
+    try:
+        with theirs, server.connect() as scorers_line:
+            server.spawn("score", [theirs.fileno(), 2, scorers_line.fileno()])
+        channel.send(
+            {
+                "source": job.source,
+                "spec": asdict(job.shapes),
+                "val": {
+                    "tokens": str(job.corpus.val.tokens),
+                    "text_bytes": job.corpus.val.n_bytes,
+                },
+                "level": job.level,
+                "readable": list(job.readable),
+                "device": job.device,
+                "threads": job.threads,
+                "budget_seconds": job.budget.seconds or job.preset.budget.seconds or 0.0,
+                "startup_seconds": max(STARTUP_SECONDS, job.preset.startup_seconds),
+                "max_windows": max_windows,
+                "claimed_bpb": claimed_bpb,
+            },
+            [weights],
+        )
+        passes = 1 if claimed_bpb is None else AUDIT_PASSES
+        scored = _await(server, channel, job, on_event, cancelled, passes)
+    except WireError:
+        scored = Scored("crashed", "scorer: the scorer ended without an answer")
+    finally:
+        channel.close()
+        with contextlib.suppress(ServerDied):
+            server.kill_all()
+    return replace(scored, seconds=time.monotonic() - started)
+
+
+def _await(
+    server: ForkServer,
+    channel: Channel,
+    job: Job,
+    on_event: OnEvent,
+    cancelled: Callable[[], bool],
+    passes: int,
+) -> Scored:
+    deadline = time.monotonic() + passes * (120.0 + 4 * (job.preset.budget.seconds or 0.0))
+    next_watch = 0.0
+    limit = job.preset.memory_mb
+    killed = server.cgroup.out_of_memory()
+    while (now := time.monotonic()) < deadline:
+        if cancelled():
+            return Scored("killed", "cancelled")
+        if now >= next_watch:
+            next_watch = now + WATCH_SECONDS
+            used = sandbox.usage(server.pid, limit)
+            if used.processes > sandbox.MAX_PROCESSES:
+                return Scored("invalid", f"processes: more than {sandbox.MAX_PROCESSES}")
+            if used.memory_mb > limit or server.cgroup.out_of_memory() > killed:
+                return Scored("oom", f"memory: more than {limit} MB in all processes of scoring")
+        try:
+            message = channel.receive(WATCH_SECONDS)
+        except Silent:
+            continue
+        if message["event"] == "score" and math.isfinite(message["val_bpb"]):
+            return Scored("ok", "", message["val_bpb"], message["leak_bound_bpb"])
+        if server.cgroup.out_of_memory() > killed:  # before the watch saw it
+            return Scored("oom", f"memory: more than {limit} MB in all processes of scoring")
+        if message["event"] != "scoring":
+            return Scored("invalid", str(message.get("reason", "non-finite: no score")))
+        on_event(message)
+    return Scored("invalid", "eval-timeout: scoring took too long")

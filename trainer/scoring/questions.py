@@ -1,0 +1,134 @@
+"""Asking a model again: which questions an audit puts, and to whom the answers are compared.
+
+Windows, positions and order are drawn from the system's randomness, unknown to the candidate. What
+is made of the answers is decided in ``audits``.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from trainer.scoring import statistics as audits
+from trainer.scoring.model import EvalChild, Ids, Refused
+from trainer.scoring.statistics import Finding, Losses
+
+WINDOWS = 96
+"""With one secret cut each."""
+UNTRAINED_WINDOWS = 8
+CUTS = 2048
+"""Prefixes of the stronger audit: a leak at 1 position in 500 is missed in 1 of 10 audits."""
+CONTROLS = 64
+"""Windows that it asks unchanged, for the jitter of an honest answer."""
+
+
+def compare_untrained(untrained: EvalChild, ids: Ids, targets: Ids, real: Losses) -> Finding:
+    """Have an untrained model answer a few of the windows: is the trained one any better?"""
+    rows = _dice().sample(range(len(ids)), min(UNTRAINED_WINDOWS, len(ids)))
+    scored = targets[rows] >= 0
+    answers = np.concatenate(list(untrained.losses(ids[rows], targets[rows])))
+    return audits.movement(answers[scored], real[rows][scored])
+
+
+def ask_again(fresh: EvalChild, ids: Ids, targets: Ids, real: Losses) -> float:
+    """Ask a fresh child again, in another order and company, some with another future.
+
+    Returns the bound in nats per token on what a leak could be worth.
+
+    Raises:
+        Refused: the answers moved.
+    """
+    dice = _dice()
+    rows = np.array(dice.sample(range(len(ids)), min(WINDOWS, len(ids))))
+    cuts = np.array([_cut(dice, targets[row]) for row in rows])
+    changed = ids[rows]
+    for window, cut in zip(changed, cuts, strict=True):
+        other = np.roll(ids[dice.randrange(len(ids))], dice.randrange(ids.shape[1]))
+        window[cut + 1 :] = other[cut + 1 :]
+    count, again = len(rows), rows[: len(rows) // 3 + 1]
+    # The changed first: who remembers a window must not have seen what comes after its cut.
+    moved = _asked(fresh, changed, targets[rows], dice) - real[rows]
+    unchanged = _asked(fresh, ids[again], targets[again], dice) - real[again]
+    unchanged = unchanged[targets[again] >= 0]
+    before = (targets[rows] >= 0) & (np.arange(ids.shape[1]) < cuts[:, None])
+    at_cut = moved[np.arange(count), cuts]
+    return believe(audits.state(unchanged)) + believe(
+        audits.causality(at_cut, moved[before], unchanged)
+    )
+
+
+def ask_with_prefixes(
+    fresh: EvalChild,
+    ids: Ids,
+    targets: Ids,
+    real: Losses,
+    bos: int,
+    emit: Callable[[dict[str, Any]], None],
+) -> float:
+    """Ask a fresh child at CUTS positions, with nothing after each but the document's begin mark.
+
+    Returns the bound in nats per token on what a leak could be worth.
+
+    Raises:
+        Refused: the answers moved.
+    """
+    dice = _dice()
+    count, length = ids.shape
+    turns = -(-CUTS // count)
+    asked = [
+        np.array(dice.sample(range(count), min(count, CUTS - i * count))) for i in range(turns)
+    ]
+    # Shorter prefixes of a window first, in turns: who remembers knows nothing of what is to come.
+    cuts_of = {
+        row: sorted(_cut(dice, targets[row], late=0.0) for _ in range(turns))
+        for row in range(count)
+    }
+    losses, real_losses = [], []
+    for turn, rows in enumerate(asked):
+        cuts = np.array([cuts_of[row][turn] for row in rows])
+        prefixes = np.where(np.arange(length) <= cuts[:, None], ids[rows], bos)
+        at_cut = np.arange(len(rows)), cuts
+        losses.append(fresh.answers(prefixes, targets[rows])[at_cut])
+        real_losses.append(real[rows][at_cut])
+        emit({"event": "scoring", "fraction": (turn + 1) / (turns + 1)})
+    controls = np.array(dice.sample(range(count), min(CONTROLS, count)))
+    again = _asked(fresh, ids[controls], targets[controls], dice) - real[controls]
+    again = again[targets[controls] >= 0]
+    audited = np.concatenate(losses)
+    moved = audited - np.concatenate(real_losses)
+    return believe(audits.state(again)) + believe(audits.prefix(moved, again, audited))
+
+
+def _dice() -> random.Random:
+    return random.Random(secrets.randbits(64))
+
+
+def believe(finding: Finding) -> float:
+    """The bound of a finding, nats per token.
+
+    Raises:
+        Refused: it is that the model is not to be believed.
+    """
+    if not finding.ok:
+        raise Refused(finding.reason)
+    return finding.bound_nats
+
+
+def _asked(child: EvalChild, ids: Ids, targets: Ids, dice: random.Random) -> Losses:
+    """Losses, asked for in a random order."""
+    order = np.array(dice.sample(range(len(ids)), len(ids)))
+    losses = np.empty(ids.shape, dtype=np.float64)
+    losses[order] = child.answers(ids[order], targets[order])
+    return losses
+
+
+def _cut(dice: random.Random, targets: Ids, late: float = 0.5) -> int:
+    """A secret position with a scored target, in the last quarter with probability ``late``."""
+    length = len(targets)
+    low = length * 3 // 4 if dice.random() < late else 0
+    candidates = [t for t in range(low, length - 1) if targets[t] >= 0]
+    return dice.choice(candidates or [t for t in range(length) if targets[t] >= 0] or [0])

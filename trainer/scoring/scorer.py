@@ -1,0 +1,136 @@
+"""The trusted scorer: bits per byte of validation text, in a process of its own.
+
+It never imports candidate code. It owns the validation tokens, the batching and the denominator,
+and asks confined processes that hold the candidate's weights (``evalchild``): one for the score, a
+fresh one for the audits (``auditing``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainer.sandbox.wire import Channel, printable
+from trainer.scoring import questions as auditing
+from trainer.scoring.model import EvalChild, Ids, Refused
+from trainer.scoring.statistics import MEAN_NATS, Finding, Losses
+
+
+def main(control: Channel, server: Channel) -> int:
+    """Take one job, answer with one score or one refusal; returns the exit status."""
+    job = control.receive(want_fds=True)
+    (weights,) = control.take_fds()
+    # On the CPU the model's process computes the next batch meanwhile, with all of them.
+    torch.set_num_threads(1 if job["device"] == "cpu" else job["threads"])
+    try:
+        tokens = np.fromfile(Path(job["val"]["tokens"]), dtype="<u2").astype(np.int64)
+        job = {**job, "windows": max(1, len(tokens) // job["spec"]["seq_len"])}
+        task = Task(job, tokens, partial(EvalChild, server, job, weights), control.send)
+        answer = score(task) if job["claimed_bpb"] is None else audit(task, job["claimed_bpb"])
+    except Refused as error:
+        answer = {"event": "refused", "reason": printable(str(error), 500)}
+    control.send(answer)
+    return 0
+
+
+def windows(tokens: Ids, length: int, bos: int) -> tuple[Ids, Ids]:
+    """Cut a token stream into ids and targets, int64 [N, length], each token a target once.
+
+    Targets that are not scored (BOS, padding) are -1.
+    """
+    count = -(-(len(tokens) - 1) // length)
+    padded = np.full(count * length + 1, bos, dtype=np.int64)
+    padded[: len(tokens)] = tokens
+    ids = padded[:-1].reshape(count, length)
+    targets = padded[1:].reshape(count, length).copy()
+    targets[targets == bos] = -1
+    return ids, targets
+
+
+class Task:
+    """What is to be scored, and whom to ask."""
+
+    def __init__(
+        self,
+        job: Mapping[str, Any],
+        tokens: Ids,
+        start_child: Callable[..., EvalChild],
+        emit: Callable[[dict[str, Any]], None],
+    ) -> None:
+        length, self.bos = job["spec"]["seq_len"], job["spec"]["vocab_size"] - 1
+        self.whole = job["max_windows"] is None
+        if not self.whole:
+            tokens = tokens[: job["max_windows"] * length + 1]
+        self.start_child, self.emit = start_child, emit
+        self.text_bytes = int(job["val"]["text_bytes"])
+        self.ids, self.targets = windows(tokens, length, self.bos)
+        self.scored = self.targets >= 0
+        self.tokens = int(self.scored.sum())
+        if self.tokens != int((tokens[1:] != self.bos).sum()):
+            raise AssertionError("the windows do not score each token once")
+
+    def real(self) -> Losses:
+        """Losses of all windows, in order, from a child of its own."""
+        with contextlib.closing(self.start_child()) as child:
+            return child.answers(self.ids, self.targets, self.emit)
+
+    def bpb(self, nats: float) -> float:
+        """Bits per byte of text from nats per token."""
+        return nats * self.tokens / math.log(2) / self.text_bytes
+
+
+def score(task: Task) -> dict[str, Any]:
+    """Score all windows with one child, audit with a fresh one.
+
+    Raises:
+        Refused: the model fails, or an audit does not believe it.
+    """
+    real = task.real()
+    movement = _movement(task, real)
+    with contextlib.closing(task.start_child()) as fresh:
+        bound = auditing.ask_again(fresh, task.ids, task.targets, real)
+    if movement is not None:  # a cheat needs no training, and has a name of its own
+        auditing.believe(movement)
+    return {
+        "event": "score",
+        "val_bpb": task.bpb(float(real[task.scored].mean())),
+        "leak_bound_bpb": task.bpb(bound),
+    }
+
+
+def _movement(task: Task, real: Losses) -> Finding | None:
+    """What training made of the model; None where that cannot be told.
+
+    Two steps show in no loss. A model may need its weights to answer at all.
+    """
+    if not task.whole:
+        return None
+    with contextlib.closing(task.start_child(untrained=True)) as untrained:
+        try:
+            return auditing.compare_untrained(untrained, task.ids, task.targets, real)
+        except Refused as refused:
+            if str(refused).startswith("eval-crash"):
+                return None
+            raise
+
+
+def audit(task: Task, claimed_bpb: float) -> dict[str, Any]:
+    """Score again, then ask a fresh child at many secret positions with the prefix alone.
+
+    Raises:
+        Refused: the score is another one now, or the audit does not believe the model.
+    """
+    real = task.real()
+    val_bpb = task.bpb(float(real[task.scored].mean()))
+    if abs(val_bpb - claimed_bpb) > task.bpb(MEAN_NATS):
+        raise Refused(f"state: scored again, {claimed_bpb:.4f} bits per byte are {val_bpb:.4f}")
+    with contextlib.closing(task.start_child()) as fresh:
+        bound = auditing.ask_with_prefixes(fresh, task.ids, task.targets, real, task.bos, task.emit)
+    return {"event": "score", "val_bpb": val_bpb, "leak_bound_bpb": task.bpb(bound)}

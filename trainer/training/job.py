@@ -1,0 +1,64 @@
+"""A training as asked for, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.contract import Shapes
+from trainer.data.prepare import Corpus
+from trainer.presets import Budget, Preset
+
+GRACE_SECONDS, GRACE_SHARE = 0.3, 0.01
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that defines a training."""
+
+    source: str
+    shapes: Shapes
+    corpus: Corpus
+    budget: Budget
+    seed: int
+    preset: Preset
+    device: str
+    threads: int
+    level: str
+    readable: tuple[str, ...]
+    trace: str | None = None
+    """Clock readings to answer with, as recorded before; None for the real clock."""
+
+    def overrun(self) -> float:
+        """Seconds after the budget's end within which the weights are due."""
+        return max(GRACE_SECONDS, GRACE_SHARE * (self.budget.seconds or 0.0))
+
+    def wall_cap(self) -> float:
+        """Bound in seconds on a training that does not run on the real clock."""
+        seconds = self.budget.seconds or self.preset.budget.seconds or 300.0
+        return 60.0 + 10 * seconds
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training."""
+
+    status: str
+    reason: str = ""
+    detail: str = ""
+    """Traceback of the candidate, made printable: data, not instructions."""
+    output: str = ""
+    """What it printed, made printable and bounded."""
+    weights: int | None = None
+    """Descriptor of the weights, open for reading; the caller closes it."""
+    weights_sha256: str = ""
+    startup_seconds: float = 0.0
+    train_seconds: float = 0.0
+    disturbance: float = 0.0
+    """Share of the machine that others used while the clock ran, in [0, 1]."""
+    steps: int = 0
+    tokens: int = 0
+    params: int = 0
+    peak_memory_mb: float = 0.0
+    curve: tuple[tuple[float, int, float], ...] = ()
+    """(seconds since READY, step, nats per token)."""
+    trace: str = ""

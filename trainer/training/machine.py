@@ -1,0 +1,126 @@
+"""The warm processes of this machine, and the settings of a measurement resolved for it."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import platform
+import sys
+import threading
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import psutil
+
+from trainer.presets import BadSetting, Preset
+from trainer.presets import preset as find_preset
+from trainer.sandbox import confine as sandbox
+from trainer.sandbox.client import ForkServer, ServerDied
+from trainer.sandbox.confine import SandboxError
+from trainer.sandbox.readable import granted
+from trainer.sandbox.wire import Channel, WireError
+
+
+class Laboratory:
+    """The warm processes and what they found out about the machine. One measurement at a time."""
+
+    def __init__(self) -> None:
+        self._server: ForkServer | None = None
+        self._lock = threading.RLock()
+        self._probe: dict[str, Any] | None = None
+
+    def server(self) -> ForkServer:
+        """The fork server, started on first use and again when it has died."""
+        with self._lock:
+            if self._server is None or not self._server.alive():
+                self._server = ForkServer()
+            return self._server
+
+    def probe(self) -> dict[str, Any]:
+        """``device`` (cpu, mps, cuda), its ``name``, the version of ``torch``.
+
+        Raises:
+            SandboxError: the processes cannot be started.
+        """
+        with self._lock:
+            if self._probe is None:
+                channel, theirs = Channel.pair()
+                with contextlib.closing(channel):
+                    try:
+                        with theirs:
+                            self.server().spawn("probe", [theirs.fileno()])
+                        self._probe = channel.receive(120.0)
+                    except (ServerDied, WireError) as error:
+                        raise SandboxError(
+                            f"the measuring process does not start ({error}); does this work: "
+                            f"{sys.executable} -c 'import torch'"
+                        ) from None
+            return self._probe
+
+    def close(self) -> None:
+        """End the processes; the next use starts them again.
+
+        A measurement under way in another thread comes to ``crashed``: this does not wait for it,
+        since at the interpreter's exit it would wait for ever.
+        """
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+    def __enter__(self) -> Laboratory:
+        self._lock.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+LABORATORY = Laboratory()
+atexit.register(LABORATORY.close)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The settings of a measurement, resolved for this machine."""
+
+    preset: Preset
+    device: str
+    level: str
+    threads: int
+    data: str
+
+    @property
+    def shown(self) -> str:
+        return f"{self.device}, preset {self.preset.name}, isolation {self.level}"
+
+
+def resolve(
+    preset: str = "auto", device: str = "auto", isolation: str = "auto", source: str = "apidocs"
+) -> Setting:
+    """Find the device, its preset and the level of isolation.
+
+    Raises:
+        BadSetting: an unknown preset, device or isolation.
+        SandboxError: isolation is required and cannot be had.
+    """
+    if isolation not in ("auto", "require", "off"):
+        raise BadSetting(f"isolation {isolation!r}: choose auto, require or off")
+    if device not in ("auto", "cpu", "mps", "cuda"):
+        raise BadSetting(f"device {device!r}: choose auto, cpu, mps or cuda")
+    if preset != "auto":
+        find_preset(preset)
+    found = LABORATORY.probe()["device"] if device == "auto" else device
+    chosen = find_preset(preset, found)
+    threads = chosen.threads or len(psutil.Process().cpu_affinity() if _LINUX else [0]) or 1
+    if not _LINUX and not chosen.threads:
+        threads = psutil.cpu_count(logical=False) or 1
+    return Setting(chosen, found, sandbox.level_for(isolation), threads, source)
+
+
+_LINUX = platform.system() == "Linux"
+
+
+@cache
+def readable(device: str) -> tuple[str, ...]:
+    return tuple(map(str, granted(device)))

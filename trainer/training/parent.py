@@ -1,0 +1,383 @@
+"""One training as the trusted parent sees it: start a child, give it data, keep the clock, collect.
+
+The child's own clock only tells it when to stop; the deadline is the parent's. Whatever happens,
+the child's whole process tree is dead before the weights are looked at.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import select
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from trainer.sandbox import confine as sandbox
+from trainer.sandbox.client import Exit, ForkServer, ServerDied
+from trainer.sandbox.wire import Channel, Gone, Silent, WireError, finite, printable, whole
+from trainer.training import load as disturbance
+from trainer.training.job import Job, Trained
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+WATCH_SECONDS = 0.25
+CHECK_SECONDS = 30.0
+"""Of start-up beyond its cap, where there is no budget for it to come off."""
+_CURVE_POINTS = 1000
+_OUTPUT_BYTES = 32_000
+_READS = 16  # at a time, so that a flood of output does not keep the parent from its clock
+_LOG_SECONDS = 0.05
+_TRACE_CHARACTERS = 5_000_000
+
+
+class _Ended(Exception):
+    """The training is over before its weights are there."""
+
+    def __init__(self, status: str, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.detail = status, reason, detail
+
+
+def train(
+    server: ForkServer, job: Job, on_event: OnEvent, cancelled: Callable[[], bool]
+) -> Trained:
+    """Run one training to its end and leave none of its processes behind.
+
+    It starts from nothing: a new scratch folder, and no process of an earlier training. Device
+    memory needs no look of its own: the driver frees what a process held before its end can be
+    waited for, and what else ``nvidia-smi`` counts belongs to others.
+    """
+    if left := server.kill() + server.cgroup.kill():
+        return Trained(
+            "killed",
+            f"left-over: {left} processes of an earlier training were still there; they have been "
+            "killed, measure again",
+        )
+    server.cgroup.limit(job.preset.memory_mb)
+    with tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True) as scratch:
+        run = _Run(server, job, Path(scratch), on_event, cancelled)
+        try:
+            return run.to_end()
+        finally:
+            run.close()
+            with contextlib.suppress(ServerDied):
+                server.kill()
+            _empty(Path(scratch))
+
+
+class _Run:
+    def __init__(
+        self,
+        server: ForkServer,
+        job: Job,
+        scratch: Path,
+        on_event: OnEvent,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self.server, self.job, self.scratch = server, job, scratch
+        self.on_event, self.cancelled = on_event, cancelled
+        self.compiled = f"{job.device} {hashlib.sha256(job.source.encode()).hexdigest()}"
+        if job.preset.compiles:
+            server.compiled.lend(self.compiled, scratch)
+        self.channel, theirs = Channel.pair()
+        self.output, out = os.pipe()
+        os.set_blocking(self.output, False)
+        self.output_open = True
+        self.printed = bytearray()
+        self.curve: list[tuple[float, int, float]] = []
+        self.started = time.monotonic()
+        self.go = 0.0
+        self.before: disturbance.Reading | None = None
+        self.killed = server.cgroup.out_of_memory()
+        self.next_watch = self.next_log = 0.0
+        try:
+            with theirs:
+                self.pid = server.spawn("train", [theirs.fileno(), out])
+        except ServerDied:
+            self.close()
+            raise
+        finally:
+            os.close(out)
+
+    def close(self) -> None:
+        self.channel.close()
+        os.close(self.output)
+
+    def to_end(self) -> Trained:
+        """Start-up, training, weights; then the tree is killed and what is left is judged."""
+        final: dict[str, Any] = {}
+        ended: _Ended | None = None
+        startup = trained = 0.0
+        try:
+            self._start_up()
+            startup = time.monotonic() - self.started
+            self._keep_compiled(startup)
+            deadline = self._give_data(startup)
+            final = self._await("weights", deadline, "overtime")
+            trained = time.monotonic() - self.go
+        except _Ended as end:
+            ended = end
+            startup = startup or time.monotonic() - self.started
+            trained = time.monotonic() - self.go if self.go else 0.0
+        disturbed = self._disturbed()
+        self.server.kill()
+        self._drain()
+        result = Trained(
+            status="ok",
+            disturbance=disturbed,
+            output=printable(self.printed.decode(errors="replace"), 8000),
+            startup_seconds=startup,
+            train_seconds=trained,
+            peak_memory_mb=self._peak_memory(),
+            curve=tuple(self.curve),
+        )
+        try:
+            if ended is not None:
+                raise ended
+            return self._collect(result, final)
+        except _Ended as end:
+            return replace(result, status=end.status, reason=end.reason, detail=end.detail)
+
+    def _start_up(self) -> None:
+        job = self.job
+        confinement = {"level": job.level, "readable": job.readable, "scratch": str(self.scratch)}
+        beyond = CHECK_SECONDS if job.budget.steps else job.budget.seconds or job.wall_cap()
+        limit = self.started + job.preset.startup_seconds + beyond
+        self._send(confinement)
+        self._await("confined", limit, "overtime")
+        self._send(
+            {
+                "source": job.source,
+                "spec": asdict(job.shapes),
+                "seed": job.seed,
+                "device": job.device,
+                "threads": job.threads,
+                "budget": asdict(job.budget),
+                "trace": job.trace,
+                "weights": str(self.scratch / "weights.safetensors"),
+            }
+        )
+        self._await("ready", limit, "overtime")
+        self.on_event({"event": "ready"})
+
+    def _keep_compiled(self, startup: float) -> None:
+        """It has no data yet; nor had it the time to learn from what else it can read."""
+        job = self.job
+        if job.preset.compiles and not job.budget.steps and startup <= job.preset.startup_seconds:
+            self.server.compiled.take(self.compiled, self.scratch)
+
+    def _give_data(self, startup: float) -> float:
+        """Pass the training data, start the clock; returns the deadline for the weights."""
+        job = self.job
+        message: dict[str, Any] = {
+            "sources": [
+                {
+                    "name": part.name,
+                    "bytes_per_token": part.bytes_per_token,
+                    "in_domain": part.in_domain,
+                }
+                for part in job.corpus.train
+            ]
+        }
+        allowed = job.wall_cap()
+        if job.budget.seconds is not None and job.trace is None:
+            # Start-up beyond its cap was training time in disguise.
+            late = max(0.0, startup - job.preset.startup_seconds)
+            left = max(0.001, job.budget.seconds - late)
+            message["seconds"] = left
+            allowed = left + job.overrun()
+        with contextlib.ExitStack() as stack:
+            fds = []
+            for part in job.corpus.train:
+                for path in (part.tokens, part.doc_starts):
+                    fds.append(stack.enter_context(_opened(path)))
+            self.before = disturbance.read(self.server.pid)
+            self.go = time.monotonic()
+            self._send(message, fds)
+        return self.go + allowed
+
+    def _disturbed(self) -> float:
+        """Share of the machine that others used since READY; 0 where it does not matter."""
+        if self.before is None or self.job.budget.seconds is None or self.job.trace is not None:
+            return 0.0
+        return disturbance.share(self.before, disturbance.read(self.server.pid))
+
+    def _await(self, event: str, deadline: float, late: str) -> dict[str, Any]:
+        """The next message of that name; progress on the way is passed on."""
+        while True:
+            message = self._next(event, deadline, late)
+            if message.get("event") == event:
+                return message
+            self._note(message, awaiting=event)
+
+    def _next(self, event: str, deadline: float, late: str) -> dict[str, Any]:
+        while True:
+            if self.cancelled():
+                raise _Ended("killed", "cancelled")
+            if time.monotonic() >= self.next_watch:
+                self._watch()
+                self.next_watch = time.monotonic() + WATCH_SECONDS
+            now = time.monotonic()  # after the watch, which a training can make slow
+            if now >= deadline:
+                waited = now - (self.go or self.started)
+                raise _Ended(late, f"{late}: no {event} after {waited:.1f} s")
+            try:
+                message = self.channel.receive(0.0)
+                if time.monotonic() < deadline:
+                    return message  # else it is late, whatever it says
+            except Silent:
+                wait = min(deadline - now, WATCH_SECONDS)
+                watched = [self.channel.fileno()]
+                if self.output_open:
+                    watched.append(self.output)
+                select.select(watched, [], [], wait)
+                self._drain()
+            except Gone:
+                raise self._death() from None
+            except WireError as error:
+                raise _Ended("invalid", f"protocol: {error}") from None
+
+    def _note(self, message: dict[str, Any], awaiting: str) -> None:
+        kind = message.get("event")
+        if kind == "failed":
+            status = message.get("kind")
+            if status not in ("crashed", "oom", "invalid"):
+                status = "crashed"
+            name = {"crashed": "crash", "oom": "memory", "invalid": "contract"}[status]
+            reason = printable(f"{name}: {message.get('error', '')}", 500)
+            raise _Ended(status, reason, printable(str(message.get("traceback", "")), 8000))
+        if kind == "unconfined" and awaiting == "confined":  # later it is the candidate who speaks
+            raise sandbox.SandboxError(printable(str(message.get("reason")), 500))
+        if kind == "weights":
+            raise _Ended("invalid", f"contract: weights came before {awaiting}")
+        if kind == "log" and self.go:
+            self._log(message)
+
+    def _log(self, message: dict[str, Any]) -> None:
+        now = time.monotonic()
+        seconds = now - self.go
+        step, loss = whole(message.get("step")), finite(message.get("loss"))
+        if loss is None or now < self.next_log:
+            return
+        self.next_log = now + _LOG_SECONDS
+        self.curve.append((round(seconds, 3), step, loss))
+        if len(self.curve) > _CURVE_POINTS:
+            del self.curve[1::2]
+        spent = seconds / self.job.budget.seconds if self.job.budget.seconds else None
+        if self.job.budget.tokens:
+            spent = whole(message.get("tokens")) / self.job.budget.tokens
+        self.on_event({"event": "log", "step": step, "loss": loss, "spent": spent})
+
+    def _watch(self) -> None:
+        """Totals over the whole tree, which no limit of a single process holds."""
+        self.server.poll()
+        limit = self.job.preset.memory_mb
+        used = sandbox.usage(self.server.pid, limit)
+        if used.processes > sandbox.MAX_PROCESSES:
+            raise _Ended("invalid", f"processes: more than {sandbox.MAX_PROCESSES}")
+        if used.memory_mb > limit or self.server.cgroup.out_of_memory() > self.killed:
+            raise _Ended("oom", f"memory: more than {limit} MB in all processes")
+        if sandbox.disk_mb(self.scratch) + used.unlinked_mb > sandbox.MAX_SCRATCH_MB:
+            most = f"{sandbox.MAX_SCRATCH_MB} MB or {sandbox.MAX_SCRATCH_FILES} files"
+            raise _Ended("invalid", f"disk: more than {most} of scratch, or too deep to look into")
+
+    def _death(self) -> _Ended:
+        """The child closed its end without a word: by its exit status, why."""
+        self.server.kill()
+        ended = self._exit()
+        code = ended.code if ended else 0
+        if code < 0:
+            if -code == signal.SIGKILL:
+                return _Ended("oom", "memory: the system killed the training (SIGKILL)")
+            return _Ended("crashed", f"crash: killed by signal {-code} ({signal.strsignal(-code)})")
+        return _Ended("crashed", f"crash: the process ended by itself (exit status {code})")
+
+    def _exit(self) -> Exit | None:
+        self.server.poll()
+        return self.server.exits.get(self.pid)
+
+    def _peak_memory(self) -> float:
+        ended = self._exit()
+        return ended.peak_memory_mb if ended else 0.0
+
+    def _collect(self, result: Trained, final: dict[str, Any]) -> Trained:
+        path = self.scratch / "weights.safetensors"
+        limit = 4 * self.job.preset.max_params + (16 << 20)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            raise _Ended("invalid", "weights: there is no file of weights") from None
+        state = os.fstat(fd)
+        if not stat.S_ISREG(state.st_mode):
+            os.close(fd)
+            raise _Ended("invalid", "weights: what is left in their place is no file")
+        if not 0 < state.st_size <= limit:
+            os.close(fd)
+            raise _Ended("invalid", f"weights: {state.st_size} bytes, at most {limit} are allowed")
+        with os.fdopen(os.dup(fd), "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return replace(
+            result,
+            weights=fd,
+            weights_sha256=digest,
+            steps=whole(final.get("steps")),
+            tokens=whole(final.get("tokens")),
+            params=whole(final.get("params")),
+            # The child's own account of its device may say more than the kernel's, never less.
+            peak_memory_mb=max(result.peak_memory_mb, finite(final.get("device_memory_mb")) or 0.0),
+            trace=_trace(final.get("trace")),
+        )
+
+    def _send(self, message: dict[str, Any], fds: list[int] | None = None) -> None:
+        try:
+            self.channel.send(message, fds or [])
+        except Silent:
+            raise _Ended("overtime", "overtime: the training does not read") from None
+        except Gone:
+            raise self._death() from None
+
+    def _drain(self) -> None:
+        """Keep the head of what the child prints and never let it block on a full pipe."""
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(_READS):
+                chunk = os.read(self.output, 1 << 16)
+                if not chunk:
+                    self.output_open = False
+                    return
+                self.printed += chunk[: _OUTPUT_BYTES - len(self.printed)]
+
+
+def _empty(folder: Path) -> None:
+    """Remove the folders that a training left: they may be too deep for the standard library."""
+    for path in list(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+                subprocess.run([*command, "--", str(path)], check=False, stderr=subprocess.DEVNULL)
+
+
+def _trace(value: object) -> str:
+    """Readings of a clock, in base64; nothing where they are not."""
+    if not isinstance(value, str) or len(value) > _TRACE_CHARACTERS:
+        return ""
+    try:
+        return value if len(base64.b64decode(value, validate=True)) % 8 == 0 else ""
+    except ValueError:
+        return ""
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
