@@ -31,9 +31,9 @@ from agent.steps import replay as replays
 from agent.steps import start as starts
 from trainer.contract import ContractBroken
 from trainer.data import prepare as corpora
-from trainer.presets import BadSetting, budget, preset
+from trainer.presets import BadSetting, find_preset, parse_budget
 from trainer.sandbox.confine import SandboxError
-from trainer.training.machine import LABORATORY, resolve
+from trainer.training.machine import MACHINE, resolve
 
 EXPECTED = (
     BadSetting,
@@ -114,7 +114,7 @@ def run(
         "proposer": proposer,
         "trials": trials,
         "hours": hours,
-        "budget": str(budget(budget_text)) if budget_text is not None else None,
+        "budget": str(parse_budget(budget_text)) if budget_text is not None else None,
         "keep": keep,
         "preset": preset_name,
         "seed": seed,
@@ -293,7 +293,7 @@ def prepare(
             )
     finally:
         display.close()
-        LABORATORY.close()
+        MACHINE.close()
     lines = [
         f"{m['source']}: {m['train_bytes']:,} bytes to train on, {m['val_bytes']:,} to score on, "
         f"vocabulary {m['vocab_size']}, in {m['folder']}"
@@ -309,7 +309,7 @@ def _open(tag: str) -> tuple[Repo, str, State]:
 
 
 def _status(repo: Repo, tag: str, state: State) -> dict[str, Any]:
-    chosen = preset(state.settings["preset"])
+    chosen = find_preset(state.settings["preset"])
     noise = pooled_sigma(state.replicates(), chosen.sigma, chosen.sigma_dof)
     pid = campaigns.running(repo, tag)
     return summary.status_json(state, tag, pid, _prior(state).probabilities(), noise.sigma)

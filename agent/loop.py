@@ -18,7 +18,7 @@ from agent.edits import checks
 from agent.steps.evaluate import AGAIN, conclude, disturbed, judge, train
 from agent.steps.propose import propose
 from agent.steps.runtime import Run, Stopped
-from trainer.presets import preset
+from trainer.presets import find_preset
 
 
 def go_on(run: Run) -> str:
@@ -80,7 +80,7 @@ def baseline(run: Run) -> None:
         )  # fmt: skip
     if not run.open_trial.candidate:
         name = run.settings.preset
-        source = campaign.baseline_source(preset(name).constants)
+        source = campaign.baseline_source(find_preset(name).constants)
         campaign.commit_candidate(
             campaign.state.settings["base"],
             source,

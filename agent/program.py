@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from trainer.presets import BadSetting, budget, presets
+from trainer.presets import BadSetting, load_presets, parse_budget
 
 _CATEGORY = re.compile(r"[-*]\s+\*\*([^*]+)\*\*\s*:\s*(.*)")
 _NAME = re.compile(r"[a-z][a-z0-9]*([ -][a-z0-9]+)*")
@@ -50,13 +50,13 @@ class Objective(_Frozen):
 
 def _budget(text: Any) -> str:
     try:
-        return str(budget(str(text)))
+        return str(parse_budget(str(text)))
     except BadSetting as error:
         raise ValueError(str(error)) from None
 
 
 def _preset(name: Any) -> Any:
-    known = ("auto", *presets())
+    known = ("auto", *load_presets())
     if name not in known:
         raise ValueError(f"there are {', '.join(known)}")
     return name

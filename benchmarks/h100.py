@@ -16,10 +16,9 @@ import numpy as np
 import psutil
 import torch
 
-from trainer.data import prepare as data
-from trainer.presets import preset
-from trainer.scoring import model as evalchild
-from trainer.scoring import questions as auditing
+from trainer.data.prepare import prepare
+from trainer.presets import find_preset
+from trainer.scoring import model, questions
 
 BOUND = 0.05
 """Of the budget, for scoring with audits and turnaround."""
@@ -98,13 +97,13 @@ def scoring(work: Work, assumed: Assumed) -> dict[str, float]:
     }
 
 
-class _Answered(evalchild.EvalChild):
+class _Answered(model.ModelProcess):
     """The scorer's side of an eval child whose answer is in the shared memory already."""
 
     def __init__(self, length: int, vocabulary: int) -> None:
         self._length, self._vocabulary, self.rows = length, vocabulary, 1
         self._process, self._spent, self._on_clock = psutil.Process(), [0.0], False
-        self._out_fd, self._out = evalchild._shared(4 * length * vocabulary)
+        self._out_fd, self._out = model._shared(4 * length * vocabulary)
         logits = np.random.default_rng(0).normal(scale=3.0, size=(length, vocabulary))
         self._out.write(logits.astype("<f4").tobytes())
 
@@ -135,23 +134,26 @@ def core_seconds_per_logit(length: int, vocabulary: int, repeats: int) -> float:
 
 def calculation(turnaround_seconds: float, repeats: int) -> dict[str, Any]:
     """The calculation for the h100 preset, with costs measured on this machine."""
-    chosen = preset("h100")
+    chosen = find_preset("h100")
     seq_len, vocabulary = chosen.constants["SEQ_LEN"], chosen.constants["VOCAB_SIZE"]
     # A larger vocabulary has longer tokens: there will not be more of them than this says.
-    text = data.prepare(vocab_size=4096, val_bytes=preset("cpu").val_bytes).val
+    text = prepare(vocab_size=4096, val_bytes=find_preset("cpu").val_bytes).val
     window = 4 * seq_len * vocabulary
     work = Work(
         val_bytes=chosen.val_bytes,
         bytes_per_token=text.bytes_per_token,
         seq_len=seq_len,
         vocab_size=vocabulary,
-        rows=max(1, evalchild.DEVICE_LOGITS_BYTES // window),
-        audited_windows=auditing.WINDOWS + auditing.WINDOWS // 2 + 1 + auditing.UNTRAINED_WINDOWS,
+        rows=max(1, model.DEVICE_LOGITS_BYTES // window),
+        audited_windows=questions.WINDOWS
+        + questions.WINDOWS // 2
+        + 1
+        + questions.UNTRAINED_WINDOWS,
         core_seconds_per_logit=core_seconds_per_logit(seq_len, vocabulary, repeats),
         turnaround_seconds=turnaround_seconds,
         budget_seconds=chosen.budget.seconds or 0.0,
     )
-    before_keep = replace(work, audited_windows=auditing.CUTS + auditing.CONTROLS)
+    before_keep = replace(work, audited_windows=questions.CUTS + questions.CONTROLS)
     result: dict[str, Any] = {
         "assumed": asdict(Assumed(COPIES[AS_BUILT])),
         "measured": {

@@ -30,7 +30,7 @@ from typing import Any
 from benchmarks import h100
 from benchmarks.machine import RESULTS, ROOT, keep, stamp
 from trainer.measure import measure
-from trainer.presets import preset
+from trainer.presets import find_preset
 from trainer.sandbox.client import environment
 
 TRAIN_FILE = ROOT / "trainer" / "train.py"
@@ -101,10 +101,10 @@ def _reference(path: Path) -> Reading:
     env = {**os.environ, "TIME_BUDGET": str(REFERENCE_BUDGET_SECONDS), "PYTHONPATH": str(ROOT)}
     env["GOMP_SPINCOUNT"] = environment()["GOMP_SPINCOUNT"]
     wall, said = _timed([sys.executable, str(path)], env)
-    if said.get("evaluation_bytes") != preset("cpu").val_bytes:
+    if said.get("evaluation_bytes") != find_preset("cpu").val_bytes:
         raise SystemExit(
             f"error: {path.name} scores {said.get('evaluation_bytes')} bytes of text, "
-            f"the cpu preset {preset('cpu').val_bytes}: overheads cannot be compared"
+            f"the cpu preset {find_preset('cpu').val_bytes}: overheads cannot be compared"
         )
     kept = {name: said[name] for name in said if name.endswith("_seconds")}
     return {"reference_seconds": wall - said["training_seconds"], "reference": kept}

@@ -44,7 +44,7 @@ from agent.proposers.deck import recipes
 from benchmarks.machine import RESULTS, ROOT, keep, stamp
 from trainer.data.prepare import DataError
 from trainer.measure import measure
-from trainer.presets import BadSetting, presets
+from trainer.presets import BadSetting, load_presets
 from trainer.sandbox.client import environment
 from trainer.sandbox.confine import SandboxError
 
@@ -137,14 +137,14 @@ def changed(source: str, who: str) -> str:
     if isinstance(change, str):
         (recipe,) = (recipe for recipe in recipes() if recipe.name == change)
         return recipe.edit.apply(source)
-    constants = {**presets()[preset_of(who)].constants, **change}
+    constants = {**load_presets()[preset_of(who)].constants, **change}
     for block in set_constants(source, constants):
         source = source.replace(block.search, block.replace)
     return source
 
 
 def preset_of(who: str) -> str:
-    return who if who in presets() else "cpu"
+    return who if who in load_presets() else "cpu"
 
 
 def ours(case: Case, data: str) -> dict[str, Any]:

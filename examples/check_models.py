@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agent import program
-from agent.edits import blocks as edits
+from agent.edits import blocks
 from agent.models.cassette import Player, Recorder
 from agent.models.catalog import load
 from agent.models.choose import open_model
@@ -86,9 +86,9 @@ def proposes(model: Model) -> tuple[str, str]:
     )
     try:
         proposal = LLMProposer(model, ROOT / "prompts").propose(context)
-        edit = edits.parse(proposal.reply, proposal.envelope)
+        edit = blocks.parse(proposal.reply, proposal.envelope)
         edit.apply(context.source)
-    except edits.EditError as error:
+    except blocks.EditError as error:
         return str(error), ""
     return "", edit.title
 

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data import prepare as data
+from trainer.data.prepare import Corpus, prepare
 
 
 @pytest.fixture(scope="session")
-def prepared() -> data.Corpus:
+def prepared() -> Corpus:
     """The corpus for ``tiny_source`` in the usual cache, where other sessions find it too."""
-    return data.prepare(vocab_size=257)
+    return prepare(vocab_size=257)
 
 
 @pytest.fixture(scope="session")
-def tiny_source(prepared: data.Corpus) -> str:
+def tiny_source(prepared: Corpus) -> str:
     """Text of a very small honest train.py; trains in well under a second."""
     return (Path(__file__).parent / "tiny_train.py").read_text()

@@ -14,10 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trainer.data.prepare import DataError
 from trainer.measure import Measurement, measure, resolve
-from trainer.presets import BadSetting
-from trainer.presets import budget as parse_budget
+from trainer.presets import BadSetting, parse_budget
 from trainer.sandbox.confine import SandboxError
-from trainer.sandbox.wire import printable
+from trainer.untrusted import printable
 
 FIELDS = (
     "status",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from trainer.data.prepare import LADDER
+from trainer.presets import LADDER
 
 MAX_SOURCE_BYTES = 60_000
 

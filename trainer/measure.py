@@ -18,18 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from trainer import contract, fingerprint
-from trainer.data import prepare as data
-from trainer.presets import BadSetting, Budget
-from trainer.presets import budget as parse_budget
+from trainer.data.prepare import prepare
+from trainer.presets import BadSetting, Budget, parse_budget
 from trainer.sandbox.client import ServerDied
 from trainer.sandbox.confine import SandboxError as SandboxError
-from trainer.scoring.parent import Scored, score
-from trainer.training import machine as laboratory
+from trainer.scoring.parent import Scored, score_weights
+from trainer.training import machine
 from trainer.training.job import Job, Trained
-from trainer.training.machine import LABORATORY as LABORATORY
+from trainer.training.machine import MACHINE as MACHINE
 from trainer.training.machine import Setting as Setting
 from trainer.training.machine import resolve as resolve
-from trainer.training.parent import OnEvent, train
+from trainer.training.parent import OnEvent, run_training
 
 CHECK_STEPS = 2
 CHECK_WINDOWS = 8
@@ -143,7 +142,7 @@ def measure(
     spend = setting.preset.budget if budget is None else budget
     spend = parse_budget(spend) if isinstance(spend, str) else spend
     started = time.monotonic()
-    with LABORATORY:
+    with MACHINE:
         try:
             job = _job(source, setting, spend, seed, trace, emit)
         except contract.ContractBroken as error:
@@ -154,7 +153,7 @@ def measure(
             trained, scored = _train_and_score(job, None, emit, cancelled, weights_to)
             corpus = job.corpus
     failed = trained if trained.status != "ok" else scored
-    identity = fingerprint.of(setting.device, setting.threads, LABORATORY.probe(), corpus)
+    identity = fingerprint.of(setting.device, setting.threads, MACHINE.probe(), corpus)
     return Measurement(
         status=failed.status,
         reason=failed.reason,
@@ -200,7 +199,7 @@ def check(
     setting = resolve(preset, device, isolation, data)
     cancelled = cancel.is_set if cancel is not None else _never
     started = time.monotonic()
-    with LABORATORY:
+    with MACHINE:
         try:
             job = _job(source, setting, Budget(steps=CHECK_STEPS), seed, None, _ignore)
         except contract.ContractBroken as error:
@@ -244,16 +243,16 @@ def audit(
     setting = resolve(preset, device, isolation, data)
     cancelled = cancel.is_set if cancel is not None else _never
     emit = on_event or _ignore
-    with LABORATORY, weights.open("rb") as file:
+    with MACHINE, weights.open("rb") as file:
         try:
             job = _job(source, setting, setting.preset.budget, 0, None, emit)
-            scored = score(
-                LABORATORY.server(), job, file.fileno(), None, emit, cancelled, claimed_bpb
+            scored = score_weights(
+                MACHINE.server(), job, file.fileno(), None, emit, cancelled, claimed_bpb
             )
         except contract.ContractBroken as error:
             scored = Scored("invalid", f"contract: {error}")
         except ServerDied as error:
-            LABORATORY.close()
+            MACHINE.close()
             scored = Scored("crashed", f"crash: {error}")
     return Audit(
         scored.status == "ok", scored.status, scored.reason, scored.leak_bound_bpb, scored.seconds
@@ -273,7 +272,7 @@ def _job(
     def progress(stage: str, fraction: float) -> None:
         emit({"event": "preparing", "stage": stage, "fraction": fraction})
 
-    corpus = data.prepare(
+    corpus = prepare(
         setting.data,
         vocab_size=shapes.vocab_size,
         val_bytes=setting.preset.val_bytes,
@@ -289,7 +288,7 @@ def _job(
         device=setting.device,
         threads=setting.threads,
         level=setting.level,
-        readable=laboratory.readable(setting.device),
+        readable=machine.readable(setting.device),
         trace=trace,
     )
 
@@ -301,20 +300,22 @@ def _train_and_score(
     cancelled: Callable[[], bool],
     weights_to: Path | None = None,
 ) -> tuple[Trained, Scored]:
-    server = LABORATORY.server()
+    server = MACHINE.server()
     trained: Trained | None = None
     try:
-        trained = train(server, job, emit, cancelled)
+        trained = run_training(server, MACHINE.compile_cache, job, emit, cancelled)
         if trained.weights is None:
             return trained, Scored(trained.status, trained.reason)
         try:
             if weights_to is not None:
                 _copy(trained.weights, weights_to)
-            return trained, score(server, job, trained.weights, max_windows, emit, cancelled)
+            return trained, score_weights(
+                server, job, trained.weights, max_windows, emit, cancelled
+            )
         finally:
             os.close(trained.weights)
     except ServerDied as error:
-        server.close()
+        MACHINE.close()
         reason = f"crash: {error}"
         return trained or Trained("crashed", reason), Scored("crashed", reason)
 

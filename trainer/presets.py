@@ -10,6 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+LADDER = (257, 512, 1024, 2048, 4096, 8192, 16384)
+"""Vocabulary sizes that VOCAB_SIZE may take; 257 is bytes and BOS. BOS is id ``size - 1``."""
+
 
 class BadSetting(Exception):
     """A preset or a budget that does not exist; the message says what does."""
@@ -57,7 +60,7 @@ _TOKENS = {"tok": 1, "ktok": 1_000, "Mtok": 1_000_000}
 _MOST_SECONDS, _MOST_TOKENS = 30 * 86_400, 10**15
 
 
-def budget(text: str) -> Budget:
+def parse_budget(text: str) -> Budget:
     """Read ``20s``, ``5m``, ``200000tok`` or ``2Mtok``.
 
     Raises:
@@ -76,14 +79,14 @@ def budget(text: str) -> Budget:
 
 
 @cache
-def presets() -> dict[str, Preset]:
+def load_presets() -> dict[str, Preset]:
     text = (Path(__file__).parent / "presets.toml").read_text()
     return {
         name: Preset(
             name=name,
             **{
                 **table,
-                "budget": budget(table["budget"]),
+                "budget": parse_budget(table["budget"]),
                 "constants": MappingProxyType(table["constants"]),
             },
         )
@@ -91,7 +94,7 @@ def presets() -> dict[str, Preset]:
     }
 
 
-def preset(name: str, device: str = "cpu") -> Preset:
+def find_preset(name: str, device: str = "cpu") -> Preset:
     """The preset of that name; ``auto`` goes by the device: cuda ``h100``, mps ``laptop``.
 
     Raises:
@@ -99,6 +102,8 @@ def preset(name: str, device: str = "cpu") -> Preset:
     """
     if name == "auto":
         name = {"cuda": "h100", "mps": "laptop"}.get(device, "cpu")
-    if name not in presets():
-        raise BadSetting(f"there is no preset {name!r}; there are: auto, {', '.join(presets())}")
-    return presets()[name]
+    if name not in load_presets():
+        raise BadSetting(
+            f"there is no preset {name!r}; there are: auto, {', '.join(load_presets())}"
+        )
+    return load_presets()[name]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.campaign.state import State, Trial
-from agent.report.text import one_line, outcome, write_atomically
+from agent.report.text import outcome, write_atomically
+from trainer.untrusted import one_line
 
 HEADER = ("commit", "val_bpb", "memory_gb", "status", "description")
 _STATUS = {"kept": "keep", "reverted": "discard", "failed": "crash"}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, Protocol, TypeVar
 
-from trainer.sandbox.wire import printable
+from trainer.untrusted import printable
 
 StopReason = Literal["end", "length", "refusal", "other"]
 OnText = Callable[[str], None]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jinja2
 
-from agent.edits import blocks as edits
+from agent.edits import blocks
 from agent.proposers.base import Context, NothingToPropose, Proposal
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -30,13 +30,13 @@ class Recipe:
 
     name: str
     reply: str
-    edit: edits.Edit
+    edit: blocks.Edit
 
     def applies(self, source: str) -> bool:
         """Whether every block still finds its place and the result is Python."""
         try:
             compile(self.edit.apply(source), "train.py", "exec", dont_inherit=True)
-        except (edits.EditError, SyntaxError):
+        except (blocks.EditError, SyntaxError):
             return False
         return True
 
@@ -51,7 +51,7 @@ def recipes(folder: Path = RECIPES) -> tuple[Recipe, ...]:
     found = []
     for path in sorted(folder.glob("*.md")):
         reply = path.read_text(encoding="utf-8")
-        found.append(Recipe(path.stem, reply, edits.parse(reply)))
+        found.append(Recipe(path.stem, reply, blocks.parse(reply)))
     return tuple(found)
 
 

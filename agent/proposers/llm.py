@@ -23,8 +23,8 @@ from agent.models.catalog import Catalog, load
 from agent.models.types import Misconfigured, Model, OnText, Part, Prompt, Reply
 from agent.proposers.base import Context, Proposal, ReplyUnusable
 from trainer.contract import MAX_SOURCE_BYTES
-from trainer.data.prepare import LADDER
-from trainer.sandbox.wire import printable
+from trainer.presets import LADDER
+from trainer.untrusted import printable
 
 MAX_TOKENS = 32_000
 """Bound on a reply; reasoning counts, and models that reason need room."""

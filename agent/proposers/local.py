@@ -19,7 +19,8 @@ from typing import Any
 
 import jinja2
 
-from agent.edits import blocks as edits
+from agent import edits
+from agent.edits.blocks import render
 from agent.edits.constants import Choice, constants, format_literal, set_constants
 from agent.models.types import Misconfigured, Model, Part, Prompt, Reply
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
@@ -265,5 +266,5 @@ def _envelope(context: Context, pick: Mapping[str, Any], received: str) -> str:
     before = next(c.value for c in constants(context.source) if c.name == name)
     title = f"{name} {format_literal(before)} → {format_literal(value)}"
     blocks = set_constants(context.source, {name: value})
-    reply = edits.render(context.category, pick["hypothesis"], blocks, title=title)
+    reply = render(context.category, pick["hypothesis"], blocks, title=title)
     return f"{reply}\nreceived: {json.dumps(json.loads(received))}\n"

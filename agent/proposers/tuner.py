@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.campaign.state import Trial
-from agent.edits import blocks as edits
+from agent.edits.blocks import TITLE_LENGTH, render
 from agent.edits.constants import Choice, Constant, Range, constants, format_literal, set_constants
 from agent.proposers.base import Context, NothingToPropose, Proposal
 from agent.proposers.deck import trial_record
@@ -73,9 +73,9 @@ class Tuner:
             f"{name} {_shown(champion[name])} → {_shown(value)}" for name, value in changes.items()
         )
         point = {"before": champion, "after": champion | changes}
-        if len(title) > edits.TITLE_LENGTH:
+        if len(title) > TITLE_LENGTH:
             hypothesis = f"{hypothesis} {title}"
-        reply = edits.render(context.category, hypothesis, blocks, title=title)
+        reply = render(context.category, hypothesis, blocks, title=title)
         return Proposal(self.name, f"{reply}\npoint: {json.dumps(point)}\n", trial_record(context))
 
 

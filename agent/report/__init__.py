@@ -1,0 +1,1 @@
+"""What people see of a campaign: on a terminal, in plain text, as a page and as plots."""

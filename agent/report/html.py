@@ -17,8 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agent.campaign.state import State, Training, Trial
 from agent.report.summary import noise, paragraph
-from agent.report.text import clock, interval, one_line, outcome, percents, signed, write_atomically
-from trainer.sandbox.wire import printable
+from agent.report.text import clock, interval, outcome, percents, signed, write_atomically
+from trainer.untrusted import one_line, printable
 
 TEMPLATE = "report.html"
 DIFF_CHARACTERS = 20_000

@@ -8,7 +8,8 @@ from typing import Any, TextIO
 
 from agent.campaign.state import State, Training, Trial
 from agent.report.stream import Unbreakable
-from agent.report.text import clock, interval, one_line, percents, prior_line, role, signed
+from agent.report.text import clock, interval, percents, prior_line, role, signed
+from trainer.untrusted import one_line
 
 PROGRESS_SECONDS = 10.0
 PRIOR_WIDTH = 100

@@ -17,7 +17,8 @@ from matplotlib.ticker import MaxNLocator
 
 from agent.campaign.state import State, Trial
 from agent.report.summary import standing
-from agent.report.text import one_line, outcome, plural, write_atomically
+from agent.report.text import outcome, plural, write_atomically
+from trainer.untrusted import one_line
 
 INCHES = (12.0, 6.0)
 DPI = 200

@@ -11,10 +11,10 @@ from typing import Any
 
 from agent.campaign.state import State, Training, Trial
 from agent.judge import Estimate, Noise, pooled_sigma, t_quantile
-from agent.report.text import clock, interval, one_line, outcome, percents, plural, prior_line
+from agent.report.text import clock, interval, outcome, percents, plural, prior_line
 from agent.report.text import signed as with_sign
-from trainer.presets import preset
-from trainer.sandbox.wire import printable
+from trainer.presets import find_preset
+from trainer.untrusted import one_line, printable
 
 WIDTH = 80
 SHOWN_CHARACTERS = 6000
@@ -31,7 +31,7 @@ class NoSuchTrial(LookupError):
 
 def noise(state: State) -> Noise:
     """Sigma of val_bpb over seeds, from all replicates so far and the preset's prior."""
-    chosen = preset(str(state.settings.get("preset", "auto")))
+    chosen = find_preset(str(state.settings.get("preset", "auto")))
     return pooled_sigma(state.replicates(), chosen.sigma, chosen.sigma_dof)
 
 

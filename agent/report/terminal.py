@@ -19,7 +19,8 @@ from agent.campaign.state import State, Training, Trial
 from agent.report.display import Display
 from agent.report.plain import PlainDisplay
 from agent.report.stream import Unbreakable
-from agent.report.text import clock, interval, one_line, outcome, percents, prior_line, role, signed
+from agent.report.text import clock, interval, outcome, percents, prior_line, role, signed
+from trainer.untrusted import one_line
 
 WIDE = 150
 """Columns from which the verdict stands on the trial's own line."""

@@ -12,16 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from agent.campaign.state import Training, Trial
-from trainer.sandbox.wire import printable
+from trainer.untrusted import one_line
 
 Outcome = Literal["kept", "reverted", "failed", "rejected", "open"]
-LINE_LENGTH = 300
-
-
-def one_line(text: object, limit: int = LINE_LENGTH) -> str:
-    """One line of printable text; what cannot be shown becomes U+FFFD, a long tail an ellipsis."""
-    line = " ".join(printable(" ".join(str(text).split()), 4 * limit).split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 def outcome(trial: Trial) -> Outcome:

@@ -16,8 +16,8 @@ from agent.models.choose import open_model
 from agent.models.types import ModelError
 from agent.steps.canary import cut_short
 from trainer import sandbox
-from trainer.data import prepare as data
-from trainer.measure import LABORATORY, measure, resolve
+from trainer.data.prepare import DataError, cache_dir, prepare
+from trainer.measure import MACHINE, measure, resolve
 from trainer.sandbox.confine import available
 
 _DOORS = Path(sandbox.__file__).parent / "escapes.py"
@@ -45,7 +45,7 @@ def checks(start: Path, llm: str = "auto") -> Iterator[Check]:
     yield _repository(start)
     yield _cache()
     yield _corpus()
-    probe = LABORATORY.probe()
+    probe = MACHINE.probe()
     setting = resolve()
     yield Check(
         "device", True, f"{probe['device']} {probe['name']}".strip()
@@ -89,7 +89,7 @@ def _repository(start: Path) -> Check:
 
 
 def _cache() -> Check:
-    folder = data.cache_dir()
+    folder = cache_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -104,8 +104,8 @@ def _cache() -> Check:
 
 def _corpus() -> Check:
     try:
-        corpus = data.prepare("apidocs")
-    except data.DataError as error:
+        corpus = prepare("apidocs")
+    except DataError as error:
         return Check("corpus", False, str(error))
     size = sum(part.n_bytes for part in corpus.train) / 1e6
     return Check("corpus", True, f"apidocs, {size:.1f} MB to train on, {corpus.fingerprint[:12]}")

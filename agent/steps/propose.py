@@ -8,8 +8,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+from agent import edits
 from agent.campaign.state import Trial
-from agent.edits import blocks as edits
 from agent.edits import checks
 from agent.edits.changes import hunks
 from agent.models.catalog import load
@@ -18,7 +18,7 @@ from agent.proposers.base import NothingToPropose, Proposal, ReplyUnusable
 from agent.steps.evaluate import conclude
 from agent.steps.runtime import Run
 from trainer import measure
-from trainer.presets import preset
+from trainer.presets import find_preset
 
 OUTAGE_SECONDS = 30.0, 600.0
 """Wait for a model: as long as it says, else the first for each outage in a row; at most the
@@ -128,7 +128,7 @@ def _accept(run: Run, trial: Trial) -> None:
         parent,
         # program.md may have dropped the trial's category since it was drawn.
         categories=dict.fromkeys((*run.program.names, trial.category)),
-        max_seq_len=preset(run.settings.preset).max_seq_len,
+        max_seq_len=find_preset(run.settings.preset).max_seq_len,
         tried={fingerprint for t in trials for fingerprint in t.tried},
         history=run.campaign.state.finished,
     )

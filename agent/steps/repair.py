@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent.campaign.state import Training
 from agent.proposers.base import REPAIRS
 from agent.steps.runtime import Run
-from trainer.sandbox.wire import printable
+from trainer.untrusted import printable
 
 TRACEBACK_LENGTH = 3000
 

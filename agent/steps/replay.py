@@ -13,7 +13,7 @@ from agent.campaign.store import JOURNAL, CampaignError, load, read_trace
 from agent.git.repo import Repo
 from agent.judge import pooled_sigma
 from trainer.measure import Measurement, measure
-from trainer.presets import preset
+from trainer.presets import find_preset
 
 NOTES = "refs/notes/autoresearch/"
 VERDICTS = ("bit-exact", "within-noise", "failed")
@@ -79,7 +79,7 @@ def replay(
     recorded = [t for t in trial.trainings if t.role == "candidate" and t.status == "ok"]
     if not recorded:
         raise CampaignError(f"trial {trial.trial} has no finished training to replay")
-    chosen = preset(state.settings["preset"])
+    chosen = find_preset(state.settings["preset"])
     sigma = pooled_sigma(state.replicates(), chosen.sigma, chosen.sigma_dof).sigma
     source = repo.read_file(trial.commit)
     results = []

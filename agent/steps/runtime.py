@@ -18,7 +18,7 @@ from agent.program import Program
 from agent.proposers.base import Context, Proposer
 from agent.report.display import Display
 from agent.settings import Settings
-from trainer.presets import preset
+from trainer.presets import find_preset
 
 LIMITS = ("trials", "hours", "max_cost", "max_tokens", "keep")
 """Settings that an edit of program.md changes in mid-run; the others hold from the next start."""
@@ -65,7 +65,7 @@ class Run:
 
     def judge(self) -> Judge:
         """With the noise as all replicates so far and the preset's prior tell it."""
-        chosen = preset(self.settings.preset)
+        chosen = find_preset(self.settings.preset)
         noise = pooled_sigma(self.campaign.state.replicates(), chosen.sigma, chosen.sigma_dof)
         return Judge(self.settings.keep, noise.sigma, noise.dof)  # type: ignore[arg-type]
 

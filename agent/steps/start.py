@@ -33,7 +33,7 @@ from agent.settings import Settings, SettingsError
 from agent.steps.runtime import Run
 from trainer import contract, presets
 from trainer.data.prepare import prepare
-from trainer.measure import LABORATORY, Setting, resolve
+from trainer.measure import MACHINE, Setting, resolve
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 OVERHEAD_SECONDS = 4.0
@@ -59,7 +59,7 @@ def run(
     program = _program(program_path, state, display)
     settings = all_settings.resolve(given, program.settings, state.settings, state.given)
     machine = resolve(settings.preset, isolation=settings.isolation, source=settings.data)
-    budget = presets.budget(settings.budget) if settings.budget else machine.preset.budget
+    budget = presets.parse_budget(settings.budget) if settings.budget else machine.preset.budget
     settings = settings.measured_as(machine.preset.name, str(budget))
     model, why = open_model(settings.llm, os.environ)
     if model is not None:
@@ -94,7 +94,7 @@ def run(
                 write_report(campaign.folder, campaign.state, under_way.prior.probabilities())
             return reason
     finally:
-        LABORATORY.close()
+        MACHINE.close()
 
 
 def _refuse_unknown_price(settings: Settings, model: str) -> None:
@@ -135,7 +135,7 @@ def new_tag(repo: Repo) -> str:
 
 def _prepare(settings: Settings, machine: Setting, vocab_size: int, display: Display) -> None:
     """Corpus and tokenizer, on first use, while the fork server warms up beside it."""
-    LABORATORY.server()
+    MACHINE.server()
     prepare(
         settings.data,
         vocab_size=machine.preset.constants.get("VOCAB_SIZE", vocab_size),
@@ -152,7 +152,7 @@ def _header(
     """What the campaign is and what it measures with."""
     preset = machine.preset
     noise = pooled_sigma(state.replicates(), preset.sigma, preset.sigma_dof)
-    probe = LABORATORY.probe()
+    probe = MACHINE.probe()
     counts = ", ".join(f"{n} {kind}" for kind, n in state.counts.items())
     return [
         ("campaign", f"{tag}, branch autoresearch/{tag}"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from agent import program as programs
 from agent.campaign.state import fold
-from agent.edits import blocks as edits
+from agent.edits import blocks
 from agent.edits.constants import constants
 from agent.proposers.base import Context, Proposal, Proposer
 from agent.proposers.deck import recipes
@@ -80,11 +80,11 @@ class Campaign:
     def ask(self, proposer: Proposer, category: str) -> tuple[Proposal, str]:
         """A proposal and the candidate's source."""
         proposal = proposer.propose(self.context(category))
-        return proposal, edits.parse(proposal.reply).apply(self.source)
+        return proposal, blocks.parse(proposal.reply).apply(self.source)
 
     def conclude(self, category: str, proposal: Proposal, gain: float | None, keep: bool) -> None:
         """``gain`` in sigma, None for a crash."""
-        edit = edits.parse(proposal.reply)
+        edit = blocks.parse(proposal.reply)
         if keep:
             self.source = edit.apply(self.source)
         verdict = "keep" if keep else "revert"

@@ -6,7 +6,7 @@
 import gc
 import sys
 
-WANTED = {"ForkServer", "Laboratory", "EvalChild", "Corpus", "Job", "_Run", "Preset"}
+WANTED = {"ForkServer", "Machine", "ModelProcess", "Corpus", "Job", "_Training", "Preset"}
 
 
 def look():

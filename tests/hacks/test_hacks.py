@@ -23,15 +23,15 @@ import psutil
 import pytest
 
 import trainer
-from trainer.data import prepare as data
-from trainer.measure import LABORATORY, Measurement, audit, measure
-from trainer.sandbox import confine as sandbox
+from trainer.data.prepare import cache_dir, prepare
+from trainer.measure import MACHINE, Measurement, audit, measure
+from trainer.sandbox import confine, tree
 
 FILES = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_"))
 RARE = [path for path in FILES if "# expect at keep: " in path.read_text()]
 HACKS = [path for path in FILES if path not in RARE]
 BUDGET = "40000tok"
-CONFINED = sandbox.available()[0] == "os"
+CONFINED = confine.available()[0] == "os"
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,9 @@ def filled(text: str, daemon: Path) -> str:
         "home": Path.home(),
         "repo": Path(__file__).parents[2],
         "trainer": Path(trainer.__file__).parent,
-        "cache": data.cache_dir(),
+        "cache": cache_dir(),
         "botocore": Path(botocore.__file__).parent,
-        "val": data.prepare(vocab_size=257).val.tokens,
+        "val": prepare(vocab_size=257).val.tokens,
     }
     for name, path in places.items():
         text = text.replace(f"@{name}@", str(path))
@@ -106,7 +106,7 @@ def test_gains_nothing(
     assert 0 <= measured.tokens < 1 << 62 and 0 <= measured.peak_memory_mb < 1e6
     for pid in re.findall(r"^pid (\d+)$", measured.output, re.MULTILINE):
         assert not psutil.pid_exists(int(pid))
-    assert sandbox.usage(LABORATORY.server().pid).processes == 0
+    assert tree.usage(MACHINE.server().pid).processes == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -149,4 +149,4 @@ def test_validation_text_is_not_in_what_a_failing_model_says(tiny_source: str) -
 def test_confined_children_are_what_was_tried_here() -> None:
     """A machine that cannot confine passes the doors by not being asked: say so."""
     if os.environ.get("CI"):
-        assert CONFINED, sandbox.available()
+        assert CONFINED, confine.available()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trainer import measure as measuring
-from trainer.measure import LABORATORY, Measurement, audit, check, measure, resolve
+from trainer.measure import MACHINE, Measurement, audit, check, measure, resolve
 from trainer.scoring.parent import Scored, score
 
 HONEST = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_"))
@@ -32,15 +32,13 @@ class Training:
     def score_again(self) -> Scored:
         """What another scoring of the same weights, with its own secret positions, says."""
         setting = resolve("cpu", "cpu")
-        with LABORATORY:
+        with MACHINE:
             job = measuring._job(
                 self.source, setting, setting.preset.budget, 0, None, measuring._ignore
             )
             fd = os.open(self.weights, os.O_RDONLY)
             try:
-                return score(
-                    LABORATORY.server(), job, fd, None, measuring._ignore, measuring._never
-                )
+                return score(MACHINE.server(), job, fd, None, measuring._ignore, measuring._never)
             finally:
                 os.close(fd)
 

@@ -31,7 +31,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from agent.edits.constants import set_constants
-from trainer.presets import presets
+from trainer.presets import load_presets
 from trainer.session import Spec
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def borrow_guard() -> None:
 
 def load(preset: str) -> types.ModuleType:
     source = (ROOT / "trainer" / "train.py").read_text()
-    for block in set_constants(source, presets()[preset].constants):
+    for block in set_constants(source, load_presets()[preset].constants):
         assert source.count(block.search) == 1
         source = source.replace(block.search, block.replace)
     module = types.ModuleType("train")

@@ -3,9 +3,9 @@
 from typing import Any
 
 from trainer import measure as measurements
-from trainer.measure import LABORATORY, Measurement
+from trainer.measure import MACHINE, Measurement
 from trainer.presets import Budget
-from trainer.sandbox import confine as sandbox
+from trainer.sandbox import tree
 
 
 def measure(source: str, budget: str | Budget = "40000tok", **settings: Any) -> Measurement:
@@ -13,4 +13,4 @@ def measure(source: str, budget: str | Budget = "40000tok", **settings: Any) -> 
 
 
 def below_server() -> int:
-    return sandbox.usage(LABORATORY.server().pid).processes
+    return tree.usage(MACHINE.server().pid).processes

@@ -8,13 +8,13 @@ from pathlib import Path
 TRAIN = ("reference", "guides", "python")
 PREPARE = """
 import sys
-from trainer.data import prepare as data
+from trainer.data.prepare import prepare
 said = []
 def progress(stage, fraction):
     if stage not in said:
         said.append(stage)
         print(stage, flush=True)
-corpus = data.prepare(vocab_size=int(sys.argv[1]), val_bytes=int(sys.argv[2]), progress=progress)
+corpus = prepare(vocab_size=int(sys.argv[1]), val_bytes=int(sys.argv[2]), progress=progress)
 print(corpus.fingerprint)
 """
 

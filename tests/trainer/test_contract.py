@@ -57,9 +57,9 @@ def test_broken(source, message):
 
 def test_what_ships_keeps_it():
     from trainer.__main__ import TRAIN_FILE
-    from trainer.presets import presets
+    from trainer.presets import load_presets
 
     source = TRAIN_FILE.read_text()
     assert len(source) < contract.MAX_SOURCE_BYTES
-    for preset in presets().values():
+    for preset in load_presets().values():
         read(source, preset.max_seq_len)

@@ -14,9 +14,9 @@ import pytest
 from measuring import measure
 
 from trainer import presets
-from trainer.measure import LABORATORY, Measurement, check, resolve
+from trainer.measure import MACHINE, Measurement, check, resolve
 from trainer.presets import BadSetting, Budget
-from trainer.sandbox import confine as sandbox
+from trainer.sandbox import confine
 from trainer.sandbox.confine import SandboxError
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -28,7 +28,7 @@ def cpu(monkeypatch: pytest.MonkeyPatch):
 
     def change(**fields: Any) -> None:
         changed = {**presets.presets(), "cpu": replace(presets.presets()["cpu"], **fields)}
-        monkeypatch.setattr(presets, "presets", lambda: MappingProxyType(changed))
+        monkeypatch.setattr(presets, "load_presets", lambda: MappingProxyType(changed))
 
     return change
 
@@ -37,7 +37,7 @@ class TestResult:
     def test_fields(self, plain: Measurement) -> None:
         assert (plain.status, plain.reason, plain.detail) == ("ok", "", "")
         assert plain.seed == 5 and plain.budget == "40000tok" and plain.preset == "cpu"
-        assert plain.isolation == sandbox.available()[0]
+        assert plain.isolation == confine.available()[0]
         assert plain.params == 2 * 257 * 257
         assert plain.tokens == 20 * 2048 and plain.steps == 20
         assert 50 < plain.peak_memory_mb < 2000
@@ -167,24 +167,24 @@ class TestIsolation:
         assert "root" in measured.output
 
     def test_where_the_system_cannot(self, tiny_source: str, monkeypatch) -> None:
-        monkeypatch.setattr(sandbox, "available", lambda: ("process", "too old"))
+        monkeypatch.setattr(confine, "available", lambda: ("process", "too old"))
         assert measure(tiny_source).isolation == "process"
         with pytest.raises(SandboxError, match="too old"):
             measure(tiny_source, isolation="require")
 
     def test_no_key_in_the_environment(self, tiny_source: str, monkeypatch) -> None:
-        LABORATORY.close()
+        MACHINE.close()
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
         shows = "\nimport os\nprint(dict(os.environ))\n"
         measured = measure(tiny_source + shows)
-        LABORATORY.close()
+        MACHINE.close()
         assert "PYTHONHASHSEED" in measured.output
         assert "ANTHROPIC" not in measured.output and "sk-secret" not in measured.output
 
     @LINUX
     def test_the_server_runs_no_torch_operation(self, plain: Measurement) -> None:
         assert plain.status == "ok"
-        assert psutil.Process(LABORATORY.server().pid).num_threads() == 1
+        assert psutil.Process(MACHINE.server().pid).num_threads() == 1
 
     def test_memory_of_all_processes(self, tiny_source: str, cpu) -> None:
         cpu(memory_mb=700)
@@ -256,9 +256,9 @@ class TestBadSettings:
             resolve(preset="tpu")
 
     def test_a_server_that_cannot_start(self, monkeypatch) -> None:
-        LABORATORY.close()
-        monkeypatch.setattr(LABORATORY, "_probe", None)
+        MACHINE.close()
+        monkeypatch.setattr(MACHINE, "_probe", None)
         monkeypatch.setattr("trainer.sandbox.client._PROGRAM", (sys.executable, "-c", "1"))
         with pytest.raises(SandboxError, match="the measuring process does not start"):
-            LABORATORY.probe()
-        LABORATORY.close()
+            MACHINE.probe()
+        MACHINE.close()

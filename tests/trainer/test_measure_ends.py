@@ -14,8 +14,8 @@ import psutil
 import pytest
 from measuring import below_server, measure
 
-from trainer.measure import LABORATORY, Measurement
-from trainer.sandbox import confine as sandbox
+from trainer.measure import MACHINE, Measurement
+from trainer.sandbox import confine
 from trainer.sandbox.client import ForkServer
 from trainer.training import parent as training
 
@@ -38,7 +38,7 @@ class TestEnds:
 
     def test_the_server_killed_in_mid_training(self, tiny_source: str) -> None:
         for when in ("ready", "scoring"):
-            server = LABORATORY.server()
+            server = MACHINE.server()
 
             def hear(event: dict[str, Any], when: str = when, pid: int = server.pid) -> None:
                 if event["event"] == when:
@@ -47,7 +47,7 @@ class TestEnds:
             crashed = measure(tiny_source, on_event=hear)
             assert crashed.status == "crashed" and crashed.val_bpb is None, when
             assert measure(tiny_source).status == "ok"
-            assert LABORATORY.server().pid != server.pid
+            assert MACHINE.server().pid != server.pid
 
     def test_a_listener_that_raises_leaves_nothing(
         self, tiny_source: str, monkeypatch, tmp_path: Path
@@ -83,10 +83,10 @@ class TestEnds:
         code = f"""
 import psutil, sys
 from pathlib import Path
-from trainer.measure import LABORATORY, measure
+from trainer.measure import MACHINE, measure
 def hear(event):
     if event["event"] == "log":
-        server = psutil.Process(LABORATORY.server().pid)
+        server = psutil.Process(MACHINE.server().pid)
         if len(server.children(recursive=True)) >= 3:
             print(*(p.pid for p in [server, *server.children(recursive=True)]), flush=True)
 measure(Path({str(file)!r}).read_text(), budget="300s", preset="cpu", device="cpu", on_event=hear)
@@ -96,7 +96,7 @@ measure(Path({str(file)!r}).read_text(), budget="300s", preset="cpu", device="cp
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            cwd=Path(sandbox.__file__).parents[2],
+            cwd=Path(confine.__file__).parents[2],
         ) as parent:
             assert parent.stdout is not None
             processes = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
@@ -117,7 +117,7 @@ measure(Path({str(file)!r}).read_text(), budget="300s", preset="cpu", device="cp
         ]
 
         def held() -> tuple[int, int]:
-            server = LABORATORY.server()
+            server = MACHINE.server()
             for _ in range(2):  # it has then seen all that was closed before the first
                 server.kill()
             return psutil.Process().num_fds(), psutil.Process(server.pid).num_fds()
@@ -130,13 +130,13 @@ measure(Path({str(file)!r}).read_text(), budget="300s", preset="cpu", device="cp
         assert held() == before
 
     def test_the_server_outlives_the_thread_that_first_measured(self, tiny_source: str) -> None:
-        LABORATORY.close()
-        thread = threading.Thread(target=lambda: LABORATORY.server().kill())
+        MACHINE.close()
+        thread = threading.Thread(target=lambda: MACHINE.server().kill())
         thread.start()
         thread.join()
-        server = LABORATORY.server()
+        server = MACHINE.server()
         assert measure(tiny_source).status == "ok"
-        assert LABORATORY.server() is server and server.alive()
+        assert MACHINE.server() is server and server.alive()
 
     def test_two_threads_take_turns(self, tiny_source: str) -> None:
         said: list[str] = []
@@ -161,10 +161,10 @@ measure(Path({str(file)!r}).read_text(), budget="300s", preset="cpu", device="cp
         assert changes == 1
 
     def test_by_spawning(self, tiny_source: str, plain: Measurement) -> None:
-        LABORATORY.close()
-        LABORATORY._server = ForkServer("spawn")
+        MACHINE.close()
+        MACHINE._server = ForkServer("spawn")
         measured = measure(tiny_source, seed=5)
-        LABORATORY.close()
+        MACHINE.close()
         assert (measured.status, measured.reason) == ("ok", "")
         assert measured.weights_sha256 == plain.weights_sha256
         assert measured.val_bpb == plain.val_bpb

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer.presets import BadSetting, Budget, budget, preset, presets
+from trainer.presets import BadSetting, Budget, find_preset, load_presets, parse_budget
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ from trainer.presets import BadSetting, Budget, budget, preset, presets
     ],
 )
 def test_budget(text, wanted):
-    assert budget(text) == wanted
-    assert budget(str(wanted)) == wanted
+    assert parse_budget(text) == wanted
+    assert parse_budget(str(wanted)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -31,26 +31,30 @@ def test_budget(text, wanted):
 )
 def test_no_budget(text):
     with pytest.raises(BadSetting, match="budget"):
-        budget(text)
+        parse_budget(text)
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.1 + 0.2, 1234567.0, 86_400.0 * 30])
 def test_budgets_of_any_size_are_read_again_as_written(seconds):
-    assert budget(str(Budget(seconds=seconds))).seconds == pytest.approx(seconds)
+    assert parse_budget(str(Budget(seconds=seconds))).seconds == pytest.approx(seconds)
 
 
 def test_presets_are_whole():
-    assert set(presets()) == {"cpu", "laptop", "h100"}
-    for name, found in presets().items():
+    assert set(load_presets()) == {"cpu", "laptop", "h100"}
+    for name, found in load_presets().items():
         assert found.name == name
         assert found.budget.seconds is not None and found.startup_seconds > 0
         assert found.val_bytes > 0 and found.memory_mb > 0 and found.sigma > 0
 
 
 def test_auto_goes_by_the_device():
-    assert [preset("auto", d).name for d in ("cpu", "mps", "cuda")] == ["cpu", "laptop", "h100"]
+    assert [find_preset("auto", d).name for d in ("cpu", "mps", "cuda")] == [
+        "cpu",
+        "laptop",
+        "h100",
+    ]
 
 
 def test_unknown_preset_names_those_there_are():
     with pytest.raises(BadSetting, match=r"'tpu'; there are: auto, cpu, laptop, h100"):
-        preset("tpu")
+        find_preset("tpu")

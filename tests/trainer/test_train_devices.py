@@ -15,7 +15,7 @@ from shipped import load
 from small_train import SMALL, SMALL_SPEC, filled_model, training
 
 import trainer
-from trainer.presets import presets
+from trainer.presets import load_presets
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -93,7 +93,7 @@ def test_the_step_of_the_h100_preset_on_a_fake_device() -> None:
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr[-3000:]
     said = json.loads(done.stdout)
-    h100 = presets()["h100"].constants
+    h100 = load_presets()["h100"].constants
     forward, backward = said["forward"], said["backward"]
     shape = [8, h100["SEQ_LEN"], h100["VOCAB_SIZE"]]
     assert forward["logits"] == ["torch.float32", "cuda:0", shape]

@@ -9,7 +9,7 @@ from shipped import SOURCE, block_applied, load
 
 from agent.edits.constants import Choice, Range, constants, set_constants
 from trainer import contract
-from trainer.presets import presets
+from trainer.presets import load_presets
 
 CATEGORIES = {
     "architecture", "optimizer", "schedule", "hyperparameters", "initialisation",
@@ -18,7 +18,7 @@ CATEGORIES = {
 
 
 def test_the_contract_holds_and_the_file_stays_readable() -> None:
-    shapes = contract.read(SOURCE, presets()["cpu"].max_seq_len)
+    shapes = contract.read(SOURCE, load_presets()["cpu"].max_seq_len)
     module = load()
     assert (shapes.vocab_size, shapes.seq_len) == (module.VOCAB_SIZE, module.SEQ_LEN)
     assert len(SOURCE.splitlines()) <= 620
@@ -58,7 +58,7 @@ def test_every_constant_is_explained_and_lies_in_its_domain() -> None:
 
 @pytest.mark.parametrize("name", ["cpu", "laptop", "h100"])
 def test_constants_of_presets_exist_and_lie_in_their_domains(name: str) -> None:
-    preset = presets()[name]
+    preset = load_presets()[name]
     known = {c.name: c for c in constants(SOURCE)}
     assert preset.constants
     for constant, value in preset.constants.items():
@@ -74,7 +74,7 @@ def test_constants_of_presets_exist_and_lie_in_their_domains(name: str) -> None:
 
 
 def test_the_cpu_preset_is_the_file_as_written() -> None:
-    assert set_constants(SOURCE, presets()["cpu"].constants) == ()
+    assert set_constants(SOURCE, load_presets()["cpu"].constants) == ()
 
 
 def assert_within(domain: Range | Choice | None, value: object, name: str) -> None:

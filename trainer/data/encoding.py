@@ -1,4 +1,4 @@
-"""What fills the layers: documents to text, text to a tokenizer and tokens, all of it streamed."""
+"""What fills the artifacts: documents to text, text to tokenizer and tokens, all of it streamed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data.sources.base import Progress, Source, Tick
-from trainer.data.store import DataError, Layer, Writer
+from trainer.data.sources.base import CorpusSource, Progress, Tick
+from trainer.data.store import Artifact, DataError, Writer
 from trainer.data.text import batches
 from trainer.data.tokenizer import Tokenizer
 
@@ -40,7 +40,9 @@ def held_out_stages(split: str) -> Mapping[str, float]:
     return {_ENCODING_HELD_OUT[split]: 0.2}
 
 
-def fill_text(source: Source, downloads: Path, report: Progress, writer: Writer) -> dict[str, Any]:
+def fill_text(
+    source: CorpusSource, downloads: Path, report: Progress, writer: Writer
+) -> dict[str, Any]:
     """``PART.txt``, all documents one after another, and ``PART.starts``, where each begins."""
     text = source.build(report, downloads)
     counts: dict[str, int] = {}
@@ -67,7 +69,9 @@ def fill_text(source: Source, downloads: Path, report: Progress, writer: Writer)
     return {**facts, "downloads": dict(text.downloads)} if text.downloads else facts
 
 
-def fill_tokens(vocab_size: int, text: Layer, report: Progress, writer: Writer) -> dict[str, Any]:
+def fill_tokens(
+    vocab_size: int, text: Artifact, report: Progress, writer: Writer
+) -> dict[str, Any]:
     """The tokenizer, and ``PART.tokens`` with ``PART.starts`` of each training part."""
     in_domain: dict[str, bool] = text.manifest["in_domain"]
     sizes = {name: text.manifest["files"][f"{name}.txt"]["size"] for name in in_domain}
@@ -96,7 +100,7 @@ def fill_tokens(vocab_size: int, text: Layer, report: Progress, writer: Writer) 
 
 
 def fill_held_out(
-    split: str, n_bytes: int, text: Layer, tokens: Layer, report: Progress, writer: Writer
+    split: str, n_bytes: int, text: Artifact, tokens: Artifact, report: Progress, writer: Writer
 ) -> dict[str, Any]:
     """Tokens of the first ``n_bytes`` of ``val`` or ``test``."""
     tokenizer = load_tokenizer(tokens.path)
@@ -107,11 +111,11 @@ def fill_held_out(
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a layer of tokens."""
+    """The tokenizer of an artifact of tokens."""
     return Tokenizer.load((folder / TOKENIZER).read_bytes())
 
 
-def documents(text: Layer, name: str) -> Iterator[str]:
+def documents(text: Artifact, name: str) -> Iterator[str]:
     """The documents of a part, or of ``val`` or ``test``, in order."""
     path = text.path / f"{name}.txt"
     starts = np.fromfile(text.path / f"{name}.starts", dtype="<i8").tolist()

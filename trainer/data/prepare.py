@@ -1,6 +1,6 @@
 """The trusted data side: corpora, splits, tokenizers and token files, prepared once into a cache.
 
-Three layers, each moved into place whole and naming the one that it was made from:
+Three artifacts, each moved into place whole and naming the one that it was made from:
 
     <cache>/<source>/<version>/text/               documents of each part, of val and of test
     <cache>/<source>/<version>/v4096/              tokenizer, and tokens of the training parts
@@ -25,17 +25,15 @@ from typing import Any
 import filelock
 import numpy as np
 
-from trainer.data import encoding
-from trainer.data import store as layers
+from trainer.data import encoding, store
 from trainer.data.sources import apidocs, climbmix, files, tinystories
+from trainer.data.sources.base import CorpusSource
 from trainer.data.sources.base import Progress as Progress
-from trainer.data.sources.base import Source
+from trainer.data.store import Artifact, Writer
 from trainer.data.store import DataError as DataError
-from trainer.data.store import Layer, Writer
+from trainer.presets import LADDER
 
-LADDER = (257, 512, 1024, 2048, 4096, 8192, 16384)
-"""Vocabulary sizes that VOCAB_SIZE may take; 257 is bytes and BOS. BOS is id ``size - 1``."""
-SOURCES: Mapping[str, Source] = {
+SOURCES: Mapping[str, CorpusSource] = {
     source.name: source for source in (apidocs.SOURCE, climbmix.SOURCE, tinystories.SOURCE)
 }
 """Sources by name; ``files:PATH`` makes one of its own."""
@@ -80,7 +78,7 @@ class Corpus:
     version: str
     """Names the text, whatever the vocabulary."""
     fingerprint: str
-    """SHA-256 of the last layer's manifest: pins every byte of the data, not its place or age."""
+    """SHA-256 of the last artifact's manifest: pins every byte of the data, no place or age."""
 
 
 def cache_dir() -> Path:
@@ -155,13 +153,13 @@ def decode(source: str, vocab_size: int, ids: Iterable[int]) -> str:
     return tokenizer.decode(ids).decode("utf-8", errors="replace")
 
 
-# --- layers ---
+# --- artifacts ---
 
 
 @dataclass(frozen=True)
 class _Step:
     name: str
-    make: Callable[[Sequence[Layer], Progress, Writer], Mapping[str, Any]]
+    make: Callable[[Sequence[Artifact], Progress, Writer], Mapping[str, Any]]
     stages: Mapping[str, float]
     """What it reports, each with about how many seconds it takes."""
 
@@ -193,7 +191,7 @@ def _corpus(
     )
 
 
-def _find(name: str) -> Source:
+def _find(name: str) -> CorpusSource:
     if name.startswith(files.PREFIX):
         return files.source(name.removeprefix(files.PREFIX))
     if name not in SOURCES:
@@ -202,25 +200,25 @@ def _find(name: str) -> Source:
     return SOURCES[name]
 
 
-def _root(source: Source) -> Path:
+def _root(source: CorpusSource) -> Path:
     return cache_dir() / source.name / source.version
 
 
 def _chain(
-    source: Source,
+    source: CorpusSource,
     root: Path,
     split: str,
     vocab_size: int,
     held_out_bytes: int,
     progress: Progress,
-) -> list[Layer]:
-    def text(_: Sequence[Layer], report: Progress, writer: Writer) -> Mapping[str, Any]:
+) -> list[Artifact]:
+    def text(_: Sequence[Artifact], report: Progress, writer: Writer) -> Mapping[str, Any]:
         return encoding.fill_text(source, root.parent / "downloads", report, writer)
 
-    def tokens(below: Sequence[Layer], report: Progress, writer: Writer) -> Mapping[str, Any]:
+    def tokens(below: Sequence[Artifact], report: Progress, writer: Writer) -> Mapping[str, Any]:
         return encoding.fill_tokens(vocab_size, below[0], report, writer)
 
-    def held_out(below: Sequence[Layer], report: Progress, writer: Writer) -> Mapping[str, Any]:
+    def held_out(below: Sequence[Artifact], report: Progress, writer: Writer) -> Mapping[str, Any]:
         return encoding.fill_held_out(split, held_out_bytes, below[0], below[1], report, writer)
 
     steps = (
@@ -232,31 +230,31 @@ def _chain(
     return chain if len(chain) == len(steps) else _complete(root, steps, progress)
 
 
-def _standing(root: Path, steps: Sequence[_Step]) -> list[Layer]:
-    """The layers that are there and intact, up to the first that is not."""
-    chain: list[Layer] = []
+def _standing(root: Path, steps: Sequence[_Step]) -> list[Artifact]:
+    """The artifacts that are there and intact, up to the first that is not."""
+    chain: list[Artifact] = []
     for step in steps:
-        layer = layers.read(root / step.name, chain[-1] if chain else None)
-        if layer is None:
+        artifact = store.read(root / step.name, chain[-1] if chain else None)
+        if artifact is None:
             break
-        chain.append(layer)
+        chain.append(artifact)
     # Text is large, and is only read to make what stands on it.
-    if len(chain) == len(steps) and all(map(layers.intact, chain[1:])):
+    if len(chain) == len(steps) and all(map(store.intact, chain[1:])):
         return chain
-    return list(takewhile(layers.intact, chain))
+    return list(takewhile(store.intact, chain))
 
 
-def _complete(root: Path, steps: Sequence[_Step], progress: Progress) -> list[Layer]:
+def _complete(root: Path, steps: Sequence[_Step], progress: Progress) -> list[Artifact]:
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root.parent.with_suffix(".lock"), progress):
-        layers.clean(root)
+        store.clean(root)
         chain = _standing(root, steps)
         missing = steps[len(chain) :]
         report = _shares(progress, {k: v for step in missing for k, v in step.stages.items()})
         for step in missing:
             below = chain[-1] if chain else None
             fill = partial(step.make, tuple(chain), report)
-            chain.append(layers.make(root / step.name, below, fill))
+            chain.append(store.make(root / step.name, below, fill))
     return chain
 
 
@@ -299,16 +297,16 @@ def _explained(exc: OSError, root: Path, megabytes: float) -> str:
     return f"cannot prepare data in {where}: {exc.strerror or exc}; {remedy}"
 
 
-def _token_files(layer: Layer) -> tuple[TokenFile, ...]:
+def _token_files(artifact: Artifact) -> tuple[TokenFile, ...]:
     return tuple(
         TokenFile(
             name=name,
-            tokens=layer.path / f"{name}.tokens",
-            doc_starts=layer.path / f"{name}.starts",
+            tokens=artifact.path / f"{name}.tokens",
+            doc_starts=artifact.path / f"{name}.starts",
             n_tokens=part["n_tokens"],
             n_docs=part["n_docs"],
             n_bytes=part["n_bytes"],
             in_domain=part["in_domain"],
         )
-        for name, part in layer.manifest["parts"].items()
+        for name, part in artifact.manifest["parts"].items()
     )

@@ -21,17 +21,17 @@ class DataError(Exception):
 
 
 @dataclass(frozen=True)
-class Layer:
+class Artifact:
     """A folder whose manifest holds, the sizes of its files included."""
 
     path: Path
     manifest: Mapping[str, Any]
     sha256: str
-    """Of the manifest, which names every file's hash and the layer below: it pins all of them."""
+    """Of the manifest, which names every file's hash and the artifact below: it pins them all."""
 
 
 class Writer:
-    """Writes the files of a layer that is being made."""
+    """Writes the files of an artifact that is being made."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,8 +52,8 @@ class Writer:
         return size
 
 
-def read(path: Path, below: Layer | None) -> Layer | None:
-    """The layer at ``path``, or None if it is missing, damaged, or made from another ``below``."""
+def read(path: Path, below: Artifact | None) -> Artifact | None:
+    """The artifact at ``path``; None if it is missing, damaged, or made from another ``below``."""
     try:
         raw = (path / MANIFEST).read_bytes()
         sha256 = hashlib.sha256(raw).hexdigest()
@@ -65,7 +65,7 @@ def read(path: Path, below: Layer | None) -> Layer | None:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Layer(path, manifest, sha256) if whole else None
+    return Artifact(path, manifest, sha256) if whole else None
 
 
 def _sum_of(sha256: str) -> str:
@@ -77,10 +77,12 @@ _INTACT: set[tuple[str, str, int, int, int]] = set()
 """What this process has found intact: path, SHA-256, and the file's size, time and inode."""
 
 
-def intact(layer: Layer) -> bool:
+def intact(artifact: Artifact) -> bool:
     """Whether every file's SHA-256 is the manifest's; a file is read once per process."""
     try:
-        return all(_intact(layer.path / n, f["sha256"]) for n, f in layer.manifest["files"].items())
+        return all(
+            _intact(artifact.path / n, f["sha256"]) for n, f in artifact.manifest["files"].items()
+        )
     except OSError:
         return False
 
@@ -94,8 +96,10 @@ def _intact(path: Path, sha256: str) -> bool:
     return seen in _INTACT
 
 
-def make(path: Path, below: Layer | None, fill: Callable[[Writer], Mapping[str, Any]]) -> Layer:
-    """Make a layer, over whatever stands at ``path``; the caller holds the source's lock.
+def make(
+    path: Path, below: Artifact | None, fill: Callable[[Writer], Mapping[str, Any]]
+) -> Artifact:
+    """Make an artifact, over whatever stands at ``path``; the caller holds the source's lock.
 
     ``fill`` writes the files and returns what else the manifest shall say.
     """
@@ -115,9 +119,9 @@ def make(path: Path, below: Layer | None, fill: Callable[[Writer], Mapping[str, 
         _sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    layer = read(path, below)
-    assert layer is not None
-    return layer
+    artifact = read(path, below)
+    assert artifact is not None
+    return artifact
 
 
 def clean(root: Path) -> None:

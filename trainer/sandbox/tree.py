@@ -1,24 +1,118 @@
-"""What processes hold by what /proc tells: memory, and files without a name.
+"""A tree of processes: what it holds, how it is killed, and that none of it escapes.
 
-A memfd is memory though no process maps it; a file that was unlinked takes disk though no folder
-lists it. Both hang on what processes have open or mapped. A descriptor under way inside a socket
-would stay unseen; a confined child cannot send one.
+What a process holds is read from /proc: memory, and files without a name. A memfd is memory though
+no process maps it; a file that was unlinked takes disk though no folder lists it. Both hang on what
+processes have open or mapped. A descriptor under way inside a socket would stay unseen; a confined
+child cannot send one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import os
+import signal
 import stat
-from collections.abc import Iterable, Iterator
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
+MAX_PROCESSES = 64
 MAX_FILES = 20_000
 """Of all processes and threads together, open or mapped."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SHARED_MEMORY = Path("/dev/shm")
+_PR_SET_CHILD_SUBREAPER, _PR_SET_PDEATHSIG = 36, 1
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def become_subreaper() -> None:
+    """Let orphans of this process's children become its own children, so that none escapes."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when ``parent`` ends, however it ends; it must have one thread.
+
+    (The system sends the signal when the thread ends that started this process.)
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before it was being watched
+        os._exit(1)
+
+
+def be_first_to_go() -> None:
+    """Be what the system kills when memory runs out, before any trusted process."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def kill_descendants(reap: Callable[[], None], spare: Collection[int] = ()) -> int:
+    """Kill everything below this process but ``spare``, until nothing is left.
+
+    Each round stops all first, so that none can fork while the others are killed. ``reap`` collects
+    the caller's dead children, whose exit it may want to know. Returns how many were killed.
+    """
+    me = psutil.Process()
+    killed: set[int] = set()
+    while True:
+        reap()
+        # The dead count until they are reaped: only then is it known how they ended.
+        live = [process for process in me.children(recursive=True) if process.pid not in spare]
+        if not live:
+            return len(killed)
+        for wanted in (signal.SIGSTOP, signal.SIGKILL):
+            for process in live:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(wanted)
+        killed.update(process.pid for process in live)
+        time.sleep(0.001)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What all processes below one hold at one moment."""
+
+    memory_mb: float
+    processes: int
+    unlinked_mb: float = 0.0
+    """Disk taken by files that have no name any more."""
+
+
+def usage(pid: int, enough_mb: float = math.inf) -> Usage:
+    """What all processes below ``pid`` hold, files without a name among it.
+
+    Resident sizes count a page again for each process that shares it. Where their sum is more than
+    ``enough_mb``, each shared page is divided by its owners (PSS), which takes longer to find out.
+    """
+    try:
+        tree = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return Usage(0.0, 0)
+    if sys.platform != "linux":
+        return Usage(sum(map(_resident, tree)) / 2**20, len(tree))
+    pids = [process.pid for process in tree]
+    memory_mb = sum(map(resident, pids)) / 2**20
+    if memory_mb > enough_mb:
+        memory_mb = sum(map(proportional, pids)) / 2**20
+    nameless = held(pids, ancestor=pid)
+    # What is mapped of them counts twice: nothing honest comes near the limit by that.
+    return Usage(memory_mb + nameless.memory_mb, len(tree), nameless.disk_mb)
+
+
+def _resident(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return int(process.memory_info().rss)
+    return 0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import array
 import contextlib
 import json
-import math
 import os
 import select
 import socket
@@ -150,25 +149,3 @@ class Channel:
         if not isinstance(message, dict):
             raise WireError("a message is not a JSON object")
         return message
-
-
-def printable(text: str, limit: int = 2000) -> str:
-    """Text from a child as data: control characters made visible, the middle of long text cut."""
-    if len(text) > limit:
-        half = limit // 2
-        text = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
-    return "".join(
-        c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-
-
-def whole(value: object) -> int:
-    """A count from a child; 0 where it is none."""
-    return value if type(value) is int and 0 <= value < 1 << 62 else 0
-
-
-def finite(value: object) -> float | None:
-    """A number from a child; None where it is infinite, no number, or more than a float holds."""
-    if type(value) is int and abs(value) < 1 << 62:
-        return float(value)
-    return value if type(value) is float and math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""A model's process as the scorer sees it: ids go in, losses come out.
+"""A model's process as the scorer sees it: ids go in, losses come out. Its own side is ``child``.
 
 The process is confined and holds the candidate's weights. Ids and logits pass through memory of the
 scorer's making (memfds sealed against resizing, so that a child cannot make it fault). The scorer
@@ -20,19 +20,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import psutil
 import torch
-import torch.nn.functional as F
 
 from trainer.sandbox.wire import Channel, Gone, Silent, WireError
-from trainer.scoring.statistics import Losses
+from trainer.scoring.losses import Ids, Losses, token_losses
 
 LOGITS_BYTES = 8 << 20
 """Of a batch on the CPU: small enough for its cache, and for memory that is not fresh each time."""
 DEVICE_LOGITS_BYTES = 64 << 20
-CACHE_BYTES = 512 << 10
-"""Of copied logits, for each thread: they and their normalised form fit a core's cache."""
 _SLOTS = 2
 ANSWER_SECONDS = 60.0
 READY_SECONDS, READY_SHARE = 0.5, 0.02
@@ -43,8 +39,6 @@ DEVICE_READY_SECONDS = 10.0
 """To make a context on a device and load its kernels."""
 ANSWERS_SECONDS, ANSWERS_SHARE = 5.0, 0.5
 """Of processor time, of each thread, for all answers together; share of the budget."""
-
-Ids = npt.NDArray[np.int64]
 
 
 class Refused(Exception):
@@ -68,7 +62,7 @@ def limits(job: Mapping[str, Any], weights_bytes: int) -> Limits:
     return Limits(ready, job["threads"] * (ANSWERS_SECONDS + ANSWERS_SHARE * budget))
 
 
-class EvalChild:
+class ModelProcess:
     """A fresh confined process with the candidate's weights; answers ids with losses."""
 
     def __init__(
@@ -241,24 +235,6 @@ def _copied(weights: int) -> int:
         copy.flush()
         # Opened anew for reading only, on systems that do not make this another name of the same.
         return os.open(f"/dev/fd/{copy.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy in nats, float32 [N], of logits [N, V] that another process may be changing.
-
-    A few rows at a time are copied, then normalised, so that both stay in the processor's cache.
-    """
-    room = CACHE_BYTES * torch.get_num_threads()
-    rows = max(1, room // (4 * logits.size(1)))
-    private = torch.empty((min(rows, len(logits)), logits.size(1)))
-    losses = torch.empty(len(logits))
-    for start in range(0, len(logits), rows):
-        part = slice(start, start + rows)
-        copied = private[: len(logits[part])].copy_(logits[part])
-        # Not logsumexp minus logit: with logits so large that their sum's logarithm is lost in
-        # rounding, that is 0 for every token.
-        losses[part] = F.cross_entropy(copied, targets[part], ignore_index=-1, reduction="none")
-    return losses
 
 
 def _shared(size: int) -> tuple[int, mmap.mmap]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from trainer.sandbox import confine as sandbox
+from trainer.sandbox import tree
 from trainer.sandbox.client import ForkServer, ServerDied
 from trainer.sandbox.wire import Channel, Silent, WireError
 from trainer.training.job import Job
@@ -31,7 +31,7 @@ class Scored:
     seconds: float = 0.0
 
 
-def score(
+def score_weights(
     server: ForkServer,
     job: Job,
     weights: int,
@@ -99,9 +99,9 @@ def _await(
             return Scored("killed", "cancelled")
         if now >= next_watch:
             next_watch = now + WATCH_SECONDS
-            used = sandbox.usage(server.pid, limit)
-            if used.processes > sandbox.MAX_PROCESSES:
-                return Scored("invalid", f"processes: more than {sandbox.MAX_PROCESSES}")
+            used = tree.usage(server.pid, limit)
+            if used.processes > tree.MAX_PROCESSES:
+                return Scored("invalid", f"processes: more than {tree.MAX_PROCESSES}")
             if used.memory_mb > limit or server.cgroup.out_of_memory() > killed:
                 return Scored("oom", f"memory: more than {limit} MB in all processes of scoring")
         try:

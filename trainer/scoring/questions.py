@@ -1,7 +1,7 @@
 """Asking a model again: which questions an audit puts, and to whom the answers are compared.
 
 Windows, positions and order are drawn from the system's randomness, unknown to the candidate. What
-is made of the answers is decided in ``audits``.
+is made of the answers is decided in ``statistics``.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from typing import Any
 
 import numpy as np
 
-from trainer.scoring import statistics as audits
-from trainer.scoring.model import EvalChild, Ids, Refused
-from trainer.scoring.statistics import Finding, Losses
+from trainer.scoring import statistics
+from trainer.scoring.losses import Ids, Losses
+from trainer.scoring.model import ModelProcess, Refused
+from trainer.scoring.statistics import Finding
 
 WINDOWS = 96
 """With one secret cut each."""
 UNTRAINED_WINDOWS = 8
 CUTS = 2048
-"""Prefixes of the stronger audit: a leak at 1 position in 500 is missed in 1 of 10 audits."""
+"""Prefixes of the stronger audit: a leak at 1 position in 500 is missed in 1 of 10 statistics."""
 CONTROLS = 64
 """Windows that it asks unchanged, for the jitter of an honest answer."""
 
 
-def compare_untrained(untrained: EvalChild, ids: Ids, targets: Ids, real: Losses) -> Finding:
+def compare_untrained(untrained: ModelProcess, ids: Ids, targets: Ids, real: Losses) -> Finding:
     """Have an untrained model answer a few of the windows: is the trained one any better?"""
     rows = _dice().sample(range(len(ids)), min(UNTRAINED_WINDOWS, len(ids)))
     scored = targets[rows] >= 0
     answers = np.concatenate(list(untrained.losses(ids[rows], targets[rows])))
-    return audits.movement(answers[scored], real[rows][scored])
+    return statistics.movement(answers[scored], real[rows][scored])
 
 
-def ask_again(fresh: EvalChild, ids: Ids, targets: Ids, real: Losses) -> float:
+def ask_again(fresh: ModelProcess, ids: Ids, targets: Ids, real: Losses) -> float:
     """Ask a fresh child again, in another order and company, some with another future.
 
     Returns the bound in nats per token on what a leak could be worth.
@@ -56,13 +57,13 @@ def ask_again(fresh: EvalChild, ids: Ids, targets: Ids, real: Losses) -> float:
     unchanged = unchanged[targets[again] >= 0]
     before = (targets[rows] >= 0) & (np.arange(ids.shape[1]) < cuts[:, None])
     at_cut = moved[np.arange(count), cuts]
-    return believe(audits.state(unchanged)) + believe(
-        audits.causality(at_cut, moved[before], unchanged)
+    return believe(statistics.state(unchanged)) + believe(
+        statistics.causality(at_cut, moved[before], unchanged)
     )
 
 
 def ask_with_prefixes(
-    fresh: EvalChild,
+    fresh: ModelProcess,
     ids: Ids,
     targets: Ids,
     real: Losses,
@@ -100,7 +101,7 @@ def ask_with_prefixes(
     again = again[targets[controls] >= 0]
     audited = np.concatenate(losses)
     moved = audited - np.concatenate(real_losses)
-    return believe(audits.state(again)) + believe(audits.prefix(moved, again, audited))
+    return believe(statistics.state(again)) + believe(statistics.prefix(moved, again, audited))
 
 
 def _dice() -> random.Random:
@@ -118,7 +119,7 @@ def believe(finding: Finding) -> float:
     return finding.bound_nats
 
 
-def _asked(child: EvalChild, ids: Ids, targets: Ids, dice: random.Random) -> Losses:
+def _asked(child: ModelProcess, ids: Ids, targets: Ids, dice: random.Random) -> Losses:
     """Losses, asked for in a random order."""
     order = np.array(dice.sample(range(len(ids)), len(ids)))
     losses = np.empty(ids.shape, dtype=np.float64)

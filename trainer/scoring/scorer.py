@@ -1,8 +1,8 @@
 """The trusted scorer: bits per byte of validation text, in a process of its own.
 
 It never imports candidate code. It owns the validation tokens, the batching and the denominator,
-and asks confined processes that hold the candidate's weights (``evalchild``): one for the score, a
-fresh one for the audits (``auditing``).
+and asks confined processes that hold the candidate's weights (``model``): one for the score, a
+fresh one for the audits (``questions``).
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.sandbox.wire import Channel, printable
-from trainer.scoring import questions as auditing
-from trainer.scoring.model import EvalChild, Ids, Refused
-from trainer.scoring.statistics import MEAN_NATS, Finding, Losses
+from trainer.sandbox.wire import Channel
+from trainer.scoring import questions
+from trainer.scoring.losses import Ids, Losses, cut_windows
+from trainer.scoring.model import ModelProcess, Refused
+from trainer.scoring.statistics import MEAN_NATS, Finding
+from trainer.untrusted import printable
 
 
 def main(control: Channel, server: Channel) -> int:
@@ -32,26 +34,12 @@ def main(control: Channel, server: Channel) -> int:
     try:
         tokens = np.fromfile(Path(job["val"]["tokens"]), dtype="<u2").astype(np.int64)
         job = {**job, "windows": max(1, len(tokens) // job["spec"]["seq_len"])}
-        task = Task(job, tokens, partial(EvalChild, server, job, weights), control.send)
+        task = Task(job, tokens, partial(ModelProcess, server, job, weights), control.send)
         answer = score(task) if job["claimed_bpb"] is None else audit(task, job["claimed_bpb"])
     except Refused as error:
         answer = {"event": "refused", "reason": printable(str(error), 500)}
     control.send(answer)
     return 0
-
-
-def windows(tokens: Ids, length: int, bos: int) -> tuple[Ids, Ids]:
-    """Cut a token stream into ids and targets, int64 [N, length], each token a target once.
-
-    Targets that are not scored (BOS, padding) are -1.
-    """
-    count = -(-(len(tokens) - 1) // length)
-    padded = np.full(count * length + 1, bos, dtype=np.int64)
-    padded[: len(tokens)] = tokens
-    ids = padded[:-1].reshape(count, length)
-    targets = padded[1:].reshape(count, length).copy()
-    targets[targets == bos] = -1
-    return ids, targets
 
 
 class Task:
@@ -61,7 +49,7 @@ class Task:
         self,
         job: Mapping[str, Any],
         tokens: Ids,
-        start_child: Callable[..., EvalChild],
+        start_child: Callable[..., ModelProcess],
         emit: Callable[[dict[str, Any]], None],
     ) -> None:
         length, self.bos = job["spec"]["seq_len"], job["spec"]["vocab_size"] - 1
@@ -70,7 +58,7 @@ class Task:
             tokens = tokens[: job["max_windows"] * length + 1]
         self.start_child, self.emit = start_child, emit
         self.text_bytes = int(job["val"]["text_bytes"])
-        self.ids, self.targets = windows(tokens, length, self.bos)
+        self.ids, self.targets = cut_windows(tokens, length, self.bos)
         self.scored = self.targets >= 0
         self.tokens = int(self.scored.sum())
         if self.tokens != int((tokens[1:] != self.bos).sum()):
@@ -95,9 +83,9 @@ def score(task: Task) -> dict[str, Any]:
     real = task.real()
     movement = _movement(task, real)
     with contextlib.closing(task.start_child()) as fresh:
-        bound = auditing.ask_again(fresh, task.ids, task.targets, real)
+        bound = questions.ask_again(fresh, task.ids, task.targets, real)
     if movement is not None:  # a cheat needs no training, and has a name of its own
-        auditing.believe(movement)
+        questions.believe(movement)
     return {
         "event": "score",
         "val_bpb": task.bpb(float(real[task.scored].mean())),
@@ -114,7 +102,7 @@ def _movement(task: Task, real: Losses) -> Finding | None:
         return None
     with contextlib.closing(task.start_child(untrained=True)) as untrained:
         try:
-            return auditing.compare_untrained(untrained, task.ids, task.targets, real)
+            return questions.compare_untrained(untrained, task.ids, task.targets, real)
         except Refused as refused:
             if str(refused).startswith("eval-crash"):
                 return None
@@ -132,5 +120,7 @@ def audit(task: Task, claimed_bpb: float) -> dict[str, Any]:
     if abs(val_bpb - claimed_bpb) > task.bpb(MEAN_NATS):
         raise Refused(f"state: scored again, {claimed_bpb:.4f} bits per byte are {val_bpb:.4f}")
     with contextlib.closing(task.start_child()) as fresh:
-        bound = auditing.ask_with_prefixes(fresh, task.ids, task.targets, real, task.bos, task.emit)
+        bound = questions.ask_with_prefixes(
+            fresh, task.ids, task.targets, real, task.bos, task.emit
+        )
     return {"event": "score", "val_bpb": val_bpb, "leak_bound_bpb": task.bpb(bound)}

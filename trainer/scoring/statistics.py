@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
+
+from trainer.scoring.losses import Losses
 
 MEAN_NATS = 1e-3
 MOVED_NATS = 0.1
@@ -24,8 +25,6 @@ MOVED_SHARE = 0.01
 CONFIDENCE = 0.95
 UNTRAINED_NATS = 100.0
 """Loss of an untrained model at most: it may give what is no number."""
-
-Losses = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -1,69 +1,27 @@
-"""The untrusted side: the two roles in which candidate code runs.
-
-``train`` trains and leaves weights in its scratch folder. ``eval`` loads weights and answers ids
-with logits through shared memory that the scorer made. Both confine themselves before they are
-given the candidate's source, and both answer to a parent that believes none of it.
-"""
+"""The child's side of a training: it trains and leaves weights in its scratch folder."""
 
 from __future__ import annotations
 
 import base64
-import linecache
-import mmap
 import os
-import sys
-import tempfile
-import traceback
-import types
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 
 from trainer.presets import Budget
-from trainer.sandbox import confine as sandbox
-from trainer.sandbox.wire import Channel, Gone
+from trainer.sandbox import candidate
+from trainer.sandbox.wire import Channel
 from trainer.session import Clock, ContractError, Session, Source, Spec
-from trainer.training import compile_cache
-
-_FILENAME = "train.py"
+from trainer.training.compile_cache import FOLDER
 
 
-def main(role: str, control: Channel) -> int:
-    """Run a role to its end; returns the exit status."""
-    if role == "probe":
-        control.send(probe())
-        return 0
-    job = control.receive()
-    try:
-        sandbox.confine(job["level"], job["readable"], job["scratch"])
-    except sandbox.SandboxError as error:
-        control.send({"event": "unconfined", "reason": str(error)})
-        return 1
-    control.send({"event": "confined"})
-    if job["scratch"] is not None:  # where temporary files and relative paths can be written
-        os.environ["TMPDIR"] = tempfile.tempdir = job["scratch"]
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{job['scratch']}/{compile_cache.FOLDER}/inductor"
-        os.environ["TRITON_CACHE_DIR"] = f"{job['scratch']}/{compile_cache.FOLDER}/triton"
-        os.chdir(job["scratch"])
-    else:
-        os.environ["TORCHDYNAMO_DISABLE"] = "1"  # a compiler needs a place to write
-    job = control.receive(want_fds=True)
-    torch.set_num_threads(job["threads"])
-    try:
-        if role == "train":
-            _train(control, job)
-        else:
-            _evaluate(control, job, control.take_fds())
-    except Gone:
-        return 1
-    except BaseException as error:  # noqa: BLE001  the candidate may raise anything at all
-        control.send(_failure(error))
-        return 1
-    return 0
+def main(control: Channel) -> int:
+    """Train what the parent sends; returns the exit status."""
+    return candidate.run(control, _train)
 
 
 def probe() -> dict[str, Any]:
@@ -78,34 +36,10 @@ def probe() -> dict[str, Any]:
     return answer
 
 
-def _failure(error: BaseException) -> dict[str, Any]:
-    kind = "crashed"
-    refused = isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    if refused or isinstance(error, MemoryError | torch.OutOfMemoryError):
-        kind = "oom"
-    elif isinstance(error, ContractError):
-        kind = "invalid"
-    frames = traceback.format_exception(error)
-    return {
-        "event": "failed",
-        "kind": kind,
-        "error": f"{type(error).__name__}: {error}"[:2000],
-        "traceback": "".join(frames)[-8000:],
-    }
-
-
-def load_module(source: str) -> types.ModuleType:
-    """Execute a train.py as the module ``train``, its lines known to tracebacks."""
-    module = types.ModuleType("train")
-    module.__file__ = _FILENAME
-    sys.modules["train"] = module
-    lines = source.splitlines(keepends=True)
-    linecache.cache[_FILENAME] = (len(source), None, lines, _FILENAME)
-    exec(compile(source, _FILENAME, "exec"), module.__dict__)
-    return module
-
-
 def _train(control: Channel, job: Mapping[str, Any]) -> None:
+    compiled = Path.cwd() / FOLDER
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(compiled / "inductor")
+    os.environ["TRITON_CACHE_DIR"] = str(compiled / "triton")
     device = torch.device(job["device"])
     torch.manual_seed(job["seed"])
     clock = Clock(Budget(**job["budget"]), replay=unpack_trace(job["trace"]))
@@ -126,7 +60,7 @@ def _train(control: Channel, job: Mapping[str, Any]) -> None:
         await_data=await_data,
         emit=control.send,
     )
-    module = load_module(job["source"])
+    module = candidate.load_module(job["source"])
     model = module.train(session)
     if not isinstance(model, torch.nn.Module):
         raise ContractError(f"train() returned {type(model).__name__}, not a torch.nn.Module")
@@ -178,41 +112,3 @@ def unpack_trace(text: str | None) -> list[float] | None:
         return None
     readings: list[float] = np.frombuffer(base64.b64decode(text), dtype="<f8").tolist()
     return readings
-
-
-@torch.inference_mode()
-def _evaluate(control: Channel, job: Mapping[str, Any], fds: list[int]) -> None:
-    """Answer ``{"slot": S, "rows": B}`` with B windows of logits until the scorer hangs up.
-
-    ``fds`` are the weights, the memory for ids (int64 [slots, rows, T]) and that for logits
-    (float32 [slots, rows, T, V]). With ``untrained`` the model answers without its weights.
-    """
-    spec = Spec(**job["spec"])
-    shape = (job["slots"], job["rows"], spec.seq_len)
-    device = torch.device(job["device"])
-    torch.manual_seed(0)
-    # Mapped, since a descriptor that another child has too shares its position.
-    weights = load_tensors(mmap.mmap(fds[0], 0, prot=mmap.PROT_READ)[:])
-    ids = np.frombuffer(mmap.mmap(fds[1], 0, prot=mmap.PROT_READ), "<i8").reshape(shape)
-    out = torch.frombuffer(mmap.mmap(fds[2], 0), dtype=torch.float32)
-    if device.type == "cuda":  # copied to several times faster; where it is refused, as before
-        runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
-        runtime.cudaHostRegister(out.data_ptr(), out.nbytes, 0)
-    logits = out.view(*shape, spec.vocab_size)
-    module = load_module(job["source"])
-    model = module.build_model(spec)
-    if not job["untrained"]:
-        model.load_state_dict(weights, strict=True)
-    del weights
-    model.to(device).eval()
-    control.send({"event": "loaded"})
-    while True:
-        request = control.receive()
-        slot, count = request["slot"], request["rows"]
-        answer = model(torch.from_numpy(ids[slot, :count].copy()).to(device))
-        wanted = logits[slot, :count]
-        if not isinstance(answer, torch.Tensor) or answer.shape != wanted.shape:
-            control.send({"event": "shape"})
-            return
-        wanted.copy_(answer)
-        control.send({"event": "logits"})

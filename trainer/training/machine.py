@@ -13,19 +13,21 @@ from typing import Any
 
 import psutil
 
-from trainer.presets import BadSetting, Preset
-from trainer.presets import preset as find_preset
-from trainer.sandbox import confine as sandbox
+from trainer.presets import BadSetting, Preset, find_preset
+from trainer.sandbox import confine
 from trainer.sandbox.client import ForkServer, ServerDied
 from trainer.sandbox.confine import SandboxError
 from trainer.sandbox.readable import granted
 from trainer.sandbox.wire import Channel, WireError
+from trainer.training.compile_cache import CompileCache
 
 
-class Laboratory:
+class Machine:
     """The warm processes and what they found out about the machine. One measurement at a time."""
 
     def __init__(self) -> None:
+        self.compile_cache = CompileCache()
+        """What trainings have compiled while the present server has been up."""
         self._server: ForkServer | None = None
         self._lock = threading.RLock()
         self._probe: dict[str, Any] | None = None
@@ -33,7 +35,9 @@ class Laboratory:
     def server(self) -> ForkServer:
         """The fork server, started on first use and again when it has died."""
         with self._lock:
-            if self._server is None or not self._server.alive():
+            if self._server is not None and not self._server.alive():
+                self.close()
+            if self._server is None:
                 self._server = ForkServer()
             return self._server
 
@@ -67,8 +71,9 @@ class Laboratory:
         server, self._server = self._server, None
         if server is not None:
             server.close()
+            self.compile_cache.close()
 
-    def __enter__(self) -> Laboratory:
+    def __enter__(self) -> Machine:
         self._lock.acquire()
         return self
 
@@ -76,8 +81,8 @@ class Laboratory:
         self._lock.release()
 
 
-LABORATORY = Laboratory()
-atexit.register(LABORATORY.close)
+MACHINE = Machine()
+atexit.register(MACHINE.close)
 
 
 @dataclass(frozen=True)
@@ -110,12 +115,12 @@ def resolve(
         raise BadSetting(f"device {device!r}: choose auto, cpu, mps or cuda")
     if preset != "auto":
         find_preset(preset)
-    found = LABORATORY.probe()["device"] if device == "auto" else device
+    found = MACHINE.probe()["device"] if device == "auto" else device
     chosen = find_preset(preset, found)
     threads = chosen.threads or len(psutil.Process().cpu_affinity() if _LINUX else [0]) or 1
     if not _LINUX and not chosen.threads:
         threads = psutil.cpu_count(logical=False) or 1
-    return Setting(chosen, found, sandbox.level_for(isolation), threads, source)
+    return Setting(chosen, found, confine.level_for(isolation), threads, source)
 
 
 _LINUX = platform.system() == "Linux"

@@ -21,11 +21,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from trainer.sandbox import confine as sandbox
+from trainer.sandbox import confine, tree
 from trainer.sandbox.client import Exit, ForkServer, ServerDied
-from trainer.sandbox.wire import Channel, Gone, Silent, WireError, finite, printable, whole
-from trainer.training import load as disturbance
+from trainer.sandbox.wire import Channel, Gone, Silent, WireError
+from trainer.training import load
+from trainer.training.compile_cache import CompileCache
 from trainer.training.job import Job, Trained
+from trainer.untrusted import finite, printable, whole
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -47,8 +49,12 @@ class _Ended(Exception):
         self.status, self.reason, self.detail = status, reason, detail
 
 
-def train(
-    server: ForkServer, job: Job, on_event: OnEvent, cancelled: Callable[[], bool]
+def run_training(
+    server: ForkServer,
+    compile_cache: CompileCache,
+    job: Job,
+    on_event: OnEvent,
+    cancelled: Callable[[], bool],
 ) -> Trained:
     """Run one training to its end and leave none of its processes behind.
 
@@ -64,30 +70,32 @@ def train(
         )
     server.cgroup.limit(job.preset.memory_mb)
     with tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True) as scratch:
-        run = _Run(server, job, Path(scratch), on_event, cancelled)
+        training = _Training(server, compile_cache, job, Path(scratch), on_event, cancelled)
         try:
-            return run.to_end()
+            return training.to_end()
         finally:
-            run.close()
+            training.close()
             with contextlib.suppress(ServerDied):
                 server.kill()
             _empty(Path(scratch))
 
 
-class _Run:
+class _Training:
     def __init__(
         self,
         server: ForkServer,
+        compile_cache: CompileCache,
         job: Job,
         scratch: Path,
         on_event: OnEvent,
         cancelled: Callable[[], bool],
     ) -> None:
         self.server, self.job, self.scratch = server, job, scratch
+        self.compile_cache = compile_cache
         self.on_event, self.cancelled = on_event, cancelled
-        self.compiled = f"{job.device} {hashlib.sha256(job.source.encode()).hexdigest()}"
+        self.compile_key = f"{job.device} {hashlib.sha256(job.source.encode()).hexdigest()}"
         if job.preset.compiles:
-            server.compiled.lend(self.compiled, scratch)
+            compile_cache.lend(self.compile_key, scratch)
         self.channel, theirs = Channel.pair()
         self.output, out = os.pipe()
         os.set_blocking(self.output, False)
@@ -95,8 +103,8 @@ class _Run:
         self.printed = bytearray()
         self.curve: list[tuple[float, int, float]] = []
         self.started = time.monotonic()
-        self.go = 0.0
-        self.before: disturbance.Reading | None = None
+        self.clock_start = 0.0
+        self.before: load.Reading | None = None
         self.killed = server.cgroup.out_of_memory()
         self.next_watch = self.next_log = 0.0
         try:
@@ -123,11 +131,11 @@ class _Run:
             self._keep_compiled(startup)
             deadline = self._give_data(startup)
             final = self._await("weights", deadline, "overtime")
-            trained = time.monotonic() - self.go
+            trained = time.monotonic() - self.clock_start
         except _Ended as end:
             ended = end
             startup = startup or time.monotonic() - self.started
-            trained = time.monotonic() - self.go if self.go else 0.0
+            trained = time.monotonic() - self.clock_start if self.clock_start else 0.0
         disturbed = self._disturbed()
         self.server.kill()
         self._drain()
@@ -173,7 +181,7 @@ class _Run:
         """It has no data yet; nor had it the time to learn from what else it can read."""
         job = self.job
         if job.preset.compiles and not job.budget.steps and startup <= job.preset.startup_seconds:
-            self.server.compiled.take(self.compiled, self.scratch)
+            self.compile_cache.take(self.compile_key, self.scratch)
 
     def _give_data(self, startup: float) -> float:
         """Pass the training data, start the clock; returns the deadline for the weights."""
@@ -200,16 +208,16 @@ class _Run:
             for part in job.corpus.train:
                 for path in (part.tokens, part.doc_starts):
                     fds.append(stack.enter_context(_opened(path)))
-            self.before = disturbance.read(self.server.pid)
-            self.go = time.monotonic()
+            self.before = load.read(self.server.pid)
+            self.clock_start = time.monotonic()
             self._send(message, fds)
-        return self.go + allowed
+        return self.clock_start + allowed
 
     def _disturbed(self) -> float:
         """Share of the machine that others used since READY; 0 where it does not matter."""
         if self.before is None or self.job.budget.seconds is None or self.job.trace is not None:
             return 0.0
-        return disturbance.share(self.before, disturbance.read(self.server.pid))
+        return load.share(self.before, load.read(self.server.pid))
 
     def _await(self, event: str, deadline: float, late: str) -> dict[str, Any]:
         """The next message of that name; progress on the way is passed on."""
@@ -228,7 +236,7 @@ class _Run:
                 self.next_watch = time.monotonic() + WATCH_SECONDS
             now = time.monotonic()  # after the watch, which a training can make slow
             if now >= deadline:
-                waited = now - (self.go or self.started)
+                waited = now - (self.clock_start or self.started)
                 raise _Ended(late, f"{late}: no {event} after {waited:.1f} s")
             try:
                 message = self.channel.receive(0.0)
@@ -256,15 +264,15 @@ class _Run:
             reason = printable(f"{name}: {message.get('error', '')}", 500)
             raise _Ended(status, reason, printable(str(message.get("traceback", "")), 8000))
         if kind == "unconfined" and awaiting == "confined":  # later it is the candidate who speaks
-            raise sandbox.SandboxError(printable(str(message.get("reason")), 500))
+            raise confine.SandboxError(printable(str(message.get("reason")), 500))
         if kind == "weights":
             raise _Ended("invalid", f"contract: weights came before {awaiting}")
-        if kind == "log" and self.go:
+        if kind == "log" and self.clock_start:
             self._log(message)
 
     def _log(self, message: dict[str, Any]) -> None:
         now = time.monotonic()
-        seconds = now - self.go
+        seconds = now - self.clock_start
         step, loss = whole(message.get("step")), finite(message.get("loss"))
         if loss is None or now < self.next_log:
             return
@@ -281,13 +289,13 @@ class _Run:
         """Totals over the whole tree, which no limit of a single process holds."""
         self.server.poll()
         limit = self.job.preset.memory_mb
-        used = sandbox.usage(self.server.pid, limit)
-        if used.processes > sandbox.MAX_PROCESSES:
-            raise _Ended("invalid", f"processes: more than {sandbox.MAX_PROCESSES}")
+        used = tree.usage(self.server.pid, limit)
+        if used.processes > tree.MAX_PROCESSES:
+            raise _Ended("invalid", f"processes: more than {tree.MAX_PROCESSES}")
         if used.memory_mb > limit or self.server.cgroup.out_of_memory() > self.killed:
             raise _Ended("oom", f"memory: more than {limit} MB in all processes")
-        if sandbox.disk_mb(self.scratch) + used.unlinked_mb > sandbox.MAX_SCRATCH_MB:
-            most = f"{sandbox.MAX_SCRATCH_MB} MB or {sandbox.MAX_SCRATCH_FILES} files"
+        if confine.disk_mb(self.scratch) + used.unlinked_mb > confine.MAX_SCRATCH_MB:
+            most = f"{confine.MAX_SCRATCH_MB} MB or {confine.MAX_SCRATCH_FILES} files"
             raise _Ended("invalid", f"disk: more than {most} of scratch, or too deep to look into")
 
     def _death(self) -> _Ended:

@@ -14,7 +14,7 @@ from replies import CATEGORIES, CATEGORY, FILES, PARENT, REPLIES
 from agent.campaign.state import Trial
 from agent.edits.blocks import EditError, parse
 from agent.edits.checks import Rejected
-from agent.steps import propose as proposing
+from agent.steps import propose
 
 EXAMPLES = 2000
 OPEN, DIVIDER, CLOSE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
@@ -157,7 +157,7 @@ def source_of(reply: str, envelope: str) -> str | None:
     """What is made of a reply on its way to a training, None if it is turned down."""
     trial = Trial(1, category=CATEGORY, reply=reply, envelope=envelope)
     try:
-        return proposing.read(trial, PARENT, categories=CATEGORIES, max_seq_len=128)[1]
+        return propose.read(trial, PARENT, categories=CATEGORIES, max_seq_len=128)[1]
     except (EditError, Rejected) as refusal:
         assert str(refusal)
     try:

@@ -8,7 +8,7 @@ from replies import CATEGORIES, CATEGORY, FILES, PARENT, REPLIES, Outcome, after
 from agent.campaign.state import Trial
 from agent.edits.blocks import EditError
 from agent.edits.checks import Rejected
-from agent.steps import propose as proposing
+from agent.steps import propose
 
 CASES = [("edits", name) for name in REPLIES] + [("file", name) for name in FILES]
 
@@ -17,7 +17,7 @@ def outcome_of(reply: str, envelope: str) -> str:
     """The source that would be trained, or the reason why there is none."""
     trial = Trial(1, category=CATEGORY, reply=reply, envelope=envelope)
     try:
-        return proposing.read(trial, PARENT, categories=CATEGORIES, max_seq_len=128)[1]
+        return propose.read(trial, PARENT, categories=CATEGORIES, max_seq_len=128)[1]
     except (EditError, Rejected) as refusal:
         return f"refused: {refusal}"
 

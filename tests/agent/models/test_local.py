@@ -19,7 +19,7 @@ from simulated import ROOT
 
 from agent import program
 from agent.campaign.state import Trial
-from agent.edits import blocks as edits
+from agent.edits import blocks
 from agent.edits.constants import Choice, Range, constants
 from agent.models.catalog import Entry, load
 from agent.models.choose import open_model
@@ -252,7 +252,7 @@ def test_only_untried_values_within_the_domain_are_offered() -> None:
 def test_the_pick_becomes_the_edit_that_anybody_would_write() -> None:
     asking, scripted = proposer(pick("RULE", "sgd", "two\nlines\x07 of reason"))
     proposal = asking.propose(context())
-    edit = edits.parse(proposal.reply)
+    edit = blocks.parse(proposal.reply)
     assert (edit.category, edit.title) == ("optimizer", 'RULE "adam" → "sgd"')
     assert edit.hypothesis == "two lines of reason"
     assert edit.apply(SOURCE) == SOURCE.replace('"adam"', '"sgd"')
@@ -338,7 +338,7 @@ def test_the_real_model_picks_from_the_sections_of_the_shipped_file(model: Local
     assert len(covered) >= 8
     for name in ("schedule", "dataset"):
         proposal = asking.propose(context(name, source))
-        edit = edits.parse(proposal.reply)
+        edit = blocks.parse(proposal.reply)
         assert edit.category == name
         after = {c.name: c for c in constants(edit.apply(source))}
         (moved,) = [n for n in known if after[n].value != known[n].value]

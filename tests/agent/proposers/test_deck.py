@@ -15,8 +15,7 @@ from simulated import (
     values,
 )
 
-from agent.edits import blocks as edits
-from agent.edits import checks
+from agent.edits import blocks, checks
 from agent.proposers.base import NothingToPropose
 from agent.proposers.deck import Deck, trial_record
 from trainer import measure
@@ -32,11 +31,11 @@ def test_there_are_recipes_for_most_categories() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_a_recipe_is_a_reply_that_passes_the_checks(recipe: Any) -> None:
-    edit = edits.parse(recipe.reply)
+    edit = blocks.parse(recipe.reply)
     assert recipe.name.startswith(f"{edit.category}-")
     assert edit.hypothesis.endswith(".")
     assert "\ntitle: " in recipe.reply
-    assert edits.render(edit.category, edit.hypothesis, edit.blocks, title=edit.title) == (
+    assert blocks.render(edit.category, edit.hypothesis, edit.blocks, title=edit.title) == (
         recipe.reply
     )
     candidate = edit.apply(SOURCE)
@@ -80,7 +79,7 @@ def use_up(campaign: Campaign, category: str) -> list[str]:
     titles: list[str] = []
     while Deck().covers(campaign.context(category)):
         proposal, _ = campaign.ask(Deck(), category)
-        edit = edits.parse(proposal.reply)
+        edit = blocks.parse(proposal.reply)
         assert (proposal.proposer, edit.category) == ("deck", category)
         assert edit.title not in titles, "offered twice"
         titles.append(edit.title)
@@ -104,7 +103,7 @@ def test_what_was_offered_does_not_come_back_on_a_later_champion() -> None:
     campaign, offered = Campaign(), set()
     for keep, gain in ((False, -1.0), (False, None), (True, 3.0)):
         proposal, _ = campaign.ask(Deck(), "schedule")
-        offered.add(edits.parse(proposal.reply).title)
+        offered.add(blocks.parse(proposal.reply).title)
         campaign.conclude("schedule", proposal, gain, keep)
     reverted = [r for r in RECIPES if r.edit.title in offered and r.applies(campaign.source)]
     assert reverted, "none of them could have come back"
@@ -146,7 +145,7 @@ def test_the_record_tells_what_a_model_would_be_told() -> None:
     proposal, _ = campaign.ask(Deck(), "optimizer")
     campaign.conclude("optimizer", proposal, 1.5, keep=False)
     text = trial_record(campaign.context("schedule", feedback=("it does not compile",)))
-    title = edits.parse(proposal.reply).title
+    title = blocks.parse(proposal.reply).title
     for part in ("Trial 2", "schedule", "the starting point", title, "+0.0060", "0.100"):
         assert part in text
     for part in ("champion val_bpb: 1.3000", "sigma 0.0040", "it does not compile"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from model_server import EDIT, Answer, Failure, Server
 
 from agent.campaign.state import Training, Trial
-from agent.edits import blocks as edits
+from agent.edits import blocks
 from agent.models.choose import open_model
 from agent.models.types import Misconfigured, Prompt, Unavailable
 from agent.program import Program, parse
@@ -145,7 +145,7 @@ def test_a_reply_becomes_a_proposal_that_applies(
     assert (asked.name, asked.attempts, asked.covers(context)) == ("llm", 3, True)
     assert (proposal.proposer, proposal.reply, proposal.model) == ("llm", EDIT, "fake-1")
     assert "".join(heard) == EDIT
-    assert "WARMDOWN = 0.5" in edits.parse(proposal.reply).apply(SOURCE)
+    assert "WARMDOWN = 0.5" in blocks.parse(proposal.reply).apply(SOURCE)
     sent = server.posts[0].body
     texts = [b["text"] for b in [*sent["system"], *sent["messages"][0]["content"]]]
     assert proposal.prompt == "\n".join(texts), "what is stored is what was asked"
@@ -173,7 +173,7 @@ def test_what_is_no_whole_reply_is_never_applied(
     server.script = [answer]
     with pytest.raises(ReplyUnusable, match=said) as caught:
         proposer(server, tmp_path).propose(context)
-    assert isinstance(caught.value, edits.EditError), "so that it is turned down like any other"
+    assert isinstance(caught.value, blocks.EditError), "so that it is turned down like any other"
     proposal = caught.value.proposal
     assert proposal.reply == answer.text
     assert proposal.prompt

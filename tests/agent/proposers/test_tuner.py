@@ -21,7 +21,8 @@ from simulated import (
     values,
 )
 
-from agent.edits import blocks as edits
+from agent import edits
+from agent.edits.blocks import render
 from agent.edits.constants import Range, constants, set_constants
 from agent.proposers.base import NothingToPropose, Proposal
 from agent.proposers.tuner import FAILED, Tuner, measured
@@ -242,7 +243,7 @@ def champion_after(trials: int, seed: int, *, tuned: bool) -> float:
             proposal = Tuner().propose(campaign.context("hyperparameters"))
         else:
             blocks = set_constants(campaign.source, by_chance(dice))
-            proposal = Proposal("chance", edits.render("hyperparameters", "chance.", blocks))
+            proposal = Proposal("chance", render("hyperparameters", "chance.", blocks))
         candidate = edits.parse(proposal.reply).apply(campaign.source)
         gain = loss(campaign.source) - loss(candidate)
         screened, confirmed = gain + dice.gauss(0, 1), gain + dice.gauss(0, 0.6)

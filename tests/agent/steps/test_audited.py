@@ -6,7 +6,7 @@ import pytest
 from staged import QUIET, audits, play
 
 from agent import loop
-from agent.steps import evaluate as judging
+from agent.steps import evaluate
 from agent.steps.evaluate import judge
 from agent.steps.runtime import Run
 
@@ -93,7 +93,7 @@ def test_weights_of_another_training_are_not_audited(
     loop.baseline(run)
     loop.draw(run)
     loop.propose(run)
-    judging.train(run, "candidate", run.open_trial.candidate)
+    evaluate.train(run, "candidate", run.open_trial.candidate)
     assert run.open_trial.trainings[0].quarantined
     seed = run.open_trial.trainings[0].seed
     run.campaign.weights(1, seed).write_bytes(b"other")

@@ -10,8 +10,7 @@ from staged import BUSY, QUIET, audits, play
 from agent import loop
 from agent.campaign.journal import read
 from agent.campaign.store import Campaign, CampaignError
-from agent.steps import evaluate as judging
-from agent.steps import start
+from agent.steps import evaluate, start
 from agent.steps.runtime import Run, Stopped
 
 
@@ -28,8 +27,8 @@ def test_on_a_busy_machine_nothing_is_judged_and_nothing_learnt(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play(monkeypatch, *[(1.9, BUSY)] * 3, *[(1.0, BUSY)] * 4)
-    monkeypatch.setattr(judging, "UNJUDGED_TRIALS", 1)
-    monkeypatch.setattr(judging, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(evaluate, "UNJUDGED_TRIALS", 1)
+    monkeypatch.setattr(evaluate, "BUSY_SECONDS", 0.0)
     loop.baseline(run)
     assert run.champion.val_bpb == 1.9
     assert run.champion_scores() == []

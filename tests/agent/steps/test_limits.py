@@ -23,8 +23,7 @@ from agent.models.types import Misconfigured, Prompt, Unavailable, Usage
 from agent.models.types import Reply as ModelReply
 from agent.proposers.llm import LLMProposer
 from agent.settings import Settings, SettingsError
-from agent.steps import propose as proposing
-from agent.steps import start
+from agent.steps import propose, start
 from agent.steps.runtime import Run, Stopped
 from trainer import measure
 
@@ -221,7 +220,7 @@ def test_what_the_server_refused_was_not_cut_off(run: Run) -> None:
 def test_an_outage_with_known_usage_costs_what_it_used(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proposing, "OUTAGE_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(propose, "OUTAGE_SECONDS", (0.0, 0.0))
     use(run, outage(usage=DOLLAR), outage(), edit)
     loop.one_trial(run)
     state = replayed(run)
@@ -249,7 +248,7 @@ def test_a_wait_is_bounded_counted_down_and_ends_with_the_time(
     monkeypatch.setattr(run.display, "event", lambda event: seen.append(event["seconds"]))
     limited(run, hours=5 / 60)
     assert loop.go_on(run) == "the time is up"
-    longest = proposing.OUTAGE_SECONDS[1]
+    longest = propose.OUTAGE_SECONDS[1]
     assert seen == [longest - k for k in range(300)]
     (waited,) = [e for e in read(run.campaign.journal.path) if e["event"] == "waiting"]
     assert waited["until"] - waited["time"] == pytest.approx(longest, abs=2)

@@ -24,7 +24,7 @@ from agent.models.choose import open_model
 from agent.models.types import Model, Prompt
 from agent.models.types import Reply as ModelReply
 from agent.proposers.llm import LLMProposer
-from agent.steps import propose as proposing
+from agent.steps import propose
 from agent.steps.runtime import Run
 from trainer import measure
 from trainer.measure import CheckResult, Measurement
@@ -264,7 +264,7 @@ def test_a_model_that_cannot_quote_is_asked_for_the_whole_file(run: Run, tmp_pat
 
     model = use(run, answer)
     loop.baseline(run)
-    for _ in range(proposing.MISAPPLIED_TRIALS):
+    for _ in range(propose.MISAPPLIED_TRIALS):
         loop.one_trial(run)
     assert [t.verdict for t in run.campaign.state.trials[1:]] == ["rejected"] * 3
     assert not run.campaign.state.envelopes
@@ -280,7 +280,7 @@ def test_a_model_that_cannot_quote_is_asked_for_the_whole_file(run: Run, tmp_pat
 def test_replies_that_are_no_experiments_are_no_reason_to_ask_for_files(run: Run) -> None:
     use(run, lambda prompt: block(PLACE, PLACE + "    # a comment\n"))
     loop.baseline(run)
-    for _ in range(proposing.MISAPPLIED_TRIALS + 1):
+    for _ in range(propose.MISAPPLIED_TRIALS + 1):
         loop.one_trial(run)
     assert run.campaign.state.trials[-1].verdict == "rejected"
     assert not run.campaign.state.envelopes
@@ -304,7 +304,7 @@ def test_an_edit_that_was_not_judged_may_be_tried_again(run: Run) -> None:
     use(run, lambda prompt: edit("worse"))
     loop.baseline(run)
     loop.draw(run)
-    proposing.propose(run)
+    propose.propose(run)
     run.campaign.conclude(
         verdict="revert", words="not judged", status="abandoned", reward=None, val_bpb=None,
         val_bpb_half=None, gain=None, gain_half=None,

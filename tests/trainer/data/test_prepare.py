@@ -13,19 +13,18 @@ import numpy as np
 import pytest
 from preparing import TRAIN, finish, start
 
-from trainer.data import prepare as data
-from trainer.data.prepare import DataError
+from trainer.data.prepare import Corpus, DataError, decode, prepare
 from trainer.data.sources import apidocs
 from trainer.data.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="session")
-def small(both_outputs: tuple[Path, list[list[str]]]) -> tuple[data.Corpus, list[float]]:
+def small(both_outputs: tuple[Path, list[list[str]]]) -> tuple[Corpus, list[float]]:
     """A second vocabulary on the same text, and the progress that was told."""
     said: list[float] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTORESEARCH_CACHE", str(both_outputs[0]))
-        corpus = data.prepare(
+        corpus = prepare(
             vocab_size=512,
             val_bytes=400_000,
             progress=lambda stage, fraction: said.append(fraction),
@@ -41,7 +40,7 @@ def test_of_two_at_a_time_one_prepares(both_outputs: tuple[Path, list[list[str]]
 
 
 def test_killed_twice_then_whole_and_the_same(
-    small: tuple[data.Corpus, list[float]], tmp_path: Path
+    small: tuple[Corpus, list[float]], tmp_path: Path
 ) -> None:
     root = tmp_path / "apidocs" / apidocs.VERSION
     for stage, making in (
@@ -69,15 +68,15 @@ def test_prepared_is_not_touched_again(cache: Path) -> None:
 
     before = state()
     said: list[str] = []
-    corpus = data.prepare(progress=lambda stage, fraction: said.append(stage))
+    corpus = prepare(progress=lambda stage, fraction: said.append(stage))
     assert said == []
     assert state() == before
-    assert corpus == data.prepare()
+    assert corpus == prepare()
     assert [part.name for part in corpus.train] == sorted(TRAIN)
     assert {p.name for p in corpus.train if p.in_domain} == {"reference", "guides"}
 
 
-def test_progress_goes_from_nothing_to_all(small: tuple[data.Corpus, list[float]]) -> None:
+def test_progress_goes_from_nothing_to_all(small: tuple[Corpus, list[float]]) -> None:
     said = small[1]
     assert said == sorted(said)
     assert said[0] == 0.0 and said[-1] == 1.0
@@ -85,17 +84,17 @@ def test_progress_goes_from_nothing_to_all(small: tuple[data.Corpus, list[float]
 
 
 def test_damage_is_repaired(cache: Path) -> None:
-    whole = data.prepare()
+    whole = prepare()
     os.truncate(whole.val.tokens, whole.val.n_tokens)
-    assert data.prepare() == whole
+    assert prepare() == whole
     assert whole.val.tokens.stat().st_size == 2 * whole.val.n_tokens
     manifest = whole.val.tokens.parent / "manifest.json"
     manifest.write_text("[]")
-    assert data.prepare() == whole
+    assert prepare() == whole
 
 
 def test_fingerprint_pins_every_layer(cache: Path) -> None:
-    corpus = data.prepare()
+    corpus = prepare()
     folders = (cache / "apidocs" / apidocs.VERSION / n for n in ("text", "v4096"))
     below = ""
     for folder in (*folders, corpus.val.tokens.parent):
@@ -112,14 +111,14 @@ def test_fingerprint_pins_every_layer(cache: Path) -> None:
         assert str(cache) not in raw.decode()
         below = hashlib.sha256(raw).hexdigest()
     assert corpus.fingerprint == below
-    assert data.prepare(val_bytes=149_000).fingerprint != below
+    assert prepare(val_bytes=149_000).fingerprint != below
 
 
 @pytest.mark.parametrize("vocab_size", [4096, 512])
 def test_bytes_add_up(
-    small: tuple[data.Corpus, list[float]], text: dict[str, list[str]], vocab_size: int
+    small: tuple[Corpus, list[float]], text: dict[str, list[str]], vocab_size: int
 ) -> None:
-    corpus = small[0] if vocab_size == 512 else data.prepare()
+    corpus = small[0] if vocab_size == 512 else prepare()
     val_bytes = corpus.val_bytes
     written = {"val": "".join(text["val"]).encode()[:val_bytes].decode(errors="ignore")}
     written |= {part.name: "".join(text[part.name]) for part in corpus.train}
@@ -131,7 +130,7 @@ def test_bytes_add_up(
         assert int(tokens.max()) == vocab_size - 1
         assert part.n_bytes == len(written[part.name].encode())
         assert part.bytes_per_token == part.n_bytes / np.sum(tokens != vocab_size - 1)
-        assert data.decode("apidocs", vocab_size, tokens.tolist()) == written[part.name]
+        assert decode("apidocs", vocab_size, tokens.tolist()) == written[part.name]
         assert part.name == "val" or part.n_docs == len(text[part.name])
     assert val_bytes - 4 < corpus.val_text_bytes <= val_bytes
     assert corpus.val_text_bytes == corpus.val.n_bytes
@@ -140,11 +139,11 @@ def test_bytes_add_up(
 def test_each_validation_document_survives_the_tokenizer(
     cache: Path, text: dict[str, list[str]]
 ) -> None:
-    corpus = data.prepare(val_bytes=8_000_000)
+    corpus = prepare(val_bytes=8_000_000)
     assert corpus.val_text_bytes == sum(len(d.encode()) for d in text["val"]) < 8_000_000
     tokens = np.fromfile(corpus.val.tokens, dtype="<u2")
     starts = np.fromfile(corpus.val.doc_starts, dtype="<i8")
-    documents = [data.decode("apidocs", 4096, ids) for ids in np.split(tokens, starts[1:])]
+    documents = [decode("apidocs", 4096, ids) for ids in np.split(tokens, starts[1:])]
     assert documents == text["val"]
 
 
@@ -152,8 +151,8 @@ def test_validation_is_cut_at_a_character(cache: Path, text: dict[str, list[str]
     joined = "".join(text["val"])
     at = next(i for i, c in enumerate(joined) if len(c.encode()) == 3)
     whole = len(joined[:at].encode())
-    assert data.prepare(val_bytes=whole + 2).val_text_bytes == whole
-    assert data.prepare(val_bytes=whole + 3).val_text_bytes == whole + 3
+    assert prepare(val_bytes=whole + 2).val_text_bytes == whole
+    assert prepare(val_bytes=whole + 3).val_text_bytes == whole + 3
 
 
 def test_tokenizer_has_a_bos_that_text_cannot_write() -> None:
@@ -176,15 +175,15 @@ def one_line(error: pytest.ExceptionInfo[DataError]) -> str:
 
 def test_bad_arguments_name_the_choices(cache: Path) -> None:
     with pytest.raises(DataError) as error:
-        data.prepare("wikipedia")
+        prepare("wikipedia")
     assert "apidocs" in one_line(error)
     with pytest.raises(DataError) as error:
-        data.prepare(vocab_size=5000)
+        prepare(vocab_size=5000)
     assert "4096, 8192" in one_line(error)
     with pytest.raises(DataError, match="at least 1"):
-        data.prepare(val_bytes=0)
+        prepare(val_bytes=0)
     with pytest.raises(DataError, match="prepare apidocs first") as error:
-        data.decode("apidocs", 8192, [1])
+        decode("apidocs", 8192, [1])
     one_line(error)
 
 
@@ -193,7 +192,7 @@ def test_unwritable_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     file.touch()
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(file / "cache"))
     with pytest.raises(DataError, match="AUTORESEARCH_CACHE") as error:
-        data.prepare()
+        prepare()
     assert str(file) in one_line(error)
 
 
@@ -207,17 +206,17 @@ def test_disk_that_takes_no_more(cache: Path) -> None:
     assert "DataError: cannot prepare data in" in last and "AUTORESEARCH_CACHE" in last
     root = cache / "apidocs" / apidocs.VERSION
     assert not list(root.glob("*val123456*")) and not list(root.glob(".making*"))
-    assert data.prepare(val_bytes=123_456).val_text_bytes > 123_452
+    assert prepare(val_bytes=123_456).val_text_bytes > 123_452
 
 
 def test_prepared_data_needs_no_botocore(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "botocore", None)
-    assert data.prepare().val_text_bytes > 149_996
+    assert prepare().val_text_bytes > 149_996
 
 
 def test_imports_neither_torch_nor_botocore(cache: Path) -> None:
     code = (
-        "import sys; from trainer import data; data.prepare(val_bytes=1000); "
+        "import sys; from trainer.data.prepare import prepare; prepare(val_bytes=1000); "
         "print(sorted({'torch', 'botocore'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -227,9 +226,9 @@ def test_imports_neither_torch_nor_botocore(cache: Path) -> None:
 def test_shared_cache_needs_no_copy_of_the_text(cache: Path, tmp_path: Path) -> None:
     """A cache may be copied to another place: the fingerprint stays."""
     shutil.copytree(cache / "apidocs", tmp_path / "apidocs")
-    here = data.prepare()
+    here = prepare()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTORESEARCH_CACHE", str(tmp_path))
-        there = data.prepare()
+        there = prepare()
     assert there.fingerprint == here.fingerprint
     assert there.val.tokens.is_relative_to(tmp_path)

@@ -47,8 +47,11 @@ def test_a_new_process_checks_for_itself(source: str) -> None:
     raw, kept = tokens.read_bytes(), tokens.stat()
     tokens.write_bytes(raw[::-1])
     os.utime(tokens, ns=(kept.st_atime_ns, kept.st_mtime_ns))
-    code = "import sys; from trainer import data; data.prepare(sys.argv[1], vocab_size=512, "
-    subprocess.run([sys.executable, "-c", f"{code}val_bytes=20_000)", source], check=True)
+    code = (
+        "import sys; from trainer.data.prepare import prepare; "
+        "prepare(sys.argv[1], vocab_size=512, val_bytes=20_000)"
+    )
+    subprocess.run([sys.executable, "-c", code, source], check=True)
     assert tokens.read_bytes() == raw
 
 

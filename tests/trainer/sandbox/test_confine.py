@@ -13,14 +13,13 @@ import psutil
 import pytest
 import torch
 
-from trainer.data import prepare as data
-from trainer.sandbox import confine as sandbox
-from trainer.sandbox import readable as grants
+from trainer.data.prepare import cache_dir
+from trainer.sandbox import confine, readable, tree
 from trainer.sandbox.confine import SandboxError
 
-ROOT = Path(sandbox.__file__).parents[2]
+ROOT = Path(confine.__file__).parents[2]
 CONFINED = pytest.mark.skipif(
-    sandbox.available()[0] != "os", reason=f"cannot confine here: {sandbox.available()[1]}"
+    confine.available()[0] != "os", reason=f"cannot confine here: {confine.available()[1]}"
 )
 
 
@@ -36,18 +35,18 @@ def run(code: str, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_level_for(monkeypatch):
-    monkeypatch.setattr(sandbox, "available", lambda: ("process", "no Landlock"))
-    assert sandbox.level_for("off") == "off"
-    assert sandbox.level_for("auto") == "process"
+    monkeypatch.setattr(confine, "available", lambda: ("process", "no Landlock"))
+    assert confine.level_for("off") == "off"
+    assert confine.level_for("auto") == "process"
     with pytest.raises(SandboxError, match=r"--isolation require.*no Landlock"):
-        sandbox.level_for("require")
+        confine.level_for("require")
 
-    monkeypatch.setattr(sandbox, "available", lambda: ("os", ""))
-    assert sandbox.level_for("require") == sandbox.level_for("auto") == "os"
+    monkeypatch.setattr(confine, "available", lambda: ("os", ""))
+    assert confine.level_for("require") == confine.level_for("auto") == "os"
 
 
 def test_readable_has_torch_and_nothing_of_the_rest():
-    granted = {path.resolve() for path in grants.granted()}
+    granted = {path.resolve() for path in readable.granted()}
 
     def is_granted(path: str | Path) -> bool:
         path = Path(path).resolve()
@@ -58,9 +57,9 @@ def test_readable_has_torch_and_nothing_of_the_rest():
     assert is_granted(textwrap.__file__)
     assert not is_granted(botocore.__file__)
     assert not is_granted(psutil.__file__)
-    assert not is_granted(sandbox.__file__)
+    assert not is_granted(confine.__file__)
     assert not is_granted(Path.home())
-    assert not is_granted(data.cache_dir())
+    assert not is_granted(cache_dir())
     assert not is_granted("/etc/passwd")
     assert not is_granted("/tmp/x")
 
@@ -74,10 +73,10 @@ def test_confined(tmp_path):
         """
         import os, sys
         from pathlib import Path
-        from trainer.sandbox import readable as grants
-        from trainer.sandbox import confine as sandbox
+        from trainer.sandbox import readable
+        from trainer.sandbox import confine
         scratch, outside = map(Path, sys.argv[1:])
-        sandbox.confine("os", [str(p) for p in grants.granted()], str(scratch))
+        confine.confine("os", [str(p) for p in readable.granted()], str(scratch))
         (scratch / "file").write_text("x")
         for attempt in (
             lambda: (outside / "file").write_text("x"),
@@ -107,9 +106,9 @@ def test_nothing_is_writable_without_scratch(tmp_path):
         """
         import sys
         from pathlib import Path
-        from trainer.sandbox import readable as grants
-        from trainer.sandbox import confine as sandbox
-        sandbox.confine("os", [str(p) for p in grants.granted()], None)
+        from trainer.sandbox import readable
+        from trainer.sandbox import confine
+        confine.confine("os", [str(p) for p in readable.granted()], None)
         try:
             Path(sys.argv[1]).write_text("x")
         except OSError:
@@ -125,11 +124,11 @@ def test_a_process_with_threads_is_not_confined():
     done = run(
         """
         import threading
-        from trainer.sandbox import confine as sandbox
+        from trainer.sandbox import confine
         threading.Thread(target=threading.Event().wait, daemon=True).start()
         try:
-            sandbox.confine("os", [], None)
-        except sandbox.SandboxError as error:
+            confine.confine("os", [], None)
+        except confine.SandboxError as error:
             print(error)
         """
     )
@@ -138,8 +137,8 @@ def test_a_process_with_threads_is_not_confined():
 
 TREE = """
 import os, signal, sys, time
-from trainer.sandbox import confine as sandbox
-sandbox.become_subreaper()
+from trainer.sandbox import tree
+tree.become_subreaper()
 
 def respawn():
     while True:
@@ -174,11 +173,11 @@ def reap():
             pass
     except ChildProcessError:
         pass
-killed = sandbox.kill_descendants(reap, (spared,))
+killed = tree.kill_descendants(reap, (spared,))
 import psutil
 left = [p.pid for p in psutil.Process().children(recursive=True)]
 print("killed" if killed >= 6 else "missed", left == [spared])
-sandbox.kill_descendants(reap)
+tree.kill_descendants(reap)
 print(psutil.Process().children())
 """
 
@@ -205,12 +204,12 @@ def test_a_tree_that_respawns_is_emptied():
 def test_dies_with_its_parent():
     code = """
     import os, signal, sys, time
-    from trainer.sandbox import confine as sandbox
+    from trainer.sandbox import tree
     me = os.getpid()
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        sandbox.die_with_parent(me)
+        tree.die_with_parent(me)
         os.write(write, b"x")
         time.sleep(1000)
     os.read(read, 1)
@@ -224,43 +223,43 @@ def test_dies_with_its_parent():
 
 
 def test_does_not_outlive_a_parent_that_is_gone_already():
-    assert run("from trainer import sandbox; sandbox.die_with_parent(1 << 30)").returncode == 1
+    assert run("from trainer.sandbox import tree; tree.die_with_parent(1 << 30)").returncode == 1
 
 
 def test_usage_counts_all_below():
     code = "import os, time; x = bytearray(50 << 20); os.fork(); os.write(1, b'.'); time.sleep(99)"
-    before = sandbox.usage(os.getpid())
+    before = tree.usage(os.getpid())
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.read(2) == b".."
-        used = sandbox.usage(os.getpid())
+        used = tree.usage(os.getpid())
         assert used.processes == before.processes + 2
         assert used.memory_mb > before.memory_mb + 100
         if sys.platform == "linux":
-            shared = sandbox.usage(os.getpid(), enough_mb=0.0)
+            shared = tree.usage(os.getpid(), enough_mb=0.0)
             assert shared.memory_mb < used.memory_mb - 40
         for child in psutil.Process(process.pid).children():
             child.kill()
         process.kill()
-    assert sandbox.usage(1 << 30).processes == 0
+    assert tree.usage(1 << 30).processes == 0
 
 
 def test_disk(tmp_path):
-    assert sandbox.disk_mb(tmp_path) < 0.1
+    assert confine.disk_mb(tmp_path) < 0.1
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "file").write_bytes(b"x" * (2 << 20))
     (tmp_path / "link").symlink_to("/")
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 30)
-    assert 2.0 <= sandbox.disk_mb(tmp_path) < 2.5
-    assert sandbox.disk_mb(tmp_path / "nothing") == 0.0
+    assert 2.0 <= confine.disk_mb(tmp_path) < 2.5
+    assert confine.disk_mb(tmp_path / "nothing") == 0.0
 
 
 def test_disk_that_cannot_be_told_is_infinite(tmp_path, monkeypatch):
-    monkeypatch.setattr(sandbox, "MAX_SCRATCH_FILES", 5)
+    monkeypatch.setattr(confine, "MAX_SCRATCH_FILES", 5)
     for i in range(6):
         (tmp_path / str(i)).touch()
-    assert sandbox.disk_mb(tmp_path) == float("inf")
+    assert confine.disk_mb(tmp_path) == float("inf")
 
 
 def test_disk_too_deep_is_infinite(tmp_path):
@@ -271,13 +270,13 @@ def test_disk_too_deep_is_infinite(tmp_path):
         os.close(here)
         here = below
     os.close(here)
-    assert sandbox.disk_mb(tmp_path) == float("inf")
+    assert confine.disk_mb(tmp_path) == float("inf")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root looks into every folder")
 def test_disk_behind_a_shut_door_is_infinite(tmp_path):
     (tmp_path / "shut").mkdir(mode=0)
     try:
-        assert sandbox.disk_mb(tmp_path) == float("inf")
+        assert confine.disk_mb(tmp_path) == float("inf")
     finally:
         (tmp_path / "shut").chmod(stat.S_IRWXU)

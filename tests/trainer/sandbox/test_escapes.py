@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from trainer.measure import measure
-from trainer.sandbox import confine as sandbox
-from trainer.sandbox import escapes as doors
+from trainer.sandbox import confine, escapes
 
-TEXT = Path(doors.__file__).read_text()
+TEXT = Path(escapes.__file__).read_text()
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems, other doors")
 
 
@@ -19,10 +18,10 @@ def tried(isolation: str) -> dict[str, str]:
     return dict(line.split(": ") for line in measured.output.splitlines())
 
 
-@pytest.mark.skipif(sandbox.available()[0] != "os", reason="cannot confine here")
+@pytest.mark.skipif(confine.available()[0] != "os", reason="cannot confine here")
 def test_every_door_is_shut() -> None:
     found = tried("auto")
-    assert found.keys() == doors.DOORS.keys()
+    assert found.keys() == escapes.DOORS.keys()
     assert {name for name, state in found.items() if state != "shut"} == set()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trainer.sandbox import confine as sandbox
+from trainer.sandbox import tree
 from trainer.sandbox.client import ForkServer, ServerDied, environment
 from trainer.sandbox.wire import Channel, Gone
 
@@ -61,7 +61,7 @@ def test_kill_is_seen_and_told(server):
         assert server.exits[pid].code == -signal.SIGKILL
         with pytest.raises(Gone):
             channel.receive(0)
-    assert sandbox.usage(server.pid).processes == 0
+    assert tree.usage(server.pid).processes == 0
 
 
 def test_the_scorer_is_spared(server):
@@ -73,7 +73,7 @@ def test_the_scorer_is_spared(server):
         assert server.kill() == 1
         assert psutil.Process(scorer).is_running()
         server.kill_all()
-        assert sandbox.usage(server.pid).processes == 0
+        assert tree.usage(server.pid).processes == 0
         ours.close()
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data import prepare as data
-from trainer.sandbox import confine as sandbox
+from trainer.data.prepare import cache_dir
+from trainer.sandbox import confine
 
-ROOT = Path(sandbox.__file__).parents[2]
+ROOT = Path(confine.__file__).parents[2]
 NOBODY = 65534
 
 MEASURES = """
@@ -22,8 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from trainer import presets
 from trainer.sandbox import cgroup
-from trainer.sandbox import escapes as doors
-from trainer.measure import LABORATORY, measure
+from trainer.sandbox import escapes
+from trainer.measure import MACHINE, measure
 
 small = {**presets.presets(), "cpu": replace(presets.presets()["cpu"], memory_mb=1500)}
 presets.presets = lambda: small
@@ -37,10 +37,10 @@ def train(session):
     time.sleep(1000)
 '''
 results = []
-for source in (tiny, Path(doors.__file__).read_text(), memory):
+for source in (tiny, Path(escapes.__file__).read_text(), memory):
     found = measure(source, budget="2000tok", preset="cpu", device="cpu")
     results.append([found.status, found.reason, found.isolation, found.output])
-print(json.dumps([len(LABORATORY.server().cgroup.folders), results]))
+print(json.dumps([len(MACHINE.server().cgroup.folders), results]))
 """
 
 
@@ -57,7 +57,7 @@ def interpreter(folder: Path) -> Path:
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can be others")
-@pytest.mark.skipif(sandbox.available()[0] != "os", reason="cannot confine here")
+@pytest.mark.skipif(confine.available()[0] != "os", reason="cannot confine here")
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="there is no setpriv")
 @pytest.mark.slow
 def test_an_ordinary_user_is_measured_confined_and_watched(prepared) -> None:
@@ -66,7 +66,7 @@ def test_an_ordinary_user_is_measured_confined_and_watched(prepared) -> None:
         folder.chmod(0o755)
         python = interpreter(folder)
         cache = folder / "cache"
-        shutil.copytree(data.cache_dir() / "apidocs", cache / "apidocs")
+        shutil.copytree(cache_dir() / "apidocs", cache / "apidocs")
         (folder / "work").mkdir()
         for path in (cache, *cache.rglob("*"), folder / "work"):
             os.chown(path, NOBODY, NOBODY)

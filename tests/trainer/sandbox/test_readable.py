@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from trainer.sandbox import confine as sandbox
-from trainer.sandbox import readable as grants
+from trainer.sandbox import confine, readable
 
-ROOT = Path(grants.__file__).parents[2]
+ROOT = Path(readable.__file__).parents[2]
 CONFINED = pytest.mark.skipif(
-    sandbox.available()[0] != "os" or sys.platform != "linux", reason="needs Landlock"
+    confine.available()[0] != "os" or sys.platform != "linux", reason="needs Landlock"
 )
 
 
@@ -30,7 +29,7 @@ def gpu(tmp_path: Path) -> Path:
 
 
 def test_devices_of_cuda(gpu: Path) -> None:
-    found = {str(path.relative_to(gpu)) for path in grants.devices("cuda", gpu)}
+    found = {str(path.relative_to(gpu)) for path in readable.devices("cuda", gpu)}
     assert found == {
         "dev/nvidia0",
         "dev/nvidia1",
@@ -49,18 +48,18 @@ def test_devices_of_cuda(gpu: Path) -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "mps"])
 def test_other_measurements_are_granted_none(gpu: Path, device: str) -> None:
-    assert grants.devices(device, gpu) == []
+    assert readable.devices(device, gpu) == []
     assert not [
-        path for path in grants.granted(device) if "nvidia" in str(path).partition("/lib")[0]
+        path for path in readable.granted(device) if "nvidia" in str(path).partition("/lib")[0]
     ]
 
 
 IOCTL = """
 import array, fcntl, sys
-from trainer.sandbox import confine as sandbox
+from trainer.sandbox import confine
 from trainer.sandbox.readable import granted
 granted = [str(path) for path in granted()]
-sandbox.confine("os", [path for path in granted if path != sys.argv[1]], None)
+confine.confine("os", [path for path in granted if path != sys.argv[1]], None)
 RNDGETENTCNT = 0x80045200
 for name in ("/dev/urandom", "/dev/random"):
     try:
@@ -88,6 +87,6 @@ def test_a_granted_device_answers_ioctls_and_no_other_does(without: str, expecte
 
 
 def test_a_compiler_is_granted_by_its_programs_alone() -> None:
-    found = grants.granted()
+    found = readable.granted()
     assert Path("/usr/bin") not in found and Path("/bin") not in found
     assert not {"ssh", "git", "curl", "sudo"} & {path.name for path in found}

@@ -10,7 +10,7 @@ import sys
 import psutil
 import pytest
 
-from trainer.sandbox import confine as sandbox
+from trainer.sandbox import tree
 from trainer.sandbox.tree import held, proportional, resident
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -99,9 +99,9 @@ def test_what_the_ancestor_holds_does_not_count(tmp_path) -> None:
 
 
 def test_usage_counts_both(tmp_path) -> None:
-    before = sandbox.usage(os.getpid())
+    before = tree.usage(os.getpid())
     with process(f"{MEMFD}\n{FILE}", tmp_path):
-        after = sandbox.usage(os.getpid())
+        after = tree.usage(os.getpid())
     assert after.memory_mb - before.memory_mb > 30
     assert round(after.unlinked_mb - before.unlinked_mb) == 30
 

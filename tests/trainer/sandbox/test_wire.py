@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from trainer.sandbox import wire
-from trainer.sandbox.wire import Channel, Gone, Silent, WireError, finite, printable, whole
+from trainer.sandbox.wire import Channel, Gone, Silent, WireError
+from trainer.untrusted import finite, printable, whole
 
 
 @pytest.fixture

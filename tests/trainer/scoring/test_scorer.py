@@ -12,10 +12,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trainer.scoring import model as evalchild
-from trainer.scoring import questions as auditing
-from trainer.scoring import scorer as score
-from trainer.scoring.model import EvalChild, Refused
+from trainer.scoring import model as model_process
+from trainer.scoring import questions, scorer
+from trainer.scoring.losses import cut_windows
+from trainer.scoring.model import ModelProcess, Refused
 
 LENGTH, VOCABULARY = 16, 50
 BOS = VOCABULARY - 1
@@ -33,7 +33,7 @@ EMBEDDING = torch.randn(VOCABULARY, VOCABULARY, generator=torch.Generator().manu
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
-class Child(EvalChild):
+class Child(ModelProcess):
     """Answers as an eval child does, in this process."""
 
     def __init__(
@@ -65,17 +65,17 @@ def task(
     log: list[str] | None = None,
     untrained: Forward = not_initialised,
     **job,
-) -> score.Task:
+) -> scorer.Task:
     log = [] if log is None else log
 
     def start(untrained: bool = False, blank: Forward = untrained) -> Child:
         return Child(new_forward(), blank, log, untrained)
 
-    return score.Task({**JOB, **job}, TOKENS, start, lambda message: None)
+    return scorer.Task({**JOB, **job}, TOKENS, start, lambda message: None)
 
 
 def scored(*args, **job) -> dict:
-    return score.score(task(*args, **job))
+    return scorer.score(task(*args, **job))
 
 
 def honest(ids: torch.Tensor) -> torch.Tensor:
@@ -84,7 +84,7 @@ def honest(ids: torch.Tensor) -> torch.Tensor:
 
 class TestWindows:
     def test_each_token_is_a_target_once(self):
-        ids, targets = score.windows(TOKENS, LENGTH, BOS)
+        ids, targets = cut_windows(TOKENS, LENGTH, BOS)
         assert ids.shape == targets.shape and ids.shape[1] == LENGTH
         assert targets[targets >= 0].tolist() == TOKENS[1:][TOKENS[1:] != BOS].tolist()
         assert ids[0, 0] == BOS
@@ -93,7 +93,7 @@ class TestWindows:
 
     @pytest.mark.parametrize("count", [2, LENGTH, LENGTH + 1, LENGTH + 2, 3 * LENGTH + 1])
     def test_any_length(self, count):
-        _, targets = score.windows(TOKENS[:count], LENGTH, BOS)
+        _, targets = cut_windows(TOKENS[:count], LENGTH, BOS)
         assert int((targets >= 0).sum()) == count - 1
 
 
@@ -223,7 +223,7 @@ class TestPrefixes:
         honestly = task(lambda: forward)
         if claimed is None:
             claimed = honestly.bpb(float(honestly.real()[honestly.scored].mean()))
-        return score.audit(honestly, claimed)
+        return scorer.audit(honestly, claimed)
 
     def test_honest(self):
         answer = self.audited(honest)
@@ -250,7 +250,9 @@ class TestPrefixes:
         real = scoring.real()
         asked.clear()
         with contextlib.closing(scoring.start_child()) as child:
-            auditing.ask_with_prefixes(child, scoring.ids, scoring.targets, real, BOS, scoring.emit)
+            questions.ask_with_prefixes(
+                child, scoring.ids, scoring.targets, real, BOS, scoring.emit
+            )
         known: dict[int, int] = {}
         for batch in asked:
             now = [told(row, scoring.ids) for row in batch.numpy()]
@@ -269,16 +271,16 @@ def test_cut_has_a_scored_target_and_is_late_half_of_the_time():
     dice = random.Random(0)
     targets = RNG.integers(0, BOS, 100)
     targets[::7] = -1
-    cuts = [auditing._cut(dice, targets) for _ in range(1000)]
+    cuts = [questions._cut(dice, targets) for _ in range(1000)]
     assert all(targets[cut] >= 0 and cut < 99 for cut in cuts)
     assert 500 < sum(cut >= 75 for cut in cuts) < 750
-    assert auditing._cut(dice, np.array([3])) == 0
-    assert auditing._cut(dice, np.array([-1, -1, 5])) == 2
+    assert questions._cut(dice, np.array([3])) == 0
+    assert questions._cut(dice, np.array([-1, -1, 5])) == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="seals are Linux's")
 def test_shared_memory_keeps_its_size():
-    fd, memory = evalchild._shared(4096)
+    fd, memory = model_process._shared(4096)
     for size in (0, 100, 10_000):
         with pytest.raises(OSError):
             os.ftruncate(fd, size)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.measure import LABORATORY, measure
-from trainer.presets import preset
-from trainer.training import compile_cache
-from trainer.training import machine as laboratory
+from trainer.measure import MACHINE, measure
+from trainer.presets import find_preset
+from trainer.training import compile_cache, machine
 from trainer.training.compile_cache import FOLDER, CompileCache
 
 COMPILES = """
@@ -30,9 +29,9 @@ def train(session, honest=train):
 def test_a_confined_training_compiles_and_the_next_one_need_not(
     tiny_source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patient = replace(preset("cpu"), compiles=True, startup_seconds=120.0)
-    monkeypatch.setattr(laboratory, "find_preset", lambda *_: patient)
-    LABORATORY.close()
+    patient = replace(find_preset("cpu"), compiles=True, startup_seconds=120.0)
+    monkeypatch.setattr(machine, "find_preset", lambda *_: patient)
+    MACHINE.close()
     first, second = (
         measure(tiny_source + COMPILES, budget="2000tok", preset="cpu", device="cpu", seed=seed)
         for seed in (1, 2)

@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from trainer.training import load as disturbance
+from trainer.training import load
 from trainer.training.load import Reading
 
 BURN = "import time; t = time.process_time()\nwhile time.process_time() - t < 1: pass"
@@ -21,12 +21,12 @@ def test_share_of_all_processors(
     monkeypatch: pytest.MonkeyPatch, busy: float, ours: float, share: float
 ) -> None:
     monkeypatch.setattr(psutil, "cpu_count", lambda: 2)
-    assert disturbance.share(Reading(0, 10, 5), Reading(2, 10 + busy, 5 + ours)) == share
+    assert load.share(Reading(0, 10, 5), Reading(2, 10 + busy, 5 + ours)) == share
 
 
 def test_what_a_child_of_ours_burns_is_ours() -> None:
-    before = disturbance.read(os.getpid())
+    before = load.read(os.getpid())
     subprocess.run([sys.executable, "-c", BURN], check=True)
-    after = disturbance.read(os.getpid())
+    after = load.read(os.getpid())
     assert after.ours - before.ours > 0.9
     assert after.busy - before.busy > 0.9

@@ -6,13 +6,13 @@ from typing import Any
 import psutil
 import pytest
 
-from trainer.measure import LABORATORY, measure
+from trainer.measure import MACHINE, measure
 from trainer.sandbox.wire import Channel
-from trainer.training import parent as training
+from trainer.training import parent
 
 
 def test_it_does_not_start_beside_what_another_left(tiny_source: str) -> None:
-    server = LABORATORY.server()
+    server = MACHINE.server()
     channel, theirs = Channel.pair()
     with theirs:
         left = server.spawn("train", [theirs.fileno()])
@@ -39,10 +39,10 @@ def train(session):
     return build_model(session.spec)
 """
 
-    def slow(run: Any) -> None:
-        if run.go:
-            select.select([run.channel], [], [])
+    def slow(training: Any) -> None:
+        if training.clock_start:
+            select.select([training.channel], [], [])
 
-    monkeypatch.setattr(training._Run, "_watch", slow)
+    monkeypatch.setattr(parent._Training, "_watch", slow)
     measured = measure(tiny_source + late, budget="0.5s", preset="cpu", device="cpu")
     assert measured.status == "overtime"

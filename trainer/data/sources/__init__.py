@@ -1,0 +1,1 @@
+"""Where corpora come from, one module each; ``base`` says what a source is."""

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainer.data.sources.base import Progress, Source, Text
+from trainer.data.sources.base import CorpusSource, Progress, Text
 from trainer.data.store import DataError
 from trainer.data.text import from_html, normalise, novel
 
@@ -289,7 +289,7 @@ def _python_documents() -> list[str]:
     return _shuffled(documents)
 
 
-SOURCE = Source(
+SOURCE = CorpusSource(
     name="apidocs",
     version=VERSION,
     stages={_READING: 4.0, _COMPARING: 3.0, _STDLIB: 0.3},

@@ -25,7 +25,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Source:
+class CorpusSource:
     """Where a corpus comes from."""
 
     name: str

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from trainer.data.sources import hub, parquet
-from trainer.data.sources.base import Progress, Source, Text
+from trainer.data.sources.base import CorpusSource, Progress, Text
 from trainer.data.sources.held_out import clean, take, without_copies
 from trainer.data.text import Shingles
 
@@ -74,7 +74,7 @@ def _train(folder: Path, progress: Progress) -> Iterator[str]:
         yield from parquet.texts(folder / name, tick)
 
 
-SOURCE = Source(
+SOURCE = CorpusSource(
     name="climbmix",
     version=f"{REVISION[:12]}-r{RECIPE}",
     stages={_DOWNLOADING: 60.0, _HOLDING_OUT: 5.0, _READING: 180.0},

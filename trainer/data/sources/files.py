@@ -32,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.sources.base import Progress, Source, Text, Tick
+from trainer.data.sources.base import CorpusSource, Progress, Text, Tick
 from trainer.data.sources.held_out import without_copies
 from trainer.data.sources.reading import File, find, split
 from trainer.data.store import DataError
@@ -68,7 +68,7 @@ def absolute(path: str) -> str:
         raise DataError(f"{PREFIX}{path!r} is no path that can be resolved: {exc}") from exc
 
 
-def source(path: str) -> Source:
+def source(path: str) -> CorpusSource:
     """The source for a path or glob.
 
     Raises:
@@ -80,7 +80,7 @@ def source(path: str) -> Source:
         digest.update(f"\n{file.name}\t{file.size}\t{file.digest()}".encode())
     megabytes = sum(file.size for file in files) / 1e6
     build = partial(_build, files)
-    return Source("files", digest.hexdigest()[:16], _STAGES, megabytes, build)
+    return CorpusSource("files", digest.hexdigest()[:16], _STAGES, megabytes, build)
 
 
 class _Section(NamedTuple):

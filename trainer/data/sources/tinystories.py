@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from trainer.data.sources import hub, parquet
-from trainer.data.sources.base import Progress, Source, Text
+from trainer.data.sources.base import CorpusSource, Progress, Text
 from trainer.data.sources.held_out import clean, without_copies
 from trainer.data.text import Shingles
 
@@ -66,7 +66,7 @@ def _first(documents: Iterator[str], progress: Progress) -> Iterator[str]:
         size += len(document.encode())
 
 
-SOURCE = Source(
+SOURCE = CorpusSource(
     name="tinystories",
     version=f"{REVISION[:12]}-r{RECIPE}",
     stages={_DOWNLOADING: 40.0, _READING: 45.0},

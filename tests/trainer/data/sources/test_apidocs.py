@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from preparing import TRAIN
 
-from trainer.data import prepare as data
-from trainer.data.prepare import DataError
+from trainer.data.prepare import DataError, prepare
 from trainer.data.sources import apidocs
 
 VAL_SHA256 = "aa31359ff7e2b1f30531051e9c401398f9672b642c51614dae3e9489fb01cc97"
@@ -105,7 +104,7 @@ def test_missing_botocore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path))
     monkeypatch.setitem(sys.modules, "botocore", None)
     with pytest.raises(DataError, match=r"pip install botocore==1\.44\.5") as error:
-        data.prepare()
+        prepare()
     assert "not installed" in str(error.value)
 
 
@@ -119,7 +118,7 @@ def test_other_botocore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
     with pytest.raises(DataError, match=r"pip install botocore==1\.44\.5") as error:
-        data.prepare()
+        prepare()
     assert "botocore 1.40.0 is installed" in str(error.value)
 
 

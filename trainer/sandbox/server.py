@@ -1,0 +1,249 @@
+"""The warm process that children are forked from.
+
+``import torch`` takes seconds; a fork of a process that has done it takes milliseconds. The server
+runs no torch operation (OpenMP's threads would not survive the fork), never initialises a device,
+and is the subreaper of all that its children leave behind.
+
+On Linux a small supervisor stands above the server, a subreaper as well, and does nothing but wait
+for its end: whatever ends the server, its children's orphans come to the supervisor and are killed.
+When the supervisor ends first, the server does the same. So nothing is left unless both are killed
+at once, and then the next server's control group removes it where there are groups.
+
+Requests: ``spawn`` (role, descriptors beside it), ``connect``, ``kill``. Answers carry the
+request's ``id``; ``exit`` events come unasked. What a role does is the caller's to say
+(``trainer.roles``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer.sandbox import tree
+from trainer.sandbox.cgroup import Cgroup
+from trainer.sandbox.wire import Channel, WireError
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a child of the server is started for."""
+
+    run: Callable[[Channel, list[int]], int]
+    """Given its control channel and the descriptors that came with it; returns the exit status."""
+    trusted: bool = False
+    """Whether it runs no candidate code: it is spared by ``kill``, and its memory not limited."""
+    scorers: bool = False
+    """Whether the scorer may start it, on its own line to the server."""
+
+
+Roles = Mapping[str, Role]
+
+
+@dataclass
+class _Server:
+    """The server's own side."""
+
+    roles: Roles
+    program: str
+    method: str
+    main: Channel
+    cgroup: Cgroup
+    supervisor: int | None
+    """A pipe that ends when the supervisor does; None where there is none."""
+    trusted: set[int] = field(default_factory=set)
+    children: set[int] = field(default_factory=set)
+
+    def serve(self) -> None:
+        """Answer until the main client is gone, then leave nothing behind."""
+        wakeup_read, wakeup_write = os.pipe()
+        os.set_blocking(wakeup_write, False)
+        os.set_blocking(wakeup_read, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
+        selector = selectors.DefaultSelector()
+        selector.register(wakeup_read, selectors.EVENT_READ)
+        selector.register(self.main, selectors.EVENT_READ)
+        if self.supervisor is not None:
+            selector.register(self.supervisor, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fd == self.supervisor:
+                    tree.kill_descendants(self.reap)
+                    return
+                if key.fd == wakeup_read:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(wakeup_read, 4096)
+                    self.reap()
+                    continue
+                client = key.fileobj
+                assert isinstance(client, Channel)
+                try:
+                    request = client.receive(10.0, want_fds=True)
+                    self._answer(client, request, client.take_fds(), selector)
+                except WireError:
+                    if client is self.main:
+                        tree.kill_descendants(self.reap)
+                        return
+                    selector.unregister(client)
+                    client.close()
+
+    def _answer(
+        self,
+        client: Channel,
+        request: dict[str, Any],
+        fds: list[int],
+        selector: selectors.BaseSelector,
+    ) -> None:
+        answer: dict[str, Any] = {"id": request["id"]}
+        if request["op"] == "spawn":
+            name = request["role"]
+            role = self.roles[name]
+            if client is not self.main and not role.scorers:
+                raise WireError(f"{name} children are not the scorer's to start")
+            pid = self._fork(role, fds) if self.method == "fork" else self._exec(name, fds)
+            self.children.add(pid)
+            if role.trusted:
+                self.trusted.add(pid)
+            else:  # it waits for its job, so nothing of a candidate has run yet
+                self.cgroup.add(pid)
+            answer["pid"] = pid
+        elif request["op"] == "connect":
+            other = Channel.from_fd(fds.pop(0))
+            selector.register(other, selectors.EVENT_READ)
+        elif request["op"] == "kill":
+            spare = () if request.get("all") else tuple(self.trusted)
+            answer["killed"] = tree.kill_descendants(self.reap, spare)
+        for fd in fds:
+            os.close(fd)
+        client.send(answer)
+
+    def reap(self) -> None:
+        """Collect the dead, orphans of children included, and report the children."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self.trusted.discard(pid)
+            if pid in self.children:
+                self.children.discard(pid)
+                unit = 1 if sys.platform == "darwin" else 1024
+                message = {
+                    "event": "exit",
+                    "pid": pid,
+                    "code": os.waitstatus_to_exitcode(status),
+                    "peak_memory_mb": round(usage.ru_maxrss * unit / 2**20, 1),
+                }
+                with contextlib.suppress(WireError):
+                    self.main.send(message)
+
+    def _fork(self, role: Role, fds: list[int]) -> int:
+        server = os.getpid()
+        pid = os.fork()
+        if pid != 0:
+            return pid
+        code = 70
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()
+            code = _enter(role, _arrange(fds), server)
+        except BaseException:  # noqa: BLE001  nothing may return into the server's loop
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _exec(self, role: str, fds: list[int]) -> int:
+        """For systems where a fork without exec is unsafe: a fresh interpreter, seconds slower."""
+        program = (sys.executable, "-P", "-m", self.program)
+        process = subprocess.Popen(
+            [*program, "child", role, str(os.getpid()), *map(str, fds)],
+            pass_fds=fds,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        process.returncode = 0  # reaped by `reap`, not by subprocess
+        return process.pid
+
+
+def _arrange(fds: list[int]) -> list[int]:
+    """Close every descriptor but ``fds`` and put the output in place.
+
+    ``fds`` are the control socket, one for standard output and error (absent: thrown away), and
+    whatever else the role takes.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    for target in (1, 2):
+        os.dup2(fds[1] if len(fds) > 1 else null, target)
+    keep = sorted({0, 1, 2, *fds})
+    for low, high in zip(keep, [*keep[1:], 65536], strict=True):
+        os.closerange(low + 1, high)
+    return fds
+
+
+def _enter(role: Role, fds: list[int], server: int) -> int:
+    tree.die_with_parent(server)
+    if not role.trusted:
+        tree.be_first_to_go()
+    return role.run(Channel.from_fd(fds[0]), fds)
+
+
+def _supervised(channel: Channel) -> int | None:
+    """Go on as a child of a supervisor, which ends only after all that the server leaves.
+
+    Returns a pipe that ends when the supervisor does; None where orphans cannot be had.
+    """
+    if sys.platform != "linux":
+        return None
+    tree.become_subreaper()
+    ours, theirs = os.pipe()
+    server = os.fork()
+    if server == 0:
+        os.close(theirs)
+        return ours
+    os.close(ours)
+    channel.close()  # so that the parent sees at once when the server is gone
+    os.waitpid(server, 0)
+    tree.kill_descendants(_collect)
+    os._exit(0)
+
+
+def _collect() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def main(roles: Roles, preload: Callable[[], None], program: str) -> None:
+    """Serve until the parent hangs up; or, on systems that cannot fork, be one child.
+
+    Args:
+        preload: imports what the roles need, before the first fork.
+        program: the module that called this, by which a child is started where forks are unsafe.
+    """
+    if sys.argv[1] == "child":
+        name, server, *fds = sys.argv[2:]
+        sys.exit(_enter(roles[name], _arrange([int(fd) for fd in fds]), int(server)))
+    fd, method, *folders = sys.argv[1:]
+    channel, group = Channel.from_fd(int(fd)), Cgroup(tuple(map(Path, folders)))
+    supervisor = _supervised(channel)
+    tree.become_subreaper()
+    channel.send({"event": "up", "pid": os.getpid()})
+    if method == "fork":
+        preload()
+    gc.collect()
+    gc.freeze()  # what is here now is shared with every child; a collection would copy its pages
+    _Server(roles, program, method, channel, group, supervisor).serve()

@@ -1,0 +1,64 @@
+"""The child's side of a scoring: it loads weights and answers ids with logits.
+
+Ids and logits pass through shared memory that the scorer made.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+
+from trainer.sandbox import candidate
+from trainer.sandbox.wire import Channel
+from trainer.session import Spec
+
+
+def main(control: Channel) -> int:
+    """Answer the scorer until it hangs up; returns the exit status."""
+    return candidate.run(control, _answer)
+
+
+@torch.inference_mode()
+def _answer(control: Channel, job: Mapping[str, Any]) -> None:
+    """Answer ``{"slot": S, "rows": B}`` with B windows of logits until the scorer hangs up.
+
+    Beside the job came the weights, the memory for ids (int64 [slots, rows, T]) and that for logits
+    (float32 [slots, rows, T, V]). With ``untrained`` the model answers without its weights.
+    """
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"  # a compiler needs a place to write
+    fds = control.take_fds()
+    spec = Spec(**job["spec"])
+    shape = (job["slots"], job["rows"], spec.seq_len)
+    device = torch.device(job["device"])
+    torch.manual_seed(0)
+    # Mapped, since a descriptor that another child has too shares its position.
+    weights = load_tensors(mmap.mmap(fds[0], 0, prot=mmap.PROT_READ)[:])
+    ids = np.frombuffer(mmap.mmap(fds[1], 0, prot=mmap.PROT_READ), "<i8").reshape(shape)
+    out = torch.frombuffer(mmap.mmap(fds[2], 0), dtype=torch.float32)
+    if device.type == "cuda":  # copied to several times faster; where it is refused, as before
+        runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+        runtime.cudaHostRegister(out.data_ptr(), out.nbytes, 0)
+    logits = out.view(*shape, spec.vocab_size)
+    module = candidate.load_module(job["source"])
+    model = module.build_model(spec)
+    if not job["untrained"]:
+        model.load_state_dict(weights, strict=True)
+    del weights
+    model.to(device).eval()
+    control.send({"event": "loaded"})
+    while True:
+        request = control.receive()
+        slot, count = request["slot"], request["rows"]
+        answer = model(torch.from_numpy(ids[slot, :count].copy()).to(device))
+        wanted = logits[slot, :count]
+        if not isinstance(answer, torch.Tensor) or answer.shape != wanted.shape:
+            control.send({"event": "shape"})
+            return
+        wanted.copy_(answer)
+        control.send({"event": "logits"})
