@@ -10,27 +10,27 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from agent.campaign import store as campaigns
+from agent.campaign import store
+from agent.campaign.files import folder_of
 from agent.campaign.journal import JournalError
-from agent.campaign.state import State
+from agent.campaign.state import State, rebuild_prior
 from agent.campaign.store import CampaignError
 from agent.git import worktree
 from agent.git.repo import Repo, RepoError
 from agent.judge import pooled_sigma
-from agent.learning import learnt
+from agent.loop import run_campaign
 from agent.models.types import ModelError
 from agent.prior import Prior
-from agent.program import ProgramError
-from agent.program import parse as parse_program
+from agent.program import ProgramError, parse_program
 from agent.proposers.choose import ProposerError
 from agent.report import html, summary
 from agent.report.terminal import make_display
 from agent.settings import SettingsError
-from agent.steps import doctor as doctors
-from agent.steps import replay as replays
-from agent.steps import start as starts
+from agent.steps.doctor import checks
+from agent.steps.replay import find_trial, replay_commit, replay_json, replay_text
+from agent.steps.start import new_tag, open_runtime, stop_run
 from trainer.contract import ContractBroken
-from trainer.data import prepare as corpora
+from trainer.data.prepare import DataError, prepare
 from trainer.presets import BadSetting, find_preset, parse_budget
 from trainer.sandbox.confine import SandboxError
 from trainer.training.machine import MACHINE, resolve
@@ -46,7 +46,7 @@ EXPECTED = (
     RepoError,
     SandboxError,
     SettingsError,
-    corpora.DataError,
+    DataError,
 )
 """Errors whose message is for the user; anything else is a bug and shows its traceback."""
 
@@ -108,7 +108,7 @@ def run(
 ) -> None:
     """Start a campaign, or go on with one, until Ctrl-C, --trials or --hours."""
     repo = Repo.open(Path.cwd())
-    tag = tag or starts.new_tag(repo)
+    tag = tag or new_tag(repo)
     given = {
         "llm": llm,
         "proposer": proposer,
@@ -128,10 +128,11 @@ def run(
         raise SettingsError(f"--program {program}: there is no such file")
     display = make_display(sys.stderr if as_json else sys.stdout)
     try:
-        reason = starts.run(repo, tag, given, path, display)
+        with open_runtime(repo, tag, given, path, display) as runtime:
+            reason = run_campaign(runtime)
     finally:
         display.close()
-    state = campaigns.load(repo, tag)
+    state = store.load(repo, tag)
     if as_json:
         _print_json(_status(repo, tag, state))
     else:
@@ -173,15 +174,15 @@ def show(trial: int, tag: Tag = "", as_json: Json = False) -> None:
     if as_json:
         _print_json(summary.show_json(state, trial))
     else:
-        print(summary.show_text(state, trial, campaigns.folder_of(repo, tag)))
+        print(summary.show_text(state, trial, folder_of(repo, tag)))
 
 
 @app.command()
 def stop(tag: Tag = "", as_json: Json = False) -> None:
     """End a run in order; the training under way is done again when it goes on."""
     repo = Repo.open(Path.cwd())
-    tag = tag or campaigns.last_active(repo)
-    said = starts.stop(repo, tag)
+    tag = tag or store.last_active(repo)
+    said = stop_run(repo, tag)
     _print({"tag": tag, "stopped": True}, lambda _: said, as_json)
 
 
@@ -198,7 +199,7 @@ def report(
         text = html.markdown(state, prior)
         _print({"tag": tag, "markdown": text}, lambda _: text, as_json)
         return
-    paths = [str(path) for path in html.write_report(campaigns.folder_of(repo, tag), state, prior)]
+    paths = [str(path) for path in html.write_report(folder_of(repo, tag), state, prior)]
     _print({"tag": tag, "files": paths}, lambda _: "\n".join(paths), as_json)
 
 
@@ -212,11 +213,11 @@ def replay(
     repo = Repo.open(Path.cwd())
     display = make_display(sys.stderr if as_json else sys.stdout)
     try:
-        trial, results = replays.replay(repo, commit, seeds, display.event)
+        trial, results = replay_commit(repo, commit, seeds, display.event)
     finally:
         display.close()
-    found = replays.summary(trial, results)
-    _print(found, replays.text, as_json)
+    found = replay_json(trial, results)
+    _print(found, replay_text, as_json)
     raise typer.Exit(1 if found["verdict"] == "failed" else 0)
 
 
@@ -235,7 +236,7 @@ def adopt(
             raise CampaignError(f"campaign {tag} has kept nothing beyond its baseline yet")
         commit = state.champion.commit
     else:
-        _, _, trial = replays.find(repo, commit)
+        _, _, trial = find_trial(repo, commit)
         if not trial.kept:
             raise CampaignError(f"trial {trial.trial} was not kept: {trial.words}")
     said = worktree.adopt(repo, commit, patch=patch)
@@ -249,7 +250,7 @@ def doctor(
 ) -> None:
     """Try what a run needs on this machine, every door of the sandbox included."""
     found = []
-    for check in doctors.checks(Path.cwd(), llm):
+    for check in checks(Path.cwd(), llm):
         found.append(check.to_json())
         if not as_json:
             print(f"{'ok  ' if check.ok else 'FAIL'}  {check.check}: {check.detail}", flush=True)
@@ -258,8 +259,8 @@ def doctor(
     raise typer.Exit(0 if all(check["ok"] for check in found) else 1)
 
 
-@app.command()
-def prepare(
+@app.command("prepare")
+def prepare_data(
     sources: Annotated[
         list[str] | None,
         typer.Argument(help="apidocs (the default), climbmix, tinystories or files:PATH."),
@@ -272,7 +273,7 @@ def prepare(
     try:
         chosen = resolve().preset
         for source in sources or ["apidocs"]:
-            corpus = corpora.prepare(
+            corpus = prepare(
                 source,
                 vocab_size=chosen.constants["VOCAB_SIZE"],
                 val_bytes=chosen.val_bytes,
@@ -304,14 +305,14 @@ def prepare(
 
 def _open(tag: str) -> tuple[Repo, str, State]:
     repo = Repo.open(Path.cwd())
-    tag = tag or campaigns.last_active(repo)
-    return repo, tag, campaigns.load(repo, tag)
+    tag = tag or store.last_active(repo)
+    return repo, tag, store.load(repo, tag)
 
 
 def _status(repo: Repo, tag: str, state: State) -> dict[str, Any]:
     chosen = find_preset(state.settings["preset"])
     noise = pooled_sigma(state.replicates(), chosen.sigma, chosen.sigma_dof)
-    pid = campaigns.running(repo, tag)
+    pid = store.running(repo, tag)
     return summary.status_json(state, tag, pid, _prior(state).probabilities(), noise.sigma)
 
 
@@ -320,7 +321,7 @@ def _prior(state: State) -> Prior:
     if not state.program_text:
         raise CampaignError("this campaign has not begun its first trial yet; run it again")
     names = parse_program(state.program_text).names
-    return learnt(names, state.settings["seed"], state.finished)
+    return rebuild_prior(names, state.settings["seed"], state.finished)
 
 
 def _print(value: Any, text: Callable[[Any], str], as_json: bool) -> None:

@@ -8,78 +8,80 @@
     keep     moves the branch; revert leaves it
     learn    the reward moves the prior
 
-Every step is in the journal before it has an effect, so ``run`` may start in the middle of any.
+Every step is in the journal before it has an effect, so a run may begin in the middle of any.
 """
 
 from __future__ import annotations
 
 from agent.campaign.store import CampaignError
-from agent.edits import checks
-from agent.steps.evaluate import AGAIN, conclude, disturbed, judge, train
-from agent.steps.propose import propose
-from agent.steps.runtime import Run, Stopped
+from agent.edits.changes import fingerprint
+from agent.steps.evaluate import MAX_REPEATS, conclude, disturbed, evaluate_candidate, train_once
+from agent.steps.propose import propose_edit
+from agent.steps.runtime import Runtime, Stopped
 from trainer.presets import find_preset
 
 
-def go_on(run: Run) -> str:
+def run_campaign(runtime: Runtime) -> str:
     """Start or continue, until there is a reason to stop; returns the reason."""
     try:
-        baseline(run)
+        baseline(runtime)
         while True:
-            one_trial(run)
+            one_trial(runtime)
     except Stopped as stopped:
-        run.campaign.record("stop", reason=str(stopped))
+        runtime.campaign.record("stop", reason=str(stopped))
         return str(stopped)
 
 
-def one_trial(run: Run) -> None:
+def one_trial(runtime: Runtime) -> None:
     """Begin a trial, or take up the one that was cut off, and bring it to its verdict."""
-    state = run.campaign.state
+    state = runtime.campaign.state
     if state.open_trial is None:
-        draw(run)
+        draw(runtime)
     while state.open_trial is not None:
         if state.open_trial.wants_proposal:
-            propose(run)
+            propose_edit(runtime)
         else:
-            judge(run)  # which may send a candidate that crashed back to be mended
+            evaluate_candidate(runtime)  # which may send a candidate that crashed back to be mended
 
 
-def draw(run: Run) -> None:
+def draw(runtime: Runtime) -> None:
     """Begin a trial: read the program again, sample a category that has an idea left."""
-    run.read_program()
-    _still_wanted(run)
-    run.prior.set_categories(run.program.names)
-    number = len(run.campaign.state.trials)
+    runtime.read_program()
+    _still_wanted(runtime)
+    runtime.prior.set_categories(runtime.program.names)
+    number = len(runtime.campaign.state.trials)
     available = [
-        name for name in run.program.names if run.proposer.covers(run.context(number, name))
+        name
+        for name in runtime.program.names
+        if runtime.proposer.covers(runtime.context(number, name))
     ]
     if not available:
         raise Stopped("no proposer has an untried idea left")
-    category = run.prior.sample(available, trial=number)
-    run.campaign.record(
+    category = runtime.prior.sample(available, trial=number)
+    runtime.campaign.record(
         "trial",
         trial=number,
         category=category,
-        propensity=run.prior.probabilities(available)[category],
+        propensity=runtime.prior.probabilities(available)[category],
         available=available,
-        categories=run.program.names,
-        program=run.program.sha256[:12],
+        categories=runtime.program.names,
+        program=runtime.program.sha256[:12],
     )
 
 
-def baseline(run: Run) -> None:
+def baseline(runtime: Runtime) -> None:
     """Trial 0: HEAD's train.py with the preset's constants, trained once."""
-    campaign = run.campaign
+    campaign = runtime.campaign
     if campaign.state.champion is not None:
         return
     if campaign.state.open_trial is None:
-        run.read_program()
+        runtime.read_program()
         campaign.record(
-            "trial", trial=0, category="baseline", program=run.program.sha256[:12],
+            "trial", trial=0, category="baseline", program=runtime.program.sha256[:12],
             proposer="preset",
         )  # fmt: skip
-    if not run.open_trial.candidate:
-        name = run.settings.preset
+    if not runtime.open_trial.candidate:
+        name = runtime.settings.preset
         source = campaign.baseline_source(find_preset(name).constants)
         campaign.commit_candidate(
             campaign.state.settings["base"],
@@ -87,21 +89,21 @@ def baseline(run: Run) -> None:
             "baseline",
             f"train.py as it stands, {name} preset",
             f"The starting point: constants of the {name} preset, nothing else changed.",
-            checks.fingerprint(source),
+            fingerprint(source),
         )
-    while not run.open_trial.scores and len(disturbed(run.open_trial)) <= AGAIN:
-        training = train(run, "candidate", run.open_trial.candidate)
+    while not runtime.open_trial.scores and len(disturbed(runtime.open_trial)) <= MAX_REPEATS:
+        training = train_once(runtime, "candidate", runtime.open_trial.candidate)
         if training.counted and training.status != "ok":
             raise CampaignError(
                 f"the baseline does not train: {training.status} ({training.reason}); "
                 f"see {campaign.folder / 'trials' / '0'}, mend trainer/train.py, commit, and "
                 "start another --tag"
             )
-    conclude(run, "keep", "the starting point", status="ok")
+    conclude(runtime, "keep", "the starting point", status="ok")
 
 
-def _still_wanted(run: Run) -> None:
-    done = sum(run.campaign.state.counts.values())
-    if run.settings.trials is not None and done >= run.settings.trials:
+def _still_wanted(runtime: Runtime) -> None:
+    done = sum(runtime.campaign.state.counts.values())
+    if runtime.settings.trials is not None and done >= runtime.settings.trials:
         raise Stopped(f"{done} trials are done")
-    run.stop_at_limits()
+    runtime.stop_at_limits()

@@ -67,7 +67,7 @@ def _off(value: Any) -> Any:
     return "off" if value is False else value
 
 
-class Settings(_Frozen):
+class FrontMatter(_Frozen):
     """The front matter; what is None was not said. The command line overrides it."""
 
     budget: Annotated[str, BeforeValidator(_budget)] | None = None
@@ -100,7 +100,7 @@ class Program(_Frozen):
     """The whole file."""
     sha256: str
     """Of the file's bytes, 64 hex digits."""
-    front_matter: Settings
+    front_matter: FrontMatter
     categories: tuple[Category, ...]
     prose: str
     """What the model is told: the file without front matter and notes, categories included."""
@@ -121,7 +121,7 @@ class Program(_Frozen):
         return self.front_matter.objective or Objective()
 
 
-def load(path: Path) -> Program:
+def load_program(path: Path) -> Program:
     """Read program.md.
 
     Raises:
@@ -136,18 +136,18 @@ def load(path: Path) -> Program:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ProgramError(path, line, "is not UTF-8 text") from None
-    return parse(text, path).model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
+    return parse_program(text, path).model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
 
 
-def reload(path: Path, last_good: Program) -> tuple[Program, str | None]:
+def reload_program(path: Path, last_good: Program) -> tuple[Program, str | None]:
     """Read it again; where it cannot be used, the last good version and what is wrong."""
     try:
-        return load(path), None
+        return load_program(path), None
     except ProgramError as error:
         return last_good, f"{error}; going on with the last good version"
 
 
-def parse(text: str, path: Path = Path("program.md")) -> Program:
+def parse_program(text: str, path: Path = Path("program.md")) -> Program:
     """Make a program of a file's text.
 
     Raises:
@@ -155,7 +155,7 @@ def parse(text: str, path: Path = Path("program.md")) -> Program:
     """
     lines = text.replace("\r\n", "\n").split("\n")
     start = _front_matter_end(lines, path)
-    settings = _settings(lines[1 : start - 1], path) if start else Settings()
+    settings = _settings(lines[1 : start - 1], path) if start else FrontMatter()
     sections = _sections(lines, start)
     if "categories" not in sections:
         raise ProgramError(path, len(lines), "there is no section '## Categories'")
@@ -183,7 +183,7 @@ def _front_matter_end(lines: list[str], path: Path) -> int:
     raise ProgramError(path, 1, "the front matter that '---' opens here is not closed by another")
 
 
-def _settings(lines: list[str], path: Path) -> Settings:
+def _settings(lines: list[str], path: Path) -> FrontMatter:
     """Read front matter that begins at line 2 of the file."""
     text = "\n".join(lines)
     try:
@@ -194,7 +194,7 @@ def _settings(lines: list[str], path: Path) -> Settings:
         problem = getattr(error, "problem", None) or str(error)
         raise ProgramError(path, mark.line + 2 if mark else 1, f"not YAML: {problem}") from None
     if values is None:
-        return Settings()
+        return FrontMatter()
     if not isinstance(node, yaml.MappingNode):
         raise ProgramError(path, 2, "the front matter is not a list of 'name: value' lines")
     keys = [str(key.value) for key, _ in node.value]
@@ -203,7 +203,7 @@ def _settings(lines: list[str], path: Path) -> Settings:
             line = node.value[i][0].start_mark.line + 2
             raise ProgramError(path, line, f"{key} is set twice")
     try:
-        return Settings.model_validate(values)
+        return FrontMatter.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = [str(part) for part in first["loc"]]
@@ -226,7 +226,7 @@ def _line_of(node: Any, where: list[str]) -> int:
 def _complaint(error: Any, where: list[str]) -> str:
     name = ".".join(where[:2])
     if error["type"] == "extra_forbidden":
-        known = Objective.model_fields if len(where) > 1 else Settings.model_fields
+        known = Objective.model_fields if len(where) > 1 else FrontMatter.model_fields
         near = difflib.get_close_matches(where[-1].replace("-", "_"), known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
         return f"unknown setting {name}; {hint}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
-from agent.models.types import redact
+from agent.models.secrets import redact
 from trainer.data.prepare import absolute
 
 PROPOSERS = ("llm", "deck", "tuner", "hybrid")
@@ -24,7 +24,7 @@ class Settings:
 
     FIXED: ClassVar = ("preset", "budget", "data", "isolation", "seed")
     """Every training of a campaign shares these, or its numbers could not be compared."""
-    LASTING: ClassVar = ("keep", "proposer", "llm", "max_cost", "max_tokens")
+    REMEMBERED: ClassVar = ("keep", "proposer", "llm", "max_cost", "max_tokens")
     """What the command line said of these holds when the campaign is taken up again; ``trials`` and
     ``hours`` say when one run ends."""
 
@@ -62,7 +62,7 @@ _HIDDEN = "[key]"
 """What ``redact`` writes in a secret's place."""
 
 
-def lasting(
+def remember(
     command_line: Mapping[str, Any], last: Mapping[str, Any], hidden: Iterable[str]
 ) -> dict[str, Any]:
     """What the journal keeps of the command line for the runs that follow.
@@ -71,7 +71,7 @@ def lasting(
         last: what the journal kept when the run before began.
         hidden: secrets; where ``llm`` holds one, or what looks like one, it is kept without it.
     """
-    given = {k: v for k, v in command_line.items() if k in Settings.LASTING and v is not None}
+    given = {k: v for k, v in command_line.items() if k in Settings.REMEMBERED and v is not None}
     if "llm" in given:
         shown = redact(given["llm"], hidden)
         if shown != given["llm"]:
@@ -91,7 +91,7 @@ def resolve(
         command_line: what was given, None for what was not.
         program: the front matter.
         campaign: the settings of the campaign that goes on, empty for a new one.
-        last: what ``lasting`` kept of the command lines before.
+        last: what ``remember`` kept of the command lines before.
 
     Raises:
         SettingsError: a value out of range, or one that a running campaign cannot change.

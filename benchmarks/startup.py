@@ -29,8 +29,9 @@ from benchmarks.machine import ROOT, keep, stamp
 _WATCHED = """
 import sys, time
 from pathlib import Path
-from agent.steps import start
 from agent.git.repo import Repo
+from agent.loop import run_campaign
+from agent.steps.start import open_runtime
 from agent.report.plain import PlainDisplay
 
 class Stamps(PlainDisplay):
@@ -43,7 +44,10 @@ class Stamps(PlainDisplay):
 
 seen = {}
 given = {"budget": "2s", "trials": 0, "llm": "none"}
-start.run(Repo.open(Path.cwd()), "bench", given, Path("program.md"), Stamps(sys.stderr))
+with open_runtime(
+    Repo.open(Path.cwd()), "bench", given, Path("program.md"), Stamps(sys.stderr)
+) as runtime:
+    run_campaign(runtime)
 print(*(seen[name] for name in ("preparing", "prepared", "log")))
 """
 

@@ -18,15 +18,16 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from agent import program
 from agent.edits import blocks
 from agent.models.cassette import Player, Recorder
-from agent.models.catalog import load
+from agent.models.catalog import load_catalog
 from agent.models.choose import open_model
-from agent.models.types import Model, ModelError, Part, Prompt, Reply, redact
+from agent.models.secrets import redact
+from agent.models.types import Model, ModelError, Part, Prompt, Reply
+from agent.program import ProgramError, load_program
 from agent.proposers.base import Context
 from agent.proposers.llm import LLMProposer
-from agent.steps.canary import cut_short, filling
+from agent.steps.doctor import cut_short, filling
 
 ROOT = Path(__file__).parents[1]
 BEGINNING = 24_000
@@ -50,7 +51,7 @@ def checks(model: Model) -> Iterator[tuple[str, bool | None, str]]:
     yield "ends by itself", reply.stop_reason == "end", _end(reply)
     usage = reply.usage
     yield "is counted", usage is not None and usage.output > 0, str(usage)
-    cost = load(os.environ).cost(usage, model.name)
+    cost = load_catalog(os.environ).cost(usage, model.name)
     priced = "unknown" if cost is None else f"${cost:.5f}"
     yield "has a price", None if own_server else cost is not None, priced
 
@@ -72,7 +73,7 @@ def checks(model: Model) -> Iterator[tuple[str, bool | None, str]]:
 def proposes(model: Model) -> tuple[str, str]:
     """Ask for an edit of train.py as the first trial of a campaign does: what is wrong with the
     reply, "" if the edit applies, and the edit's title."""
-    research = program.load(ROOT / "program.md")
+    research = load_program(ROOT / "program.md")
     context = Context(
         trial=1,
         category="hyperparameters",
@@ -103,7 +104,7 @@ def opened(spec: str) -> Model:
     Raises:
         ModelError: there is none, or none that can be checked here.
     """
-    default = load(os.environ).defaults.get(spec) if spec in KEYS else None
+    default = load_catalog(os.environ).defaults.get(spec) if spec in KEYS else None
     model, _ = open_model(f"{spec}:{default}" if default else spec, os.environ)
     if model is None:
         raise ModelError(f"{spec} is no model")
@@ -128,7 +129,7 @@ def main(specs: list[str], say: Callable[[str], object] = print) -> int:
             for name, holds, seen in checks(opened(spec)):
                 failed += holds is False
                 say(f"{WORDS[holds]}  {shown}: {name}: {seen}")
-        except (ModelError, program.ProgramError) as error:
+        except (ModelError, ProgramError) as error:
             failed += 1
             say(f"FAIL  {shown}: {error}")
     return 1 if failed else 0

@@ -96,7 +96,7 @@ class Journal:
         self._next = (last if isinstance(last, int) else len(events) - 1) + 1
 
     def append(self, event: str, **fields: Any) -> dict[str, Any]:
-        """Write one event and return it as ``read`` will, once it is on disk.
+        """Write one event and return it as ``read_events`` will, once it is on disk.
 
         Adds ``event``, ``time`` (unix seconds) and ``n`` (0, 1, 2, ... within the journal).
 
@@ -171,7 +171,7 @@ class Journal:
         self.close()
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read_events(path: Path) -> list[dict[str, Any]]:
     """Every whole event, oldest first; a torn last line is left out, a missing file has none.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 Verdict = Literal["keep", "revert", "rejected"]
 Role = Literal["candidate", "champion"]
+Outcome = Literal["kept", "reverted", "failed", "rejected", "open"]
 
 
 @dataclass(frozen=True)
@@ -194,3 +195,14 @@ class Trial:
     @property
     def kept(self) -> bool:
         return self.verdict == "keep"
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended; ``failed`` is a revert because the training did."""
+        if self.verdict is None:
+            return "open"
+        if self.verdict == "rejected":
+            return "rejected"
+        if self.verdict == "keep":
+            return "kept"
+        return "reverted" if self.val_bpb is not None else "failed"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.campaign.state import State, Trial
-from agent.report.text import outcome, write_atomically
+from agent.campaign.files import write_atomically
+from agent.campaign.records import Trial
+from agent.campaign.state import State
 from trainer.untrusted import one_line
 
 HEADER = ("commit", "val_bpb", "memory_gb", "status", "description")
@@ -28,7 +29,7 @@ def write_tsv(path: Path, state: State) -> None:
 
 
 def _row(trial: Trial) -> tuple[str, ...]:
-    status = _STATUS[outcome(trial)]
+    status = _STATUS[trial.outcome]
     crashed = trial.val_bpb is None
     runs = [run.peak_memory_mb for run in trial.trainings if run.role == "candidate"]
     memory = 0.0 if crashed else max(runs, default=0.0) / 1024

@@ -6,13 +6,12 @@ was not hold the same state. Nothing here touches a file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from agent.campaign.records import Audit, Role, SentBack, Training, Trial, Verdict
-
-__all__ = ["Audit", "Role", "SentBack", "State", "Training", "Trial", "Verdict", "fold"]
+from agent.campaign.records import Audit, SentBack, Training, Trial
+from agent.prior import Prior
 
 
 @dataclass
@@ -22,12 +21,12 @@ class State:
     settings: dict[str, Any] = field(default_factory=dict)
     """What every training of the campaign shares, and what the last run asked for."""
     given: dict[str, Any] = field(default_factory=dict)
-    """What command lines said that holds for later runs, too; see ``settings.lasting``."""
+    """What command lines said that holds for later runs, too; see ``settings.remember``."""
     trials: list[Trial] = field(default_factory=list)
     """By number; all but the last have a verdict."""
-    started: Training | None = None
+    open_training: Training | None = None
     """A training that was begun and whose end is not in the journal."""
-    count: int = 0
+    trainings_begun: int = 0
     """Trainings begun, which numbers their seeds."""
     champion_runs: dict[str, list[Training]] = field(default_factory=dict)
     """By commit: trainings that measured it as champion, with seeds that did not choose it."""
@@ -195,13 +194,13 @@ class State:
         self.trials[-1] = _trial(self.trials[-1], event)
 
     def _on_training_started(self, event: dict[str, Any]) -> None:
-        if self.started is None:
-            self.count += 1
-        self.started = _training(event)
+        if self.open_training is None:
+            self.trainings_begun += 1
+        self.open_training = _training(event)
 
     def _on_training(self, event: dict[str, Any]) -> None:
         training = _training(event)
-        self.started = None
+        self.open_training = None
         trial = self.trials[-1]
         self._update(trainings=(*trial.trainings, training))
         # The baseline was chosen by nobody, so its first score is as good as a fresh one.
@@ -254,3 +253,27 @@ def fold(events: Iterable[Mapping[str, Any]]) -> State:
     for event in events:
         state.apply(event)
     return state
+
+
+def rebuild_prior(names: Sequence[str], seed: int, trials: Iterable[Trial]) -> Prior:
+    """The prior that the rewards of ``trials``, oldest first, have made."""
+    prior = Prior(names, seed=seed)
+    for trial in trials:
+        if trial.categories:
+            prior.set_categories(trial.categories)
+        teach_prior(prior, trial)
+    prior.set_categories(names)
+    return prior
+
+
+def teach_prior(prior: Prior, trial: Trial) -> None:
+    """Let a trial's reward move the prior; categories that are gone since teach nothing."""
+    known = prior.probabilities()
+    if trial.reward is not None and trial.category in known:
+        available = [name for name in trial.available if name in known]
+        prior.update(
+            trial.category,
+            trial.reward,
+            propensity=trial.propensity or None,
+            available=available or None,
+        )

@@ -1,7 +1,7 @@
 """One campaign: one tag, one branch, one folder ``campaigns/<tag>/``.
 
 This is the edge where events meet the world. Each step is journalled before its effect, so after a
-kill the journal says what was meant, and ``agree`` makes git and the folder follow it.
+kill the journal says what was meant, and ``reconcile`` makes git and the folder follow it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agent.campaign.journal import Journal, holder, read
+from agent.campaign.files import JOURNAL, folder_of
+from agent.campaign.journal import Journal, holder, read_events
+from agent.campaign.records import Training, Trial
 from agent.campaign.results import write_tsv
-from agent.campaign.state import State, Training, Trial, fold
+from agent.campaign.state import State, fold
 from agent.edits.blocks import Edit
 from agent.edits.constants import set_constants
 from agent.git import worktree
@@ -24,7 +26,6 @@ from agent.git.repo import Repo
 from agent.settings import Settings
 from trainer.measure import Measurement
 
-JOURNAL = "journal.jsonl"
 _KEPT_OF_A_MEASUREMENT = (
     "status",
     "reason",
@@ -45,10 +46,6 @@ _KEPT_OF_A_MEASUREMENT = (
 
 class CampaignError(Exception):
     """The campaign cannot go on; the message says why and what to do."""
-
-
-def folder_of(repo: Repo, tag: str) -> Path:
-    return repo.root / "campaigns" / tag
 
 
 def last_active(repo: Repo) -> str:
@@ -82,7 +79,7 @@ def load(repo: Repo, tag: str) -> State:
 
 def peek(repo: Repo, tag: str) -> State:
     """A campaign's state, empty if there is no such campaign."""
-    return fold(read(folder_of(repo, tag) / JOURNAL))
+    return fold(read_events(folder_of(repo, tag) / JOURNAL))
 
 
 def running(repo: Repo, tag: str) -> int | None:
@@ -114,7 +111,7 @@ class Campaign:
         repo.check_tag(tag, new=self.is_new)
         self.repo, self.tag = repo, tag
         self.journal = Journal(self.folder / JOURNAL)
-        self.state = fold(read(self.journal.path))
+        self.state = fold(read_events(self.journal.path))
         ignore = self.folder.parent / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n")  # a repository that does not ignore campaigns/ stays clean
@@ -137,7 +134,7 @@ class Campaign:
         self.repo.read_file(base)
         self.record("campaign", tag=self.tag, base=base, **settings.fixed(), **facts)
 
-    def agree(self) -> None:
+    def reconcile(self) -> None:
         """Make branch, refs, worktree and files follow the journal; harmless when they do."""
         self.repo.start_branch(self.tag, self.state.settings["base"])
         for trial in self.state.trials[-2:]:

@@ -24,10 +24,55 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-
-from agent.campaign.state import Trial
+from typing import Protocol
 
 _NUMBER = re.compile(r"([A-Z][A-Z0-9_]*)(?:: [^=]+)? = ")
+
+
+class TriedEdit(Protocol):
+    """A finished trial, as far as its edit may come back in a later one."""
+
+    @property
+    def trial(self) -> int: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def hunks(self) -> tuple[str, ...]: ...
+    @property
+    def verdict(self) -> str | None: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def gain(self) -> float | None: ...
+    @property
+    def gain_half(self) -> float | None: ...
+
+
+def fingerprint(source: str) -> str:
+    """SHA-256 of the syntax tree without comments, layout and docstrings, 64 hex digits.
+
+    Raises:
+        SyntaxError: the source is not Python.
+    """
+    return digest(ast.parse(source))
+
+
+def digest(tree: ast.AST) -> str:
+    """``fingerprint`` of a source that is parsed already; takes its docstrings out of ``tree``."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            body[:] = [statement for statement in body if not is_text(statement)]
+    return hashlib.sha256(ast.dump(tree).encode(errors="surrogatepass")).hexdigest()
+
+
+def is_text(node: ast.AST) -> bool:
+    """A docstring, or a string that stands alone like one."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def hunks(parent: str, candidate: str) -> tuple[str, ...]:
@@ -52,7 +97,7 @@ def hunks(parent: str, candidate: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def lost_before(changes: Sequence[str], trials: Sequence[Trial]) -> Trial | None:
+def lost_before(changes: Sequence[str], trials: Sequence[TriedEdit]) -> TriedEdit | None:
     """The latest trial because of which ``changes`` are not tried again, None if there is none."""
     proposed = Counter(changes)
     for trial in reversed(trials):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -17,9 +16,8 @@ from typing import Any
 from pyflakes import checker
 from pyflakes.messages import UndefinedLocal, UndefinedName
 
-from agent.campaign.state import Trial
 from agent.edits.blocks import Edit
-from agent.edits.changes import hunks, lost_before
+from agent.edits.changes import TriedEdit, digest, fingerprint, hunks, is_text, lost_before
 from agent.edits.constants import constants, sections
 from trainer import contract
 
@@ -54,7 +52,7 @@ def check(
     categories: Collection[str],
     max_seq_len: int,
     tried: Collection[str] = (),
-    history: Sequence[Trial] = (),
+    history: Sequence[TriedEdit] = (),
 ) -> str:
     """Check an edit of ``parent`` that gave ``candidate``, both whole sources.
 
@@ -84,7 +82,7 @@ def check(
             raise Rejected("comments or formatting only: the program that it makes is the same")
         if found in tried:
             raise Rejected("already tried: the same program was trained in this campaign")
-        if _digest(_SeedBlind().visit(ast.parse(parent))) == _digest(
+        if digest(_SeedBlind().visit(ast.parse(parent))) == digest(
             _SeedBlind().visit(ast.parse(candidate))
         ):
             raise Rejected("seed only: nothing else changes, and luck is no improvement")
@@ -97,15 +95,6 @@ def check(
     except RecursionError:
         raise Rejected("contract: train.py is nested too deeply to be read") from None
     return found
-
-
-def fingerprint(source: str) -> str:
-    """SHA-256 of the syntax tree without comments, layout and docstrings, 64 hex digits.
-
-    Raises:
-        SyntaxError: the source is not Python.
-    """
-    return _digest(ast.parse(source))
 
 
 def sections_touched(parent: str, candidate: str) -> frozenset[str]:
@@ -123,23 +112,6 @@ def sections_touched(parent: str, candidate: str) -> frozenset[str]:
         if tag != "equal":
             touched |= {*before[i1:i2], *after[j1:j2]}
     return frozenset(touched)
-
-
-def _digest(tree: ast.AST) -> str:
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            body[:] = [statement for statement in body if not _is_text(statement)]
-    return hashlib.sha256(ast.dump(tree).encode(errors="surrogatepass")).hexdigest()
-
-
-def _is_text(node: ast.AST) -> bool:
-    """A docstring, or a string that stands alone like one."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
 
 
 def _refuse_growth(parent: str, candidate: str) -> None:
@@ -176,7 +148,7 @@ def _refuse_arity(candidate: str) -> None:
                 )
 
 
-def _refuse_what_lost(parent: str, candidate: str, history: Sequence[Trial]) -> None:
+def _refuse_what_lost(parent: str, candidate: str, history: Sequence[TriedEdit]) -> None:
     past = lost_before(hunks(parent, candidate), history)
     if past is not None:
         how = "lost by more than luck explains" if past.status == "ok" else f"was {past.status}"
@@ -260,7 +232,7 @@ def _payload(line: int, what: str) -> Rejected:
 
 def _literals(tree: ast.AST) -> Iterator[tuple[int, tuple[str, str], bool]]:
     """Line, kind and text of each literal and each collection, and whether it is a docstring."""
-    docstrings = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and _is_text(n)}
+    docstrings = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and is_text(n)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant):
             value = node.value
@@ -350,4 +322,4 @@ def _without(names: Collection[str], source: str) -> str:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(target, ast.Name) and target.id in names for target in targets):
                 node.value = ast.Constant(0)
-    return _digest(tree)
+    return digest(tree)

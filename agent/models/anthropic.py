@@ -11,8 +11,9 @@ import anthropic
 import httpx2
 
 from agent.models.catalog import Entry
+from agent.models.http import MAX_RETRIES, leave_long_waits, refusal, run_coroutine, seconds_to_wait
+from agent.models.secrets import quote
 from agent.models.types import (
-    MAX_RETRIES,
     Misconfigured,
     ModelError,
     OnText,
@@ -22,11 +23,6 @@ from agent.models.types import (
     StopReason,
     Unavailable,
     Usage,
-    leave_long_waits,
-    quote,
-    refusal,
-    retry_after,
-    run,
 )
 
 CACHE_MARKS = 4
@@ -76,7 +72,7 @@ class AnthropicModel:
         cancel: threading.Event | None = None,
     ) -> Reply:
         """See ``Model.complete``."""
-        return run(self._complete(prompt, max_tokens, on_text), cancel)
+        return run_coroutine(self._complete(prompt, max_tokens, on_text), cancel)
 
     async def _complete(self, prompt: Prompt, max_tokens: int, on_text: OnText | None) -> Reply:
         received = _Received(self._model, self._hidden)
@@ -129,7 +125,7 @@ class AnthropicModel:
                 status,
                 said,
                 key="ANTHROPIC_API_KEY",
-                retry_after=retry_after(error.response.headers),
+                retry_after=seconds_to_wait(error.response.headers),
             )
             if isinstance(failure, Unavailable):
                 failure.usage = usage

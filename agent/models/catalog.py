@@ -95,7 +95,7 @@ class Catalog:
         return None if usage is None else self.entry(name).cost(usage)
 
 
-def load(environ: Mapping[str, str]) -> Catalog:
+def load_catalog(environ: Mapping[str, str]) -> Catalog:
     """Read both files.
 
     Raises:

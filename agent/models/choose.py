@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agent.models.catalog import Catalog, load
-from agent.models.types import Misconfigured, Model, redact, secrets
+from agent.models.catalog import Catalog, load_catalog
+from agent.models.secrets import redact, secret_values
+from agent.models.types import Misconfigured, Model
 
 KNOWN = (
     "auto, none, anthropic:MODEL, openai:MODEL, openai:MODEL@URL, command:CMD, local, "
@@ -42,7 +43,7 @@ def open_model(spec: str, environ: Mapping[str, str]) -> tuple[Model | None, str
     Raises:
         Misconfigured: not a spec, a key is missing, or the user's models.toml has a mistake.
     """
-    catalog = load(environ)
+    catalog = load_catalog(environ)
     kind, _, rest = spec.strip().partition(":")
     shown = redact(spec, _hidden(environ, catalog))
     if spec.strip() == "none":
@@ -155,7 +156,7 @@ def _key(name: str, spec: str, environ: Mapping[str, str]) -> str:
 
 def _hidden(environ: Mapping[str, str], catalog: Catalog) -> tuple[str, ...]:
     """Values that must not be shown, those of variables that a models.toml names included."""
-    return secrets(environ, {e.key_env for e in catalog.models.values() if e.key_env})
+    return secret_values(environ, {e.key_env for e in catalog.models.values() if e.key_env})
 
 
 def _server(url: str) -> str:

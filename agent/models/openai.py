@@ -16,8 +16,9 @@ from typing import Any
 import openai
 
 from agent.models.catalog import Entry
+from agent.models.http import MAX_RETRIES, leave_long_waits, refusal, run_coroutine, seconds_to_wait
+from agent.models.secrets import quote
 from agent.models.types import (
-    MAX_RETRIES,
     Misconfigured,
     ModelError,
     OnText,
@@ -26,11 +27,6 @@ from agent.models.types import (
     StopReason,
     Unavailable,
     Usage,
-    leave_long_waits,
-    quote,
-    refusal,
-    retry_after,
-    run,
 )
 
 CACHE_MARKS = 18
@@ -93,7 +89,7 @@ class OpenAIModel:
         cancel: threading.Event | None = None,
     ) -> Reply:
         """See ``Model.complete``."""
-        return run(self._complete(prompt, max_tokens, on_text), cancel)
+        return run_coroutine(self._complete(prompt, max_tokens, on_text), cancel)
 
     async def _complete(self, prompt: Prompt, max_tokens: int, on_text: OnText | None) -> Reply:
         while True:
@@ -202,7 +198,7 @@ class OpenAIModel:
                 status,
                 said,
                 key=self._key_from,
-                retry_after=retry_after(error.response.headers),
+                retry_after=seconds_to_wait(error.response.headers),
             )
         if isinstance(error, openai.APIError):  # inside a stream, so without a status
             code = str(error.code or "")

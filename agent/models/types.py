@@ -2,46 +2,18 @@
 
 Whatever can go wrong is one of three: the service cannot answer now (``Unavailable``), the user has
 to mend something (``Misconfigured``), or an answer came that is not a whole one
-(``Reply.stop_reason``). No key is ever in any of them: texts from outside pass ``scrub``.
+(``Reply.stop_reason``). No key is ever in any of them: texts from outside pass through ``secrets``.
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
 import threading
-import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal, Protocol, TypeVar
-
-from trainer.untrusted import printable
+from typing import Literal, Protocol
 
 StopReason = Literal["end", "length", "refusal", "other"]
 OnText = Callable[[str], None]
-
-DETAIL_LENGTH = 400
-LONGEST_RETRY_WAIT = 20.0
-"""Seconds that a client may wait by itself; a longer pause is the campaign's, which shows it."""
-MAX_RETRIES = 4
-_SHORTEST_SECRET = 8
-_POLL_SECONDS = 0.1
-
-_SECRET_NAME = re.compile(
-    r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|(?:^|_)(?:PAT|PASS))(?:_ID)?(?:_?\d+)?$",
-    re.IGNORECASE,
-)
-_LOOKS_SECRET = re.compile(r"\b(?:sk|pk|rk|key)-[\w*.-]{6,}|\bBearer\s+\S+", re.IGNORECASE)
-_GIVEN_AS_SECRET = re.compile(
-    r"((?:--?[\w-]*(?:key|token|secret|password|passwd)(?:\s+|=)|\w*(?:key|token|secret|password)=)"
-    r"""["']?)[^\s"'&]+|(\w://)[^\s/@"']+(?=@)""",
-    re.IGNORECASE,
-)
-"""What stands after an option, a variable or a query field that is called a key, and before the
-host of a URL."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -173,97 +145,3 @@ class Model(Protocol):
             Cancelled: ``cancel`` was set; the connection or process is closed.
         """
         ...
-
-
-def run(work: Coroutine[Any, Any, T], cancel: threading.Event | None) -> T:
-    """Run a coroutine to its end, or stop it within a tenth of a second of ``cancel``.
-
-    Raises:
-        Cancelled: it was stopped.
-    """
-
-    async def watched() -> T:
-        task = asyncio.ensure_future(work)
-        while not task.done():
-            if cancel is not None and cancel.is_set():
-                task.cancel()
-                await asyncio.wait([task])
-                raise Cancelled("asked to stop while waiting for the model")
-            await asyncio.wait([task], timeout=_POLL_SECONDS)
-        return task.result()
-
-    return asyncio.run(watched())
-
-
-def secrets(environ: Mapping[str, str], names: Collection[str] = ()) -> tuple[str, ...]:
-    """Values of an environment that must not be shown, longest first.
-
-    Args:
-        names: variables that hold a key, whatever they are called.
-    """
-    values = {
-        value
-        for name, value in environ.items()
-        if (name in names or _SECRET_NAME.search(name)) and len(value) >= _SHORTEST_SECRET
-    }
-    return tuple(sorted(values, key=len, reverse=True))
-
-
-def scrub(text: str, hidden: Iterable[str]) -> str:
-    """``text`` without the values ``hidden``."""
-    for value in hidden:
-        text = text.replace(value, "[key]")
-    return text
-
-
-def redact(text: str, hidden: Iterable[str]) -> str:
-    """``text`` without the values ``hidden`` and whatever else looks like a key."""
-    return _GIVEN_AS_SECRET.sub(r"\1\2[key]", _LOOKS_SECRET.sub("[key]", scrub(text, hidden)))
-
-
-def quote(text: str, hidden: Iterable[str]) -> str:
-    """Somebody else's error text on one line: bounded, printable, nothing like a key in it."""
-    return " ".join(printable(redact(text, hidden), DETAIL_LENGTH).split())
-
-
-def refusal(
-    name: str, status: int, said: str, *, key: str, retry_after: float | None = None
-) -> ModelError:
-    """The error for an HTTP status.
-
-    Args:
-        said: the server's words, already passed through ``quote``.
-        key: where the key comes from, for the user.
-    """
-    if status == 401:
-        return Misconfigured(f"{name}: the key was refused (HTTP 401); check {key}")
-    if status == 402:
-        return Misconfigured(f"{name}: the account cannot pay for this (HTTP 402): {said}")
-    if status == 404:
-        return Misconfigured(f"{name}: no such model or address (HTTP 404): {said}")
-    if status in (408, 409, 429) or status >= 500:
-        return Unavailable(f"{name}: HTTP {status}: {said}", retry_after=retry_after)
-    return Misconfigured(f"{name}: the request was refused (HTTP {status}): {said}")
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from ``retry-after-ms`` or ``retry-after`` (seconds or a date)."""
-    for header, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(header, "")
-        if re.fullmatch(r"\s*\d+(\.\d*)?\s*", value):
-            return float(value) / scale
-    try:
-        date = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return max(0.0, date.timestamp() - time.time())
-
-
-async def leave_long_waits(response: Any) -> None:
-    """Response hook for the SDKs' HTTP clients: they sleep as long as a server asks, unseen.
-
-    Both obey ``x-should-retry``, so a wait beyond the bound comes back as ``Unavailable``.
-    """
-    wait = retry_after(response.headers)
-    if wait is not None and wait > LONGEST_RETRY_WAIT:
-        response.headers["x-should-retry"] = "false"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from agent.campaign.state import Trial
+from agent.campaign.records import Trial
 from agent.edits.blocks import EditError, Envelope
 from agent.program import Program
 

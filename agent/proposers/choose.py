@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 from agent.models.types import Model
 from agent.proposers.base import Proposer
@@ -18,11 +17,11 @@ class ProposerError(ValueError):
     """There is no such proposer, or it lacks a model; the message says what to do."""
 
 
-def researcher(model: Model, prompts: Path, cancel: threading.Event) -> Proposer:
+def researcher(model: Model, cancel: threading.Event) -> Proposer:
     """The proposer that asks ``model``, or whatever model a recording was made of."""
     if getattr(model, "recorded", model.name) == "local":
-        return LocalProposer(model, prompts, cancel)
-    return LLMProposer(model, prompts, cancel=cancel)
+        return LocalProposer(model, cancel=cancel)
+    return LLMProposer(model, cancel=cancel)
 
 
 def make(proposer: str, llm: Proposer | None, seed: int) -> Proposer:

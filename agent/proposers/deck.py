@@ -14,14 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from agent.edits import blocks
 from agent.proposers.base import Context, NothingToPropose, Proposal
+from agent.proposers.prompts import trial_record
 
 RECIPES = Path(__file__).parent / "recipes"
-PROMPTS = Path(__file__).parents[2] / "prompts"
-RECENT_TRIALS = 10
 
 
 @dataclass(frozen=True)
@@ -96,34 +93,3 @@ def _rejected(context: Context) -> int:
         if trial.category == context.category and trial.proposer == Deck.name
     ]
     return sum(past) + len(context.feedback)
-
-
-@functools.cache
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PROMPTS),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-
-
-def trial_record(context: Context) -> str:
-    """What a proposal was made from, as text: the facts that a model would be told, in short."""
-    champion = next((trial for trial in reversed(context.history) if trial.kept), None)
-    return (
-        _templates()
-        .get_template("record.md.j2")
-        .render(
-            trial=context.trial,
-            category=context.category,
-            champion=champion,
-            facts=context.facts,
-            sigma=context.sigma,
-            prior=sorted(context.prior.items(), key=lambda item: -item[1]),
-            recent=[trial for trial in context.history if trial.trial > 0][-RECENT_TRIALS:],
-            feedback=context.feedback,
-        )
-    )

@@ -15,13 +15,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
-import jinja2
-
-from agent.campaign.state import Trial
+from agent.campaign.records import Trial
 from agent.edits.blocks import Envelope
-from agent.models.catalog import Catalog, load
-from agent.models.types import Misconfigured, Model, OnText, Part, Prompt, Reply
+from agent.models.catalog import Catalog, load_catalog
+from agent.models.types import Model, OnText, Part, Prompt, Reply
 from agent.proposers.base import Context, Proposal, ReplyUnusable
+from agent.proposers.prompts import PROMPTS, Templates
 from trainer.contract import MAX_SOURCE_BYTES
 from trainer.presets import LADDER
 from trainer.untrusted import printable
@@ -32,7 +31,6 @@ HISTORY_TOKENS = 12_000
 CHARACTERS_PER_TOKEN = 3
 """A low guess, so that the history is rather too short than too long."""
 TEXT_LENGTH = 300
-DATA_LENGTH = 6_000
 
 Outcome = Literal["baseline", "kept", "near", "reverted", "failed", "rejected"]
 
@@ -42,24 +40,17 @@ class LLMProposer:
     """Asks a model, one edit at a time."""
 
     model: Model
-    prompts_dir: Path
+    prompts_dir: Path = PROMPTS
     max_tokens: int = MAX_TOKENS
     history_tokens: int = HISTORY_TOKENS
-    catalog: Catalog = field(default_factory=lambda: load(os.environ))
+    catalog: Catalog = field(default_factory=lambda: load_catalog(os.environ))
     on_text: OnText | None = None
     cancel: threading.Event | None = None
     name: str = field(default="llm", init=False)
     attempts: int = field(default=3, init=False)
 
     def __post_init__(self) -> None:
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(self.prompts_dir),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            autoescape=False,
-        )
-        self._templates.filters["data"] = _data
+        self._templates = Templates(self.prompts_dir)
 
     def covers(self, context: Context) -> bool:
         """A model has ideas for everything."""
@@ -127,7 +118,7 @@ class LLMProposer:
             (
                 Part(
                     "rules",
-                    self._render(
+                    self._templates.render(
                         "rules",
                         ladder=LADDER,
                         max_source_bytes=MAX_SOURCE_BYTES,
@@ -139,14 +130,14 @@ class LLMProposer:
                 ),
                 Part(
                     "train.py",
-                    self._render("train", facts=context.facts, source=context.source),
+                    self._templates.render("train", facts=context.facts, source=context.source),
                     mark=True,
                     fixed=context.source,
                 ),
                 *self._history(context.history, lasting_sigma(context.sigma)),
                 Part(
                     "focus",
-                    self._render(
+                    self._templates.render(
                         "focus",
                         category=category,
                         prior=context.prior,
@@ -168,30 +159,23 @@ class LLMProposer:
 
     def _history(self, trials: Sequence[Trial], sigma: float) -> list[Part]:
         views = [view(trial, sigma) for trial in trials]
-        whole = [self._render("trial", t=v, brief=False) for v in views]
-        brief = [self._render("trial", t=v, brief=True) for v in views]
+        whole = [self._templates.render("trial", t=v, brief=False) for v in views]
+        brief = [self._templates.render("trial", t=v, brief=True) for v in views]
         left_out, shortened = compress(
             [len(text) for text in whole],
             [len(text) for text in brief],
             [v.outcome in ("kept", "baseline") for v in views],
             self.history_tokens * CHARACTERS_PER_TOKEN,
         )
-        head = self._render("history", sigma=sigma, left_out=_summary([views[i] for i in left_out]))
+        head = self._templates.render(
+            "history", sigma=sigma, left_out=_summary([views[i] for i in left_out])
+        )
         parts = [Part("history", head)]
         for i, v in enumerate(views):
             if i not in left_out:
                 text = brief[i] if i < shortened else whole[i]
                 parts.append(Part(f"trial {v.number}", text, mark=True))
         return parts
-
-    def _render(self, name: str, **values: Any) -> str:
-        try:
-            return self._templates.get_template(f"{name}.md.j2").render(values).strip() + "\n"
-        except jinja2.TemplateSyntaxError as error:
-            where = f"{error.name}, line {error.lineno}"
-            raise Misconfigured(f"prompts/{where}: {error.message}") from None
-        except jinja2.TemplateError as error:
-            raise Misconfigured(f"prompts/{name}.md.j2: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -300,8 +284,3 @@ def _summary(views: Sequence[View]) -> list[Mapping[str, Any]]:
 
 def _line(text: str) -> str:
     return " ".join(printable(text.replace("\n", " "), TEXT_LENGTH).split())
-
-
-def _data(text: object) -> str:
-    """Text from elsewhere: printable, bounded, and unable to close the ``<data>`` around it."""
-    return printable(str(text), DATA_LENGTH).replace("</data", "</ data")

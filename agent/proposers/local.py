@@ -17,14 +17,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from agent import edits
 from agent.edits.blocks import render
 from agent.edits.constants import Choice, constants, format_literal, set_constants
-from agent.models.types import Misconfigured, Model, Part, Prompt, Reply
+from agent.models.types import Model, Part, Prompt, Reply
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
 from agent.proposers.llm import lasting_sigma, view
+from agent.proposers.prompts import PROMPTS, Templates
 from agent.proposers.tuner import Axis, tunable
 
 MAX_TOKENS = 200
@@ -46,17 +45,14 @@ class LocalProposer:
     attempts = 3
 
     def __init__(
-        self, model: Model, prompts_dir: Path, cancel: threading.Event | None = None
+        self,
+        model: Model,
+        prompts_dir: Path = PROMPTS,
+        cancel: threading.Event | None = None,
     ) -> None:
         self._model = model
         self._cancel = cancel
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(prompts_dir),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            autoescape=False,
-        )
+        self._templates = Templates(prompts_dir)
 
     def covers(self, context: Context) -> bool:
         """Whether the category's section has a constant with an untried value."""
@@ -100,8 +96,8 @@ class LocalProposer:
         known = {axis.name: axis for axis in tunable(context.source, context.category)}
         program = {c.name: c.description for c in context.program.categories}
         views = [view(trial, lasting_sigma(context.sigma)) for trial in context.history]
-        rules = self._render("local-rules")
-        constants = self._render(
+        rules = self._templates.render("local-rules")
+        constants = self._templates.render(
             "local-constants",
             category=context.category,
             description=program.get(context.category, ""),
@@ -117,7 +113,7 @@ class LocalProposer:
                 for name, values in offer.items()
             ],
         )
-        tried = self._render(
+        tried = self._templates.render(
             "local-tried",
             tried=[v for v in views if v.category == context.category and v.title][-MOST_TRIED:],
         )
@@ -135,12 +131,6 @@ class LocalProposer:
             schema=_schema(context, offer),
             seed=int.from_bytes(seed.digest()[:4]) >> 1,
         )
-
-    def _render(self, name: str, **values: Any) -> str:
-        try:
-            return self._templates.get_template(f"{name}.md.j2").render(values).strip() + "\n"
-        except jinja2.TemplateError as error:
-            raise Misconfigured(f"prompts/{name}.md.j2: {error}") from None
 
 
 # --- what is offered ---

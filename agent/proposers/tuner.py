@@ -21,11 +21,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.campaign.state import Trial
+from agent.campaign.records import Trial
 from agent.edits.blocks import TITLE_LENGTH, render
 from agent.edits.constants import Choice, Constant, Range, constants, format_literal, set_constants
 from agent.proposers.base import Context, NothingToPropose, Proposal
-from agent.proposers.deck import trial_record
+from agent.proposers.prompts import trial_record
 
 Point = Mapping[str, Any]
 

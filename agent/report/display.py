@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from agent.campaign.state import State, Training, Trial
+from agent.campaign.records import Training, Trial
+from agent.campaign.state import State
 
 
 class Display(Protocol):

@@ -15,9 +15,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from agent.campaign.state import State, Training, Trial
+from agent.campaign.files import write_atomically
+from agent.campaign.records import Training, Trial
+from agent.campaign.state import State
 from agent.report.summary import noise, paragraph
-from agent.report.text import clock, interval, outcome, percents, signed, write_atomically
+from agent.report.text import clock, interval, percents, signed
 from trainer.untrusted import one_line, printable
 
 TEMPLATE = "report.html"
@@ -66,7 +68,7 @@ def _trial(trial: Trial, folder: Path) -> dict[str, Any]:
         "number": trial.trial,
         "category": one_line(trial.category),
         "title": one_line(trial.title),
-        "outcome": outcome(trial),
+        "outcome": trial.outcome,
         "score": interval(trial.val_bpb, trial.val_bpb_half) or one_line(trial.status) or "—",
         "gain": signed(trial.gain),
         "words": one_line(trial.words),

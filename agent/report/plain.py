@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
-from agent.campaign.state import State, Training, Trial
+from agent.campaign.records import Training, Trial
+from agent.campaign.state import State
 from agent.report.stream import Unbreakable
 from agent.report.text import clock, interval, percents, prior_line, role, signed
 from trainer.untrusted import one_line

@@ -15,9 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from agent.campaign.state import State, Trial
+from agent.campaign.files import write_atomically
+from agent.campaign.records import Trial
+from agent.campaign.state import State
 from agent.report.summary import standing
-from agent.report.text import outcome, plural, write_atomically
+from agent.report.text import plural
 from trainer.untrusted import one_line
 
 INCHES = (12.0, 6.0)
@@ -100,14 +102,14 @@ def _draw(figure: Figure, axes: Axes, trials: Sequence[Trial], measured: Sequenc
         _champions(axes, kept, last)
         _labels(axes, kept)
     far = [trial for trial in measured if _value(trial) > high]
-    reverted = [t for t in measured if outcome(t) == "reverted" and t not in far]
+    reverted = [t for t in measured if t.outcome == "reverted" and t not in far]
     if reverted or far:
         xs, ys = [trial.trial for trial in reverted], [_value(trial) for trial in reverted]
         label = f"{len(reverted) + len(far)} reverted"
         axes.scatter(xs, ys, s=30, color=GREY, alpha=0.45, lw=0, label=label, zorder=2)
     _marks(axes, far, 0.985, "^", GREY, "")
     for kind, colour in (("failed", RED), ("rejected", AMBER)):
-        there = [trial for trial in trials if outcome(trial) == kind]
+        there = [trial for trial in trials if trial.outcome == kind]
         _marks(axes, there, 0.02, "|", colour, f"{len(there)} {kind}")
     caption = "bars: 95 % interval; each point is a mean over fresh seeds where there are any"
     caption += f"; {plural(len(far), 'trial')} off the scale (▲)" if far else ""

@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from agent.campaign.state import State, Training, Trial
+from agent.campaign.records import Training, Trial
+from agent.campaign.state import State
 from agent.judge import Estimate, Noise, pooled_sigma, t_quantile
-from agent.report.text import clock, interval, outcome, percents, plural, prior_line
+from agent.report.text import clock, interval, percents, plural, prior_line
 from agent.report.text import signed as with_sign
 from trainer.presets import find_preset
 from trainer.untrusted import one_line, printable
@@ -242,7 +243,7 @@ def log_graph(state: State) -> str:
         return "no trial is finished yet"
     lines = []
     for trial in state.finished:
-        end = outcome(trial)
+        end = trial.outcome
         branch = MARKS[end] + "  " if end == "kept" else "├─" + MARKS[end]
         score = f"{trial.val_bpb:.4f}" if trial.val_bpb is not None else trial.status or "rejected"
         lines.append(

@@ -15,11 +15,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from agent.campaign.state import State, Training, Trial
+from agent.campaign.records import Training, Trial
+from agent.campaign.state import State
 from agent.report.display import Display
 from agent.report.plain import PlainDisplay
 from agent.report.stream import Unbreakable
-from agent.report.text import clock, interval, outcome, percents, prior_line, role, signed
+from agent.report.text import clock, interval, percents, prior_line, role, signed
 from trainer.untrusted import one_line
 
 WIDE = 150
@@ -200,7 +201,7 @@ def _heading(width: int) -> Table:
 
 def _row(trial: Trial, width: int) -> RenderableType:
     """A finished trial: one line if wide, else the verdict and the time on a second one."""
-    grid, end = _grid(width), outcome(trial)
+    grid, end = _grid(width), trial.outcome
     style = _STYLES[end]
     quiet = "dim" if end in ("reverted", "failed") else ""
     score = interval(trial.val_bpb, trial.val_bpb_half) or one_line(trial.status, 15)

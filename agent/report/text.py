@@ -6,26 +6,10 @@ leave here as single printable lines. Whoever prints them still escapes its own 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Literal
 
-from agent.campaign.state import Training, Trial
+from agent.campaign.records import Training, Trial
 from trainer.untrusted import one_line
-
-Outcome = Literal["kept", "reverted", "failed", "rejected", "open"]
-
-
-def outcome(trial: Trial) -> Outcome:
-    """How a trial ended; ``failed`` is a revert because the training did."""
-    if trial.verdict is None:
-        return "open"
-    if trial.verdict == "rejected":
-        return "rejected"
-    if trial.verdict == "keep":
-        return "kept"
-    return "reverted" if trial.val_bpb is not None else "failed"
 
 
 def interval(value: float | None, half: float | None, digits: int = 4) -> str:
@@ -80,17 +64,3 @@ def prior_line(
             return line + "…"
         line += part
     return line.rstrip()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a whole file, so that a reader finds the old one or the new one.
-
-    Raises:
-        OSError: the folder cannot be written; the old file is as it was.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from agent import edits
-from agent.campaign.state import Trial
+from agent.campaign.records import Trial
 from agent.edits import checks
 from agent.edits.changes import hunks
-from agent.models.catalog import load
+from agent.models.catalog import load_catalog
 from agent.models.types import Cancelled, Misconfigured, Unavailable
 from agent.proposers.base import NothingToPropose, Proposal, ReplyUnusable
 from agent.steps.evaluate import conclude
-from agent.steps.runtime import Run
+from agent.steps.runtime import Runtime
 from trainer import measure
 from trainer.presets import find_preset
 
@@ -27,20 +27,20 @@ MISAPPLIED_TRIALS = 3
 """Trials in a row without a block that applies, after which a model is asked for whole files."""
 
 
-def propose(run: Run) -> None:
+def propose_edit(runtime: Runtime) -> None:
     """Ask for an edit until one passes the checks, or reject the trial."""
-    run.display.proposing(run.open_trial)
+    runtime.display.proposing(runtime.open_trial)
     while True:
-        if not run.open_trial.reply and not _ask(run, run.open_trial):
+        if not runtime.open_trial.reply and not _ask(runtime, runtime.open_trial):
             return
-        trial = run.open_trial
+        trial = runtime.open_trial
         if not trial.reply:
             continue
         try:
-            _accept(run, trial)
+            _accept(runtime, trial)
             return
         except (edits.EditError, checks.Rejected) as refusal:
-            run.campaign.record(
+            runtime.campaign.record(
                 "turned_down",
                 trial=trial.trial,
                 reason=str(refusal),
@@ -48,43 +48,43 @@ def propose(run: Run) -> None:
             )
 
 
-def _ask(run: Run, trial: Trial) -> bool:
+def _ask(runtime: Runtime, trial: Trial) -> bool:
     """Ask for one reply, which may still fail to come; False if the trial ended without one."""
-    if len(trial.rejections) - len(trial.sent_back) >= run.proposer.attempts:
-        _give_up(run, trial.rejections[-1])
+    if len(trial.rejections) - len(trial.sent_back) >= runtime.proposer.attempts:
+        _give_up(runtime, trial.rejections[-1])
         return False
-    run.read_program()
-    run.stop_at_limits()
-    _reconsider_envelope(run)
-    context = run.context(trial.trial, trial.category)
-    if run.campaign.state.settings.get("llm", "none") != "none":
-        run.campaign.record("asking", trial=trial.trial, attempt=len(trial.rejections))
+    runtime.read_program()
+    runtime.stop_at_limits()
+    _reconsider_envelope(runtime)
+    context = runtime.context(trial.trial, trial.category)
+    if runtime.campaign.state.settings.get("llm", "none") != "none":
+        runtime.campaign.record("asking", trial=trial.trial, attempt=len(trial.rejections))
     try:
-        _record_proposal(run, run.proposer.propose(context))
+        _record_proposal(runtime, runtime.proposer.propose(context))
     except NothingToPropose as nothing:
-        _give_up(run, str(nothing))
+        _give_up(runtime, str(nothing))
         return False
     except ReplyUnusable as unusable:
-        _record_proposal(run, unusable.proposal)
-        run.campaign.record("turned_down", trial=trial.trial, reason=str(unusable))
+        _record_proposal(runtime, unusable.proposal)
+        runtime.campaign.record("turned_down", trial=trial.trial, reason=str(unusable))
     except Unavailable as outage:
-        _wait_for_model(run, outage)
+        _wait_for_model(runtime, outage)
     except Misconfigured as fault:
-        run.campaign.record("refused", trial=trial.trial, reason=str(fault))
+        runtime.campaign.record("refused", trial=trial.trial, reason=str(fault))
         raise
     except Cancelled:
-        run.stop_if_asked()
+        runtime.stop_if_asked()
     return True
 
 
-def _record_proposal(run: Run, proposal: Proposal) -> None:
+def _record_proposal(runtime: Runtime, proposal: Proposal) -> None:
     """Keep a reply, and what it cost, before anything is made of it."""
-    trial = run.open_trial
+    trial = runtime.open_trial
     attempt = len(trial.rejections)
     suffix = f"-{attempt + 1}" if attempt else ""
-    run.campaign.write(trial.trial, f"prompt{suffix}.md", proposal.prompt)
-    run.campaign.write(trial.trial, f"reply{suffix}.md", proposal.reply)
-    run.campaign.record(
+    runtime.campaign.write(trial.trial, f"prompt{suffix}.md", proposal.prompt)
+    runtime.campaign.write(trial.trial, f"reply{suffix}.md", proposal.reply)
+    runtime.campaign.record(
         "proposed",
         trial=trial.trial,
         proposer=proposal.proposer,
@@ -93,58 +93,58 @@ def _record_proposal(run: Run, proposal: Proposal) -> None:
         model=proposal.model,
         usage=proposal.usage,
         cost_usd=proposal.cost_usd,
-        program=run.program.sha256[:12],
+        program=runtime.program.sha256[:12],
     )
 
 
-def _wait_for_model(run: Run, outage: Unavailable) -> None:
+def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
     """An outage pauses the campaign and is no trial; what was lost may have cost something."""
-    state, usage = run.campaign.state, outage.usage
+    state, usage = runtime.campaign.state, outage.usage
     first, longest = OUTAGE_SECONDS
     seconds = min(longest, outage.retry_after or first * (state.outages + 1))
     goes_on = datetime.now() + timedelta(seconds=seconds)
-    run.display.message(
+    runtime.display.message(
         f"waiting {seconds:.0f} s for the model, until {goes_on:%H:%M:%S}: {outage}"
     )
-    run.wait(
+    runtime.wait(
         "waiting",
         seconds,
         str(outage),
         usage=asdict(usage) if usage is not None else None,
-        cost_usd=load(os.environ).cost(usage, str(state.settings.get("llm", ""))),
+        cost_usd=load_catalog(os.environ).cost(usage, str(state.settings.get("llm", ""))),
     )
 
 
-def _accept(run: Run, trial: Trial) -> None:
+def _accept(runtime: Runtime, trial: Trial) -> None:
     """Check the reply and commit the candidate.
 
     Raises:
         EditError, Rejected: why not.
     """
-    champion, trials = run.champion, run.campaign.state.trials
-    parent = run.campaign.source(champion.commit)
-    edit, source, digest = read(
+    champion, trials = runtime.champion, runtime.campaign.state.trials
+    parent = runtime.campaign.source(champion.commit)
+    edit, source, digest = read_edit(
         trial,
         parent,
         # program.md may have dropped the trial's category since it was drawn.
-        categories=dict.fromkeys((*run.program.names, trial.category)),
-        max_seq_len=find_preset(run.settings.preset).max_seq_len,
+        categories=dict.fromkeys((*runtime.program.names, trial.category)),
+        max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
         tried={fingerprint for t in trials for fingerprint in t.tried},
-        history=run.campaign.state.finished,
+        history=runtime.campaign.state.finished,
     )
-    run.stop_if_asked()
+    runtime.stop_if_asked()
     smoke = measure.check(
         source,
-        seed=run.settings.seed,
-        preset=run.settings.preset,
-        data=run.settings.data,
-        isolation=run.settings.isolation,
-        cancel=run.stop,
+        seed=runtime.settings.seed,
+        preset=runtime.settings.preset,
+        data=runtime.settings.data,
+        isolation=runtime.settings.isolation,
+        cancel=runtime.stop,
     )
-    run.stop_if_asked()
+    runtime.stop_if_asked()
     if not smoke.ok:
         raise checks.Rejected(f"two trial steps failed: {smoke.reason}\n{smoke.detail}".strip())
-    run.campaign.commit_candidate(
+    runtime.campaign.commit_candidate(
         champion.commit,
         source,
         edit.category,
@@ -155,7 +155,7 @@ def _accept(run: Run, trial: Trial) -> None:
     )
 
 
-def read(trial: Trial, parent: str, **known: Any) -> tuple[edits.Edit, str, str]:
+def read_edit(trial: Trial, parent: str, **known: Any) -> tuple[edits.Edit, str, str]:
     """What a trial's reply makes of ``parent``: the edit, the new source and its fingerprint.
 
     Nothing is executed.
@@ -187,23 +187,23 @@ def whole_file_is_due(trials: Sequence[Trial]) -> bool:
     )
 
 
-def _reconsider_envelope(run: Run) -> None:
-    state = run.campaign.state
+def _reconsider_envelope(runtime: Runtime) -> None:
+    state = runtime.campaign.state
     model = str(state.settings.get("llm", ""))
     if model not in state.envelopes and whole_file_is_due(state.finished):
-        run.campaign.record("envelope", model=model, envelope="file")
-        run.display.message(
+        runtime.campaign.record("envelope", model=model, envelope="file")
+        runtime.display.message(
             f"{MISAPPLIED_TRIALS} trials running the SEARCH/REPLACE blocks of {model} did not "
             "apply: from now on it is asked for the whole of train.py"
         )
 
 
-def _give_up(run: Run, reason: str) -> None:
+def _give_up(runtime: Runtime, reason: str) -> None:
     """End a trial for which no edit came: never trained, or trained, failed and not mended."""
-    trial = run.open_trial
+    trial = runtime.open_trial
     if not trial.candidate:
         words = f"rejected before training: {reason.splitlines()[0][:200]}"
-        return conclude(run, "rejected", words, status="")
+        return conclude(runtime, "rejected", words, status="")
     failed = trial.of("candidate")[-1]
-    words = run.judge().words("revert", [], [], status=failed.status, reason=failed.reason)
-    conclude(run, "revert", words, status=failed.status)
+    words = runtime.make_judge().words("revert", [], [], status=failed.status, reason=failed.reason)
+    conclude(runtime, "revert", words, status=failed.status)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from agent.campaign.state import State, Training, Trial
-from agent.campaign.store import JOURNAL, CampaignError, load, read_trace
+from agent.campaign.files import JOURNAL
+from agent.campaign.records import Training, Trial
+from agent.campaign.state import State
+from agent.campaign.store import CampaignError, load, read_trace
 from agent.git.repo import Repo
 from agent.judge import pooled_sigma
 from trainer.measure import Measurement, measure
@@ -32,7 +34,7 @@ class Replayed:
     """What is not the same now: outcome, hardware, software, data."""
 
 
-def find(repo: Repo, commit: str) -> tuple[str, State, Trial]:
+def find_trial(repo: Repo, commit: str) -> tuple[str, State, Trial]:
     """The campaign and trial that a commit belongs to.
 
     Raises:
@@ -64,7 +66,7 @@ def _from_note(sha: str, note: Mapping[str, Any]) -> tuple[State, Trial]:
     return State(settings=note["settings"], trials=[trial]), trial
 
 
-def replay(
+def replay_commit(
     repo: Repo,
     commit: str,
     seeds: int,
@@ -75,7 +77,7 @@ def replay(
     Raises:
         CampaignError: no such trial, or it has no training to replay.
     """
-    tag, state, trial = find(repo, commit)
+    tag, state, trial = find_trial(repo, commit)
     recorded = [t for t in trial.trainings if t.role == "candidate" and t.status == "ok"]
     if not recorded:
         raise CampaignError(f"trial {trial.trial} has no finished training to replay")
@@ -122,7 +124,7 @@ def _compare(recorded: Training, measured: Measurement, sigma: float) -> Replaye
     return Replayed(recorded, measured, VERDICTS[1 if near else 2], tuple(differences))
 
 
-def summary(trial: Trial, results: Sequence[Replayed]) -> dict[str, Any]:
+def replay_json(trial: Trial, results: Sequence[Replayed]) -> dict[str, Any]:
     """The fields of ``replay --json``: means over the seeds, and the worst verdict."""
     replayed = [r.measured.val_bpb for r in results if r.measured.val_bpb is not None]
     return {
@@ -134,8 +136,8 @@ def summary(trial: Trial, results: Sequence[Replayed]) -> dict[str, Any]:
     }
 
 
-def text(found: Mapping[str, Any]) -> str:
-    """``summary`` for a person."""
+def replay_text(found: Mapping[str, Any]) -> str:
+    """``replay_json`` for a person."""
     replayed = found["replayed_bpb"]
     now = f"{replayed:.6f}" if replayed is not None else "none"
     lines = [

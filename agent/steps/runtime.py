@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agent import program
-from agent.campaign.state import Trial
+from agent.campaign.records import Trial
+from agent.campaign.state import rebuild_prior
 from agent.campaign.store import Campaign
 from agent.judge import Judge, pooled_sigma
-from agent.learning import learnt
-from agent.program import Program
+from agent.program import Program, reload_program
 from agent.proposers.base import Context, Proposer
 from agent.report.display import Display
 from agent.settings import Settings
@@ -29,7 +28,7 @@ class Stopped(Exception):
 
 
 @dataclass
-class Run:
+class Runtime:
     """One run of a campaign."""
 
     campaign: Campaign
@@ -38,12 +37,14 @@ class Run:
     proposer: Proposer
     display: Display
     stop: threading.Event
-    given: Mapping[str, Any] = field(default_factory=dict)
+    command_line: Mapping[str, Any] = field(default_factory=dict)
     """What the command line set, which program.md cannot override."""
 
     def __post_init__(self) -> None:
-        self.started = time.monotonic()
-        self.prior = learnt(self.program.names, self.settings.seed, self.campaign.state.finished)
+        self.began = time.monotonic()
+        self.prior = rebuild_prior(
+            self.program.names, self.settings.seed, self.campaign.state.finished
+        )
 
     @property
     def open_trial(self) -> Trial:
@@ -63,7 +64,7 @@ class Run:
             return list(self.champion.scores[:1]) or self.campaign.state.champion_scores()
         return self.campaign.state.champion_scores()
 
-    def judge(self) -> Judge:
+    def make_judge(self) -> Judge:
         """With the noise as all replicates so far and the preset's prior tell it."""
         chosen = find_preset(self.settings.preset)
         noise = pooled_sigma(self.campaign.state.replicates(), chosen.sigma, chosen.sigma_dof)
@@ -79,7 +80,7 @@ class Run:
             program=self.program,
             history=tuple(state.finished),
             prior=self.prior.probabilities(),
-            sigma=self.judge().sigma,
+            sigma=self.make_judge().sigma,
             seed=self.settings.seed,
             facts=self._facts(),
             feedback=open_trial.rejections if open_trial else (),
@@ -105,20 +106,20 @@ class Run:
         }
 
     def read_program(self) -> None:
-        self.program, complaint = program.reload(self.program.path, self.program)
+        self.program, complaint = reload_program(self.program.path, self.program)
         if complaint:
             self.display.message(complaint)
         if self.program.text != self.campaign.state.program_text:
             self.campaign.record("program", sha256=self.program.sha256, text=self.program.text)
             limits = {k: v for k, v in self.program.settings.items() if k in LIMITS}
-            given = {k: v for k, v in self.given.items() if k in LIMITS and v is not None}
+            given = {k: v for k, v in self.command_line.items() if k in LIMITS and v is not None}
             self.settings = replace(self.settings, **{**limits, **given})
 
     def stop_at_limits(self) -> None:
         """Heed the limits of what may be used, before anything is asked for.
 
         Raises:
-            Stopped: one is reached. The open trial, if any, goes on in the next run.
+            Stopped: one is reached. The open trial, if any, goes on in the next runtime.
         """
         self.stop_if_asked()
         state, settings = self.campaign.state, self.settings
@@ -152,11 +153,11 @@ class Run:
     def time_is_up(self) -> bool:
         """Whether ``hours`` have passed since the run began."""
         hours = self.settings.hours
-        return hours is not None and time.monotonic() - self.started >= 3600 * hours
+        return hours is not None and time.monotonic() - self.began >= 3600 * hours
 
     def fresh_seed(self) -> int:
         """No two trainings of a campaign share a seed; another --seed gives others."""
-        return self.settings.seed * 100_000 + self.campaign.state.count + 1
+        return self.settings.seed * 100_000 + self.campaign.state.trainings_begun + 1
 
     def stop_if_asked(self) -> None:
         if self.stop.is_set():

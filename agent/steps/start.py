@@ -1,4 +1,4 @@
-"""Put a run together from the command line, program.md and the machine, and carry it out."""
+"""Put a run together from the command line, program.md and the machine; stop one."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from agent import program as programs
-from agent import settings as all_settings
-from agent.campaign import store as campaigns
+from agent.campaign import store
 from agent.campaign.state import State
 from agent.campaign.store import Campaign, CampaignError
 from agent.git.repo import Repo
 from agent.judge import pooled_sigma
-from agent.loop import go_on
-from agent.models.catalog import load
+from agent.models.catalog import load_catalog
 from agent.models.choose import open_model
-from agent.models.types import Usage, secrets
-from agent.program import Program
+from agent.models.secrets import secret_values
+from agent.models.types import Usage
+from agent.program import Program, load_program, parse_program, reload_program
 from agent.proposers.choose import make, researcher
 from agent.report.display import Display
 from agent.report.html import write_report
-from agent.settings import Settings, SettingsError
-from agent.steps.runtime import Run
-from trainer import contract, presets
+from agent.settings import Settings, SettingsError, remember
+from agent.settings import resolve as resolve_settings
+from agent.steps.runtime import Runtime
+from trainer import contract
 from trainer.data.prepare import prepare
 from trainer.measure import MACHINE, Setting, resolve
+from trainer.presets import Budget, parse_budget
 
-PROMPTS = Path(__file__).parents[2] / "prompts"
 OVERHEAD_SECONDS = 4.0
 """A training's share of start-up, checks and scoring, for the forecast."""
 TRAININGS_PER_TRIAL = 3.5
@@ -43,56 +42,55 @@ MB_PER_TRIAL = 0.2
 MORNING_HOUR = 8
 
 
-def run(
-    repo: Repo, tag: str, given: Mapping[str, Any], program_path: Path, display: Display
-) -> str:
-    """Start or resume the campaign ``tag`` and go on until there is a reason to stop.
+@contextlib.contextmanager
+def open_runtime(
+    repo: Repo,
+    tag: str,
+    command_line: Mapping[str, Any],
+    program_path: Path,
+    display: Display,
+) -> Iterator[Runtime]:
+    """Start or resume the campaign ``tag``: what its run has at hand, with the machine warmed up.
+
+    While it is open the campaign is locked, and Ctrl-C asks the run to stop. At its end the report
+    is written and the warm processes are ended.
 
     Args:
-        given: what the command line set, by the names of ``Settings``; None for what it did not.
-
-    Returns:
-        Why it stopped.
+        command_line: what it set, by the names of ``Settings``; None for what it did not.
     """
-    state = campaigns.peek(repo, tag)
+    state = store.peek(repo, tag)
     repo.check_tag(tag, new=not state.settings)
-    program = _program(program_path, state, display)
-    settings = all_settings.resolve(given, program.settings, state.settings, state.given)
-    machine = resolve(settings.preset, isolation=settings.isolation, source=settings.data)
-    budget = presets.parse_budget(settings.budget) if settings.budget else machine.preset.budget
-    settings = settings.measured_as(machine.preset.name, str(budget))
+    program = _read_program(program_path, state, display)
+    settings = resolve_settings(command_line, program.settings, state.settings, state.given)
+    setting = resolve(settings.preset, isolation=settings.isolation, source=settings.data)
+    budget = parse_budget(settings.budget) if settings.budget else setting.preset.budget
+    settings = settings.measured_as(setting.preset.name, str(budget))
     model, why = open_model(settings.llm, os.environ)
     if model is not None:
         _refuse_unknown_price(settings, model.name)
     stop = threading.Event()
-    llm = researcher(model, PROMPTS, stop) if model else None
+    llm = researcher(model, stop) if model else None
     proposer = make(settings.proposer, llm, settings.seed)
     base = state.settings.get("base") or repo.head()
-    shapes = contract.read(repo.read_file(base), machine.preset.max_seq_len)
+    shapes = contract.read(repo.read_file(base), setting.preset.max_seq_len)
     try:
-        display.header(_header(program_path, tag, state, settings, machine))
+        display.header(_header(program_path, tag, state, settings, setting))
         display.header(_plan(settings, budget, llm is not None, why))
-        _prepare(settings, machine, shapes.vocab_size, display)
+        _prepare(settings, setting, shapes.vocab_size, display)
         with contextlib.closing(Campaign(repo, tag)) as campaign, _signals(stop):
             if campaign.is_new:
-                campaign.begin(settings, {"device": machine.shown, "level": machine.level})
+                campaign.begin(settings, {"device": setting.shown, "level": setting.level})
             asked = {**settings.free(), "llm": model.name if model else "none"}
-            lasting = all_settings.lasting(given, state.given, secrets(os.environ))
-            campaign.record("run", pid=os.getpid(), given=lasting, **asked)
-            campaign.agree()
-            under_way = Run(
-                campaign,
-                settings,
-                program,
-                proposer,
-                display,
-                stop,
-                {**state.given, **{k: v for k, v in given.items() if v is not None}},
+            remembered = remember(command_line, state.given, secret_values(os.environ))
+            campaign.record("run", pid=os.getpid(), given=remembered, **asked)
+            campaign.reconcile()
+            given = {k: v for k, v in command_line.items() if v is not None}
+            runtime = Runtime(
+                campaign, settings, program, proposer, display, stop, {**state.given, **given}
             )
-            reason = go_on(under_way)
+            yield runtime
             if campaign.state.champion is not None:
-                write_report(campaign.folder, campaign.state, under_way.prior.probabilities())
-            return reason
+                write_report(campaign.folder, campaign.state, runtime.prior.probabilities())
     finally:
         MACHINE.close()
 
@@ -101,7 +99,7 @@ def _refuse_unknown_price(settings: Settings, model: str) -> None:
     """A limit that nothing could be held against is no limit."""
     if settings.max_cost is None or settings.proposer not in ("llm", "hybrid"):
         return
-    if load(os.environ).cost(Usage(1, 1), model) is None:
+    if load_catalog(os.environ).cost(Usage(1, 1), model) is None:
         raise SettingsError(
             f"--max-cost cannot hold: the price of {model} is not known; write it (input and "
             f'output, US dollars per million tokens) under [models."{model}"] in '
@@ -109,12 +107,12 @@ def _refuse_unknown_price(settings: Settings, model: str) -> None:
         )
 
 
-def _program(path: Path, state: State, display: Display) -> Program:
+def _read_program(path: Path, state: State, display: Display) -> Program:
     """program.md, or the version that the campaign read last when it is broken now."""
     if not state.program_text:
-        return programs.load(path)
-    last_good = programs.parse(state.program_text, path)
-    program, complaint = programs.reload(path, last_good)
+        return load_program(path)
+    last_good = parse_program(state.program_text, path)
+    program, complaint = reload_program(path, last_good)
     if complaint:
         display.message(complaint)
     return program
@@ -133,13 +131,13 @@ def new_tag(repo: Repo) -> str:
     return next(filter(is_free, names))
 
 
-def _prepare(settings: Settings, machine: Setting, vocab_size: int, display: Display) -> None:
+def _prepare(settings: Settings, setting: Setting, vocab_size: int, display: Display) -> None:
     """Corpus and tokenizer, on first use, while the fork server warms up beside it."""
     MACHINE.server()
     prepare(
         settings.data,
-        vocab_size=machine.preset.constants.get("VOCAB_SIZE", vocab_size),
-        val_bytes=machine.preset.val_bytes,
+        vocab_size=setting.preset.constants.get("VOCAB_SIZE", vocab_size),
+        val_bytes=setting.preset.val_bytes,
         progress=lambda stage, fraction: display.event(
             {"event": "preparing", "stage": stage, "fraction": fraction}
         ),
@@ -147,10 +145,10 @@ def _prepare(settings: Settings, machine: Setting, vocab_size: int, display: Dis
 
 
 def _header(
-    program: Path, tag: str, state: State, settings: Settings, machine: Setting
+    program: Path, tag: str, state: State, settings: Settings, setting: Setting
 ) -> list[tuple[str, str]]:
     """What the campaign is and what it measures with."""
-    preset = machine.preset
+    preset = setting.preset
     noise = pooled_sigma(state.replicates(), preset.sigma, preset.sigma_dof)
     probe = MACHINE.probe()
     counts = ", ".join(f"{n} {kind}" for kind, n in state.counts.items())
@@ -159,18 +157,16 @@ def _header(
         *([("resumed", counts)] if state.finished else []),
         (
             "device",
-            f"{probe['name'] or probe['device']}, {machine.threads} threads, preset {preset.name}",
+            f"{probe['name'] or probe['device']}, {setting.threads} threads, preset {preset.name}",
         ),
-        ("isolation", _isolation_words(machine.level)),
+        ("isolation", _isolation_words(setting.level)),
         ("data", f"{settings.data}, scored on {preset.val_bytes:,} bytes held out"),
         ("noise", f"sigma {noise.sigma:.4f} bits per byte over seeds ({_noise_words(state)})"),
         ("steer", f"edit {program}; it is read before every trial"),
     ]
 
 
-def _plan(
-    settings: Settings, budget: presets.Budget, has_model: bool, why: str
-) -> list[tuple[str, str]]:
+def _plan(settings: Settings, budget: Budget, has_model: bool, why: str) -> list[tuple[str, str]]:
     """Where edits come from, and what to expect."""
     structure = "the model" if has_model else "the deck (hand-written recipes)"
     proposers = {
@@ -205,7 +201,7 @@ def _noise_words(state: State) -> str:
     )
 
 
-def forecast(settings: Settings, budget: presets.Budget, free: bool) -> str:
+def forecast(settings: Settings, budget: Budget, free: bool) -> str:
     """Trials by the end or by morning, what they may cost, and the disk they take."""
     each = TRAININGS_PER_TRIAL * ((budget.seconds or 20.0) + OVERHEAD_SECONDS)
     if settings.trials is not None:
@@ -248,19 +244,19 @@ def _signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def stop(repo: Repo, tag: str, patience: float = 60.0) -> str:
+def stop_run(repo: Repo, tag: str, patience: float = 60.0) -> str:
     """Ask the run of ``tag`` to end and wait until it has; returns what happened.
 
     Raises:
         CampaignError: nothing runs, or it does not end in time.
     """
-    pid = campaigns.running(repo, tag)
+    pid = store.running(repo, tag)
     if pid is None:
         raise CampaignError(f"campaign {tag} is not running")
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        if campaigns.running(repo, tag) != pid:
+        if store.running(repo, tag) != pid:
             return f"campaign {tag} has stopped; python -m agent run --tag {tag} goes on"
         time.sleep(0.1)
     raise CampaignError(f"process {pid} did not end within {patience:.0f} s; kill -9 {pid} is safe")

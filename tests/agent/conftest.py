@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from project import clone
 
-from agent import program as programs
 from agent.campaign import store as campaigns
 from agent.git import worktree
 from agent.git.message import commit_message
 from agent.git.repo import Repo
 from agent.models.local import weights
 from agent.models.types import Misconfigured
+from agent.program import load_program
 from agent.proposers.choose import make
 from agent.report.plain import PlainDisplay
 from agent.settings import Settings
-from agent.steps.runtime import Run
+from agent.steps.runtime import Runtime
 from trainer import measure
 from trainer.measure import CheckResult
 
@@ -214,7 +214,7 @@ def hostile_hooks() -> Callable[[Path], None]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
     """A campaign that has not begun to measure; checks are passed, git is real."""
     folder = clone(tmp_path)
     fine = CheckResult(True, "ok", "", "", 0.0, 0.0)
@@ -222,10 +222,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     settings = Settings(preset="cpu", budget="20s", llm="none")
     campaign = campaigns.Campaign(Repo.open(folder), "t")
     campaign.begin(settings, {"device": "cpu"})
-    campaign.agree()
-    program = programs.load(folder / "program.md")
+    campaign.reconcile()
+    program = load_program(folder / "program.md")
     with (tmp_path / "out.txt").open("w") as out:
-        yield Run(
+        yield Runtime(
             campaign,
             settings,
             program,

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from agent import program as programs
 from agent.campaign.state import fold
 from agent.edits import blocks
 from agent.edits.constants import constants
+from agent.program import load_program
 from agent.proposers.base import Context, Proposal, Proposer
 from agent.proposers.deck import recipes
 
 ROOT = Path(__file__).parents[2]
 SOURCE = (ROOT / "trainer" / "train.py").read_text()
-PROGRAM = programs.load(ROOT / "program.md")
+PROGRAM = load_program(ROOT / "program.md")
 SIGMA = 0.004
 RECIPES = recipes()
 BY_NAME = {recipe.name: recipe for recipe in RECIPES}

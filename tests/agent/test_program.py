@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from agent.program import Objective, Program, ProgramError, load, parse, reload
+from agent.program import (
+    Objective,
+    Program,
+    ProgramError,
+    load_program,
+    parse_program,
+    reload_program,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,13 +54,13 @@ Try a longer warm-down.
 
 def broken(text: str) -> tuple[int, str]:
     with pytest.raises(ProgramError) as caught:
-        parse(text, Path("x.md"))
+        parse_program(text, Path("x.md"))
     assert str(caught.value) == f"x.md, line {caught.value.line}: {caught.value.message}"
     return caught.value.line, caught.value.message
 
 
 def test_a_program() -> None:
-    program = parse(GOOD)
+    program = parse_program(GOOD)
     assert program.settings == {
         "budget": "20s",
         "keep": "strict",
@@ -69,20 +76,20 @@ def test_a_program() -> None:
 
 
 def test_the_objective_charges_what_an_edit_uses_more() -> None:
-    assert parse(GOOD).objective.charge(2000, 60) == 1.0
-    assert parse("## Categories\n- **a**: b\n").objective == Objective()
+    assert parse_program(GOOD).objective.charge(2000, 60) == 1.0
+    assert parse_program("## Categories\n- **a**: b\n").objective == Objective()
     assert Objective().charge(1e6, 1e6) == 0
 
 
 def test_settings_categories_and_notes_are_all_that_is_needed() -> None:
-    program = parse("## Categories\n* **a**: b")
+    program = parse_program("## Categories\n* **a**: b")
     assert (program.settings, program.names, program.notes) == ({}, ("a",), "")
 
 
 def test_windows_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "program.md"
     path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
-    program = load(path)
+    program = load_program(path)
     assert program.names == ("schedule", "data mix")
     assert program.notes == "Try a longer warm-down."
     assert program.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -127,50 +134,50 @@ def test_front_matter_that_is_not_closed_or_not_a_mapping() -> None:
     assert broken("---\nbudget: 20s\n")[0] == 1
     assert broken("---\n- budget\n---\n## Categories\n- **a**: b\n")[0] == 2
     assert broken("## Categories\nnothing\n") == (1, "the section lists no category")
-    assert parse("---\n---\n## Categories\n- **a**: b\n").settings == {}
+    assert parse_program("---\n---\n## Categories\n- **a**: b\n").settings == {}
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ProgramError, match="No such file"):
-        load(tmp_path / "missing.md")
+        load_program(tmp_path / "missing.md")
     with pytest.raises(ProgramError, match="cannot be read"):
-        load(tmp_path)
+        load_program(tmp_path)
     path = tmp_path / "latin.md"
     path.write_bytes(b"## Categories\n\n- **a**: caf\xe9\n")
     with pytest.raises(ProgramError, match="line 3: is not UTF-8"):
-        load(path)
+        load_program(path)
 
 
 def test_a_broken_edit_keeps_the_last_good_version(tmp_path: Path) -> None:
     path = tmp_path / "program.md"
     path.write_text(GOOD)
-    good = load(path)
-    assert reload(path, good) == (good, None)
+    good = load_program(path)
+    assert reload_program(path, good) == (good, None)
 
     path.write_text(GOOD.replace("keep: strict", "keep: maybe"))
-    program, complaint = reload(path, good)
+    program, complaint = reload_program(path, good)
     assert program is good
     assert complaint and "line 3" in complaint and "last good version" in complaint
 
     path.unlink()
-    assert reload(path, good)[0] is good
+    assert reload_program(path, good)[0] is good
 
     path.write_text(GOOD.replace("longer", "shorter"))
-    program, complaint = reload(path, good)
+    program, complaint = reload_program(path, good)
     assert complaint is None and program.notes == "Try a shorter warm-down."
     assert program.prose == good.prose, "notes change without changing what stands before them"
 
 
 def test_a_program_is_a_value() -> None:
-    program = parse(GOOD)
-    assert program == parse(GOOD)
+    program = parse_program(GOOD)
+    assert program == parse_program(GOOD)
     with pytest.raises(ValueError):
         program.notes = "x"  # type: ignore[misc]
     assert isinstance(program, Program)
 
 
 def test_the_program_that_ships() -> None:
-    program = load(ROOT / "program.md")
+    program = load_program(ROOT / "program.md")
     assert program.names == (
         "architecture",
         "optimizer",
@@ -193,7 +200,7 @@ def test_every_setting_that_the_shipped_program_offers_is_one(tmp_path: Path) ->
     text = (ROOT / "program.md").read_text()
     head, rest = text.split("\n---\n", 1)
     offered = [line[2:] for line in head.split("\n") if line.startswith("# ") and ": " in line]
-    program = parse("\n".join(["---", *offered, "---", rest]))
+    program = parse_program("\n".join(["---", *offered, "---", rest]))
     assert set(program.settings) == {
         "budget",
         "preset",

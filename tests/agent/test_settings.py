@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.settings import Settings, SettingsError, lasting, resolve
+from agent.settings import Settings, SettingsError, remember, resolve
 
 
 @pytest.fixture(autouse=True)
@@ -40,19 +40,19 @@ def test_what_the_command_line_said_holds_when_the_campaign_is_taken_up_again() 
         "max_cost": 2.0, "max_tokens": 9, "llm": "cassette:tape+local", "proposer": "llm",
         "keep": "strict", "trials": 5, "seed": 7,
     }  # fmt: skip
-    kept = lasting(said, {}, ())
+    kept = remember(said, {}, ())
     assert kept == {k: v for k, v in said.items() if k not in ("trials", "seed")}
     program = {"max_cost": 50.0, "keep": "greedy", "hours": 3.0}
     again = resolve({"keep": None, "proposer": "deck"}, program, campaign, kept)
     assert (again.max_cost, again.max_tokens, again.llm) == (2.0, 9, "cassette:tape+local")
     assert (again.keep, again.proposer) == ("strict", "deck"), "and this command line before it"
     assert (again.trials, again.hours) == (None, 3.0)
-    assert lasting({"max_cost": None, "keep": "confirm"}, kept, ()) == kept | {"keep": "confirm"}
+    assert remember({"max_cost": None, "keep": "confirm"}, kept, ()) == kept | {"keep": "confirm"}
 
 
 def test_a_secret_in_the_model_is_not_kept_and_asked_for_again() -> None:
     for spec in ("command:ask --token verysecret1", "command:ask sk-abcdefgh12"):
-        kept = lasting({"llm": spec}, {}, ("verysecret1",))
+        kept = remember({"llm": spec}, {}, ("verysecret1",))
         assert "verysecret" not in kept["llm"]
         assert "abcdefgh" not in kept["llm"]
         with pytest.raises(SettingsError, match="give --llm again"):

@@ -24,6 +24,7 @@ import psutil
 
 from agent.models.catalog import Entry
 from agent.models.command import watcher as command_watcher
+from agent.models.secrets import quote, redact, scrub
 from agent.models.types import (
     Cancelled,
     Misconfigured,
@@ -32,9 +33,6 @@ from agent.models.types import (
     Prompt,
     Reply,
     Unavailable,
-    quote,
-    redact,
-    scrub,
 )
 
 MAX_REPLY_BYTES = 1 << 20

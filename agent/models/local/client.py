@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from agent.models.catalog import Entry
 from agent.models.local.weights import MODEL, weights
+from agent.models.secrets import quote
 from agent.models.types import (
     Cancelled,
     Misconfigured,
@@ -33,7 +34,6 @@ from agent.models.types import (
     StopReason,
     Unavailable,
     Usage,
-    quote,
 )
 
 TEMPERATURE = 0.8

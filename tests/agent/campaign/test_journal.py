@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.campaign.journal import Journal, JournalBusy, JournalError, holder, read
+from agent.campaign.journal import Journal, JournalBusy, JournalError, holder, read_events
 
 WRITER = """
 import sys
@@ -50,7 +50,7 @@ def test_append_returns_what_read_returns(path: Path) -> None:
             journal.append("campaign", tag="t", settings={1: (2, None)}, sigma=np.float64(0.004)),
             journal.append("trial", trial=0, hypothesis="line one\nline two ± \udc80 \u2028"),
         ]
-        assert read(path) == written
+        assert read_events(path) == written
     assert [event["n"] for event in written] == [0, 1]
     assert written[0]["settings"] == {"1": [2, None]}
     assert written[0]["time"] <= written[1]["time"]
@@ -61,7 +61,7 @@ def test_append_returns_what_read_returns(path: Path) -> None:
 
 
 def test_nothing_there(path: Path) -> None:
-    assert read(path) == []
+    assert read_events(path) == []
     assert holder(path) is None
     assert not path.parent.exists()
 
@@ -75,7 +75,7 @@ def test_a_value_that_json_does_not_have(value: object, path: Path) -> None:
         with pytest.raises(JournalError, match="'verdict': field 'gain'"):
             journal.append("verdict", trial=1, gain=value)
         assert journal.append("fine")["n"] == 1
-    assert [event["event"] for event in read(path)] == ["fine", "fine"]
+    assert [event["event"] for event in read_events(path)] == ["fine", "fine"]
 
 
 def test_a_name_that_the_journal_sets(path: Path) -> None:
@@ -160,7 +160,7 @@ def test_threads_of_the_writer_take_turns(path: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    assert [event["n"] for event in read(path)] == list(range(80))
+    assert [event["n"] for event in read_events(path)] == list(range(80))
 
 
 # --- cut off
@@ -175,7 +175,7 @@ def test_killed_while_writing(path: Path) -> None:
     writer.send_signal(signal.SIGKILL)
     acknowledged = [int(line) for line in writer.communicate()[0].split()]
     last = max([20, *acknowledged])
-    events = read(path)
+    events = read_events(path)
     assert [event["i"] for event in events[: last + 1]] == list(range(last + 1))
     with Journal(path) as journal:
         assert journal.append("resumed")["n"] == len(events)
@@ -188,13 +188,13 @@ def test_torn_last_line_is_set_aside(path: Path, cut: int) -> None:
         journal.append("two", text="y" * 50)
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    assert read(path) == [first]
+    assert read_events(path) == [first]
     with Journal(path) as journal:
         assert journal.torn is not None
         assert journal.torn.name.startswith("journal.jsonl.torn-")
         assert path.read_bytes() + journal.torn.read_bytes() == whole[:-cut]
         second = journal.append("again")
-    assert read(path) == [first, second] and second["n"] == 1
+    assert read_events(path) == [first, second] and second["n"] == 1
 
 
 def test_two_torn_lines_in_one_second_are_both_kept(path: Path) -> None:
@@ -214,7 +214,7 @@ def test_holes_in_the_last_line_after_a_power_cut(path: Path) -> None:
         first = journal.append("one")
     with path.open("ab") as file:
         file.write(b"\0" * 100 + b'"}\n')
-    assert read(path) == [first]
+    assert read_events(path) == [first]
     with Journal(path) as journal:
         assert journal.torn is not None
         assert journal.torn.read_bytes() == b"\0" * 100 + b'"}\n'
@@ -228,7 +228,7 @@ def test_a_corrupt_line_in_the_middle_is_named(path: Path, broken: bytes) -> Non
     lines = path.read_bytes().splitlines()
     content = b"\n".join([lines[0], broken, lines[2], b""])
     path.write_bytes(content)
-    for action in (read, Journal):
+    for action in (read_events, Journal):
         with pytest.raises(JournalError, match="line 2") as caught:
             action(path)
         assert "\n" not in str(caught.value)
@@ -242,7 +242,7 @@ def test_a_corrupt_line_in_the_middle_is_named(path: Path, broken: bytes) -> Non
 FULL = """
 import json, resource, sys
 from pathlib import Path
-from agent.campaign.journal import Journal, JournalError, read
+from agent.campaign.journal import Journal, JournalError, read_events
 path = Path(sys.argv[1])
 journal = Journal(path)
 first = journal.append("one")
@@ -256,7 +256,7 @@ except JournalError as error:
 left = path.read_bytes()
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 second = journal.append("two")
-print(json.dumps([message, left.decode(), read(path) == [first, second], second["n"]]))
+print(json.dumps([message, left.decode(), read_events(path) == [first, second], second["n"]]))
 """
 
 
@@ -285,7 +285,7 @@ def test_a_disk_that_fails_for_good(path: Path, monkeypatch: pytest.MonkeyPatch)
                 journal.append("two")
         with pytest.raises(JournalError, match="closed"):
             journal.append("three")
-    assert read(path)[0] == first
+    assert read_events(path)[0] == first
 
 
 def test_every_append_is_synced_before_it_returns(
@@ -306,7 +306,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
             Journal(bad)
         assert str(bad) in str(caught.value)
     with pytest.raises(JournalError, match="cannot be read"):
-        read(tmp_path / "journal.jsonl")
+        read_events(tmp_path / "journal.jsonl")
 
 
 def test_a_journal_removed_or_changed_under_its_writer(path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from replies import BRANCH, LONGER, PARENT, UP
 
-from agent.campaign.state import Trial
+from agent.campaign.records import Trial
 from agent.edits.blocks import Block, Edit
 from agent.edits.changes import hunks, lost_before
 from agent.edits.checks import Rejected, check

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from agent.edits.blocks import Block, Edit
-from agent.edits.checks import Rejected, check, fingerprint, sections_touched
+from agent.edits.changes import fingerprint
+from agent.edits.checks import Rejected, check, sections_touched
 
 ROOT = Path(__file__).parents[3]
 
@@ -288,7 +289,7 @@ def test_fingerprints() -> None:
 
 
 def test_nothing_here_imports_torch() -> None:
-    modules = ("checks", "constants", "edits", "judge", "prior", "program")
+    modules = ("cli", "edits.checks", "judge", "prior", "program")
     code = f"""if True:
         import importlib, sys
         for name in {modules!r}:

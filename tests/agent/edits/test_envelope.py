@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from agent import program as programs
 from agent.edits.blocks import parse
-from agent.models.catalog import load
+from agent.models.catalog import load_catalog
 from agent.models.types import Misconfigured, Prompt
+from agent.program import load_program
 from agent.proposers.base import Context
 from agent.proposers.llm import LLMProposer
 
@@ -24,7 +24,7 @@ def prompt(
 ) -> Prompt:
     own = tmp_path / "models.toml"
     own.write_text(f'[models."{SPEC}"]\n' + (f'envelope = "{known}"\n' if known else ""))
-    program = programs.load(ROOT / "program.md")
+    program = load_program(ROOT / "program.md")
     context = Context(
         trial=4,
         category=program.names[0],
@@ -39,7 +39,7 @@ def prompt(
         turned_down=("a reply",) if feedback else (),
         envelopes={SPEC: found} if found else {},
     )
-    catalog = load({"HOME": str(tmp_path), "AUTORESEARCH_MODELS": str(own)})
+    catalog = load_catalog({"HOME": str(tmp_path), "AUTORESEARCH_MODELS": str(own)})
     model = SimpleNamespace(
         **({"name": "cassette:x", "recorded": SPEC} if tape else {"name": SPEC})
     )

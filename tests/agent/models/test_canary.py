@@ -14,7 +14,7 @@ from model_server import Answer, Request, Server, Step
 from agent.models.choose import open_model
 from agent.models.types import Model
 from agent.steps import doctor
-from agent.steps.canary import cut_short
+from agent.steps.doctor import cut_short
 
 CONTEXT_CHARACTERS = 12_000
 

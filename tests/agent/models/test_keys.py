@@ -11,7 +11,8 @@ from clients import BOTH, KEY, Open, ask
 from model_server import Answer, Failure, Server, Step
 
 from agent.models.choose import open_model
-from agent.models.types import Misconfigured, ModelError, secrets
+from agent.models.secrets import secret_values
+from agent.models.types import Misconfigured, ModelError
 
 
 def test_a_vendor_s_key_is_not_sent_to_others(environ: dict[str, str]) -> None:
@@ -85,12 +86,12 @@ def test_a_key_in_a_refusal_is_hidden_whatever_it_looks_like(
     "name", ["GITHUB_PAT", "DB_PASS", "AWS_ACCESS_KEY_ID", "MY_KEY_2", "API_TOKEN2", "apikey"]
 )
 def test_names_of_keys(name: str) -> None:
-    assert secrets({name: "0123456789abcdef"}) == ("0123456789abcdef",)
+    assert secret_values({name: "0123456789abcdef"}) == ("0123456789abcdef",)
 
 
 @pytest.mark.parametrize("name", ["PATH", "COMPAT", "BYPASS", "KEYBOARD", "PWD"])
 def test_names_of_others(name: str) -> None:
-    assert secrets({name: "0123456789abcdef"}) == ()
+    assert secret_values({name: "0123456789abcdef"}) == ()
 
 
 def test_a_key_that_models_toml_names_is_hidden_from_a_command(

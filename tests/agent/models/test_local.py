@@ -17,16 +17,16 @@ import psutil
 import pytest
 from simulated import ROOT
 
-from agent import program
-from agent.campaign.state import Trial
+from agent.campaign.records import Trial
 from agent.edits import blocks
 from agent.edits.constants import Choice, Range, constants
-from agent.models.catalog import Entry, load
+from agent.models.catalog import Entry, load_catalog
 from agent.models.choose import open_model
 from agent.models.local import client as local
 from agent.models.local import weights as local_weights
 from agent.models.local.client import LocalModel
 from agent.models.types import Cancelled, Misconfigured, Part, Prompt, Reply, Unavailable, Usage
+from agent.program import load_program
 from agent.proposers.base import Context, NothingToPropose, ReplyUnusable
 from agent.proposers.local import LocalProposer
 
@@ -65,7 +65,7 @@ def model(local_weights: Path) -> Iterator[LocalModel]:
 
 
 def child() -> psutil.Process:
-    (found,) = [p for p in psutil.Process().children() if "local_server.py" in str(p.cmdline())]
+    (found,) = [p for p in psutil.Process().children() if "local/server.py" in str(p.cmdline())]
     return found
 
 
@@ -161,7 +161,7 @@ def test_a_child_that_was_killed_is_an_outage_and_comes_back(model: LocalModel) 
 def test_the_child_dies_with_its_parent_in_the_middle_of_a_reply(local_weights: Path) -> None:
     code = (
         "import os\nfrom agent.models.choose import open_model\n"
-        "from agent.models.base import Part, Prompt\n"
+        "from agent.models.types import Part, Prompt\n"
         "model, _ = open_model('local', os.environ)\n"
         "model.complete(Prompt((Part('rules', 'Hello'),)), max_tokens=1)\n"
         "print('warm', flush=True)\n"
@@ -217,7 +217,7 @@ class Scripted:
 
 def context(category: str = "optimizer", source: str = SOURCE, **more: Any) -> Context:
     return Context(
-        trial=1, category=category, source=source, program=program.load(ROOT / "program.md"),
+        trial=1, category=category, source=source, program=load_program(ROOT / "program.md"),
         history=(), prior={}, sigma=0.01, seed=0, facts={}, **more,
     )  # fmt: skip
 
@@ -354,5 +354,5 @@ def test_the_real_model_picks_from_the_sections_of_the_shipped_file(model: Local
 
 def test_it_costs_nothing_and_auto_never_takes_it(tmp_path: Path) -> None:
     environ = {"HOME": str(tmp_path), "OLLAMA_HOST": "127.0.0.1:9"}
-    assert load(environ).cost(Usage(1000, 1000), "local") == 0
+    assert load_catalog(environ).cost(Usage(1000, 1000), "local") == 0
     assert open_model("auto", environ)[0] is None

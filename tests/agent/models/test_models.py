@@ -41,7 +41,7 @@ def test_cassette_round_trip(environ: dict[str, str], tmp_path: Path) -> None:
     heard: list[str] = []
     assert ask(player, on_text=heard.append) == recorded[-1], "what was asked again, counts"
     assert heard == ["two"]
-    assert catalog.load(environ).cost(recorded[-1].usage, player.name) == 0
+    assert catalog.load_catalog(environ).cost(recorded[-1].usage, player.name) == 0
 
 
 def test_cassette_mismatch_names_the_part(environ: dict[str, str], tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_no_key_in_the_name_of_a_command(environ: dict[str, str], command: str, 
 
 
 def test_defaults_have_prices(environ: dict[str, str]) -> None:
-    known = catalog.load(environ)
+    known = catalog.load_catalog(environ)
     million = Usage(1_000_000, 1_000_000)
     for service, model in known.defaults.items():
         small = Usage(1000, 1000, cache_read=1000, cache_write=1000)
@@ -335,7 +335,7 @@ def test_unknown_prices_are_unknown(environ: dict[str, str], tmp_path: Path) -> 
         '[models."openai:m"]\ninput = 1.0\noutput = 2.0\n'
         '[models."openai:free@http://localhost/v1"]\ninput = 0\noutput = 0\n'
     )
-    known = catalog.load(environ | {"AUTORESEARCH_MODELS": str(own)})
+    known = catalog.load_catalog(environ | {"AUTORESEARCH_MODELS": str(own)})
     assert known.cost(Usage(10, 10), "openai:nobody-knows") is None
     assert known.cost(None, "anthropic:claude-sonnet-5-5") is None
     assert known.cost(Usage(10, 10), "openai:m") == pytest.approx(30e-6)
@@ -353,7 +353,7 @@ def test_own_file_goes_over_ours_key_by_key(environ: dict[str, str], tmp_path: P
     (folder / "models.toml").write_text(
         '[defaults]\nopenai = "gpt-6-luna"\n[models."anthropic:claude-sonnet-5-5"]\noutput = 20\n'
     )
-    known = catalog.load(environ)
+    known = catalog.load_catalog(environ)
     assert known.defaults["openai"] == "gpt-6-luna"
     entry = known.entry("anthropic:claude-sonnet-5-5")
     assert (entry.input, entry.output) == (2.0, 20)
@@ -377,7 +377,7 @@ def test_mistakes_in_the_own_file(
     own = tmp_path / "mine.toml"
     own.write_text(text)
     with pytest.raises(Misconfigured, match=said) as caught:
-        catalog.load(environ | {"AUTORESEARCH_MODELS": str(own)})
+        catalog.load_catalog(environ | {"AUTORESEARCH_MODELS": str(own)})
     assert str(own) in str(caught.value)
     with pytest.raises(Misconfigured, match="cannot be read"):
-        catalog.load(environ | {"AUTORESEARCH_MODELS": str(tmp_path / "nothing")})
+        catalog.load_catalog(environ | {"AUTORESEARCH_MODELS": str(tmp_path / "nothing")})

@@ -10,7 +10,7 @@ import pytest
 from clients import BOTH, KEY, Open, ask, failure
 from model_server import EDIT, Answer, Failure, Hang, Server
 
-from agent.models import types as base
+from agent.models.http import MAX_RETRIES, seconds_to_wait
 from agent.models.types import Cancelled, Misconfigured, Unavailable
 
 
@@ -47,7 +47,7 @@ def test_long_waits_are_the_caller_s(opened: Open, waits: list[float], kind: str
 def test_outage_after_the_retries(opened: Open, waits: list[float], kind: str, status: int) -> None:
     with Server(Failure(status, "try later")) as server:
         error = failure(opened(kind, server))
-        assert len(server.posts) == base.MAX_RETRIES + 1
+        assert len(server.posts) == MAX_RETRIES + 1
     assert isinstance(error, Unavailable)
     assert str(status) in str(error)
     assert "try later" in str(error)
@@ -168,11 +168,11 @@ def test_cancel_closes_the_connection(opened: Open, kind: str) -> None:
 
 
 def test_retry_after_forms() -> None:
-    assert base.retry_after({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
-    assert base.retry_after({"retry-after": "1.5"}) == 1.5
-    assert base.retry_after({"retry-after": "Fri, 01 Jan 2100 00:00:00 GMT"}) == pytest.approx(
+    assert seconds_to_wait({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
+    assert seconds_to_wait({"retry-after": "1.5"}) == 1.5
+    assert seconds_to_wait({"retry-after": "Fri, 01 Jan 2100 00:00:00 GMT"}) == pytest.approx(
         4102444800 - time.time(), abs=60
     )
-    assert base.retry_after({"retry-after": "Sat, 01 Jan 2000 00:00:00 GMT"}) == 0
-    assert base.retry_after({"retry-after": "soon"}) is None
-    assert base.retry_after({}) is None
+    assert seconds_to_wait({"retry-after": "Sat, 01 Jan 2000 00:00:00 GMT"}) == 0
+    assert seconds_to_wait({"retry-after": "soon"}) is None
+    assert seconds_to_wait({}) is None

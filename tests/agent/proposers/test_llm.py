@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_server import EDIT, Answer, Failure, Server
 
-from agent.campaign.state import Training, Trial
+from agent.campaign.records import Training, Trial
 from agent.edits import blocks
 from agent.models.choose import open_model
 from agent.models.types import Misconfigured, Prompt, Unavailable
-from agent.program import Program, parse
+from agent.program import Program, parse_program
 from agent.proposers.base import Context
 from agent.proposers.llm import LLMProposer, ReplyUnusable, compress, lasting_sigma, view
 
@@ -85,7 +85,7 @@ HISTORY = (
 
 @pytest.fixture
 def program() -> Program:
-    return parse(PROGRAM)
+    return parse_program(PROGRAM)
 
 
 @pytest.fixture

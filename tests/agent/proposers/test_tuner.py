@@ -261,8 +261,8 @@ def test_the_tuner_beats_random_search() -> None:
 
 def test_optuna_is_loaded_when_needed_only_and_says_nothing() -> None:
     script = (
-        "import sys, agent.propose.choose; assert 'optuna' not in sys.modules\n"
-        "sys.path.insert(0, 'tests/agent'); import test_tuner as t\n"
+        "import sys, agent.proposers.choose; assert 'optuna' not in sys.modules\n"
+        "sys.path[:0] = ['tests/agent', 'tests/agent/proposers']; import test_tuner as t\n"
         "t.asks(t.Campaign(t.NUMBERS), 'hyperparameters', 10); assert 'optuna' in sys.modules"
     )
     done = subprocess.run(

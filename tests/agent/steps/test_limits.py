@@ -16,7 +16,7 @@ from replies import block
 from staged import QUIET, measured
 
 from agent import loop
-from agent.campaign.journal import read
+from agent.campaign.journal import read_events
 from agent.campaign.state import State, fold
 from agent.campaign.store import Campaign
 from agent.models.types import Misconfigured, Prompt, Unavailable, Usage
@@ -24,7 +24,7 @@ from agent.models.types import Reply as ModelReply
 from agent.proposers.llm import LLMProposer
 from agent.settings import Settings, SettingsError
 from agent.steps import propose, start
-from agent.steps.runtime import Run, Stopped
+from agent.steps.runtime import Runtime, Stopped
 from trainer import measure
 
 PROMPTS = Path(__file__).parents[3] / "prompts"
@@ -86,20 +86,20 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "measure", train)
 
 
-def use(run: Run, *answers: Callable[[], str]) -> Scripted:
+def use(runtime: Runtime, *answers: Callable[[], str]) -> Scripted:
     model = Scripted(list(answers))
-    run.proposer = LLMProposer(model, PROMPTS)
-    run.campaign.record("run", pid=0, llm=MODEL)
-    loop.baseline(run)
+    runtime.proposer = LLMProposer(model, PROMPTS)
+    runtime.campaign.record("run", pid=0, llm=MODEL)
+    loop.baseline(runtime)
     return model
 
 
-def limited(run: Run, **limits: Any) -> None:
-    run.settings = dataclasses.replace(run.settings, **limits)
+def limited(runtime: Runtime, **limits: Any) -> None:
+    runtime.settings = dataclasses.replace(runtime.settings, **limits)
 
 
-def replayed(run: Run) -> State:
-    return fold(read(run.campaign.journal.path))
+def replayed(runtime: Runtime) -> State:
+    return fold(read_events(runtime.campaign.journal.path))
 
 
 # --- limits ---
@@ -110,29 +110,29 @@ def replayed(run: Run) -> State:
 )
 @pytest.mark.parametrize("first", [useless, broken])
 def test_a_limit_holds_before_a_second_reply_and_a_repair(
-    run: Run, limits: dict[str, Any], why: str, first: Callable[[], str]
+    runtime: Runtime, limits: dict[str, Any], why: str, first: Callable[[], str]
 ) -> None:
-    model = use(run, first, edit)
-    limited(run, **limits)
-    assert why in loop.go_on(run)
+    model = use(runtime, first, edit)
+    limited(runtime, **limits)
+    assert why in loop.run_campaign(runtime)
     assert len(model.asked) == 1
-    assert run.campaign.state.open_trial is not None
-    limited(run, max_cost=None, max_tokens=None)
-    loop.one_trial(run)
-    trial = run.campaign.state.trials[1]
+    assert runtime.campaign.state.open_trial is not None
+    limited(runtime, max_cost=None, max_tokens=None)
+    loop.one_trial(runtime)
+    trial = runtime.campaign.state.trials[1]
     assert (trial.verdict, trial.status, len(model.asked)) == ("revert", "ok", 2)
 
 
-def test_a_limit_written_into_program_md_holds_before_the_next_reply(run: Run) -> None:
-    path = run.program.path
+def test_a_limit_written_into_program_md_holds_before_the_next_reply(runtime: Runtime) -> None:
+    path = runtime.program.path
 
     def write() -> str:
         path.write_text(path.read_text().replace("---\n", "---\nmax_tokens: 5\n", 1))
         return useless()
 
-    model = use(run, write, edit)
+    model = use(runtime, write, edit)
     with pytest.raises(Stopped, match="tokens"):
-        loop.one_trial(run)
+        loop.one_trial(runtime)
     assert len(model.asked) == 1
 
 
@@ -147,35 +147,37 @@ def test_a_price_limit_for_a_model_without_a_price_is_refused() -> None:
 # --- program.md ---
 
 
-def test_program_md_is_read_before_every_reply(run: Run) -> None:
-    path = run.program.path
+def test_program_md_is_read_before_every_reply(runtime: Runtime) -> None:
+    path = runtime.program.path
 
     def note() -> str:
         path.write_text(path.read_text() + "\nTry the zigzag.\n")
         return useless()
 
-    model = use(run, note, edit)
-    loop.one_trial(run)
+    model = use(runtime, note, edit)
+    loop.one_trial(runtime)
     first, second = (prompt.parts[-1].text for prompt in model.asked)
     assert "zigzag" not in first
     assert "zigzag" in second
-    used = [e["program"] for e in read(run.campaign.journal.path) if e["event"] == "proposed"]
-    assert used[0] != used[1] == run.program.sha256[:12]
-    assert run.campaign.state.trials[1].program == used[1]
+    used = [
+        e["program"] for e in read_events(runtime.campaign.journal.path) if e["event"] == "proposed"
+    ]
+    assert used[0] != used[1] == runtime.program.sha256[:12]
+    assert runtime.campaign.state.trials[1].program == used[1]
 
 
-def test_a_category_that_is_gone_since_it_was_drawn_is_still_answered(run: Run) -> None:
-    path = run.program.path
+def test_a_category_that_is_gone_since_it_was_drawn_is_still_answered(runtime: Runtime) -> None:
+    path = runtime.program.path
 
     def drop() -> str:
-        category = run.open_trial.category
+        category = runtime.open_trial.category
         path.write_text(path.read_text().replace(f"- **{category}**:", "- **other**:"))
         return useless()
 
-    use(run, drop, edit)
-    loop.one_trial(run)
-    trial = run.campaign.state.trials[1]
-    assert trial.category not in run.program.names
+    use(runtime, drop, edit)
+    loop.one_trial(runtime)
+    trial = runtime.campaign.state.trials[1]
+    assert trial.category not in runtime.program.names
     assert (trial.verdict, trial.status, len(trial.rejections)) == ("revert", "ok", 1)
 
 
@@ -186,18 +188,18 @@ class Killed(BaseException):
     """A kill right after an event was written."""
 
 
-def test_a_reply_that_a_kill_cut_off_is_counted(run: Run) -> None:
+def test_a_reply_that_a_kill_cut_off_is_counted(runtime: Runtime) -> None:
     def die() -> str:
         raise Killed
 
-    use(run, die)
+    use(runtime, die)
     with pytest.raises(Killed):
-        loop.one_trial(run)
-    run.campaign.close()
-    campaign = Campaign(run.campaign.repo, "t")
+        loop.one_trial(runtime)
+    runtime.campaign.close()
+    campaign = Campaign(runtime.campaign.repo, "t")
     assert campaign.state.asking
-    campaign.agree()
-    resumed = dataclasses.replace(run, campaign=campaign)
+    campaign.reconcile()
+    resumed = dataclasses.replace(runtime, campaign=campaign)
     use(resumed, edit)
     loop.one_trial(resumed)
     campaign.close()
@@ -205,25 +207,25 @@ def test_a_reply_that_a_kill_cut_off_is_counted(run: Run) -> None:
     assert (state.unanswered, state.asking, state.cost) == (1, False, 1.0)
 
 
-def test_what_the_server_refused_was_not_cut_off(run: Run) -> None:
+def test_what_the_server_refused_was_not_cut_off(runtime: Runtime) -> None:
     def refuse() -> str:
         raise Misconfigured("the key was refused")
 
-    use(run, refuse)
+    use(runtime, refuse)
     with pytest.raises(Misconfigured):
-        loop.one_trial(run)
-    use(run, edit)
-    loop.one_trial(run)
-    assert replayed(run).unanswered == 0
+        loop.one_trial(runtime)
+    use(runtime, edit)
+    loop.one_trial(runtime)
+    assert replayed(runtime).unanswered == 0
 
 
 def test_an_outage_with_known_usage_costs_what_it_used(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(propose, "OUTAGE_SECONDS", (0.0, 0.0))
-    use(run, outage(usage=DOLLAR), outage(), edit)
-    loop.one_trial(run)
-    state = replayed(run)
+    use(runtime, outage(usage=DOLLAR), outage(), edit)
+    loop.one_trial(runtime)
+    state = replayed(runtime)
     assert (state.cost, state.unanswered, state.tokens) == (2.0, 1, 2_000_000)
     assert (state.outages, state.waiting) == (0, "")
 
@@ -232,24 +234,24 @@ def test_an_outage_with_known_usage_costs_what_it_used(
 
 
 def test_a_wait_is_bounded_counted_down_and_ends_with_the_time(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(run, outage(retry_after=86_400.0), edit)
+    use(runtime, outage(retry_after=86_400.0), edit)
     clock = [0.0]
     monkeypatch.setattr("agent.steps.runtime.time.monotonic", lambda: clock[0])
-    run.started = 0.0
+    runtime.began = 0.0
 
     def pass_by(seconds: float) -> bool:
         clock[0] += seconds
         return False
 
-    monkeypatch.setattr(run.stop, "wait", pass_by)
+    monkeypatch.setattr(runtime.stop, "wait", pass_by)
     seen: list[int] = []
-    monkeypatch.setattr(run.display, "event", lambda event: seen.append(event["seconds"]))
-    limited(run, hours=5 / 60)
-    assert loop.go_on(run) == "the time is up"
+    monkeypatch.setattr(runtime.display, "event", lambda event: seen.append(event["seconds"]))
+    limited(runtime, hours=5 / 60)
+    assert loop.run_campaign(runtime) == "the time is up"
     longest = propose.OUTAGE_SECONDS[1]
     assert seen == [longest - k for k in range(300)]
-    (waited,) = [e for e in read(run.campaign.journal.path) if e["event"] == "waiting"]
+    (waited,) = [e for e in read_events(runtime.campaign.journal.path) if e["event"] == "waiting"]
     assert waited["until"] - waited["time"] == pytest.approx(longest, abs=2)
-    assert run.campaign.state.until == waited["until"]
+    assert runtime.campaign.state.until == waited["until"]

@@ -17,15 +17,16 @@ from replies import FILES, HEAD, PARENT, REPLIES, block
 from staged import QUIET, measured
 
 from agent import loop
-from agent.campaign.journal import read
-from agent.campaign.state import Trial, fold
+from agent.campaign.journal import read_events
+from agent.campaign.records import Trial
+from agent.campaign.state import fold
 from agent.campaign.store import Campaign
 from agent.models.choose import open_model
 from agent.models.types import Model, Prompt
 from agent.models.types import Reply as ModelReply
 from agent.proposers.llm import LLMProposer
 from agent.steps import propose
-from agent.steps.runtime import Run
+from agent.steps.runtime import Runtime
 from trainer import measure
 from trainer.measure import CheckResult, Measurement
 
@@ -55,15 +56,15 @@ def edit(name: str) -> str:
     return block(PLACE, f"{PLACE}    kind = {name!r}\n    del kind\n")
 
 
-def use(run: Run, answer: Callable[[Prompt], str] | Iterable[str]) -> Scripted:
+def use(runtime: Runtime, answer: Callable[[Prompt], str] | Iterable[str]) -> Scripted:
     """Let a model propose; several answers come one after the other."""
     if not callable(answer):
         left = iter(answer)
         model = Scripted(lambda prompt: next(left))
     else:
         model = Scripted(answer)
-    run.proposer = LLMProposer(model, PROMPTS)
-    run.campaign.record("run", pid=0, llm=MODEL)
+    runtime.proposer = LLMProposer(model, PROMPTS)
+    runtime.campaign.record("run", pid=0, llm=MODEL)
     return model
 
 
@@ -92,26 +93,26 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def one_trial(run: Run) -> Trial:
-    loop.baseline(run)
-    loop.one_trial(run)
-    return run.campaign.state.trials[-1]
+def one_trial(runtime: Runtime) -> Trial:
+    loop.baseline(runtime)
+    loop.one_trial(runtime)
+    return runtime.campaign.state.trials[-1]
 
 
 def statuses(trial: Trial) -> list[str]:
     return [training.status for training in trial.of("candidate")]
 
 
-def told(run: Run, *names: str) -> list[dict[str, Any]]:
-    return [e for e in read(run.campaign.journal.path) if e["event"] in names]
+def told(runtime: Runtime, *names: str) -> list[dict[str, Any]]:
+    return [e for e in read_events(runtime.campaign.journal.path) if e["event"] in names]
 
 
 # --- crashes ---
 
 
-def test_a_crash_goes_back_with_its_traceback_and_is_mended(run: Run) -> None:
-    model = use(run, [edit("broken"), edit("mended")])
-    trial = one_trial(run)
+def test_a_crash_goes_back_with_its_traceback_and_is_mended(runtime: Runtime) -> None:
+    model = use(runtime, [edit("broken"), edit("mended")])
+    trial = one_trial(runtime)
     assert (trial.verdict, trial.status) == ("revert", "ok")
     assert statuses(trial) == ["crashed", "ok"], "the crash still shows"
     crashed, mended = (training.commit for training in trial.of("candidate"))
@@ -124,48 +125,48 @@ def test_a_crash_goes_back_with_its_traceback_and_is_mended(run: Run) -> None:
     assert data[1].endswith(TRACEBACK)
     assert model.asked[1].parts[:-1] == model.asked[0].parts[:-1], "the cache still holds"
 
-    repo = run.campaign.repo
+    repo = runtime.campaign.repo
     assert repo.resolve(repo.trial_ref("t", 1)) == trial.commit
     assert repo.read_file(trial.commit) == repo.read_file(mended)
-    assert repo.resolve(f"{mended}^") == run.champion.commit, "not made on top of the crash"
+    assert repo.resolve(f"{mended}^") == runtime.champion.commit, "not made on top of the crash"
     assert len(set(trial.tried)) == 2, "neither is worth another budget"
 
 
-def test_two_repairs_and_no_more(run: Run) -> None:
-    model = use(run, [edit(f"broken{i}") for i in range(9)])
-    trial = one_trial(run)
+def test_two_repairs_and_no_more(runtime: Runtime) -> None:
+    model = use(runtime, [edit(f"broken{i}") for i in range(9)])
+    trial = one_trial(runtime)
     assert (trial.verdict, trial.status) == ("revert", "crashed")
     assert statuses(trial) == ["crashed"] * 3
     assert len(model.asked) == 3
     assert trial.reward == pytest.approx(-0.2)
 
 
-def test_a_crash_that_nobody_mends_is_a_crash(run: Run) -> None:
-    model = use(run, lambda prompt: edit("broken"))
-    trial = one_trial(run)
+def test_a_crash_that_nobody_mends_is_a_crash(runtime: Runtime) -> None:
+    model = use(runtime, lambda prompt: edit("broken"))
+    trial = one_trial(runtime)
     assert (trial.verdict, trial.status) == ("revert", "crashed"), "it was trained: not rejected"
     assert statuses(trial) == ["crashed"]
-    assert len(model.asked) == 1 + run.proposer.attempts
+    assert len(model.asked) == 1 + runtime.proposer.attempts
     assert "already tried" in trial.rejections[-1]
-    repo = run.campaign.repo
+    repo = runtime.campaign.repo
     assert "broken" in repo.read_file(trial.commit)
     assert repo.resolve(repo.trial_ref("t", 1)) == trial.commit
 
 
 @pytest.mark.parametrize(("kind", "status"), [("flaky", "crashed"), ("broken_audit", "invalid")])
-def test_what_is_a_result_is_not_mended(run: Run, kind: str, status: str) -> None:
+def test_what_is_a_result_is_not_mended(runtime: Runtime, kind: str, status: str) -> None:
     """A crash with the second seed, and what an audit found."""
-    model = use(run, [edit(kind)])
-    trial = one_trial(run)
+    model = use(runtime, [edit(kind)])
+    trial = one_trial(runtime)
     assert (trial.verdict, trial.status) == ("revert", status)
     assert trial.sent_back == ()
     assert len(model.asked) == 1
 
 
-def test_only_a_model_is_asked_to_mend(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(run, [edit("broken")])
-    monkeypatch.setattr(run.proposer, "name", "deck")
-    trial = one_trial(run)
+def test_only_a_model_is_asked_to_mend(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(runtime, [edit("broken")])
+    monkeypatch.setattr(runtime.proposer, "name", "deck")
+    trial = one_trial(runtime)
     assert (trial.status, trial.sent_back) == ("crashed", ())
 
 
@@ -194,19 +195,19 @@ MOMENTS = [
 
 @pytest.mark.parametrize(("event", "nth"), MOMENTS)
 def test_a_kill_during_a_repair_loses_nothing(
-    run: Run, monkeypatch: pytest.MonkeyPatch, event: str, nth: int
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, event: str, nth: int
 ) -> None:
     answers = [edit("broken"), "no block at all", edit("mended")]
-    use(run, lambda prompt: answers[prompt.attempt])
-    loop.baseline(run)
+    use(runtime, lambda prompt: answers[prompt.attempt])
+    loop.baseline(runtime)
     with monkeypatch.context() as patch:
         die_after(patch, event, nth)
         with pytest.raises(Killed):
-            loop.one_trial(run)
-    run.campaign.close()
-    campaign = Campaign(run.campaign.repo, "t")
-    campaign.agree()
-    resumed = dataclasses.replace(run, campaign=campaign)
+            loop.one_trial(runtime)
+    runtime.campaign.close()
+    campaign = Campaign(runtime.campaign.repo, "t")
+    campaign.reconcile()
+    resumed = dataclasses.replace(runtime, campaign=campaign)
     model = use(resumed, lambda prompt: answers[prompt.attempt])
     if campaign.state.open_trial is not None:
         loop.one_trial(resumed)
@@ -217,7 +218,7 @@ def test_a_kill_during_a_repair_loses_nothing(
     assert statuses(trial) == ["crashed", "ok"]
     assert len(trial.sent_back) == 1
     assert len(trial.rejections) == 2
-    assert trial == fold(read(campaign.journal.path)).trials[1]
+    assert trial == fold(read_events(campaign.journal.path)).trials[1]
     assert len({training.seed for training in trial.trainings}) == len(trial.trainings)
     repo = campaign.repo
     assert repo.resolve(repo.trial_ref("t", 1)) == trial.commit
@@ -228,9 +229,9 @@ def test_a_kill_during_a_repair_loses_nothing(
 # --- what does not apply ---
 
 
-def test_what_does_not_apply_goes_back_three_times(run: Run) -> None:
-    model = use(run, lambda prompt: block("    session.redy()\n", "    pass\n"))
-    trial = one_trial(run)
+def test_what_does_not_apply_goes_back_three_times(runtime: Runtime) -> None:
+    model = use(runtime, lambda prompt: block("    session.redy()\n", "    pass\n"))
+    trial = one_trial(runtime)
     assert (trial.verdict, len(trial.rejections), trial.misapplied) == ("rejected", 3, 3)
     assert len(model.asked) == 3
     assert PLACE.strip() in trial.rejections[0], "the nearest real line"
@@ -238,7 +239,7 @@ def test_what_does_not_apply_goes_back_three_times(run: Run) -> None:
 
 
 def test_what_fails_its_trial_steps_goes_back_with_the_traceback(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def check(source: str, **options: Any) -> CheckResult:
         if "'wide'" in source:
@@ -246,83 +247,85 @@ def test_what_fails_its_trial_steps_goes_back_with_the_traceback(
         return CheckResult(True, "ok", "", "", 0.0, 0.0)
 
     monkeypatch.setattr(measure, "check", check)
-    model = use(run, [edit("wide"), edit("narrow")])
-    trial = one_trial(run)
+    model = use(runtime, [edit("wide"), edit("narrow")])
+    trial = one_trial(runtime)
     assert (trial.status, len(trial.rejections), trial.misapplied) == ("ok", 1, 0)
     data = re.findall(r"<data>\n(.*?)\n</data>", model.asked[1].parts[-1].text, re.DOTALL)
     assert data[1] == f"two trial steps failed: crash: ValueError: wide\n{TRACEBACK}"
     assert statuses(trial) == ["ok"], "no budget was spent on it"
 
 
-def test_a_model_that_cannot_quote_is_asked_for_the_whole_file(run: Run, tmp_path: Path) -> None:
-    whole = run.campaign.source("HEAD")  # not yet with the preset's constants: another program
+def test_a_model_that_cannot_quote_is_asked_for_the_whole_file(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    whole = runtime.campaign.source("HEAD")  # not yet with the preset's constants: another program
 
     def answer(prompt: Prompt) -> str:
         if "in one code fence" not in prompt.parts[-1].text:
             return block("no such line\n", "x = 1\n")
         return f"```python\n{whole.replace(PLACE, PLACE + '    del session.ready' + chr(10))}```\n"
 
-    model = use(run, answer)
-    loop.baseline(run)
+    model = use(runtime, answer)
+    loop.baseline(runtime)
     for _ in range(propose.MISAPPLIED_TRIALS):
-        loop.one_trial(run)
-    assert [t.verdict for t in run.campaign.state.trials[1:]] == ["rejected"] * 3
-    assert not run.campaign.state.envelopes
-    loop.one_trial(run)
-    trial = run.campaign.state.trials[-1]
+        loop.one_trial(runtime)
+    assert [t.verdict for t in runtime.campaign.state.trials[1:]] == ["rejected"] * 3
+    assert not runtime.campaign.state.envelopes
+    loop.one_trial(runtime)
+    trial = runtime.campaign.state.trials[-1]
     assert (trial.verdict, trial.envelope, trial.misapplied) == ("revert", "file", 0)
     assert "SEARCH" not in model.asked[-1].text, "blocks are not spoken of any more"
-    assert fold(read(run.campaign.journal.path)).envelopes == {MODEL: "file"}
-    assert len(told(run, "envelope")) == 1
+    assert fold(read_events(runtime.campaign.journal.path)).envelopes == {MODEL: "file"}
+    assert len(told(runtime, "envelope")) == 1
     assert "asked for the whole of train.py" in (tmp_path / "out.txt").read_text()
 
 
-def test_replies_that_are_no_experiments_are_no_reason_to_ask_for_files(run: Run) -> None:
-    use(run, lambda prompt: block(PLACE, PLACE + "    # a comment\n"))
-    loop.baseline(run)
+def test_replies_that_are_no_experiments_are_no_reason_to_ask_for_files(runtime: Runtime) -> None:
+    use(runtime, lambda prompt: block(PLACE, PLACE + "    # a comment\n"))
+    loop.baseline(runtime)
     for _ in range(propose.MISAPPLIED_TRIALS + 1):
-        loop.one_trial(run)
-    assert run.campaign.state.trials[-1].verdict == "rejected"
-    assert not run.campaign.state.envelopes
+        loop.one_trial(runtime)
+    assert runtime.campaign.state.trials[-1].verdict == "rejected"
+    assert not runtime.campaign.state.envelopes
 
 
 # --- what was tried before ---
 
 
-def test_the_same_edit_is_not_trained_twice(run: Run, trainings: list[str]) -> None:
-    use(run, lambda prompt: edit("worse"))
-    assert one_trial(run).verdict == "revert"
+def test_the_same_edit_is_not_trained_twice(runtime: Runtime, trainings: list[str]) -> None:
+    use(runtime, lambda prompt: edit("worse"))
+    assert one_trial(runtime).verdict == "revert"
     count = len(trainings)
-    loop.one_trial(run)
-    again = run.campaign.state.trials[-1]
+    loop.one_trial(runtime)
+    again = runtime.campaign.state.trials[-1]
     assert again.verdict == "rejected"
     assert again.rejections[0].startswith("already tried")
     assert len(trainings) == count
 
 
-def test_an_edit_that_was_not_judged_may_be_tried_again(run: Run) -> None:
-    use(run, lambda prompt: edit("worse"))
-    loop.baseline(run)
-    loop.draw(run)
-    propose.propose(run)
-    run.campaign.conclude(
+def test_an_edit_that_was_not_judged_may_be_tried_again(runtime: Runtime) -> None:
+    use(runtime, lambda prompt: edit("worse"))
+    loop.baseline(runtime)
+    loop.draw(runtime)
+    propose.propose_edit(runtime)
+    runtime.campaign.conclude(
         verdict="revert", words="not judged", status="abandoned", reward=None, val_bpb=None,
         val_bpb_half=None, gain=None, gain_half=None,
     )  # fmt: skip
-    loop.one_trial(run)
-    again = run.campaign.state.trials[-1]
+    loop.one_trial(runtime)
+    again = runtime.campaign.state.trials[-1]
     assert (again.verdict, again.status, again.rejections) == ("revert", "ok", ())
 
 
-def test_what_lost_does_not_come_back_beside_something_else(run: Run) -> None:
+def test_what_lost_does_not_come_back_beside_something_else(runtime: Runtime) -> None:
     line = "    while not session.done():\n"
     more = block(line, f"    other = 1\n    del other\n{line}")
-    use(run, [edit("worse"), edit("worse") + more, more])
-    lost = one_trial(run)
+    use(runtime, [edit("worse"), edit("worse") + more, more])
+    lost = one_trial(runtime)
     assert lost.gain is not None and lost.gain_half is not None
     assert lost.gain + lost.gain_half < 0
-    loop.one_trial(run)
-    second = run.campaign.state.trials[-1]
+    loop.one_trial(runtime)
+    second = runtime.campaign.state.trials[-1]
     assert "trial 1" in second.rejections[0]
     assert second.rejections[0].startswith("already reverted")
     assert second.status == "ok", "without it, what is left is an experiment of its own"
@@ -333,7 +336,7 @@ def test_what_lost_does_not_come_back_beside_something_else(run: Run) -> None:
 
 @pytest.mark.parametrize("kind", ["anthropic", "own server"])
 def test_no_reply_stops_the_loop(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
 ) -> None:
     last = (
         HEAD
@@ -346,18 +349,18 @@ def test_no_reply_stops_the_loop(
         keys = {"ANTHROPIC_API_KEY": "sk-fake-0123456789", "ANTHROPIC_BASE_URL": server.url}
         model: Model | None = open_model(spec, {"HOME": str(tmp_path), **keys})[0]
         assert model is not None
-        run.proposer = LLMProposer(model, PROMPTS)
-        loop.baseline(run)
-        monkeypatch.setattr(run.proposer, "attempts", 12)
-        monkeypatch.setattr(run.prior, "sample", lambda *args, **options: "schedule")
-        source, champion = Campaign.source, run.champion.commit
+        runtime.proposer = LLMProposer(model, PROMPTS)
+        loop.baseline(runtime)
+        monkeypatch.setattr(runtime.proposer, "attempts", 12)
+        monkeypatch.setattr(runtime.prior, "sample", lambda *args, **options: "schedule")
+        source, champion = Campaign.source, runtime.champion.commit
         monkeypatch.setattr(
             Campaign, "source",
             lambda self, commit: PARENT if commit == champion else source(self, commit),
         )  # fmt: skip
         while len(server.posts) <= len(replies):
-            loop.one_trial(run)
+            loop.one_trial(runtime)
         assert len(server.posts) == len(replies) + 1
-    assert len(told(run, "proposed")) == len(replies) + 1
-    outcomes = told(run, "turned_down", "candidate")[1:]  # the baseline is a candidate, too
+    assert len(told(runtime, "proposed")) == len(replies) + 1
+    outcomes = told(runtime, "turned_down", "candidate")[1:]  # the baseline is a candidate, too
     assert len(outcomes) == len(replies) + 1, "each came to something"

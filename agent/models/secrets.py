@@ -1,0 +1,55 @@
+"""Keys and passwords: which values are some, and texts without them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+from trainer.untrusted import printable
+
+DETAIL_LENGTH = 400
+_SHORTEST_SECRET = 8
+
+_SECRET_NAME = re.compile(
+    r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|(?:^|_)(?:PAT|PASS))(?:_ID)?(?:_?\d+)?$",
+    re.IGNORECASE,
+)
+_LOOKS_SECRET = re.compile(r"\b(?:sk|pk|rk|key)-[\w*.-]{6,}|\bBearer\s+\S+", re.IGNORECASE)
+_GIVEN_AS_SECRET = re.compile(
+    r"((?:--?[\w-]*(?:key|token|secret|password|passwd)(?:\s+|=)|\w*(?:key|token|secret|password)=)"
+    r"""["']?)[^\s"'&]+|(\w://)[^\s/@"']+(?=@)""",
+    re.IGNORECASE,
+)
+"""What stands after an option, a variable or a query field that is called a key, and before the
+host of a URL."""
+
+
+def secret_values(environ: Mapping[str, str], names: Collection[str] = ()) -> tuple[str, ...]:
+    """Values of an environment that must not be shown, longest first.
+
+    Args:
+        names: variables that hold a key, whatever they are called.
+    """
+    values = {
+        value
+        for name, value in environ.items()
+        if (name in names or _SECRET_NAME.search(name)) and len(value) >= _SHORTEST_SECRET
+    }
+    return tuple(sorted(values, key=len, reverse=True))
+
+
+def scrub(text: str, hidden: Iterable[str]) -> str:
+    """``text`` without the values ``hidden``."""
+    for value in hidden:
+        text = text.replace(value, "[key]")
+    return text
+
+
+def redact(text: str, hidden: Iterable[str]) -> str:
+    """``text`` without the values ``hidden`` and whatever else looks like a key."""
+    return _GIVEN_AS_SECRET.sub(r"\1\2[key]", _LOOKS_SECRET.sub("[key]", scrub(text, hidden)))
+
+
+def quote(text: str, hidden: Iterable[str]) -> str:
+    """Somebody else's error text on one line: bounded, printable, nothing like a key in it."""
+    return " ".join(printable(redact(text, hidden), DETAIL_LENGTH).split())

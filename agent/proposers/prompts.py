@@ -1,0 +1,71 @@
+"""What proposers say, rendered from the templates in prompts/: no such text stands in Python."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from agent.models.types import Misconfigured
+from agent.proposers.base import Context
+from trainer.untrusted import printable
+
+PROMPTS = Path(__file__).parents[2] / "prompts"
+DATA_LENGTH = 6_000
+RECENT_TRIALS = 10
+
+
+class Templates:
+    """The templates of one folder. The filter ``data`` bounds text from elsewhere."""
+
+    def __init__(self, folder: Path = PROMPTS) -> None:
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(folder),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            autoescape=False,
+        )
+        self._environment.filters["data"] = _data
+
+    def render(self, name: str, **values: Any) -> str:
+        """The text of ``name``.md.j2, ending in one line feed.
+
+        Raises:
+            Misconfigured: the template is missing or broken.
+        """
+        try:
+            return self._environment.get_template(f"{name}.md.j2").render(values).strip() + "\n"
+        except jinja2.TemplateSyntaxError as error:
+            where = f"{error.name}, line {error.lineno}"
+            raise Misconfigured(f"prompts/{where}: {error.message}") from None
+        except jinja2.TemplateError as error:
+            raise Misconfigured(f"prompts/{name}.md.j2: {error}") from None
+
+
+def trial_record(context: Context) -> str:
+    """What a proposal was made from, as text: the facts that a model would be told, in short."""
+    champion = next((trial for trial in reversed(context.history) if trial.kept), None)
+    return _shipped().render(
+        "record",
+        trial=context.trial,
+        category=context.category,
+        champion=champion,
+        facts=context.facts,
+        sigma=context.sigma,
+        prior=sorted(context.prior.items(), key=lambda item: -item[1]),
+        recent=[trial for trial in context.history if trial.trial > 0][-RECENT_TRIALS:],
+        feedback=context.feedback,
+    )
+
+
+@functools.cache
+def _shipped() -> Templates:
+    return Templates()
+
+
+def _data(text: object) -> str:
+    """Text from elsewhere: printable, bounded, and unable to close the ``<data>`` around it."""
+    return printable(str(text), DATA_LENGTH).replace("</data", "</ data")
