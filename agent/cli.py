@@ -16,7 +16,8 @@ from agent.campaign.journal import JournalError
 from agent.campaign.state import State, rebuild_prior
 from agent.campaign.store import CampaignError
 from agent.git import worktree
-from agent.git.repo import Repo, RepoError
+from agent.git.command import RepoError
+from agent.git.repo import Repo
 from agent.judge import pooled_sigma
 from agent.loop import run_campaign
 from agent.models.types import ModelError

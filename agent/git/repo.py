@@ -1,60 +1,27 @@
-"""Git, by plumbing: commits, refs and notes that leave the user's checkout as it is.
+"""The user's repository as a campaign uses it: commits, refs and notes beside the user's own.
 
-Each step is one short-lived ``git`` process with its own environment: the user's variables cannot
-point it at another repository or index, no hook, filter, editor or signature program runs, and no
-setting of the user's changes a byte. GitPython is left aside on purpose: its ``Repo`` keeps
-``cat-file --batch`` processes and their pipes open, and importing it fails where git is missing,
-which has to be one clear line here.
+All is done by plumbing, so that the user's checkout, index, branch and hooks stay as they are.
+GitPython opens the repository and runs the commands (``command``). Objects and refs are read by
+commands, too, because GitPython's own readers know neither SHA-256 repositories nor reftables; and
+written by them, because its object store does not sync to disk.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import git
+
+from agent.git.command import IDENTITY, RepoError, complaint, forget_inherited, run_git
+
 TRAIN_FILE = "trainer/train.py"
-NAME, EMAIL = "autoresearch", "autoresearch@localhost"
 TAG_BYTES = 100
 
-_OVERRIDES = (
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
-    "core.autocrlf=false",
-    "core.commentChar=#",
-    "core.fsync=loose-object,reference",  # the journal names commits: a power cut must not eat them
-    "commit.gpgSign=false",
-    "i18n.commitEncoding=UTF-8",
-    "trailer.separators=:",
-    "submodule.recurse=false",
-    "gc.auto=0",
-)
-_KEPT_VARIABLES = ("GIT_CONFIG_", "GIT_EXEC_PATH", "GIT_CEILING_DIRECTORIES")
-"""The user's own configuration (safe.directory may be there) and where git lives."""
-
-_IDENTITY_VARIABLES = tuple(
-    f"GIT_{role}_{what}" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL", "DATE")
-)
-_FIXED_VARIABLES = {
-    "LC_ALL": "C",
-    "GIT_AUTHOR_NAME": NAME,
-    "GIT_AUTHOR_EMAIL": EMAIL,
-    "GIT_COMMITTER_NAME": NAME,
-    "GIT_COMMITTER_EMAIL": EMAIL,
-    "GIT_LITERAL_PATHSPECS": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_OPTIONAL_LOCKS": "0",  # without it even a look refreshes the user's index
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_LFS_SKIP_SMUDGE": "1",
-}
 _DIFF = ("diff-tree", "-r", "--text", "--no-ext-diff", "--no-textconv", "--no-renames")
-
-
-class RepoError(Exception):
-    """Git could not do what was asked; the message says what, where and what to do."""
 
 
 @dataclass(frozen=True)
@@ -70,57 +37,18 @@ class CommitInfo:
     """Committer's date, unix seconds."""
 
 
-def run_git(
-    *args: str, cwd: Path, stdin: bytes = b"", dates: int | None = None, as_user: bool = False
-) -> subprocess.CompletedProcess[bytes]:
-    """Run one git command to its end, whatever its exit status.
-
-    ``dates``: author's and committer's date, unix seconds. ``as_user``: with the user's own
-    settings, hooks and identity.
-
-    Raises:
-        RepoError: git could not be started.
-    """
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_")
-        or name.startswith(_KEPT_VARIABLES)
-        or (as_user and name in _IDENTITY_VARIABLES)
-    }
-    options = ["-C", str(cwd)]
-    if not as_user:
-        env |= _FIXED_VARIABLES
-        options += [part for override in _OVERRIDES for part in ("-c", override)]
-    if dates is not None:
-        env |= dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"@{dates} +0000")
-    try:
-        # A session of its own: Ctrl-C in the terminal must not cut a ref transaction short.
-        return subprocess.run(
-            ["git", *options, *args],
-            input=stdin,
-            capture_output=True,
-            env=env,
-            start_new_session=not as_user,
-        )
-    except FileNotFoundError as error:
-        raise RepoError("there is no git on PATH: install git, then run again") from error
-    except (OSError, ValueError) as error:
-        raise RepoError(f"git {args[0]} could not be started in {cwd}: {error}") from error
-
-
-def complaint(done: subprocess.CompletedProcess[bytes]) -> str:
-    """What git said about a failure, on one line, without its hints."""
-    lines = (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()
-    said = "; ".join(line.strip() for line in lines if line and not line.startswith("hint:"))
-    return said[-600:] or f"exit status {done.returncode}"
-
-
 class Repo:
-    """The user's repository, seen from one checkout of it; ``root`` is that checkout's top."""
+    """The user's repository, seen from one checkout of it."""
 
     def __init__(self, root: Path) -> None:
+        """``root`` is the checkout's top."""
         self.root = root
+        # Closed at once: while it is open, GitPython may keep processes and their pipes.
+        with git.Repo(root, expand_vars=False) as opened:
+            self.git_dir = Path(opened.git_dir)
+            """Of this checkout; a linked one has its own."""
+            self.common_dir = Path(opened.common_dir)
+            """Of the repository, the same for all its checkouts."""
 
     @classmethod
     def open(cls, start: Path) -> Repo:
@@ -130,6 +58,7 @@ class Repo:
             RepoError: no git, no such folder, no repository, a bare one, one without a commit, or
                 one that git does not trust.
         """
+        forget_inherited()
         done = run_git("rev-parse", "--is-bare-repository", cwd=start)
         if done.returncode != 0:
             said = complaint(done)
@@ -256,7 +185,7 @@ class Repo:
                 commands += [f"update {ref}", new, old]
         commands += ["prepare", "commit", ""]
         self.git(
-            *("update-ref", "--no-deref", "-m", NAME, "-z", "--stdin"),
+            *("update-ref", "--no-deref", "-m", IDENTITY.name or "", "-z", "--stdin"),
             stdin="\0".join(commands).encode(),
         )
 

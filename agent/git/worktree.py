@@ -10,7 +10,10 @@ import os
 import time
 from pathlib import Path
 
-from agent.git.repo import TRAIN_FILE, Repo, RepoError, complaint, run_git
+import git
+
+from agent.git.command import RepoError, complaint, run_git
+from agent.git.repo import TRAIN_FILE, Repo
 
 _OPERATIONS = {
     "MERGE_HEAD": "merge",
@@ -154,11 +157,11 @@ def _listed(repo: Repo) -> dict[Path, tuple[str, bool]]:
 
 def _is_live(repo: Repo, folder: Path) -> bool:
     """Whether ``folder`` is a checkout of this very repository, not of one it was copied from."""
-    if not (folder / ".git").exists():
+    try:
+        with git.Repo(folder, expand_vars=False) as opened:
+            return Path(opened.common_dir).resolve() == repo.common_dir.resolve()
+    except (git.InvalidGitRepositoryError, git.NoSuchPathError):
         return False
-    args = ("rev-parse", "--path-format=absolute", "--git-common-dir")
-    mine, theirs = (run_git(*args, cwd=cwd) for cwd in (repo.root, folder))
-    return theirs.returncode == 0 and mine.stdout == theirs.stdout
 
 
 def _move_aside(folder: Path) -> str | None:
@@ -174,10 +177,8 @@ def _move_aside(folder: Path) -> str | None:
 
 def _operation(repo: Repo) -> str | None:
     """The unfinished git operation in the user's checkout, None if there is none."""
-    asked = [part for name in _OPERATIONS for part in ("--git-path", name)]
-    paths = os.fsdecode(repo.git("rev-parse", *asked)).splitlines()
-    for path, operation in zip(paths, _OPERATIONS.values(), strict=True):
-        if (repo.root / path).exists():
+    for name, operation in _OPERATIONS.items():
+        if (repo.git_dir / name).exists():
             return operation
     return None
 

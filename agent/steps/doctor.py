@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from agent.git.repo import Repo, RepoError
+from agent.git.command import RepoError
+from agent.git.repo import Repo
 from agent.models.cassette import Player, Recorder
 from agent.models.choose import open_model
 from agent.models.types import Model, ModelError, Part, Prompt

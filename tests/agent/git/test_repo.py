@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.git.repo import Repo, RepoError
+from agent.git.command import RepoError
+from agent.git.repo import Repo
 
 if TYPE_CHECKING:
     from tests.agent.conftest import Campaign, Git

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.git.repo import Repo, RepoError
+from agent.git.command import RepoError
+from agent.git.repo import Repo
 
 if TYPE_CHECKING:
     from tests.agent.conftest import Campaign, Git
@@ -49,7 +50,7 @@ def test_no_git_on_path(user_repo: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_repository_of_somebody_else(user_repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Git's own switch for its tests of the ownership check; ours must let git's advice through.
-    monkeypatch.setattr("agent.git.repo._KEPT_VARIABLES", ("GIT_CONFIG_", "GIT_TEST_"))
+    monkeypatch.setattr("agent.git.command._KEPT_VARIABLES", ("GIT_CONFIG_", "GIT_TEST_"))
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     with pytest.raises(RepoError, match=r"safe\.directory"):
         Repo.open(user_repo)

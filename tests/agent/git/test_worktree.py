@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.git import worktree
+from agent.git.command import RepoError
 from agent.git.message import commit_message
-from agent.git.repo import Repo, RepoError
+from agent.git.repo import Repo
 
 if TYPE_CHECKING:
     from tests.agent.conftest import Campaign, Git

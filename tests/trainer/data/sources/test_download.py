@@ -230,7 +230,8 @@ def test_one_that_cannot_be_had_stops_the_others(server: FileServer, tmp_path: P
 def test_killed_midway_it_goes_on(server: FileServer, tmp_path: Path) -> None:
     server.faults["/a.bin"] = [Fault(stall_after=1_000_000)]
     code = (
-        "import sys\nfrom pathlib import Path\nfrom trainer.data.sources.download import Remote, fetch\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from trainer.data.sources.download import Remote, fetch\n"
         "tick = lambda share: share > 0.3 and print(share, flush=True)\n"
         "fetch([Remote('a.bin', sys.argv[1])], Path(sys.argv[2]), tick, remedy='')"
     )

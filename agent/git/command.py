@@ -1,0 +1,127 @@
+"""One git command, run by GitPython in an environment that is the campaign's own.
+
+Nothing of the user's can point it at another repository or index; no hook, editor or signature
+program runs, and no setting of the user's changes a byte of what is committed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+os.environ["GIT_PYTHON_REFRESH"] = "quiet"  # a missing git is told when a command wants it
+import git
+
+IDENTITY = git.Actor("autoresearch", "autoresearch@localhost")
+"""Author and committer of all that a campaign commits."""
+
+_OVERRIDES = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.autocrlf=false",
+    "core.commentChar=#",
+    "core.fsync=loose-object,reference",  # the journal names commits: a power cut must not eat them
+    "commit.gpgSign=false",
+    "i18n.commitEncoding=UTF-8",
+    "trailer.separators=:",
+    "submodule.recurse=false",
+    "gc.auto=0",
+)
+_KEPT_VARIABLES = ("GIT_CONFIG_", "GIT_EXEC_PATH", "GIT_CEILING_DIRECTORIES")
+"""The user's own configuration (safe.directory may be there) and where git lives."""
+_DATES = ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")
+_IDENTITY_VARIABLES = {
+    "GIT_AUTHOR_NAME": IDENTITY.name or "",
+    "GIT_AUTHOR_EMAIL": IDENTITY.email or "",
+    "GIT_COMMITTER_NAME": IDENTITY.name or "",
+    "GIT_COMMITTER_EMAIL": IDENTITY.email or "",
+    **dict.fromkeys(_DATES, ""),  # "" is now
+}
+_FIXED_VARIABLES = {
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",  # without it even a look refreshes the user's index
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_LFS_SKIP_SMUDGE": "1",
+}
+
+
+class RepoError(Exception):
+    """Git could not do what was asked; the message says what, where and what to do."""
+
+
+def forget_inherited() -> None:
+    """Take git's variables out of this process's environment, once, before anything is opened.
+
+    ``git.Repo`` obeys ``GIT_DIR`` and its like, and a command can only be given more variables, not
+    fewer. The user's identity stays, for the merges that are the user's.
+    """
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        if not name.startswith(_KEPT_VARIABLES) and name not in _IDENTITY_VARIABLES:
+            del os.environ[name]
+
+
+def run_git(
+    *args: str, cwd: Path, stdin: bytes = b"", dates: int | None = None, as_user: bool = False
+) -> subprocess.CompletedProcess[bytes]:
+    """Run one git command to its end, whatever its exit status.
+
+    ``dates``: author's and committer's date, unix seconds. ``as_user``: with the user's own
+    settings, hooks and identity.
+
+    Raises:
+        RepoError: git could not be started.
+    """
+    # By -C and not as GitPython's working folder: it takes the present one where that is closed.
+    command = ["git", "-C", str(cwd)]
+    if as_user:  # the user's hooks speak the user's language; GitPython sets C
+        env = {name: os.environ.get(name, "") for name in ("LC_ALL", "LANGUAGE")}
+    else:
+        env = {**_IDENTITY_VARIABLES, **_FIXED_VARIABLES}
+        command += [part for override in _OVERRIDES for part in ("-c", override)]
+    if dates is not None:
+        env |= dict.fromkeys(_DATES, f"@{dates} +0000")
+    command += args
+    try:
+        with _as_file(stdin) as file:
+            ended: Any = git.cmd.Git().execute(
+                command,
+                file,
+                env=env,
+                with_extended_output=True,
+                with_exceptions=False,
+                stdout_as_string=False,
+                strip_newline_in_stdout=False,
+                # A session of its own: Ctrl-C in the terminal must not cut a ref transaction short.
+                start_new_session=not as_user,
+            )
+    except git.GitCommandNotFound as error:
+        raise RepoError("there is no git on PATH: install git, then run again") from error
+    except (OSError, ValueError) as error:
+        raise RepoError(f"git {args[0]} could not be started in {cwd}: {error}") from error
+    status, out, told = ended
+    return subprocess.CompletedProcess(command, status, out, told.encode("utf-8", "replace"))
+
+
+@contextlib.contextmanager
+def _as_file(content: bytes) -> Iterator[BinaryIO | None]:
+    """What a process can have as its standard input; None for nothing."""
+    if not content:
+        yield None
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        yield cast(BinaryIO, file)
+
+
+def complaint(done: subprocess.CompletedProcess[bytes]) -> str:
+    """What git said about a failure, on one line, without its hints."""
+    lines = (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()
+    said = "; ".join(line.strip() for line in lines if line and not line.startswith("hint:"))
+    return said[-600:] or f"exit status {done.returncode}"

@@ -1,0 +1,39 @@
+"""A run leaves nothing behind trial after trial: open descriptors, processes, temporary files."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+from staged import QUIET, audits, play
+
+from agent import loop
+from agent.steps.runtime import Runtime
+
+
+def test_descriptors_and_processes_do_not_grow_with_the_trials(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every second trial is kept, so that all that is done to git is done again and again."""
+
+    def held() -> tuple[int, int, int]:
+        process = psutil.Process()
+        files = len(list(Path(tempfile.gettempdir()).iterdir()))
+        return process.num_fds(), len(process.children(recursive=True)), files
+
+    runtime.settings = dataclasses.replace(runtime.settings, keep="greedy")
+    scores = [score for k in range(10) for score in (1.49 - 0.01 * k, 1.495 - 0.01 * k)]
+    play(monkeypatch, (1.5, QUIET), *((score, QUIET) for score in scores))
+    audits(monkeypatch, bound=0.0)
+    loop.baseline(runtime)
+    for _ in range(4):
+        loop.one_trial(runtime)
+    before = held()
+    for _ in range(12):
+        loop.one_trial(runtime)
+    assert held() == before
+    verdicts = [trial.verdict for trial in runtime.campaign.state.trials[1:]]
+    assert verdicts == ["keep", "revert"] * 8
