@@ -99,8 +99,8 @@ def resolve(
     """
     program = _with_absolute_data(program)
     given = _with_absolute_data({k: v for k, v in command_line.items() if v is not None})
-    layers = {**program, **(last or {}), **given}
-    wanted = replace(Settings(), **{k: v for k, v in layers.items() if k in NAMES})
+    merged = {**program, **(last or {}), **given}
+    wanted = replace(Settings(), **{k: v for k, v in merged.items() if k in NAMES})
     if wanted.llm.startswith(_HIDDEN):
         raise SettingsError(
             f"the last run was given --llm {wanted.llm.removeprefix(_HIDDEN).strip()}, with a "

@@ -19,7 +19,7 @@ def of(
     """Everything but the source, seed and budget that two equal numbers should share.
 
     Args:
-        probe: what the laboratory found out about device and torch.
+        probe: what the machine told about device and torch (``Machine.probe``).
         corpus: the data; None where it did not come to that.
     """
     return {

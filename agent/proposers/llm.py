@@ -104,7 +104,7 @@ class LLMProposer:
         return "" if reply.text.strip() else "the reply is empty"
 
     def prompt(self, context: Context) -> Prompt:
-        """What the model is told, most lasting first.
+        """What the model is told, what changes least first.
 
         Raises:
             Misconfigured: a template is missing or broken.
@@ -134,7 +134,7 @@ class LLMProposer:
                     mark=True,
                     fixed=context.source,
                 ),
-                *self._history(context.history, lasting_sigma(context.sigma)),
+                *self._history(context.history, rounded_sigma(context.sigma)),
                 Part(
                     "focus",
                     self._templates.render(
@@ -226,7 +226,7 @@ def view(trial: Trial, sigma: float) -> View:
     )
 
 
-def lasting_sigma(sigma: float) -> float:
+def rounded_sigma(sigma: float) -> float:
     """The nearest power of the square root of 2.
 
     Sigma is estimated anew after each training, and a history told in it would change with it from
@@ -236,7 +236,7 @@ def lasting_sigma(sigma: float) -> float:
 
 
 def compress(
-    whole: Sequence[int], brief: Sequence[int], lasting: Sequence[bool], limit: int
+    whole: Sequence[int], brief: Sequence[int], protected: Sequence[bool], limit: int
 ) -> tuple[frozenset[int], int]:
     """Which trials to leave out, and up to which one to tell briefly.
 
@@ -245,7 +245,7 @@ def compress(
 
     Args:
         whole, brief: characters of each trial told either way.
-        lasting: which are never left out.
+        protected: which are never left out.
         limit: characters.
     """
     size = shortened = oldest = 0
@@ -258,7 +258,7 @@ def compress(
             size += brief[shortened] - whole[shortened]
             shortened += 1
         while oldest < shortened and size > limit // 2:
-            if not lasting[oldest]:
+            if not protected[oldest]:
                 size -= brief[oldest]
                 left_out.add(oldest)
             oldest += 1

@@ -28,7 +28,7 @@ from trainer.data.prepare import DataError, cache_dir, prepare
 from trainer.measure import MACHINE, measure, resolve
 from trainer.sandbox.confine import available
 
-_DOORS = Path(sandbox.__file__).parent / "escapes.py"
+_ESCAPES = Path(sandbox.__file__).parent / "escapes.py"
 _FREE_GB = 2.0
 RULES_AND_FILE_CHARACTERS = 35_000
 REPLY_TOKENS = 4_000
@@ -171,9 +171,9 @@ def _isolation() -> Iterator[Check]:
     yield Check("isolation", level == "os", f"{level}: {why.partition(' (')[0]}")
     if level != "os":
         return
-    tried = measure(_DOORS.read_text(), budget="1tok", preset="cpu", device="cpu")
-    doors = [line.rpartition(": ") for line in tried.output.splitlines() if ": " in line]
-    for name, _, state in doors:
+    tried = measure(_ESCAPES.read_text(), budget="1tok", preset="cpu", device="cpu")
+    tries = [line.rpartition(": ") for line in tried.output.splitlines() if ": " in line]
+    for name, _, state in tries:
         yield Check(f"door: {name}", state != "open", state)
-    if not doors:
+    if not tries:
         yield Check("doors", False, f"could not be tried: {tried.status} {tried.reason}")

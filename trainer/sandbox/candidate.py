@@ -25,7 +25,7 @@ Job = dict[str, Any]
 _FILENAME = "train.py"
 
 
-def run(control: Channel, work: Callable[[Channel, Job], None]) -> int:
+def confine_and_work(control: Channel, work: Callable[[Channel, Job], None]) -> int:
     """Confine this process, take a job and do ``work``; returns the exit status."""
     confinement = control.receive()
     scratch = confinement["scratch"]

@@ -56,7 +56,7 @@ def _change_mode() -> None:
     Path("file").chmod(0o4777)
 
 
-DOORS: dict[str, Callable[[], Any]] = {
+ESCAPES: dict[str, Callable[[], Any]] = {
     "read a home folder": lambda: os.listdir(Path("~root").expanduser()),  # noqa: PTH208
     "read /etc/passwd": lambda: Path("/etc/passwd").read_bytes(),
     "read the trainer": lambda: Path(os.environ["PYTHONPATH"], "trainer/measure.py").read_bytes(),
@@ -97,7 +97,7 @@ def build_model(spec: Any) -> Any:
 
 
 def train(session: Any) -> Any:
-    for name, attempt in DOORS.items():
+    for name, attempt in ESCAPES.items():
         try:
             attempt()
         except (AttributeError, KeyError):
@@ -106,4 +106,4 @@ def train(session: Any) -> Any:
             print(f"{name}: shut", flush=True)
         else:
             print(f"{name}: open", flush=True)
-    raise RuntimeError("every door has been tried")
+    raise RuntimeError("every escape has been tried")

@@ -38,7 +38,7 @@ from trainer.sandbox.wire import Channel, WireError
 class Role:
     """What a child of the server is started for."""
 
-    run: Callable[[Channel, list[int]], int]
+    start: Callable[[Channel, list[int]], int]
     """Given its control channel and the descriptors that came with it; returns the exit status."""
     trusted: bool = False
     """Whether it runs no candidate code: it is spared by ``kill``, and its memory not limited."""
@@ -198,7 +198,7 @@ def _enter(role: Role, fds: list[int], server: int) -> int:
     tree.die_with_parent(server)
     if not role.trusted:
         tree.be_first_to_go()
-    return role.run(Channel.from_fd(fds[0]), fds)
+    return role.start(Channel.from_fd(fds[0]), fds)
 
 
 def _supervised(channel: Channel) -> int | None:

@@ -104,7 +104,7 @@ def usage(pid: int, enough_mb: float = math.inf) -> Usage:
     memory_mb = sum(map(resident, pids)) / 2**20
     if memory_mb > enough_mb:
         memory_mb = sum(map(proportional, pids)) / 2**20
-    nameless = held(pids, ancestor=pid)
+    nameless = file_usage(pids, ancestor=pid)
     # What is mapped of them counts twice: nothing honest comes near the limit by that.
     return Usage(memory_mb + nameless.memory_mb, len(tree), nameless.disk_mb)
 
@@ -116,7 +116,7 @@ def _resident(process: psutil.Process) -> int:
 
 
 @dataclass(frozen=True)
-class Held:
+class FileUsage:
     """Sizes by the blocks taken, each file once however many processes hold it."""
 
     memory_mb: float = 0.0
@@ -125,7 +125,7 @@ class Held:
     """Other files that are open or mapped and have no name any more."""
 
 
-def held(pids: Iterable[int], ancestor: int) -> Held:
+def file_usage(pids: Iterable[int], ancestor: int) -> FileUsage:
     """What the processes ``pids`` hold beyond what their trusted ``ancestor`` has open already.
 
     A process that ends meanwhile holds nothing. More than ``MAX_FILES`` are not looked through but
@@ -139,11 +139,11 @@ def held(pids: Iterable[int], ancestor: int) -> Held:
         for device, inode, size, links in _files(pid):
             files += 1
             if files > MAX_FILES:
-                return Held(memory_mb=math.inf)
+                return FileUsage(memory_mb=math.inf)
             if (device, inode) not in inherited and (links == 0 or device in memory_devices):
                 sizes[device, inode] = max(size, sizes.get((device, inode), 0))
     memory = sum(size for (device, _), size in sizes.items() if device in memory_devices)
-    return Held(memory / 2**20, (sum(sizes.values()) - memory) / 2**20)
+    return FileUsage(memory / 2**20, (sum(sizes.values()) - memory) / 2**20)
 
 
 def _memory_devices() -> frozenset[int]:

@@ -21,7 +21,7 @@ from trainer.session import Spec
 
 def main(control: Channel) -> int:
     """Answer the scorer until it hangs up; returns the exit status."""
-    return candidate.run(control, _answer)
+    return candidate.confine_and_work(control, _answer)
 
 
 @torch.inference_mode()

@@ -21,7 +21,7 @@ from trainer.training.compile_cache import FOLDER
 
 def main(control: Channel) -> int:
     """Train what the parent sends; returns the exit status."""
-    return candidate.run(control, _train)
+    return candidate.confine_and_work(control, _train)
 
 
 def probe() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """SmolLM2-135M on this machine's processor, through llama.cpp, in a process of its own.
 
-Real but weak: it is asked by ``propose.local`` for the value of one constant, in JSON held by a
+Real but weak: it is asked by ``proposers.local`` for the value of one constant, in JSON held by a
 schema. The process is started with the first request, stays warm, and is killed on a timeout, a
 stop, and the end of this one.
 """

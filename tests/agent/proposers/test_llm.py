@@ -20,7 +20,7 @@ from agent.models.choose import open_model
 from agent.models.types import Misconfigured, Prompt, Unavailable
 from agent.program import Program, parse_program
 from agent.proposers.base import Context
-from agent.proposers.llm import LLMProposer, ReplyUnusable, compress, lasting_sigma, view
+from agent.proposers.llm import LLMProposer, ReplyUnusable, compress, rounded_sigma, view
 
 PROMPTS = Path(__file__).parents[3] / "prompts"
 PROGRAM = """\
@@ -270,10 +270,10 @@ def test_gains_are_rounded_to_half_a_sigma() -> None:
 
 
 def test_sigma_as_told_lasts() -> None:
-    assert lasting_sigma(0.004) == lasting_sigma(0.0045) == pytest.approx(2**-8)
-    assert lasting_sigma(0.0079) == pytest.approx(2**-7)
+    assert rounded_sigma(0.004) == rounded_sigma(0.0045) == pytest.approx(2**-8)
+    assert rounded_sigma(0.0079) == pytest.approx(2**-7)
     for sigma in (0.001, 0.0033, 0.02):
-        assert 0.84 < lasting_sigma(sigma) / sigma < 1.19
+        assert 0.84 < rounded_sigma(sigma) / sigma < 1.19
 
 
 def test_instructions_in_data_stay_on_their_line(unasked: LLMProposer, context: Context) -> None:

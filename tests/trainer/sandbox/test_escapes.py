@@ -14,14 +14,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems, 
 
 def tried(isolation: str) -> dict[str, str]:
     measured = measure(TEXT, budget="1tok", preset="cpu", device="cpu", isolation=isolation)
-    assert measured.reason == "crash: RuntimeError: every door has been tried"
+    assert measured.reason == "crash: RuntimeError: every escape has been tried"
     return dict(line.split(": ") for line in measured.output.splitlines())
 
 
 @pytest.mark.skipif(confine.available()[0] != "os", reason="cannot confine here")
 def test_every_door_is_shut() -> None:
     found = tried("auto")
-    assert found.keys() == escapes.DOORS.keys()
+    assert found.keys() == escapes.ESCAPES.keys()
     assert {name for name, state in found.items() if state != "shut"} == set()
 
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from trainer.sandbox import tree
-from trainer.sandbox.tree import held, proportional, resident
+from trainer.sandbox.tree import file_usage, proportional, resident
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -42,7 +42,7 @@ def process(code: str, cwd):
 
 def sizes(code: str, cwd) -> tuple[float, float]:
     with process(code, cwd) as pid:
-        found = held([pid], os.getpid())
+        found = file_usage([pid], os.getpid())
     return round(found.memory_mb), round(found.disk_mb)
 
 
@@ -80,7 +80,7 @@ def test_a_file_with_a_name_is_not_held(tmp_path) -> None:
 def test_what_several_hold_counts_once(tmp_path) -> None:
     with process(f"{MEMFD}\nos.fork()", tmp_path) as pid:
         (child,) = psutil.Process(pid).children()
-        assert round(held([pid, child.pid], os.getpid()).memory_mb) == 30
+        assert round(file_usage([pid, child.pid], os.getpid()).memory_mb) == 30
         child.kill()
 
 
@@ -91,8 +91,8 @@ def test_what_the_ancestor_holds_does_not_count(tmp_path) -> None:
         if pid == 0:
             signal.pause()
         try:
-            assert held([pid], os.getpid()).memory_mb < 1
-            assert held([pid], 1 << 30).memory_mb >= 30
+            assert file_usage([pid], os.getpid()).memory_mb < 1
+            assert file_usage([pid], 1 << 30).memory_mb >= 30
         finally:
             os.kill(pid, 9)
             os.waitpid(pid, 0)
@@ -107,7 +107,7 @@ def test_usage_counts_both(tmp_path) -> None:
 
 
 def test_a_process_that_is_gone_holds_nothing() -> None:
-    assert held([1 << 30], os.getpid()).memory_mb == 0
+    assert file_usage([1 << 30], os.getpid()).memory_mb == 0
 
 
 def test_a_process_whose_first_thread_has_ended_is_seen(tmp_path) -> None:
@@ -125,11 +125,11 @@ ctypes.CDLL(None).syscall(exit, 0)
 """
     with process(code, tmp_path) as pid:
         assert resident(pid) > 60 * MB and proportional(pid) > 60 * MB
-        assert round(held([pid], os.getpid()).memory_mb) == 30
+        assert round(file_usage([pid], os.getpid()).memory_mb) == 30
 
 
 def test_what_cannot_be_looked_through_is_too_much(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("trainer.sandbox.tree.MAX_FILES", 10)
     code = "files = [open('/dev/null') for _ in range(20)]"
     with process(code, tmp_path) as pid:
-        assert held([pid], os.getpid()).memory_mb == float("inf")
+        assert file_usage([pid], os.getpid()).memory_mb == float("inf")
