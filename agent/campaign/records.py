@@ -99,7 +99,7 @@ class Trial:
     source_sha256: str = ""
     """Of the normalised candidate source: two equal hashes are the same experiment."""
     hunks: tuple[str, ...] = ()
-    """What the candidate changes, as ``hunks.hunks`` tells it."""
+    """What the candidate changes, as ``edits.changes.hunks`` tells it."""
     sent_back: tuple[SentBack, ...] = ()
     """Earlier candidates of this trial that failed, oldest first; the last may be ``candidate``."""
     trainings: tuple[Training, ...] = ()

@@ -11,7 +11,7 @@ A reply is an envelope and one or more blocks; prose and code fences around them
     >>>>>>> REPLACE
 
 Whole lines are matched, exactly and uniquely; failing that, uniformly re-indented and uniquely;
-nothing fuzzier (see ``matching``). All blocks refer to the file as it was shown and are applied
+nothing fuzzier (see ``locate``). All blocks refer to the file as it was shown and are applied
 together or not at all. An empty REPLACE deletes; an empty SEARCH is refused.
 
 A bare ``=======`` inside a block is settled by looking ahead: each of them is tried as the divider,

@@ -1,7 +1,7 @@
 """What must hold before a budget is spent on an edit, as far as the text shows it.
 
 Nothing is executed here; the smoke run in the sandbox comes after. That an edit names another file
-is found in ``edits``, what the harness itself asks of train.py in ``trainer.contract``.
+is found in ``blocks``, what the harness itself asks of train.py in ``trainer.contract``.
 """
 
 from __future__ import annotations
