@@ -1,4 +1,4 @@
-"""Structure without a model: recipes written by hand, one file each, in the envelope of ``edits.blocks``.
+"""Structure without a model: recipes written by hand, one file each, as a model would reply.
 
 A recipe is trained once in a campaign. One that was reverted does not come back on a later champion
 either: looking again and again at what lost is the surest way to keep something by luck. One that
