@@ -12,7 +12,7 @@ import pytest
 
 from trainer import measure as measuring
 from trainer.measure import MACHINE, Measurement, audit, check, measure, resolve
-from trainer.scoring.parent import Scored, score
+from trainer.scoring.parent import Scored, score_weights
 
 HONEST = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_"))
 UNIFORM_GUESS_BPB = 8.0
@@ -38,7 +38,9 @@ class Training:
             )
             fd = os.open(self.weights, os.O_RDONLY)
             try:
-                return score(MACHINE.server(), job, fd, None, measuring._ignore, measuring._never)
+                return score_weights(
+                    MACHINE.server(), job, fd, None, measuring._ignore, measuring._never
+                )
             finally:
                 os.close(fd)
 
