@@ -17,7 +17,7 @@ from measuring import below_server, measure
 from trainer.measure import MACHINE, Measurement
 from trainer.sandbox import confine
 from trainer.sandbox.client import ForkServer
-from trainer.training import parent as training
+from trainer.training import parent as training_parent
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -171,8 +171,8 @@ measure(Path({str(file)!r}).read_text(), budget="300s", preset="cpu", device="cp
 
 
 def test_a_flood_of_output_does_not_keep_the_parent_from_its_clock(monkeypatch) -> None:
-    run = object.__new__(training._Run)
-    run.output, run.output_open, run.printed = -1, True, bytearray()
-    monkeypatch.setattr(training.os, "read", lambda fd, size: b"x" * size)
-    run._drain()
-    assert len(run.printed) == 32_000 and run.output_open
+    training = object.__new__(training_parent._Training)
+    training.output, training.output_open, training.printed = -1, True, bytearray()
+    monkeypatch.setattr(training_parent.os, "read", lambda fd, size: b"x" * size)
+    training._drain()
+    assert len(training.printed) == 32_000 and training.output_open
