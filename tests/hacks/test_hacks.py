@@ -10,6 +10,7 @@ none of them may do harm where it succeeds. They open and ask; they move, remove
 nothing that is not theirs.
 """
 
+import ast
 import os
 import re
 import socket
@@ -150,3 +151,15 @@ def test_confined_children_are_what_was_tried_here() -> None:
     """A machine that cannot confine passes the doors by not being asked: say so."""
     if os.environ.get("CI"):
         assert CONFINED, confine.available()
+
+
+def test_what_a_cheat_looks_for_exists() -> None:
+    """A class that has another name since would not be found, and the cheat would pass."""
+    cheat = (Path(__file__).parent / "frames_and_objects.py").read_text()
+    wanted = re.search(r"^WANTED = (\{.*\})$", cheat, re.MULTILINE)
+    assert wanted is not None
+    modules = Path(trainer.__file__).parent.rglob("*.py")
+    classes = {
+        name for path in modules for name in re.findall(r"^class (\w+)", path.read_text(), re.M)
+    }
+    assert ast.literal_eval(wanted[1]) <= classes
