@@ -1,18 +1,18 @@
-"""Measures training files; knows nothing of the agent.
+"""Measures training files; does not depend on the agent.
 
     train.py        the file that edits change: model, optimizer, data mixture, schedule, loop
     session         what a training file may use: clock, data, seed, device, log
-    measure         where a measurement is asked for: measure, check, audit
-    contract        what the text of a training file must have
-    presets         settings by hardware, budgets, the ladder of vocabularies
-    fingerprint     what a number belongs to: hardware, software, data, measuring code
-    untrusted       text and numbers from code that nobody vouches for, made safe
-    roles           what the fork server's children may be
-    data/           corpora, splits, tokenizers, token files; data/sources/ has a file a corpus
+    measure         the entry points: measure, check, audit
+    contract        checks of the text of a training file
+    presets         settings by hardware, budgets, the ladder of allowed vocabulary sizes
+    fingerprint     the conditions of a measurement: hardware, software, data, measuring code
+    untrusted       makes text and numbers from untrusted code safe
+    roles           the kinds of children that the fork server starts
+    data/           corpora, splits, tokenizers, token files; data/sources/ has one file per corpus
     sandbox/        confinement, the fork server, limits, whole process trees
     training/       one training: the parent's side and the child's side
     scoring/        the trusted scorer, the confined process that answers it, the audits
 
-Imports run one way: measure -> scoring -> training -> sandbox, data -> session, contract ->
-presets. A parent never imports what runs in a child, nor torch; the fork server does (``roles``).
+Imports go in one direction: measure -> scoring -> training -> sandbox, data -> session, contract ->
+presets. A parent never imports torch or code of a child; the fork server imports both (``roles``).
 """

@@ -1,4 +1,4 @@
-"""``python -m trainer``: one measured training by hand."""
+"""``python -m trainer``: measures one training from the command line."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def main(
         _fail(f"cannot read {file}: {getattr(error, 'strerror', None) or error}")
     try:
         if budget:
-            parse_budget(budget)  # before the seconds that starting takes
+            parse_budget(budget)  # a wrong budget fails before the start, which takes seconds
         setting = resolve(preset, isolation=isolation, source=data)
         console.print(f"{escape(str(file))} on {setting.shown}, {setting.threads} threads")
         with _Display(console) as display:
@@ -102,7 +102,7 @@ def _print(console: Console, measured: Measurement) -> None:
 
 
 class _Display:
-    """A bar a phase on a terminal; nothing elsewhere."""
+    """Shows one progress bar per phase on a terminal; shows nothing elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(

@@ -1,4 +1,4 @@
-"""What train.py must look like, as far as its text shows it. Nothing is executed."""
+"""Checks what the text of train.py must contain. Nothing is executed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read(source: str, max_seq_len: int) -> Shapes:
 
 
 def _literal_int(tree: ast.Module, name: str) -> int:
-    """The last module-level assignment counts."""
+    """The literal value of the constant ``name``; the last module-level assignment counts."""
     value: ast.expr | None = None
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else []

@@ -1,4 +1,4 @@
-"""What a number belongs to: hardware, software, data, and the code that measured it."""
+"""The conditions of a measured number: hardware, software, data, and the measuring code."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from trainer.data.prepare import Corpus
 def of(
     device: str, threads: int, probe: Mapping[str, Any], corpus: Corpus | None
 ) -> dict[str, Any]:
-    """Everything but the source, seed and budget that two equal numbers should share.
+    """Everything, apart from source, seed and budget, that must match to reproduce a number.
 
     Args:
-        probe: what the machine told about device and torch (``Machine.probe``).
-        corpus: the data; None where it did not come to that.
+        probe: what ``Machine.probe`` reports about device and torch.
+        corpus: the data; None if the measurement failed before the data was prepared.
     """
     return {
         "processor": processor(),
@@ -39,19 +39,19 @@ def of(
 
 
 def processor() -> str:
-    """The processor's name, which on a virtual machine may be that of several kinds."""
+    """The processor's name; on virtual machines, different processors may have the same name."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def instructions() -> str:
-    """Its vector and matrix instructions, by which torch chooses its kernels."""
+    """The processor's vector and matrix instructions, by which torch chooses its kernels."""
     kinds = ("avx", "amx", "fma")
     return " ".join(sorted(flag for flag in _cpuinfo("flags").split() if flag.startswith(kinds)))
 
 
 @cache
 def _cpuinfo(field: str) -> str:
-    """A field of the first processor; empty where the system does not tell (not Linux, or ARM)."""
+    """A field of the first processor; empty if the system does not give it (not Linux, or ARM)."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -62,7 +62,7 @@ def _cpuinfo(field: str) -> str:
 
 @cache
 def _trainer_digest() -> str:
-    """Identity of the measuring code: numbers from different digests are not comparable."""
+    """Hash of the measuring code: numbers measured under different hashes are not comparable."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         if path.name != "train.py":

@@ -1,9 +1,9 @@
-"""Measure one train.py: the trusted parent that candidate code cannot reach.
+"""Measure one train.py, in the trusted parent process, which candidate code cannot reach.
 
 ``measure`` trains a source under a budget in a confined process, has its weights scored by another
 process, and returns a ``Measurement``. ``check`` does the same with two steps and a few windows, to
-turn down what cannot work before a budget is spent. Neither imports torch, so neither does the
-caller; the processes behind them are started once and stay warm.
+reject what cannot work before a budget is spent. Neither imports torch, so the caller does not load
+it either; the processes that they use are started once and stay warm.
 """
 
 from __future__ import annotations
@@ -66,15 +66,15 @@ class Measurement:
     budget: str
     preset: str
     disturbance: float
-    """Share of the machine that others used while the clock ran; 0 unless the budget is time."""
+    """Share of processor time that others used while the clock ran; 0 unless the budget is time."""
     leak_bound_bpb: float
-    """What a leak below the audits' resolution could be worth, bits per byte."""
+    """Upper bound on the gain from a leak that the audits cannot detect, bits per byte."""
     detail: str = field(repr=False)
     """Traceback of the candidate, printable and bounded: data, not instructions."""
     output: str = field(repr=False)
-    """What the candidate printed, printable and bounded; never a score."""
+    """What the candidate printed, printable and bounded; never used as a score."""
     fingerprint: dict[str, Any] = field(repr=False)
-    """Hardware, software and data that the number belongs to."""
+    """Hardware, software and data with which the score was measured."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,13 +94,13 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the stronger audit of kept weights came to."""
+    """The result of the stronger audit of kept weights."""
 
     ok: bool
     status: str
     reason: str
     leak_bound_bpb: float
-    """What a leak that it would not have seen could be worth, bits per byte."""
+    """Upper bound on the gain from a leak that the audit would not detect, bits per byte."""
     seconds: float
 
 
@@ -119,15 +119,15 @@ def measure(
     cancel: threading.Event | None = None,
     weights_to: Path | None = None,
 ) -> Measurement:
-    """Train ``source`` under ``budget``, score its weights, and say what came of it.
+    """Train ``source`` under ``budget``, score its weights, and return the result.
 
     Args:
         source: text of a train.py.
         budget: ``20s``, ``200000tok``; None for the preset's.
-        trace: a recorded clock (``Measurement.trace``) to train by instead of the real one.
-        on_event: hears of ``preparing``, ``ready``, ``log``, ``scoring`` as they happen.
+        trace: a recorded clock (``Measurement.trace``) to use instead of the real one.
+        on_event: called for ``preparing``, ``ready``, ``log``, ``scoring`` as they happen.
         cancel: when set, the training is killed and the status is ``killed``.
-        weights_to: where to leave the weights (safetensors) of a training that went through.
+        weights_to: where to save the weights (safetensors) of a training that succeeded.
 
     Raises:
         BadSetting, DataError, SandboxError: nothing could be measured; the message says what to do.
@@ -191,7 +191,7 @@ def check(
     isolation: str = "auto",
     cancel: threading.Event | None = None,
 ) -> CheckResult:
-    """Two real steps (smoke, memory) and the audits on a few windows (causality), no budget spent.
+    """Run two real steps (smoke, memory) and audit a few windows (causality); spend no budget.
 
     Raises:
         BadSetting, DataError, SandboxError: nothing could be checked.
@@ -229,12 +229,12 @@ def audit(
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
 ) -> Audit:
-    """The stronger audit of what is about to be kept: prefixes alone, at many secret positions.
+    """Run the stronger audit on weights to be kept: only prefixes, at many secret positions.
 
     Args:
         source: the train.py that made the weights.
-        weights: as ``measure(weights_to=...)`` left them.
-        claimed_bpb: the score that they got.
+        weights: the file that ``measure(weights_to=...)`` saved.
+        claimed_bpb: the score that the weights got.
 
     Raises:
         BadSetting, DataError, SandboxError: nothing could be audited.
@@ -321,7 +321,7 @@ def _train_and_score(
 
 
 def _copy(fd: int, path: Path) -> None:
-    """Copy an open file to ``path``, whole or not at all."""
+    """Copy an open file to ``path`` atomically."""
     unfinished = path.with_name(f"{path.name}.part")
     with os.fdopen(os.dup(fd), "rb") as file, unfinished.open("wb") as copy:
         file.seek(0)
@@ -330,7 +330,7 @@ def _copy(fd: int, path: Path) -> None:
 
 
 def _ignore(event: dict[str, Any]) -> None:
-    """Nobody listens."""
+    """The event handler if the caller gives none."""
 
 
 def _never() -> bool:

@@ -11,22 +11,22 @@ from types import MappingProxyType
 from typing import Any
 
 LADDER = (257, 512, 1024, 2048, 4096, 8192, 16384)
-"""Vocabulary sizes that VOCAB_SIZE may take; 257 is bytes and BOS. BOS is id ``size - 1``."""
+"""Vocabulary sizes that VOCAB_SIZE may take; 257 is the bytes and BOS. BOS has id ``size - 1``."""
 
 
 class BadSetting(Exception):
-    """A preset or a budget that does not exist; the message says what does."""
+    """A preset or a budget is not valid; the message says which are."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a training may spend; exactly one is set."""
+    """What a training may spend; exactly one field is set."""
 
     seconds: float | None = None
     """Wall time from the moment that the training has its data."""
     tokens: int | None = None
     steps: int | None = None
-    """Turns of the loop, counted by ``session.done()``; what a smoke check runs on."""
+    """Iterations of the loop, counted by ``session.done()``; smoke checks have such a budget."""
 
     def __str__(self) -> str:
         if self.steps is not None:
@@ -95,7 +95,7 @@ def load_presets() -> dict[str, Preset]:
 
 
 def find_preset(name: str, device: str = "cpu") -> Preset:
-    """The preset of that name; ``auto`` goes by the device: cuda ``h100``, mps ``laptop``.
+    """The preset of that name; ``auto`` selects by device: ``h100`` for cuda, ``laptop`` for mps.
 
     Raises:
         BadSetting: no such preset.

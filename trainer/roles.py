@@ -1,7 +1,7 @@
-"""What a child of the fork server may be; run by the fork server, never imported.
+"""The roles of the fork server's children. The fork server runs this module; nothing imports it.
 
-``train`` and ``eval`` run candidate code and confine themselves first. ``score`` and ``probe`` are
-trusted; ``score`` has a line of its own to the server, on which it starts ``eval`` children.
+``train`` and ``eval`` confine themselves, then run candidate code. ``score`` and ``probe`` are
+trusted; ``score`` has its own connection to the server, over which it starts ``eval`` children.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from trainer.sandbox import server
 from trainer.sandbox.server import Role
 from trainer.sandbox.wire import Channel
 
-# What a role needs takes seconds to import; where children are forked, `preload` has done so.
+# The imports of a role take seconds; where children are forked, `_preload` has done them before.
 
 
 def _train(control: Channel, fds: list[int]) -> int:

@@ -1,8 +1,8 @@
 """What train.py may use: clock, data, seed, device, log.
 
-This is the untrusted side: it runs in the sandbox beside the candidate's code, which can change any
-of it. The parent keeps its own clock and deadline, and the scorer makes the score, so nothing here
-is worth forging.
+This module is untrusted: it runs in the sandbox with the candidate's code, which can change any of
+it. The parent keeps its own clock and deadline, and the scorer computes the score, so the candidate
+gains nothing by forging anything here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from trainer.presets import Budget
 
 DONE_FALSE, DONE_TRUE = -1.0, -2.0
-"""How ``done()`` answers stand in a clock trace; ``progress()`` readings are their own value."""
+"""Codes of ``done()`` answers in a clock trace; ``progress()`` readings are stored as they are."""
 
 TRACE_LIMIT = 400_000
 LOG_INTERVAL_SECONDS = 0.1
@@ -32,14 +32,14 @@ class ContractError(Exception):
 
 @dataclass(frozen=True)
 class Spec:
-    """Shapes that the scorer will hold the model to."""
+    """Shapes that the scorer requires of the model."""
 
     vocab_size: int
     seq_len: int
 
 
 class Clock:
-    """Readings of a budget, each recorded, so that a replay can answer with the same ones.
+    """Measures how much of a budget is spent; records each reading, so that it can be replayed.
 
     A training whose control flow depends on time only through ``progress`` and ``done`` computes
     the same numbers again when it is given its own trace.
@@ -65,7 +65,7 @@ class Clock:
         return self._record(min(1.0, max(0.0, self._spent())))
 
     def done(self) -> bool:
-        """Whether the budget would be exceeded by one more step like the last."""
+        """Whether one more step like the last would exceed the budget."""
         if self._replay is not None:
             answer = self._recorded(is_done=True)
         else:
@@ -87,7 +87,7 @@ class Clock:
             return self._spent() >= 1.0
         now = time.monotonic()
         step, self._last_done = now - self._last_done, now
-        # A moving maximum and half of it again: a busy machine's next step may be slower still.
+        # A decaying maximum, counted 1.5 times: a busy machine's next step may be even slower.
         self._step_seconds = max(step, 0.95 * self._step_seconds)
         return now - self._start + 1.5 * self._step_seconds > self.budget.seconds
 
@@ -123,7 +123,7 @@ class Source:
     bytes_per_token: float
     """UTF-8 bytes of text per text token (BOS not counted)."""
     in_domain: bool
-    """Whether the validation text is of this kind; ``batches`` mixes these when not told."""
+    """Whether the validation text is of this kind; by default ``batches`` mixes only these."""
 
 
 class Data:
@@ -147,7 +147,7 @@ class Data:
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield ``(inputs, targets)``, int64 [batch_size, seq_len] on the device, without end.
 
-        For files that do not cut rows of their own from ``sources``, as the shipped one does.
+        For training files that, unlike the shipped one, do not cut their own rows from ``sources``.
         Windows are cut from each source's token stream end to end, in a fresh random order and
         phase each epoch. ``mixture`` gives each source's share of the rows (normalised here);
         without it the in-domain sources are mixed by size.
@@ -185,7 +185,7 @@ class Data:
 def _windows(
     source: Source, name: str, seq_len: int, rng: np.random.Generator
 ) -> Iterator[npt.NDArray[np.uint16]]:
-    """Windows of ``seq_len + 1`` tokens that share only their end tokens."""
+    """Windows of ``seq_len + 1`` tokens; neighbours in the text overlap by one token."""
     spare = len(source.tokens) - 1 - seq_len
     if spare < 0:
         raise ContractError(f"source {name} has fewer than seq_len + 1 = {seq_len + 1} tokens")
@@ -197,7 +197,7 @@ def _windows(
 
 
 class Session:
-    """What ``train(session)`` is given."""
+    """The argument of ``train(session)``."""
 
     def __init__(
         self,
@@ -220,7 +220,7 @@ class Session:
         self._next_log = 0.0
 
     def ready(self) -> None:
-        """Set-up and compile warm-up on dummy data are over: hand over the data, start the clock.
+        """End set-up and compile warm-up (on dummy data): get the data and start the clock.
 
         Raises:
             ContractError: called twice.
@@ -241,7 +241,7 @@ class Session:
         return self._data
 
     def progress(self) -> float:
-        """Share of the budget that is spent, in [0, 1]; what schedules run on."""
+        """Share of the budget that is spent, in [0, 1]; schedules are functions of it."""
         self._require_ready("progress")
         return self._clock.progress()
 
@@ -251,7 +251,7 @@ class Session:
         return self._clock.done()
 
     def consumed(self, tokens: int) -> None:
-        """Count training tokens; only for an own loader, ``data.batches`` counts by itself."""
+        """Count training tokens; for a custom loader only, since ``data.batches`` calls it."""
         self._clock.tokens += int(tokens)
 
     def log(self, step: int, loss: float | torch.Tensor | None = None, **metrics: Any) -> None:

@@ -1,4 +1,4 @@
-"""Text and numbers from code and models that nobody vouches for, made safe to show and to use."""
+"""Makes text and numbers from untrusted code and models safe to show and to use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ LINE_LENGTH = 300
 
 
 def printable(text: str, limit: int = 2000) -> str:
-    """Text from a child as data: control characters made visible, the middle of long text cut."""
+    """Make text from a child printable: replace control characters, cut the middle of long text."""
     if len(text) > limit:
         half = limit // 2
         text = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
@@ -18,18 +18,18 @@ def printable(text: str, limit: int = 2000) -> str:
 
 
 def one_line(text: object, limit: int = LINE_LENGTH) -> str:
-    """One line of printable text; what cannot be shown becomes U+FFFD, a long tail an ellipsis."""
+    """One line of printable text; unprintable characters become U+FFFD, a long tail an ellipsis."""
     line = " ".join(printable(" ".join(str(text).split()), 4 * limit).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 def whole(value: object) -> int:
-    """A count from a child; 0 where it is none."""
+    """A count from a child; 0 if the value is not a count."""
     return value if type(value) is int and 0 <= value < 1 << 62 else 0
 
 
 def finite(value: object) -> float | None:
-    """A number from a child; None where it is infinite, no number, or more than a float holds."""
+    """A number from a child; None if it is infinite, not a number, or too large."""
     if type(value) is int and abs(value) < 1 << 62:
         return float(value)
     return value if type(value) is float and math.isfinite(value) else None

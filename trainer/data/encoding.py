@@ -1,4 +1,4 @@
-"""What fills the artifacts: documents to text, text to tokenizer and tokens, all of it streamed."""
+"""Fills the artifacts: documents to text, text to tokenizer and tokens. All of it is streamed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trainer.data.tokenizer import Tokenizer
 
 TOKENIZER = "tokenizer.bpe"
 SAMPLE_BYTES = 100_000_000
-"""Of text that a tokenizer is trained on; of more, documents are taken at equal distances."""
+"""Text that a tokenizer is trained on; if there is more, every n-th document is taken."""
 MIN_TRAIN_BYTES = 200_000
 _BATCH_CHARS = 500_000
 
@@ -75,8 +75,8 @@ def fill_tokens(
     """The tokenizer, and ``PART.tokens`` with ``PART.starts`` of each training part."""
     in_domain: dict[str, bool] = text.manifest["in_domain"]
     sizes = {name: text.manifest["files"][f"{name}.txt"]["size"] for name in in_domain}
-    # Not on the out-of-domain parts: the tokenizer, and with it the validation tokens, would then
-    # depend on the interpreter's version.
+    # Not trained on the out-of-domain parts: then the tokenizer, and with it the validation tokens,
+    # would depend on the interpreter's version.
     taught_by = [name for name in in_domain if in_domain[name]]
     every = -(-sum(sizes[name] for name in taught_by) // SAMPLE_BYTES)
     sample = (d for name in taught_by for d in islice(documents(text, name), 0, None, every))
@@ -159,7 +159,7 @@ def _first_bytes(texts: Iterable[str], count: int) -> Iterator[str]:
 def _write_tokens(
     writer: Writer, name: str, tokenizer: Tokenizer, texts: Iterable[str], tick: Tick
 ) -> dict[str, int]:
-    """Write ``name``.tokens and ``name``.starts; what was written decodes to the documents."""
+    """Write ``name``.tokens and ``name``.starts; check that the tokens decode to the documents."""
     starts = array("q")
     n_tokens = n_bytes = 0
 

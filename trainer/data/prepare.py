@@ -1,13 +1,13 @@
 """The trusted data side: corpora, splits, tokenizers and token files, prepared once into a cache.
 
-Three artifacts, each moved into place whole and naming the one that it was made from:
+There are three artifacts. Each is moved into place complete, and names the one it was made from:
 
     <cache>/<source>/<version>/text/               documents of each part, of val and of test
     <cache>/<source>/<version>/v4096/              tokenizer, and tokens of the training parts
     <cache>/<source>/<version>/v4096-val150000/    tokens of the first 150,000 bytes of val
 
 Downloads are kept in ``<cache>/<source>/downloads``. Nothing here imports torch. The test split is
-text that only ``open_test`` reads again.
+kept as text, which only ``open_test`` reads again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from trainer.presets import LADDER
 SOURCES: Mapping[str, CorpusSource] = {
     source.name: source for source in (apidocs.SOURCE, climbmix.SOURCE, tinystories.SOURCE)
 }
-"""Sources by name; ``files:PATH`` makes one of its own."""
+"""Sources by name; ``files:PATH`` makes a source for that path."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ class Corpus:
     val: TokenFile
     """The held-out text to score on: of ``val``, or of ``test`` from ``open_test``."""
     val_text_bytes: int
-    """Held-out bytes there are: at most 3 fewer, for a whole last character, or all there is."""
+    """Actual held-out bytes: up to 3 fewer, to end with a whole character, or all there are."""
     version: str
-    """Names the text, whatever the vocabulary."""
+    """Identifies the text, independent of the vocabulary."""
     fingerprint: str
-    """SHA-256 of the last artifact's manifest: pins every byte of the data, no place or age."""
+    """SHA-256 of the last artifact's manifest: covers every byte of data, but no path or time."""
 
 
 def cache_dir() -> Path:
@@ -91,7 +91,7 @@ def cache_dir() -> Path:
 
 
 def absolute(source: str) -> str:
-    """A source that means the same in every folder: ``files:`` with an absolute path.
+    """The source with an absolute path after ``files:``, so that it means the same in every folder.
 
     Raises:
         DataError: there is no home folder to resolve ``~`` with.
@@ -108,10 +108,10 @@ def prepare(
     val_bytes: int = 150_000,
     progress: Progress | None = None,
 ) -> Corpus:
-    """The corpus; made first where the cache does not hold it, otherwise a matter of milliseconds
-    (the first time in a process, tokens are read to see that they are intact).
+    """The corpus. It is made first if the cache does not hold it, otherwise this takes milliseconds
+    (the first time in a process, tokens are read to check that they are intact).
 
-    Safe against two at a time and against being killed at any point.
+    Safe against concurrent calls and against being killed at any point.
 
     Raises:
         DataError: unknown source or vocabulary, a source that cannot be read, a cache that cannot
@@ -129,7 +129,7 @@ def open_test(
 ) -> Corpus:
     """The corpus with the first ``val_bytes`` of the sealed test text in the place of ``val``.
 
-    Nothing else reads test text. The caller keeps account of how often it has been opened.
+    Nothing else reads test text. The caller counts how often it has been opened.
 
     Raises:
         DataError: as for ``prepare``.
@@ -138,7 +138,7 @@ def open_test(
 
 
 def decode(source: str, vocab_size: int, ids: Iterable[int]) -> str:
-    """The text of token ids; BOS is nothing, and what a cut leaves of a character is U+FFFD.
+    """The text of token ids; BOS gives no text, and a character that was cut gives U+FFFD.
 
     Raises:
         DataError: the source has not been prepared with this vocabulary.
@@ -161,7 +161,7 @@ class _Step:
     name: str
     make: Callable[[Sequence[Artifact], Progress, Writer], Mapping[str, Any]]
     stages: Mapping[str, float]
-    """What it reports, each with about how many seconds it takes."""
+    """Stages that it reports, and about how many seconds each takes."""
 
 
 def _corpus(
@@ -231,14 +231,14 @@ def _chain(
 
 
 def _standing(root: Path, steps: Sequence[_Step]) -> list[Artifact]:
-    """The artifacts that are there and intact, up to the first that is not."""
+    """The artifacts that exist and are intact, up to the first one that is missing or damaged."""
     chain: list[Artifact] = []
     for step in steps:
         artifact = store.read(root / step.name, chain[-1] if chain else None)
         if artifact is None:
             break
         chain.append(artifact)
-    # Text is large, and is only read to make what stands on it.
+    # Text is large, and is read only to make the artifacts that depend on it.
     if len(chain) == len(steps) and all(map(store.intact, chain[1:])):
         return chain
     return list(takewhile(store.intact, chain))
@@ -277,7 +277,7 @@ def _ignore(stage: str, fraction: float) -> None:
 
 
 def _shares(progress: Progress, stages: Mapping[str, float]) -> Progress:
-    """From shares of a stage to shares of the whole."""
+    """Convert shares of a stage to shares of the whole."""
     before = dict(zip(stages, np.cumsum([0.0, *stages.values()]).tolist(), strict=False))
     total = sum(stages.values())
 

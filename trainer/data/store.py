@@ -1,4 +1,4 @@
-"""Folders of files that are there whole or not at all, each made from the one below it."""
+"""Artifacts: folders of files, complete or absent, each made from the artifact below it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _MAKING = ".making-"
 
 
 class DataError(Exception):
-    """The corpus cannot be had; the message says what failed, where, and what to do."""
+    """The corpus is not available; the message says what failed, where, and what to do."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A folder whose manifest holds, the sizes of its files included."""
+    """A folder whose manifest is valid and has the right sizes of its files."""
 
     path: Path
     manifest: Mapping[str, Any]
     sha256: str
-    """Of the manifest, which names every file's hash and the artifact below: it pins them all."""
+    """SHA-256 of the manifest, which holds the hashes of all files and of the artifact below."""
 
 
 class Writer:
@@ -99,9 +99,9 @@ def _intact(path: Path, sha256: str) -> bool:
 def make(
     path: Path, below: Artifact | None, fill: Callable[[Writer], Mapping[str, Any]]
 ) -> Artifact:
-    """Make an artifact, over whatever stands at ``path``; the caller holds the source's lock.
+    """Make an artifact and replace what is at ``path``; the caller holds the source's lock.
 
-    ``fill`` writes the files and returns what else the manifest shall say.
+    ``fill`` writes the files and returns the other entries of the manifest.
     """
     temporary = path.with_name(_MAKING + path.name)
     temporary.mkdir()

@@ -19,7 +19,7 @@ _INLINE = (
     "code|a|i|b|em|strong|u|link|replaceable|fullname|filename|text|region|xhtml|zonbook|name"
     "|accessibility|span|sup|sub|tt|type|value|role"
 )
-# Only tags by name: the source also has placeholders such as <account-id>, which are text.
+# Only tags of known names: the source also has placeholders such as <account-id>, which are text.
 _INLINE_TAG = re.compile(rf"</?(?:{_INLINE})(?:\s[^>]*)?/?>", re.IGNORECASE)
 _BLOCK_TAG = re.compile(rf"(<(/?)({_BLOCK})(?:\s[^>]*)?/?>)", re.IGNORECASE)
 _ONE_PARAGRAPH = re.compile(r"\s*<p>([^<]*)</p>\s*")
@@ -38,7 +38,7 @@ def normalise(text: str) -> str:
 
 
 def from_html(fragment: str) -> str:
-    """The text of an HTML fragment: paragraphs apart by an empty line, list items begin "- "."""
+    """The text of an HTML fragment: an empty line between paragraphs, "- " before list items."""
     if "&lt;/p&gt;" in fragment:  # escaped as a whole, by accident, inside <pre>
         fragment = html.unescape(fragment).replace("<pre>", "")
     fragment = _INLINE_TAG.sub("", fragment)
@@ -59,7 +59,7 @@ def _flowed(text: str) -> str:
 
 
 class _Reader:
-    """Lays out blocks as they come; unbalanced tags, which the source has, do no harm."""
+    """Lays out blocks in the order of input; it accepts unbalanced tags, which the source has."""
 
     def __init__(self) -> None:
         self.out: list[str] = []
@@ -102,8 +102,8 @@ def novel(texts: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Which texts are not mostly a copy of text before them in the sequence.
 
     A copy has more than half of its shingles (runs of 8 words, case ignored) in earlier texts,
-    dropped ones included. A text shorter than a shingle counts as one, which only an equal text
-    has (containment of Broder 1997, "On the resemblance and containment of documents").
+    dropped ones included. A text shorter than a shingle counts as one shingle, which only an equal
+    text has (containment of Broder 1997, "On the resemblance and containment of documents").
     """
     if not texts:
         return np.zeros(0, dtype=np.bool_)
@@ -119,14 +119,14 @@ def novel(texts: Sequence[str]) -> npt.NDArray[np.bool_]:
 
 
 class Shingles:
-    """The shingles of some texts, to find copies of them in what does not fit into memory."""
+    """The shingles of some texts, to find copies of them in text that does not fit into memory."""
 
     _FILTER_BITS = 26
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._all = np.unique(_shingles(texts)[0]) if texts else np.zeros(0, dtype=np.uint64)
-        # Nearly all of other text is told apart by a look at a table, which is five times as fast
-        # as a search.
+        # A table lookup excludes nearly all shingles of other text; it is five times as fast as a
+        # search.
         self._maybe = np.zeros(1 << self._FILTER_BITS, dtype=np.bool_)
         self._maybe[self._slots(self._all)] = True
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import rustbpe
 import tiktoken
 
-# GPT-4's, but with numbers of at most two digits: three-digit tokens waste a small vocabulary.
+# GPT-4's pattern, but numbers have at most two digits: three-digit tokens waste a small vocabulary.
 PATTERN = (
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]++[\r\n]*"
     r"|\s*[\r\n]|\s+(?!\S)|\s+"
@@ -40,7 +40,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, raw: bytes) -> Tokenizer:
-        """From a file's bytes in tiktoken's format: a line a token, base64 and rank."""
+        """From a file's bytes in tiktoken's format: one line per token, base64 and rank."""
         return cls([base64.b64decode(line.split()[0]) for line in raw.splitlines()])
 
     def dump(self) -> bytes:

@@ -1,7 +1,7 @@
-"""A child in which candidate code runs: confined before it is given any, believed by nobody.
+"""A child that runs candidate code: confined before it gets any, and trusted by no process.
 
-What it does with the candidate's source is its role's to say (``training.child``,
-``scoring.child``); both answer to a parent that takes their messages for data.
+Its role (``training.child``, ``scoring.child``) decides what it does with the candidate's source.
+The parent of either treats its messages as data only.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _failure(error: BaseException) -> dict[str, Any]:
 
 
 def load_module(source: str) -> types.ModuleType:
-    """Execute a train.py as the module ``train``, its lines known to tracebacks."""
+    """Execute a train.py as the module ``train``, so that tracebacks can show its lines."""
     module = types.ModuleType("train")
     module.__file__ = _FILENAME
     sys.modules["train"] = module

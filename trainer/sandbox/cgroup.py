@@ -1,10 +1,11 @@
-"""A control group around untrusted processes, wherever this user may make one.
+"""A control group around untrusted processes, wherever this user may create one.
 
-The kernel then holds the totals of memory and tasks at every moment and not four times a second,
-counts memory that no process has open, and knows every process of the group however it was
-orphaned. Version 2 (``memory.max``, ``pids.max``, ``cgroup.kill``) is used, and the memory and
-pids hierarchies of version 1; a system may have several, each with a part of it. Where none is
-writable, as in most containers, the group is empty and the parent's watch is all there is.
+The kernel then enforces the limits on total memory and tasks at every moment; the parent only
+checks four times a second. The kernel also counts memory that no process has open, and knows every
+process of the group, even if it was orphaned. The module uses version 2 (``memory.max``,
+``pids.max``, ``cgroup.kill``) and the memory and pids hierarchies of version 1; a system may have
+several, each with some of these files. Where none is writable, as in most containers, the group has
+no folders, and only the parent watches the processes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_TASKS = 4096
-"""Threads of all processes: a ceiling for fork bombs, far above what torch and a compiler start."""
+"""Limit on all processes' threads, against fork bombs; torch and a compiler start far fewer."""
 _PATIENCE_SECONDS = 10.0
 _ATTEMPTS = 100
 _PREFIX = "autoresearch-"
@@ -28,19 +29,19 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True)
 class Cgroup:
-    """One group, as a folder in each hierarchy that has it; none where there is no hierarchy."""
+    """One group, as a folder in each hierarchy that has it; no folder if there is no hierarchy."""
 
     folders: tuple[Path, ...] = ()
 
     def limit(self, memory_mb: int) -> None:
-        """Hold all members together to ``memory_mb`` of memory and ``MAX_TASKS`` tasks."""
+        """Limit all members together to ``memory_mb`` of memory and ``MAX_TASKS`` tasks."""
         size = str(memory_mb << 20)
         for folder in self.folders:
             for name, value in (
                 ("memory.max", size),
                 ("memory.swap.max", "0"),
                 ("memory.oom.group", "1"),
-                # The two limits of version 1 have an order that depends on which way they move.
+                # In version 1 the order of the two limits depends on whether they rise or fall.
                 ("memory.memsw.limit_in_bytes", "-1"),
                 ("memory.limit_in_bytes", size),
                 ("memory.memsw.limit_in_bytes", size),
@@ -59,7 +60,7 @@ class Cgroup:
         return total
 
     def add(self, pid: int) -> None:
-        """Make a process a member; what it starts from then on is one, too."""
+        """Make a process a member; processes that it starts later are members, too."""
         for folder in self.folders:
             _write(folder / "cgroup.procs", str(pid))
 
@@ -74,14 +75,14 @@ class Cgroup:
     def kill(self) -> int:
         """Kill all members until none is left; returns how many there were.
 
-        One that the kernel itself cannot end (it waits for a device) is given up after a while.
+        Gives up after a while if the kernel itself cannot end a process (it waits for a device).
         """
         killed: set[int] = set()
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while (members := self.members()) and time.monotonic() < deadline:
             killed |= members
             for folder in self.folders:
-                _write(folder / "pids.max", "0")  # no more of them
+                _write(folder / "pids.max", "0")  # no new processes
                 _write(folder / "cgroup.kill", "1")
             for pid in members:
                 with contextlib.suppress(ProcessLookupError):
@@ -90,10 +91,10 @@ class Cgroup:
         return len(killed)
 
     def remove(self) -> None:
-        """Kill all members and take the group away, or leave it to the next one's sweep."""
+        """Kill all members and remove the group; if that fails, a later ``create`` removes it."""
         self.kill()
         for folder in self.folders:
-            for _ in range(_ATTEMPTS):  # it is busy until the dead have been collected
+            for _ in range(_ATTEMPTS):  # it is busy until dead processes have been reaped
                 try:
                     folder.rmdir()
                 except FileNotFoundError:
@@ -105,12 +106,12 @@ class Cgroup:
 
 
 def create(roots: Iterable[Path] | None = None) -> Cgroup:
-    """A new group beside or below this process's own; empty where none may be made.
+    """A new group beside or below this process's own; it has no folders where none may be created.
 
-    What a process that was killed has left of its groups is removed, members and all.
+    This also removes the groups that a killed process has left, with all their members.
 
     Args:
-        roots: the folder of each hierarchy to make it in; None for this machine's.
+        roots: the folder of each hierarchy to create it in; None for this machine's.
     """
     name = f"{_PREFIX}{_namespace()}-{os.getpid()}-{_started(os.getpid())}-{next(_numbers)}"
     made: list[Path] = []
@@ -123,10 +124,10 @@ def create(roots: Iterable[Path] | None = None) -> Cgroup:
 
 
 def _roots() -> Iterator[Path]:
-    """Where this process may have a group: its own folder in each hierarchy that is of use.
+    """Where this process may create a group: its own folder in each hierarchy that is of use.
 
-    Version 2 hands controllers to the groups in a folder that holds no processes itself, so the
-    folder above is taken where that has been set up (a systemd slice).
+    Version 2 gives controllers only to groups in a folder that holds no processes itself. So the
+    parent folder is used if it has been set up for that (a systemd slice).
     """
     with contextlib.suppress(OSError):
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -147,7 +148,7 @@ def _roots() -> Iterator[Path]:
 
 
 def _sweep(root: Path) -> None:
-    """Remove the groups in ``root`` whose maker is gone: it was killed and could not."""
+    """Remove the groups in ``root`` whose creator was killed before it could remove them."""
     for folder in root.glob(f"{_PREFIX}{_namespace()}-*"):
         pid, started = folder.name.split("-")[2:4]
         if _started(int(pid)) != started:
@@ -155,7 +156,7 @@ def _sweep(root: Path) -> None:
 
 
 def _started(pid: int) -> str:
-    """When a process started, in the kernel's ticks; empty when there is none."""
+    """When a process started, in the kernel's ticks; empty if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (FileNotFoundError, ProcessLookupError):
@@ -163,7 +164,7 @@ def _started(pid: int) -> str:
 
 
 def _namespace() -> str:
-    """Of process numbers: another container's mean other processes."""
+    """Id of the process namespace: in another container, process ids mean other processes."""
     with contextlib.suppress(OSError):
         return str(Path("/proc/self/ns/pid").stat().st_ino)
     return "0"
@@ -177,7 +178,7 @@ def _read(file: Path) -> str:
 
 
 def _write(file: Path, value: str) -> None:
-    """Not every hierarchy has every file, and nobody depends on one: the parent watches too."""
+    """Write a file if the hierarchy has it; errors do not matter, since the parent watches too."""
     if file.exists():
         with contextlib.suppress(OSError):
             file.write_text(value)

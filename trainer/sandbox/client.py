@@ -1,10 +1,10 @@
-"""The trusted side's handle on the fork server: start it, ask it for children, hear of their ends.
+"""The trusted side's client of the fork server: starts it, requests children, records their ends.
 
-The server (``server``) is ours and not the standard library's, because that one listens on a socket
-that a confined child can reach and hands the parent's environment on. This one is exec'd with an
-allow-listed environment and talks over one inherited socketpair. One training or one scoring is
-under way at a time, so everything below the server but the scorer belongs to it, and ``kill``
-empties the tree.
+The standard library's fork server is not used: it listens on a socket that a confined child can
+reach, and it passes on the parent's environment. Our ``server`` is exec'd with an allow-listed
+environment and communicates over one inherited socketpair. Only one training or one scoring runs at
+a time. So all processes below the server, except the scorer, belong to that run, and ``kill`` kills
+all of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trainer.sandbox import cgroup
 from trainer.sandbox.wire import Channel, Gone, Silent, WireError
 
 _PROGRAM = (sys.executable, "-P", "-m", "trainer.roles")
-"""What the server runs: it imports what runs in the children, so nothing here may import it."""
+"""The server's program. It imports the code of the children, so nothing here may import it."""
 _ENVIRONMENT = (
     "PATH",
     "LANG",
@@ -38,25 +38,25 @@ _ENVIRONMENT = (
 
 
 def environment() -> dict[str, str]:
-    """What the server, and so every child, has of the environment: no keys, nothing personal."""
+    """The environment of the server, and so of every child: no keys, nothing personal."""
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     return {
         **kept,
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-        # Orders of sets of strings are part of a computation that has to come out the same again.
+        # A computation can depend on the order of a set of strings, and it must be reproducible.
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
         # What is still in a buffer is lost when a child is killed.
         "PYTHONUNBUFFERED": "1",
         # A thread pool started by an import would be lost in the fork.
         "OPENBLAS_NUM_THREADS": "1",
-        # OpenMP's threads wait by spinning: on a busy machine, ten times the computation itself.
+        # OpenMP threads spin while they wait: on a busy machine, ten times the computation itself.
         "GOMP_SPINCOUNT": "1000",
-        # Tensors of a step are as large as those of the last: memory that is given back to the
-        # system between them has to be cleared again.
+        # Tensors of a step are as large as those of the step before: the kernel has to clear memory
+        # again that was returned to it between the steps.
         "MALLOC_MMAP_THRESHOLD_": "1000000000",
         "MALLOC_TRIM_THRESHOLD_": "2000000000",
-        # A precompiled header of torch takes 130 MB of scratch and pays for many kernels only.
+        # A precompiled header of torch takes 130 MB of scratch; only many kernels make it worth it.
         "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0",
         "HOME": "/nonexistent",
     }
@@ -69,7 +69,7 @@ class Exit:
     code: int
     """Exit status, or minus the number of the signal."""
     peak_memory_mb: float
-    """Largest resident size of the child, by the kernel's account."""
+    """Largest resident size of the child, as the kernel reports it."""
 
 
 class ServerDied(Exception):
@@ -77,7 +77,7 @@ class ServerDied(Exception):
 
 
 class ForkServer:
-    """The trusted side's handle: starts the server, asks it for children, hears of their ends."""
+    """Starts the server, requests children from it, and records how they end."""
 
     def __init__(self, method: str = "auto") -> None:
         if method == "auto":  # forking after Objective-C frameworks are loaded is unsafe
@@ -93,7 +93,7 @@ class ForkServer:
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                # Ctrl-C in the terminal is the parent's to handle.
+                # The parent handles Ctrl-C in the terminal.
                 start_new_session=True,
             )
         self.exits: dict[int, Exit] = {}
@@ -102,7 +102,7 @@ class ForkServer:
 
     @property
     def pid(self) -> int:
-        """Of the server itself; what it starts is below it."""
+        """Process id of the server itself; the processes that it starts are its descendants."""
         while not self._pid:
             self._note(self._receive(60.0))
         return self._pid
@@ -111,15 +111,15 @@ class ForkServer:
         return self.process.poll() is None and (not self._pid or psutil.pid_exists(self._pid))
 
     def spawn(self, role: str, fds: list[int], timeout: float = 120.0) -> int:
-        """Start a child with ``fds``: its control socket, then what is to be its output.
+        """Start a child with ``fds``: its control socket, then the descriptor for its output.
 
         Returns its pid. The descriptors stay open on this side.
         """
-        self.exits.clear()  # numbers of processes come round again
+        self.exits.clear()  # the kernel reuses process ids
         return int(self._ask({"op": "spawn", "role": role}, fds, timeout)["pid"])
 
     def connect(self) -> socket.socket:
-        """A second conversation with the server, for the scorer to start eval children."""
+        """A second connection to the server, over which the scorer starts eval children."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with contextlib.ExitStack() as stack:
             stack.enter_context(ours)
@@ -133,17 +133,17 @@ class ForkServer:
         return int(self._ask({"op": "kill"}, [], 60.0)["killed"])
 
     def kill_all(self) -> None:
-        """Kill the scorer too."""
+        """Kill all processes below the server, the scorer too."""
         self._ask({"op": "kill", "all": True}, [], 60.0)
 
     def poll(self) -> None:
-        """Take note of children that have ended since."""
+        """Record the children that have ended so far."""
         with contextlib.suppress(Silent):
             while True:
                 self._note(self._receive(0.0))
 
     def close(self) -> None:
-        """End the server, and with it everything below it; another thread may be waiting for it."""
+        """End the server and all processes below it; another thread may wait for its answer."""
         self._channel.hang_up()
         try:
             self.process.wait(timeout=10)

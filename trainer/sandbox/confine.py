@@ -1,12 +1,12 @@
-"""OS confinement of a child, its limits, and the killing of whole process trees.
+"""OS confinement of a child, and its limits.
 
-Confinement is applied by the child to itself, single-threaded and before it sees the candidate's
-source: Landlock or Seatbelt and a seccomp filter through nono-py, and ``seccomp`` for what they
-leave open. A level is one of
+The child confines itself while it has one thread, before it gets the candidate's source. It uses
+Landlock or Seatbelt and a seccomp filter through nono-py, and ``seccomp`` for what they leave open.
+A level is one of
 
     os       confined by the operating system
-    process  a process of its own, but the OS cannot confine it here
-    off      asked for by the user
+    process  a separate process, but the OS cannot confine it here
+    off      not confined, because the user asked for that
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ LEVELS = ("os", "process", "off")
 MAX_SCRATCH_MB = 4000
 MAX_SCRATCH_FILES = 20_000
 MAX_OPEN_FILES = 4096
-"""In one process; it also bounds how long the parent needs to look through them."""
+"""In one process; this also limits the time that the parent needs to inspect them."""
 
 
 class SandboxError(Exception):
-    """Confinement was required and cannot be had."""
+    """Confinement was required, but it is not available."""
 
 
 def available() -> tuple[str, str]:
@@ -66,7 +66,7 @@ def level_for(isolation: str) -> str:
 
 
 def confine(level: str, read: Iterable[str], scratch: str | None) -> None:
-    """Confine the calling process for good; it must have one thread.
+    """Confine the calling process irreversibly; it must have only one thread.
 
     Args:
         level: ``os`` confines; the other levels only set limits.
@@ -93,7 +93,7 @@ def confine(level: str, read: Iterable[str], scratch: str | None) -> None:
         with contextlib.suppress(FileNotFoundError, ValueError):
             mode = Path(path).stat().st_mode
             grant = caps.allow_path if stat.S_ISDIR(mode) else caps.allow_file
-            # Landlock's right to an ioctl of a device comes with that to write.
+            # Landlock allows ioctls on a device only together with writing.
             device = stat.S_ISCHR(mode)
             grant(path, nono_py.AccessMode.READ_WRITE if device else nono_py.AccessMode.READ)
     if scratch is not None:
@@ -110,10 +110,10 @@ def confine(level: str, read: Iterable[str], scratch: str | None) -> None:
 
 
 def disk_mb(folder: Path) -> float:
-    """Size of what is below ``folder``, by the blocks that it takes.
+    """Size of everything below ``folder``, by the disk blocks that it takes.
 
-    Infinite where it cannot be told: more than ``MAX_SCRATCH_FILES`` entries, or a folder that is
-    too deep or closed to this process.
+    Infinite if it cannot be determined: more than ``MAX_SCRATCH_FILES`` entries, or a folder that
+    is too deep or that this process may not read.
     """
     blocks = entries = 0
     queue = [str(folder)]

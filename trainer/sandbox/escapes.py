@@ -1,7 +1,7 @@
 """A training file that tries every way out of the sandbox and prints which are open.
 
-``python -m agent doctor`` measures it and reads its output. It keeps the contract as far as the
-text goes, and never trains.
+``python -m agent doctor`` measures it and reads its output. Its text keeps the contract, but it
+never trains.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ SEQ_LEN = 64
 CLONE_NEWUSER = 0x10000000
 CLONE = {"x86_64": 56, "aarch64": 220}
 IO_URING_SETUP, PIDFD_GETFD = 425, 438
-PTRACE_SEIZE = 0x4206  # it does not stop what it traces
+PTRACE_SEIZE = 0x4206  # it does not stop the traced process
 
 
 def _libc(name: str, *arguments: int) -> None:
@@ -32,7 +32,7 @@ def _system_call(number: int, *arguments: Any) -> None:
 
 
 def _clone() -> None:
-    """Start a process in a user namespace of its own, as ``unshare`` would without its name."""
+    """Start a process in its own user namespace: the effect of ``unshare``, through ``clone``."""
     pid = ctypes.CDLL(None, use_errno=True).syscall(
         CLONE[platform.machine()], CLONE_NEWUSER | signal.SIGCHLD, 0, 0, 0, 0
     )

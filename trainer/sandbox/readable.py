@@ -1,8 +1,8 @@
-"""What a confined child may reach: files, folders and devices, as a list of paths.
+"""What a confined child may access: files, folders and devices, as a list of paths.
 
-Reading is all that a file or a folder on the list is granted. A character device is granted writing
-as well, because Landlock ties its ioctls to that. Nothing on the list holds text of a corpus,
-anything of a home folder, or another distribution than those that torch needs.
+The child may only read the files and folders on the list. It may also write to the character
+devices, because Landlock ties their ioctls to writing. The list has no text of a corpus, nothing
+from a home folder, and no distributions except those that torch needs.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _COMPILERS = ("cc", "c++", "gcc", "g++", "clang", "clang++", "as", "ld", "ar", "
 
 
 def granted(device: str = "cpu") -> list[Path]:
-    """Everything that a child may reach which computes on ``device`` (``cpu``, ``mps``, ``cuda``).
+    """All that a child that computes on ``device`` (``cpu``, ``mps``, ``cuda``) may access.
 
-    The compiler is always among it, for ``torch.compile``: it reads nothing that a child could not
-    read, and what it makes runs as confined as the child itself.
+    It always includes the compiler, for ``torch.compile``: the compiler can read only what the
+    child can read, and its output runs under the same confinement as the child.
     """
     paths = [*_interpreter(), *_system(), *_compiler(), *devices(device)]
     paths += _distributions(("torch", "numpy", "safetensors", "packaging"))
@@ -34,7 +34,8 @@ def granted(device: str = "cpu") -> list[Path]:
 def _interpreter() -> list[Path]:
     """Directories that hold other distributions are granted entry by entry.
 
-    Landlock has no way to except; so the rest of site-packages, and with it the corpus, stays out.
+    Landlock cannot exclude parts of a granted directory. Granting entries keeps out the rest of
+    site-packages, and with it the corpus.
     """
     prefix = Path(sys.base_prefix)
     skip = {"site-packages", "dist-packages", "test", "__pycache__"}
@@ -65,11 +66,11 @@ def _compiler() -> Iterator[Path]:
 
 
 def devices(device: str, root: Path = Path("/")) -> list[Path]:
-    """What CUDA opens: the driver's device files and what the kernel tells about them.
+    """What CUDA opens: the driver's device files and the kernel's information about them.
 
     Taken from NVIDIA's list of what a container needs; not tried on a GPU yet. The driver cannot
     create missing device files from inside (``nvidia-modprobe`` needs rights that a confined child
-    has given up), so they must be there before: running ``nvidia-smi`` once makes them.
+    has given up), so they must exist before: running ``nvidia-smi`` once creates them.
     """
     if device != "cuda":
         return []
@@ -120,5 +121,5 @@ def _distributions(roots: Iterable[str]) -> list[Path]:
         for file in distribution.files or ():
             if file.parts[0] not in ("..", "__pycache__") and not file.parts[0].endswith(".pth"):
                 paths.add(Path(str(distribution.locate_file(file.parts[0]))).resolve())
-    # A distribution whose record names the library folder itself must not open all of it.
+    # If a distribution's record names the library folder itself, not all of it may be granted.
     return sorted(path for path in paths if path not in library)

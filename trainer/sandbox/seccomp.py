@@ -1,19 +1,25 @@
 """A seccomp filter for what Landlock and nono-py leave open.
 
 Landlock governs files, TCP and signals; nono-py's own filter adds UDP, netlink, vsock and io_uring.
-What remains within reach of a confined child, and is refused here: sockets of every family (a
-socketpair excepted, whose ends can be turned to no address and carry no descriptors, in which
-memory would be hidden), new namespaces (``unshare``, ``setns``, ``clone`` with a namespace flag),
-looking into another process (``ptrace``, ``process_vm_*``, ``pidfd_getfd``), setting its limits or
-its share of the processors, hiding from the parent's watch (``PR_SET_DUMPABLE``), and whatever
-outlives a process and would carry text from a scoring to an audit or to a later training: System V
-and POSIX message queues, System V memory and semaphores, keys, the modes, owners, times,
-attributes, hints and leases of files, which Landlock does not govern, and what of them is in the
-system's cache; nor may a folder be watched that cannot be read. ``clone3`` is answered with ENOSYS,
-since its flags lie behind a pointer that a filter cannot read; libc then uses ``clone``.
+This filter refuses what a confined child could still use:
 
-The program is classic BPF over ``struct seccomp_data`` (seccomp(2)); it is installed with the
-calling thread only, which is why confinement comes before any thread.
+- sockets of every family, except a socketpair; its ends cannot send to another address, and cannot
+  carry descriptors, in which memory could be hidden;
+- new namespaces (``unshare``, ``setns``, ``clone`` with a namespace flag);
+- access to another process (``ptrace``, ``process_vm_*``, ``pidfd_getfd``), and setting its limits
+  or its share of the processors;
+- hiding from the parent's watch (``PR_SET_DUMPABLE``);
+- everything that outlives a process and could carry text from a scoring to an audit or to a later
+  training: System V and POSIX message queues, System V memory and semaphores, keys; the modes,
+  owners, times, attributes, hints and leases of files, which Landlock does not govern; and which
+  parts of files are in the system's cache;
+- watching a folder that cannot be read.
+
+``clone3`` is answered with ENOSYS, since its flags lie behind a pointer that a filter cannot read;
+libc then uses ``clone``.
+
+The program is classic BPF over ``struct seccomp_data`` (seccomp(2)). It is installed for the
+calling thread only, so a child must confine itself before it starts another thread.
 """
 
 from __future__ import annotations
@@ -38,12 +44,12 @@ _NAMESPACES = 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0
 _MARKING_IOCTLS = (0x40086602, 0x401C5820, 0x40087602, 0x40806685, 0x800C6613, 0x41009432)
 # F_SETLEASE, F_NOTIFY, F_SET_RW_HINT, F_SET_FILE_RW_HINT: they stay with a file, too.
 _MARKING_FCNTLS = (1024, 1026, 1036, 1038)
-# MADV_COLD, MADV_PAGEOUT: they put a file out of the system's cache.
+# MADV_COLD, MADV_PAGEOUT: they evict a file from the system's cache.
 _EVICTING_ADVICE = (20, 21)
 _PR_SET_DUMPABLE = 4
 
 _CAPABILITY_VERSION = 0x20080522
-# Without these root could no longer read a library that belongs to somebody else.
+# Without these, root could no longer read a library that belongs to another user.
 _KEPT_CAPABILITIES = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 
 
@@ -55,14 +61,14 @@ class _Table:
     clone: int
     clone3: int
     forks: tuple[int, ...]
-    """Calls that make a process and nothing else."""
+    """Calls that can only create a process."""
     ioctl: int
     fcntl: int
     madvise: int
     prctl: int
     sendto: int
     own: dict[str, int]
-    """Calls whose first argument is a process: allowed as 0, the caller itself."""
+    """Calls whose first argument is a process id: allowed only with 0, the caller itself."""
     denied: dict[str, int]
 
 
@@ -251,7 +257,7 @@ def program(machine: str, *, processes: bool = True) -> bytes:
     """The filter for ``machine`` as BPF instructions, 8 bytes each.
 
     Args:
-        processes: whether it may start processes; threads it may in any case.
+        processes: whether the child may start processes; it may always start threads.
     """
     table = _TABLES[machine]
 
@@ -272,7 +278,7 @@ def program(machine: str, *, processes: bool = True) -> bytes:
         return [op(_JEQ, number, 0, len(checks) + 1), *checks, allow]
 
     lines = [op(_LD_ABS, _ARCH), op(_JEQ, table.audit, 1, 0), op(_RET, _KILL), op(_LD_ABS, _NR)]
-    if machine == "x86_64":  # the x32 numbers reach the same calls under other names
+    if machine == "x86_64":  # x32 reaches the same calls under other numbers
         lines += [op(_JGE, _X32_BIT, 0, 1), refuse]
     for number in table.denied.values():
         lines += [op(_JEQ, number, 0, 1), refuse]
@@ -281,7 +287,7 @@ def program(machine: str, *, processes: bool = True) -> bytes:
     lines += refuse_values(table.fcntl, _ARG1, _MARKING_FCNTLS)
     lines += refuse_values(table.madvise, _ARG2, _EVICTING_ADVICE)
     lines += refuse_values(table.prctl, _ARG0, (_PR_SET_DUMPABLE,))
-    lines += refuse_unless_zero(table.sendto, _ARG4, _ARG4 + 4)  # no address: to the other end
+    lines += refuse_unless_zero(table.sendto, _ARG4, _ARG4 + 4)  # no address: only to its peer
     for number in table.own.values():
         lines += refuse_unless_zero(number, _ARG0)
     one_process = [] if processes else [op(_JSET, _CLONE_THREAD, 1, 0), refuse]
@@ -294,7 +300,7 @@ def program(machine: str, *, processes: bool = True) -> bytes:
 
 
 def drop_capabilities() -> None:
-    """Take from root what it has beyond an ordinary user, reading files excepted.
+    """Drop the capabilities that root has beyond an ordinary user, except to read files.
 
     Raises:
         OSError: the kernel refuses.
@@ -312,7 +318,7 @@ def drop_capabilities() -> None:
 
 
 def install(*, processes: bool = True) -> None:
-    """Apply the filter to the calling thread and all that it starts. There is no way back.
+    """Apply the filter irreversibly to the calling thread and all that it starts.
 
     Args:
         processes: whether it may start processes.

@@ -2,15 +2,16 @@
 
 ``import torch`` takes seconds; a fork of a process that has done it takes milliseconds. The server
 runs no torch operation (OpenMP's threads would not survive the fork), never initialises a device,
-and is the subreaper of all that its children leave behind.
+and is the subreaper of all orphans of its children.
 
-On Linux a small supervisor stands above the server, a subreaper as well, and does nothing but wait
-for its end: whatever ends the server, its children's orphans come to the supervisor and are killed.
-When the supervisor ends first, the server does the same. So nothing is left unless both are killed
-at once, and then the next server's control group removes it where there are groups.
+On Linux the server's parent is a small supervisor process, also a subreaper, which only waits for
+the server to end. Whatever ends the server, the supervisor adopts the orphans of its children and
+kills them. If the supervisor ends first, the server kills all its descendants and ends. So some
+processes remain only if both are killed at once. Where there are control groups, the next server's
+control group then removes them.
 
-Requests: ``spawn`` (role, descriptors beside it), ``connect``, ``kill``. Answers carry the
-request's ``id``; ``exit`` events come unasked. What a role does is the caller's to say
+Requests: ``spawn`` (a role, sent with descriptors), ``connect``, ``kill``. Answers carry the
+request's ``id``; ``exit`` events are sent without a request. The caller defines what a role does
 (``trainer.roles``).
 """
 
@@ -36,14 +37,14 @@ from trainer.sandbox.wire import Channel, WireError
 
 @dataclass(frozen=True)
 class Role:
-    """What a child of the server is started for."""
+    """What a child of the server does."""
 
     start: Callable[[Channel, list[int]], int]
-    """Given its control channel and the descriptors that came with it; returns the exit status."""
+    """Gets the control channel and the descriptors of the request; returns the exit status."""
     trusted: bool = False
-    """Whether it runs no candidate code: it is spared by ``kill``, and its memory not limited."""
+    """Whether it runs no candidate code: ``kill`` then spares it, and its memory is not limited."""
     scorers: bool = False
-    """Whether the scorer may start it, on its own line to the server."""
+    """Whether the scorer may start it, over the scorer's own connection to the server."""
 
 
 Roles = Mapping[str, Role]
@@ -51,7 +52,7 @@ Roles = Mapping[str, Role]
 
 @dataclass
 class _Server:
-    """The server's own side."""
+    """The state and the main loop of the server."""
 
     roles: Roles
     program: str
@@ -59,12 +60,12 @@ class _Server:
     main: Channel
     cgroup: Cgroup
     supervisor: int | None
-    """A pipe that ends when the supervisor does; None where there is none."""
+    """A pipe that closes when the supervisor ends; None where there is no supervisor."""
     trusted: set[int] = field(default_factory=set)
     children: set[int] = field(default_factory=set)
 
     def serve(self) -> None:
-        """Answer until the main client is gone, then leave nothing behind."""
+        """Answer until the main client is gone, then kill all descendants."""
         wakeup_read, wakeup_write = os.pipe()
         os.set_blocking(wakeup_write, False)
         os.set_blocking(wakeup_read, False)
@@ -114,7 +115,7 @@ class _Server:
             self.children.add(pid)
             if role.trusted:
                 self.trusted.add(pid)
-            else:  # it waits for its job, so nothing of a candidate has run yet
+            else:  # it waits for its job, so no candidate code has run yet
                 self.cgroup.add(pid)
             answer["pid"] = pid
         elif request["op"] == "connect":
@@ -128,7 +129,7 @@ class _Server:
         client.send(answer)
 
     def reap(self) -> None:
-        """Collect the dead, orphans of children included, and report the children."""
+        """Reap dead processes, orphans of children included, and report the exits of children."""
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -166,7 +167,7 @@ class _Server:
             os._exit(code)
 
     def _exec(self, role: str, fds: list[int]) -> int:
-        """For systems where a fork without exec is unsafe: a fresh interpreter, seconds slower."""
+        """Start a fresh interpreter, where a fork without exec is unsafe; it is seconds slower."""
         program = (sys.executable, "-P", "-m", self.program)
         process = subprocess.Popen(
             [*program, "child", role, str(os.getpid()), *map(str, fds)],
@@ -179,10 +180,10 @@ class _Server:
 
 
 def _arrange(fds: list[int]) -> list[int]:
-    """Close every descriptor but ``fds`` and put the output in place.
+    """Close every descriptor except ``fds``, and redirect standard input, output and error.
 
-    ``fds`` are the control socket, one for standard output and error (absent: thrown away), and
-    whatever else the role takes.
+    ``fds`` are the control socket, one for standard output and error (if absent, all output is
+    discarded), and whatever else the role takes.
     """
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -202,9 +203,9 @@ def _enter(role: Role, fds: list[int], server: int) -> int:
 
 
 def _supervised(channel: Channel) -> int | None:
-    """Go on as a child of a supervisor, which ends only after all that the server leaves.
+    """Continue as a child of a supervisor, which ends only after all that the server leaves.
 
-    Returns a pipe that ends when the supervisor does; None where orphans cannot be had.
+    Returns a pipe that closes when the supervisor ends; None where orphans cannot be adopted.
     """
     if sys.platform != "linux":
         return None
@@ -228,11 +229,11 @@ def _collect() -> None:
 
 
 def main(roles: Roles, preload: Callable[[], None], program: str) -> None:
-    """Serve until the parent hangs up; or, on systems that cannot fork, be one child.
+    """Serve until the parent hangs up; or, where forks are unsafe, run as one child.
 
     Args:
         preload: imports what the roles need, before the first fork.
-        program: the module that called this, by which a child is started where forks are unsafe.
+        program: the module that called this; where forks are unsafe, a child is started with it.
     """
     if sys.argv[1] == "child":
         name, server, *fds = sys.argv[2:]
@@ -245,5 +246,5 @@ def main(roles: Roles, preload: Callable[[], None], program: str) -> None:
     if method == "fork":
         preload()
     gc.collect()
-    gc.freeze()  # what is here now is shared with every child; a collection would copy its pages
+    gc.freeze()  # every child shares the present objects; a collection would copy their pages
     _Server(roles, program, method, channel, group, supervisor).serve()

@@ -1,9 +1,9 @@
-"""A tree of processes: what it holds, how it is killed, and that none of it escapes.
+"""Measures and kills a tree of processes, and makes sure that no process escapes from it.
 
-What a process holds is read from /proc: memory, and files without a name. A memfd is memory though
-no process maps it; a file that was unlinked takes disk though no folder lists it. Both hang on what
-processes have open or mapped. A descriptor under way inside a socket would stay unseen; a confined
-child cannot send one.
+The memory and the unnamed files of a process are read from /proc. A memfd takes memory even if no
+process maps it; an unlinked file takes disk even if no folder lists it. Both are found through what
+processes have open or mapped. A descriptor in transit inside a socket would not be found, but a
+confined child cannot send one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import psutil
 
 MAX_PROCESSES = 64
 MAX_FILES = 20_000
-"""Of all processes and threads together, open or mapped."""
+"""Open or mapped files of all processes and threads together."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SHARED_MEMORY = Path("/dev/shm")
 _PR_SET_CHILD_SUBREAPER, _PR_SET_PDEATHSIG = 36, 1
@@ -41,32 +41,32 @@ def become_subreaper() -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Be killed when ``parent`` ends, however it ends; it must have one thread.
+    """Have this process killed when ``parent`` ends in any way; ``parent`` must have one thread.
 
-    (The system sends the signal when the thread ends that started this process.)
+    (The system sends the signal when the thread that started this process ends.)
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before it was being watched
+    if os.getppid() != parent:  # it ended before the call of prctl
         os._exit(1)
 
 
 def be_first_to_go() -> None:
-    """Be what the system kills when memory runs out, before any trusted process."""
+    """Let the system kill this process before any trusted process when memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def kill_descendants(reap: Callable[[], None], spare: Collection[int] = ()) -> int:
-    """Kill everything below this process but ``spare``, until nothing is left.
+    """Kill all descendants of this process except ``spare``, until none is left.
 
-    Each round stops all first, so that none can fork while the others are killed. ``reap`` collects
-    the caller's dead children, whose exit it may want to know. Returns how many were killed.
+    Each round first stops all, so that none can fork while the others are killed. ``reap`` collects
+    the caller's dead children, whose exit the caller may need. Returns how many were killed.
     """
     me = psutil.Process()
     killed: set[int] = set()
     while True:
         reap()
-        # The dead count until they are reaped: only then is it known how they ended.
+        # Dead processes count until they are reaped: only then is it known how they ended.
         live = [process for process in me.children(recursive=True) if process.pid not in spare]
         if not live:
             return len(killed)
@@ -80,7 +80,7 @@ def kill_descendants(reap: Callable[[], None], spare: Collection[int] = ()) -> i
 
 @dataclass(frozen=True)
 class Usage:
-    """What all processes below one hold at one moment."""
+    """What all descendants of a process hold at one moment."""
 
     memory_mb: float
     processes: int
@@ -89,10 +89,10 @@ class Usage:
 
 
 def usage(pid: int, enough_mb: float = math.inf) -> Usage:
-    """What all processes below ``pid`` hold, files without a name among it.
+    """What all descendants of ``pid`` hold, unnamed files included.
 
-    Resident sizes count a page again for each process that shares it. Where their sum is more than
-    ``enough_mb``, each shared page is divided by its owners (PSS), which takes longer to find out.
+    Resident sizes count a shared page once for each process that shares it. If their sum is more
+    than ``enough_mb``, each shared page is divided by its owners (PSS), which takes longer.
     """
     try:
         tree = psutil.Process(pid).children(recursive=True)
@@ -105,7 +105,7 @@ def usage(pid: int, enough_mb: float = math.inf) -> Usage:
     if memory_mb > enough_mb:
         memory_mb = sum(map(proportional, pids)) / 2**20
     nameless = file_usage(pids, ancestor=pid)
-    # What is mapped of them counts twice: nothing honest comes near the limit by that.
+    # Mapped parts of unnamed files count twice: no honest training gets near the limit by that.
     return Usage(memory_mb + nameless.memory_mb, len(tree), nameless.disk_mb)
 
 
@@ -117,7 +117,7 @@ def _resident(process: psutil.Process) -> int:
 
 @dataclass(frozen=True)
 class FileUsage:
-    """Sizes by the blocks taken, each file once however many processes hold it."""
+    """Sizes by allocated blocks; a file counts once, however many processes hold it."""
 
     memory_mb: float = 0.0
     """memfds, shared anonymous memory, files in /dev/shm."""
@@ -126,10 +126,10 @@ class FileUsage:
 
 
 def file_usage(pids: Iterable[int], ancestor: int) -> FileUsage:
-    """What the processes ``pids`` hold beyond what their trusted ``ancestor`` has open already.
+    """What the processes ``pids`` hold, without the files that their trusted ``ancestor`` has open.
 
-    A process that ends meanwhile holds nothing. More than ``MAX_FILES`` are not looked through but
-    are infinite memory: they would keep the parent from its clock.
+    A process that ends meanwhile holds nothing. More than ``MAX_FILES`` files are not inspected but
+    count as infinite memory, because inspecting them would delay the parent's check of its clock.
     """
     memory_devices = _memory_devices()
     inherited = {(device, inode) for device, inode, *_ in _files(ancestor)}
@@ -183,7 +183,7 @@ def resident(pid: int) -> int:
 
 
 def proportional(pid: int) -> int:
-    """The same with each shared page divided by its owners (PSS)."""
+    """As ``resident``, but with each shared page divided by its owners (PSS)."""
     try:
         lines = (living(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:
@@ -200,7 +200,7 @@ def threads(pid: int) -> list[Path]:
 
 
 def living(pid: int) -> Path:
-    """The folder of a thread that has memory: when the first has ended, the process shows none."""
+    """The folder of a thread that has memory: if its first thread ended, the process shows none."""
     for thread in threads(pid):
         with contextlib.suppress(OSError):
             if not (thread / "statm").read_text().startswith("0 "):
@@ -213,7 +213,7 @@ def _mapped(process: Path, fields: list[bytes]) -> Iterator[tuple[int, int, int,
     low, high = (int(number, 16) for number in fields[0].split(b"-"))
     major, minor = (int(number, 16) for number in fields[3].split(b":"))
     size = high - low
-    # The file itself may be looked at by root only; for others the extent has to do.
+    # Only root may inspect the file itself; other users have to take the size of the mapping.
     with contextlib.suppress(OSError):
         size = (process / "map_files" / f"{low:x}-{high:x}").stat().st_blocks * 512
     yield os.makedev(major, minor), int(fields[4]), size, 0

@@ -1,9 +1,9 @@
 """Messages between the trusted parent, the fork server, the scorer and confined children.
 
 One message is a 4-byte big-endian length and that many bytes of JSON, over a socketpair. Nothing
-from a child is ever unpickled, and a length over the bound closes the conversation. Descriptors
-travel beside a message (SCM_RIGHTS), and only to a reader that asks for them: whoever reads from
-an untrusted child does not, so a child can push none.
+from a child is ever unpickled, and a length over the bound ends the connection. Descriptors are
+sent with a message (SCM_RIGHTS), and only a reader that asks for them gets them. Readers of an
+untrusted child do not ask, so a child cannot push descriptors.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Silent(WireError):
 
 
 class Channel:
-    """One end of a conversation."""
+    """One end of a connection."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -58,7 +58,7 @@ class Channel:
         return self._sock.fileno()
 
     def hang_up(self) -> None:
-        """End the conversation but keep the descriptor, which another thread may be using."""
+        """End the connection but keep the descriptor, which another thread may be using."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
@@ -69,10 +69,10 @@ class Channel:
         self._sock.close()
 
     def send(self, message: dict[str, Any], fds: Sequence[int] = (), timeout: float = 60.0) -> None:
-        """Send one message with descriptors beside it.
+        """Send one message, with descriptors if given.
 
         Raises:
-            WireError: too long, the other side is gone, or does not read for ``timeout`` seconds.
+            WireError: it is too long, or the other side is gone or does not read for ``timeout`` s.
         """
         body = json.dumps(message, separators=(",", ":")).encode()
         if len(body) > MAX_BYTES:
@@ -89,7 +89,7 @@ class Channel:
             raise Gone(f"the other side is gone ({error.strerror})") from None
 
     def receive(self, timeout: float | None = None, *, want_fds: bool = False) -> dict[str, Any]:
-        """The next message; with ``want_fds``, ``take_fds`` then gives what came beside it.
+        """The next message; with ``want_fds``, ``take_fds`` then gives its descriptors.
 
         Raises:
             Gone: end of stream.

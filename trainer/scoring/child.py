@@ -1,4 +1,4 @@
-"""The child's side of a scoring: it loads weights and answers ids with logits.
+"""The child's side of a scoring: it loads weights and returns logits for ids.
 
 Ids and logits pass through shared memory that the scorer made.
 """
@@ -28,8 +28,8 @@ def main(control: Channel) -> int:
 def _answer(control: Channel, job: Mapping[str, Any]) -> None:
     """Answer ``{"slot": S, "rows": B}`` with B windows of logits until the scorer hangs up.
 
-    Beside the job came the weights, the memory for ids (int64 [slots, rows, T]) and that for logits
-    (float32 [slots, rows, T, V]). With ``untrained`` the model answers without its weights.
+    The job's descriptors are the weights, the memory for ids (int64 [slots, rows, T]) and that for
+    logits (float32 [slots, rows, T, V]). With ``untrained`` the model does not load the weights.
     """
     os.environ["TORCHDYNAMO_DISABLE"] = "1"  # a compiler needs a place to write
     fds = control.take_fds()
@@ -37,11 +37,11 @@ def _answer(control: Channel, job: Mapping[str, Any]) -> None:
     shape = (job["slots"], job["rows"], spec.seq_len)
     device = torch.device(job["device"])
     torch.manual_seed(0)
-    # Mapped, since a descriptor that another child has too shares its position.
+    # Mapped, since a descriptor that another child also has shares its file position.
     weights = load_tensors(mmap.mmap(fds[0], 0, prot=mmap.PROT_READ)[:])
     ids = np.frombuffer(mmap.mmap(fds[1], 0, prot=mmap.PROT_READ), "<i8").reshape(shape)
     out = torch.frombuffer(mmap.mmap(fds[2], 0), dtype=torch.float32)
-    if device.type == "cuda":  # copied to several times faster; where it is refused, as before
+    if device.type == "cuda":  # makes copies to `out` several times faster; failure is harmless
         runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
         runtime.cudaHostRegister(out.data_ptr(), out.nbytes, 0)
     logits = out.view(*shape, spec.vocab_size)

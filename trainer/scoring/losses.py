@@ -13,7 +13,7 @@ Losses = npt.NDArray[np.float64]
 """Nats per token."""
 
 CACHE_BYTES = 512 << 10
-"""Of copied logits, for each thread: they and their normalised form fit a core's cache."""
+"""Copied logits for each thread: they and their normalised form fit into a core's cache."""
 
 
 def cut_windows(tokens: Ids, length: int, bos: int) -> tuple[Ids, Ids]:
@@ -42,7 +42,7 @@ def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     for start in range(0, len(logits), rows):
         part = slice(start, start + rows)
         copied = private[: len(logits[part])].copy_(logits[part])
-        # Not logsumexp minus logit: with logits so large that their sum's logarithm is lost in
-        # rounding, that is 0 for every token.
+        # Not logsumexp minus logit: if logits are so large that rounding removes the logarithm of
+        # their sum, that difference is 0 for every token.
         losses[part] = F.cross_entropy(copied, targets[part], ignore_index=-1, reduction="none")
     return losses

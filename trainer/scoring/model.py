@@ -1,9 +1,9 @@
-"""A model's process as the scorer sees it: ids go in, losses come out. Its own side is ``child``.
+"""The scorer's side of a model's process: ids go in, losses come out. The other side is ``child``.
 
-The process is confined and holds the candidate's weights. Ids and logits pass through memory of the
-scorer's making (memfds sealed against resizing, so that a child cannot make it fault). The scorer
-copies first, then normalises: whatever a child answers, the loss is that of a probability
-distribution over the vocabulary.
+The process is confined and holds the candidate's weights. Ids and logits pass through memory that
+the scorer made (memfds sealed against resizing, so that a child cannot make the scorer fault). The
+scorer copies logits first, then normalises them. So whatever a child answers, the loss is that of a
+probability distribution over the vocabulary.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ from trainer.sandbox.wire import Channel, Gone, Silent, WireError
 from trainer.scoring.losses import Ids, Losses, token_losses
 
 LOGITS_BYTES = 8 << 20
-"""Of a batch on the CPU: small enough for its cache, and for memory that is not fresh each time."""
+"""Logits of a batch on the CPU: few enough to fit its cache and to reuse memory between batches."""
 DEVICE_LOGITS_BYTES = 64 << 20
 _SLOTS = 2
 ANSWER_SECONDS = 60.0
 READY_SECONDS, READY_SHARE = 0.5, 0.02
-"""Of processor time, to load weights; share of the budget."""
+"""Processor time to load weights: these seconds or this share of the budget, whichever is more."""
 READY_SECONDS_PER_BYTE = 2.5e-9
-"""Fresh weights are drawn before the trained ones are loaded."""
+"""Added because initial weights are drawn before the trained ones are loaded."""
 DEVICE_READY_SECONDS = 10.0
-"""To make a context on a device and load its kernels."""
+"""Added to create a context on a device and load its kernels."""
 ANSWERS_SECONDS, ANSWERS_SHARE = 5.0, 0.5
-"""Of processor time, of each thread, for all answers together; share of the budget."""
+"""Processor time per thread for all answers: these seconds plus this share of the budget."""
 
 
 class Refused(Exception):
-    """The model cannot be scored or is not believed; begins with the fixed name of the cause."""
+    """The model cannot be scored or is not accepted; begins with the fixed name of the cause."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds that a model's process may spend: of its processors, or of the clock on a device."""
+    """Seconds that a model's process may spend: processor time, or clock time on a device."""
 
     ready_seconds: float
     answers_seconds: float
 
 
 def limits(job: Mapping[str, Any], weights_bytes: int) -> Limits:
-    """What an honest model needs, with room: about 0.1 s to get ready on a small CPU."""
+    """What an honest model needs, with a margin: it gets ready in about 0.1 s on a small CPU."""
     budget = float(job["budget_seconds"])
     ready = max(READY_SECONDS, READY_SHARE * budget) + READY_SECONDS_PER_BYTE * weights_bytes
     if job["device"] != "cpu":
@@ -63,12 +63,12 @@ def limits(job: Mapping[str, Any], weights_bytes: int) -> Limits:
 
 
 class ModelProcess:
-    """A fresh confined process with the candidate's weights; answers ids with losses."""
+    """A fresh confined process with the candidate's weights; gives losses for ids."""
 
     def __init__(
         self, server: Channel, job: Mapping[str, Any], weights: int, untrained: bool = False
     ) -> None:
-        """Start it; with ``untrained`` it answers as ``build_model`` made it."""
+        """Start it; with ``untrained`` the model stays as ``build_model`` made it."""
         spec = job["spec"]
         self._server = server
         self._startup_seconds = job["startup_seconds"]
@@ -109,7 +109,7 @@ class ModelProcess:
         """Losses in nats, float64 [N, T], for ids and targets [N, T].
 
         Raises:
-            Refused: no answer, or not one that is a probability distribution.
+            Refused: there is no answer, or it is not a probability distribution.
         """
         losses = np.empty(ids.shape, dtype=np.float64)
         done = 0
@@ -127,11 +127,11 @@ class ModelProcess:
     def losses(self, ids: Ids, targets: Ids) -> Iterator[Losses]:
         """Losses in nats, float64 [at most ``rows``, T] at a time, for ids and targets [N, T].
 
-        A target of -1 has the loss 0; where a logit is no number, neither is the loss. The child
-        computes one batch while another is normalised.
+        A target of -1 has the loss 0; if a logit is not a number, neither is the loss. The
+        child computes one batch while the scorer normalises another.
 
         Raises:
-            Refused: no answer, or one of another shape.
+            Refused: there is no answer, or it has another shape.
         """
         waiting: tuple[int, Ids] | None = None
         for number, start in enumerate(range(0, len(ids), self.rows)):
@@ -163,13 +163,13 @@ class ModelProcess:
         return losses.view(targets.shape).numpy().astype(np.float64)
 
     def _judge_effort(self, windows: int) -> None:
-        """Refuse a model that goes on learning where no clock of a training runs.
+        """Refuse a model that continues to learn during scoring, where no training clock runs.
 
-        Looked at is the time since it was given its weights: what loading and the first answer
-        took beyond a quick answer, and all answers together.
+        Checked are two durations since the model got its weights: of loading and the first answer,
+        beyond the duration of a quick answer; and of all answers together.
 
         Args:
-            windows: how many it was asked since then.
+            windows: how many windows it was asked since then.
         """
         answers = np.diff(self._spent)
         if len(answers) < 2:
@@ -184,17 +184,17 @@ class ModelProcess:
                 raise Refused(f"eval-time: {spent:.1f} s {what}, at most {most:.1f}")
 
     def _processor_seconds(self) -> float:
-        """Processor time of the child; of a child that works on another device, the clock's."""
+        """Processor time of the child; clock time if the child works on another device."""
         if self._on_clock:
             return time.monotonic()
         try:
             times = self._process.cpu_times()
         except psutil.NoSuchProcess:
-            return self._spent[-1]  # that it is gone is found out when it is asked
+            return self._spent[-1]  # the next request will find that the child is gone
         return float(times.user + times.system)
 
     def close(self) -> None:
-        """Kill the child and all that it started, so that it can tell the next one nothing."""
+        """Kill the child and all that it started, so that it can pass nothing to the next one."""
         self._server.send({"op": "kill", "id": 0})
         self._server.receive(ANSWER_SECONDS)
         self._channel.close()
@@ -205,7 +205,7 @@ class ModelProcess:
         try:
             self._channel.send(message, fds)
         except Gone:
-            return  # what it said before its end is still to be read
+            return  # what the child sent before its end can still be read
         except WireError:
             raise Refused("eval-timeout: the model's process does not read") from None
 
@@ -222,18 +222,18 @@ class ModelProcess:
             raise Refused(
                 f"shape: forward() must return [B, {self._length}, {self._vocabulary}] logits"
             )
-        # Once it has seen validation text, its words are not passed on.
+        # Once the child has seen validation text, its error messages are not passed on.
         words = "" if self._asked else f" ({message.get('error', message.get('reason', ''))})"
         raise Refused(f"eval-crash: the model failed before {event}{words}")
 
 
 def _copied(weights: int) -> int:
-    """The weights in a file of its own: what two processes share, they can leave word in."""
+    """The weights in a separate file: in a shared one, a process could leave data for another."""
     with os.fdopen(os.dup(weights), "rb") as file, tempfile.TemporaryFile() as copy:
         file.seek(0)
         shutil.copyfileobj(file, copy, 1 << 20)
         copy.flush()
-        # Opened anew for reading only, on systems that do not make this another name of the same.
+        # This opens the file again, read-only; on some systems it only duplicates the descriptor.
         return os.open(f"/dev/fd/{copy.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
 
 
@@ -244,7 +244,7 @@ def _shared(size: int) -> tuple[int, mmap.mmap]:
         fcntl.fcntl(
             fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
         )
-    else:  # without seals a child that truncates ends the scorer, and its training is refused
+    else:  # without seals a child can end the scorer by truncation; then its training is refused
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
         os.ftruncate(fd, size)

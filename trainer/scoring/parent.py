@@ -1,4 +1,4 @@
-"""One scoring as the trusted parent sees it: start the scorer, give weights, take the score."""
+"""The trusted parent's side of a scoring: starts the scorer, gives it weights, takes the score."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from trainer.training.job import Job
 from trainer.training.parent import WATCH_SECONDS, OnEvent
 
 AUDIT_PASSES = 10
-"""How many times the time of a scoring the stronger audit may take."""
+"""Time limit of the stronger audit, as a multiple of that of a scoring."""
 STARTUP_SECONDS = 60.0
-"""At least so long may a child take to load weights; nothing can be won by it."""
+"""A child may take at least this long to load weights; a candidate gains nothing by it."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What came of a scoring."""
+    """The result of a scoring."""
 
     status: str
     reason: str
@@ -43,8 +43,8 @@ def score_weights(
     """Have ``weights`` (a descriptor open for reading) scored and audited.
 
     Args:
-        max_windows: score only the first so many windows; None for all validation text.
-        claimed_bpb: the score that these weights have got; with it they get the stronger audit.
+        max_windows: score only this many windows, the first ones; None for all validation text.
+        claimed_bpb: the score that these weights got; if given, the stronger audit is made.
     """
     started = time.monotonic()
     channel, theirs = Channel.pair()
@@ -110,7 +110,7 @@ def _await(
             continue
         if message["event"] == "score" and math.isfinite(message["val_bpb"]):
             return Scored("ok", "", message["val_bpb"], message["leak_bound_bpb"])
-        if server.cgroup.out_of_memory() > killed:  # before the watch saw it
+        if server.cgroup.out_of_memory() > killed:  # before the check above saw it
             return Scored("oom", f"memory: more than {limit} MB in all processes of scoring")
         if message["event"] != "scoring":
             return Scored("invalid", str(message.get("reason", "non-finite: no score")))

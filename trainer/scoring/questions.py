@@ -1,7 +1,7 @@
-"""Asking a model again: which questions an audit puts, and to whom the answers are compared.
+"""The questions of the audits: they ask a model again and compare the answers with the first ones.
 
-Windows, positions and order are drawn from the system's randomness, unknown to the candidate. What
-is made of the answers is decided in ``statistics``.
+Windows, positions and order are drawn from the system's randomness, unknown to the candidate.
+``statistics`` judges the answers.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from trainer.scoring.model import ModelProcess, Refused
 from trainer.scoring.statistics import Finding
 
 WINDOWS = 96
-"""With one secret cut each."""
+"""Windows that ``ask_again`` changes after one secret position (the cut) each."""
 UNTRAINED_WINDOWS = 8
 CUTS = 2048
-"""Prefixes of the stronger audit: a leak at 1 position in 500 is missed in 1 of 10 statistics."""
+"""Prefixes of the stronger audit: a leak at 1 position in 500 is missed in 1 of 10 audits."""
 CONTROLS = 64
-"""Windows that it asks unchanged, for the jitter of an honest answer."""
+"""Windows that the stronger audit asks unchanged, for the jitter of an honest answer."""
 
 
 def compare_untrained(untrained: ModelProcess, ids: Ids, targets: Ids, real: Losses) -> Finding:
-    """Have an untrained model answer a few of the windows: is the trained one any better?"""
+    """Test on a few windows whether the trained model is better than an untrained one."""
     rows = _dice().sample(range(len(ids)), min(UNTRAINED_WINDOWS, len(ids)))
     scored = targets[rows] >= 0
     answers = np.concatenate(list(untrained.losses(ids[rows], targets[rows])))
@@ -36,12 +36,12 @@ def compare_untrained(untrained: ModelProcess, ids: Ids, targets: Ids, real: Los
 
 
 def ask_again(fresh: ModelProcess, ids: Ids, targets: Ids, real: Losses) -> float:
-    """Ask a fresh child again, in another order and company, some with another future.
+    """Ask a fresh child again in other order and batches: with another future, then some unchanged.
 
-    Returns the bound in nats per token on what a leak could be worth.
+    Returns an upper bound on the gain from a leak, in nats per token.
 
     Raises:
-        Refused: the answers moved.
+        Refused: the answers changed.
     """
     dice = _dice()
     rows = np.array(dice.sample(range(len(ids)), min(WINDOWS, len(ids))))
@@ -51,7 +51,7 @@ def ask_again(fresh: ModelProcess, ids: Ids, targets: Ids, real: Losses) -> floa
         other = np.roll(ids[dice.randrange(len(ids))], dice.randrange(ids.shape[1]))
         window[cut + 1 :] = other[cut + 1 :]
     count, again = len(rows), rows[: len(rows) // 3 + 1]
-    # The changed first: who remembers a window must not have seen what comes after its cut.
+    # Changed windows first: a model that remembers must not have seen what comes after a cut.
     moved = _asked(fresh, changed, targets[rows], dice) - real[rows]
     unchanged = _asked(fresh, ids[again], targets[again], dice) - real[again]
     unchanged = unchanged[targets[again] >= 0]
@@ -70,12 +70,12 @@ def ask_with_prefixes(
     bos: int,
     emit: Callable[[dict[str, Any]], None],
 ) -> float:
-    """Ask a fresh child at CUTS positions, with nothing after each but the document's begin mark.
+    """Ask a fresh child at CUTS positions, with only BOS tokens after each.
 
-    Returns the bound in nats per token on what a leak could be worth.
+    Returns an upper bound on the gain from a leak, in nats per token.
 
     Raises:
-        Refused: the answers moved.
+        Refused: the answers changed.
     """
     dice = _dice()
     count, length = ids.shape
@@ -83,7 +83,7 @@ def ask_with_prefixes(
     asked = [
         np.array(dice.sample(range(count), min(count, CUTS - i * count))) for i in range(turns)
     ]
-    # Shorter prefixes of a window first, in turns: who remembers knows nothing of what is to come.
+    # Each turn asks longer prefixes: remembering earlier ones tells nothing about later text.
     cuts_of = {
         row: sorted(_cut(dice, targets[row], late=0.0) for _ in range(turns))
         for row in range(count)
@@ -112,7 +112,7 @@ def believe(finding: Finding) -> float:
     """The bound of a finding, nats per token.
 
     Raises:
-        Refused: it is that the model is not to be believed.
+        Refused: the finding is that the model is not accepted.
     """
     if not finding.ok:
         raise Refused(finding.reason)
@@ -120,7 +120,7 @@ def believe(finding: Finding) -> float:
 
 
 def _asked(child: ModelProcess, ids: Ids, targets: Ids, dice: random.Random) -> Losses:
-    """Losses, asked for in a random order."""
+    """Losses of all windows, asked in a random order."""
     order = np.array(dice.sample(range(len(ids)), len(ids)))
     losses = np.empty(ids.shape, dtype=np.float64)
     losses[order] = child.answers(ids[order], targets[order])

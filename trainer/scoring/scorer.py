@@ -29,7 +29,7 @@ def main(control: Channel, server: Channel) -> int:
     """Take one job, answer with one score or one refusal; returns the exit status."""
     job = control.receive(want_fds=True)
     (weights,) = control.take_fds()
-    # On the CPU the model's process computes the next batch meanwhile, with all of them.
+    # On the CPU the model's process needs all threads: it computes the next batch meanwhile.
     torch.set_num_threads(1 if job["device"] == "cpu" else job["threads"])
     try:
         tokens = np.fromfile(Path(job["val"]["tokens"]), dtype="<u2").astype(np.int64)
@@ -43,7 +43,7 @@ def main(control: Channel, server: Channel) -> int:
 
 
 class Task:
-    """What is to be scored, and whom to ask."""
+    """The text to score, and how to start a child that answers."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Task:
             raise AssertionError("the windows do not score each token once")
 
     def real(self) -> Losses:
-        """Losses of all windows, in order, from a child of its own."""
+        """Losses of all windows, in order, from a separate child."""
         with contextlib.closing(self.start_child()) as child:
             return child.answers(self.ids, self.targets, self.emit)
 
@@ -78,13 +78,13 @@ def score(task: Task) -> dict[str, Any]:
     """Score all windows with one child, audit with a fresh one.
 
     Raises:
-        Refused: the model fails, or an audit does not believe it.
+        Refused: the model cannot be scored, or it does not pass an audit.
     """
     real = task.real()
     movement = _movement(task, real)
     with contextlib.closing(task.start_child()) as fresh:
         bound = questions.ask_again(fresh, task.ids, task.targets, real)
-    if movement is not None:  # a cheat needs no training, and has a name of its own
+    if movement is not None:  # last: a cheat that needs no training is named by its own audit
         questions.believe(movement)
     return {
         "event": "score",
@@ -94,9 +94,9 @@ def score(task: Task) -> dict[str, Any]:
 
 
 def _movement(task: Task, real: Losses) -> Finding | None:
-    """What training made of the model; None where that cannot be told.
+    """How training changed the losses; None where that cannot be measured.
 
-    Two steps show in no loss. A model may need its weights to answer at all.
+    Two training steps do not show in a loss. A model may need its weights to answer at all.
     """
     if not task.whole:
         return None
@@ -113,7 +113,7 @@ def audit(task: Task, claimed_bpb: float) -> dict[str, Any]:
     """Score again, then ask a fresh child at many secret positions with the prefix alone.
 
     Raises:
-        Refused: the score is another one now, or the audit does not believe the model.
+        Refused: the new score differs, or the model does not pass the audit.
     """
     real = task.real()
     val_bpb = task.bpb(float(real[task.scored].mean()))

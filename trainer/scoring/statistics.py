@@ -1,8 +1,9 @@
-"""Lie detectors: the statistics by which an audited model is believed or refused.
+"""Statistical tests of the audits: they decide whether a model is accepted or refused.
 
 Pure functions over losses (nats per token) that the scorer measured. ``causality``, ``state`` and
-``prefix`` ask the model the same question twice, the second time with something changed that must
-not matter, and look at how far the answers moved. ``movement`` takes away what must matter.
+``prefix`` compare two answers to the same question. Before the second answer, something was changed
+that must not matter; they test how far the losses moved. ``movement`` compares the model with and
+without its trained weights, which must matter.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from trainer.scoring.losses import Losses
 
 MEAN_NATS = 1e-3
 MOVED_NATS = 0.1
-"""A position whose loss moves by more has moved, where nothing may have moved it."""
+"""A position has moved if its loss changes by more than this, where nothing may change it."""
 LEAST_MOVED_NATS = 0.02
 """The same, where the jitter of the model's own answers is small."""
 JITTERS = 5.0
-"""What is beyond so many times the jitter of most positions has moved."""
+"""A position has moved if its change is more than this many times the jitter of most positions."""
 MOVED_SHARE = 0.01
 CONFIDENCE = 0.95
 UNTRAINED_NATS = 100.0
-"""Loss of an untrained model at most: it may give what is no number."""
+"""Upper limit for the losses of an untrained model, which may not be numbers."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Finding:
     reason: str
     """"" if ok, otherwise the audit's fixed name, a colon, and the evidence."""
     bound_nats: float
-    """How much a leak that the audit cannot tell from nothing could be worth, per token."""
+    """Upper bound on the gain per token from a leak that the audit cannot detect."""
 
 
 def causality(at_cut: Losses, before_cut: Losses, again: Losses) -> Finding:
@@ -45,7 +46,7 @@ def causality(at_cut: Losses, before_cut: Losses, again: Losses) -> Finding:
         at_cut: audited minus real loss at each secret cut, whose target is the first replaced
             token; positive when the real future had helped. Shape [cuts].
         before_cut: the same for all positions before the cuts, any order. Shape [positions].
-        again: second minus first loss where nothing was replaced, asked in the same go.
+        again: second minus first loss where nothing was replaced, asked in the same audit.
 
     A faint leak shows in the mean at the cuts, a local one in the share of positions that moved.
     """
@@ -55,7 +56,7 @@ def causality(at_cut: Losses, before_cut: Losses, again: Losses) -> Finding:
 
 
 def state(again: Losses) -> Finding:
-    """Whether a fresh process, another order and other company in the batch changed the losses.
+    """Whether a fresh process, another order and other windows in the batch changed the losses.
 
     Args:
         again: second minus first loss at every position of windows that were asked twice.
@@ -65,13 +66,13 @@ def state(again: Losses) -> Finding:
 
 
 def movement(untrained: Losses, trained: Losses) -> Finding:
-    """Whether the score comes from what was trained.
+    """Whether the score comes from the training.
 
     Args:
         untrained: losses of the model as ``build_model`` makes it. Shape [positions].
         trained: losses with the weights of the training, at the same positions.
 
-    A file that carries its knowledge in itself scores as well without its training.
+    A file that already contains its knowledge scores as well without its training.
     """
     gained = np.clip(np.nan_to_num(untrained, nan=np.inf), 0.0, UNTRAINED_NATS) - trained
     mean, error = _mean_and_error(gained)
@@ -85,9 +86,9 @@ def movement(untrained: Losses, trained: Losses) -> Finding:
 
 
 def prefix(at_cut: Losses, controls: Losses, audited: Losses) -> Finding:
-    """Whether the model knows at many secret positions what a prefix alone does not tell.
+    """Whether the model knows, at many secret positions, more than the prefix alone tells.
 
-    The stronger audit of what is about to be kept: rare leaks count, not only common ones.
+    The stronger audit of weights about to be kept: it detects rare leaks too, not only common ones.
 
     Args:
         at_cut: audited minus real loss at each cut, where the audited answer was given on the
@@ -95,8 +96,9 @@ def prefix(at_cut: Losses, controls: Losses, audited: Losses) -> Finding:
         controls: second minus first loss where the same window was asked twice: honest jitter.
         audited: the audited losses themselves, nats. Shape [cuts].
 
-    The bound is the faint leak that the mean leaves room for, and a leak at as large a share of
-    positions as could have stayed unseen with probability 1 - CONFIDENCE, each worth a whole token.
+    The bound is the sum of two terms: the largest faint leak that the mean allows, and a leak at
+    the largest share of positions that could stay unseen with probability 1 - CONFIDENCE. Each of
+    these positions counts with the loss of a whole token.
     """
     mean, error = _mean_and_error(at_cut)
     tolerance = _tolerance(controls)
@@ -113,7 +115,7 @@ def prefix(at_cut: Losses, controls: Losses, audited: Losses) -> Finding:
 
 
 def poisson_upper(count: int) -> float:
-    """Upper 95 % limit of a Poisson mean of which ``count`` were seen.
+    """Upper 95 % confidence limit of a Poisson mean, after ``count`` observed events.
 
     Half a quantile of chi-squared (Garwood, Biometrika 28, 1936) by Wilson and Hilferty's
     approximation (PNAS 17, 1931), good to 1 %.
@@ -138,7 +140,7 @@ def _decide(
 
 
 def _tolerance(again: Losses) -> float:
-    """How far a position may move, by how far its like do when nothing is changed, nats."""
+    """How far a position may move, from how far positions move when nothing is changed, nats."""
     if again.size == 0:
         return MOVED_NATS
     jitter = JITTERS * float(np.quantile(np.abs(again), 0.99))
@@ -151,6 +153,6 @@ def _mean_and_error(values: Losses) -> tuple[float, float]:
 
 
 def _moved(differences: Losses, tolerance: float) -> float:
-    """Share of positions that moved at all, the one that moved most forgiven."""
+    """Share of positions that moved by more than ``tolerance``, without the one that moved most."""
     count = int((np.abs(differences) > tolerance).sum())
     return max(0, count - 1) / max(1, differences.size)

@@ -25,7 +25,7 @@ def main(control: Channel) -> int:
 
 
 def probe() -> dict[str, Any]:
-    """What this machine has, asked in a process of its own because looking initialises devices."""
+    """What this machine has. It runs in its own process, because the check initialises devices."""
     answer: dict[str, Any] = {"device": "cpu", "name": "", "torch": torch.__version__}
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
@@ -79,7 +79,7 @@ def _train(control: Channel, job: Mapping[str, Any]) -> None:
 
 
 def plain_state_dict(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Every entry as a contiguous CPU copy, tied weights too, compiled wrappers' prefix removed."""
+    """Every entry, tied weights too, as a contiguous CPU copy; removes torch.compile's prefix."""
     return {
         name.replace("_orig_mod.", ""): tensor.detach().to("cpu").clone().contiguous()
         for name, tensor in model.state_dict().items()

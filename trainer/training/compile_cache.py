@@ -1,9 +1,9 @@
-"""What a training compiled, kept for the next training of the same source.
+"""Keeps the files that a training compiled, for the next training of the same source.
 
-A shared writable cache would carry what one training learnt into another. So a copy is taken at
-READY, when a training has been given no data yet, once for each source, and every later training of
-that source is lent a copy of the copy in its own fresh scratch. The files are a candidate's:
-regular ones only, their number and size bounded, never opened here for anything but copying.
+A shared writable cache would carry what one training learnt into another. So a copy is made at
+READY, when a training has no data yet, once for each source. Every later training of that source
+gets a copy of this copy in its own fresh scratch. The files come from a candidate: only regular
+files are copied, their number and size are bounded, and they are opened here only to copy them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 FOLDER = "compiled"
-"""In a training's scratch: where Inductor and Triton keep what they compile."""
+"""Folder in a training's scratch, where Inductor and Triton keep what they compile."""
 MAX_BYTES = 256 << 20
 MAX_FILES = 4000
 _MAX_DEPTH = 12
@@ -39,13 +39,13 @@ class CompileCache:
         self._kept.move_to_end(key)
         try:
             shutil.copytree(self._kept[key], scratch / FOLDER)
-        except OSError:  # no room: it compiles anew
+        except OSError:  # no disk space: the training compiles again
             shutil.rmtree(scratch / FOLDER, ignore_errors=True)
 
     def take(self, key: str, scratch: Path) -> None:
         """Keep what a training has compiled by now, unless there is something for ``key`` already.
 
-        The training still runs and may change its files meanwhile: it harms its own cache only.
+        The training still runs and may change its files meanwhile: it can harm only its own cache.
         """
         if key in self._kept:
             return
@@ -72,7 +72,7 @@ class CompileCache:
             shutil.rmtree(self._kept.popitem(last=False)[1], ignore_errors=True)
 
     def close(self) -> None:
-        """Forget all."""
+        """Delete all caches."""
         self._kept.clear()
         folder, self._folder = self._folder, None
         if folder is not None:
@@ -80,11 +80,11 @@ class CompileCache:
 
 
 class _TooMuch(Exception):
-    """More than is kept of a cache."""
+    """A cache exceeds the limits of what is kept."""
 
 
 class _Left:
-    """What may still be copied."""
+    """How many bytes and files may still be copied."""
 
     def __init__(self, size: int, files: int) -> None:
         self.size, self.files = size, files

@@ -1,4 +1,4 @@
-"""A training as asked for, and what came of it."""
+"""The definition of a training, and its result."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Job:
     level: str
     readable: tuple[str, ...]
     trace: str | None = None
-    """Clock readings to answer with, as recorded before; None for the real clock."""
+    """Recorded clock readings to replay; None for the real clock."""
 
     def overrun(self) -> float:
-        """Seconds after the budget's end within which the weights are due."""
+        """Seconds after the budget's end within which the weights must arrive."""
         return max(GRACE_SECONDS, GRACE_SHARE * (self.budget.seconds or 0.0))
 
     def wall_cap(self) -> float:
@@ -40,21 +40,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training."""
+    """The result of a training."""
 
     status: str
     reason: str = ""
     detail: str = ""
     """Traceback of the candidate, made printable: data, not instructions."""
     output: str = ""
-    """What it printed, made printable and bounded."""
+    """What the candidate printed, made printable and bounded."""
     weights: int | None = None
     """Descriptor of the weights, open for reading; the caller closes it."""
     weights_sha256: str = ""
     startup_seconds: float = 0.0
     train_seconds: float = 0.0
     disturbance: float = 0.0
-    """Share of the machine that others used while the clock ran, in [0, 1]."""
+    """Share of processor time that others used while the clock ran, in [0, 1]."""
     steps: int = 0
     tokens: int = 0
     params: int = 0

@@ -1,7 +1,7 @@
-"""How much of the machine went to others while a training ran.
+"""How much processor time other programs used while a training ran.
 
-A wall-clock budget buys fewer steps on a busy machine, so a score taken then measures the neighbour
-too. The parent looks from outside: processor time spent in all, less what its own processes spent.
+On a busy machine a wall-clock budget allows fewer steps, so the score also depends on other
+programs. The parent takes the processor time of all processes, less that of its own processes.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import psutil
 
 IDLE = 0.1
-"""Share of the processors; with more of them idle, nobody had to wait for one."""
+"""Share of the processors; if more of them are idle, no process had to wait for one."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Seconds: of the clock, of all processors busy with anything, of those busy with us."""
+    """In seconds: the clock, the busy time of all processors, the part of it for our processes."""
 
     clock: float
     busy: float
@@ -40,9 +40,9 @@ def read(server_pid: int) -> Reading:
 
 
 def share(before: Reading, after: Reading) -> float:
-    """Share of all processors, in [0, 1], that others used between two readings.
+    """Share of all processors, in [0, 1], that other programs used between two readings.
 
-    0 while processors stood idle: others were busy then, and in nobody's way.
+    0 if processors were idle: then the other programs did not slow down the training.
     """
     capacity = (after.clock - before.clock) * (psutil.cpu_count() or 1)
     busy = after.busy - before.busy

@@ -23,7 +23,7 @@ from trainer.training.compile_cache import CompileCache
 
 
 class Machine:
-    """The warm processes and what they found out about the machine. One measurement at a time."""
+    """The warm processes and what they report about the machine. One measurement runs at a time."""
 
     def __init__(self) -> None:
         self.compile_cache = CompileCache()
@@ -65,8 +65,8 @@ class Machine:
     def close(self) -> None:
         """End the processes; the next use starts them again.
 
-        A measurement under way in another thread comes to ``crashed``: this does not wait for it,
-        since at the interpreter's exit it would wait for ever.
+        A measurement that runs in another thread ends as ``crashed``: this does not wait for it,
+        since at the interpreter's exit it would wait forever.
         """
         server, self._server = self._server, None
         if server is not None:
@@ -107,7 +107,7 @@ def resolve(
 
     Raises:
         BadSetting: an unknown preset, device or isolation.
-        SandboxError: isolation is required and cannot be had.
+        SandboxError: isolation is required but not available.
     """
     if isolation not in ("auto", "require", "off"):
         raise BadSetting(f"isolation {isolation!r}: choose auto, require or off")

@@ -1,7 +1,7 @@
-"""One training as the trusted parent sees it: start a child, give it data, keep the clock, collect.
+"""The trusted parent's side of a training: starts a child, gives it data, times it, takes weights.
 
-The child's own clock only tells it when to stop; the deadline is the parent's. Whatever happens,
-the child's whole process tree is dead before the weights are looked at.
+The child's own clock only tells it when to stop; the parent enforces the deadline. In every case,
+the child's whole process tree is dead before the parent opens the weights.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ OnEvent = Callable[[dict[str, Any]], None]
 
 WATCH_SECONDS = 0.25
 CHECK_SECONDS = 30.0
-"""Of start-up beyond its cap, where there is no budget for it to come off."""
+"""Start-up allowed beyond its cap, if there is no time budget to subtract it from."""
 _CURVE_POINTS = 1000
 _OUTPUT_BYTES = 32_000
-_READS = 16  # at a time, so that a flood of output does not keep the parent from its clock
+_READS = 16  # at a time, so that much output does not delay the parent's check of its clock
 _LOG_SECONDS = 0.05
 _TRACE_CHARACTERS = 5_000_000
 
 
 class _Ended(Exception):
-    """The training is over before its weights are there."""
+    """The training ended without valid weights."""
 
     def __init__(self, status: str, reason: str, detail: str = "") -> None:
         super().__init__(reason)
@@ -58,9 +58,9 @@ def run_training(
 ) -> Trained:
     """Run one training to its end and leave none of its processes behind.
 
-    It starts from nothing: a new scratch folder, and no process of an earlier training. Device
-    memory needs no look of its own: the driver frees what a process held before its end can be
-    waited for, and what else ``nvidia-smi`` counts belongs to others.
+    It starts from a clean state: a new scratch folder, and no process of an earlier training.
+    Device memory needs no separate check: the driver frees the memory of a process before the
+    process can be waited for, and other memory that ``nvidia-smi`` counts belongs to others.
     """
     if left := server.kill() + server.cgroup.kill():
         return Trained(
@@ -121,7 +121,7 @@ class _Training:
         os.close(self.output)
 
     def to_end(self) -> Trained:
-        """Start-up, training, weights; then the tree is killed and what is left is judged."""
+        """Run start-up and training, wait for the weights, kill the tree, check what is left."""
         final: dict[str, Any] = {}
         ended: _Ended | None = None
         startup = trained = 0.0
@@ -178,7 +178,10 @@ class _Training:
         self.on_event({"event": "ready"})
 
     def _keep_compiled(self, startup: float) -> None:
-        """It has no data yet; nor had it the time to learn from what else it can read."""
+        """Keep what the training compiled, if start-up stayed within its cap.
+
+        The training has no data yet, and had no time to learn from the other files it can read.
+        """
         job = self.job
         if job.preset.compiles and not job.budget.steps and startup <= job.preset.startup_seconds:
             self.compile_cache.take(self.compile_key, self.scratch)
@@ -198,7 +201,7 @@ class _Training:
         }
         allowed = job.wall_cap()
         if job.budget.seconds is not None and job.trace is None:
-            # Start-up beyond its cap was training time in disguise.
+            # Start-up beyond its cap counts as training time.
             late = max(0.0, startup - job.preset.startup_seconds)
             left = max(0.001, job.budget.seconds - late)
             message["seconds"] = left
@@ -214,13 +217,13 @@ class _Training:
         return self.clock_start + allowed
 
     def _disturbed(self) -> float:
-        """Share of the machine that others used since READY; 0 where it does not matter."""
+        """Share of processor time that others used since READY; 0 where it does not matter."""
         if self.before is None or self.job.budget.seconds is None or self.job.trace is not None:
             return 0.0
         return load.share(self.before, load.read(self.server.pid))
 
     def _await(self, event: str, deadline: float, late: str) -> dict[str, Any]:
-        """The next message of that name; progress on the way is passed on."""
+        """Wait for the next message of that name; pass on progress messages before it."""
         while True:
             message = self._next(event, deadline, late)
             if message.get("event") == event:
@@ -234,14 +237,14 @@ class _Training:
             if time.monotonic() >= self.next_watch:
                 self._watch()
                 self.next_watch = time.monotonic() + WATCH_SECONDS
-            now = time.monotonic()  # after the watch, which a training can make slow
+            now = time.monotonic()  # after `_watch`, which a training can slow down
             if now >= deadline:
                 waited = now - (self.clock_start or self.started)
                 raise _Ended(late, f"{late}: no {event} after {waited:.1f} s")
             try:
                 message = self.channel.receive(0.0)
                 if time.monotonic() < deadline:
-                    return message  # else it is late, whatever it says
+                    return message  # otherwise it is too late, whatever it contains
             except Silent:
                 wait = min(deadline - now, WATCH_SECONDS)
                 watched = [self.channel.fileno()]
@@ -263,7 +266,7 @@ class _Training:
             name = {"crashed": "crash", "oom": "memory", "invalid": "contract"}[status]
             reason = printable(f"{name}: {message.get('error', '')}", 500)
             raise _Ended(status, reason, printable(str(message.get("traceback", "")), 8000))
-        if kind == "unconfined" and awaiting == "confined":  # later it is the candidate who speaks
+        if kind == "unconfined" and awaiting == "confined":  # later the candidate could send this
             raise confine.SandboxError(printable(str(message.get("reason")), 500))
         if kind == "weights":
             raise _Ended("invalid", f"contract: weights came before {awaiting}")
@@ -286,7 +289,7 @@ class _Training:
         self.on_event({"event": "log", "step": step, "loss": loss, "spent": spent})
 
     def _watch(self) -> None:
-        """Totals over the whole tree, which no limit of a single process holds."""
+        """Check totals over the whole tree, which the limits of single processes do not bound."""
         self.server.poll()
         limit = self.job.preset.memory_mb
         used = tree.usage(self.server.pid, limit)
@@ -299,7 +302,7 @@ class _Training:
             raise _Ended("invalid", f"disk: more than {most} of scratch, or too deep to look into")
 
     def _death(self) -> _Ended:
-        """The child closed its end without a word: by its exit status, why."""
+        """Why the child closed its end without a message, according to its exit status."""
         self.server.kill()
         ended = self._exit()
         code = ended.code if ended else 0
@@ -340,7 +343,7 @@ class _Training:
             steps=whole(final.get("steps")),
             tokens=whole(final.get("tokens")),
             params=whole(final.get("params")),
-            # The child's own account of its device may say more than the kernel's, never less.
+            # What the child reports for its device can raise the kernel's figure, never lower it.
             peak_memory_mb=max(result.peak_memory_mb, finite(final.get("device_memory_mb")) or 0.0),
             trace=_trace(final.get("trace")),
         )
@@ -354,7 +357,7 @@ class _Training:
             raise self._death() from None
 
     def _drain(self) -> None:
-        """Keep the head of what the child prints and never let it block on a full pipe."""
+        """Keep the first part of the child's output; read the rest so that it never blocks."""
         with contextlib.suppress(BlockingIOError):
             for _ in range(_READS):
                 chunk = os.read(self.output, 1 << 16)
@@ -373,7 +376,7 @@ def _empty(folder: Path) -> None:
 
 
 def _trace(value: object) -> str:
-    """Readings of a clock, in base64; nothing where they are not."""
+    """``value`` if it is readings of a clock in base64, otherwise an empty string."""
     if not isinstance(value, str) or len(value) > _TRACE_CHARACTERS:
         return ""
     try:

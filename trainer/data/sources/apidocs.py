@@ -1,6 +1,6 @@
 """Source ``apidocs``: the documentation strings in one pinned release of botocore (Apache-2.0).
 
-The same bytes for everyone who has the wheel, and nothing else to download. A service is a group:
+Everyone who has the wheel gets the same bytes and downloads nothing else. Text is split by service:
 whole families of services are held out for validation and test. Parts for training: ``reference``
 (operations and structures with their members), ``guides`` (service overviews and long
 descriptions), and ``python``, the running interpreter's own standard library, out of domain.
@@ -41,12 +41,12 @@ GUIDE_CHARS = 800
 """A description longer than this is a document of its own."""
 MIN_DOCUMENT_CHARS = 200
 CLOSE_CHARS, MAX_CHARS = 1_500, 12_000
-"""A reference document ends at the first section after the one, and anywhere after the other."""
+"""Reference documents end at a new section after CLOSE_CHARS, or anywhere after MAX_CHARS."""
 HELD_OUT_PERCENT = {"val": 5, "test": 5}
 SPLIT_SALT = 42
-"""Chosen so that both held-out splits are near 1 MB from some 20 services, before any training."""
+"""Chosen before any training, so that each held-out split is near 1 MB from some 20 services."""
 NOT_TAKEN = {"test", "tests", "idlelib", "lib2to3", "encodings", "pydoc_data", "_bundled"}
-"""Parts of the standard library that some builds lack, or that are tables or other projects'."""
+"""Parts of the standard library that some builds lack, or that are tables or third-party code."""
 MAX_PYTHON_BYTES = 150_000
 
 _ByService = dict[str, list[str]]
@@ -61,15 +61,15 @@ class _Entry(NamedTuple):
     section: str
     """Heading of the operation or structure; the title for the service's overview."""
     name: str
-    """Of the member or error; empty for the section's own description."""
+    """Name of the member or error; empty for the section's own description."""
     text: str
 
 
 def build(progress: Progress, _: Path) -> Text:
     """The parts of ``IN_DOMAIN``, ``val`` and ``test``.
 
-    Held-out text takes precedence: what is mostly a copy of val is dropped from test, and what is
-    mostly a copy of either is dropped from training.
+    Held-out text takes precedence: text that is mostly a copy of val is dropped from test, and text
+    that is mostly a copy of either is dropped from training.
 
     Raises:
         DataError: botocore is missing or of another release, or there is no standard library.
@@ -197,7 +197,7 @@ def _targets(shape: dict[str, Any]) -> list[str]:
 
 
 def _drop_copies(entries: dict[str, list[_Entry]]) -> None:
-    """Remove, in place, paragraphs that are mostly a copy of paragraphs in splits before."""
+    """Remove, in place, paragraphs that are mostly a copy of earlier ones, in order of splits."""
     paragraphs = [
         paragraph
         for split in entries.values()
@@ -236,7 +236,7 @@ def _large_enough(documents: Iterable[str]) -> list[str]:
 
 
 def _packed(entries: Sequence[_Entry]) -> Iterator[str]:
-    """Sections put together to documents that are neither tiny nor huge."""
+    """Sections combined into documents that are neither very small nor very large."""
     paragraphs: list[str] = []
     chars = 0
     section = ""
@@ -255,7 +255,7 @@ def _packed(entries: Sequence[_Entry]) -> Iterator[str]:
 
 
 def _shuffled(documents: Iterator[str] | list[str]) -> list[str]:
-    """In the order of their hashes: any stretch is a fair sample of the whole."""
+    """In the order of their hashes, so that any consecutive part is a fair sample of the whole."""
     return sorted(documents, key=lambda text: hashlib.sha256(text.encode()).digest())
 
 
@@ -266,7 +266,7 @@ def _interleaved(groups: Sequence[list[str]]) -> list[str]:
 
 
 def _python_documents() -> list[str]:
-    """The standard library's sources, one document a file; no tests, no generated tables."""
+    """The standard library's sources, one document per file; no tests, no generated tables."""
     root = Path(sysconfig.get_path("stdlib"))
     documents = []
     for path in sorted(root.rglob("*.py")):

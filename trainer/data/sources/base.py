@@ -1,4 +1,4 @@
-"""What a corpus is made by: a source, and the text that it gives."""
+"""The interface of a corpus source, and of the text that it gives."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class CorpusSource:
     name: str
     """Its folder in the cache."""
     version: str
-    """Names the text that ``build`` makes; another text has another name."""
+    """Identifies the text that ``build`` makes; another text has another version."""
     stages: Mapping[str, float]
-    """What ``build`` reports, each with about how many seconds it takes."""
+    """Stages that ``build`` reports, and about how many seconds each takes."""
     megabytes: float
-    """Of training text, about: for the progress bar, and for advice on disk space."""
+    """Approximate size of the training text, for the progress bar and for advice on disk space."""
     build: Callable[[Progress, Path], Text]
-    """Called with where to report, and a folder for downloads that outlives the corpus.
+    """Called with a progress callback, and a folder for downloads that outlives the corpus.
 
     Raises DataError if the source cannot be read.
     """

@@ -1,14 +1,14 @@
-"""Source ``climbmix``: shards of ClimbMix, web text for pretraining, as the ancestor trains on it.
+"""Source ``climbmix``: shards of ClimbMix, web text for pretraining; the ancestor uses it too.
 
 Diao et al. 2025, "CLIMB: Clustering-based Iterative Data Mixture Bootstrapping"; repackaged by
-Karpathy to shuffled shards of some 250 million characters. The upstream licence is CC BY-NC 4.0:
-research only. The first nine shards, some 500 million tokens, are what an H100 reads once in 300 s
-at the ancestor's sizes; all come to 1 GB of download and some 4 GB in the cache. As with the
-ancestor, what is held out comes from the last shard: its first documents are ``val``, the next are
-``test``. Training documents that are mostly a copy of either are dropped.
+Karpathy into shuffled shards of some 250 million characters. The upstream licence is CC BY-NC 4.0:
+research only. An H100 reads the first nine shards, some 500 million tokens, once in 300 s at the
+ancestor's sizes. In all, the download is 1 GB, and the cache takes some 4 GB. As in the ancestor,
+the held-out text comes from the last shard: its first documents are ``val``, the next are ``test``.
+Training documents that are mostly a copy of either are dropped.
 
-The host could not be reached where this was written. The checksums are as others published them,
-those of shards 0 to 3 and 6542 by two parties on their own.
+The host could not be reached where this was written. The checksums are those that others published;
+two parties independently published those of shards 0 to 3 and 6542.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ HELD_OUT = {
     "shard_06542.parquet": "769fe59d108dfd2cfa186c63173b83fbfb90a7adb3519519ba6eaa6ca9889f94"
 }
 HELD_OUT_BYTES = 10_000_000
-"""Of ``val``, and of ``test``; the largest preset scores 8 MB."""
+"""Size of ``val``, and of ``test``; the largest preset scores 8 MB."""
 
 _DOWNLOADING, _HOLDING_OUT = "downloading climbmix", "reading the held-out shard"
 _READING = "reading climbmix, dropping copies of held-out text"

@@ -1,12 +1,12 @@
-"""Downloads that resume, are checked, and are there whole or not at all.
+"""Downloads that can be resumed, are checked, and appear complete or not at all.
 
-A file grows as ``NAME.IDENTITY.part``, where IDENTITY is that of the server's file: bytes of two
-versions never meet in one. Only when its SHA-256 is right is it renamed to ``NAME``, beside
-``NAME.sha256`` (``sha256sum -c`` reads it). The right one is the published one; failing that, what
-the server says (Hugging Face sends the SHA-256 of a large file as ``X-Linked-ETag``); failing
-that, whatever came, which is then kept to.
+A file is downloaded to ``NAME.IDENTITY.part``, where IDENTITY identifies the server's file, so that
+bytes of two versions are never mixed. It is renamed to ``NAME`` only if its SHA-256 is right, and
+``NAME.sha256`` is written beside it (``sha256sum -c`` reads it). The right SHA-256 is the published
+one; if there is none, the one that the server sends (Hugging Face sends that of a large file as
+``X-Linked-ETag``); if there is none either, that of the first download, which later checks use.
 
-The caller sees to it that no other process downloads into the same folder.
+The caller ensures that no other process downloads into the same folder.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)")
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to be had."""
+    """A file to download."""
 
     name: str
     url: str
     sha256: str = ""
-    """As published; empty if it is not."""
+    """As published; empty if none is published."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,15 @@ class Patience:
     """When to try again, and when to give up."""
 
     failures: int = 5
-    """Attempts in a row that bring nothing new."""
+    """Attempts in a row without progress, after which to give up."""
     backoff_seconds: float = 0.5
     """After the first failure; doubled after each further one."""
     timeout_seconds: float = 30.0
     """For connecting, and for each wait for bytes."""
     longest_wait_seconds: float = 120.0
-    """A server that asks for more (Retry-After) is given up."""
+    """If a server asks for a longer wait (Retry-After), give up."""
     least_progress: int = 65_536
-    """An attempt that brings fewer bytes brings nothing new."""
+    """Bytes; an attempt that brings fewer counts as one without progress."""
 
 
 def fetch(
@@ -70,20 +70,20 @@ def fetch(
     remedy: str,
     patience: Patience | None = None,
 ) -> dict[str, str]:
-    """Have all files in ``folder``, what is missing by up to four downloads at a time.
+    """Download the files that are not in ``folder`` yet, up to four at a time.
 
     Args:
         tick: called from this thread with the share of all files that is there.
-        remedy: what to do when a file cannot be had, for the message.
+        remedy: what to do when a file cannot be downloaded, for the message.
 
     Returns:
         SHA-256 by name.
 
     Raises:
-        DataError: a file cannot be had; what has come of it stays and is gone on with.
+        DataError: a file cannot be downloaded; its partial file stays, the next call resumes it.
         OSError: the folder cannot be written.
     """
-    import httpx2  # only here: it takes long to import, and what is prepared needs it not
+    import httpx2  # only here: it takes long to import, and a prepared corpus does not need it
 
     patience = patience or Patience()
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def fetch(
 
 
 class _TryAgain(Exception):
-    """An attempt failed in a way that may pass."""
+    """An attempt failed in a way that may be temporary."""
 
     def __init__(self, reason: str, after: float = 0.0) -> None:
         super().__init__(reason)
@@ -113,15 +113,15 @@ class _TryAgain(Exception):
 
 
 class _WrongBytes(Exception):
-    """The file came whole and is not the one that it should be."""
+    """The file is complete, but it is not the expected one."""
 
 
 class _Stopped(Exception):
-    """Another download has failed, or the user has had enough."""
+    """Another download has failed, or the user has interrupted."""
 
 
 class _Transfer:
-    """One file on its way."""
+    """The download of one file."""
 
     def __init__(
         self,
@@ -143,13 +143,13 @@ class _Transfer:
         self._remedy = remedy
 
     def run(self) -> None:
-        """Have the file; then ``sha256`` is its own."""
+        """Get the file, and set ``sha256`` to its hash."""
         if not self._stands():
             self._insist()
         self.share = 1.0
 
     def _stands(self) -> bool:
-        """Whether the file is there and as it should be; a damaged one is removed."""
+        """Whether the file is there and has the right SHA-256; a damaged one is removed."""
         try:
             noted = self._sums.read_text().split()[0]
             self.sha256 = _digest(self._path)
@@ -161,7 +161,7 @@ class _Transfer:
         return False
 
     def _insist(self) -> None:
-        """Attempt after attempt, as long as they bring something new."""
+        """Repeat attempts until one succeeds, or too many in a row make no progress."""
         import httpx2
 
         patience = self._patience
@@ -193,7 +193,7 @@ class _Transfer:
                 raise _Stopped
 
     def _attempt(self) -> None:
-        """One request; the file is there when it returns."""
+        """Make one request; when this returns, the file is there."""
         part = self._part()
         offset = part.stat().st_size if part else 0
         headers = {"Accept-Encoding": "identity"}
@@ -220,7 +220,7 @@ class _Transfer:
         self._accept(part, expected)
 
     def _extent(self, response: httpx2.Response, offset: int) -> tuple[int, int | None]:
-        """Where the bytes of a response begin, and the size of the whole file if it is said."""
+        """Where the bytes of a response begin, and the size of the whole file if it is known."""
         status = response.status_code
         if status == 200:
             length = response.headers.get("content-length", "")
@@ -256,7 +256,7 @@ class _Transfer:
             raise _TryAgain(f"{size} of {total} bytes came")
 
     def _accept(self, part: Path, expected: str) -> None:
-        """Rename the whole part to what it is, if it is."""
+        """Rename the complete partial file to its final name, if its SHA-256 is right."""
         digest = _digest(part)
         if digest != (expected or digest):
             part.unlink()
@@ -266,7 +266,7 @@ class _Transfer:
         self.sha256 = digest
 
     def _part(self) -> Path | None:
-        """What an earlier attempt left."""
+        """The partial file that an earlier attempt left."""
         parts = sorted(self._path.parent.glob(f"{self.remote.name}.*.part"))
         return parts[0] if len(parts) == 1 else None
 

@@ -1,21 +1,21 @@
 """Source ``files:PATH``: text of your own, from a file, a folder or a glob.
 
-``.jsonl`` and ``.ndjson`` hold a record a line, its text under ``text`` or ``content``;
-``.parquet`` has a column of that name; everything else is plain text. All but Parquet may end in
-``.gz``. Text is UTF-8: a file that is not is an error that names it, never skipped. A folder is
-read with all that is below it, except what is hidden (a name that begins with a dot).
+``.jsonl`` and ``.ndjson`` hold one record per line, its text under ``text`` or ``content``;
+``.parquet`` has a column of that name; everything else is plain text. All except Parquet may end in
+``.gz``. Text must be UTF-8: a file in another encoding is not skipped, but raises an error that
+names it. A folder is read recursively, except for hidden entries (a name that begins with a dot).
 
 The version is a hash of names, sizes and contents, so a changed folder is another corpus, and the
-same files elsewhere are the same one.
+same files in another place are the same corpus.
 
-A file or a record is cut into sections of at most 32,000 characters, where it can be at an empty
-line. The section is the group that is held out whole: those with the smallest hashes are ``val``
-and those with the next ones ``test``, a twentieth of the bytes each (a tenth where that is under
-200 kB, at most 10 MB). Equal sections so share a split; training documents that are mostly a copy
+A file or a record is cut into sections of at most 32,000 characters, at an empty line if possible.
+A section is held out as a whole: the sections with the smallest hashes are ``val``, and those with
+the next hashes are ``test``. Each has a twentieth of the bytes (a tenth where that is under 200 kB,
+at most 10 MB). So equal sections are in the same split; training documents that are mostly a copy
 of held-out text are dropped. A section gives documents of at most 16,000 characters.
 
-Each first-level folder is a part to train on, and the files beside them are the part ``text``; if
-one of these has less than 100 kB, or there are more than 16, all is one part ``text``.
+Each first-level folder is a part to train on, and the files beside them are the part ``text``. If a
+part has less than 100 kB, or there are more than 16 parts, all text is one part ``text``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ RECIPE = 1
 """Goes up with every change that changes a document or its split."""
 DOCUMENT_CHARS = 16_000
 MIN_BYTES = 500_000
-"""Of text; with less there is nothing to learn that validation could tell."""
+"""Smallest size of the text; with less, training learns nothing that validation can measure."""
 HELD_OUT_SHARE, SMALL_SHARE = 0.05, 0.1
 SMALL_BYTES, MOST_BYTES = 200_000, 10_000_000
 MIN_PART_BYTES, MOST_PARTS = 100_000, 16
@@ -55,7 +55,7 @@ _STAGES = {_SURVEYING: 1.0, _HOLDING_OUT: 1.0, _READING: 2.0}
 
 
 def absolute(path: str) -> str:
-    """With ``~`` and what is relative to the current folder resolved; a glob stays one.
+    """Make a path absolute, from ``~`` or the current folder; a glob stays a glob.
 
     Raises:
         DataError: it cannot be a path, or there is no home folder.
@@ -85,7 +85,7 @@ def source(path: str) -> CorpusSource:
 
 class _Section(NamedTuple):
     key: int
-    """64-bit hash of the text: which split it is in."""
+    """64-bit hash of the text, which decides its split."""
     size: int
     """UTF-8 bytes."""
     text: str
@@ -136,7 +136,7 @@ def _build(files: tuple[File, ...], progress: Progress, _: Path) -> Text:
 
 
 def _sections(files: Iterable[File], tick: Tick, before: int, total: int) -> Iterator[_Section]:
-    """The sections of files that come after ``before`` of all ``total`` bytes."""
+    """The sections of files; the progress begins at ``before`` of ``total`` bytes."""
     for file in files:
         for i, text in enumerate(file.sections()):
             raw = text.encode()
@@ -159,7 +159,7 @@ def _boundaries(keys: npt.NDArray[np.uint64], sizes: npt.NDArray[np.int64]) -> t
 
 
 def _part_names(by_folder: Counter[str]) -> dict[str, str]:
-    """Part of each first-level folder."""
+    """Name of the part that each first-level folder belongs to."""
     names = {folder: re.sub(r"\W+", "-", folder).strip("-") or LOOSE for folder in by_folder}
     names = {f: f"{name}-text" if name in ("val", "test") else name for f, name in names.items()}
     by_part: Counter[str] = Counter()
@@ -178,7 +178,7 @@ def _documents(sections: Iterable[str]) -> Iterator[str]:
 
 
 def _shuffled(sections: Iterable[str]) -> list[str]:
-    """Documents, each once, in the order of their hashes: any stretch is a fair sample."""
+    """Documents, each once, in the order of their hashes: any consecutive part is a fair sample."""
     return sorted(
         set(_documents(sections)), key=lambda text: hashlib.sha256(text.encode()).digest()
     )

@@ -1,4 +1,4 @@
-"""Held-out text, and keeping what copies it out of the text to train on."""
+"""Takes held-out text, and removes copies of it from the text to train on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BATCH_CHARS = 4_000_000
 
 
 def clean(documents: Iterable[str]) -> Iterator[str]:
-    """Each document normalised; what is empty then is left out."""
+    """Each document normalised; those that are then empty are left out."""
     for document in documents:
         if text := normalise(document).strip("\n"):
             yield text

@@ -1,7 +1,7 @@
 """Files of a dataset on the Hugging Face Hub, at one revision: the same bytes for everyone.
 
-A mirror of the Hub is used where ``AUTORESEARCH_MIRROR`` (or ``HF_ENDPOINT``, which the Hub's own
-tools read) names one: the part of the address before ``/datasets/``, such as
+A mirror of the Hub is used if ``AUTORESEARCH_MIRROR`` (or ``HF_ENDPOINT``, which the Hub's own
+tools read) is set to one: the part of the address before ``/datasets/``, such as
 ``https://hf-mirror.com``, or ``http://localhost:8000`` with the files laid out as on the Hub.
 Proxies are taken from the environment as usual.
 """
@@ -27,7 +27,7 @@ REMEDY = (
 def fetch(
     repository: str, revision: str, files: Mapping[str, str], folder: Path, tick: Tick
 ) -> dict[str, str]:
-    """Have files of a dataset in ``folder``.
+    """Download the files of a dataset that are not in ``folder`` yet.
 
     Args:
         files: published SHA-256 by name, empty where there is none.
@@ -36,7 +36,7 @@ def fetch(
         SHA-256 by name.
 
     Raises:
-        DataError: a file cannot be had.
+        DataError: a file cannot be downloaded.
     """
     base = os.environ.get("AUTORESEARCH_MIRROR") or os.environ.get("HF_ENDPOINT") or HUB
     root = f"{base.rstrip('/')}/datasets/{repository}/resolve/{revision}"

@@ -1,4 +1,4 @@
-"""The text column of a Parquet file, a row group at a time."""
+"""The text column of a Parquet file, a batch of rows at a time."""
 
 from __future__ import annotations
 

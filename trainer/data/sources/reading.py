@@ -45,7 +45,7 @@ class File:
         return _digest(self)
 
     def check_unchanged(self) -> None:
-        """Raises DataError if it is gone, or another file now."""
+        """Raises DataError if the file is missing or has changed."""
         try:
             now = self.path.stat()
         except OSError:
@@ -110,7 +110,7 @@ def find(path: Path) -> tuple[File, ...]:
     """The files at an absolute path or glob, by name.
 
     Raises:
-        DataError: there are none, or one cannot be looked at.
+        DataError: there are no files, or one cannot be inspected.
     """
     try:
         if path.is_dir():

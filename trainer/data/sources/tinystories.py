@@ -2,13 +2,13 @@
 
 Eldan and Li 2023, "TinyStories: How Small Can Language Models Be and Still Speak Coherent
 English?", cleaned, with duplicates removed and shuffled by Karpathy (``tinystories-gpt4-clean``,
-CDLA-Sharing-1.0), which is what the ancestor advises for small machines. Rows 0 to 9,999 are
-``test`` and the next 10,000 are ``val``, as its card says; training takes what follows up to
+CDLA-Sharing-1.0), which the ancestor recommends for small machines. Rows 0 to 9,999 are ``test``
+and the next 10,000 are ``val``, as its card says; training takes the rows that follow, up to
 500 MB, far more than a small machine reads in a campaign's trainings. Stories that are mostly a
 copy of held-out ones are dropped. One file, 670 MB of download, some 1.5 GB in the cache.
 
 The host could not be reached where this was written, and no checksum of the file was found. Its
-address names an immutable revision; what comes is checked against the SHA-256 that the Hub sends.
+address names an immutable revision; the file is checked against the SHA-256 that the Hub sends.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RECIPE = 1
 """Goes up with every change that changes a document."""
 
 HELD_OUT_ROWS = 10_000
-"""Of ``test``, and of ``val``: some 8 MB each."""
+"""Rows of ``test``, and of ``val``: some 8 MB each."""
 TRAIN_BYTES = 500_000_000
 
 _DOWNLOADING = "downloading tinystories"
