@@ -1,18 +1,18 @@
-"""The research loop: an LLM edits trainer/train.py, what is better beyond luck is kept.
+"""The research loop: an LLM edits trainer/train.py; edits that are significantly better are kept.
 
     cli             commands
-    loop            the method, on one screen: read this first
+    loop            the method in one short file: read this first
     judge           noise, keep rule, reward: pure functions
-    prior           which kind of edit to try next: pure
+    prior           which kind of edit to try next; no I/O
     program         program.md, the research program
-    settings        what a run was asked for
-    steps/          the verbs: start, propose, evaluate, replay, doctor; runtime is what they share
+    settings        the settings of a run
+    steps/          the steps: start, propose, evaluate, replay, doctor; runtime is what they share
     proposers/      where edits come from: llm, local, deck, tuner, hybrid
-    models/         ways to reach a language model
-    edits/          from a reply to a checked edit
+    models/         clients for language models
+    edits/          turn a reply into a checked edit
     campaign/       journal, records, state, store: what a campaign remembers
     git/            the repository, the campaign's worktree, commit messages
-    report/         what people see: terminal, status, log, html, plots
+    report/         output for people: terminal, status, log, html, plots
 
 Imports run one way: cli -> loop -> steps -> proposers, report -> campaign -> settings -> edits,
 models, git, judge, prior, program -> trainer. Nothing here imports torch.

@@ -1,4 +1,4 @@
-"""The commands of ``python -m agent``; each only parses, calls one room and prints."""
+"""The commands of ``python -m agent``. Each parses arguments, calls one module and prints."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")]
 
 
 def main() -> None:
-    """Run a command; expected errors are one line on stderr and exit code 2."""
+    """Run a command; an expected error prints one line on stderr and exits with code 2."""
     try:
         app()
     except EXPECTED as error:
@@ -107,7 +107,7 @@ def run(
     data: Annotated[str | None, typer.Option(help="Corpus to train on.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Start a campaign, or go on with one, until Ctrl-C, --trials or --hours."""
+    """Start or resume a campaign; run it until Ctrl-C, --trials or --hours."""
     repo = Repo.open(Path.cwd())
     tag = tag or new_tag(repo)
     given = {
@@ -144,7 +144,7 @@ def run(
 
 @app.command()
 def status(tag: Tag = "", as_json: Json = False) -> None:
-    """Where a campaign stands."""
+    """Show the state of a campaign."""
     repo, tag, state = _open(tag)
     found = _status(repo, tag, state)
     _print(found, summary.status_text, as_json)
@@ -180,7 +180,7 @@ def show(trial: int, tag: Tag = "", as_json: Json = False) -> None:
 
 @app.command()
 def stop(tag: Tag = "", as_json: Json = False) -> None:
-    """End a run in order; the training under way is done again when it goes on."""
+    """Stop a run cleanly; its current training is repeated when the campaign resumes."""
     repo = Repo.open(Path.cwd())
     tag = tag or store.last_active(repo)
     said = stop_run(repo, tag)
@@ -249,7 +249,7 @@ def doctor(
     llm: Annotated[str, typer.Option(help="A model to ask a long prompt, as in run.")] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Try what a run needs on this machine, every door of the sandbox included."""
+    """Test what a run needs on this machine, and try to escape from the sandbox."""
     found = []
     for check in checks(Path.cwd(), llm):
         found.append(check.to_json())
@@ -268,7 +268,7 @@ def prepare_data(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make corpus and tokenizer ready, as this machine's preset needs them, before a run asks."""
+    """Prepare the corpus and tokenizer for this machine's preset, before a run needs them."""
     display = make_display(sys.stderr if as_json else sys.stdout)
     made = []
     try:
@@ -318,7 +318,7 @@ def _status(repo: Repo, tag: str, state: State) -> dict[str, Any]:
 
 
 def _prior(state: State) -> Prior:
-    """The prior as the campaign's rewards left it."""
+    """The prior after all rewards of the campaign."""
     if not state.program_text:
         raise CampaignError("this campaign has not begun its first trial yet; run it again")
     names = parse_program(state.program_text).names

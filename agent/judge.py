@@ -19,17 +19,17 @@ Rule = Literal["confirm", "strict", "greedy"]
 Request = Literal["keep", "revert", "candidate", "champion"]
 
 LOOKS = {"confirm": 4, "strict": 6}
-"""Fresh seeds of the candidate, and of the champion, after which the verdict is due."""
+"""Number of fresh seeds, of candidate and of champion, after which the test has to decide."""
 FALSE_KEEPS = {"confirm": 0.05, "strict": 0.01}
-"""Share of edits without any gain that may be kept, screening included."""
+"""Allowed share of keeps among edits without any gain, screening included."""
 SCREEN = -0.25
-"""The screening passes what is not worse than this many standard errors."""
+"""A candidate passes the screening if its gain is at least this many standard errors."""
 TIE_MARGIN = 1.0
 """A shorter file may be worse by less than this many sigma, with 90 % confidence."""
 QUARANTINE_SIGMAS, QUARANTINE_SHARE = 8.0, 0.03
-"""A gain above this many sigma, and this share of the champion's score, is too good to be true."""
+"""A gain above both this many sigma and this share of the champion's score is implausible."""
 EFFECT_SIZE = 2.0
-"""Standard deviation, in sigma, of the gains of edits in general; what gains are shrunk with."""
+"""Prior standard deviation of the gains of edits, in sigma; gains are shrunk with it."""
 REWARD_UNIT = 5.0
 REWARD_LOW, REWARD_HIGH = -0.2, 1.0
 
@@ -68,8 +68,8 @@ def pooled_sigma(groups: Iterable[Sequence[float]], prior_sigma: float, prior_do
 def t_quantile(p: float, dof: float | None = None) -> float:
     """Quantile of Student's t, of the normal distribution if ``dof`` is None; good to 1e-4.
 
-    With t = sqrt(dof) tan(a) the density is proportional to cos(a) ** (dof - 1), which is summed
-    by trapezoids; dof at least 1.
+    With t = sqrt(dof) tan(a) the density is proportional to cos(a) ** (dof - 1), which is
+    integrated by the trapezoidal rule; dof at least 1.
     """
     if dof is None:
         return NormalDist().inv_cdf(p)
@@ -88,7 +88,7 @@ class Judge:
     trained on fresh seeds in turn, and after each training the difference of the fresh means is
     tested (Student's t), with boundaries that narrow as ``looks ** 0.25`` (Wang and Tsiatis,
     Biometrics 43, 1987), so that a decisive win or loss stops early. The screening score was
-    selected on and never enters a mean. ``greedy`` compares one score with one score.
+    used for selection and never enters a mean. ``greedy`` compares one score with one score.
     """
 
     rule: Rule
@@ -111,7 +111,7 @@ class Judge:
         lines_delta: int = 0,
         trials_since_keep: int = 0,
     ) -> Request:
-        """``keep``, ``revert``, or who is to be trained next.
+        """``keep``, ``revert``, or which of the two to train next.
 
         Args:
             champion_scores: in the order taken; outside ``greedy`` fresh seeds only, those of
@@ -119,8 +119,8 @@ class Judge:
             candidate_scores: in the order taken; the first is the screening.
             lines_delta: by how many lines the candidate's file is longer; a near-tie is kept only
                 if it makes the file shorter.
-            trials_since_keep: the longer nothing was kept, the more of the wins are luck, so the
-                share of false keeps is lowered with it, down to that of ``strict``.
+            trials_since_keep: the longer nothing was kept, the more of the wins are luck, so this
+                number lowers the share of false keeps, down to that of ``strict``.
 
         Raises:
             ValueError: a score is not finite.
@@ -133,7 +133,7 @@ class Judge:
         if self.rule == "greedy":
             return "keep" if candidate[0] < champion[0] else "revert"
         looks, m, n = LOOKS[self.rule], len(champion), len(candidate) - 1
-        # What a shorter file may lose is granted to it in every test that could give it up.
+        # A shorter file gets the tie margin in every test that could revert it.
         grant = TIE_MARGIN * self.sigma if lines_delta < 0 else 0.0
         if n == 0:
             screened = fmean(champion) - candidate[0] + grant
@@ -142,7 +142,7 @@ class Judge:
         false_keeps = max(
             FALSE_KEEPS["strict"], FALSE_KEEPS[self.rule] / (1 + max(0, trials_since_keep) / 20)
         )
-        # 0.8: by simulation, what makes the whole test keep that share (tests/agent/test_judge.py).
+        # 0.8: with it the whole test keeps that share, by simulation (tests/agent/test_judge.py).
         boundary = NormalDist().inv_cdf(1 - 0.8 * false_keeps) * (looks / min(n, looks)) ** 0.25
         if gain > t_quantile(NormalDist().cdf(boundary), self.dof) * error:
             return "keep"
@@ -162,7 +162,7 @@ class Judge:
         return Estimate(fmean(champion) - fmean(candidate), t_quantile(0.975, self.dof) * error)
 
     def too_good(self, champion_scores: Sequence[float], score: float) -> bool:
-        """Whether a score looks more like a mistake than like an improvement; both finite."""
+        """Whether a score is more likely an error than an improvement; scores must be finite."""
         (score,), champion = _finite([score]), fmean(_finite(champion_scores))
         return champion - score > max(QUARANTINE_SIGMAS * self.sigma, QUARANTINE_SHARE * champion)
 
@@ -221,11 +221,11 @@ class Judge:
 def reward(
     gain: float | None, half: float | None, sigma: float, *, status: str = "ok"
 ) -> float | None:
-    """What a trial teaches the prior; None if nothing.
+    """The reward that a trial gives to the prior; None for no reward.
 
     The gain is shrunk by its uncertainty (its posterior mean when gains are normal about 0 with
     ``EFFECT_SIZE`` sigma), put in units of 5 sigma and clipped. A trial that the user or the
-    machine cut off teaches nothing, neither does one that was never trained.
+    machine interrupted, or that was never trained, has no reward.
     """
     if status in ("crashed", "oom", "overtime", "invalid"):
         return REWARD_LOW

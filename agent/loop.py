@@ -2,13 +2,13 @@
 
     draw     a category, by the prior
     propose  one edit of the champion's train.py, in that category
-    check    it, before a budget is spent; what fails goes back with the reason
+    check    it before a budget is spent; an edit that fails goes back with the reason
     commit   it, under the campaign's refs
-    judge    it: train candidate and champion, with fresh seeds, until luck is ruled out or in
+    judge    it: train candidate and champion with fresh seeds until the test decides
     keep     moves the branch; revert leaves it
     learn    the reward moves the prior
 
-Every step is in the journal before it has an effect, so a run may begin in the middle of any.
+Every step is in the journal before it has an effect, so a run can resume after any step.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def run_campaign(runtime: Runtime) -> str:
 
 
 def one_trial(runtime: Runtime) -> None:
-    """Begin a trial, or take up the one that was cut off, and bring it to its verdict."""
+    """Begin a trial, or resume the one that was interrupted, and run it to its verdict."""
     state = runtime.campaign.state
     if state.open_trial is None:
         draw(runtime)
@@ -41,11 +41,11 @@ def one_trial(runtime: Runtime) -> None:
         if state.open_trial.wants_proposal:
             propose_edit(runtime)
         else:
-            evaluate_candidate(runtime)  # which may send a candidate that crashed back to be mended
+            evaluate_candidate(runtime)  # may send a crashed candidate back for repair
 
 
 def draw(runtime: Runtime) -> None:
-    """Begin a trial: read the program again, sample a category that has an idea left."""
+    """Begin a trial: read the program again, sample a category that has an untried idea."""
     runtime.read_program()
     _still_wanted(runtime)
     runtime.prior.set_categories(runtime.program.names)

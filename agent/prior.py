@@ -8,21 +8,21 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 EPSILON = 0.1
-"""Share of the draws that is uniform: no category is ever given up."""
+"""Share of draws that are uniform, so that every category stays possible."""
 STEP = 1.2
-"""Of theta, for an advantage of one standard deviation."""
+"""Step of theta for an advantage of one standard deviation."""
 DECAY = 0.8
-"""Of theta, at each update. It is the entropy bonus, too: the natural gradient of the entropy of
-softmax(theta) is -theta, but for a constant. With STEP it bounds theta at 3.2 advantages."""
+"""Factor on theta at each update. It is also the entropy bonus: the natural gradient of the entropy
+of softmax(theta) is -theta, up to a constant. With STEP it bounds theta at 4.8 advantages."""
 ADVANTAGE_LIMIT = 3.0
 CAUTION = 5
-"""A category is believed to be average as if this many average rewards had been seen of it."""
+"""Shrinks a category's advantage as if this many average rewards of it had been seen, too."""
 MEMORY = 20
-"""Rewards that a running mean looks back on, so that it follows when what pays changes."""
+"""Window of a running mean, in rewards; short enough to follow changes in what works."""
 REWARD_SD, LEAST_SD = 0.2, 0.01
-"""The spread of rewards before any is seen, which counts for 10 rewards, and its lower bound."""
+"""Prior standard deviation of rewards, which counts for 10 rewards, and its lower bound."""
 OUTLIER = 10.0
-"""Spreads from the baseline beyond which a reward is taken to lie no farther."""
+"""Rewards are clipped at this many standard deviations from the baseline."""
 
 
 @dataclass
@@ -35,11 +35,11 @@ class _Record:
 class Prior:
     """``(1 - eps) softmax(theta) + eps / K``, learnt by natural policy gradient with a baseline.
 
-    A category's advantage is the running mean of its rewards less the baseline, in units of the
-    rewards' spread (so that their scale does not matter), shrunk while few are seen. The baseline
-    is the running mean of all rewards, each weighed by 1 / propensity: what a uniform draw would
-    bring. In softmax's own geometry the gradient of the expected reward is the advantage (Kakade,
-    A natural policy gradient, 2001), so a rare category learns as fast as a frequent one.
+    A category's advantage is the running mean of its rewards minus the baseline, in units of the
+    rewards' standard deviation (so their scale does not matter), shrunk while few are seen. The
+    baseline is the running mean of all rewards, each weighted by 1 / propensity, as an estimate for
+    uniform draws. The natural gradient of the expected reward is the advantage (Kakade, A natural
+    policy gradient, 2001), so a rare category learns as fast as a frequent one.
 
     Deterministic: a draw depends on ``seed``, its number and the probabilities, and replaying the
     updates rebuilds the state.
@@ -55,14 +55,14 @@ class Prior:
         self.set_categories(categories)
 
     def set_categories(self, categories: Iterable[str]) -> None:
-        """Those that stay keep what was learnt; new ones start as average."""
+        """Replace the categories: known ones keep what was learnt, new ones start as average."""
         names = list(categories)
         if not names or len(set(names)) < len(names):
             raise ValueError(f"categories must be distinct and at least one, not {names}")
         self._records = {name: self._records.get(name) or _Record() for name in names}
 
     def probabilities(self, available: Collection[str] | None = None) -> dict[str, float]:
-        """Probability of each category; they share what is not available among the rest.
+        """Probability of each category; those not available get 0, the others share the rest.
 
         Raises:
             ValueError: an available category is unknown, or none is available.
@@ -77,7 +77,7 @@ class Prior:
         return {name: share.get(name, 0.0) for name in self._records}
 
     def sample(self, available: Collection[str] | None = None, *, trial: int | None = None) -> str:
-        """Draw a category. Draws number themselves 0, 1, ... unless ``trial`` says which it is."""
+        """Draw a category. Draws are numbered 0, 1, ... unless ``trial`` is the number."""
         if trial is None:
             trial = self._draws
             self._draws += 1
@@ -97,8 +97,8 @@ class Prior:
         """Learn that a trial of ``category`` brought ``reward``.
 
         Args:
-            propensity: probability with which the category was drawn; what the present policy says
-                of ``available`` if left out.
+            propensity: probability with which the category was drawn; if left out, its probability
+                in the current policy over ``available``.
             available: the categories that it was drawn from; all if left out.
 
         Raises:

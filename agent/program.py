@@ -36,7 +36,7 @@ class _Frozen(BaseModel):
 
 
 class Objective(_Frozen):
-    """What an edit is charged for using more than the champion, in bits per byte."""
+    """What an edit is charged for using more memory or time than the champion, in bits per byte."""
 
     memory: float = Field(default=0.0, ge=0)
     """Per GB of peak memory."""
@@ -44,7 +44,7 @@ class Objective(_Frozen):
     """Per minute of training."""
 
     def charge(self, extra_memory_mb: float, extra_seconds: float) -> float:
-        """Bits per byte to take off the gain before it is turned into a reward."""
+        """Bits per byte to subtract from the gain before it is turned into a reward."""
         return self.memory * extra_memory_mb / 1000 + self.time * extra_seconds / 60
 
 
@@ -68,7 +68,7 @@ def _off(value: Any) -> Any:
 
 
 class FrontMatter(_Frozen):
-    """The front matter; what is None was not said. The command line overrides it."""
+    """The front matter; None means not given. The command line overrides it."""
 
     budget: Annotated[str, BeforeValidator(_budget)] | None = None
     preset: Annotated[str, BeforeValidator(_preset)] | None = None
@@ -105,7 +105,7 @@ class Program(_Frozen):
     prose: str
     """What the model is told: the file without front matter and notes, categories included."""
     notes: str
-    """The section ``## Notes``: for whoever steers; it reaches the next proposal."""
+    """The section ``## Notes``, by which the user steers; the next proposal gets it."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ class Program(_Frozen):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What the front matter says, by name; nothing that it does not."""
+        """The settings in the front matter, by name; those not given are left out."""
         return self.front_matter.model_dump(exclude_none=True, exclude={"objective"})
 
     @property
@@ -140,7 +140,7 @@ def load_program(path: Path) -> Program:
 
 
 def reload_program(path: Path, last_good: Program) -> tuple[Program, str | None]:
-    """Read it again; where it cannot be used, the last good version and what is wrong."""
+    """Read program.md again; if it cannot be used, the last good version and what is wrong."""
     try:
         return load_program(path), None
     except ProgramError as error:
@@ -148,7 +148,7 @@ def reload_program(path: Path, last_good: Program) -> tuple[Program, str | None]
 
 
 def parse_program(text: str, path: Path = Path("program.md")) -> Program:
-    """Make a program of a file's text.
+    """Make a program from a file's text.
 
     Raises:
         ProgramError: see the message.
@@ -211,7 +211,7 @@ def _settings(lines: list[str], path: Path) -> FrontMatter:
 
 
 def _line_of(node: Any, where: list[str]) -> int:
-    """Line in the file of the key that ``where`` leads to, as far as it does."""
+    """Line in the file of the key at the path ``where``, or of its last part that exists."""
     line = 2
     for part in where:
         if not isinstance(node, yaml.MappingNode):

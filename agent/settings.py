@@ -1,4 +1,4 @@
-"""Settings of a run: the command line overrides program.md's front matter, that the preset."""
+"""Settings of a run, from the command line, else program.md's front matter, else the preset."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ KEEP_RULES = ("confirm", "strict", "greedy")
 
 
 class SettingsError(Exception):
-    """A setting that is not possible; the message says which are."""
+    """An invalid setting; the message says which values are valid."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run was asked for."""
+    """The settings of a run."""
 
     FIXED: ClassVar = ("preset", "budget", "data", "isolation", "seed")
     """Every training of a campaign shares these, or its numbers could not be compared."""
     REMEMBERED: ClassVar = ("keep", "proposer", "llm", "max_cost", "max_tokens")
-    """What the command line said of these holds when the campaign is taken up again; ``trials`` and
-    ``hours`` say when one run ends."""
+    """Command-line values of these also hold when the campaign is resumed. ``trials`` and ``hours``
+    are not included, since they say when one run ends."""
 
     preset: str = "auto"
     budget: str = ""
-    """"" for the preset's."""
+    """Empty for the preset's."""
     data: str = "apidocs"
     isolation: str = "auto"
     seed: int = 0
@@ -38,7 +38,7 @@ class Settings:
     proposer: str = "hybrid"
     llm: str = "auto"
     trials: int | None = None
-    """Total of the campaign, the baseline not counted; None for no end."""
+    """Total of the campaign, without the baseline; None for no limit."""
     hours: float | None = None
     """From the start of this run."""
     max_cost: float | None = None
@@ -50,7 +50,7 @@ class Settings:
         return {name: getattr(self, name) for name in self.FIXED}
 
     def measured_as(self, preset: str, budget: str) -> Settings:
-        """With ``auto`` resolved, as the journal keeps it."""
+        """A copy with ``auto`` resolved, for the journal."""
         return replace(self, preset=preset, budget=budget)
 
     def free(self) -> dict[str, Any]:
@@ -65,11 +65,11 @@ _HIDDEN = "[key]"
 def remember(
     command_line: Mapping[str, Any], last: Mapping[str, Any], hidden: Iterable[str]
 ) -> dict[str, Any]:
-    """What the journal keeps of the command line for the runs that follow.
+    """The command-line settings that the journal stores for later runs.
 
     Args:
-        last: what the journal kept when the run before began.
-        hidden: secrets; where ``llm`` holds one, or what looks like one, it is kept without it.
+        last: what the journal stored at the start of the previous run.
+        hidden: secrets; they, and anything that looks like a secret, are removed from ``llm``.
     """
     given = {k: v for k, v in command_line.items() if k in Settings.REMEMBERED and v is not None}
     if "llm" in given:
@@ -90,12 +90,12 @@ def resolve(
     Args:
         command_line: what was given, None for what was not.
         program: the front matter.
-        campaign: the settings of the campaign that goes on, empty for a new one.
-        last: what ``remember`` kept of the command lines before.
+        campaign: the settings of the campaign to resume, empty for a new one.
+        last: what ``remember`` kept of earlier command lines.
 
     Raises:
         SettingsError: a value out of range, or one that a running campaign cannot change.
-        DataError: a path to data that cannot be one.
+        DataError: a path to data that cannot be made absolute.
     """
     program = _with_absolute_data(program)
     given = _with_absolute_data({k: v for k, v in command_line.items() if v is not None})
@@ -127,5 +127,5 @@ def resolve(
 
 
 def _with_absolute_data(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A campaign goes on from any folder, so that a path to data has to be absolute."""
+    """Make the path to data absolute, since a campaign can be resumed from any folder."""
     return {k: absolute(v) if k == "data" else v for k, v in settings.items()}

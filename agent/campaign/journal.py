@@ -1,8 +1,8 @@
-"""The journal: append-only events, one JSON object a line, each on disk before its effect.
+"""The journal: append-only events, one JSON object per line, each on disk before its effect.
 
-The journal is the truth about a campaign; everything else is a fold over it. So an event is only
-appended whole: a line that a kill or a full disk cut short is cut off again, and what was cut is
-kept beside the journal. One process writes at a time; readers need no lock.
+The journal is the source of truth about a campaign; everything else is a fold over it. So it holds
+complete events only: a partial line, left by a kill or a full disk, is removed and saved beside the
+journal. One process writes at a time; readers need no lock.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class JournalBusy(JournalError):
 
 
 class Journal:
-    """The one writer of a journal file; made where it does not exist.
+    """The only writer of a journal file; creates the file if it does not exist.
 
-    The lock is an advisory ``flock`` on ``<name>.lock``, which the kernel drops when this process
-    ends, however it ends. The file's descriptors do not survive ``exec``, so no child keeps it.
+    The lock is an advisory ``flock`` on ``<name>.lock``, which the kernel releases when this
+    process ends for any reason. Descriptors are closed on ``exec``, so no child keeps the lock.
 
-    ``torn`` is where a broken last line was moved when the journal was opened, None if it was
-    whole.
+    ``torn`` is the file to which a broken last line was moved when the journal was opened, None
+    if the line was complete.
 
     Raises:
         JournalBusy: another process (or another ``Journal`` in this one) is writing.
@@ -96,14 +96,14 @@ class Journal:
         self._next = (last if isinstance(last, int) else len(events) - 1) + 1
 
     def append(self, event: str, **fields: Any) -> dict[str, Any]:
-        """Write one event and return it as ``read_events`` will, once it is on disk.
+        """Write one event to disk, then return it as ``read_events`` will.
 
         Adds ``event``, ``time`` (unix seconds) and ``n`` (0, 1, 2, ... within the journal).
 
         Raises:
-            JournalError: a value JSON does not have (NaN, infinity, an object), a full or read-only
-                disk, a journal that was closed, removed or changed by someone else. Nothing is
-                written then: the file ends at the last whole line.
+            JournalError: a value that JSON cannot express (NaN, infinity, an object), a full or
+                read-only disk, a journal that was closed, or that another process removed or
+                changed. Then nothing is written: the file ends with the last complete line.
         """
         with self._mutex:
             record = {"n": self._next, "time": time.time(), "event": event}
@@ -141,14 +141,14 @@ class Journal:
                 os.ftruncate(self._fd, self._size)
                 os.fsync(self._fd)
             except OSError as second:
-                # The tail stays torn; the next writer sets it aside, and readers skip it.
+                # The partial line stays; the next writer moves it away, and readers skip it.
                 error.add_note(f"and the unfinished line could not be removed: {second}")
                 self._close_file()
             raise _unwritable(self.path, "written", error) from error
         self._size += len(line)
 
     def close(self) -> None:
-        """Give up the lock. A second call does nothing."""
+        """Release the lock. A second call does nothing."""
         self._close_file()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
@@ -172,7 +172,7 @@ class Journal:
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """Every whole event, oldest first; a torn last line is left out, a missing file has none.
+    """Every complete event, oldest first, without a torn last line; none if the file is missing.
 
     Raises:
         JournalError: the file cannot be read, or a line before the last is corrupt.
@@ -190,7 +190,7 @@ def holder(path: Path) -> int | None:
     """Process id of the live writer of the journal at ``path``, None when nobody writes it.
 
     Raises:
-        JournalError: the lock file cannot be read, or it is held and names no process.
+        JournalError: the lock file cannot be read, or it is locked but names no process.
     """
     try:
         fd = os.open(_lock_path(path), os.O_RDONLY | os.O_CLOEXEC)
@@ -204,7 +204,7 @@ def holder(path: Path) -> int | None:
                 return None
             if (pid := _read_pid(fd)) is not None:
                 return pid
-            time.sleep(LOCK_PAUSE_SECONDS)  # a writer between taking the lock and signing it
+            time.sleep(LOCK_PAUSE_SECONDS)  # a writer has the lock but has not written its id yet
     finally:
         os.close(fd)
     raise JournalError(f"{_lock_path(path)} is locked, but names no process")
@@ -215,7 +215,7 @@ def _lock_path(path: Path) -> Path:
 
 
 def _flock(fd: int, kind: int, attempts: int = LOCK_ATTEMPTS) -> bool:
-    """Whether the lock was taken; tried again because ``holder`` takes it for a moment, too."""
+    """Whether the lock was taken; retries, because ``holder`` also takes it for a moment."""
     for attempt in range(attempts):
         try:
             fcntl.flock(fd, kind | fcntl.LOCK_NB)
@@ -233,10 +233,10 @@ def _read_pid(fd: int) -> int | None:
 
 
 def _parse(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Events, and how many bytes the whole lines take.
+    """Events, and how many bytes the complete lines take.
 
-    Only the last append can be torn, since each one is synced before the next begins: a last line
-    without its line feed, or (after a power cut) with it but with holes.
+    Only the last line can be torn, since each append is synced before the next begins. It then has
+    no line feed, or (after a power cut) it has one but lacks other bytes.
     """
     *lines, tail = content.split(b"\n")
     events: list[dict[str, Any]] = []
@@ -263,7 +263,7 @@ def _event(line: bytes) -> dict[str, Any] | None:
 
 
 def _dump(event: str, record: dict[str, Any]) -> str:
-    # ASCII, because model-written text may hold lone surrogates, which UTF-8 cannot.
+    # ASCII, because model-written text may hold lone surrogates, which UTF-8 cannot encode.
     try:
         return json.dumps(record, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
@@ -282,7 +282,7 @@ def _has_json(value: Any) -> bool:
 
 
 def _set_aside(path: Path, tail: bytes) -> Path:
-    """Write the broken tail to a new file beside the journal, on disk before it is cut off."""
+    """Write the broken tail to a new file beside the journal, and sync it before it is removed."""
     base = f"{path.name}.torn-{int(time.time())}"
     for attempt in range(1000):
         target = path.with_name(f"{base}.{attempt}" if attempt else base)
@@ -298,7 +298,7 @@ def _set_aside(path: Path, tail: bytes) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new file's name as durable as its content."""
+    """Sync a folder, so that the name of a new file is on disk like its content."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

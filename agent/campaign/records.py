@@ -23,9 +23,9 @@ class Training:
     reason: str = ""
     val_bpb: float | None = None
     counted: bool = True
-    """False for what must never reach the judge: disturbed or quarantined trainings."""
+    """False for trainings that the judge must not see: disturbed or quarantined ones."""
     quarantined: bool = False
-    """Too good to be true: audited, and measured again before anything is believed."""
+    """Implausibly good score: the candidate is audited and trained again before a verdict."""
     wall_seconds: float = 0.0
     train_seconds: float = 0.0
     steps: int = 0
@@ -33,17 +33,17 @@ class Training:
     params: int = 0
     peak_memory_mb: float = 0.0
     disturbance: float = 0.0
-    """Share of the machine that others used meanwhile."""
+    """Share of the processors that other programs used during the training."""
     leak_bound_bpb: float = 0.0
-    """What a leak below the audits' resolution could be worth; taken off the gain."""
+    """Largest gain from a leak too small for the audits to detect; subtracted from the gain."""
     isolation: str = ""
     weights_sha256: str = ""
     fingerprint: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Hardware, software and data that the number belongs to."""
+    """Hardware, software and data with which the score was measured."""
 
     @property
     def score(self) -> float | None:
-        """val_bpb as the judge may see it: of a training that counts, the leak's bound added."""
+        """val_bpb plus ``leak_bound_bpb``, for the judge; None if the training does not count."""
         if self.status != "ok" or not self.counted or self.val_bpb is None:
             return None
         return self.val_bpb + self.leak_bound_bpb
@@ -51,7 +51,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the stronger audit of a candidate came to, as the journal remembers it."""
+    """The result of the stronger audit of a candidate, as the journal records it."""
 
     trial: int
     commit: str
@@ -59,14 +59,14 @@ class Audit:
     status: str
     reason: str = ""
     leak_bound_bpb: float = 0.0
-    """What a leak that it would not have seen could be worth, bits per byte."""
+    """Largest gain from a leak that this audit cannot detect, bits per byte."""
     trainings: int = 0
-    """How many trainings the candidate had: after another one it is not the last word."""
+    """Trainings that the candidate had at this audit; after a further one it is out of date."""
 
 
 @dataclass(frozen=True)
 class SentBack:
-    """A candidate that failed in its first training and went back to whoever wrote it."""
+    """A candidate that failed in its first training and was sent back to its proposer."""
 
     candidate: str
     """Full hash of its commit."""
@@ -97,13 +97,13 @@ class Trial:
     lines_added: int = 0
     lines_removed: int = 0
     source_sha256: str = ""
-    """Of the normalised candidate source: two equal hashes are the same experiment."""
+    """Hash of the normalised candidate source; equal hashes mean the same experiment."""
     hunks: tuple[str, ...] = ()
-    """What the candidate changes, as ``edits.changes.hunks`` tells it."""
+    """Digests of the candidate's changes, from ``edits.changes.hunks``."""
     sent_back: tuple[SentBack, ...] = ()
     """Earlier candidates of this trial that failed, oldest first; the last may be ``candidate``."""
     trainings: tuple[Training, ...] = ()
-    """Of the candidate, and of the champion while this trial was judged, in order."""
+    """Trainings of the candidate, and of the champion while this trial was judged, in order."""
     audits: tuple[Audit, ...] = ()
     verdict: Verdict | None = None
     words: str = ""
@@ -121,15 +121,15 @@ class Trial:
     seconds: float = 0.0
     """Wall time from the category's draw to the verdict."""
     reply: str = ""
-    """The proposal that is being worked on or was, "" once it is turned down."""
+    """The current or last proposal; "" after it is turned down."""
     rejections: tuple[str, ...] = ()
-    """Why replies of this trial were turned down or came back from a training, oldest first."""
+    """Why replies of this trial were turned down, or sent back after a training, oldest first."""
     misapplied: int = 0
-    """How many of them could not be read or applied as an edit."""
+    """How many replies could not be read or applied as an edit."""
     envelope: str = "edits"
-    """What the last reply was asked to be: ``edits`` (SEARCH/REPLACE) or ``file`` (all of it)."""
+    """Format asked for in the last reply: ``edits`` (SEARCH/REPLACE) or ``file`` (whole file)."""
     turned_down: tuple[str, ...] = ()
-    """Those replies."""
+    """The replies that ``rejections`` are about."""
     available: tuple[str, ...] = ()
     """Categories that could be drawn."""
     categories: tuple[str, ...] = ()
@@ -142,16 +142,16 @@ class Trial:
 
     @property
     def tried(self) -> tuple[str, ...]:
-        """Fingerprints of the programs that it trained; none of one that was given up."""
+        """Fingerprints of the programs that this trial trained; empty if it was abandoned."""
         if self.status == "abandoned":
             return ()
         return (self.source_sha256, *(sent.source_sha256 for sent in self.sent_back))
 
     @property
     def scores(self) -> tuple[float, ...]:
-        """What the judge sees of the candidate, in the order taken; the first is the screening.
+        """The candidate's scores for the judge, in the order taken; the first is the screening.
 
-        What a leak could be worth by the stronger audit is taken off, once there was one.
+        After a stronger audit, its leak bound is added to each score.
         """
         return tuple(score + self._charge for score in self.uncharged_scores)
 
@@ -162,7 +162,7 @@ class Trial:
 
     @property
     def audit(self) -> Audit | None:
-        """The last stronger audit of the present candidate, None while there was none."""
+        """The last stronger audit of the current candidate, None if there is none."""
         return next((a for a in reversed(self.audits) if a.commit == self.candidate), None)
 
     @property
@@ -182,7 +182,7 @@ class Trial:
 
     @property
     def all_scores(self) -> tuple[float, ...]:
-        """val_bpb of every training of the candidate that went through, disturbed ones too."""
+        """val_bpb of every training of the candidate that has one, even if it was disturbed."""
         return tuple(t.val_bpb for t in self.of("candidate") if t.val_bpb is not None)
 
     def _scores(self, role: Role) -> tuple[float, ...]:
@@ -198,7 +198,7 @@ class Trial:
 
     @property
     def outcome(self) -> Outcome:
-        """How it ended; ``failed`` is a revert because the training did."""
+        """How the trial ended; ``failed`` is a revert because the training failed."""
         if self.verdict is None:
             return "open"
         if self.verdict == "rejected":

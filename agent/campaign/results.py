@@ -1,4 +1,4 @@
-"""results.tsv: the ancestor's five columns, a line a trained trial."""
+"""results.tsv: the five columns of the original autoresearch, one line per trained trial."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def write_tsv(path: Path, state: State) -> None:
     """Write every trial that has a final commit, trial 0 first.
 
     ``commit`` is 7 hex digits, ``val_bpb`` the mean over the candidate's fresh seeds, ``memory_gb``
-    the peak over its trainings in GiB; both are 0 for a crash, as in the ancestor. Rejected trials
+    the peak over its trainings in GiB; both are 0 for a crash, as in the original. Rejected trials
     have no commit and are left out.
 
     Raises:

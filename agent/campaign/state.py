@@ -1,7 +1,7 @@
 """The campaign's state: a fold over the journal's events.
 
-``fold(events)`` is the only way from events to state, so a campaign that was killed and one that
-was not hold the same state. Nothing here touches a file.
+``fold(events)`` is the only way from events to state, so a campaign that was killed and
+resumed has the same state as one that was not. Nothing here touches a file.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ class State:
     """A campaign after the events seen so far. Changed by ``apply`` only."""
 
     settings: dict[str, Any] = field(default_factory=dict)
-    """What every training of the campaign shares, and what the last run asked for."""
+    """Settings that all trainings of the campaign share, and those of the last run."""
     given: dict[str, Any] = field(default_factory=dict)
-    """What command lines said that holds for later runs, too; see ``settings.remember``."""
+    """Command-line settings that also hold for later runs; see ``settings.remember``."""
     trials: list[Trial] = field(default_factory=list)
     """By number; all but the last have a verdict."""
     open_training: Training | None = None
     """A training that was begun and whose end is not in the journal."""
     trainings_begun: int = 0
-    """Trainings begun, which numbers their seeds."""
+    """Number of trainings started; each one's seed is derived from it."""
     champion_runs: dict[str, list[Training]] = field(default_factory=dict)
-    """By commit: trainings that measured it as champion, with seeds that did not choose it."""
+    """By commit: its trainings as champion, with seeds that were not used to select it."""
     program_text: str = ""
-    """program.md as it was last read whole."""
+    """The last valid text of program.md that was read."""
     cost: float | None = 0.0
-    """US dollars for models' replies; None once one was paid for at an unknown price. A lower bound
-    where some are ``unanswered``."""
+    """US dollars for models' replies; None once the price of a reply was unknown. A lower bound if
+    some replies are ``unanswered``."""
     unanswered: int = 0
-    """Replies that were cut off, by a kill, a stop or an outage: ``cost`` and ``usage`` hold what
-    the servers told of them, which may be nothing."""
+    """Replies that were cut off by a kill, a stop or an outage. ``cost`` and ``usage`` include only
+    what the servers reported of them, which may be nothing."""
     asking: bool = False
     """Whether a reply was asked for and nothing about it is in the journal yet."""
     usage: dict[str, int] = field(default_factory=dict)
-    """Tokens by kind, as far as the servers told."""
+    """Tokens by kind, as far as the servers reported them."""
     waiting: str = ""
-    """Why the run waits for its model or a quieter machine, "" when it does not."""
+    """Why the run waits for its model or a less busy machine; "" if it does not wait."""
     until: float | None = None
-    """Unix seconds at which a run that waits goes on; None where nobody knows."""
+    """Unix seconds at which a waiting run continues; None if unknown."""
     outages: int = 0
-    """How often in a row the model did not answer."""
+    """Number of consecutive requests that the model did not answer."""
     stop_reason: str = ""
     envelopes: dict[str, str] = field(default_factory=dict)
-    """By model: the envelope that it was found to need in this campaign."""
+    """By model: the reply format (envelope) that this campaign found it to need."""
     unknown: int = 0
     """Events that this version does not know."""
 
@@ -63,7 +63,7 @@ class State:
 
     @property
     def tokens(self) -> int:
-        """To and from models, cached ones included; what was thought is part of the output."""
+        """Tokens to and from models, including cached ones; reasoning is part of the output."""
         return sum(count for kind, count in self.usage.items() if kind != "reasoning")
 
     @property
@@ -72,12 +72,12 @@ class State:
 
     @property
     def champion(self) -> Trial | None:
-        """The kept trial that the branch stands on; None before the baseline."""
+        """The last kept trial, which the branch points to; None before the baseline."""
         return next((trial for trial in reversed(self.trials) if trial.kept), None)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Trials by verdict, the baseline in none."""
+        """Number of trials by verdict, without the baseline."""
         verdicts = [trial.verdict for trial in self.finished if trial.trial > 0]
         return {kind: verdicts.count(kind) for kind in ("keep", "revert", "rejected")}
 
@@ -88,7 +88,7 @@ class State:
         return [run.score for run in runs if run.score is not None]
 
     def replicates(self) -> list[list[float]]:
-        """Scores by source: groups that differ by nothing but the seed."""
+        """Scores grouped by commit: within a group only the seed differs."""
         groups: dict[str, list[float]] = {}
         for trial in self.trials:
             for training in trial.trainings:
@@ -105,7 +105,7 @@ class State:
         return count
 
     def apply(self, event: Mapping[str, Any]) -> None:
-        """Take one event into account; events of a newer version are counted and passed over."""
+        """Apply one event; unknown events of a newer version are counted and skipped."""
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is None:
             self.unknown += 1
@@ -163,7 +163,7 @@ class State:
         self.asking = False
 
     def _lose_reply(self) -> None:
-        """What was asked for and not told of is lost, and may have cost something."""
+        """Count a requested reply without a result as lost; it may have cost something."""
         self.unanswered += self.asking
         self.asking = False
 
@@ -203,7 +203,7 @@ class State:
         self.open_training = None
         trial = self.trials[-1]
         self._update(trainings=(*trial.trainings, training))
-        # The baseline was chosen by nobody, so its first score is as good as a fresh one.
+        # The baseline was not selected by its score, so its first score is as good as a fresh one.
         if training.role == "champion" or training.trial == 0:
             self.champion_runs.setdefault(training.commit, []).append(training)
 
@@ -256,7 +256,7 @@ def fold(events: Iterable[Mapping[str, Any]]) -> State:
 
 
 def rebuild_prior(names: Sequence[str], seed: int, trials: Iterable[Trial]) -> Prior:
-    """The prior that the rewards of ``trials``, oldest first, have made."""
+    """The prior after learning from the rewards of ``trials``, given oldest first."""
     prior = Prior(names, seed=seed)
     for trial in trials:
         if trial.categories:
@@ -267,7 +267,7 @@ def rebuild_prior(names: Sequence[str], seed: int, trials: Iterable[Trial]) -> P
 
 
 def teach_prior(prior: Prior, trial: Trial) -> None:
-    """Let a trial's reward move the prior; categories that are gone since teach nothing."""
+    """Update the prior with a trial's reward, unless the trial's category no longer exists."""
     known = prior.probabilities()
     if trial.reward is not None and trial.category in known:
         available = [name for name in trial.available if name in known]

@@ -1,7 +1,7 @@
 """One campaign: one tag, one branch, one folder ``campaigns/<tag>/``.
 
-This is the edge where events meet the world. Each step is journalled before its effect, so after a
-kill the journal says what was meant, and ``reconcile`` makes git and the folder follow it.
+This module applies events to git and the file system. Each step is journalled before its effect, so
+after a kill the journal holds the intended state; ``reconcile`` makes git and the folder match it.
 """
 
 from __future__ import annotations
@@ -98,13 +98,13 @@ def read_trace(repo: Repo, tag: str, trial: Trial, seed: int) -> str | None:
 
 
 class Campaign:
-    """The one writer of a campaign."""
+    """The only writer of a campaign."""
 
     def __init__(self, repo: Repo, tag: str) -> None:
         """Open the campaign ``tag``, or begin it; takes the lock on its journal.
 
         Raises:
-            RepoError: git refuses the tag. JournalError: busy, or the folder cannot be written.
+            RepoError: git refuses the tag. JournalError: locked, or the folder cannot be written.
         """
         self.folder = folder_of(repo, tag)
         self.state = peek(repo, tag)
@@ -114,7 +114,7 @@ class Campaign:
         self.state = fold(read_events(self.journal.path))
         ignore = self.folder.parent / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("*\n")  # a repository that does not ignore campaigns/ stays clean
+            ignore.write_text("*\n")  # keeps git status clean if campaigns/ is not ignored
         self.messages: list[str] = []
 
     def close(self) -> None:
@@ -125,17 +125,17 @@ class Campaign:
         return not self.state.settings
 
     def record(self, event: str, **fields: Any) -> None:
-        """Journal an event, then take it into the state."""
+        """Append an event to the journal, then apply it to the state."""
         self.state.apply(self.journal.append(event, **fields))
 
     def begin(self, settings: Settings, facts: Mapping[str, Any]) -> None:
-        """Record a new campaign on top of HEAD and make its branch."""
+        """Record a new campaign that starts from HEAD; ``reconcile`` makes its branch."""
         base = self.repo.head()
         self.repo.read_file(base)
         self.record("campaign", tag=self.tag, base=base, **settings.fixed(), **facts)
 
     def reconcile(self) -> None:
-        """Make branch, refs, worktree and files follow the journal; harmless when they do."""
+        """Make branch, refs, worktree and files match the journal; safe to repeat."""
         self.repo.start_branch(self.tag, self.state.settings["base"])
         for trial in self.state.trials[-2:]:
             self._move_refs(trial)
@@ -200,7 +200,7 @@ class Campaign:
         self._move_refs(self.state.trials[-1])
 
     def record_training(self, training: Training, measured: Measurement) -> None:
-        """Record a finished training and keep its curve, clock and output beside the trial."""
+        """Record a finished training; store its curve, clock and output in the trial's folder."""
         name = f"training-{training.seed}"
         self.write(training.trial, f"{name}.trace", measured.trace)
         self.write(training.trial, f"{name}.curve.json", json.dumps(measured.curve))
@@ -211,7 +211,7 @@ class Campaign:
         self.record("training", **{**asdict(training), **result})
 
     def weights(self, trial: int, seed: int) -> Path:
-        """Where the weights of a candidate's training wait for the trial's verdict."""
+        """Path of the weights of a candidate's training; they are deleted after the verdict."""
         folder = self.folder / "trials" / str(trial)
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"training-{seed}.safetensors"
@@ -242,7 +242,7 @@ class Campaign:
         """Write a file into the trial's folder."""
         path = self.folder / "trials" / str(trial) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A reply may hold lone surrogates, which UTF-8 cannot; the journal keeps it as it came.
+        # UTF-8 cannot encode the lone surrogates of a reply; the journal keeps the exact reply.
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     def _final_message(self, trial: Trial, verdict: Mapping[str, Any]) -> str:
@@ -274,7 +274,7 @@ class Campaign:
         )
 
     def _note(self, trial: Trial) -> str:
-        """Everything that replaying the commit elsewhere needs, as JSON."""
+        """Everything that is needed to replay the commit in another clone, as JSON."""
         traces = {}
         for training in trial.trainings:
             if training.role == "candidate" and training.status == "ok":
@@ -292,7 +292,7 @@ class Campaign:
         )
 
     def _move_refs(self, trial: Trial) -> None:
-        """One transaction: the trial's ref, and the branch on keep."""
+        """Move the trial's ref, and the branch if it was kept, in one transaction."""
         ref = self.repo.trial_ref(self.tag, trial.trial)
         if trial.candidate and not trial.commit:
             before = [s.candidate for s in trial.sent_back if s.candidate != trial.candidate]
@@ -305,7 +305,7 @@ class Campaign:
             self.repo.update_refs(changes)
 
     def _is_behind(self, trial: Trial) -> bool:
-        """Whether a later trial was kept, so that the branch has gone on since."""
+        """Whether a later trial was kept, so that the branch has already moved further."""
         return any(later.kept for later in self.state.trials[trial.trial + 1 :])
 
 

@@ -1,4 +1,4 @@
-"""Edits of train.py: read from a reply, placed, checked, and compared with what was tried."""
+"""Edits of train.py: parsed from a reply, located, checked, and compared with past edits."""
 
 from agent.edits.blocks import Edit as Edit
 from agent.edits.blocks import EditError as EditError

@@ -1,6 +1,6 @@
 """Read a reply, apply it to train.py, and write such a reply.
 
-A reply is an envelope and one or more blocks; prose and code fences around them are ignored::
+A reply is an envelope (fields) and one or more blocks; other text and code fences are ignored::
 
     category: schedule
     hypothesis: a longer warm-down lets the last steps average out more gradient noise
@@ -10,17 +10,17 @@ A reply is an envelope and one or more blocks; prose and code fences around them
     WARMDOWN = 0.5
     >>>>>>> REPLACE
 
-Whole lines are matched, exactly and uniquely; failing that, uniformly re-indented and uniquely;
-nothing fuzzier (see ``locate``). All blocks refer to the file as it was shown and are applied
-together or not at all. An empty REPLACE deletes; an empty SEARCH is refused.
+The search text must match whole lines at one place only: exactly, else after one uniform change of
+indentation. There is no fuzzier match (see ``locate``). All blocks refer to the file as it was
+shown and are applied together or not at all. An empty REPLACE deletes; an empty SEARCH is refused.
 
-A bare ``=======`` inside a block is settled by looking ahead: each of them is tried as the divider,
-and the longest search text that stands in the file counts, so that a ``=======`` which the file
-itself has is quoted text and any other divides. A code fence that encloses one whole side of a
-block is tried without its two lines in the same way.
+If a block has several bare ``=======`` lines, each is tried as the divider, and the longest search
+text that is in the file counts. So a ``=======`` that the file contains is read as quoted text, and
+any other as the divider. In the same way, a code fence around one whole side of a block is tried as
+text to match and as markup.
 
 A model that cannot quote lines exactly is asked for the whole file instead, in one code fence after
-the same fields (envelope ``file``). Blocks are read there, too.
+the same fields (envelope ``file``). Blocks are accepted there, too.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Edit:
     category: str
     hypothesis: str
     title: str
-    """At most 60 characters; from the hypothesis where the reply gave none."""
+    """At most 60 characters; taken from the hypothesis if the reply gave none."""
     blocks: tuple[Block, ...]
     file: str | None = None
     """The whole new file, instead of blocks."""
@@ -77,7 +77,7 @@ class Edit:
 
         Raises:
             EditError: a block is not found, not unique, overlaps another, or changes nothing; the
-                file elides code or is the same.
+                new file elides code or is the same as the old one.
         """
         crlf = "\r\n" in source and source.count("\r\n") == source.count("\n")
         lines = (source.replace("\r\n", "\n") if crlf else source).split("\n")
@@ -113,14 +113,14 @@ class Edit:
 
 
 def parse(reply: str, envelope: Envelope = "edits") -> Edit:
-    """Read a reply. Nothing is looked up in the file here; see ``Edit.apply``.
+    """Parse a reply. This does not compare it with train.py; see ``Edit.apply``.
 
     Args:
-        envelope: what was asked for.
+        envelope: the format that was asked for.
 
     Raises:
-        EditError: a field is missing, there is no block or file, one is cut off, empty, elided or
-            without effect, a marker is malformed, or another file is named.
+        EditError: a field is missing; a block or the file is missing, cut off, empty, elided or
+            without effect; a marker is malformed; or another file is named.
     """
     lines = _whole_lines(reply)
     fields = _Fields()
@@ -157,10 +157,10 @@ class _Fields:
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
         self._open = ""
-        """The field that the next line may go on with."""
+        """The field that the next line may continue."""
 
     def read(self, line: str) -> bool:
-        """Take a line; whether it was of a field's own or nothing, and so names no file."""
+        """Process a line; returns True if it sets a field or is blank, so it cannot name a file."""
         if match := _FIELD.match(line):
             self._open = match[1].lower()
             value = match[2]
@@ -179,7 +179,7 @@ class _Fields:
         return False
 
     def end(self) -> None:
-        """What follows belongs to no field."""
+        """End the current field; the following lines do not belong to it."""
         self._open = ""
 
     def edit(self, blocks: tuple[Block, ...], file: str | None) -> Edit:
@@ -282,7 +282,7 @@ def _text(lines: Sequence[str]) -> str:
 
 
 def _one_line(text: str, length: int) -> str:
-    """Printable, single-spaced, and cut at a word to at most ``length`` characters."""
+    """Printable, single-spaced, and cut between words to at most ``length`` characters."""
     words = "".join(c if c.isprintable() else " " for c in text).split()
     line = " ".join(words)
     if len(line) > length:
@@ -311,7 +311,7 @@ def _refuse_other_file(above: str, what: str) -> None:
 
 
 def _read_block(body: list[str], name: str) -> Block:
-    """The block's readings, the first divider's first."""
+    """The block with all its valid readings, in the order of their dividers."""
     dividers = [i for i, line in enumerate(body) if line.rstrip() == DIVIDER]
     if not dividers:
         raise EditError(f"{name} has no {DIVIDER!r} line between search and replacement")
@@ -322,7 +322,7 @@ def _read_block(body: list[str], name: str) -> Block:
         search, replace = body[:i], body[i + 1 :]
         bare = _unfenced(search), _unfenced(replace)
         if bare[1] and bare[1] is replace and _fence(replace[0]):
-            bare = search, replace  # a fence that was opened and not closed: what is missing?
+            bare = search, replace  # the fence is not closed, so lines may be missing
         for old, new in ((search, replace), bare):
             readings.setdefault(Block(_text(old), _text(new)), _fault(old, new))
     sound = [block for block, fault in readings.items() if not fault]

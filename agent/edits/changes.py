@@ -1,18 +1,19 @@
-"""What an edit changes, in a form that can be met again in another trial, and what lost before.
+"""What an edit changes, in a form that can be compared across trials, and which edits lost before.
 
-A hunk is a run of changed statements with its neighbours and the function or class it stands in,
-comments and layout left out. Two edits share a hunk if they make the same change at the same place,
-whatever has changed elsewhere in the file since.
+A hunk is a run of changed statements with the statements beside it and the function or class around
+it, without comments and layout. Two edits share a hunk if they make the same change at the same
+place, even if the rest of the file is different.
 
-Which edits are not tried again, the same file apart:
+An edit that gives the same file as a past edit is not tried again, nor is an edit with:
 
-- the same hunks as those of a trial that failed, or that lost beyond luck (the 95 % interval of its
-  gain ends below 0). The champion may be another one; at this place it is the same;
-- all hunks of a trial that lost beyond luck, and others, if that trial changed code. Without what
-  lost, the others are an experiment of their own. Numbers are free to be combined, since two of
-  them often pay only together; so are the hunks of a failed trial, since what is new may mend it.
+- the same hunks as a trial that failed or that lost significantly (the 95 % interval of its gain
+  ends below 0). The champion may be another one, but it is the same at this place;
+- all hunks of a trial that lost significantly, and others, if that trial changed code. The others
+  can be tried without the lost ones. Numbers may be combined freely, since two of them often help
+  only together; so may the hunks of a failed trial, since the new ones may fix it.
 
-What was within luck may come back on another champion, what was never judged at any time.
+An edit whose result was within noise may be tried again on another champion. An edit that was never
+judged may be tried again at any time.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _NUMBER = re.compile(r"([A-Z][A-Z0-9_]*)(?:: [^=]+)? = ")
 
 
 class TriedEdit(Protocol):
-    """A finished trial, as far as its edit may come back in a later one."""
+    """The fields of a finished trial that decide whether its edit may be tried again."""
 
     @property
     def trial(self) -> int: ...
@@ -58,7 +59,7 @@ def fingerprint(source: str) -> str:
 
 
 def digest(tree: ast.AST) -> str:
-    """``fingerprint`` of a source that is parsed already; takes its docstrings out of ``tree``."""
+    """``fingerprint`` of a source that is already parsed; removes the docstrings from ``tree``."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
@@ -67,7 +68,7 @@ def digest(tree: ast.AST) -> str:
 
 
 def is_text(node: ast.AST) -> bool:
-    """A docstring, or a string that stands alone like one."""
+    """Whether it is a docstring, or another string that is a statement of its own."""
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -78,7 +79,7 @@ def is_text(node: ast.AST) -> bool:
 def hunks(parent: str, candidate: str) -> tuple[str, ...]:
     """Digests of the hunks between two sources, in order: ``code:`` or ``number:`` and 16 digits.
 
-    ``number`` only gives constants other values. Empty if the programs are the same.
+    A ``number`` hunk only gives constants other values. Empty if the programs are the same.
 
     Raises:
         SyntaxError: a source is not Python.
@@ -98,7 +99,7 @@ def hunks(parent: str, candidate: str) -> tuple[str, ...]:
 
 
 def lost_before(changes: Sequence[str], trials: Sequence[TriedEdit]) -> TriedEdit | None:
-    """The latest trial because of which ``changes`` are not tried again, None if there is none."""
+    """The latest trial that forbids another try of ``changes``, None if there is none."""
     proposed = Counter(changes)
     for trial in reversed(trials):
         past = Counter(trial.hunks)
@@ -114,7 +115,7 @@ def lost_before(changes: Sequence[str], trials: Sequence[TriedEdit]) -> TriedEdi
 
 
 def _statements(source: str) -> list[str]:
-    """Lines of the source as Python writes them, without comments and docstrings."""
+    """Lines of the source as ``ast.unparse`` writes them, without comments and docstrings."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

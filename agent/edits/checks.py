@@ -1,7 +1,7 @@
-"""What must hold before a budget is spent on an edit, as far as the text shows it.
+"""Static checks that an edit must pass before a budget is spent on it.
 
-Nothing is executed here; the smoke run in the sandbox comes after. That an edit names another file
-is found in ``blocks``, what the harness itself asks of train.py in ``trainer.contract``.
+Nothing is executed here; the smoke run in the sandbox comes after. ``blocks`` refuses an edit that
+names another file. ``trainer.contract`` checks what the harness itself requires of train.py.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_LITERALS = 4_000
 """Characters in all new literals of an edit together."""
 
 CROSS_CUTTING = frozenset({"hyperparameters", "regularisation", "efficiency", "simplification"})
-"""Categories that may set constants of any section, and whose own constants any may set."""
+"""Categories that may set constants of any section, and whose constants any category may set."""
 
 _SEEDERS = frozenset(
     {"seed", "manual_seed", "manual_seed_all", "default_rng"}
@@ -60,13 +60,13 @@ def check(
         categories: those of the program.
         max_seq_len: the preset's bound on SEQ_LEN.
         tried: fingerprints of all sources that were trained before.
-        history: finished trials, whose hunks may come back.
+        history: finished trials, whose hunks the edit may repeat.
 
     Returns:
         The candidate's fingerprint.
 
     Raises:
-        Rejected: the first thing that is wrong.
+        Rejected: the first check that fails.
     """
     if edit.category not in categories:
         near = difflib.get_close_matches(edit.category, categories, n=1)
@@ -98,7 +98,7 @@ def check(
 
 
 def sections_touched(parent: str, candidate: str) -> frozenset[str]:
-    """Names on the banners above the lines that differ, in either file; "" above the first.
+    """Sections of the lines that differ, in either file; "" for lines above the first banner.
 
     Raises:
         SyntaxError: a source is not Python.
@@ -124,7 +124,7 @@ def _refuse_growth(parent: str, candidate: str) -> None:
 
 
 def _refuse_uncompilable(candidate: str) -> None:
-    """What parses but does not compile, such as a return outside a function."""
+    """Refuse a source that parses but does not compile, as with a return outside a function."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -159,7 +159,7 @@ def _refuse_what_lost(parent: str, candidate: str, history: Sequence[TriedEdit])
 
 
 class _SeedBlind(ast.NodeTransformer):
-    """Takes out what only chooses the random numbers."""
+    """Removes code that only chooses the random numbers."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
@@ -200,7 +200,7 @@ def _is_seed(name: str) -> bool:
 
 
 def _refuse_payload(parent: str, candidate: str) -> None:
-    """Data that is carried in the file instead of being learnt: weights, tables, text."""
+    """Refuse data that is stored in the file instead of being learnt: weights, tables, text."""
     known = Counter(key for _, key, _ in _literals(ast.parse(parent)))
     total = 0
     for line, key, is_docstring in _literals(ast.parse(candidate)):
@@ -210,7 +210,7 @@ def _refuse_payload(parent: str, candidate: str) -> None:
         kind, value = key
         size = len(value)
         if kind == "items":
-            size = 0  # its items are literals of their own
+            size = 0  # its items are counted as literals themselves
             if int(value) > MAX_ITEMS:
                 raise _payload(line, f"a collection of {value} literals; at most {MAX_ITEMS}")
         elif kind == "int" and size > MAX_INTEGER_BITS // 4 + 2:
@@ -247,7 +247,7 @@ def _literals(tree: ast.AST) -> Iterator[tuple[int, tuple[str, str], bool]]:
 
 
 class _Unannotated(ast.NodeTransformer):
-    """Takes out annotations, which are never evaluated where they are postponed."""
+    """Removes annotations, which are never evaluated if their evaluation is postponed."""
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         node.annotation = None
@@ -292,12 +292,11 @@ def _undefined_names(source: str) -> list[tuple[int, str, str]]:
 
 
 def _refuse_false_claim(category: str, parent: str, candidate: str) -> None:
-    """Turn down an edit that only sets constants, all of them of other categories' sections.
+    """Refuse an edit that only sets constants, all of them in the sections of other categories.
 
-    What an edit of code is about cannot be told from where it stands, so code is never refused.
-    But each constant stands in the section that it belongs to, and a new value for one of
-    ``architecture`` teaches the prior nothing about ``schedule``. Sections and categories that cut
-    across the others are exempt both ways.
+    The place of a code edit does not show its category, so code is never refused. But each constant
+    is in the section that it belongs to, and a new value for one of ``architecture`` teaches the
+    prior nothing about ``schedule``. ``CROSS_CUTTING`` categories and their sections are exempt.
     """
     touched = sections_touched(parent, candidate)
     if category not in sections(parent) or category in CROSS_CUTTING:

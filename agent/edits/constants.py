@@ -1,8 +1,8 @@
-"""The constants of train.py: what they are, where they may go, and blocks that change them.
+"""The constants of train.py: their values, their domains, and blocks that change them.
 
 A constant is a module-level literal with an upper-case name, on one line. The last module-level
-assignment of a name counts. Its section is the banner above it (``# === optimizer ===``), its
-domain stands at the end of its comment: ``range LO..HI`` with ``log`` or ``int`` if wanted, or
+assignment of a name counts. Its section is the banner above it (``# === optimizer ===``). Its
+domain is at the end of its comment: ``range LO..HI``, optionally with ``log`` or ``int``, or
 ``choice A B C``.
 """
 
@@ -57,7 +57,7 @@ class Constant:
     comment: str
     """Text after ``#``, the domain included."""
     domain: Range | Choice | None
-    """None where the comment states none, or none that makes sense."""
+    """None if the comment states no valid domain."""
 
 
 def sections(source: str) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ def constants(source: str) -> tuple[Constant, ...]:
 def set_constants(source: str, values: Mapping[str, Any]) -> tuple[Block, ...]:
     """Blocks that write ``values`` in place of the literals; comments and layout stay.
 
-    Floats are written with four significant digits. A value that is there already makes no block.
+    Floats are written with four significant digits. An unchanged value gets no block.
 
     Raises:
         EditError: there is no such constant, or the value is not a finite literal.
@@ -133,7 +133,7 @@ def set_constants(source: str, values: Mapping[str, Any]) -> tuple[Block, ...]:
 
 
 def format_literal(value: Any, *, like: Any = None) -> str:
-    """The shortest usual way to write a value, of the type of ``like`` where that loses nothing.
+    """A short literal for a value, with the type of ``like`` if that loses no information.
 
     Raises:
         EditError: the value is not a finite literal.
@@ -160,7 +160,7 @@ def format_literal(value: Any, *, like: Any = None) -> str:
 
 
 def _assignments(source: str) -> dict[str, ast.Assign | ast.AnnAssign | None]:
-    """The last module-level assignment of each name; None where it is not a plain one."""
+    """The last module-level assignment of each name; None if it is not a simple ``NAME = ...``."""
     last: dict[str, ast.Assign | ast.AnnAssign | None] = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign):
@@ -206,7 +206,7 @@ def _literal(word: str) -> Any:
 
 
 def _blocks(old: list[str], new: list[str]) -> tuple[Block, ...]:
-    """One block per changed line, widened until it is unique; windows that meet are merged."""
+    """One block per changed line, widened until it is unique; overlapping blocks are merged."""
     windows: list[tuple[int, int]] = []
     for i in (i for i, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]):
         start, end = i, i + 1

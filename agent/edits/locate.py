@@ -1,6 +1,6 @@
-"""Where the search text of a block stands in train.py: exactly, or uniformly re-indented.
+"""Find the search text of a block in train.py: exactly, or with one uniform change of indentation.
 
-Nothing fuzzier: an edit that lands near where it was meant is an experiment nobody proposed.
+No fuzzier match is allowed: an edit at another place is an experiment that nobody proposed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 LONGEST_REMARK = 300
-"""Characters of a line beyond which it is no remark; also bounds the work of the patterns."""
+"""A line with more characters is not checked for elision; this also bounds the patterns' time."""
 
 _DOTS = r"(?:\.{3}|…)"
 _KEPT = r"(?:existing|unchanged|rest|remain\w*|omitted|the same|as before|as is|previous|original)"
@@ -49,7 +49,7 @@ class Block:
     search: str
     replace: str
     others: tuple[Block, ...] = ()
-    """Other readings of the same block, where a bare ``=======`` or a fence leaves a choice."""
+    """Other readings of the same block, if a bare ``=======`` or a fence makes it ambiguous."""
 
 
 def lines_of(text: str) -> list[str]:
@@ -69,7 +69,7 @@ def locate(lines: list[str], block: Block, name: str) -> tuple[int, int, list[st
     """Start, end and replacement lines of a block, by the longest reading found in ``lines``.
 
     Raises:
-        EditError: it is not found, not unique, changes nothing, or cannot be shifted alike.
+        EditError: it is not found, not unique, changes nothing, or cannot be re-indented.
     """
     readings = sorted((block, *block.others), key=lambda b: len(b.search), reverse=True)
     for find in (_exact, _reindented):
@@ -118,7 +118,7 @@ def _indent(lines: list[str]) -> str:
 
 
 def _reindent(replace: list[str], search: list[str], found: list[str], name: str) -> list[str]:
-    """Shift the replacement as the search text had to be shifted to be ``found``."""
+    """Re-indent the replacement as the search text has to be re-indented to equal ``found``."""
     old, new = _indent(search), _indent(found)
     shifted = []
     for line in replace:
@@ -137,7 +137,7 @@ def _reindent(replace: list[str], search: list[str], found: list[str], name: str
 
 
 def _nearest(lines: list[str], search: list[str]) -> str:
-    """Why ``search`` is not in the file, with the real lines most like it."""
+    """Why ``search`` is not in the file, with the most similar lines of the file."""
     message = "its search text is not in the file"
     if elided := next((line for line in search if elides(line)), None):
         message += f" (it elides code, {quote(elided.strip())}; quote every line)"

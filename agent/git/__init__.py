@@ -1,1 +1,1 @@
-"""Git by GitPython: commits and refs that leave the user's checkout as it is."""
+"""Git through GitPython: makes commits and refs without a change to the user's checkout."""

@@ -1,7 +1,7 @@
-"""One git command, run by GitPython in an environment that is the campaign's own.
+"""Run one git command through GitPython, in an environment of the campaign's own.
 
-Nothing of the user's can point it at another repository or index; no hook, editor or signature
-program runs, and no setting of the user's changes a byte of what is committed.
+The user's environment cannot point it at another repository or index. No hook, editor or signature
+program runs, and no setting of the user changes a byte of what is committed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-os.environ["GIT_PYTHON_REFRESH"] = "quiet"  # a missing git is told when a command wants it
+os.environ["GIT_PYTHON_REFRESH"] = "quiet"  # a missing git is reported when a command needs it
 import git
 
 IDENTITY = git.Actor("autoresearch", "autoresearch@localhost")
@@ -25,7 +25,7 @@ _OVERRIDES = (
     "core.fsmonitor=false",
     "core.autocrlf=false",
     "core.commentChar=#",
-    "core.fsync=loose-object,reference",  # the journal names commits: a power cut must not eat them
+    "core.fsync=loose-object,reference",  # a power cut must not lose commits that the journal names
     "commit.gpgSign=false",
     "i18n.commitEncoding=UTF-8",
     "trailer.separators=:",
@@ -33,19 +33,19 @@ _OVERRIDES = (
     "gc.auto=0",
 )
 _KEPT_VARIABLES = ("GIT_CONFIG_", "GIT_EXEC_PATH", "GIT_CEILING_DIRECTORIES")
-"""The user's own configuration (safe.directory may be there) and where git lives."""
+"""The user's own configuration (it may set safe.directory) and the location of git."""
 _DATES = ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")
 _IDENTITY_VARIABLES = {
     "GIT_AUTHOR_NAME": IDENTITY.name or "",
     "GIT_AUTHOR_EMAIL": IDENTITY.email or "",
     "GIT_COMMITTER_NAME": IDENTITY.name or "",
     "GIT_COMMITTER_EMAIL": IDENTITY.email or "",
-    **dict.fromkeys(_DATES, ""),  # "" is now
+    **dict.fromkeys(_DATES, ""),  # "" means now
 }
 _FIXED_VARIABLES = {
     "GIT_LITERAL_PATHSPECS": "1",
     "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_OPTIONAL_LOCKS": "0",  # without it even a look refreshes the user's index
+    "GIT_OPTIONAL_LOCKS": "0",  # without it even a read-only command refreshes the user's index
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_LFS_SKIP_SMUDGE": "1",
 }
@@ -56,10 +56,10 @@ class RepoError(Exception):
 
 
 def forget_inherited() -> None:
-    """Take git's variables out of this process's environment, once, before anything is opened.
+    """Remove git's variables from this process's environment, once, before a repository is opened.
 
-    ``git.Repo`` obeys ``GIT_DIR`` and its like, and a command can only be given more variables, not
-    fewer. The user's identity stays, for the merges that are the user's.
+    ``git.Repo`` obeys variables such as ``GIT_DIR``, and GitPython can only add variables for a
+    command, not remove them. The user's identity stays, for merges in the user's name.
     """
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         if not name.startswith(_KEPT_VARIABLES) and name not in _IDENTITY_VARIABLES:
@@ -77,9 +77,9 @@ def run_git(
     Raises:
         RepoError: git could not be started.
     """
-    # By -C and not as GitPython's working folder: it takes the present one where that is closed.
+    # -C instead of GitPython's working folder, which it silently ignores if it is inaccessible.
     command = ["git", "-C", str(cwd)]
-    if as_user:  # the user's hooks speak the user's language; GitPython sets C
+    if as_user:  # the user's hooks use the user's locale; GitPython sets C
         env = {name: os.environ.get(name, "") for name in ("LC_ALL", "LANGUAGE")}
     else:
         env = {**_IDENTITY_VARIABLES, **_FIXED_VARIABLES}
@@ -97,7 +97,7 @@ def run_git(
                 with_exceptions=False,
                 stdout_as_string=False,
                 strip_newline_in_stdout=False,
-                # A session of its own: Ctrl-C in the terminal must not cut a ref transaction short.
+                # In its own session, so that Ctrl-C cannot interrupt a ref transaction.
                 start_new_session=not as_user,
             )
     except git.GitCommandNotFound as error:
@@ -110,7 +110,7 @@ def run_git(
 
 @contextlib.contextmanager
 def _as_file(content: bytes) -> Iterator[BinaryIO | None]:
-    """What a process can have as its standard input; None for nothing."""
+    """``content`` as a file that can be a process's standard input; None if it is empty."""
     if not content:
         yield None
         return

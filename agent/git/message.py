@@ -1,7 +1,7 @@
-"""What a commit says: a subject a person would write, and trailers that git reads back.
+"""Commit messages: a subject as a person would write it, and trailers that git can parse.
 
-The texts may come from a model: control characters become blanks, and nothing in them can end the
-message early or pass for a trailer.
+The texts may come from a model: control characters become blanks, and no text can end the message
+early or be parsed as a trailer.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def commit_message(
     """A commit's message: subject, wrapped body, folded trailers.
 
     ``val_bpb`` is in bits per byte, ``half`` is the half-width of its interval, ``gain`` is
-    champion minus candidate (positive is better); the subject's last number is its negative, the
-    change in val_bpb. What is None is left out.
+    champion minus candidate (positive is better); the subject's last number is minus the gain, the
+    change in val_bpb. Numbers that are None are left out.
 
     Raises:
         ValueError: a trailer's key is not letters, digits and hyphens.
@@ -61,7 +61,7 @@ def _shortened(text: str, length: int) -> str:
 
 def _body(paragraph: str) -> str:
     lines = _wrapped(paragraph, LINE_WIDTH)
-    # Git takes "---" or "diff " at a line's start for the end of the message, "#" for a comment.
+    # Git reads "---" or "diff " at a line's start as the end of the message, "#" as a comment.
     return "\n".join(f" {line}" if line.startswith(("-", "#", "diff ")) else line for line in lines)
 
 

@@ -1,9 +1,9 @@
 """The user's repository as a campaign uses it: commits, refs and notes beside the user's own.
 
-All is done by plumbing, so that the user's checkout, index, branch and hooks stay as they are.
-GitPython opens the repository and runs the commands (``command``). Objects and refs are read by
-commands, too, because GitPython's own readers know neither SHA-256 repositories nor reftables; and
-written by them, because its object store does not sync to disk.
+Only plumbing commands are used, so that the user's checkout, index, branch and hooks do not change.
+GitPython opens the repository and runs the commands (``command``). Commands also read objects and
+refs, because GitPython's own readers support neither SHA-256 repositories nor reftables; and they
+write them, because GitPython's object store does not sync to disk.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DIFF = ("diff-tree", "-r", "--text", "--no-ext-diff", "--no-textconv", "--no-re
 
 @dataclass(frozen=True)
 class CommitInfo:
-    """What a commit says. Hashes are full."""
+    """The content of a commit. Hashes have full length."""
 
     sha: str
     tree: str
@@ -46,9 +46,9 @@ class Repo:
         # Closed at once: while it is open, GitPython may keep processes and their pipes.
         with git.Repo(root, expand_vars=False) as opened:
             self.git_dir = Path(opened.git_dir)
-            """Of this checkout; a linked one has its own."""
+            """Git folder of this checkout; a linked worktree has its own."""
             self.common_dir = Path(opened.common_dir)
-            """Of the repository, the same for all its checkouts."""
+            """Git folder of the repository, shared by all its checkouts."""
 
     @classmethod
     def open(cls, start: Path) -> Repo:
@@ -79,10 +79,10 @@ class Repo:
         return repo
 
     def git(self, *args: str, stdin: bytes = b"", dates: int | None = None) -> bytes:
-        """Standard output of a git command that has to succeed.
+        """Run a git command that has to succeed; returns its standard output.
 
         Raises:
-            RepoError: it did not.
+            RepoError: it failed.
         """
         done = run_git(*args, cwd=self.root, stdin=stdin, dates=dates)
         if done.returncode != 0:
@@ -90,7 +90,7 @@ class Repo:
         return done.stdout
 
     def head(self) -> str:
-        """Full hash of the checkout's commit; a detached HEAD or a rebase does not matter."""
+        """Full hash of the checkout's commit; also with a detached HEAD or in a rebase."""
         return self.commit_for("HEAD").sha
 
     def resolve(self, ref: str) -> str | None:
@@ -140,7 +140,7 @@ class Repo:
     ) -> str:
         """Commit ``parent`` with one file's content changed; no ref moves. Returns the full hash.
 
-        The same arguments give the same hash. ``when`` is in unix seconds; git keeps whole ones.
+        The same arguments give the same hash. ``when`` is in unix seconds; git drops fractions.
         Trees are made directly (``mktree``), so that no index is involved.
 
         Raises:
@@ -161,15 +161,15 @@ class Repo:
         return self._commit(info.tree, info.parent, message, info.time)
 
     def squash(self, base: str, commit: str) -> str:
-        """One commit that takes ``base`` to ``commit``'s tree, with its message and date."""
+        """A commit on top of ``base`` with the tree, message and date of ``commit``."""
         info = self.commit_for(commit)
         return self._commit(info.tree, self.commit_for(base).sha, info.message, info.time)
 
     def update_refs(self, changes: Sequence[tuple[str, str, str | None]]) -> None:
         """Move refs ``(ref, new, old)`` in one transaction: all of them, or none.
 
-        ``old`` None: the ref must not exist yet. A ref that is at ``new`` already is left there,
-        so that a step that was cut off can be done again.
+        If ``old`` is None, the ref must not exist yet. A ref that is already at ``new`` stays
+        there, so that an interrupted step can be repeated.
 
         Raises:
             RepoError: a ref is somewhere else, or cannot be written.
@@ -198,14 +198,14 @@ class Repo:
         return f"refs/autoresearch/{tag}/base"
 
     def trial_ref(self, tag: str, n: int) -> str:
-        """The ref of trial ``n``'s candidate, later its final commit."""
+        """The ref of trial ``n``'s candidate, later of its final commit."""
         return f"refs/autoresearch/{tag}/trials/{n}"
 
     def check_tag(self, tag: str, *, new: bool = False) -> None:
-        """Whether a campaign may be called ``tag``, or (unless it is to be new) is so already.
+        """Check that ``tag`` is a possible name of a campaign, and with ``new`` that none has it.
 
         Raises:
-            RepoError: it is no name for a branch or folder, or the branch is not a campaign's.
+            RepoError: it cannot name a branch or folder, or the branch is not a campaign's.
         """
         if not tag.isprintable() or "/" in tag or len(tag.encode()) > TAG_BYTES:
             raise RepoError(f"--tag {tag!r}: give one short name without slashes, such as nov22")
@@ -226,7 +226,7 @@ class Repo:
                 )
 
     def start_branch(self, tag: str, base: str) -> None:
-        """Make a campaign's branch at ``base``, and the mark that it is ours; again is harmless.
+        """Make a campaign's branch at ``base``, and the ref that marks it as ours; safe to repeat.
 
         Raises:
             RepoError: as ``check_tag``.
@@ -236,7 +236,7 @@ class Repo:
             self.update_refs([(self.branch(tag), base, None), (self.base_ref(tag), base, None)])
 
     def add_note(self, tag: str, commit: str, text: str) -> None:
-        """Attach a text to a commit in the campaign's notes, instead of an earlier one."""
+        """Attach a text to a commit in the campaign's notes; replaces an earlier note."""
         blob = (
             self.git("hash-object", "-w", "--stdin", stdin=text.encode("utf-8", "replace"))
             .decode()

@@ -1,7 +1,7 @@
-"""Working trees: the campaign's own, to look at, and, only when asked, the user's checkout.
+"""Working trees: the campaign's own, for viewing, and, only on request, the user's checkout.
 
-The campaign's worktree shows the branch's files; nothing is measured from it, so whatever the user
-does there is left alone and said, not repaired.
+The campaign's worktree shows the branch's files. Nothing is measured from it, so a change that the
+user makes there is kept and reported, not undone.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _OPERATIONS = {
 
 
 def add(repo: Repo, tag: str, folder: Path) -> str | None:
-    """Make the worktree of ``autoresearch/<tag>`` at ``folder``, or find it standing.
+    """Make the worktree of ``autoresearch/<tag>`` at ``folder``, or use the existing one.
 
-    One that stands is brought from the tip's parent to the tip: a kill may have come between the
-    branch's last move and ``sync``.
+    An existing one is updated from the tip's parent to the tip, because the agent may have been
+    killed between the branch's last move and ``sync``.
 
     Returns:
-        A line to show when something that stood at ``folder`` was moved aside, or when its files
-        are not those of the branch, else None.
+        A line to show if something else at ``folder`` was moved away, or if the files there are
+        not those of the branch; else None.
 
     Raises:
         RepoError: the branch is checked out elsewhere, where moving it would disturb the user; the
-            worktree is on something else; the folder cannot be made.
+            worktree is not on the branch; the folder cannot be made.
     """
     branch, place = repo.branch(tag), folder.resolve()
     short = branch.removeprefix("refs/heads/")
@@ -55,18 +55,18 @@ def add(repo: Repo, tag: str, folder: Path) -> str | None:
         tip = repo.commit_for(branch)
         return sync(repo, place, tip.parent or tip.sha, tip.sha)
     said = _move_aside(place)
-    # Twice -f: over a registration whose folder is gone, locked or not.
+    # -f twice: replaces a registration whose folder is missing, even if it is locked.
     repo.git("worktree", "add", "--quiet", "-f", "-f", str(place), short)
     return said
 
 
 def sync(repo: Repo, folder: Path, expected_old: str, new: str) -> str | None:
-    """Bring files and index to ``new`` after the branch moved there from ``expected_old``.
+    """Update files and index to ``new`` after the branch moved there from ``expected_old``.
 
-    A file that the user edited stays as it is, and then shows as changed against ``new``.
+    A file that the user edited stays as it is; git then shows it as changed against ``new``.
 
     Returns:
-        A line to show when the files are not those of ``new``, else None.
+        A line to show if the files are not those of ``new``, else None.
     """
     if not _is_live(repo, folder):
         return f"{folder} is gone or no worktree of this repository; it is made again at next start"
@@ -87,10 +87,10 @@ def sync(repo: Repo, folder: Path, expected_old: str, new: str) -> str | None:
 
 
 def remove(repo: Repo, folder: Path) -> None:
-    """Remove the worktree; one that is gone already is forgotten.
+    """Remove the worktree; if its folder is already gone, remove its registration.
 
     Raises:
-        RepoError: it has changes that no commit has.
+        RepoError: it has uncommitted changes.
     """
     if folder.resolve() in _listed(repo):
         repo.git("worktree", "remove", str(folder.resolve()))
@@ -99,15 +99,15 @@ def remove(repo: Repo, folder: Path) -> None:
 def adopt(repo: Repo, commit: str, *, patch: bool) -> str:
     """Bring a kept commit to the user's branch, or return it as a patch for ``git am``.
 
-    The merge is the user's: their identity, hooks and signing apply. Where the branch shares no
-    history with the campaign, the change since the campaign's base is picked instead. A merge that
-    does not go through is taken back.
+    The merge uses the user's identity, hooks and signing. If the branch shares no history with the
+    campaign, the change since the campaign's base is cherry-picked instead. A merge that fails is
+    aborted.
 
     Returns:
         With ``patch`` the patch, else one line that says what was done.
 
     Raises:
-        RepoError: the checkout is not clean, not on a branch or in the middle of something; no
+        RepoError: the checkout is not clean, not on a branch or in an unfinished operation; no
             identity is configured; a conflict, a hook or a signature stopped the merge.
     """
     kept = repo.commit_for(commit)
@@ -144,7 +144,7 @@ def adopt(repo: Repo, commit: str, *, patch: bool) -> str:
 
 
 def _listed(repo: Repo) -> dict[Path, tuple[str, bool]]:
-    """Registered worktrees: path to the ref checked out, and whether making it was cut off."""
+    """Registered worktrees: path to the ref checked out, and whether making it was interrupted."""
     found: dict[Path, tuple[str, bool]] = {}
     for block in os.fsdecode(repo.git("worktree", "list", "--porcelain")).split("\n\n"):
         parts = (line.partition(" ") for line in block.splitlines())
@@ -156,7 +156,7 @@ def _listed(repo: Repo) -> dict[Path, tuple[str, bool]]:
 
 
 def _is_live(repo: Repo, folder: Path) -> bool:
-    """Whether ``folder`` is a checkout of this very repository, not of one it was copied from."""
+    """Whether ``folder`` is a checkout of this repository, not of one that it was copied from."""
     try:
         with git.Repo(folder, expand_vars=False) as opened:
             return Path(opened.common_dir).resolve() == repo.common_dir.resolve()
@@ -184,14 +184,14 @@ def _operation(repo: Repo) -> str | None:
 
 
 def _ready_branch(repo: Repo) -> str:
-    """Name of the user's branch, once it is sure that a merge into it can be taken back."""
+    """Name of the user's branch, after a check that a merge into it can be undone."""
     if operation := _operation(repo):
         raise RepoError(f"{repo.root} is in the middle of a {operation}: finish or abort it first")
     done = run_git("symbolic-ref", "--short", "-q", "HEAD", cwd=repo.root)
     if done.returncode != 0:
         raise RepoError(f"{repo.root} is not on a branch: git switch BRANCH, then adopt again")
     status = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
-    # As the user: with core.autocrlf of theirs overridden, every file would look changed.
+    # As the user: without the user's core.autocrlf, every file would look changed.
     if run_git(*status, cwd=repo.root, as_user=True).stdout:
         raise RepoError(
             f"{repo.root} has uncommitted changes: commit or stash them, then adopt again; or take "
@@ -211,7 +211,7 @@ def _ready_branch(repo: Repo) -> str:
 
 
 def _squashed(repo: Repo, sha: str) -> str:
-    """One commit with all that a campaign changed up to ``sha``."""
+    """One commit with all changes of a campaign up to ``sha``."""
     refs = repo.git("for-each-ref", "--format=%(objectname)", "refs/autoresearch/*/base").split()
     for ancestor in repo.git("rev-list", "--first-parent", sha).split():
         if ancestor in refs:

@@ -1,1 +1,1 @@
-"""Ways to reach a language model, one client each; ``types`` says what a model is."""
+"""Clients for language models, one per kind of service; ``types`` defines the interface."""

@@ -26,9 +26,9 @@ from agent.models.types import (
 )
 
 CACHE_MARKS = 4
-"""The API takes no more in one request."""
+"""The API accepts no more cache marks in one request."""
 CACHE_TTL = "1h"
-"""A trial outlives the default of five minutes."""
+"""A trial takes longer than the default of five minutes."""
 
 _STOP_REASONS: dict[str, StopReason] = {
     "end_turn": "end",
@@ -44,11 +44,11 @@ _STATUS = {
     "permission_error": 403,
     "not_found_error": 404,
 }
-"""Of errors that arrive inside a stream, whose HTTP status was 200; others are outages."""
+"""HTTP status for errors inside a stream, whose own status was 200; other errors are outages."""
 
 
 class AnthropicModel:
-    """A model by name, at Anthropic or wherever ``base_url`` says."""
+    """A model by name, at Anthropic or at ``base_url``."""
 
     def __init__(
         self, model: str, *, api_key: str, base_url: str, entry: Entry, hidden: Sequence[str]
@@ -95,7 +95,7 @@ class AnthropicModel:
             failure = received.fault(self.name)
         except (anthropic.AnthropicError, httpx2.HTTPError, json.JSONDecodeError) as error:
             failure = self._failure(error, received.usage)
-        # Raised out here so that the SDK's exception, which holds the request, is not its context.
+        # Raised outside ``except``: the SDK's exception, with the request, must not be its context.
         if failure is not None:
             raise failure
         return received.reply()
@@ -117,7 +117,7 @@ class AnthropicModel:
             status = error.status_code
             if status < 400:
                 status = _STATUS.get(error.type or "", 529)
-            # An exhausted balance is an invalid request to this API, but not to its user.
+            # This API calls an exhausted balance an invalid request; to the user it is HTTP 402.
             if status == 400 and "credit balance" in said:
                 status = 402
             failure = refusal(
@@ -141,7 +141,7 @@ class AnthropicModel:
 
 
 class _Received:
-    """A reply as far as it has come."""
+    """The part of a reply that has arrived."""
 
     def __init__(self, model: str, hidden: Sequence[str]) -> None:
         self.model = model
@@ -153,7 +153,7 @@ class _Received:
         self._begun = False
 
     def take(self, event: Any, on_text: OnText | None) -> None:
-        """Note one event; what is thought, rather than said, is passed over."""
+        """Process one event; reasoning (thinking) text is skipped."""
         if event.type == "message_start":
             self._begun = True
             self.model = event.message.model or self.model
@@ -201,7 +201,7 @@ def _block(part: Part, mark: bool) -> dict[str, Any]:
 
 
 def _usage(told: Any, before: Usage | None) -> Usage:
-    """Counts are cumulative, and the later event leaves out what has not changed."""
+    """Counts are cumulative, and the later event omits those that have not changed."""
     last = before or Usage(0, 0)
     details = getattr(told, "output_tokens_details", None)
 

@@ -1,17 +1,17 @@
 """Recorded replies: ``cassette:FILE+SPEC`` records what SPEC answers, ``cassette:FILE`` replays it.
 
-One JSON object a line: the model, which ask of the campaign it was, digests of what was asked, and
-the reply. The prompts themselves stay with their trials.
+One JSON object per line: the model, the trial and attempt of the request, digests of the prompt,
+and the reply. The prompts themselves are stored with their trials.
 
-A campaign that is replayed asks with other measurements in its prompts: no second run has the same
-tokens per second. So the reply to a trial's ask is found by the trial, the attempt, and what of the
-prompt is ``fixed`` (the program, the champion's source, the category); of several the one with the
-same prompt to the letter, else the last. It is found anew for each ask, so a campaign that was
-killed and goes on gets the replies that it would have got.
+When a campaign is replayed, its prompts hold other measurements: no second run has the same tokens
+per second. So the reply is found by the trial, the attempt, and the ``fixed`` parts of the prompt
+(the program, the champion's source, the category). If several replies match, the one with exactly
+the same prompt is used, else the last. Each request is looked up independently, so a campaign that
+was killed and resumed gets the same replies as without the kill.
 
-For the same reason a file takes the replies of one campaign only: another one's would go before
-them. A campaign asks trial after trial, so whoever asks for what lies before the last reply, or for
-the first in other words, is another one.
+For the same reason a file holds the replies of one campaign only: those of another campaign would
+be used instead. A campaign asks for its trials in order. So a request for an earlier trial or
+attempt than the last reply, or a different first prompt, is from another campaign.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from typing import Any
 from agent.models.types import Misconfigured, Model, OnText, Prompt, Reply, Usage
 
 _BEGINNING = b'{"model": '
-"""Of every line that is written here."""
+"""The beginning of every line that is written here."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One ask, as far as it is recorded."""
+    """The recorded part of one request."""
 
     trial: int | None
     attempt: int
     parts: tuple[tuple[str, str, str], ...]
-    """Name, digest of the text, and digest of what of it is fixed ("" if nothing is)."""
+    """Name, digest of the text, and digest of its fixed part ("" if it has none)."""
 
     @property
     def fixed(self) -> tuple[tuple[str, str], ...]:
-        """Outside of campaigns, all of it."""
+        """What a reply is found by: the fixed parts; outside of campaigns, all parts."""
         if self.trial is None:
             return tuple((name, text) for name, text, _ in self.parts)
         return (
@@ -62,7 +62,7 @@ class Recording:
 
 
 class Recorder:
-    """Another model, whose replies are written down."""
+    """Records the replies of another model."""
 
     def __init__(self, path: Path, model: Model) -> None:
         """
@@ -101,7 +101,7 @@ class Recorder:
             **asdict(request),
             "reply": asdict(reply),
         }
-        # ASCII, because a reply may hold lone surrogates, which UTF-8 cannot.
+        # ASCII, because a reply may hold lone surrogates, which UTF-8 cannot encode.
         self._append(json.dumps(entry).encode() + b"\n")
         self._requests.append(request)
         return reply
@@ -115,7 +115,7 @@ class Recorder:
 
     def _append(self, line: bytes) -> None:
         try:
-            # Unbuffered: one call writes the line, and a kill leaves it whole or not there.
+            # Unbuffered: one call writes the line, so after a kill it is complete or absent.
             with self._path.open("ab", buffering=0) as file:
                 if line and self._torn is not None:
                     file.truncate(self._torn)
@@ -129,7 +129,7 @@ class Recorder:
 
 
 class Player:
-    """Answers as recorded."""
+    """Answers with recorded replies."""
 
     def __init__(self, path: Path) -> None:
         """
@@ -147,7 +147,7 @@ class Player:
                 "one model a file"
             )
         self.recorded = next(iter(models), "")
-        """The spec of the model that was recorded, which says how to ask."""
+        """The spec of the recorded model, which decides how prompts are written."""
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -215,13 +215,13 @@ def _of_another_campaign(asked: Request, old: Request) -> bool:
     if asked.trial is None or old.trial is None:
         return False
     now, then = (asked.trial, asked.attempt), (old.trial, old.attempt)
-    # A campaign that was killed with its reply on tape asks for it again. Before trial 1 nothing is
-    # left to chance then: the baseline has been measured, and its figures stay as they are.
+    # A campaign that was killed after its reply was recorded asks for it again. For trial 1 its
+    # prompt is then the same, because the measurements of the baseline are already in the journal.
     return now < then or (now == then == (1, 0) and asked.parts != old.parts)
 
 
 def _read(path: Path) -> tuple[list[Recording], int | None]:
-    """What is on the tape, and where a line begins that a full disk or a crash cut off, if any.
+    """The recordings, and the offset of a last line that a full disk or a crash cut off, if any.
 
     Raises:
         Misconfigured: the file cannot be read or is no cassette.

@@ -1,7 +1,7 @@
 """What is known about models: defaults, prices, limits and extra request fields.
 
-``models.toml`` beside this file, and over it the user's own, named by ``AUTORESEARCH_MODELS`` or at
-``~/.config/autoresearch/models.toml``.
+It is read from ``models.toml`` beside this file. The user's own file overrides it; that is named by
+``AUTORESEARCH_MODELS`` or is at ``~/.config/autoresearch/models.toml``.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class Entry:
     cache_read: float | None = None
     cache_write: float | None = None
     prompt_limit: int | None = None
-    """Tokens of prompt up to which the prices hold."""
+    """The prices are valid up to this many prompt tokens."""
     max_tokens: int | None = None
-    """The most that the model may be asked to write, reasoning included."""
+    """The most tokens that may be requested for a reply, reasoning included."""
     timeout: float = 600.0
-    """Seconds without a sign of life; for a command, until it has to be done."""
+    """Seconds without any data; for a command, the limit of its whole run."""
     key_env: str | None = None
     """The environment variable that holds the key."""
     envelope: str = "edits"
-    """What a proposal is asked to be: ``edits`` (SEARCH/REPLACE) or ``file`` (all of train.py)."""
+    """Format of a proposal: ``edits`` (SEARCH/REPLACE) or ``file`` (all of train.py)."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Fields added to the request as they stand."""
+    """Fields added to the request without changes."""
 
     def limit(self, max_tokens: int) -> int:
         return min(max_tokens, self.max_tokens or max_tokens)
@@ -75,16 +75,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All that is known."""
+    """All entries and defaults."""
 
     defaults: Mapping[str, str]
-    """The model that a service is asked for when none is named, by service."""
+    """By service: the model that is used when none is named."""
     models: Mapping[str, Entry]
     """By spec."""
 
     def entry(self, name: str) -> Entry:
-        """What is known about ``name``, a spec: by itself, as a dated snapshot of a model, or as
-        one of its kind (what stands before the colon)."""
+        """The entry of ``name``, a spec: looked up as it is, then without the date of a
+        snapshot, then by its kind (the text before the colon)."""
         for known in (name, _DATE.sub("", name), name.partition(":")[0]):
             if known in self.models:
                 return self.models[known]
@@ -99,7 +99,7 @@ def load_catalog(environ: Mapping[str, str]) -> Catalog:
     """Read both files.
 
     Raises:
-        Misconfigured: the user's file cannot be read or has a key or value that means nothing.
+        Misconfigured: the user's file cannot be read or has an unknown key or an invalid value.
     """
     tables = _read(OWN_FILE)
     named = environ.get("AUTORESEARCH_MODELS")

@@ -1,4 +1,4 @@
-"""From a spec, as given to ``--llm``, to a model."""
+"""Open the model that a spec, as given to ``--llm``, names."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ OPENAI_URL = "https://api.openai.com/v1"
 OLLAMA_ADDRESS = "localhost:11434"
 PROBE_SECONDS = 1.0
 OWN_SERVER_KEY = "AUTORESEARCH_API_KEY"
-"""Sent to a server named in a spec; a vendor's key is never sent to anybody but the vendor."""
+"""Variable with the key for a server named in a spec; a vendor's key is sent to the vendor only."""
 
 _RECORDING = re.compile(r"(.+?)\+((?:anthropic|openai|command):.*|auto|local)", re.DOTALL)
 
 
 def open_model(spec: str, environ: Mapping[str, str]) -> tuple[Model | None, str]:
-    """The model, and which it is and why in words; None if there is none to be had.
+    """The model, None if none is available, and a text that says which model it is and why.
 
-    Nothing is sent to a model here; ``auto`` looks whether Ollama is there if no key is set, and
-    ``local`` fetches its weights where they are missing.
+    Nothing is sent to a model here. If no key is set, ``auto`` checks whether Ollama answers;
+    ``local`` fetches its weights if they are missing.
 
     Raises:
         Misconfigured: not a spec, a key is missing, or the user's models.toml has a mistake.
@@ -66,7 +66,7 @@ def open_model(spec: str, environ: Mapping[str, str]) -> tuple[Model | None, str
     if kind == "cassette":
         return _cassette(rest, environ)
     if kind == "command":
-        # Imported when used: each SDK takes about a second.
+        # Imported when used: each SDK takes about a second to import.
         from agent.models.command.client import CommandModel
 
         command = CommandModel(
@@ -129,7 +129,7 @@ def _openai(rest: str, environ: Mapping[str, str], catalog: Catalog) -> Model:
     else:
         key_from = "OPENAI_API_KEY"
     if key_from == OWN_SERVER_KEY and not environ.get(key_from):
-        # Servers at home want no key, the SDK wants one all the same.
+        # The user's own server may need no key, but the SDK requires one.
         key, hidden = "none", _hidden(environ, catalog)
     else:
         key = _key(key_from, f"openai:{rest}", environ)
@@ -155,18 +155,18 @@ def _key(name: str, spec: str, environ: Mapping[str, str]) -> str:
 
 
 def _hidden(environ: Mapping[str, str], catalog: Catalog) -> tuple[str, ...]:
-    """Values that must not be shown, those of variables that a models.toml names included."""
+    """Values that must not be shown, including those of variables that a models.toml names."""
     return secret_values(environ, {e.key_env for e in catalog.models.values() if e.key_env})
 
 
 def _server(url: str) -> str:
-    """The base URL of a spec, with the usual path where it has none."""
+    """The base URL of a spec, with the usual path ``/v1`` if it has none."""
     url = _plain("what follows @ in --llm openai:MODEL@URL", url).rstrip("/")
     return url + ("/v1" if urlsplit(url).path == "" else "")
 
 
 def _plain(where: str, url: str) -> str:
-    """``url``, which is shown in messages and journals, so that no key may be in it.
+    """Check that ``url`` holds no key, since messages and journals show it; returns ``url``.
 
     Raises:
         Misconfigured: it has a user, password, query or fragment, or is no URL.
@@ -176,7 +176,7 @@ def _plain(where: str, url: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
-    # Looked for first, and in the text, so that no other message quotes it.
+    # Checked first, and in the raw text, so that no other message quotes a key.
     if re.search(r"[?#@]", url):
         raise Misconfigured(
             f"{where} must hold no password, no ?query and no #fragment; put the key into "
@@ -201,19 +201,19 @@ def _cassette(rest: str, environ: Mapping[str, str]) -> tuple[Model, str]:
 
 
 def _ollama_url(environ: Mapping[str, str]) -> str:
-    """Where Ollama's own client would look."""
+    """The URL that Ollama's own client would use."""
     address = environ.get("OLLAMA_HOST", "").strip() or OLLAMA_ADDRESS
     scheme, separator, host = address.rpartition("://")
     host = host.rstrip("/")
     if ":" not in host:
         host += ":11434"
-    # A server's bind address is no address to call.
+    # 0.0.0.0 is an address for a server to bind to, not one to connect to.
     return f"{scheme if separator else 'http'}://{host.replace('0.0.0.0', '127.0.0.1', 1)}"
 
 
 def _ollama_models(url: str) -> list[str] | None:
-    """Names of the models there, last changed first; None if nothing like Ollama answers."""
-    # Past any proxy: this is a look at one's own machine.
+    """Names of Ollama's models, last changed first; None if no Ollama answers at ``url``."""
+    # Without a proxy, because the server is on the user's own machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{url}/api/tags", timeout=PROBE_SECONDS) as answer:

@@ -1,4 +1,4 @@
-"""What the clients of both SDKs share: waiting that can be stopped, retries, and HTTP errors."""
+"""What the clients of both SDKs share: cancellable waits, retries, and HTTP errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from agent.models.types import Cancelled, Misconfigured, ModelError, Unavailable
 
 LONGEST_RETRY_WAIT = 20.0
-"""Seconds that a client may wait by itself; a longer pause is the campaign's, which shows it."""
+"""Longest wait of a client, in seconds; the campaign itself does longer waits and shows them."""
 MAX_RETRIES = 4
 _POLL_SECONDS = 0.1
 
@@ -74,9 +74,9 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
 
 
 async def leave_long_waits(response: Any) -> None:
-    """Response hook for the SDKs' HTTP clients: they sleep as long as a server asks, unseen.
+    """Response hook for the SDKs' HTTP clients, which silently sleep as long as a server asks.
 
-    Both obey ``x-should-retry``, so a wait beyond the bound comes back as ``Unavailable``.
+    Both obey ``x-should-retry``, so a wait above the limit is reported as ``Unavailable``.
     """
     wait = seconds_to_wait(response.headers)
     if wait is not None and wait > LONGEST_RETRY_WAIT:

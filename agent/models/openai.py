@@ -1,7 +1,7 @@
-"""Chat Completions through OpenAI's SDK: OpenAI itself, and whoever speaks its protocol (Ollama,
+"""Chat Completions through OpenAI's SDK: OpenAI itself, and servers with the same API (Ollama,
 vLLM, llama.cpp, ...).
 
-Chat Completions and not Responses, because it is what they all speak.
+Chat Completions is used instead of Responses, because all of these servers support it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from agent.models.types import (
 )
 
 CACHE_MARKS = 18
-"""The latest four are written, all of them are looked up."""
+"""The latest four marks are written to the cache, all of them are looked up in it."""
 
 _STOP_REASONS: dict[str, StopReason] = {
     "stop": "end",
@@ -46,7 +46,7 @@ _THOUGHT = re.compile(r"\A\s*(?:<think>)?.*?</think>\s*|\A\s*<think>.*\Z", re.DO
 
 
 class OpenAIModel:
-    """A model by name, at OpenAI or at ``url``."""
+    """A model by name, at OpenAI or at ``base_url``."""
 
     def __init__(
         self,
@@ -61,8 +61,8 @@ class OpenAIModel:
     ) -> None:
         """
         Args:
-            own_server: whether ``base_url`` was part of the spec; then nothing is asked for that
-                only OpenAI itself knows.
+            own_server: whether ``base_url`` was part of the spec; then requests have no fields
+                that only OpenAI itself supports.
             key_from: where the key comes from, for messages.
         """
         self.name = f"openai:{model}@{base_url}" if own_server else f"openai:{model}"
@@ -101,8 +101,8 @@ class OpenAIModel:
                 if self._give_way(error):
                     continue
                 failure = self._failure(error, received.usage)
-            # Raised out here so that the SDK's exception, which holds the request, is not its
-            # context.
+            # Raised outside ``except``, so that the SDK's exception, which holds the request, is
+            # not its context.
             if failure is not None:
                 raise failure
             return received.reply()
@@ -135,7 +135,7 @@ class OpenAIModel:
         if self._counted:
             request["stream_options"] = {"include_usage": True}
         if self._cached:
-            # Prefixes are found by marks only, and requests with one key by one server.
+            # Cached prefixes are found at marks only; one key sends all requests to one server.
             request["prompt_cache_options"] = {"mode": "explicit"}
             digest = hashlib.sha256(prompt.system.text.encode()).hexdigest()
             request["prompt_cache_key"] = f"autoresearch-{digest[:24]}"
@@ -163,7 +163,7 @@ class OpenAIModel:
     def _give_way(self, error: Exception) -> bool:
         """Whether to ask again without an optional field, or with its older name.
 
-        Servers differ in which they know. Each is given up once, for good.
+        Servers differ in the fields that they support. Each field is given up once, permanently.
         """
         if not isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
             return False
@@ -191,7 +191,7 @@ class OpenAIModel:
                 f"{self.name}: no whole answer from {self._base_url}: {cause}", usage=usage
             )
         if isinstance(error, openai.APIStatusError):
-            # Too many requests, says the status, but waiting does not fill an account.
+            # The status means too many requests, but waiting does not add credit to an account.
             status = 402 if error.code == "insufficient_quota" else error.status_code
             return refusal(
                 self.name,
@@ -216,7 +216,7 @@ class OpenAIModel:
 
 
 class _Received:
-    """A reply as far as it has come."""
+    """The part of a reply that has arrived."""
 
     def __init__(self, model: str, hidden: Sequence[str]) -> None:
         self.model = model
@@ -228,7 +228,7 @@ class _Received:
         self._begun = False
 
     def take(self, chunk: Any, on_text: OnText | None) -> None:
-        """Note one chunk; reasoning comes in fields of its own and is passed over."""
+        """Process one chunk; reasoning comes in separate fields and is skipped."""
         self._begun = self._begun or chunk.object == "chat.completion.chunk"
         self.model = chunk.model or self.model
         if chunk.usage is not None:
@@ -256,7 +256,7 @@ class _Received:
     def reply(self) -> Reply:
         refused = "".join(self._refusals)
         return Reply(
-            # Servers that do not know a model's reasoning marks leave it in the text.
+            # Servers that do not know a model's reasoning tags leave the reasoning in the text.
             text=_THOUGHT.sub("", "".join(self._texts), count=1),
             stop_reason="refusal" if refused else _STOP_REASONS.get(self._stop or "", "other"),
             usage=self.usage,
@@ -266,7 +266,7 @@ class _Received:
 
 
 def _usage(told: Any) -> Usage:
-    """``prompt_tokens`` has the cached and the written ones in it."""
+    """The reported ``prompt_tokens`` include the tokens read from and written to the cache."""
     prompt, output = told.prompt_tokens_details, told.completion_tokens_details
     read = (prompt.cached_tokens if prompt is not None else None) or 0
     written = (prompt.cache_write_tokens if prompt is not None else None) or 0

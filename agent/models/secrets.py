@@ -1,4 +1,4 @@
-"""Keys and passwords: which values are some, and texts without them."""
+"""Keys and passwords: find them, and remove them from texts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _GIVEN_AS_SECRET = re.compile(
     r"""["']?)[^\s"'&]+|(\w://)[^\s/@"']+(?=@)""",
     re.IGNORECASE,
 )
-"""What stands after an option, a variable or a query field that is called a key, and before the
-host of a URL."""
+"""Matches the value of an option, a variable or a query field that is named like a secret, and the
+credentials before the host of a URL."""
 
 
 def secret_values(environ: Mapping[str, str], names: Collection[str] = ()) -> tuple[str, ...]:
@@ -51,5 +51,5 @@ def redact(text: str, hidden: Iterable[str]) -> str:
 
 
 def quote(text: str, hidden: Iterable[str]) -> str:
-    """Somebody else's error text on one line: bounded, printable, nothing like a key in it."""
+    """An external error text on one line: bounded, printable, without anything like a key."""
     return " ".join(printable(redact(text, hidden), DETAIL_LENGTH).split())

@@ -1,8 +1,8 @@
-"""What a model is: something that completes a prompt.
+"""The interface of a model: it completes a prompt.
 
-Whatever can go wrong is one of three: the service cannot answer now (``Unavailable``), the user has
-to mend something (``Misconfigured``), or an answer came that is not a whole one
-(``Reply.stop_reason``). No key is ever in any of them: texts from outside pass through ``secrets``.
+There are three kinds of failure: the service cannot answer now (``Unavailable``), the user has to
+fix something (``Misconfigured``), or the answer is incomplete (``Reply.stop_reason``). None of them
+ever contains a key: external texts pass through ``secrets``.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ class Part:
     mark: bool = False
     """Whether the prompt up to here will be sent again, unchanged, and is worth caching."""
     fixed: str = ""
-    """The text, or what of it stays when a campaign is carried out again: no measurement repeats
-    to the last digit. A recorded reply answers whoever asks for the same."""
+    """The text, or the part of it that stays the same when a campaign is repeated; measurements
+    do not repeat exactly. Recorded replies are found by it."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is told, what changes least first, so that servers can cache the beginning."""
+    """A prompt. The parts that change least come first, so that servers can cache the beginning."""
 
     parts: tuple[Part, ...]
     """The first is the system prompt, the others are the user's message."""
     trial: int | None = None
     """The trial that the reply is for; None outside of campaigns."""
     attempt: int = 0
-    """Replies of the trial that were turned down before."""
+    """Number of earlier replies of the trial that were turned down."""
     schema: str = ""
-    """JSON schema that the reply has to keep; "" for free text. Only ``local`` is given one."""
+    """JSON schema that the reply has to match; "" for free text. Only ``local`` is given one."""
     seed: int | None = None
-    """For a model that samples the same reply from the same seed."""
+    """Sampling seed, for a model that repeats its reply for the same seed."""
 
     @property
     def system(self) -> Part:
@@ -70,7 +70,7 @@ class Usage:
 
     input: int
     output: int
-    """With reasoning."""
+    """Including reasoning."""
     cache_read: int = 0
     cache_write: int = 0
     reasoning: int | None = None
@@ -83,20 +83,20 @@ class Usage:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back. Only a reply that came to its ``end`` may be acted on."""
+    """A reply. It may be used only if its ``stop_reason`` is ``end``."""
 
     text: str
     stop_reason: StopReason
     usage: Usage | None
     """None if the server does not say."""
     model: str
-    """As the server names it."""
+    """Name of the model, as the server gives it."""
     detail: str = ""
     """The server's own words on why it stopped."""
 
 
 class ModelError(Exception):
-    """No reply."""
+    """The model gave no reply."""
 
 
 class Unavailable(ModelError):
@@ -107,9 +107,9 @@ class Unavailable(ModelError):
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        """Seconds that the service asks to be left alone."""
+        """Seconds that the service asks to wait."""
         self.usage = usage
-        """What was used up all the same, as far as it is known."""
+        """Tokens that were used in spite of the failure, as far as they are known."""
 
 
 class Misconfigured(ModelError):
@@ -141,7 +141,7 @@ class Model(Protocol):
             on_text: is given the reply's text as it arrives, in this thread.
 
         Raises:
-            Unavailable, Misconfigured: see there.
+            Unavailable, Misconfigured: see these classes.
             Cancelled: ``cancel`` was set; the connection or process is closed.
         """
         ...

@@ -1,1 +1,1 @@
-"""Where edits come from; ``base`` says what a proposer is, ``choose`` makes the one asked for."""
+"""Where edits come from; ``base`` defines a proposer, ``choose`` makes the requested one."""

@@ -1,7 +1,7 @@
-"""What a proposer is: given a category and what has been tried, it answers with one edit as text.
+"""The interface of a proposer: given a category and past trials, it returns one edit as text.
 
-Every proposal, whoever wrote it, is a reply in the same envelope (``category:``, ``hypothesis:``,
-then SEARCH/REPLACE blocks) and takes the same way through ``edits`` and ``checks``.
+Every proposal, from any proposer, is a reply in the same format (``category:``, ``hypothesis:``,
+then SEARCH/REPLACE blocks), and the same code in ``edits`` and ``checks`` processes it.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ class Context:
     seed: int
     """The campaign's seed; with ``trial`` it seeds every draw that a proposer makes."""
     facts: Mapping[str, str]
-    """Hardware, preset, budget and what the champion reached, ready to print."""
+    """Hardware, preset, budget and the results of the champion, as text."""
     feedback: Sequence[str] = ()
     """Why earlier replies in this trial were turned down, oldest first."""
     turned_down: Sequence[str] = ()
-    """Those replies."""
+    """The replies that ``feedback`` is about."""
     envelopes: Mapping[str, str] = field(default_factory=dict)
-    """By model: the envelope that it was found to need in this campaign."""
+    """By model: the reply format (envelope) that this campaign found it to need."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """One edit, as text, with where it came from."""
+    """One edit, as text, with its origin."""
 
     proposer: str
     """``deck``, ``tuner`` or ``llm`` (the model is named in the campaign's settings)."""
     reply: str
     """The envelope and the blocks or the file, exactly as received."""
     prompt: str = ""
-    """What was asked; for the deck and the tuner, the trial record that they rendered."""
+    """The prompt; for the deck and the tuner, the trial record that they rendered."""
     model: str = ""
     """The model that answered, as its server names it; "" where none did."""
     usage: dict[str, int | None] | None = None
-    """Tokens by kind (see ``models.base.Usage``), None if the server did not say."""
+    """Tokens by kind (see ``models.types.Usage``), None if the server did not say."""
     cost_usd: float | None = None
     """None if usage or price is not known."""
     envelope: Envelope = "edits"
-    """What the reply was asked to be."""
+    """The format that was asked for."""
 
 
 REPAIRS: Mapping[str, int] = {"llm": 2}
-"""By proposer: how often a candidate of a trial that fails in its training may go back to it. A
-recipe and a number do not get better by being told."""
+"""By proposer: how often per trial a candidate that failed in training may go back to it. A recipe
+or a number does not improve with feedback."""
 
 
 class NothingToPropose(Exception):
@@ -85,10 +85,10 @@ class Proposer(Protocol):
 
     name: str
     attempts: int
-    """How many replies are worth asking for in one trial; a fixed recipe does not get better."""
+    """How many replies are worth a request in one trial; a fixed recipe does not improve."""
 
     def covers(self, context: Context) -> bool:
-        """Whether an idea for ``context.category`` is left; draws nothing and changes nothing."""
+        """Whether an idea for ``context.category`` is left; has no side effects."""
         ...
 
     def propose(self, context: Context) -> Proposal:

@@ -18,7 +18,7 @@ class ProposerError(ValueError):
 
 
 def researcher(model: Model, cancel: threading.Event) -> Proposer:
-    """The proposer that asks ``model``, or whatever model a recording was made of."""
+    """The proposer that asks ``model``; for a recording, the one for the recorded model."""
     if getattr(model, "recorded", model.name) == "local":
         return LocalProposer(model, cancel=cancel)
     return LLMProposer(model, cancel=cancel)

@@ -1,8 +1,8 @@
-"""Structure without a model: recipes written by hand, one file each, as a model would reply.
+"""Structural edits without a model: hand-written recipes, one file each, in the format of a reply.
 
-A recipe is trained once in a campaign. One that was reverted does not come back on a later champion
-either: looking again and again at what lost is the surest way to keep something by luck. One that
-was rejected before training may come back on the next champion, for it was never looked at.
+A recipe is trained once in a campaign. A reverted recipe is not tried on a later champion either:
+repeated tests of an edit that lost are the surest way to keep one by luck. A recipe that was
+rejected before training may be tried on the next champion, because it was never measured.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Recipe:
     edit: blocks.Edit
 
     def applies(self, source: str) -> bool:
-        """Whether every block still finds its place and the result is Python."""
+        """Whether every block still matches the source and the result is Python."""
         try:
             compile(self.edit.apply(source), "train.py", "exec", dont_inherit=True)
         except (blocks.EditError, SyntaxError):
@@ -57,7 +57,7 @@ class Deck:
 
     name = "deck"
     attempts = 3
-    """Another attempt is another recipe, for a kept edit may have made one fail its check."""
+    """Each attempt is another recipe, because a kept edit may have made one fail its check."""
 
     def __init__(self, folder: Path = RECIPES) -> None:
         self._folder = folder
@@ -72,10 +72,10 @@ class Deck:
         return Proposal(self.name, left[0].reply, trial_record(context))
 
     def _left(self, context: Context) -> Sequence[Recipe]:
-        """Untried recipes that apply to the champion, the next first.
+        """Untried recipes that apply to the champion, in the order in which they are offered.
 
-        Which recipe a rejected trial offered is not in the history, but the order is fixed and
-        rejected recipes stay untried, so as long as the champion stays they are the first ones.
+        The history does not say which recipe a rejected trial offered. But the order is fixed and
+        rejected recipes stay untried, so until the champion changes they are the first ones.
         """
         tried = {trial.title for trial in context.history}
         order = [r for r in recipes(self._folder) if r.edit.category == context.category]
@@ -85,7 +85,7 @@ class Deck:
 
 
 def _rejected(context: Context) -> int:
-    """Recipes of the category that were turned down while the present champion stood."""
+    """Number of recipes of the category that were turned down on the current champion."""
     since = itertools.takewhile(lambda trial: not trial.kept, reversed(context.history))
     past = [
         len(trial.rejections)

@@ -1,4 +1,4 @@
-"""Numbers to one proposer, structure to another."""
+"""Uses one proposer for numbers and another for structure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import random
 from agent.proposers.base import Context, NothingToPropose, Proposal, Proposer
 
 STRUCTURE_SHARE = 0.5
-"""Of the trials in a category that both cover. A few structural edits are worth more than any
-number, but most are worth nothing, while numbers bring small gains steadily; neither is known to be
-better for a given file, and an even coin lets the first hour show both."""
+"""Share of structure in the trials of a category that both cover. A few structural edits gain more
+than any number, but most gain nothing; numbers steadily bring small gains. Neither is known to be
+better for a given file, and with equal shares the first hour shows both."""
 
 
 class Hybrid:
-    """Tosses a coin, seeded by campaign and trial, where both have an idea."""
+    """If both have an idea, picks one at random, seeded by campaign and trial."""
 
     name = "hybrid"
 

@@ -1,7 +1,7 @@
 """Proposals from a language model.
 
-The prompt is laid out for caches: rules, program and contract; then train.py; then the history, a
-part a trial, to which only ever is added; then what is asked for now.
+The order of the prompt suits prompt caches: rules, program and contract; then train.py; then the
+history, append-only, with one part per trial; then the current request.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from trainer.presets import LADDER
 from trainer.untrusted import printable
 
 MAX_TOKENS = 32_000
-"""Bound on a reply; reasoning counts, and models that reason need room."""
+"""Limit for a reply; it includes reasoning, so models that reason need a large one."""
 HISTORY_TOKENS = 12_000
 CHARACTERS_PER_TOKEN = 3
-"""A low guess, so that the history is rather too short than too long."""
+"""A low estimate, so that the history is too short rather than too long."""
 TEXT_LENGTH = 300
 
 Outcome = Literal["baseline", "kept", "near", "reverted", "failed", "rejected"]
@@ -82,9 +82,9 @@ class LLMProposer:
         return proposal
 
     def _envelope(self, context: Context) -> Envelope:
-        """What the model is asked for: as this campaign has found out, else as is known of it.
+        """The format to ask for: the one that this campaign found, else the one in the catalog.
 
-        A recording is asked as the model that was recorded.
+        For a recording, the catalog's entry of the recorded model is used.
         """
         recorded = getattr(self.model, "recorded", self.model.name)
         known = self.catalog.entry(recorded).envelope
@@ -92,8 +92,8 @@ class LLMProposer:
         return "file" if found == "file" else "edits"
 
     def _fault(self, reply: Reply) -> str:
-        """Why the reply must not be applied, "" if it may be. The stop reason comes first: what
-        was cut off or declined can still look like an edit."""
+        """Why the reply must not be applied, "" if it may be. It checks the stop reason
+        first: a reply that was cut off or declined can still look like an edit."""
         if reply.stop_reason == "length":
             told = f" of {reply.usage.output} tokens" if reply.usage is not None else ""
             return f"the reply{told} was cut off at its limit before its end; think and write less"
@@ -104,7 +104,7 @@ class LLMProposer:
         return "" if reply.text.strip() else "the reply is empty"
 
     def prompt(self, context: Context) -> Prompt:
-        """What the model is told, what changes least first.
+        """The prompt; its parts that change least come first.
 
         Raises:
             Misconfigured: a template is missing or broken.
@@ -180,15 +180,15 @@ class LLMProposer:
 
 @dataclass(frozen=True)
 class View:
-    """A trial as the model is shown it. Texts are one printable line each."""
+    """A trial as it is shown to the model. Texts are one printable line each."""
 
     number: int
     category: str
     outcome: Outcome
     gain: float
-    """In sigma, rounded to halves, so that the search does not fit the validation text."""
+    """In sigma, rounded to halves, so that the search does not overfit the validation text."""
     fresh: int
-    """Fresh seeds that the gain rests on."""
+    """Number of fresh seeds on which the gain is based."""
     status: str
     title: str
     hypothesis: str
@@ -229,8 +229,8 @@ def view(trial: Trial, sigma: float) -> View:
 def rounded_sigma(sigma: float) -> float:
     """The nearest power of the square root of 2.
 
-    Sigma is estimated anew after each training, and a history told in it would change with it from
-    its beginning.
+    Sigma is estimated again after each training. A history in units of the exact sigma would change
+    from its beginning each time.
     """
     return math.exp2(round(2 * math.log2(sigma)) / 2) if sigma > 0 else 1.0
 
@@ -238,13 +238,13 @@ def rounded_sigma(sigma: float) -> float:
 def compress(
     whole: Sequence[int], brief: Sequence[int], protected: Sequence[bool], limit: int
 ) -> tuple[frozenset[int], int]:
-    """Which trials to leave out, and up to which one to tell briefly.
+    """Which trials to leave out, and before which one trials are shortened.
 
-    Told one after the other, whole; when the limit is passed, the oldest are shortened, then left
-    out, until half of it is free again. So what has been told stays as it is for many trials.
+    Trials are added in order, in full. When their size exceeds the limit, the oldest are shortened,
+    then left out, until half of the limit is free. So the text stays the same for many trials.
 
     Args:
-        whole, brief: characters of each trial told either way.
+        whole, brief: characters of each trial, in full and shortened.
         protected: which are never left out.
         limit: characters.
     """

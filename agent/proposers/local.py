@@ -1,8 +1,8 @@
 """Proposals from a model too weak for code: it picks a constant and a new value for it.
 
-It is told the constants of one section and what was tried there, and its reply is held by a JSON
-schema to values that were not tried yet. The pick is then written as the edit that any other
-proposer would write, so that all that follows is the same.
+Its prompt lists the constants of one section and what was tried there, and a JSON schema restricts
+its reply to values that were not tried yet. The pick is then written as an edit in the usual
+format, so that all later steps are the same as for other proposers.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from agent.proposers.tuner import Axis, tunable
 MAX_TOKENS = 200
 MOST_CONSTANTS = 4
 MOST_TRIED = 5
-"""Constants and past trials that the model is told of; it loses sight of more."""
+"""The most constants and past trials in a prompt; the model cannot use more."""
 GRIDS = 8, 16, 48
-"""Values over a range, the ends included; the next grid when all of one were tried."""
+"""Values per grid over a range, ends included; once all of a grid were tried, the next is used."""
 COMMENT_LENGTH = 120
 
 Offer = Mapping[str, Sequence[Any]]
@@ -63,7 +63,7 @@ class LocalProposer:
 
         Raises:
             NothingToPropose: every value of the section was tried, or it has no constant.
-            ReplyUnusable: the reply is cut off or not a pick from what was offered.
+            ReplyUnusable: the reply is cut off or is not one of the offered choices.
             Unavailable, Misconfigured, Cancelled: see ``agent.models.types``.
         """
         offer = _offer(context)
@@ -88,7 +88,7 @@ class LocalProposer:
         return proposal
 
     def prompt(self, context: Context, offer: Offer) -> Prompt:
-        """What the model is told, and the schema that holds its reply.
+        """The prompt, with the schema that restricts the reply.
 
         Raises:
             Misconfigured: a template is missing or broken.
@@ -137,8 +137,8 @@ class LocalProposer:
 
 
 def _offer(context: Context) -> Offer:
-    """Constants of the section with values that were not tried, in an order drawn anew for each
-    reply: a weak model is drawn to what stands first."""
+    """Constants of the section with values that were not tried, in a new random order for each
+    reply, because a weak model prefers what comes first."""
     offer = dict(_untried(context))
     dice = random.Random(f"local:{context.seed}:{context.trial}:{len(context.feedback)}")
     names = dice.sample(sorted(offer), min(len(offer), MOST_CONSTANTS))
@@ -157,7 +157,7 @@ def _untried(context: Context) -> Iterator[tuple[str, Sequence[Any]]]:
 
 
 def _values(axis: Axis) -> Iterator[Sequence[Any]]:
-    """Values that a JSON schema can list: all there are, or ever finer grids over a range."""
+    """Values that a JSON schema can list: all of them, or grids over a range, coarse ones first."""
     if isinstance(axis.domain, Choice):
         yield [v for v in axis.domain.options if isinstance(v, str | int | float)]
         return
@@ -201,8 +201,8 @@ def _written(reply: str) -> tuple[tuple[str, Any], ...]:
 
 
 def _schema(context: Context, offer: Offer) -> str:
-    """One alternative for each constant and direction; the hypothesis is begun for the model, which
-    drifts off without a beginning, and without end if it may write any character."""
+    """One alternative for each constant and direction. The pattern fixes the beginning of the
+    hypothesis and its characters; without these the model leaves the topic or does not stop."""
     picks = []
     for axis in tunable(context.source, context.category):
         values: dict[str, list[Any]] = {}
@@ -236,7 +236,7 @@ def _direction(axis: Axis, value: Any) -> str:
 
 
 def _pick(reply: Reply, offer: Offer) -> Mapping[str, Any] | str:
-    """The constant, its value and the hypothesis, or why the reply is not one that can be used."""
+    """The constant, its value and the hypothesis, or why the reply cannot be used."""
     if reply.stop_reason != "end":
         return f"the reply ended early ({reply.detail or reply.stop_reason})"
     try:
@@ -251,7 +251,7 @@ def _pick(reply: Reply, offer: Offer) -> Mapping[str, Any] | str:
 
 
 def _envelope(context: Context, pick: Mapping[str, Any], received: str) -> str:
-    """The edit as any proposer writes it; what the model wrote stands below."""
+    """The edit in the usual format, followed by what the model wrote."""
     name, value = pick["name"], pick["value"]
     before = next(c.value for c in constants(context.source) if c.name == name)
     title = f"{name} {format_literal(before)} → {format_literal(value)}"

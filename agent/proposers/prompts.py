@@ -1,4 +1,4 @@
-"""What proposers say, rendered from the templates in prompts/: no such text stands in Python."""
+"""Texts of the proposers, rendered from the templates in prompts/; none of them is in Python."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECENT_TRIALS = 10
 
 
 class Templates:
-    """The templates of one folder. The filter ``data`` bounds text from elsewhere."""
+    """The templates of one folder. The filter ``data`` bounds external text."""
 
     def __init__(self, folder: Path = PROMPTS) -> None:
         self._environment = jinja2.Environment(
@@ -46,7 +46,7 @@ class Templates:
 
 
 def trial_record(context: Context) -> str:
-    """What a proposal was made from, as text: the facts that a model would be told, in short."""
+    """What a proposal was made from, as text: a short form of the facts in a model's prompt."""
     champion = next((trial for trial in reversed(context.history) if trial.kept), None)
     return _shipped().render(
         "record",
@@ -67,5 +67,5 @@ def _shipped() -> Templates:
 
 
 def _data(text: object) -> str:
-    """Text from elsewhere: printable, bounded, and unable to close the ``<data>`` around it."""
+    """External text: printable, bounded, and unable to close the ``<data>`` around it."""
     return printable(str(text), DATA_LENGTH).replace("</data", "</ data")

@@ -1,12 +1,12 @@
 """Numbers: Optuna's TPE over the constants of one section of train.py (Bergstra et al., 2011).
 
-A study is made anew for every ask, from the history alone, with a sampler seeded by campaign and
-trial: a campaign that was stopped and resumed asks for the same points as one that was not.
+A new study is made for every proposal, from the history alone, with a sampler seeded by campaign
+and trial: a campaign that was stopped and resumed proposes the same points as one that was not.
 
 A constant that was never varied is varied first, alone, by a step that is large enough to show
 above the noise. Then TPE proposes one to three constants at a time, in a neighbourhood of the
-champion that widens as long as nothing in it is kept: with noise and a few dozen trials there is
-more to find near a point that is already good than in the whole box.
+champion that widens as long as nothing in it is kept: with noise and a few dozen trials, a search
+near a good point finds more than a search of the whole space.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from agent.proposers.prompts import trial_record
 Point = Mapping[str, Any]
 
 FIRST_RADIUS = 0.15
-"""Of a constant's range (on its own scale), around the champion, where the first points lie."""
+"""Radius around the champion for the first points, as a share of the range (on its own scale)."""
 MIN_STEP = 0.02
-"""Of a range: a smaller step could not be told from none."""
+"""Share of a range; a smaller step could not be distinguished from no step."""
 ROUNDING = 0.01
-"""Of a range: how far a number is moved to be written with fewer digits."""
+"""Share of a range by which a number may be moved to be written with fewer digits."""
 DRAWS = 64
-"""Points drawn until one is new; the neighbourhood grows and the rounding gets finer on the way."""
+"""Most draws for one new point; with each the neighbourhood grows and rounding gets finer."""
 MOST_LEVELS = 1000
-"""A whole-number range with more values than this is never used up."""
+"""An integer range with more values than this never counts as exhausted."""
 HOW_MANY = ((1, 5), (2, 3), (3, 2))
-"""How many constants change at a time, with weights: few, so that a verdict says which it was."""
+"""How many constants change at a time, with weights. Few, to see from a verdict which mattered."""
 FAILED = -10.0
-"""Gain, in sigma, that stands for a point that did not train to the end."""
+"""Gain, in sigma, that is assigned to a point whose training failed."""
 
 
 class Tuner:
@@ -57,7 +57,7 @@ class Tuner:
             return False
         if any(axis.levels is None for axis in axes):
             return True
-        # A rejected reply stands for an untried point that does not work on this champion.
+        # Each rejected reply counts as an untried point that does not work on this champion.
         rejected = _rejected(context)
         tried = _tried(axes, measured(context))
         return len(list(itertools.islice(_untried(axes, tried), rejected + 1))) > rejected
@@ -84,7 +84,7 @@ class Tuner:
 
 @dataclass(frozen=True)
 class Axis:
-    """One constant: its values, and their place in [0, 1] if they have an order."""
+    """One constant: its values, and their position in [0, 1] if they have an order."""
 
     name: str
     champion: Any
@@ -94,7 +94,7 @@ class Axis:
 
     @functools.cached_property
     def levels(self) -> tuple[Any, ...] | None:
-        """All values, in order if there is one; None if they cannot be counted out."""
+        """All values, in order if there is one; None if they cannot be listed."""
         if isinstance(self.domain, Choice):
             options = self.domain.options
             return tuple(sorted(set(options)) if self.is_ordered else options)
@@ -105,14 +105,14 @@ class Axis:
 
     @property
     def is_ordered(self) -> bool:
-        """Whether a value can be near another; words cannot."""
+        """Whether the values have an order; words do not."""
         return isinstance(self.domain, Range) or all(
             isinstance(value, int | float) and not isinstance(value, bool)
             for value in (self.champion, *self.domain.options)
         )
 
     def unit(self, value: float) -> float:
-        """Place of a value of an ordered axis, in [0, 1]."""
+        """Position of a value of an ordered axis, in [0, 1]."""
         if isinstance(self.domain, Range):
             low, high = self._scale(self.domain.low), self._scale(self.domain.high)
             return min(1.0, max(0.0, (self._scale(value) - low) / (high - low)))
@@ -121,7 +121,7 @@ class Axis:
         return nearest / max(1, len(levels) - 1)
 
     def value(self, unit: float, rounding: float = ROUNDING) -> Any:
-        """The value at a place, give or take ``rounding``, in as few digits as that allows."""
+        """The value at position ``unit``, with as few digits as a shift of ``rounding`` allows."""
         if isinstance(self.domain, Choice):
             levels = self.levels or ()
             return levels[round(unit * (len(levels) - 1))]
@@ -139,7 +139,7 @@ class Axis:
         return min(self.domain.high, max(self.domain.low, float(f"{x:.4g}")))
 
     def interval(self, radius: float) -> tuple[float, float]:
-        """Places within ``radius`` of the champion, both neighbouring levels always included."""
+        """Positions within ``radius`` of the champion; always includes both neighbouring levels."""
         here = self.unit(self.champion)
         if self.levels is not None:
             places = [self.unit(level) for level in self.levels]
@@ -148,14 +148,14 @@ class Axis:
         return max(0.0, here - radius), min(1.0, here + radius)
 
     def is_step(self, value: Any) -> bool:
-        """Whether going to ``value`` is a change that could show."""
+        """Whether a change to ``value`` is large enough to show an effect."""
         if value == self.champion:
             return False
         far = self.levels is not None or not self.is_ordered
         return far or abs(self.unit(value) - self.unit(self.champion)) >= MIN_STEP
 
     def step(self, dice: random.Random, radius: float, rounding: float) -> Any:
-        """A value one step away, up or down, of half the radius at least where there is room."""
+        """A value one step up or down, by at least half the radius if the range allows it."""
         if not self.is_ordered:
             return dice.choice([option for option in self.levels or () if option != self.champion])
         here, (low, high) = self.unit(self.champion), self.interval(radius)
@@ -174,7 +174,7 @@ def _constants(source: str) -> tuple[Constant, ...]:
 
 
 def tunable(source: str, category: str) -> list[Axis]:
-    """Constants of the section with a domain that leaves a choice."""
+    """Constants of the section whose domain has at least one other value."""
     axes = [
         Axis(c.name, c.value, c.domain, re.sub(r"\W*\b(range|choice)\b.*$", "", c.comment))
         for c in _constants(source)
@@ -192,9 +192,9 @@ class Measured:
 
     point: Point
     changed: frozenset[str]
-    """Constants in which it differed from the champion of then."""
+    """Constants in which it differed from the champion at that time."""
     gain: float
-    """Over the values that the champion has now, in sigma."""
+    """Gain over the current values of the champion, in sigma."""
 
 
 _POINT = re.compile(r"^point: (\{.*\})$", re.MULTILINE)
@@ -212,8 +212,8 @@ def _own(context: Context) -> list[Trial]:
 def measured(context: Context) -> list[Measured]:
     """Points of the category's section, newest first.
 
-    A gain is told against the champion of then. What was kept since in this section moved its
-    values, so an older gain is counted from there; keeps elsewhere are taken to simply add up.
+    A gain was measured against the champion at that time. Later keeps in this section changed its
+    values, so their gains are subtracted; keeps in other sections are assumed to be additive.
     """
     found: list[Measured] = []
     offset = 0.0
@@ -238,7 +238,7 @@ def measured(context: Context) -> list[Measured]:
 
 
 def _rejected(context: Context) -> int:
-    """Replies of the tuner that were turned down while the present champion stood."""
+    """Number of replies of the tuner that were turned down on the current champion."""
     since = max((trial.trial for trial in context.history if trial.kept), default=0)
     past = [len(trial.rejections) for trial in _own(context) if trial.trial > since]
     return sum(past) + len(context.feedback)
@@ -251,7 +251,7 @@ def _reverts(context: Context) -> int:
 
 
 def _key(axes: Iterable[Axis], point: Point) -> tuple[Any, ...]:
-    """What makes two points the same; a constant that is younger than the point has its value."""
+    """Key by which points are compared; a constant that a point lacks has the champion's value."""
     return tuple(point.get(axis.name, axis.champion) for axis in axes)
 
 
@@ -275,7 +275,7 @@ def _untried(axes: Sequence[Axis], tried: set[tuple[Any, ...]]) -> Iterator[dict
 
 
 def _draw(context: Context, axes: Mapping[str, Axis]) -> tuple[dict[str, Any], str]:
-    """Changes that lead to an untried point, and the hypothesis: why these."""
+    """Changes that lead to an untried point, and the hypothesis behind them."""
     attempt = len(context.feedback)
     dice = random.Random(f"tuner:{context.seed}:{context.trial}:{context.category}:{attempt}")
     past = measured(context)
@@ -283,7 +283,7 @@ def _draw(context: Context, axes: Mapping[str, Axis]) -> tuple[dict[str, Any], s
     tried = _tried(every, past)
     varied = frozenset().union(*(m.changed for m in past))
     unvaried = [axis for axis in every if axis.name not in varied]
-    # After a reply that was turned down, go on to what may work.
+    # After a reply was turned down, use TPE, which may propose something that works.
     first_look = bool(unvaried) and not attempt
     study = None if first_look else _study(every, past, dice.getrandbits(32))
     radius = FIRST_RADIUS * 2 ** min(8.0, _reverts(context) / (2 * len(every)))
@@ -313,7 +313,7 @@ def _draw(context: Context, axes: Mapping[str, Axis]) -> tuple[dict[str, Any], s
 
 
 def _study(axes: Sequence[Axis], past: Sequence[Measured], seed: int) -> Any:
-    """A study that holds what was measured, the champion as gain 0."""
+    """A study of the measured points, with the champion as gain 0."""
     import optuna  # slow to import, and most commands never need it
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

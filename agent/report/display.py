@@ -1,4 +1,4 @@
-"""What the loop tells whoever watches; the terminal is one such, a test another."""
+"""The interface through which the loop reports progress, to a terminal or to a test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agent.campaign.state import State
 
 
 class Display(Protocol):
-    """Hears of everything once, in order. It must not raise: watching never stops a campaign."""
+    """Receives every report once, in order. It must not raise, since that would stop a campaign."""
 
     def header(self, lines: Sequence[tuple[str, str]]) -> None:
         """What the run is, as (label, text), before anything is trained."""
@@ -21,11 +21,11 @@ class Display(Protocol):
         ...
 
     def training(self, trial: Trial, training: Training, budget: str) -> None:
-        """A training begins; ``event`` tells how it goes on, ``trained`` how it ended."""
+        """A training begins; ``event`` reports its progress, ``trained`` its end."""
         ...
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """A step of a measurement, as ``trainer.measure.measure(on_event=...)`` gives it.
+        """An event of a measurement, as ``trainer.measure.measure`` passes it to ``on_event``.
 
         ``preparing`` (stage, fraction), ``ready``, ``log`` (step, loss in nats per token, spent:
         share of the budget or None), ``scoring`` (fraction). While the run waits for its model
@@ -34,11 +34,11 @@ class Display(Protocol):
         ...
 
     def trained(self, training: Training) -> None:
-        """The training has ended, for better or worse."""
+        """The training has ended, successfully or not."""
         ...
 
     def verdict(self, trial: Trial, state: State, prior: Mapping[str, float]) -> None:
-        """The trial is over; ``prior`` is what it taught."""
+        """The trial is over; ``prior`` holds the probabilities of the categories after it."""
         ...
 
     def message(self, text: str) -> None:
@@ -46,5 +46,5 @@ class Display(Protocol):
         ...
 
     def close(self) -> None:
-        """The run is over; leave the terminal as it was."""
+        """The run is over; restore the terminal."""
         ...

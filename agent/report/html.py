@@ -1,7 +1,7 @@
-"""report.html and progress.png: a campaign as one file that can be sent to somebody.
+"""report.html and progress.png. The page is one self-contained file that can be shared.
 
 The page loads nothing and runs nothing. Titles, hypotheses and diffs may come from a model; jinja2
-escapes them, and the page's own policy forbids scripts and foreign addresses.
+escapes them, and the page's Content-Security-Policy forbids scripts and external addresses.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trainer.untrusted import one_line, printable
 
 TEMPLATE = "report.html"
 DIFF_CHARACTERS = 20_000
-"""Of each diff; the trial's folder holds all of it."""
+"""Limit for each diff; the trial's folder holds the whole diff."""
 HIDDEN = ("tag", "pid")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#|~!])")
 
@@ -61,7 +61,7 @@ def write_report(folder: Path, state: State, prior: Mapping[str, float]) -> tupl
 
 
 def _trial(trial: Trial, folder: Path) -> dict[str, Any]:
-    """A trial as the template prints it, texts and numbers ready."""
+    """A trial's fields, formatted for the template."""
     patch = folder / "trials" / str(trial.trial) / "diff.patch"
     diff = patch.read_text(encoding="utf-8", errors="replace") if patch.exists() else ""
     return {
@@ -100,7 +100,7 @@ def _training(run: Training) -> dict[str, str]:
 
 
 def _kind(line: str) -> str:
-    """Which colour a line of a diff has."""
+    """The kind of a line of a diff, which sets its colour."""
     if line.startswith(("+++", "---", "diff ", "index ")):
         return "head"
     return {"+": "add", "-": "del", "@": "hunk"}.get(line[:1], "same")
@@ -113,7 +113,7 @@ def _settings(state: State) -> dict[str, str]:
 
 
 def _fingerprint(state: State) -> dict[str, str]:
-    """Of the last training: what the numbers belong to."""
+    """Fingerprint of the last training: hardware, software and data of the scores."""
     runs = [run for trial in state.trials for run in trial.trainings if run.fingerprint]
     return {one_line(k): _value(v) for k, v in runs[-1].fingerprint.items()} if runs else {}
 
@@ -143,6 +143,6 @@ def markdown(state: State, prior: Mapping[str, float]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text in which Markdown and HTML find nothing to do."""
+    """Text with the syntax of Markdown and HTML escaped."""
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN.sub(r"\\\1", plain)

@@ -1,4 +1,4 @@
-"""What goes to a pipe or a file: one line an event, no control codes, nothing redrawn."""
+"""Output to a pipe or a file: one line per event, no control codes, no redrawing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRIOR_WIDTH = 100
 
 
 class PlainDisplay:
-    """Lines for a log; ``now`` tells seconds, for the pause between lines of progress."""
+    """Writes log lines; ``now`` returns seconds, to limit how often progress is written."""
 
     def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
         self._stream = Unbreakable(stream)
@@ -48,7 +48,7 @@ class PlainDisplay:
         if kind == "waiting":
             return  # the message before it says until when
         doing = f"preparing: {one_line(event['stage'])}" if kind == "preparing" else str(kind)
-        # A long silence may be one stage of many, so each is named when it begins.
+        # A stage may be silent for long, so the start of each stage is always reported.
         is_due = kind == "preparing" and doing != self._doing
         self._doing = doing
         if kind == "ready" or (self._now() - self._told < PROGRESS_SECONDS and not is_due):

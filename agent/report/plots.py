@@ -24,10 +24,10 @@ from trainer.untrusted import one_line
 
 INCHES = (12.0, 6.0)
 DPI = 200
-"""2400 x 1200 pixels; laid out to be read at half of that."""
+"""2400 x 1200 pixels; the layout is made to be shown at half that size."""
 GREEN, GREY, RED, AMBER, INK = "#1a9850", "#8a8f98", "#c8443c", "#d9961a", "#24292f"
 SPREADS = 3.0
-"""How many usual distances above the worst champion a trial may lie and still be on the scale."""
+"""A trial is on the scale up to this many typical distances above the worst champion."""
 LABEL_LENGTH = 44
 LABEL_DEGREES = 28
 MAX_LABELS = 16
@@ -36,8 +36,8 @@ MAX_LABELS = 16
 def progress_png(path: Path, state: State) -> None:
     """Draw the campaign's finished trials: x trial number, y val_bpb in bits per byte.
 
-    Kept trials have a title and a 95 % interval. The scale is set by the champions and by what
-    most trials reach; trials far above are marked at the upper edge and counted in the caption.
+    Kept trials have a title and a 95 % interval. The champions and most of the trials set the
+    scale; trials far above it are marked at the upper edge and counted in the caption.
 
     Raises:
         OSError: the file cannot be written; the old one is as it was.
@@ -70,11 +70,11 @@ def _title(state: State) -> str:
 
 
 def scale(trials: Sequence[Trial]) -> tuple[float, float]:
-    """Lowest and highest val_bpb to show: all champions with their intervals, and what is near.
+    """Lowest and highest val_bpb to show: all champions with their intervals, and near trials.
 
-    Near is up to ``SPREADS`` usual distances from the worst champion. The usual distance is the
+    Near is up to ``SPREADS`` typical distances from the worst champion. The typical distance is the
     median of the trials' distances from the champion that they were judged against and of the
-    champions' own half-widths, so that neither one disaster nor a few set the scale.
+    champions' own half-widths, so that a few outliers do not set the scale.
     """
     usual, champion = [], None
     for trial in trials:
@@ -129,7 +129,7 @@ def _draw(figure: Figure, axes: Axes, trials: Sequence[Trial], measured: Sequenc
 def _marks(
     axes: Axes, trials: Sequence[Trial], height: float, marker: str, colour: str, label: str
 ) -> None:
-    """Trials without a place on the scale, at a height that is a share of the axes."""
+    """Mark trials that are not on the scale; ``height`` is a fraction of the axes' height."""
     if trials:
         axes.plot(
             [trial.trial for trial in trials],
@@ -159,14 +159,14 @@ def _champions(axes: Axes, kept: Sequence[Trial], last: int) -> None:
 
 
 def _labels(axes: Axes, kept: Sequence[Trial]) -> None:
-    """Titles beside kept trials; where two would overlap, the smaller gain goes without.
+    """Titles beside kept trials; if two would overlap, the trial with the smaller gain has none.
 
-    A title runs up and to the right of its point; where that would leave the picture it runs up to
-    the point from below, where there is nothing that a lower score could have left.
+    A title runs up and to the right from its point. If it would leave the picture, it runs up to
+    the point from below instead; that area is free, since earlier champions have higher scores.
     """
     cos, sin = math.cos(math.radians(LABEL_DEGREES)), math.sin(math.radians(LABEL_DEGREES))
     taken: list[tuple[float, float, float]] = []
-    # The newest and the baseline first: they say where the campaign stands and came from.
+    # The newest champion and the baseline first: they show the current state and the start.
     ranked = sorted(kept[1:-1], key=lambda trial: -(trial.gain or 0.0))
     for trial in [kept[-1], *kept[: len(kept) > 1], *ranked]:
         if len(taken) == MAX_LABELS:

@@ -1,4 +1,4 @@
-"""A text stream whose end may go away while a campaign goes on."""
+"""A text stream whose reader may disappear while a campaign continues."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TextIO
 
 
 class Unbreakable:
-    """Writes to ``stream`` until that fails (a closed pipe, a terminal that hung up), then nowhere.
+    """Writes to ``stream`` until a write fails (closed pipe, lost terminal), then discards output.
 
-    What the stream's encoding lacks is written as ``?``. Has as much of ``TextIO`` as rich uses.
+    Characters that the encoding lacks become ``?``. Has the part of ``TextIO`` that rich uses.
     """
 
     def __init__(self, stream: TextIO) -> None:

@@ -19,7 +19,7 @@ from trainer.untrusted import one_line, printable
 
 WIDTH = 80
 SHOWN_CHARACTERS = 6000
-"""Of each stored text in ``show``; the files hold all of it."""
+"""Limit for each stored text in ``show``; the files hold the whole text."""
 MARKS = {"kept": "●", "reverted": "○", "failed": "×", "rejected": "·", "open": "?"}
 
 
@@ -55,13 +55,13 @@ def best_scores(state: State) -> list[float]:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a campaign stands, bits per byte; None for what is not measured yet."""
+    """The state of a campaign, in bits per byte; None for what is not measured yet."""
 
     noise: Noise
     baseline: Estimate | None
     best: Estimate | None
     gain: Estimate | None
-    """Baseline minus champion, claimed on the validation split; None while they are one."""
+    """Baseline minus champion, claimed on the validation split; None while they are the same."""
 
 
 def standing(state: State) -> Standing:
@@ -116,7 +116,7 @@ def status_json(
 def cost_per_gain(state: State) -> float | None:
     """US dollars of models for each sigma by which the champion beats the baseline.
 
-    None while it does not, by more than luck explains, or where a price is unknown.
+    None if that gain is not significant (95 % interval), or if a price is unknown.
     """
     now = standing(state)
     if state.cost is None or now.gain is None or now.gain.mean <= now.gain.half:
@@ -125,7 +125,7 @@ def cost_per_gain(state: State) -> float | None:
 
 
 def cached_share(usage: Mapping[str, int]) -> float | None:
-    """Share of all prompts' tokens that came out of a cache; None without any."""
+    """Share of all prompt tokens that were read from a cache; None without any prompt tokens."""
     prompts = sum(usage.get(kind, 0) for kind in ("input", "cache_read", "cache_write"))
     return usage.get("cache_read", 0) / prompts if prompts else None
 
@@ -192,7 +192,7 @@ def paragraph(state: State) -> str:
 
 
 def status_text(status: Mapping[str, Any]) -> str:
-    """``status_json``'s answer for people."""
+    """The result of ``status_json`` as text for people."""
     counts = ", ".join(f"{status[kind]} {kind}" for kind in ("kept", "reverted", "rejected"))
     score, sigma, cost = "not measured yet", status["noise_sigma"], status["cost_usd"]
     if status["baseline_bpb"] is not None and status["best_bpb"] is not None:
@@ -223,7 +223,7 @@ def status_text(status: Mapping[str, Any]) -> str:
 
 
 def log_text(state: State) -> str:
-    """What ``log`` prints: two lines a trial, oldest first."""
+    """What ``log`` prints: two lines per trial, oldest first."""
     if not state.finished:
         return "no trial is finished yet"
     lines = []
@@ -291,7 +291,7 @@ def show_text(state: State, n: int, folder: Path) -> str:
 
 
 def _attempt(path: Path) -> tuple[int, str]:
-    """Of prompt.md, reply.md, prompt-2.md, ...: as they were asked and answered."""
+    """Sort key of prompt.md, reply.md, prompt-2.md, ...: requests and replies in order."""
     name, _, number = path.stem.partition("-")
     return int(number or 1), name
 

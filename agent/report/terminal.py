@@ -1,4 +1,4 @@
-"""What a person sees while a campaign runs: a line a trial, and below it what is being done now."""
+"""What a person sees while a campaign runs: one line per trial, then the current activity."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from agent.report.text import clock, interval, percents, prior_line, role, signe
 from trainer.untrusted import one_line
 
 WIDE = 150
-"""Columns from which the verdict stands on the trial's own line."""
+"""From this many columns on, the verdict is on the trial's own line."""
 INDENT = 5
 GAP = 2
 WORDS_WIDTH = 64
@@ -50,14 +50,14 @@ class _Now:
     who: str = ""
     doing: str = "starting"
     share: float | None = None
-    """Of what is being done, in [0, 1]; None if nobody knows."""
+    """Finished share of the current activity, in [0, 1]; None if unknown."""
     budget: str = ""
     is_training: bool = False
-    """Whether the share is one of the budget."""
+    """Whether ``share`` is a share of the budget."""
     since: float = field(default_factory=time.monotonic)
 
     def after(self, event: Mapping[str, Any]) -> _Now:
-        """What is being done once a measurement has said ``event``."""
+        """The activity after a measurement has reported ``event``."""
         kind = event.get("event")
         if kind == "preparing":
             return replace(self, doing=one_line(event["stage"], 40), share=event["fraction"])
@@ -105,7 +105,7 @@ class _LivePart:
 
 
 class RichDisplay:
-    """For a terminal. Markup in titles and reasons is text here; a lost terminal ends nothing."""
+    """For a terminal. Markup in titles and reasons is plain text; a lost terminal stops nothing."""
 
     def __init__(self, console: Console) -> None:
         console.file = cast(TextIO, Unbreakable(cast(TextIO, console.file)))

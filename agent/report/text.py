@@ -1,7 +1,7 @@
 """Numbers and words as every display and report writes them.
 
-Titles, words and reasons may come from a model or from a training's own output: they are data, and
-leave here as single printable lines. Whoever prints them still escapes its own markup.
+Titles, words and reasons may come from a model or from a training's own output. They are untrusted
+data, returned here as single printable lines. The caller still has to escape its own markup.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def percents(prior: Mapping[str, float]) -> dict[str, int]:
 def prior_line(
     shares: Mapping[str, int], before: Mapping[str, int], width: int, label: str = "prior  "
 ) -> str:
-    """The likeliest categories with their change since ``before``, in ``width`` characters."""
+    """The most probable categories with their change since ``before``, in ``width`` characters."""
     if len(set(shares.values())) == 1:
         return f"{label}even over {len(shares)} categories"
     line = label

@@ -1,1 +1,1 @@
-"""The verbs of the loop and of the commands; each takes what a run has at hand, the runtime."""
+"""The steps of the loop and of the commands; those of the loop take a ``Runtime``."""

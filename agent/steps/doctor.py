@@ -1,8 +1,8 @@
-"""``doctor``: what works on this machine, found out by trying it.
+"""``doctor``: tests what works on this machine.
 
-Some servers cut a prompt that is longer than their context from its beginning and say nothing. The
-rules of a prompt stand there, and with them what a reply has to look like. So a word is put at the
-very beginning of a prompt as long as a grown campaign's, and asked for at its end.
+Some servers silently cut off the beginning of a prompt that is longer than their context. The rules
+are at the beginning, and with them the format of a reply. So doctor puts a word at the very
+beginning of a prompt as long as one late in a campaign, and asks for the word at its end.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _ESCAPES = Path(sandbox.__file__).parent / "escapes.py"
 _FREE_GB = 2.0
 RULES_AND_FILE_CHARACTERS = 35_000
 REPLY_TOKENS = 4_000
-"""Some models reason before they say a word."""
+"""Some models reason before they answer."""
 MOST_CHARACTERS_PER_TOKEN = 8
-"""Of the filling; a server that counts fewer tokens than that allows has not read it all."""
+"""Limit for the filling; a server that counts fewer tokens than it implies has not read it all."""
 
 _FILLING = "The loss of step {n} was {loss:.3f} nats per token, and nothing else happened there.\n"
 
@@ -50,11 +50,11 @@ class Check:
 
 
 def checks(start: Path, llm: str = "auto") -> Iterator[Check]:
-    """Every check, in the order in which a run would meet what it looks at.
+    """All checks, in the order in which a run would need what they test.
 
     Args:
-        llm: a model to ask whether it reads long prompts to their beginning; ``auto`` asks only
-            what costs nothing, a server of the user's own.
+        llm: a model, to test whether it reads long prompts from their beginning; ``auto`` tests
+            only a server of the user's own, which costs nothing.
     """
     yield Check("python", True, f"{platform.python_version()} on {platform.platform()}")
     yield _repository(start)
@@ -80,7 +80,7 @@ def _llm(spec: str) -> Iterator[Check]:
             asking = f"python -m agent doctor --llm {model.name}"
             yield Check("prompt", True, f"not asked, since that costs money; {asking} does")
             return
-        # What is asked here is no part of a campaign and must not go onto its tape.
+        # This request is not part of a campaign and must not be recorded in its cassette.
         asked = model.model if isinstance(model, Recorder) else model
         if isinstance(asked, Player):
             yield Check("prompt", True, "not asked: a cassette answers what was recorded only")
@@ -95,7 +95,7 @@ def _llm(spec: str) -> Iterator[Check]:
 
 
 def cut_short(model: Model, cancel: threading.Event | None = None) -> str:
-    """Ask; returns what is wrong, "" if the model knows how its prompt began.
+    """Ask the model; returns what is wrong, "" if it knows the beginning of its prompt.
 
     Raises:
         Unavailable, Misconfigured, Cancelled: see ``agent.models.types``.

@@ -1,4 +1,4 @@
-"""Judge: train candidate and champion until luck is ruled out or in, then write the verdict."""
+"""Judge: train candidate and champion until the test decides, then write the verdict."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from trainer import measure
 from trainer.untrusted import printable
 
 CHAMPION_FAILURES = 3
-"""Trainings of the champion that may fail within a trial before it is given up."""
+"""A trial is abandoned after this many failed trainings of the champion."""
 CHAMPION_SEEDS = 3
-"""Scores of a champion below which each trial measures it once more."""
+"""While a champion has fewer scores than this, each trial measures it once more."""
 DISTURBED = 0.2
-"""Share of the processors that others may use during a training that counts."""
+"""Share of the processors that other programs may use during a training that counts."""
 MAX_REPEATS = 2
-"""Disturbed trainings of a trial that are done again before it is given up."""
+"""Number of disturbed trainings of a trial that are repeated before it is abandoned."""
 UNJUDGED_TRIALS = 3
-"""Trials given up in a row, after which the run waits before the next."""
+"""After this many abandoned trials in a row, the run waits before the next one."""
 BUSY_SECONDS = 60.0
 TRACEBACK_LENGTH = 3000
 AUDIT_ATTEMPTS = 2
-"""At an audit that the harness, not the candidate, may have failed."""
+"""Attempts at an audit whose failure may be a fault of the harness, not of the candidate."""
 
 
 def evaluate_candidate(runtime: Runtime) -> None:
-    """Train whom the judge asks for until it can say keep or revert, or the candidate fails."""
+    """Train what the judge asks for until it decides keep or revert, or the candidate fails."""
     while True:
         trial = runtime.open_trial
         runs = [t for t in trial.of("candidate") if t.commit == trial.candidate]
@@ -74,7 +74,7 @@ def evaluate_candidate(runtime: Runtime) -> None:
         elif answer == "champion":
             train_once(runtime, "champion", runtime.champion.commit)
         elif answer == "keep" and not trial.is_audited:
-            if not audit_candidate(runtime):  # what its bound takes off may change the answer
+            if not audit_candidate(runtime):  # its leak bound may change the answer
                 return
         else:
             words = runtime.make_judge().words(answer, runtime.champion_scores(), trial.scores)
@@ -82,11 +82,11 @@ def evaluate_candidate(runtime: Runtime) -> None:
 
 
 def _send_back(runtime: Runtime, failed: Training) -> bool:
-    """Journal that the open trial's candidate is to be mended; False if that is not to be.
+    """Journal that the open trial's candidate goes back for repair; False if it must not.
 
-    Only what a programmer would mend goes back: a crash, memory, the contract. What an audit found
-    or time ran out for is a result. A candidate that trained once, and failed with another seed,
-    has a score that no other candidate may inherit.
+    Only faults that a programmer would repair go back: a crash, out of memory, a broken contract. A
+    failed audit or a timeout is a result. A candidate that trained once, and failed with another
+    seed, does not go back, because a repaired candidate must not inherit its score.
     """
     trial = runtime.open_trial
     mendable = failed.status in ("crashed", "oom") or failed.reason.startswith("contract")
@@ -104,9 +104,10 @@ def _send_back(runtime: Runtime, failed: Training) -> bool:
 
 
 def _champion_is_due(runtime: Runtime, trial: Trial) -> bool:
-    """Whether to measure a young champion again beside this trial's screening.
+    """Whether to measure a new champion again in this trial, after the screening.
 
-    Compared with one lucky score every candidate looks bad, and none would ask for a second one.
+    Compared with one lucky score of the champion every candidate looks bad, and the judge would
+    never ask for a second score.
     """
     young = runtime.settings.keep != "greedy" and len(runtime.champion_scores()) < CHAMPION_SEEDS
     measured = any(t.counted for t in trial.of("champion"))
@@ -114,12 +115,12 @@ def _champion_is_due(runtime: Runtime, trial: Trial) -> bool:
 
 
 def disturbed(trial: Trial) -> list[Training]:
-    """Its trainings during which others used the processors; they never reach the judge."""
+    """Its trainings during which other programs used the processors; the judge never sees them."""
     return [t for t in trial.trainings if not (t.counted or t.quarantined)]
 
 
 def _give_up(runtime: Runtime, why: str) -> None:
-    """The machine is at fault: nobody wins and nothing is learnt. If it stays so, wait."""
+    """Abandon the trial for a fault of the machine: nothing is learnt. If this repeats, wait."""
     conclude(runtime, "revert", f"not judged: {why}, reverted", status="abandoned")
     recent = runtime.campaign.state.finished[-UNJUDGED_TRIALS:]
     if [trial.status for trial in recent] == ["abandoned"] * UNJUDGED_TRIALS:
@@ -133,7 +134,7 @@ def conclude(runtime: Runtime, verdict: str, words: str, *, status: str) -> None
     numbers: dict[str, float | None] = dict.fromkeys(
         ("val_bpb", "val_bpb_half", "gain", "gain_half")
     )
-    # A campaign has to start from something, be it a disturbed score that nothing is judged by.
+    # A campaign needs a score to start from, if need be a disturbed one; no trial is judged by it.
     scores = trial.uncharged_scores or (trial.all_scores if trial.trial == 0 else ())
     if scores and status == "ok":
         score = judge.score_interval(scores)
@@ -156,7 +157,7 @@ def conclude(runtime: Runtime, verdict: str, words: str, *, status: str) -> None
 
 
 def _charge(runtime: Runtime, trial: Trial) -> float:
-    """What the program's objective takes off for memory and time beyond the champion's."""
+    """What the program's objective subtracts for memory and time beyond the champion's."""
     again = runtime.campaign.state.champion_runs.get(runtime.champion.commit)
     champion = (again or runtime.champion.of("candidate"))[-1]
     candidate = trial.of("candidate")[-1]
@@ -167,9 +168,10 @@ def _charge(runtime: Runtime, trial: Trial) -> float:
 
 
 def audit_candidate(runtime: Runtime) -> bool:
-    """The stronger audit of one of the candidate's trainings, drawn by lot; False if it failed.
+    """Run the stronger audit on a random training of the candidate; False if it could not be run.
 
-    Of a quarantined one while there is no other. Without its weights it is trained once more.
+    A quarantined training is used only if there is no other. If the weights of all trainings are
+    missing, the candidate is trained once more instead.
     """
     campaign, trial = runtime.campaign, runtime.open_trial
     candidates = trial.of("candidate")
@@ -208,7 +210,7 @@ def audit_candidate(runtime: Runtime) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    """Of a file, "" where there is none."""
+    """SHA-256 of a file, "" if there is no file."""
     if not path.exists():
         return ""
     with path.open("rb") as file:
@@ -221,7 +223,7 @@ def _weights_to(runtime: Runtime, role: Role, seed: int) -> Path | None:
 
 
 def _refuse_other_device_or_text(runtime: Runtime, measured: measure.Measurement) -> None:
-    """A score on other text, or on another device, has nothing to be compared with."""
+    """Refuse a score on other text or on another device, because it cannot be compared."""
     first = next((t for trial in runtime.campaign.state.trials for t in trial.trainings), None)
     for name in ("text", "device", "device_name"):
         was = first.fingerprint.get(name) if first else None
@@ -234,7 +236,7 @@ def _refuse_other_device_or_text(runtime: Runtime, measured: measure.Measurement
 
 
 def _is_too_good(runtime: Runtime, role: Role, measured: measure.Measurement) -> bool:
-    """Once in a trial: the second time it is not an accident, and the audit has looked."""
+    """Whether to quarantine it, once per trial; a second score is no accident, and was audited."""
     trial = runtime.open_trial
     if role != "candidate" or measured.val_bpb is None or trial.trial == 0:
         return False
@@ -246,7 +248,7 @@ def _is_too_good(runtime: Runtime, role: Role, measured: measure.Measurement) ->
 
 
 def train_once(runtime: Runtime, role: Role, commit: str) -> Training:
-    """One training, journalled before and after; one that a kill cut off is done again."""
+    """Run one training, journalled before and after; one that a kill cut off is repeated."""
     campaign, trial = runtime.campaign, runtime.open_trial
     runtime.stop_if_asked()
     cut_off = campaign.state.open_training

@@ -21,10 +21,10 @@ from trainer import measure
 from trainer.presets import find_preset
 
 OUTAGE_SECONDS = 30.0, 600.0
-"""Wait for a model: as long as it says, else the first for each outage in a row; at most the
-second."""
+"""Wait for a model: as long as it asks, else the first number times the outages in a row; at most
+the second number."""
 MISAPPLIED_TRIALS = 3
-"""Trials in a row without a block that applies, after which a model is asked for whole files."""
+"""After this many trials in a row without usable blocks, a model is asked for whole files."""
 
 
 def propose_edit(runtime: Runtime) -> None:
@@ -49,7 +49,7 @@ def propose_edit(runtime: Runtime) -> None:
 
 
 def _ask(runtime: Runtime, trial: Trial) -> bool:
-    """Ask for one reply, which may still fail to come; False if the trial ended without one."""
+    """Ask for one reply, which may fail; False if the trial ended without one."""
     if len(trial.rejections) - len(trial.sent_back) >= runtime.proposer.attempts:
         _give_up(runtime, trial.rejections[-1])
         return False
@@ -78,7 +78,7 @@ def _ask(runtime: Runtime, trial: Trial) -> bool:
 
 
 def _record_proposal(runtime: Runtime, proposal: Proposal) -> None:
-    """Keep a reply, and what it cost, before anything is made of it."""
+    """Record a reply, and its cost, before it is used."""
     trial = runtime.open_trial
     attempt = len(trial.rejections)
     suffix = f"-{attempt + 1}" if attempt else ""
@@ -98,7 +98,7 @@ def _record_proposal(runtime: Runtime, proposal: Proposal) -> None:
 
 
 def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
-    """An outage pauses the campaign and is no trial; what was lost may have cost something."""
+    """Pause the campaign; an outage is not a trial. A lost reply may have cost something."""
     state, usage = runtime.campaign.state, outage.usage
     first, longest = OUTAGE_SECONDS
     seconds = min(longest, outage.retry_after or first * (state.outages + 1))
@@ -119,7 +119,7 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
     """Check the reply and commit the candidate.
 
     Raises:
-        EditError, Rejected: why not.
+        EditError, Rejected: the reply is not usable; the message says why.
     """
     champion, trials = runtime.champion, runtime.campaign.state.trials
     parent = runtime.campaign.source(champion.commit)
@@ -156,7 +156,7 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
 
 
 def read_edit(trial: Trial, parent: str, **known: Any) -> tuple[edits.Edit, str, str]:
-    """What a trial's reply makes of ``parent``: the edit, the new source and its fingerprint.
+    """Apply a trial's reply to ``parent``; returns the edit, the new source and its fingerprint.
 
     Nothing is executed.
 
@@ -176,8 +176,8 @@ def read_edit(trial: Trial, parent: str, **known: Any) -> tuple[edits.Edit, str,
 
 
 def whole_file_is_due(trials: Sequence[Trial]) -> bool:
-    """Whether the model has shown that it cannot quote: the last trials that it was asked in were
-    rejected, most of their replies because their blocks could not be read or applied."""
+    """Whether the model has shown that it cannot quote lines: its last trials were all rejected,
+    and in each the blocks of most replies could not be read or applied."""
     asked = [trial for trial in trials if trial.proposer == "llm"][-MISAPPLIED_TRIALS:]
     return len(asked) == MISAPPLIED_TRIALS and all(
         trial.verdict == "rejected"
@@ -199,7 +199,7 @@ def _reconsider_envelope(runtime: Runtime) -> None:
 
 
 def _give_up(runtime: Runtime, reason: str) -> None:
-    """End a trial for which no edit came: never trained, or trained, failed and not mended."""
+    """End a trial without a usable edit: never trained, or failed in training and not repaired."""
     trial = runtime.open_trial
     if not trial.candidate:
         words = f"rejected before training: {reason.splitlines()[0][:200]}"

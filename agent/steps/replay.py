@@ -1,4 +1,4 @@
-"""Train a trial's commit again on its recorded clock: does its number come out again?"""
+"""Train a trial's commit again with its recorded clock, and check that its score is the same."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from trainer.presets import find_preset
 NOTES = "refs/notes/autoresearch/"
 VERDICTS = ("bit-exact", "within-noise", "failed")
 NOISE_SIGMAS = 4.0
-"""Two trainings of one file differ by sqrt(2) sigma; beyond this many sigma it is not noise."""
+"""Two trainings of one file differ by sqrt(2) sigma; more than this many sigma is not noise."""
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """One training done again."""
+    """One repeated training."""
 
     recorded: Training
     measured: Measurement
     verdict: str
     differences: tuple[str, ...]
-    """What is not the same now: outcome, hardware, software, data."""
+    """What is different now: outcome, hardware, software, data."""
 
 
 def find_trial(repo: Repo, commit: str) -> tuple[str, State, Trial]:
     """The campaign and trial that a commit belongs to.
 
     Raises:
-        CampaignError: the commit is no trial's.
+        CampaignError: the commit belongs to no trial.
     """
     sha = repo.commit_for(commit).sha
     for path in sorted((repo.root / "campaigns").glob(f"*/{JOURNAL}")):
@@ -60,7 +60,7 @@ def find_trial(repo: Repo, commit: str) -> tuple[str, State, Trial]:
 
 
 def _from_note(sha: str, note: Mapping[str, Any]) -> tuple[State, Trial]:
-    """What a trial's note tells of it, for whoever has the commits without the campaign."""
+    """State and trial from a trial's note, for a clone that has the commits but no campaign."""
     trainings = tuple(Training(**training) for training in note["trainings"])
     trial = Trial(note["trial"], commit=sha, trainings=trainings, verdict=note["verdict"])
     return State(settings=note["settings"], trials=[trial]), trial
@@ -72,7 +72,7 @@ def replay_commit(
     seeds: int,
     on_event: Callable[[Mapping[str, Any]], None],
 ) -> tuple[Trial, list[Replayed]]:
-    """Train the first ``seeds`` successful trainings of a trial again, each on its own clock.
+    """Repeat the first ``seeds`` successful trainings of a trial, each with its recorded clock.
 
     Raises:
         CampaignError: no such trial, or it has no training to replay.

@@ -1,4 +1,4 @@
-"""What one run of a campaign has at hand, shared by the steps of the loop."""
+"""The objects and settings of one run of a campaign, shared by the steps of the loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agent.settings import Settings
 from trainer.presets import find_preset
 
 LIMITS = ("trials", "hours", "max_cost", "max_tokens", "keep")
-"""Settings that an edit of program.md changes in mid-run; the others hold from the next start."""
+"""Settings that an edit of program.md changes during a run; others change at the next start."""
 
 
 class Stopped(Exception):
@@ -59,13 +59,13 @@ class Runtime:
         return champion
 
     def champion_scores(self) -> list[float]:
-        """What the judge compares with; ``greedy`` takes the lucky score, as the ancestor did."""
+        """Scores to compare with; ``greedy`` takes the lucky one, as the original autoresearch."""
         if self.settings.keep == "greedy":
             return list(self.champion.scores[:1]) or self.campaign.state.champion_scores()
         return self.campaign.state.champion_scores()
 
     def make_judge(self) -> Judge:
-        """With the noise as all replicates so far and the preset's prior tell it."""
+        """A judge with the noise estimated from all replicates so far and the preset's prior."""
         chosen = find_preset(self.settings.preset)
         noise = pooled_sigma(self.campaign.state.replicates(), chosen.sigma, chosen.sigma_dof)
         return Judge(self.settings.keep, noise.sigma, noise.dof)  # type: ignore[arg-type]
@@ -116,10 +116,10 @@ class Runtime:
             self.settings = replace(self.settings, **{**limits, **given})
 
     def stop_at_limits(self) -> None:
-        """Heed the limits of what may be used, before anything is asked for.
+        """Check the limits of cost, tokens and time, before anything is requested.
 
         Raises:
-            Stopped: one is reached. The open trial, if any, goes on in the next runtime.
+            Stopped: one is reached. The next run continues the open trial, if there is one.
         """
         self.stop_if_asked()
         state, settings = self.campaign.state, self.settings
@@ -134,10 +134,10 @@ class Runtime:
             raise Stopped("the time is up")
 
     def wait(self, event: str, seconds: float, reason: str, **fields: Any) -> None:
-        """Pause, with a countdown for whoever watches, until it is over or the run has to end.
+        """Pause, with a countdown on the display, until the time is over or the run has to end.
 
         Args:
-            event: what the journal calls it: ``waiting`` for the model, ``busy`` for the machine.
+            event: its name in the journal: ``waiting`` for the model, ``busy`` for the machine.
 
         Raises:
             Stopped: the run was asked to stop.
@@ -156,7 +156,7 @@ class Runtime:
         return hours is not None and time.monotonic() - self.began >= 3600 * hours
 
     def fresh_seed(self) -> int:
-        """No two trainings of a campaign share a seed; another --seed gives others."""
+        """A seed that no other training of the campaign has; another --seed gives other seeds."""
         return self.settings.seed * 100_000 + self.campaign.state.trainings_begun + 1
 
     def stop_if_asked(self) -> None:
@@ -165,6 +165,6 @@ class Runtime:
 
 
 def curve_line(curve: Sequence[tuple[float, int, float]]) -> str:
-    """A loss curve in at most a dozen points, evenly apart in steps, the last one among them."""
+    """A loss curve as text, with at most 12 evenly spaced points, including the last one."""
     chosen = sorted({round(k * (len(curve) - 1) / 11) for k in range(12)}) if curve else []
     return ", ".join(f"{curve[k][0]:.1f} s {curve[k][2]:.2f}" for k in chosen)

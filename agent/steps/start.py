@@ -1,4 +1,4 @@
-"""Put a run together from the command line, program.md and the machine; stop one."""
+"""Set up a run from the command line, program.md and the machine; stop a run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from trainer.measure import MACHINE, Setting, resolve
 from trainer.presets import Budget, parse_budget
 
 OVERHEAD_SECONDS = 4.0
-"""A training's share of start-up, checks and scoring, for the forecast."""
+"""Start-up, checks and scoring per training, for the forecast."""
 TRAININGS_PER_TRIAL = 3.5
 MB_PER_TRIAL = 0.2
 MORNING_HOUR = 8
@@ -50,13 +50,13 @@ def open_runtime(
     program_path: Path,
     display: Display,
 ) -> Iterator[Runtime]:
-    """Start or resume the campaign ``tag``: what its run has at hand, with the machine warmed up.
+    """Start or resume the campaign ``tag``; yields its runtime, with the machine warmed up.
 
     While it is open the campaign is locked, and Ctrl-C asks the run to stop. At its end the report
     is written and the warm processes are ended.
 
     Args:
-        command_line: what it set, by the names of ``Settings``; None for what it did not.
+        command_line: its settings, by the names of ``Settings``; None for those not given.
     """
     state = store.peek(repo, tag)
     repo.check_tag(tag, new=not state.settings)
@@ -96,7 +96,7 @@ def open_runtime(
 
 
 def _refuse_unknown_price(settings: Settings, model: str) -> None:
-    """A limit that nothing could be held against is no limit."""
+    """Refuse --max-cost for a model with an unknown price, since it could not be enforced."""
     if settings.max_cost is None or settings.proposer not in ("llm", "hybrid"):
         return
     if load_catalog(os.environ).cost(Usage(1, 1), model) is None:
@@ -108,7 +108,7 @@ def _refuse_unknown_price(settings: Settings, model: str) -> None:
 
 
 def _read_program(path: Path, state: State, display: Display) -> Program:
-    """program.md, or the version that the campaign read last when it is broken now."""
+    """program.md, or, if it is broken now, the version that the campaign read last."""
     if not state.program_text:
         return load_program(path)
     last_good = parse_program(state.program_text, path)
@@ -132,7 +132,7 @@ def new_tag(repo: Repo) -> str:
 
 
 def _prepare(settings: Settings, setting: Setting, vocab_size: int, display: Display) -> None:
-    """Corpus and tokenizer, on first use, while the fork server warms up beside it."""
+    """Prepare corpus and tokenizer, on first use, while the fork server warms up in parallel."""
     MACHINE.server()
     prepare(
         settings.data,
@@ -229,7 +229,7 @@ def _duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def _signals(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run in order; a second one at once."""
+    """Ctrl-C and SIGTERM end the run cleanly; a second one ends it at once."""
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.is_set():

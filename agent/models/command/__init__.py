@@ -1,1 +1,1 @@
-"""Any program as a model: its ``client``, and the ``watcher`` that ends it with the agent."""
+"""Any program as a model: its ``client``, and the ``watcher`` that kills it when the agent ends."""

@@ -1,7 +1,7 @@
 """Any program as a model: the prompt on its standard input, the reply on its standard output.
 
 Meant for coding-agent CLIs. The program is the user's own, so it gets the user's environment, keys
-included, and the working directory; what it does there is its own affair.
+included, and the working directory; what it does there is not restricted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _POLL_SECONDS = 0.1
 
 
 class CommandModel:
-    """A command line, run once for each reply. There is no shell: write ``sh -c '...'`` for one."""
+    """A command line, run once for each reply. No shell is used: write ``sh -c '...'`` for one."""
 
     def __init__(
         self, command: str, *, environ: Mapping[str, str], entry: Entry, hidden: Sequence[str]
@@ -84,8 +84,8 @@ class CommandModel:
         cancel: threading.Event | None = None,
     ) -> Reply:
         """See ``Model.complete``; ``max_tokens`` cannot be passed on."""
-        # Files, not pipes: no reader to feed or drain, and a left-over process that holds one open
-        # keeps nobody waiting.
+        # Files instead of pipes: no thread has to feed or drain them, and a left-over process that
+        # holds one open does not block this one.
         with (
             tempfile.TemporaryFile() as stdin,
             tempfile.TemporaryFile() as stdout,
@@ -127,7 +127,7 @@ class CommandModel:
         on_text: OnText | None,
         cancel: threading.Event | None,
     ) -> ModelError | None:
-        """Until it ends or has to; the reason why it was not left to end."""
+        """Wait until it ends or has to be killed; returns why it has to be killed, else None."""
         deadline = time.monotonic() + self._timeout
         shown = 0
         while True:
@@ -137,7 +137,7 @@ class CommandModel:
             except subprocess.TimeoutExpired:
                 ended = False
             if on_text is not None:
-                # Only whole lines, so that no character is shown in halves.
+                # Only whole lines, so that no multi-byte character is split.
                 fresh = _read(stdout, shown)
                 fresh = fresh if ended else fresh[: fresh.rfind(b"\n") + 1]
                 shown += len(fresh)
@@ -156,8 +156,8 @@ class CommandModel:
         size = os.fstat(stderr.fileno()).st_size
         words = _read(stderr, max(0, size - 4000)).decode(errors="replace").strip()
         ending = f"exit code {code}" if code > 0 else f"signal {-code}"
-        # 126 and 127 are a shell's words for a program that cannot be run, 2 is most programs' for
-        # arguments that they do not understand; one that has answered before understands its own.
+        # A shell exits with 126 or 127 if it cannot run a program. Most programs exit with 2 if
+        # they do not understand their arguments; one that has answered before understands them.
         mistaken = code in (126, 127) or (code == 2 and not self._answered)
         said = quote(words.rpartition("\n")[2] if mistaken else words, self._hidden)
         message = f"{self.name}: ended with {ending}: {said or 'nothing on standard error'}"
@@ -165,15 +165,15 @@ class CommandModel:
 
 
 def _read(file: IO[bytes], start: int) -> bytes:
-    """From ``start`` on, without moving the offset that the program writes at."""
+    """Bytes from ``start`` on, without moving the offset at which the program writes."""
     return os.pread(file.fileno(), MAX_REPLY_BYTES, start)
 
 
 @contextlib.contextmanager
 def _watched(mark: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that kills what has the mark if this one is killed; it waits for a process id."""
+    """A process that kills all marked processes if this one dies; ``_tell`` sends it a pid."""
     watcher = subprocess.Popen(
-        # Safe path: the folder of a script goes first otherwise, and here it has an openai.py.
+        # -P: otherwise the script's folder comes first in sys.path and can hide packages.
         [sys.executable, "-P", str(_WATCHER), mark],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -1,8 +1,8 @@
-"""Ends a ``command:`` program and all that it started, should the agent be killed.
+"""Kills a ``command:`` program and all processes that it started, if the agent is killed.
 
 Run by path, beside each program, with the program's mark as its argument, so that nothing else of
-the agent is loaded. Its standard input is a pipe from the agent: the program's process id comes
-down it, and it ends with the agent, however that ended. An agent that is done kills this process.
+the agent is loaded. Its standard input is a pipe on which the agent sends the program's process id,
+and which closes when the agent ends for any reason. When the program is done, the agent kills this.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import time
 import psutil
 
 MARK = "AUTORESEARCH_COMMAND"
-"""In the environment of the program and all that it starts, which is how they are found again."""
+"""Environment variable that marks the program and all that it starts, to find them again."""
 _KILL_SECONDS = 10.0
 _KILL_POLL_SECONDS = 0.02
 
 
 def main(mark: str) -> None:
-    """Wait for the end of the agent, then kill."""
+    """Wait for the end of the agent, then kill the program."""
     root = None
     with contextlib.suppress(ValueError, psutil.NoSuchProcess):
         root = psutil.Process(int(sys.stdin.readline()))
@@ -29,7 +29,7 @@ def main(mark: str) -> None:
 
 
 def kill(root: psutil.Process | None, mark: str) -> None:
-    """Kill a program and all that it started, those included that left its session.
+    """Kill a program and all that it started, including those that left its session.
 
     Args:
         root: the program; None if it is not known.
@@ -44,7 +44,7 @@ def kill(root: psutil.Process | None, mark: str) -> None:
 
 
 def _left(root: psutil.Process | None, mark: str) -> list[psutil.Process]:
-    """Those that live: the program, what descends from it, and what has the mark."""
+    """The live ones among the program, its descendants, and the processes with the mark."""
     found = []
     if root is not None:
         with contextlib.suppress(psutil.Error):

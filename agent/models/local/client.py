@@ -1,8 +1,8 @@
 """SmolLM2-135M on this machine's processor, through llama.cpp, in a process of its own.
 
-Real but weak: it is asked by ``proposers.local`` for the value of one constant, in JSON held by a
-schema. The process is started with the first request, stays warm, and is killed on a timeout, a
-stop, and the end of this one.
+It is a real but weak model: ``proposers.local`` asks it for the value of one constant, in JSON that
+a schema restricts. The process is started with the first request, stays warm, and is killed on a
+timeout, on a stop, and at the end of this process.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TEMPERATURE = 0.8
 START_SECONDS = 120.0
 _SERVER = Path(__file__).with_name("server.py")
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
-"""All that the process is given; there are no keys in it."""
+"""The only variables that the process gets; none of them is a key."""
 _POLL_SECONDS = 0.1
 _STOP_REASONS: dict[str, StopReason] = {"stop": "end", "length": "length"}
 
@@ -51,10 +51,10 @@ class LocalModel:
     name = "local"
 
     def __init__(self, *, environ: Mapping[str, str], entry: Entry) -> None:
-        """Fetches the weights where they are missing; starts nothing.
+        """Fetches the weights if they are missing; starts no process.
 
         Raises:
-            Misconfigured: llama.cpp is not installed, or the weights cannot be had.
+            Misconfigured: llama.cpp is not installed, or the weights cannot be fetched.
         """
         if find_spec("xllamacpp") is None:
             raise Misconfigured(
@@ -108,7 +108,7 @@ class LocalModel:
             ],
             "max_tokens": self._entry.limit(max_tokens),
             "temperature": TEMPERATURE,
-            # What is computed in other batches differs in the last digit, and then in its words.
+            # With a cached prompt the batches differ, hence the last digits, hence the reply.
             "cache_prompt": False,
             **self._entry.extra,
         }
@@ -126,13 +126,13 @@ class _Process:
     def __init__(self, model: Path, environ: Mapping[str, str]) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            # Safe path: the folder of a script goes first otherwise, and here it has an openai.py.
+            # -P: otherwise the script's folder comes first in sys.path and can hide packages.
             [sys.executable, "-P", str(_SERVER), str(model)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environ,
-            start_new_session=True,  # Ctrl-C is for the campaign, which ends it in order
+            start_new_session=True,  # Ctrl-C goes to the campaign, which ends this process
         )
         self._received = b""
         self.kill = weakref.finalize(self, _kill, self._process, self._errors)
@@ -185,7 +185,7 @@ def _kill(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
         assert pipe is not None
         try:
             pipe.close()
-        except BrokenPipeError:  # a request that it no longer took
+        except BrokenPipeError:  # a request that it did not read
             continue
 
 

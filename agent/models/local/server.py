@@ -1,7 +1,7 @@
-"""The process that holds the local model: one JSON object a line in, one a line out.
+"""The process that runs the local model; it reads and writes one JSON object per line.
 
 Run by path, with the model's file as its argument, so that nothing else of the agent is loaded. It
-ends when its standard input does, hence with its parent, however that ended.
+ends when its standard input closes, so it ends with its parent, even if that is killed.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any
 import xllamacpp
 
 THREADS = 1
-"""Two are twice as fast on an idle machine with two processors, but on a busy one they wait for
-each other at every layer: 2 to 15 tokens written a second, where one thread writes 20 to 35."""
+"""Two threads are twice as fast on an idle machine with two processors. On a busy one they wait for
+each other at every layer and write 2 to 15 tokens per second; one thread writes 20 to 35."""
 CONTEXT = 2048
-"""Tokens of prompt and reply; their cache takes 23 KB each."""
+"""Tokens of prompt and reply together; the cache takes 23 KB per token."""
 BATCH = 128
-"""Tokens of the prompt that are worked on at a time; more would only take more memory."""
+"""Prompt tokens that are processed at a time; more would only take more memory."""
 
 
 def main(model: str) -> None:
     """Load the model, say so, then answer until standard input ends."""
-    # llama.cpp may print; what it prints is no reply.
+    # llama.cpp may print to stdout, so stdout becomes stderr and replies go to a copy.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     requests: queue.Queue[str] = queue.Queue()
@@ -53,7 +53,7 @@ def _parameters(model: str) -> Any:
     parameters.verbosity = -1
     parameters.cpuparams.n_threads = THREADS
     parameters.cpuparams_batch.n_threads = THREADS
-    # It also listens on a port of this machine, whether one wants it or not.
+    # It also listens on a local port in any case; a random key protects that port.
     parameters.api_keys = [secrets.token_urlsafe()]
     parameters.endpoint_slots = False
     parameters.n_threads_http = 1

