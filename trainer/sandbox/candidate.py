@@ -21,11 +21,10 @@ from trainer.sandbox import confine
 from trainer.sandbox.wire import Channel, Gone
 from trainer.session import ContractError
 
-Job = dict[str, Any]
 _FILENAME = "train.py"
 
 
-def confine_and_work(control: Channel, work: Callable[[Channel, Job], None]) -> int:
+def confine_and_work(control: Channel, work: Callable[[Channel, dict[str, Any]], None]) -> int:
     """Confine this process, take a job and do ``work``; returns the exit status."""
     confinement = control.receive()
     scratch = confinement["scratch"]
