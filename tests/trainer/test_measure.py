@@ -27,7 +27,10 @@ def cpu(monkeypatch: pytest.MonkeyPatch):
     """``cpu(field=value)`` changes the preset for one test."""
 
     def change(**fields: Any) -> None:
-        changed = {**presets.load_presets(), "cpu": replace(presets.presets()["cpu"], **fields)}
+        changed = {
+            **presets.load_presets(),
+            "cpu": replace(presets.load_presets()["cpu"], **fields),
+        }
         monkeypatch.setattr(presets, "load_presets", lambda: MappingProxyType(changed))
 
     return change
