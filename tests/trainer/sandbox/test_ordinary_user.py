@@ -25,8 +25,8 @@ from trainer.sandbox import cgroup
 from trainer.sandbox import escapes
 from trainer.measure import MACHINE, measure
 
-small = {**presets.presets(), "cpu": replace(presets.presets()["cpu"], memory_mb=1500)}
-presets.presets = lambda: small
+small = {**presets.load_presets(), "cpu": replace(presets.load_presets()["cpu"], memory_mb=1500)}
+presets.load_presets = lambda: small
 tiny = Path(sys.argv[1]).read_text()
 memory = tiny + '''
 import os, time
