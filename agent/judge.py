@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 Rule = Literal["confirm", "strict", "greedy"]
-Request = Literal["keep", "revert", "candidate", "champion"]
+Decision = Literal["keep", "revert", "candidate", "champion"]
 
 LOOKS = {"confirm": 4, "strict": 6}
 """Number of fresh seeds, of candidate and of champion, after which the test has to decide."""
@@ -110,7 +110,7 @@ class Judge:
         *,
         lines_delta: int = 0,
         trials_since_keep: int = 0,
-    ) -> Request:
+    ) -> Decision:
         """``keep``, ``revert``, or which of the two to train next.
 
         Args:

@@ -79,7 +79,7 @@ def remember(
     return {**last, **given}
 
 
-def resolve(
+def resolve_settings(
     command_line: Mapping[str, Any],
     program: Mapping[str, Any],
     campaign: Mapping[str, Any],

@@ -64,7 +64,9 @@ def _cpuinfo(field: str) -> str:
 def _trainer_digest() -> str:
     """Hash of the measuring code: numbers measured under different hashes are not comparable."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("*.py")):
         if path.name != "train.py":
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+            name = path.relative_to(folder).as_posix()
+            digest.update(name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -93,7 +93,7 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
-class Audit:
+class AuditResult:
     """The result of the stronger audit of kept weights."""
 
     ok: bool
@@ -228,7 +228,7 @@ def audit(
     isolation: str = "auto",
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
-) -> Audit:
+) -> AuditResult:
     """Run the stronger audit on weights to be kept: only prefixes, at many secret positions.
 
     Args:
@@ -254,7 +254,7 @@ def audit(
         except ServerDied as error:
             MACHINE.close()
             scored = Scored("crashed", f"crash: {error}")
-    return Audit(
+    return AuditResult(
         scored.status == "ok", scored.status, scored.reason, scored.leak_bound_bpb, scored.seconds
     )
 

@@ -7,7 +7,7 @@ trusted; ``score`` has its own connection to the server, over which it starts ``
 from __future__ import annotations
 
 from trainer.sandbox import server
-from trainer.sandbox.server import Role
+from trainer.sandbox.server import ChildRole
 from trainer.sandbox.wire import Channel
 
 # The imports of a role take seconds; where children are forked, `_preload` has done them before.
@@ -39,10 +39,10 @@ def _probe(control: Channel, fds: list[int]) -> int:
 
 
 ROLES = {
-    "train": Role(_train),
-    "eval": Role(_eval, scorers=True),
-    "score": Role(_score, trusted=True),
-    "probe": Role(_probe, trusted=True),
+    "train": ChildRole(_train),
+    "eval": ChildRole(_eval, scorer_may_start=True),
+    "score": ChildRole(_score, trusted=True),
+    "probe": ChildRole(_probe, trusted=True),
 }
 
 

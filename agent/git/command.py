@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-os.environ["GIT_PYTHON_REFRESH"] = "quiet"  # a missing git is reported when a command needs it
 import git
 
 IDENTITY = git.Actor("autoresearch", "autoresearch@localhost")
@@ -55,15 +54,24 @@ class RepoError(Exception):
     """Git could not do what was asked; the message says what, where and what to do."""
 
 
-def forget_inherited() -> None:
-    """Remove git's variables from this process's environment, once, before a repository is opened.
+_forgotten: dict[str, str] = {}
 
-    ``git.Repo`` obeys variables such as ``GIT_DIR``, and GitPython can only add variables for a
-    command, not remove them. The user's identity stays, for merges in the user's name.
+
+def forget_inherited() -> None:
+    """Remove git's variables from this process's environment, before a repository is opened.
+
+    ``git.Repo`` obeys ``GIT_DIR`` and similar variables, and GitPython gives a command all of them.
+    The user's identity stays, because merges are made with it. Models and their programs get the
+    environment as it was: see ``inherited_environment``.
     """
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         if not name.startswith(_KEPT_VARIABLES) and name not in _IDENTITY_VARIABLES:
-            del os.environ[name]
+            _forgotten[name] = os.environ.pop(name)
+
+
+def inherited_environment() -> dict[str, str]:
+    """The environment as the user gave it, with the variables that ``forget_inherited`` removed."""
+    return {**_forgotten, **os.environ}
 
 
 def run_git(

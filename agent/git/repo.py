@@ -43,12 +43,13 @@ class Repo:
     def __init__(self, root: Path) -> None:
         """``root`` is the checkout's top."""
         self.root = root
-        # Closed at once: while it is open, GitPython may keep processes and their pipes.
-        with git.Repo(root, expand_vars=False) as opened:
-            self.git_dir = Path(opened.git_dir)
-            """Git folder of this checkout; a linked worktree has its own."""
-            self.common_dir = Path(opened.common_dir)
-            """Git folder of the repository, shared by all its checkouts."""
+        self.git_dir = Path(self._path_of("--absolute-git-dir"))
+        """The git directory of this checkout; a linked worktree has its own."""
+        self.common_dir = common_dir(self.git_dir)
+        """The git directory of the repository, the same for all its checkouts."""
+
+    def _path_of(self, option: str) -> str:
+        return os.fsdecode(self.git("rev-parse", option).removesuffix(b"\n"))
 
     @classmethod
     def open(cls, start: Path) -> Repo:
@@ -326,3 +327,20 @@ class Repo:
 
 def _notes_ref(tag: str) -> str:
     return f"refs/notes/autoresearch/{tag}"
+
+
+def common_dir(path: Path) -> Path:
+    """The git directory that all checkouts of a repository share.
+
+    Args:
+        path: a checkout, or its git directory.
+
+    Raises:
+        RepoError: there is no repository at ``path``.
+    """
+    try:
+        # Closed at once, because an open Repo may keep processes and their pipes.
+        with git.Repo(path, expand_vars=False) as opened:
+            return Path(opened.common_dir).resolve()
+    except (git.GitError, OSError, ValueError) as error:
+        raise RepoError(f"{path} is not a git repository that can be opened: {error}") from None

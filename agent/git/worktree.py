@@ -10,10 +10,8 @@ import os
 import time
 from pathlib import Path
 
-import git
-
 from agent.git.command import RepoError, complaint, run_git
-from agent.git.repo import TRAIN_FILE, Repo
+from agent.git.repo import TRAIN_FILE, Repo, common_dir
 
 _OPERATIONS = {
     "MERGE_HEAD": "merge",
@@ -158,9 +156,8 @@ def _listed(repo: Repo) -> dict[Path, tuple[str, bool]]:
 def _is_live(repo: Repo, folder: Path) -> bool:
     """Whether ``folder`` is a checkout of this repository, not of one that it was copied from."""
     try:
-        with git.Repo(folder, expand_vars=False) as opened:
-            return Path(opened.common_dir).resolve() == repo.common_dir.resolve()
-    except (git.InvalidGitRepositoryError, git.NoSuchPathError):
+        return common_dir(folder) == repo.common_dir
+    except RepoError:
         return False
 
 

@@ -20,7 +20,7 @@ from agent.edits.blocks import Envelope
 from agent.models.catalog import Catalog, load_catalog
 from agent.models.types import Model, OnText, Part, Prompt, Reply
 from agent.proposers.base import Context, Proposal, ReplyUnusable
-from agent.proposers.prompts import PROMPTS, Templates
+from agent.proposers.prompts import PROMPTS, templates
 from trainer.contract import MAX_SOURCE_BYTES
 from trainer.presets import LADDER
 from trainer.untrusted import printable
@@ -32,7 +32,7 @@ CHARACTERS_PER_TOKEN = 3
 """A low estimate, so that the history is too short rather than too long."""
 TEXT_LENGTH = 300
 
-Outcome = Literal["baseline", "kept", "near", "reverted", "failed", "rejected"]
+ShownOutcome = Literal["baseline", "kept", "near", "reverted", "failed", "rejected"]
 
 
 @dataclass
@@ -50,7 +50,7 @@ class LLMProposer:
     attempts: int = field(default=3, init=False)
 
     def __post_init__(self) -> None:
-        self._templates = Templates(self.prompts_dir)
+        self._templates = templates(self.prompts_dir)
 
     def covers(self, context: Context) -> bool:
         """A model has ideas for everything."""
@@ -184,7 +184,7 @@ class View:
 
     number: int
     category: str
-    outcome: Outcome
+    outcome: ShownOutcome
     gain: float
     """In sigma, rounded to halves, so that the search does not overfit the validation text."""
     fresh: int
@@ -199,7 +199,7 @@ def view(trial: Trial, sigma: float) -> View:
     """What the model is shown of a finished trial."""
     gain = round(2 * (trial.gain or 0.0) / sigma) / 2 + 0.0
     reason = ""
-    outcome: Outcome
+    outcome: ShownOutcome
     if trial.trial == 0:
         outcome = "baseline"
     elif trial.verdict == "keep":

@@ -23,7 +23,7 @@ from agent.edits.constants import Choice, constants, format_literal, set_constan
 from agent.models.types import Model, Part, Prompt, Reply
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
 from agent.proposers.llm import rounded_sigma, view
-from agent.proposers.prompts import PROMPTS, Templates
+from agent.proposers.prompts import PROMPTS, templates
 from agent.proposers.tuner import Axis, tunable
 
 MAX_TOKENS = 200
@@ -52,7 +52,7 @@ class LocalProposer:
     ) -> None:
         self._model = model
         self._cancel = cancel
-        self._templates = Templates(prompts_dir)
+        self._templates = templates(prompts_dir)
 
     def covers(self, context: Context) -> bool:
         """Whether the category's section has a constant with an untried value."""
@@ -97,7 +97,7 @@ class LocalProposer:
         program = {c.name: c.description for c in context.program.categories}
         views = [view(trial, rounded_sigma(context.sigma)) for trial in context.history]
         rules = self._templates.render("local-rules")
-        constants = self._templates.render(
+        offered = self._templates.render(
             "local-constants",
             category=context.category,
             description=program.get(context.category, ""),
@@ -123,7 +123,7 @@ class LocalProposer:
         return Prompt(
             (
                 Part("rules", rules, fixed=rules),
-                Part("constants", constants, fixed=constants),
+                Part("constants", offered, fixed=offered),
                 Part("tried", tried),
             ),
             trial=context.trial,

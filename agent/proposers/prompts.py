@@ -20,7 +20,7 @@ RECENT_TRIALS = 10
 class Templates:
     """The templates of one folder. The filter ``data`` bounds external text."""
 
-    def __init__(self, folder: Path = PROMPTS) -> None:
+    def __init__(self, folder: Path) -> None:
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(folder),
             undefined=jinja2.StrictUndefined,
@@ -45,10 +45,16 @@ class Templates:
             raise Misconfigured(f"prompts/{name}.md.j2: {error}") from None
 
 
+@functools.cache
+def templates(folder: Path = PROMPTS) -> Templates:
+    """The templates of a folder, the same object for all who ask."""
+    return Templates(folder)
+
+
 def trial_record(context: Context) -> str:
     """What a proposal was made from, as text: a short form of the facts in a model's prompt."""
     champion = next((trial for trial in reversed(context.history) if trial.kept), None)
-    return _shipped().render(
+    return templates().render(
         "record",
         trial=context.trial,
         category=context.category,
@@ -59,11 +65,6 @@ def trial_record(context: Context) -> str:
         recent=[trial for trial in context.history if trial.trial > 0][-RECENT_TRIALS:],
         feedback=context.feedback,
     )
-
-
-@functools.cache
-def _shipped() -> Templates:
-    return Templates()
 
 
 def _data(text: object) -> str:

@@ -7,7 +7,6 @@ beginning of a prompt as long as one late in a campaign, and asks for the word a
 
 from __future__ import annotations
 
-import os
 import platform
 import secrets
 import shutil
@@ -17,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from agent.git.command import RepoError
+from agent.git.command import RepoError, inherited_environment
 from agent.git.repo import Repo
 from agent.models.cassette import Player, Recorder
 from agent.models.choose import open_model
@@ -72,7 +71,7 @@ def checks(start: Path, llm: str = "auto") -> Iterator[Check]:
 
 def _llm(spec: str) -> Iterator[Check]:
     try:
-        model, why = open_model(spec, os.environ)
+        model, why = open_model(spec, inherited_environment())
         yield Check("llm", True, why.splitlines()[0])
         if model is None:
             return

@@ -17,6 +17,7 @@ from typing import Any
 from agent.campaign import store
 from agent.campaign.state import State
 from agent.campaign.store import Campaign, CampaignError
+from agent.git.command import inherited_environment
 from agent.git.repo import Repo
 from agent.judge import pooled_sigma
 from agent.models.catalog import load_catalog
@@ -27,8 +28,7 @@ from agent.program import Program, load_program, parse_program, reload_program
 from agent.proposers.choose import make, researcher
 from agent.report.display import Display
 from agent.report.html import write_report
-from agent.settings import Settings, SettingsError, remember
-from agent.settings import resolve as resolve_settings
+from agent.settings import Settings, SettingsError, remember, resolve_settings
 from agent.steps.runtime import Runtime
 from trainer import contract
 from trainer.data.prepare import prepare
@@ -65,7 +65,8 @@ def open_runtime(
     setting = resolve(settings.preset, isolation=settings.isolation, source=settings.data)
     budget = parse_budget(settings.budget) if settings.budget else setting.preset.budget
     settings = settings.measured_as(setting.preset.name, str(budget))
-    model, why = open_model(settings.llm, os.environ)
+    environ = inherited_environment()
+    model, why = open_model(settings.llm, environ)
     if model is not None:
         _refuse_unknown_price(settings, model.name)
     stop = threading.Event()
@@ -81,7 +82,7 @@ def open_runtime(
             if campaign.is_new:
                 campaign.begin(settings, {"device": setting.shown, "level": setting.level})
             asked = {**settings.free(), "llm": model.name if model else "none"}
-            remembered = remember(command_line, state.given, secret_values(os.environ))
+            remembered = remember(command_line, state.given, secret_values(environ))
             campaign.record("run", pid=os.getpid(), given=remembered, **asked)
             campaign.reconcile()
             given = {k: v for k, v in command_line.items() if v is not None}

@@ -348,7 +348,7 @@ FILES: dict[str, tuple[str, Outcome]] = {
     ),
     "file as it was": (fenced(PARENT), "the edit changes nothing"),
     "another whole file": (
-        f"{HEAD}```python trainer/score.py\n{WHOLE}```\n", "the code fence names the file",
+        f"{HEAD}```python trainer/scoring/scorer.py\n{WHOLE}```\n", "the code fence names the file",
     ),
     "file without fields": (f"```python\n{WHOLE}```\n", "there is no line 'category"),
     "file with a hidden line": (fenced(WHOLE.replace("0.5", "0.5\r")), "the file has a carriage"),

@@ -114,7 +114,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, local_weights: Path) -> Pa
 
 
 def kill_at(folder: Path, tag: str, event: str, count: int, command: tuple[str, ...]) -> None:
-    """Runtime it until there are so many of an event, then kill it as nothing can prevent."""
+    """Run it until there are so many of an event, then kill it as nothing can prevent."""
     process = start(folder, *command)
     wait_until(lambda: sum(e["event"] == event for e in events(folder, tag)) >= count, process)
     os.kill(process.pid, signal.SIGKILL)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.settings import Settings, SettingsError, remember, resolve
+from agent.settings import Settings, SettingsError, remember, resolve_settings
 
 
 @pytest.fixture(autouse=True)
@@ -17,21 +17,21 @@ def test_a_path_to_data_means_the_same_from_every_folder(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     absolute = f"files:{here / 'texts'}"
-    assert resolve({"data": "files:texts"}, {}, {}).data == absolute
-    assert resolve({"data": None}, {"data": "files:./texts"}, {}).data == absolute
+    assert resolve_settings({"data": "files:texts"}, {}, {}).data == absolute
+    assert resolve_settings({"data": None}, {"data": "files:./texts"}, {}).data == absolute
     begun = Settings(data=absolute).fixed()
-    assert resolve({"data": "files:texts"}, {}, begun).data == absolute
-    assert resolve({}, {"data": "files:elsewhere"}, begun).data == absolute
+    assert resolve_settings({"data": "files:texts"}, {}, begun).data == absolute
+    assert resolve_settings({}, {"data": "files:elsewhere"}, begun).data == absolute
     (here / "below").mkdir()
     monkeypatch.chdir(here / "below")
-    assert resolve({"data": "files:../texts"}, {}, begun).data == absolute
+    assert resolve_settings({"data": "files:../texts"}, {}, begun).data == absolute
     with pytest.raises(SettingsError, match="--data"):
-        resolve({"data": "files:texts"}, {}, begun)
+        resolve_settings({"data": "files:texts"}, {}, begun)
 
 
 def test_a_named_source_stays_as_it_is() -> None:
-    assert resolve({"data": "tinystories"}, {}, {}).data == "tinystories"
-    assert resolve({}, {}, {}).data == "apidocs"
+    assert resolve_settings({"data": "tinystories"}, {}, {}).data == "tinystories"
+    assert resolve_settings({}, {}, {}).data == "apidocs"
 
 
 def test_what_the_command_line_said_holds_when_the_campaign_is_taken_up_again() -> None:
@@ -43,7 +43,7 @@ def test_what_the_command_line_said_holds_when_the_campaign_is_taken_up_again() 
     kept = remember(said, {}, ())
     assert kept == {k: v for k, v in said.items() if k not in ("trials", "seed")}
     program = {"max_cost": 50.0, "keep": "greedy", "hours": 3.0}
-    again = resolve({"keep": None, "proposer": "deck"}, program, campaign, kept)
+    again = resolve_settings({"keep": None, "proposer": "deck"}, program, campaign, kept)
     assert (again.max_cost, again.max_tokens, again.llm) == (2.0, 9, "cassette:tape+local")
     assert (again.keep, again.proposer) == ("strict", "deck"), "and this command line before it"
     assert (again.trials, again.hours) == (None, 3.0)
@@ -56,5 +56,5 @@ def test_a_secret_in_the_model_is_not_kept_and_asked_for_again() -> None:
         assert "verysecret" not in kept["llm"]
         assert "abcdefgh" not in kept["llm"]
         with pytest.raises(SettingsError, match="give --llm again"):
-            resolve({}, {}, Settings().fixed(), kept)
-        assert resolve({"llm": spec}, {}, Settings().fixed(), kept).llm == spec
+            resolve_settings({}, {}, Settings().fixed(), kept)
+        assert resolve_settings({"llm": spec}, {}, Settings().fixed(), kept).llm == spec

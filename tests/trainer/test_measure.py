@@ -261,7 +261,7 @@ class TestBadSettings:
     def test_a_server_that_cannot_start(self, monkeypatch) -> None:
         MACHINE.close()
         monkeypatch.setattr(MACHINE, "_probe", None)
-        monkeypatch.setattr("trainer.sandbox.client._PROGRAM", (sys.executable, "-c", "1"))
+        monkeypatch.setattr("trainer.training.machine.PROGRAM", "this")
         with pytest.raises(SandboxError, match="the measuring process does not start"):
             MACHINE.probe()
         MACHINE.close()

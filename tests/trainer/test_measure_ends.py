@@ -18,6 +18,7 @@ from trainer.measure import MACHINE, Measurement
 from trainer.sandbox import confine
 from trainer.sandbox.client import ForkServer
 from trainer.training import parent as training_parent
+from trainer.training.machine import PROGRAM
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -162,7 +163,7 @@ measure(Path({str(file)!r}).read_text(), budget="300s", preset="cpu", device="cp
 
     def test_by_spawning(self, tiny_source: str, plain: Measurement) -> None:
         MACHINE.close()
-        MACHINE._server = ForkServer("spawn")
+        MACHINE._server = ForkServer(PROGRAM, "spawn")
         measured = measure(tiny_source, seed=5)
         MACHINE.close()
         assert (measured.status, measured.reason) == ("ok", "")

@@ -29,7 +29,7 @@ def confine_and_work(control: Channel, work: Callable[[Channel, dict[str, Any]],
     confinement = control.receive()
     scratch = confinement["scratch"]
     try:
-        confine.confine(confinement["level"], confinement["readable"], scratch)
+        confine.confine_process(confinement["level"], confinement["readable"], scratch)
     except confine.SandboxError as error:
         control.send({"event": "unconfined", "reason": str(error)})
         return 1

@@ -23,8 +23,6 @@ import psutil
 from trainer.sandbox import cgroup
 from trainer.sandbox.wire import Channel, Gone, Silent, WireError
 
-_PROGRAM = (sys.executable, "-P", "-m", "trainer.roles")
-"""The server's program. It imports the code of the children, so nothing here may import it."""
 _ENVIRONMENT = (
     "PATH",
     "LANG",
@@ -79,15 +77,17 @@ class ServerDied(Exception):
 class ForkServer:
     """Starts the server, requests children from it, and records how they end."""
 
-    def __init__(self, method: str = "auto") -> None:
+    def __init__(self, program: str, method: str = "auto") -> None:
+        """``program``: the module that the server runs; it imports the code of the children."""
         if method == "auto":  # forking after Objective-C frameworks are loaded is unsafe
             method = "spawn" if sys.platform == "darwin" else "fork"
         self.cgroup = cgroup.create()
         """Holds the children that run candidate code."""
         self._channel, theirs = Channel.pair()
+        command = [sys.executable, "-P", "-m", program]
         with theirs:
             self.process = subprocess.Popen(
-                [*_PROGRAM, str(theirs.fileno()), method, *map(str, self.cgroup.folders)],
+                [*command, str(theirs.fileno()), method, *map(str, self.cgroup.folders)],
                 pass_fds=[theirs.fileno()],
                 env=environment(),
                 cwd="/",

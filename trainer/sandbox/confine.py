@@ -65,7 +65,7 @@ def level_for(isolation: str) -> str:
     return level
 
 
-def confine(level: str, read: Iterable[str], scratch: str | None) -> None:
+def confine_process(level: str, read: Iterable[str], scratch: str | None) -> None:
     """Confine the calling process irreversibly; it must have only one thread.
 
     Args:

@@ -1,7 +1,7 @@
 """A training file that tries every way out of the sandbox and prints which are open.
 
-``python -m agent doctor`` measures it and reads its output. Its text keeps the contract, but it
-never trains.
+Measured like any other file, it tells in its output which are open. Its text keeps the contract,
+but it never trains.
 """
 
 import ctypes

@@ -36,18 +36,18 @@ from trainer.sandbox.wire import Channel, WireError
 
 
 @dataclass(frozen=True)
-class Role:
+class ChildRole:
     """What a child of the server does."""
 
     start: Callable[[Channel, list[int]], int]
     """Gets the control channel and the descriptors of the request; returns the exit status."""
     trusted: bool = False
     """Whether it runs no candidate code: ``kill`` then spares it, and its memory is not limited."""
-    scorers: bool = False
+    scorer_may_start: bool = False
     """Whether the scorer may start it, over the scorer's own connection to the server."""
 
 
-Roles = Mapping[str, Role]
+Roles = Mapping[str, ChildRole]
 
 
 @dataclass
@@ -109,7 +109,7 @@ class _Server:
         if request["op"] == "spawn":
             name = request["role"]
             role = self.roles[name]
-            if client is not self.main and not role.scorers:
+            if client is not self.main and not role.scorer_may_start:
                 raise WireError(f"{name} children are not the scorer's to start")
             pid = self._fork(role, fds) if self.method == "fork" else self._exec(name, fds)
             self.children.add(pid)
@@ -150,7 +150,7 @@ class _Server:
                 with contextlib.suppress(WireError):
                     self.main.send(message)
 
-    def _fork(self, role: Role, fds: list[int]) -> int:
+    def _fork(self, role: ChildRole, fds: list[int]) -> int:
         server = os.getpid()
         pid = os.fork()
         if pid != 0:
@@ -195,7 +195,7 @@ def _arrange(fds: list[int]) -> list[int]:
     return fds
 
 
-def _enter(role: Role, fds: list[int], server: int) -> int:
+def _enter(role: ChildRole, fds: list[int], server: int) -> int:
     tree.die_with_parent(server)
     if not role.trusted:
         tree.be_first_to_go()

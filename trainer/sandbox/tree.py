@@ -79,7 +79,7 @@ def kill_descendants(reap: Callable[[], None], spare: Collection[int] = ()) -> i
 
 
 @dataclass(frozen=True)
-class Usage:
+class TreeUsage:
     """What all descendants of a process hold at one moment."""
 
     memory_mb: float
@@ -88,7 +88,7 @@ class Usage:
     """Disk taken by files that have no name any more."""
 
 
-def usage(pid: int, enough_mb: float = math.inf) -> Usage:
+def usage(pid: int, enough_mb: float = math.inf) -> TreeUsage:
     """What all descendants of ``pid`` hold, unnamed files included.
 
     Resident sizes count a shared page once for each process that shares it. If their sum is more
@@ -97,16 +97,16 @@ def usage(pid: int, enough_mb: float = math.inf) -> Usage:
     try:
         tree = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
-        return Usage(0.0, 0)
+        return TreeUsage(0.0, 0)
     if sys.platform != "linux":
-        return Usage(sum(map(_resident, tree)) / 2**20, len(tree))
+        return TreeUsage(sum(map(_resident, tree)) / 2**20, len(tree))
     pids = [process.pid for process in tree]
     memory_mb = sum(map(resident, pids)) / 2**20
     if memory_mb > enough_mb:
         memory_mb = sum(map(proportional, pids)) / 2**20
     nameless = file_usage(pids, ancestor=pid)
     # Mapped parts of unnamed files count twice: no honest training gets near the limit by that.
-    return Usage(memory_mb + nameless.memory_mb, len(tree), nameless.disk_mb)
+    return TreeUsage(memory_mb + nameless.memory_mb, len(tree), nameless.disk_mb)
 
 
 def _resident(process: psutil.Process) -> int:

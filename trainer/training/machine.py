@@ -21,6 +21,9 @@ from trainer.sandbox.readable import granted
 from trainer.sandbox.wire import Channel, WireError
 from trainer.training.compile_cache import CompileCache
 
+PROGRAM = "trainer.roles"
+"""What the fork server runs. It imports the code of all children, so no parent may import it."""
+
 
 class Machine:
     """The warm processes and what they report about the machine. One measurement runs at a time."""
@@ -38,7 +41,7 @@ class Machine:
             if self._server is not None and not self._server.alive():
                 self.close()
             if self._server is None:
-                self._server = ForkServer()
+                self._server = ForkServer(PROGRAM)
             return self._server
 
     def probe(self) -> dict[str, Any]:

@@ -220,10 +220,10 @@ def test_honest_lines_are_no_elision(line: str) -> None:
     "line",
     [
         "trainer/session.py",
-        "**`trainer/score.py`**",
+        "**`trainer/scoring/scorer.py`**",
         "### File: agent/loop.py",
         "./../other/train.py",
-        "```python trainer/data.py",
+        "```python trainer/data/store.py",
         "```python:pyproject.toml",
         "```presets.toml",
     ],

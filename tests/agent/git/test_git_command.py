@@ -14,7 +14,7 @@ import pytest
 from project import wait_until
 
 from agent.git import worktree
-from agent.git.command import RepoError, forget_inherited, run_git
+from agent.git.command import RepoError, forget_inherited, inherited_environment, run_git
 from agent.git.repo import Repo
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def test_what_points_git_elsewhere_is_forgotten_and_who_the_user_is_stays(
     for name in ("GIT_DIR", "GIT_CEILING_DIRECTORIES", "GIT_AUTHOR_NAME", "GIT_TRACE"):
         monkeypatch.setenv(name, "1")
     forget_inherited()
+    assert {"GIT_DIR", "GIT_TRACE"} <= inherited_environment().keys()
     left = [name for name in os.environ if name.startswith("GIT_") and os.environ[name] == "1"]
     assert sorted(left) == ["GIT_AUTHOR_NAME", "GIT_CEILING_DIRECTORIES"]
 

@@ -303,3 +303,16 @@ def test_submodule_linked_worktree_and_sha256(
     git(long, "add", "-A")
     git(long, "commit", "--quiet", "-m", "first")
     assert len(campaign.cycle(Repo.open(long))[1]) == 64
+
+
+def test_a_work_tree_below_the_folder_of_git(tmp_path: Path, git: Git, campaign: Campaign) -> None:
+    root, tree = tmp_path / "root", tmp_path / "root/tree"
+    (tree / "trainer").mkdir(parents=True)
+    (tree / "trainer/train.py").write_text(campaign.FIRST)
+    git(tmp_path, "init", "--quiet", str(root))
+    git(root, "config", "core.worktree", str(tree))
+    git(tree, "add", "-A")
+    git(tree, "commit", "--quiet", "-m", "first")
+    repo = Repo.open(tree)
+    assert repo.root == tree and repo.git_dir == repo.common_dir == root / ".git"
+    assert repo.read_file("HEAD") == campaign.FIRST

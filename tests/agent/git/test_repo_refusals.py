@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +13,8 @@ import pytest
 
 from agent.git.command import RepoError
 from agent.git.repo import Repo
+
+ROOT = Path(__file__).parents[3]
 
 if TYPE_CHECKING:
     from tests.agent.conftest import Campaign, Git
@@ -46,6 +51,28 @@ def test_no_git_on_path(user_repo: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     with pytest.raises(RepoError, match="no git on PATH"):
         Repo.open(user_repo)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("status", 2, "error: there is no git on PATH"),
+        ("doctor", 1, "FAIL"),
+        ("--help", 0, "adopt"),
+    ],
+)
+def test_no_git_on_path_from_the_start(
+    command: str, code: int, said: str, user_repo: Path, tmp_path: Path
+) -> None:
+    """GitPython looks for git when it is imported."""
+    environ = {**os.environ, "PATH": str(tmp_path / "empty"), "PYTHONPATH": str(ROOT)}
+    environ |= {"GIT_PYTHON_GIT_EXECUTABLE": "/nowhere", "GIT_PYTHON_REFRESH": "raise"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "agent", command],
+        cwd=user_repo, env=environ, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr and "Traceback" not in done.stderr
 
 
 def test_repository_of_somebody_else(user_repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

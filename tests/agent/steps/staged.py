@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from trainer import measure
-from trainer.measure import Audit, Measurement
+from trainer.measure import AuditResult, Measurement
 
 QUIET, BUSY = 0.02, 0.5
 
@@ -46,10 +46,10 @@ def audits(
     """Audits come to this bound or refusal; returns the scores that are audited, as they come."""
     claimed: list[float] = []
 
-    def next_one(source: str, weights: Path, claimed_bpb: float, **options: Any) -> Audit:
+    def next_one(source: str, weights: Path, claimed_bpb: float, **options: Any) -> AuditResult:
         assert weights.read_bytes()
         claimed.append(claimed_bpb)
-        return Audit(not reason, status if reason else "ok", reason, bound, 0.0)
+        return AuditResult(not reason, status if reason else "ok", reason, bound, 0.0)
 
     monkeypatch.setattr(measure, "audit", next_one)
     return claimed

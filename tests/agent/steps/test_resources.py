@@ -15,13 +15,16 @@ from agent.steps.runtime import Runtime
 
 
 def test_descriptors_and_processes_do_not_grow_with_the_trials(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every second trial is kept, so that all that is done to git is done again and again."""
 
-    def held() -> tuple[int, int, int]:
-        process = psutil.Process()
-        files = len(list(Path(tempfile.gettempdir()).iterdir()))
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+    def in_use() -> tuple[int, int, int]:
+        process, files = psutil.Process(), len(list(folder.iterdir()))
         return process.num_fds(), len(process.children(recursive=True)), files
 
     runtime.settings = dataclasses.replace(runtime.settings, keep="greedy")
@@ -31,9 +34,9 @@ def test_descriptors_and_processes_do_not_grow_with_the_trials(
     loop.baseline(runtime)
     for _ in range(4):
         loop.one_trial(runtime)
-    before = held()
+    before = in_use()
     for _ in range(12):
         loop.one_trial(runtime)
-    assert held() == before
+    assert in_use() == before
     verdicts = [trial.verdict for trial in runtime.campaign.state.trials[1:]]
     assert verdicts == ["keep", "revert"] * 8

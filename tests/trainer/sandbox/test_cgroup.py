@@ -13,6 +13,7 @@ from trainer.sandbox import cgroup
 from trainer.sandbox.cgroup import Cgroup
 from trainer.sandbox.client import ForkServer
 from trainer.sandbox.wire import Channel
+from trainer.training.machine import PROGRAM
 
 ROOT = Path(cgroup.__file__).parents[2]
 
@@ -132,7 +133,7 @@ os.kill(os.getpid(), 9)
 
 
 def test_the_servers_children_are_members_and_its_end_removes_the_group(group) -> None:
-    server = ForkServer("spawn")
+    server = ForkServer(PROGRAM, "spawn")
     channel, theirs = Channel.pair()
     with theirs:
         pid = server.spawn("train", [theirs.fileno()])

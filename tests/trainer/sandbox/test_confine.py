@@ -76,7 +76,7 @@ def test_confined(tmp_path):
         from trainer.sandbox import readable
         from trainer.sandbox import confine
         scratch, outside = map(Path, sys.argv[1:])
-        confine.confine("os", [str(p) for p in readable.granted()], str(scratch))
+        confine.confine_process("os", [str(p) for p in readable.granted()], str(scratch))
         (scratch / "file").write_text("x")
         for attempt in (
             lambda: (outside / "file").write_text("x"),
@@ -108,7 +108,7 @@ def test_nothing_is_writable_without_scratch(tmp_path):
         from pathlib import Path
         from trainer.sandbox import readable
         from trainer.sandbox import confine
-        confine.confine("os", [str(p) for p in readable.granted()], None)
+        confine.confine_process("os", [str(p) for p in readable.granted()], None)
         try:
             Path(sys.argv[1]).write_text("x")
         except OSError:
@@ -127,7 +127,7 @@ def test_a_process_with_threads_is_not_confined():
         from trainer.sandbox import confine
         threading.Thread(target=threading.Event().wait, daemon=True).start()
         try:
-            confine.confine("os", [], None)
+            confine.confine_process("os", [], None)
         except confine.SandboxError as error:
             print(error)
         """

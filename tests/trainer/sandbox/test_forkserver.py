@@ -13,13 +13,14 @@ import pytest
 from trainer.sandbox import tree
 from trainer.sandbox.client import ForkServer, ServerDied, environment
 from trainer.sandbox.wire import Channel, Gone
+from trainer.training.machine import PROGRAM
 
 
 @pytest.fixture(scope="module", params=["fork", "spawn"])
 def server(request):
     if request.param == "fork" and sys.platform == "darwin":
         pytest.skip("forking is unsafe here")
-    server = ForkServer(request.param)
+    server = ForkServer(PROGRAM, request.param)
     yield server
     server.close()
 
@@ -169,7 +170,7 @@ def test_the_server_opens_no_device(server):
 
 
 def test_its_end_is_everythings_end():
-    server = ForkServer("spawn")
+    server = ForkServer(PROGRAM, "spawn")
     with child(server, "train") as (_, pid):
         server.close()
         wait_gone(pid)
@@ -180,7 +181,7 @@ def test_its_end_is_everythings_end():
 
 
 def test_a_killed_server_takes_its_children_along():
-    server = ForkServer("spawn")
+    server = ForkServer(PROGRAM, "spawn")
     with child(server, "train") as (channel, pid):
         channel.send({"level": "off", "readable": [], "scratch": None})
         assert channel.receive(120) == {"event": "confined"}
@@ -210,7 +211,7 @@ os._exit(0)
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a subreaper")
 @pytest.mark.parametrize("who", ["server", "supervisor"])
 def test_no_daemon_survives_the_end_of_one_of_the_two(who):
-    server = ForkServer("spawn")
+    server = ForkServer(PROGRAM, "spawn")
     with os.fdopen(given(server, DAEMON)) as output:
         daemon = int(output.read())
     assert psutil.Process(daemon).ppid() == server.pid
@@ -230,7 +231,7 @@ def test_outlives_the_thread_that_started_it():
     started: list[ForkServer] = []
 
     def start() -> None:
-        started.append(ForkServer("spawn"))
+        started.append(ForkServer(PROGRAM, "spawn"))
         started[0].kill()  # answered when it is up
 
     thread = threading.Thread(target=start)

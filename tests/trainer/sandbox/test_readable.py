@@ -59,7 +59,7 @@ import array, fcntl, sys
 from trainer.sandbox import confine
 from trainer.sandbox.readable import granted
 granted = [str(path) for path in granted()]
-confine.confine("os", [path for path in granted if path != sys.argv[1]], None)
+confine.confine_process("os", [path for path in granted if path != sys.argv[1]], None)
 RNDGETENTCNT = 0x80045200
 for name in ("/dev/urandom", "/dev/random"):
     try:
