@@ -2,7 +2,8 @@
 
     train.py        the file that edits change: model, optimizer, data mixture, schedule, loop
     session         what a training file may use: clock, data, seed, device, log
-    measure         the entry points: measure, check, audit
+    measure         the entry points: measure, heat, check, audit
+    results         what they return
     contract        checks of the text of a training file
     presets         settings by hardware, budgets, the ladder of allowed vocabulary sizes
     fingerprint     the conditions of a measurement: hardware, software, data, measuring code
@@ -10,7 +11,7 @@
     roles           the kinds of children that the fork server starts
     data/           corpora, splits, tokenizers, token files; data/sources/ has one file per corpus
     sandbox/        confinement, the fork server, limits, whole process trees
-    training/       one training: the parent's side and the child's side
+    training/       one training, or a heat of several that take turns; parent's and child's side
     scoring/        the trusted scorer, the confined process that answers it, the audits
 
 Imports go in one direction: measure -> scoring -> training -> sandbox, data -> session, contract ->

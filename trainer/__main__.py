@@ -1,9 +1,10 @@
-"""``python -m trainer``: measures one training from the command line."""
+"""``python -m trainer``: measures one training, or a heat of several, from the command line."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -13,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trainer.data.prepare import DataError
-from trainer.measure import Measurement, measure, resolve
+from trainer.measure import Measurement, heat, resolve
 from trainer.presets import BadSetting, parse_budget
 from trainer.sandbox.confine import SandboxError
 from trainer.untrusted import printable
@@ -38,7 +39,14 @@ TRAIN_FILE = Path(__file__).parent / "train.py"
 
 
 def main(
-    file: Annotated[Path, typer.Option(help="The training file to measure.")] = TRAIN_FILE,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A training file to measure; given again, it is trained side by side with the "
+            "first, which is the champion. Default: the shipped one.",
+            show_default=False,
+        ),
+    ] = None,
     budget: Annotated[str, typer.Option(help="20s, 200000tok; default: the preset's.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of initialisation and data order.")] = 0,
     preset: Annotated[str, typer.Option(help="auto, cpu, laptop or h100.")] = "auto",
@@ -46,20 +54,19 @@ def main(
     isolation: Annotated[str, typer.Option(help="auto, require or off.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Train one file under a budget and score it; exit 0 if the measurement is ok, else 1."""
+    """Train files under a budget and score them; exit 0 if every measurement is ok, else 1."""
     console = Console(stderr=as_json, soft_wrap=True)
-    try:
-        source = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        _fail(f"cannot read {file}: {getattr(error, 'strerror', None) or error}")
+    files = file or [TRAIN_FILE]
+    sources = [_read(path) for path in files]
     try:
         if budget:
             parse_budget(budget)  # a wrong budget fails before the start, which takes seconds
         setting = resolve(preset, isolation=isolation, source=data)
-        console.print(f"{escape(str(file))} on {setting.shown}, {setting.threads} threads")
-        with _Display(console) as display:
-            measured = measure(
-                source,
+        names = ", ".join(map(str, files))
+        console.print(f"{escape(names)} on {setting.shown}, {setting.threads} threads")
+        with _Display(console, files) as display:
+            trainings = heat(
+                sources,
                 budget=budget or None,
                 seed=seed,
                 preset=preset,
@@ -71,11 +78,34 @@ def main(
         _fail(str(error))
     except OSError as error:
         _fail(f"the training cannot be run: {error}")
+    differences = [_difference(trainings[0], training) for training in trainings[1:]]
     if as_json:
-        print(json.dumps({name: getattr(measured, name) for name in FIELDS}))
+        answers = [{name: getattr(training, name) for name in FIELDS} for training in trainings]
+        found = {"trainings": answers, "differences": differences} if differences else answers[0]
+        print(json.dumps(found))
     else:
-        _print(console, measured)
-    raise typer.Exit(0 if measured.status == "ok" else 1)
+        for path, training in zip(files, trainings, strict=True):
+            if differences:
+                console.print(f"[bold]{escape(str(path))}[/bold], {training.how}")
+            _print(console, training)
+        for path, difference in zip(files[1:], differences, strict=True):
+            told = "no score" if difference is None else f"{difference:+.6f} bits per byte"
+            console.print(f"difference of {escape(str(path))}: {told} (positive is better)")
+    raise typer.Exit(0 if all(training.status == "ok" for training in trainings) else 1)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        _fail(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
+
+
+def _difference(champion: Measurement, candidate: Measurement) -> float | None:
+    """Champion minus candidate, bits per byte; None without a score."""
+    if champion.val_bpb is None or candidate.val_bpb is None:
+        return None
+    return champion.val_bpb - candidate.val_bpb
 
 
 def _fail(message: str) -> NoReturn:
@@ -104,7 +134,8 @@ def _print(console: Console, measured: Measurement) -> None:
 class _Display:
     """Shows one progress bar per phase on a terminal; shows nothing elsewhere."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, files: Sequence[Path]) -> None:
+        self._files = files
         self._progress = Progress(
             TextColumn("{task.description:<34}"),
             BarColumn(),
@@ -131,6 +162,8 @@ class _Display:
             text = f"training, step {event['step']}, loss {event['loss']:.3f}"
         else:
             text = "scoring" if kind == "scoring" else "training"
+        if len(self._files) > 1 and "training" in event:
+            text = f"{self._files[event['training']].name}: {text}"
         self._progress.update(self._task, description=text, completed=fraction or 0.0)
 
 

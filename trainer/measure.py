@@ -12,18 +12,23 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from trainer import contract, fingerprint
 from trainer.data.prepare import prepare
 from trainer.presets import BadSetting, Budget, parse_budget
+from trainer.results import AuditResult as AuditResult
+from trainer.results import CheckResult as CheckResult
+from trainer.results import Measurement as Measurement
 from trainer.sandbox.client import ServerDied
 from trainer.sandbox.confine import SandboxError as SandboxError
 from trainer.scoring.parent import Scored, score_weights
 from trainer.training import machine
+from trainer.training.heat import numbered, run_heat
 from trainer.training.job import Job, Trained
 from trainer.training.machine import MACHINE as MACHINE
 from trainer.training.machine import Setting as Setting
@@ -32,76 +37,10 @@ from trainer.training.parent import OnEvent, run_training
 
 CHECK_STEPS = 2
 CHECK_WINDOWS = 8
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One measured training.
-
-    ``status`` is ``ok``, ``crashed``, ``oom``, ``overtime``, ``invalid`` or ``killed``. Unless it
-    is ``ok``, ``reason`` begins with the fixed name of the audit or limit, and there is no score.
-    """
-
-    status: str
-    reason: str
-    val_bpb: float | None
-    """Bits per byte of validation text."""
-    startup_seconds: float
-    train_seconds: float
-    score_seconds: float
-    wall_seconds: float
-    steps: int
-    """As the training reported."""
-    tokens: int
-    """As the training reported."""
-    params: int
-    peak_memory_mb: float
-    curve: tuple[tuple[float, int, float], ...] = field(repr=False)
-    """(seconds since READY, step, nats per token), as reported."""
-    trace: str = field(repr=False)
-    """Readings of the session's clock, base64 of float64; ``measure(trace=...)`` replays them."""
-    weights_sha256: str
-    seed: int
-    isolation: str
-    budget: str
-    preset: str
-    disturbance: float
-    """Share of processor time that others used while the clock ran; 0 unless the budget is time."""
-    leak_bound_bpb: float
-    """Upper bound on the gain from a leak that the audits cannot detect, bits per byte."""
-    detail: str = field(repr=False)
-    """Traceback of the candidate, printable and bounded: data, not instructions."""
-    output: str = field(repr=False)
-    """What the candidate printed, printable and bounded; never used as a score."""
-    fingerprint: dict[str, Any] = field(repr=False)
-    """Hardware, software and data with which the score was measured."""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """Whether a source trains two steps and its weights pass the audits on a few windows."""
-
-    ok: bool
-    status: str
-    reason: str
-    detail: str
-    peak_memory_mb: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class AuditResult:
-    """The result of the stronger audit of kept weights."""
-
-    ok: bool
-    status: str
-    reason: str
-    leak_bound_bpb: float
-    """Upper bound on the gain from a leak that the audit would not detect, bits per byte."""
-    seconds: float
+MOST_TRAININGS = 8
+"""In one heat."""
+EXPECTED_MB = 2_000
+"""Memory of a training of unknown size, to tell whether several fit side by side."""
 
 
 def measure(
@@ -132,10 +71,55 @@ def measure(
     Raises:
         BadSetting, DataError, SandboxError: nothing could be measured; the message says what to do.
     """
-    if split != "val":
-        raise BadSetting(f"split {split!r}: only val is open")
-    if not 0 <= seed < 1 << 63:
-        raise BadSetting(f"seed {seed}: choose a whole number from 0 to 2**63 - 1")
+    (measured,) = heat(
+        [source],
+        budget=budget,
+        seed=seed,
+        preset=preset,
+        data=data,
+        device=device,
+        isolation=isolation,
+        split=split,
+        trace=trace,
+        on_event=on_event,
+        cancel=cancel,
+        weights_to=[weights_to],
+    )
+    return measured
+
+
+def heat(
+    sources: Sequence[str],
+    *,
+    budget: str | Budget | None = None,
+    seed: int | Sequence[int] = 0,
+    preset: str = "auto",
+    data: str = "apidocs",
+    device: str = "auto",
+    isolation: str = "auto",
+    split: str = "val",
+    trace: str | None = None,
+    on_event: OnEvent | None = None,
+    cancel: threading.Event | None = None,
+    weights_to: Sequence[Path | None] | None = None,
+) -> list[Measurement]:
+    """Train ``sources`` side by side and score each; the first is the champion.
+
+    Under a time budget only one trains at a time, for about 1 % of the budget, then the next; each
+    has a clock of its own, so that a change of the machine's pace meets all of them. Trainings that
+    do not fit into memory together, and those under a token budget, run one after the other.
+
+    Args:
+        seed: one for all, or one for each.
+        trace: a recorded clock, for a single source.
+        on_event: called as by ``measure``; ``training`` is the index of the source.
+        weights_to: as in ``measure``, for each source.
+
+    Raises:
+        BadSetting, DataError, SandboxError: nothing could be measured; the message says what to do.
+    """
+    seeds = [seed] * len(sources) if isinstance(seed, int) else list(seed)
+    _refuse_impossible(len(sources), seeds, split, trace)
     emit = on_event or _ignore
     cancelled = cancel.is_set if cancel is not None else _never
     setting = resolve(preset, device, isolation, data)
@@ -143,17 +127,105 @@ def measure(
     spend = parse_budget(spend) if isinstance(spend, str) else spend
     started = time.monotonic()
     with MACHINE:
-        try:
-            job = _job(source, setting, spend, seed, trace, emit)
-        except contract.ContractBroken as error:
-            trained, scored = Trained("invalid", f"contract: {error}"), Scored("invalid", "")
-            corpus = None
+        jobs: list[Job | Trained] = []
+        for source, own_seed in zip(sources, seeds, strict=True):
+            try:
+                jobs.append(_job(source, setting, spend, own_seed, trace, emit))
+                started = time.monotonic() if len(jobs) == 1 else started
+            except contract.ContractBroken as error:
+                jobs.append(Trained("invalid", f"contract: {error}"))
+        how = "alone" if len(sources) == 1 else _how([j for j in jobs if isinstance(j, Job)])
+        trained = _train(jobs, how, emit, cancelled)
+        kept = weights_to or [None] * len(sources)
+        scored = [
+            _score(job, one, path, None, numbered(emit, number), cancelled)
+            for number, (job, one, path) in enumerate(zip(jobs, trained, kept, strict=True))
+        ]
+        probe = MACHINE.probe()
+    return [
+        _measurement(one, score, job, how, own_seed, spend, setting, probe, started)
+        for one, score, job, own_seed in zip(trained, scored, jobs, seeds, strict=True)
+    ]
+
+
+def _refuse_impossible(count: int, seeds: Sequence[int], split: str, trace: str | None) -> None:
+    if split != "val":
+        raise BadSetting(f"split {split!r}: only val is open")
+    if not 1 <= count <= MOST_TRAININGS:
+        raise BadSetting(f"a heat of {count} trainings: give 1 to {MOST_TRAININGS} files")
+    if len(seeds) != count:
+        raise BadSetting(f"{len(seeds)} seeds for {count} files: give one seed, or one for each")
+    for seed in seeds:
+        if not 0 <= seed < 1 << 63:
+            raise BadSetting(f"seed {seed}: choose a whole number from 0 to 2**63 - 1")
+    if trace is not None and count > 1:
+        raise BadSetting("a recorded clock replays one training at a time")
+
+
+def _how(jobs: Sequence[Job]) -> str:
+    """Whether trainings take turns: under a time budget, where all fit into memory together."""
+    if not jobs or jobs[0].budget.seconds is None or jobs[0].device != "cpu":
+        return "in turn"
+    free_mb = psutil.virtual_memory().available / 2**20
+    return "side by side" if len(jobs) * EXPECTED_MB < free_mb else "in turn"
+
+
+def _train(
+    jobs: Sequence[Job | Trained], how: str, emit: OnEvent, cancelled: Callable[[], bool]
+) -> list[Trained]:
+    """Train what can be trained, in the order of ``jobs``."""
+    runnable = [job for job in jobs if isinstance(job, Job)]
+    try:
+        if how == "side by side":
+            servers = MACHINE.servers(len(runnable))
+            done = run_heat(servers, MACHINE.compile_cache, runnable, emit, cancelled)
         else:
-            started = time.monotonic()
-            trained, scored = _train_and_score(job, None, emit, cancelled, weights_to)
-            corpus = job.corpus
+            done = [
+                run_training(MACHINE.server(), MACHINE.compile_cache, job, emit, cancelled)
+                for job in runnable
+            ]
+    except ServerDied as error:
+        MACHINE.close()
+        done = [Trained("crashed", f"crash: {error}")] * len(runnable)
+    left = iter(done)
+    return [next(left) if isinstance(job, Job) else job for job in jobs]
+
+
+def _score(
+    job: Job | Trained,
+    trained: Trained,
+    weights_to: Path | None,
+    max_windows: int | None,
+    emit: OnEvent,
+    cancelled: Callable[[], bool],
+) -> Scored:
+    """Score the weights of a training, if it left any, and close them."""
+    if trained.weights is None or not isinstance(job, Job):
+        return Scored(trained.status, trained.reason)
+    try:
+        if weights_to is not None:
+            _copy(trained.weights, weights_to)
+        return score_weights(MACHINE.server(), job, trained.weights, max_windows, emit, cancelled)
+    except ServerDied as error:
+        MACHINE.close()
+        return Scored("crashed", f"crash: {error}")
+    finally:
+        os.close(trained.weights)
+
+
+def _measurement(
+    trained: Trained,
+    scored: Scored,
+    job: Job | Trained,
+    how: str,
+    seed: int,
+    budget: Budget,
+    setting: Setting,
+    probe: dict[str, Any],
+    started: float,
+) -> Measurement:
     failed = trained if trained.status != "ok" else scored
-    identity = fingerprint.of(setting.device, setting.threads, MACHINE.probe(), corpus)
+    corpus = job.corpus if isinstance(job, Job) else None
     return Measurement(
         status=failed.status,
         reason=failed.reason,
@@ -171,13 +243,14 @@ def measure(
         weights_sha256=trained.weights_sha256,
         seed=seed,
         isolation=setting.level,
-        budget=str(spend),
+        budget=str(budget),
         preset=setting.preset.name,
+        how=how,
         disturbance=round(trained.disturbance, 4),
         leak_bound_bpb=scored.leak_bound_bpb,
         detail=trained.detail,
         output=trained.output,
-        fingerprint=identity,
+        fingerprint=fingerprint.of(setting.device, setting.threads, probe, corpus),
     )
 
 
@@ -205,7 +278,8 @@ def check(
         except contract.ContractBroken as error:
             trained, scored = Trained("invalid", f"contract: {error}"), Scored("invalid", "")
         else:
-            trained, scored = _train_and_score(job, CHECK_WINDOWS, _ignore, cancelled)
+            (trained,) = _train([job], "alone", _ignore, cancelled)
+            scored = _score(job, trained, None, CHECK_WINDOWS, _ignore, cancelled)
     failed = trained if trained.status != "ok" else scored
     return CheckResult(
         ok=failed.status == "ok",
@@ -291,33 +365,6 @@ def _job(
         readable=machine.readable(setting.device),
         trace=trace,
     )
-
-
-def _train_and_score(
-    job: Job,
-    max_windows: int | None,
-    emit: OnEvent,
-    cancelled: Callable[[], bool],
-    weights_to: Path | None = None,
-) -> tuple[Trained, Scored]:
-    server = MACHINE.server()
-    trained: Trained | None = None
-    try:
-        trained = run_training(server, MACHINE.compile_cache, job, emit, cancelled)
-        if trained.weights is None:
-            return trained, Scored(trained.status, trained.reason)
-        try:
-            if weights_to is not None:
-                _copy(trained.weights, weights_to)
-            return trained, score_weights(
-                server, job, trained.weights, max_windows, emit, cancelled
-            )
-        finally:
-            os.close(trained.weights)
-    except ServerDied as error:
-        MACHINE.close()
-        reason = f"crash: {error}"
-        return trained or Trained("crashed", reason), Scored("crashed", reason)
 
 
 def _copy(fd: int, path: Path) -> None:

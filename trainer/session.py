@@ -45,18 +45,35 @@ class Clock:
     the same numbers again when it is given its own trace.
     """
 
-    def __init__(self, budget: Budget, replay: list[float] | None = None) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        replay: list[float] | None = None,
+        end_turn: Callable[[], tuple[float, float]] | None = None,
+    ) -> None:
+        """
+        Args:
+            replay: recorded readings to answer with, instead of the real clock.
+            end_turn: waits for the next turn of a heat; returns the seconds of the budget that are
+                spent, and how many the next turn has.
+        """
         self.budget = budget
+        self.turn_seconds: float | None = None
+        """Length of the first turn; None for a training that takes no turns."""
         self.trace: list[float] = []
         self.tokens = 0
         self.steps = 0
         self._replay = replay
+        self._wait_for_turn = end_turn
         self._start = 0.0
+        self._turn_end = math.inf
         self._last_done = 0.0
         self._step_seconds = 0.0
 
     def start(self) -> None:
         self._start = self._last_done = time.monotonic()
+        if self.turn_seconds is not None:
+            self._turn_end = self._start + self.turn_seconds
 
     def progress(self) -> float:
         """Share of the budget that is spent, in [0, 1]."""
@@ -69,6 +86,7 @@ class Clock:
         if self._replay is not None:
             answer = self._recorded(is_done=True)
         else:
+            self._end_step()
             answer = DONE_TRUE if self._over() else DONE_FALSE
         if answer == DONE_FALSE:
             self.steps += 1
@@ -82,14 +100,23 @@ class Clock:
         assert self.budget.seconds is not None
         return (time.monotonic() - self._start) / self.budget.seconds
 
+    def _end_step(self) -> None:
+        """Measure the step; wait if the turn is over. This clock does not run while it waits."""
+        now = time.monotonic()
+        # A decaying maximum, because a busy machine's next step may be slower than the last.
+        self._step_seconds = max(now - self._last_done, 0.95 * self._step_seconds)
+        self._last_done = now
+        if now >= self._turn_end and not self._over() and self._wait_for_turn is not None:
+            spent, turn_seconds = self._wait_for_turn()
+            self._last_done = time.monotonic()
+            self._start = self._last_done - spent
+            self._turn_end = self._last_done + turn_seconds
+
     def _over(self) -> bool:
         if self.budget.seconds is None:
             return self._spent() >= 1.0
-        now = time.monotonic()
-        step, self._last_done = now - self._last_done, now
-        # A decaying maximum, counted 1.5 times: a busy machine's next step may be even slower.
-        self._step_seconds = max(step, 0.95 * self._step_seconds)
-        return now - self._start + 1.5 * self._step_seconds > self.budget.seconds
+        spent = self._last_done - self._start
+        return spent + 1.5 * self._step_seconds > self.budget.seconds
 
     def _record(self, reading: float) -> float:
         if len(self.trace) < TRACE_LIMIT:

@@ -6,7 +6,16 @@
 import gc
 import sys
 
-WANTED = {"ForkServer", "Machine", "ModelProcess", "Corpus", "Job", "_Training", "Preset"}
+WANTED = {
+    "ForkServer",
+    "Machine",
+    "ModelProcess",
+    "Corpus",
+    "Job",
+    "Training",
+    "ChildProcess",
+    "Preset",
+}
 
 
 def look():

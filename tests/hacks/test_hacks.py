@@ -155,11 +155,12 @@ def test_confined_children_are_what_was_tried_here() -> None:
 
 def test_what_a_cheat_looks_for_exists() -> None:
     """A class that has another name since would not be found, and the cheat would pass."""
-    cheat = (Path(__file__).parent / "frames_and_objects.py").read_text()
-    wanted = re.search(r"^WANTED = (\{.*\})$", cheat, re.MULTILINE)
-    assert wanted is not None
-    modules = Path(trainer.__file__).parent.rglob("*.py")
-    classes = {
-        name for path in modules for name in re.findall(r"^class (\w+)", path.read_text(), re.M)
-    }
-    assert ast.literal_eval(wanted[1]) <= classes
+    cheat = ast.parse((Path(__file__).parent / "frames_and_objects.py").read_text())
+    (wanted,) = [
+        ast.literal_eval(node.value)
+        for node in cheat.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "WANTED"
+    ]
+    sources = [path.read_text() for path in Path(trainer.__file__).parent.rglob("*.py")]
+    classes = {name for source in sources for name in re.findall(r"^class (\w+)", source, re.M)}
+    assert len(wanted) > 5 and wanted <= classes

@@ -55,6 +55,27 @@ def test_in_words(tiny_file: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
+def test_two_files_are_a_heat(tiny_file: Path) -> None:
+    files = ("--file", tiny_file, "--file", tiny_file)
+    done = run(*files, "--budget", "1s", "--preset", "cpu", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    first, second = (training["val_bpb"] for training in answer["trainings"])
+    assert answer["differences"] == [first - second]
+    done = run(*files, "--budget", "1s", "--preset", "cpu")
+    assert done.returncode == 0 and "side by side" in done.stdout
+    assert "bits per byte (positive is better)" in done.stdout
+
+
+def test_a_heat_with_one_cheat_has_no_difference(tiny_file: Path) -> None:
+    done = run(
+        "--file", tiny_file, "--file", EXAMPLE, "--budget", "1s", "--preset", "cpu", "--json"
+    )
+    answer = json.loads(done.stdout)
+    assert done.returncode == 1 and answer["differences"] == [None]
+    assert [training["status"] for training in answer["trainings"]] == ["ok", "invalid"]
+
+
 def test_the_shipped_cheat_is_refused_by_name() -> None:
     done = run("--file", EXAMPLE, "--budget", "20000tok", "--preset", "cpu", "--json")
     answer = json.loads(done.stdout)
@@ -73,8 +94,9 @@ def test_the_shipped_cheat_is_refused_by_name() -> None:
         (["--seed", "-1"], "seed -1"),
         (["--file", "nowhere.py"], "cannot read nowhere.py: No such file"),
         (["--file", "/"], "cannot read /: Is a directory"),
+        (["--file", "/dev/null"] * 9, "give 1 to 8 files"),
     ],
-    ids=["budget", "preset", "isolation", "data", "seed", "no file", "folder"],
+    ids=["budget", "preset", "isolation", "data", "seed", "no file", "folder", "many"],
 )
 def test_bad_input(arguments: list[str], message: str) -> None:
     done = run(*arguments)

@@ -17,7 +17,7 @@ from measuring import below_server, measure
 from trainer.measure import MACHINE, Measurement
 from trainer.sandbox import confine
 from trainer.sandbox.client import ForkServer
-from trainer.training import parent as training_parent
+from trainer.training import process
 from trainer.training.machine import PROGRAM
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -163,7 +163,7 @@ measure(Path({str(file)!r}).read_text(), budget="300s", preset="cpu", device="cp
 
     def test_by_spawning(self, tiny_source: str, plain: Measurement) -> None:
         MACHINE.close()
-        MACHINE._server = ForkServer(PROGRAM, "spawn")
+        MACHINE._servers = [ForkServer(PROGRAM, "spawn")]
         measured = measure(tiny_source, seed=5)
         MACHINE.close()
         assert (measured.status, measured.reason) == ("ok", "")
@@ -172,8 +172,8 @@ measure(Path({str(file)!r}).read_text(), budget="300s", preset="cpu", device="cp
 
 
 def test_a_flood_of_output_does_not_keep_the_parent_from_its_clock(monkeypatch) -> None:
-    training = object.__new__(training_parent._Training)
-    training.output, training.output_open, training.printed = -1, True, bytearray()
-    monkeypatch.setattr(training_parent.os, "read", lambda fd, size: b"x" * size)
-    training._drain()
-    assert len(training.printed) == 32_000 and training.output_open
+    child = object.__new__(process.ChildProcess)
+    child._output, child._output_open, child.printed = -1, True, bytearray()
+    monkeypatch.setattr(process.os, "read", lambda fd, size: b"x" * size)
+    child._drain()
+    assert len(child.printed) == 32_000 and child._output_open

@@ -78,6 +78,61 @@ def kill_descendants(reap: Callable[[], None], spare: Collection[int] = ()) -> i
         time.sleep(0.001)
 
 
+def stop(root: int, deadline: float) -> list[int]:
+    """Stop every process below ``root`` (SIGSTOP); returns their ids once all are seen stopped.
+
+    Each round stops all first and then looks again, so that none can start another unseen.
+
+    Args:
+        deadline: of ``time.monotonic``.
+
+    Raises:
+        TimeoutError: a process was still running at the deadline.
+    """
+    stopped: list[int] = []
+    while True:
+        found = [p.pid for p in _below(root)]
+        if found == stopped and all(map(_is_stopped, found)):
+            return found
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes below {root} do not stop")
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        stopped = found
+
+
+def resume(pids: Iterable[int]) -> None:
+    """Let processes that ``stop`` has stopped go on (SIGCONT)."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def _below(root: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(root).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether no thread of a process can run: each is stopped, traced or dead."""
+    if sys.platform != "linux":
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+        return True
+    return all(_state(thread) in "TtZX" for thread in threads(pid))
+
+
+def _state(thread: Path) -> str:
+    """The letter of a thread's state; "X" (dead) if it has ended."""
+    try:
+        return (thread / "stat").read_text().rpartition(") ")[2][:1]
+    except OSError:
+        return "X"
+
+
 @dataclass(frozen=True)
 class TreeUsage:
     """What all descendants of a process hold at one moment."""

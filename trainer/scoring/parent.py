@@ -12,7 +12,8 @@ from trainer.sandbox import tree
 from trainer.sandbox.client import ForkServer, ServerDied
 from trainer.sandbox.wire import Channel, Silent, WireError
 from trainer.training.job import Job
-from trainer.training.parent import WATCH_SECONDS, OnEvent
+from trainer.training.parent import OnEvent
+from trainer.training.process import WATCH_SECONDS
 
 AUDIT_PASSES = 10
 """Time limit of the stronger audit, as a multiple of that of a scoring."""

@@ -42,14 +42,27 @@ def _train(control: Channel, job: Mapping[str, Any]) -> None:
     os.environ["TRITON_CACHE_DIR"] = str(compiled / "triton")
     device = torch.device(job["device"])
     torch.manual_seed(job["seed"])
-    clock = Clock(Budget(**job["budget"]), replay=unpack_trace(job["trace"]))
     spec = Spec(**job["spec"])
+    sent = 0
+
+    def end_turn() -> tuple[float, float]:
+        nonlocal sent
+        if device.type == "cuda":  # work that is queued belongs to this turn
+            torch.cuda.synchronize()
+        readings = pack_trace(clock.trace[sent:])
+        control.send({"event": "turn", "steps": clock.steps, "trace": readings})
+        sent = len(clock.trace)
+        answer = control.receive()
+        return answer["spent"], answer["turn"]
+
+    clock = Clock(Budget(**job["budget"]), unpack_trace(job["trace"]), end_turn)
 
     def await_data() -> Mapping[str, Source]:
         control.send({"event": "ready"})
         answer = control.receive(want_fds=True)
         if answer.get("seconds") is not None:
             clock.budget = Budget(seconds=answer["seconds"])
+        clock.turn_seconds = answer.get("turn")
         return _sources(answer["sources"], control.take_fds())
 
     session = Session(

@@ -31,18 +31,22 @@ class Machine:
     def __init__(self) -> None:
         self.compile_cache = CompileCache()
         """What trainings have compiled while the present server has been up."""
-        self._server: ForkServer | None = None
+        self._servers: list[ForkServer] = []
         self._lock = threading.RLock()
         self._probe: dict[str, Any] | None = None
 
     def server(self) -> ForkServer:
         """The fork server, started on first use and again when it has died."""
+        return self.servers(1)[0]
+
+    def servers(self, count: int) -> list[ForkServer]:
+        """As many fork servers, one for each training of a heat; they stay warm as well."""
         with self._lock:
-            if self._server is not None and not self._server.alive():
+            if not all(server.alive() for server in self._servers):
                 self.close()
-            if self._server is None:
-                self._server = ForkServer(PROGRAM)
-            return self._server
+            while len(self._servers) < count:
+                self._servers.append(ForkServer(PROGRAM))
+            return self._servers[:count]
 
     def probe(self) -> dict[str, Any]:
         """``device`` (cpu, mps, cuda), its ``name``, the version of ``torch``.
@@ -71,9 +75,10 @@ class Machine:
         A measurement that runs in another thread ends as ``crashed``: this does not wait for it,
         since at the interpreter's exit it would wait forever.
         """
-        server, self._server = self._server, None
-        if server is not None:
+        servers, self._servers = self._servers, []
+        for server in servers:
             server.close()
+        if servers:
             self.compile_cache.close()
 
     def __enter__(self) -> Machine:

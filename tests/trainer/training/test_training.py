@@ -8,7 +8,7 @@ import pytest
 
 from trainer.measure import MACHINE, measure
 from trainer.sandbox.wire import Channel
-from trainer.training import parent
+from trainer.training import process
 
 
 def test_it_does_not_start_beside_what_another_left(tiny_source: str) -> None:
@@ -39,10 +39,15 @@ def train(session):
     return build_model(session.spec)
 """
 
-    def slow(training: Any) -> None:
-        if training.clock_start:
-            select.select([training.channel], [], [])
+    heard: list[str] = []
 
-    monkeypatch.setattr(parent._Training, "_watch", slow)
-    measured = measure(tiny_source + late, budget="0.5s", preset="cpu", device="cpu")
+    def slow(child: Any) -> None:
+        if "ready" in heard:
+            select.select([child._channel], [], [])
+
+    monkeypatch.setattr(process.ChildProcess, "_watch", slow)
+    measured = measure(
+        tiny_source + late, budget="0.5s", preset="cpu", device="cpu",
+        on_event=lambda event: heard.append(event["event"]),
+    )  # fmt: skip
     assert measured.status == "overtime"

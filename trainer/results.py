@@ -1,0 +1,79 @@
+"""What came of a measurement, a check, or an audit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured training.
+
+    ``status`` is ``ok``, ``crashed``, ``oom``, ``overtime``, ``invalid`` or ``killed``. Unless it
+    is ``ok``, ``reason`` begins with the fixed name of the audit or limit, and there is no score.
+    """
+
+    status: str
+    reason: str
+    val_bpb: float | None
+    """Bits per byte of validation text."""
+    startup_seconds: float
+    train_seconds: float
+    score_seconds: float
+    wall_seconds: float
+    """Of everything, the other trainings of a heat included."""
+    steps: int
+    """As the training reported."""
+    tokens: int
+    """As the training reported."""
+    params: int
+    peak_memory_mb: float
+    curve: tuple[tuple[float, int, float], ...] = field(repr=False)
+    """(seconds since READY, step, nats per token), as reported."""
+    trace: str = field(repr=False)
+    """Readings of the session's clock, base64 of float64; ``measure(trace=...)`` replays them."""
+    weights_sha256: str
+    seed: int
+    isolation: str
+    budget: str
+    preset: str
+    how: str
+    """``alone``; of the trainings of a heat ``side by side`` or ``in turn``."""
+    disturbance: float
+    """Share of processor time that others used while the clock ran; 0 unless the budget is time."""
+    leak_bound_bpb: float
+    """Upper bound on the gain from a leak that the audits cannot detect, bits per byte."""
+    detail: str = field(repr=False)
+    """Traceback of the candidate, printable and bounded: data, not instructions."""
+    output: str = field(repr=False)
+    """What the candidate printed, printable and bounded; never used as a score."""
+    fingerprint: dict[str, Any] = field(repr=False)
+    """Hardware, software and data with which the score was measured."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Whether a source trains two steps and its weights pass the audits on a few windows."""
+
+    ok: bool
+    status: str
+    reason: str
+    detail: str
+    peak_memory_mb: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """The result of the stronger audit of kept weights."""
+
+    ok: bool
+    status: str
+    reason: str
+    leak_bound_bpb: float
+    """Upper bound on the gain from a leak that the audit would not detect, bits per byte."""
+    seconds: float

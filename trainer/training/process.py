@@ -1,0 +1,204 @@
+"""The child process of a training, as its parent sees it: messages, output, limits, stop and go."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from trainer.sandbox import confine, tree
+from trainer.sandbox.client import Exit, ForkServer, ServerDied
+from trainer.sandbox.wire import Channel, Gone, Silent, WireError
+from trainer.training.remains import empty
+
+WATCH_SECONDS = 0.25
+STOP_SECONDS = 10.0
+"""Within this time all processes of a training must be stopped."""
+_OUTPUT_BYTES = 32_000
+_READS = 16  # at a time, so that a flood of output does not keep the parent from its clock
+
+
+class Ended(Exception):
+    """The training ended without valid weights."""
+
+    def __init__(self, status: str, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.detail = status, reason, detail
+
+
+class ChildProcess:
+    """The process and all that it starts, below a fork server that has no other; a context manager.
+
+    Start and end are clean: a new scratch folder, no process of an earlier training, none left.
+    Device memory needs no separate check: the driver frees the memory of a process before the
+    process can be waited for, and other memory that ``nvidia-smi`` counts belongs to others.
+    """
+
+    def __init__(self, server: ForkServer, memory_mb: int, cancelled: Callable[[], bool]) -> None:
+        """``memory_mb`` limits the memory of all its processes together."""
+        self.server = server
+        self.printed = bytearray()
+        """The first part of its output."""
+        self._memory_mb, self._cancelled = memory_mb, cancelled
+        self._stopped: list[int] = []
+        self._output_open = False
+        self._next_watch = 0.0
+        self._pid = 0
+
+    def __enter__(self) -> ChildProcess:
+        self._stack = contextlib.ExitStack()
+        self.left_over = self.server.kill() + self.server.cgroup.kill()
+        """Processes of an earlier training that were still there, and have been killed."""
+        self.server.cgroup.limit(self._memory_mb)
+        self._killed_before = self.server.cgroup.out_of_memory()
+        folder = tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True)
+        self.scratch = Path(self._stack.enter_context(folder))
+        self._stack.callback(empty, self.scratch)
+        self._stack.callback(self._leave_none)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def start(self) -> None:
+        """Start it; it waits for its confinement."""
+        self._output, writing_end = os.pipe()
+        self._stack.callback(os.close, self._output)
+        os.set_blocking(self._output, False)
+        self._output_open = True
+        self._channel, theirs = Channel.pair()
+        self._stack.callback(self._channel.close)
+        try:
+            with theirs:
+                self._pid = self.server.spawn("train", [theirs.fileno(), writing_end])
+        finally:
+            os.close(writing_end)
+
+    def stop(self) -> None:
+        """Stop all its processes.
+
+        Raises:
+            Ended: they could not be stopped, and have been killed.
+        """
+        try:
+            self._stopped = tree.stop(self.server.pid, time.monotonic() + STOP_SECONDS)
+        except TimeoutError as error:
+            self.kill()
+            raise Ended("invalid", f"processes: {error}") from None
+
+    def resume(self) -> None:
+        """Let its processes go on, if they were stopped."""
+        tree.resume(self._stopped)
+        self._stopped = []
+
+    def kill(self) -> None:
+        """Kill all its processes, and read what is left of their output."""
+        self.server.kill()
+        self._drain()
+
+    def _leave_none(self) -> None:
+        with contextlib.suppress(ServerDied):
+            self.server.kill()
+
+    def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        """Send a message, with descriptors.
+
+        Raises:
+            Ended: it does not read, or is gone.
+        """
+        try:
+            self._channel.send(message, fds)
+        except Silent:
+            raise Ended("overtime", "overtime: the training does not read") from None
+        except Gone:
+            raise self._death() from None
+
+    def receive(
+        self, awaited: str, clock: Callable[[], float], limit: float, until: float
+    ) -> dict[str, Any] | None:
+        """The next message; None if there is none until the time ``until`` (monotonic).
+
+        Args:
+            awaited: the event that is waited for, for the reason of an end.
+            limit: reading of ``clock`` after which a message is too late.
+
+        Raises:
+            Ended: the process is gone, over a limit, too late, or the user has cancelled.
+        """
+        while True:
+            if self._cancelled():
+                raise Ended("killed", "cancelled")
+            if time.monotonic() >= self._next_watch:
+                self._watch()
+                self._next_watch = time.monotonic() + WATCH_SECONDS
+            now = clock()  # after `_watch`, which a training can slow down
+            if now >= limit:
+                raise Ended("overtime", f"overtime: no {awaited} after {now:.1f} s")
+            left = min(limit - now, until - time.monotonic())
+            if left <= 0:
+                return None
+            try:
+                message = self._channel.receive(0.0)
+                if clock() < limit:
+                    return message  # otherwise it is too late, whatever it contains
+            except Silent:
+                watched = [self._channel.fileno()]
+                if self._output_open:
+                    watched.append(self._output)
+                select.select(watched, [], [], min(left, WATCH_SECONDS))
+                self._drain()
+            except Gone:
+                raise self._death() from None
+            except WireError as error:
+                raise Ended("invalid", f"protocol: {error}") from None
+
+    @property
+    def peak_memory_mb(self) -> float:
+        """Of the process itself, as the kernel reports it; 0 while it runs."""
+        ended = self._exit()
+        return ended.peak_memory_mb if ended else 0.0
+
+    def _watch(self) -> None:
+        """Check totals over the whole tree, which the limits of single processes do not bound."""
+        self.server.poll()
+        limit = self._memory_mb
+        used = tree.usage(self.server.pid, limit)
+        if used.processes > tree.MAX_PROCESSES:
+            raise Ended("invalid", f"processes: more than {tree.MAX_PROCESSES}")
+        if used.memory_mb > limit or self.server.cgroup.out_of_memory() > self._killed_before:
+            raise Ended("oom", f"memory: more than {limit} MB in all processes")
+        if confine.disk_mb(self.scratch) + used.unlinked_mb > confine.MAX_SCRATCH_MB:
+            most = f"{confine.MAX_SCRATCH_MB} MB or {confine.MAX_SCRATCH_FILES} files"
+            raise Ended("invalid", f"disk: more than {most} of scratch, or too deep to look into")
+
+    def _death(self) -> Ended:
+        """Why the child closed its end without a message, according to its exit status."""
+        self.server.kill()
+        ended = self._exit()
+        code = ended.code if ended else 0
+        if code < 0:
+            if -code == signal.SIGKILL:
+                return Ended("oom", "memory: the system killed the training (SIGKILL)")
+            return Ended("crashed", f"crash: killed by signal {-code} ({signal.strsignal(-code)})")
+        return Ended("crashed", f"crash: the process ended by itself (exit status {code})")
+
+    def _exit(self) -> Exit | None:
+        with contextlib.suppress(ServerDied):
+            self.server.poll()
+        return self.server.exits.get(self._pid)
+
+    def _drain(self) -> None:
+        """Keep the first part of the child's output; read the rest so that it never blocks."""
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(_READS if self._output_open else 0):
+                chunk = os.read(self._output, 1 << 16)
+                if not chunk:
+                    self._output_open = False
+                    return
+                self.printed += chunk[: _OUTPUT_BYTES - len(self.printed)]
