@@ -32,6 +32,7 @@ FIELDS = (
     "params",
     "peak_memory_mb",
     "isolation",
+    "how",
     "seed",
     "weights_sha256",
 )

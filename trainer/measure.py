@@ -13,6 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ CHECK_WINDOWS = 8
 MOST_TRAININGS = 8
 """In one heat."""
 EXPECTED_MB = 2_000
-"""Memory of a training of unknown size, to tell whether several fit side by side."""
+"""Least memory for each training of a heat; with less they run one after the other."""
 
 
 def measure(
@@ -119,7 +120,7 @@ def heat(
         BadSetting, DataError, SandboxError: nothing could be measured; the message says what to do.
     """
     seeds = [seed] * len(sources) if isinstance(seed, int) else list(seed)
-    _refuse_impossible(len(sources), seeds, split, trace)
+    _refuse_impossible(len(sources), seeds, weights_to, split, trace)
     emit = on_event or _ignore
     cancelled = cancel.is_set if cancel is not None else _never
     setting = resolve(preset, device, isolation, data)
@@ -134,13 +135,18 @@ def heat(
                 started = time.monotonic() if len(jobs) == 1 else started
             except contract.ContractBroken as error:
                 jobs.append(Trained("invalid", f"contract: {error}"))
-        how = "alone" if len(sources) == 1 else _how([j for j in jobs if isinstance(j, Job)])
-        trained = _train(jobs, how, emit, cancelled)
-        kept = weights_to or [None] * len(sources)
-        scored = [
-            _score(job, one, path, None, numbered(emit, number), cancelled)
-            for number, (job, one, path) in enumerate(zip(jobs, trained, kept, strict=True))
-        ]
+        how = _how(jobs)
+        emits = [emit] if len(sources) == 1 else [numbered(emit, n) for n in range(len(sources))]
+        trained = _train(jobs, how, emits, cancelled)
+        try:
+            paths = weights_to or [None] * len(sources)
+            scored = [
+                _score(job, one, path, None, emit, cancelled)
+                for job, one, path, emit in zip(jobs, trained, paths, emits, strict=True)
+            ]
+        finally:
+            for one in trained:
+                one.close()
         probe = MACHINE.probe()
     return [
         _measurement(one, score, job, how, own_seed, spend, setting, probe, started)
@@ -148,13 +154,21 @@ def heat(
     ]
 
 
-def _refuse_impossible(count: int, seeds: Sequence[int], split: str, trace: str | None) -> None:
+def _refuse_impossible(
+    count: int,
+    seeds: Sequence[int],
+    weights_to: Sequence[Path | None] | None,
+    split: str,
+    trace: str | None,
+) -> None:
     if split != "val":
         raise BadSetting(f"split {split!r}: only val is open")
     if not 1 <= count <= MOST_TRAININGS:
         raise BadSetting(f"a heat of {count} trainings: give 1 to {MOST_TRAININGS} files")
     if len(seeds) != count:
         raise BadSetting(f"{len(seeds)} seeds for {count} files: give one seed, or one for each")
+    if weights_to is not None and len(weights_to) != count:
+        raise BadSetting(f"{len(weights_to)} places for weights of {count} files")
     for seed in seeds:
         if not 0 <= seed < 1 << 63:
             raise BadSetting(f"seed {seed}: choose a whole number from 0 to 2**63 - 1")
@@ -162,33 +176,54 @@ def _refuse_impossible(count: int, seeds: Sequence[int], split: str, trace: str 
         raise BadSetting("a recorded clock replays one training at a time")
 
 
-def _how(jobs: Sequence[Job]) -> str:
+def _how(jobs: Sequence[Job | Trained]) -> str:
     """Whether trainings take turns: under a time budget, where all fit into memory together."""
-    if not jobs or jobs[0].budget.seconds is None or jobs[0].device != "cpu":
+    runnable = [job for job in jobs if isinstance(job, Job)]
+    if len(jobs) == 1:
+        return "alone"
+    if not runnable or runnable[0].budget.seconds is None or runnable[0].device != "cpu":
         return "in turn"
-    free_mb = psutil.virtual_memory().available / 2**20
-    return "side by side" if len(jobs) * EXPECTED_MB < free_mb else "in turn"
+    return "side by side" if _memory_mb(len(runnable)) > EXPECTED_MB else "in turn"
+
+
+def _memory_mb(count: int) -> int:
+    """Memory that each of so many trainings may take, so that none can take another's."""
+    return int(psutil.virtual_memory().available / 2**20 / count)
 
 
 def _train(
-    jobs: Sequence[Job | Trained], how: str, emit: OnEvent, cancelled: Callable[[], bool]
+    jobs: Sequence[Job | Trained],
+    how: str,
+    emits: Sequence[OnEvent],
+    cancelled: Callable[[], bool],
 ) -> list[Trained]:
     """Train what can be trained, in the order of ``jobs``."""
-    runnable = [job for job in jobs if isinstance(job, Job)]
-    try:
-        if how == "side by side":
-            servers = MACHINE.servers(len(runnable))
-            done = run_heat(servers, MACHINE.compile_cache, runnable, emit, cancelled)
-        else:
-            done = [
-                run_training(MACHINE.server(), MACHINE.compile_cache, job, emit, cancelled)
-                for job in runnable
-            ]
-    except ServerDied as error:
-        MACHINE.close()
-        done = [Trained("crashed", f"crash: {error}")] * len(runnable)
-    left = iter(done)
-    return [next(left) if isinstance(job, Job) else job for job in jobs]
+    results = {n: job for n, job in enumerate(jobs) if isinstance(job, Trained)}
+    runnable = {n: job for n, job in enumerate(jobs) if isinstance(job, Job)}
+    if how == "side by side":
+        servers, most_mb = MACHINE.servers(len(runnable)), _memory_mb(len(runnable))
+        limited = [
+            replace(job, preset=replace(job.preset, memory_mb=min(job.preset.memory_mb, most_mb)))
+            for job in runnable.values()
+        ]
+        try:
+            done = run_heat(
+                servers, MACHINE.compile_cache, limited, [emits[n] for n in runnable], cancelled
+            )
+        except ServerDied as error:
+            MACHINE.close()
+            done = [Trained("crashed", f"crash: {error}")] * len(runnable)
+        results |= zip(runnable, done, strict=True)
+    else:
+        for n, job in runnable.items():
+            try:
+                results[n] = run_training(
+                    MACHINE.server(), MACHINE.compile_cache, job, emits[n], cancelled
+                )
+            except ServerDied as error:
+                MACHINE.close()
+                results[n] = Trained("crashed", f"crash: {error}")
+    return [results[n] for n in range(len(jobs))]
 
 
 def _score(
@@ -199,18 +234,16 @@ def _score(
     emit: OnEvent,
     cancelled: Callable[[], bool],
 ) -> Scored:
-    """Score the weights of a training, if it left any, and close them."""
+    """Score the weights of a training, if it left any."""
     if trained.weights is None or not isinstance(job, Job):
         return Scored(trained.status, trained.reason)
+    if weights_to is not None:
+        _copy(trained.weights, weights_to)
     try:
-        if weights_to is not None:
-            _copy(trained.weights, weights_to)
         return score_weights(MACHINE.server(), job, trained.weights, max_windows, emit, cancelled)
     except ServerDied as error:
         MACHINE.close()
         return Scored("crashed", f"crash: {error}")
-    finally:
-        os.close(trained.weights)
 
 
 def _measurement(
@@ -278,8 +311,11 @@ def check(
         except contract.ContractBroken as error:
             trained, scored = Trained("invalid", f"contract: {error}"), Scored("invalid", "")
         else:
-            (trained,) = _train([job], "alone", _ignore, cancelled)
-            scored = _score(job, trained, None, CHECK_WINDOWS, _ignore, cancelled)
+            (trained,) = _train([job], "alone", [_ignore], cancelled)
+            try:
+                scored = _score(job, trained, None, CHECK_WINDOWS, _ignore, cancelled)
+            finally:
+                trained.close()
     failed = trained if trained.status != "ok" else scored
     return CheckResult(
         ok=failed.status == "ok",

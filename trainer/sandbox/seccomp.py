@@ -13,7 +13,8 @@ This filter refuses what a confined child could still use:
   training: System V and POSIX message queues, System V memory and semaphores, keys; the modes,
   owners, times, attributes, hints and leases of files, which Landlock does not govern; and which
   parts of files are in the system's cache;
-- watching a folder that cannot be read.
+- watching a folder that cannot be read;
+- timers that send a signal of choice (``timer_create``): SIGCONT would wake a stopped training.
 
 ``clone3`` is answered with ENOSYS, since its flags lie behind a pointer that a filter cannot read;
 libc then uses ``clone``.
@@ -112,6 +113,7 @@ _X86_64 = _Table(
         "userfaultfd": 323,
         "keyctl": 250,
         "add_key": 248,
+        "timer_create": 222,
         "request_key": 249,
         "shmget": 29,
         "shmat": 30,
@@ -199,6 +201,7 @@ _AARCH64 = _Table(
         "userfaultfd": 282,
         "keyctl": 219,
         "add_key": 217,
+        "timer_create": 107,
         "request_key": 218,
         "shmget": 194,
         "shmat": 196,

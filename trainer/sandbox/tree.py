@@ -23,6 +23,7 @@ from pathlib import Path
 import psutil
 
 MAX_PROCESSES = 64
+_VFORK_SECONDS = 0.2
 MAX_FILES = 20_000
 """Open or mapped files of all processes and threads together."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -78,10 +79,11 @@ def kill_descendants(reap: Callable[[], None], spare: Collection[int] = ()) -> i
         time.sleep(0.001)
 
 
-def stop(root: int, deadline: float) -> list[int]:
-    """Stop every process below ``root`` (SIGSTOP); returns their ids once all are seen stopped.
+def stop(root: int, deadline: float) -> list[psutil.Process]:
+    """Stop every process below ``root`` (SIGSTOP); returns them once all are seen stopped.
 
-    Each round stops all first and then looks again, so that none can start another unseen.
+    Each round stops all first and looks again. A process that starts and ends between two looks is
+    not seen; ``processor_seconds`` tells what it used.
 
     Args:
         deadline: of ``time.monotonic``.
@@ -89,24 +91,40 @@ def stop(root: int, deadline: float) -> list[int]:
     Raises:
         TimeoutError: a process was still running at the deadline.
     """
-    stopped: list[int] = []
+    stopped: list[psutil.Process] = []
+    again = time.monotonic() + _VFORK_SECONDS
     while True:
-        found = [p.pid for p in _below(root)]
-        if found == stopped and all(map(_is_stopped, found)):
+        found = _below(root)
+        if found == stopped and all(_is_stopped(process.pid) for process in found):
             return found
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             raise TimeoutError(f"processes below {root} do not stop")
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
+        if now > again:  # one may wait, unstoppable, for a child between vfork and exec
+            resume(found)
+            again = now + _VFORK_SECONDS
+        for process in found:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGSTOP)
         stopped = found
 
 
-def resume(pids: Iterable[int]) -> None:
-    """Let processes that ``stop`` has stopped go on (SIGCONT)."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
+def resume(processes: Iterable[psutil.Process]) -> None:
+    """Let processes that ``stop`` has stopped go on (SIGCONT); others with their ids are left."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGCONT)
+
+
+def processor_seconds(root: int, processes: Iterable[psutil.Process]) -> float:
+    """Processor time used by ``processes``, and by all that ``root`` and they have waited for."""
+    total = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += sum(process.cpu_times()[:4])
+    with contextlib.suppress(psutil.NoSuchProcess):
+        total += sum(psutil.Process(root).cpu_times()[2:4])
+    return total
 
 
 def _below(root: int) -> list[psutil.Process]:
@@ -128,7 +146,8 @@ def _is_stopped(pid: int) -> bool:
 def _state(thread: Path) -> str:
     """The letter of a thread's state; "X" (dead) if it has ended."""
     try:
-        return (thread / "stat").read_text().rpartition(") ")[2][:1]
+        # Bytes, because a thread may give itself any name.
+        return (thread / "stat").read_bytes().rpartition(b") ")[2][:1].decode("ascii", "replace")
     except OSError:
         return "X"
 

@@ -11,6 +11,7 @@ import contextlib
 import random
 import secrets
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from trainer.sandbox.client import ForkServer
@@ -34,36 +35,51 @@ def run_heat(
     servers: Sequence[ForkServer],
     compile_cache: CompileCache,
     jobs: Sequence[Job],
-    on_event: OnEvent,
+    on_events: Sequence[OnEvent],
     cancelled: Callable[[], bool],
 ) -> list[Trained]:
     """Train all jobs side by side, each below a server of its own; the first is the champion.
 
-    Every event gets ``training``, the index of the job that it is about.
+    Raises:
+        ServerDied: a fork server is gone, and with it the heat.
     """
+    results: dict[int, Trained] = {}
     with contextlib.ExitStack() as stack:
-        trainings = []
-        for number, (server, job) in enumerate(zip(servers, jobs, strict=True)):
-            training = Training(server, compile_cache, job, numbered(on_event, number), cancelled)
-            trainings.append(stack.enter_context(training))
+        stack.push(partial(_close_if_failed, results))
+        # All servers are up before the first starts: to be started takes all processors.
+        trainings = [
+            stack.enter_context(Training(server, compile_cache, job, on_event, cancelled))
+            for server, job, on_event in zip(servers, jobs, on_events, strict=True)
+        ]
+        for number, training in enumerate(trainings):
             training.start_up()
             training.pause()
+            if training.is_over:
+                results[number] = training.finish()
         for training in trainings:
             allowed = STARTUP_FACTOR * trainings[0].startup_seconds + STARTUP_SLACK
             training.startup_cap = min(training.startup_cap, allowed)
-        results: dict[int, Trained] = {}
         dice = random.Random(secrets.randbits(64))
         while len(results) < len(trainings):
             # A new order each round: whoever goes first may find the caches of another.
-            order = [n for n in range(len(trainings)) if n not in results]
+            order = [number for number in range(len(trainings)) if number not in results]
             dice.shuffle(order)
             for number in order:
                 training = trainings[number]
-                training.run(_turn_seconds(trainings))
+                training.run(_turn_seconds([trainings[n] for n in order]))
                 training.pause()
                 if training.is_over:
                     results[number] = training.finish()
         return [results[number] for number in range(len(trainings))]
+
+
+def _close_if_failed(
+    results: dict[int, Trained], kind: type[BaseException] | None, *_: Any
+) -> None:
+    """Close the weights of the trainings that are over, if nobody will be given them."""
+    if kind is not None:
+        for trained in results.values():
+            trained.close()
 
 
 def _turn_seconds(trainings: Sequence[Training]) -> float:

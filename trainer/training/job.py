@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from trainer.contract import Shapes
@@ -62,3 +63,8 @@ class Trained:
     curve: tuple[tuple[float, int, float], ...] = ()
     """(seconds since READY, step, nats per token)."""
     trace: str = ""
+
+    def close(self) -> None:
+        """Close the descriptor of the weights, if there are any."""
+        if self.weights is not None:
+            os.close(self.weights)

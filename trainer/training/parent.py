@@ -102,14 +102,14 @@ class Training:
 
     def start_up(self) -> None:
         """Confine the child, give it the source, wait until it is ready for data."""
-        started = time.monotonic()
         try:
             self._start_up()
-            self._keep_compiled(time.monotonic() - started)
+            self.startup_seconds = self.clock()
+            self._keep_compiled(self.startup_seconds)
         except Ended as end:
+            self.startup_seconds = self.clock()
             self._end(end)
         self._running_since = None
-        self.startup_seconds = time.monotonic() - started
 
     def run(self, turn_seconds: float | None) -> None:
         """Let it train until its turn is over; without turns, to its end.
@@ -119,9 +119,9 @@ class Training:
         """
         if self.is_over:
             return
-        self._child.resume()
         self._running_since = time.monotonic()
         try:
+            self._child.resume()
             if not self._has_data:
                 self._give_data(turn_seconds)
             elif self._waits_for_turn:
@@ -139,12 +139,16 @@ class Training:
         self._running_since = None
 
     def pause(self) -> None:
-        """Stop all its processes until the next ``run``."""
-        if not self.is_over:
-            try:
-                self._child.stop()
-            except Ended as end:
-                self._end(end)
+        """Stop all its processes until the next ``run``; the time that this takes is its own."""
+        if self.is_over:
+            return
+        began = time.monotonic()
+        try:
+            self._child.stop()
+        except Ended as end:
+            self._end(end)
+        if self._has_data:
+            self._spent += time.monotonic() - began
 
     def finish(self) -> Trained:
         """Kill what is left of it, and check the weights."""
@@ -266,7 +270,12 @@ class Training:
         if message is None:
             return
         if message["event"] == "weights":
-            self._final, self.is_over = message, True
+            # Only what is used: the rest may be large, and is kept until the heat is over.
+            counts = {name: whole(message.get(name)) for name in ("steps", "tokens", "params")}
+            memory_mb = finite(message.get("device_memory_mb")) or 0.0
+            trace = base64.b64encode(readings(message.get("trace"))).decode()
+            self._final = {**counts, "device_memory_mb": memory_mb, "trace": trace}
+            self.is_over = True
         else:
             self.step_seconds = self.clock() / max(1, whole(message.get("steps")))
             self._trace += readings(message.get("trace"))[: TRACE_BYTES - len(self._trace)]
@@ -311,10 +320,10 @@ class Training:
             result,
             weights=weights,
             weights_sha256=digest,
-            steps=whole(final.get("steps")),
-            tokens=whole(final.get("tokens")),
-            params=whole(final.get("params")),
+            steps=final["steps"],
+            tokens=final["tokens"],
+            params=final["params"],
             # What the child reports for its device can raise the kernel's figure, never lower it.
-            peak_memory_mb=max(result.peak_memory_mb, finite(final.get("device_memory_mb")) or 0.0),
-            trace=base64.b64encode(readings(final.get("trace"))).decode(),
+            peak_memory_mb=max(result.peak_memory_mb, final["device_memory_mb"]),
+            trace=final["trace"],
         )

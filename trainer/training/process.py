@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from trainer.sandbox import confine, tree
 from trainer.sandbox.client import Exit, ForkServer, ServerDied
 from trainer.sandbox.wire import Channel, Gone, Silent, WireError
@@ -20,6 +22,8 @@ from trainer.training.remains import empty
 WATCH_SECONDS = 0.25
 STOP_SECONDS = 10.0
 """Within this time all processes of a training must be stopped."""
+USED_SECONDS = 0.05
+"""Processor time that a stopped training may seem to use; it is counted in hundredths."""
 _OUTPUT_BYTES = 32_000
 _READS = 16  # at a time, so that a flood of output does not keep the parent from its clock
 
@@ -46,7 +50,8 @@ class ChildProcess:
         self.printed = bytearray()
         """The first part of its output."""
         self._memory_mb, self._cancelled = memory_mb, cancelled
-        self._stopped: list[int] = []
+        self._stopped: list[psutil.Process] = []
+        self._used = 0.0
         self._output_open = False
         self._next_watch = 0.0
         self._pid = 0
@@ -86,14 +91,26 @@ class ChildProcess:
         Raises:
             Ended: they could not be stopped, and have been killed.
         """
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGSTOP)  # at once; to find the others takes milliseconds
         try:
             self._stopped = tree.stop(self.server.pid, time.monotonic() + STOP_SECONDS)
         except TimeoutError as error:
             self.kill()
             raise Ended("invalid", f"processes: {error}") from None
+        self._used = tree.processor_seconds(self.server.pid, self._stopped)
 
     def resume(self) -> None:
-        """Let its processes go on, if they were stopped."""
+        """Let its processes go on, if they were stopped.
+
+        Raises:
+            Ended: some of them have computed meanwhile.
+        """
+        if not self._stopped:
+            return
+        used = tree.processor_seconds(self.server.pid, self._stopped) - self._used
+        if used > USED_SECONDS:
+            raise Ended("invalid", f"processes: {used:.2f} s were computed while stopped")
         tree.resume(self._stopped)
         self._stopped = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -54,6 +55,34 @@ def train(session, honest=train):
             pass
     return honest(session)
 """
+WAKES_ITSELF = """
+import ctypes, signal, threading
+
+class Event(ctypes.Structure):
+    _fields_ = [("value", ctypes.c_void_p), ("signo", ctypes.c_int), ("notify", ctypes.c_int),
+                ("rest", ctypes.c_char * 48)]
+
+def spin():
+    while True:
+        pass
+
+def train(session, honest=train):
+    timer, event = ctypes.c_void_p(), Event(signo=signal.SIGCONT, notify=0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.timer_create(1, ctypes.byref(event), ctypes.byref(timer)) == 0:
+        times = (ctypes.c_long * 4)(0, 15_000_000, 0, 15_000_000)
+        libc.timer_settime(timer, 0, times, None)
+        print("open: a timer that wakes a stopped process")
+    threading.Thread(target=spin, daemon=True).start()
+    return honest(session)
+"""
+ODD_NAME = """
+import ctypes
+
+def train(session, honest=train):
+    ctypes.CDLL(None).prctl(15, b"\\xff) R (\\xff", 0, 0, 0)
+    return honest(session)
+"""
 SLEEPS = """
 import time
 
@@ -88,16 +117,20 @@ def processes_below(number: int) -> list[str]:
         (IGNORES_ITS_TURN, "invalid", "movement"),
         (TRAINS_IN_A_THREAD, "ok", ""),
         (FORKS, "ok", ""),
+        (WAKES_ITSELF, "ok", ""),
+        (ODD_NAME, "ok", ""),
         (SLEEPS, "overtime", "overtime"),
         (CLAIMS_TO_BE_DONE, "overtime", "overtime"),
     ],
     ids=[
         "honest",
         "crashes",
-        "ends early",
-        "ignores its turn",
+        "ends-early",
+        "ignores",
         "thread",
         "forks",
+        "wakes",
+        "odd-name",
         "sleeps",
         "claims",
     ],
@@ -117,7 +150,12 @@ def test_only_one_trains_at_a_time_and_the_other_is_not_harmed(
     assert champion.status == "ok", champion.reason
     assert (candidate.status, candidate.reason[: len(reason)]) == (status, reason), candidate
     assert champion.how == candidate.how == "side by side"
-    assert len(seen) > 3 and set().union(*seen) <= set("TtZX")
+    states = set().union(*seen)
+    assert len(seen) > 3 and states <= set("TtZX")
+    if cheat not in (CRASHES, ENDS_EARLY):  # they may be over before the champion's first turn
+        assert "T" in states
+    if CONFINED:
+        assert "open:" not in candidate.output
     assert 0.8 * BUDGET < champion.train_seconds < BUDGET + 0.3
     assert candidate.train_seconds < BUDGET + 0.6
     deadline = time.monotonic() + 60
@@ -136,9 +174,8 @@ def test_a_crash_leaves_the_readings_of_its_turns(tiny_source: str) -> None:
     late = (
         AGAIN
         + """
-    steps = iter(range(400))
     done = session.done
-    session.done = lambda: done() or next(steps) == 399 and 1 / 0
+    session.done = lambda: done() or session.progress() > 0.5 and 1 / 0
     return honest(session)
 """
     )
@@ -153,8 +190,22 @@ def test_under_a_token_budget_nobody_takes_turns(tiny_source: str) -> None:
 
 
 def test_what_breaks_the_contract_is_refused_and_the_others_train(tiny_source: str) -> None:
-    broken, fine = heat(["x = 1", tiny_source], budget="0.5s", **CPU)
+    heard: set[tuple[str, int]] = set()
+    broken, fine = heat(
+        ["x = 1", tiny_source], budget="0.5s", **CPU,
+        on_event=lambda event: heard.add((event["event"], event.get("training", -1))),
+    )  # fmt: skip
     assert (broken.status, fine.status) == ("invalid", "ok")
+    assert {("ready", 1), ("scoring", 1)} <= heard and not [n for _, n in heard if n == 0]
+
+
+def test_computing_while_stopped_is_seen(tiny_source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it was done: here the parent's own stop does nothing."""
+    monkeypatch.setattr(tree, "_is_stopped", lambda pid: True)
+    monkeypatch.setattr(signal, "SIGSTOP", signal.SIGCONT)
+    _, candidate = heat([tiny_source, tiny_source + TRAINS_IN_A_THREAD], budget="1.5s", **CPU)
+    assert candidate.status == "invalid"
+    assert "computed while stopped" in candidate.reason
 
 
 @pytest.mark.parametrize(
@@ -163,6 +214,7 @@ def test_what_breaks_the_contract_is_refused_and_the_others_train(tiny_source: s
         ({"seed": [1]}, "1 seeds for 2 files"),
         ({"seed": [1, -1]}, "seed -1"),
         ({"trace": ""}, "one training at a time"),
+        ({"weights_to": [None]}, "1 places for weights of 2 files"),
         ({"split": "test"}, "only val is open"),
     ],
 )
@@ -184,13 +236,14 @@ def test_a_tree_is_seen_stopped_and_goes_on(tmp_path: Path) -> None:
         assert process.stdout is not None
         for _ in range(4):
             process.stdout.readline()
-        stopped = tree.stop(process.pid, deadline=1e12)
-        assert len(stopped) == 3
-        assert {tree._state(t) for pid in stopped for t in tree.threads(pid)} == {"T"}
-        spent = [sum(psutil.Process(pid).cpu_times()[:2]) for pid in stopped]
-        assert [sum(psutil.Process(pid).cpu_times()[:2]) for pid in stopped] == spent
-        tree.resume(stopped)
-        while [sum(psutil.Process(pid).cpu_times()[:2]) for pid in stopped] == spent:
-            assert all(psutil.pid_exists(pid) for pid in stopped)
-        for pid in (*stopped, process.pid):
-            psutil.Process(pid).kill()
+        try:
+            stopped = tree.stop(process.pid, time.monotonic() + 60)
+            assert len(stopped) == 3
+            assert {tree._state(t) for p in stopped for t in tree.threads(p.pid)} == {"T"}
+            used = tree.processor_seconds(process.pid, stopped)
+            tree.resume(stopped)
+            while tree.processor_seconds(process.pid, stopped) < used + 0.1:
+                assert all(p.is_running() for p in stopped)
+        finally:
+            for child in (*process.children(recursive=True), process):
+                child.kill()
