@@ -13,11 +13,8 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from trainer import contract, fingerprint
 from trainer.data.prepare import prepare
@@ -29,19 +26,17 @@ from trainer.sandbox.client import ServerDied
 from trainer.sandbox.confine import SandboxError as SandboxError
 from trainer.scoring.parent import Scored, score_weights
 from trainer.training import machine
-from trainer.training.heat import numbered, run_heat
+from trainer.training.heat import how_to_train, numbered, train_all
 from trainer.training.job import Job, Trained
 from trainer.training.machine import MACHINE as MACHINE
 from trainer.training.machine import Setting as Setting
 from trainer.training.machine import resolve as resolve
-from trainer.training.parent import OnEvent, run_training
+from trainer.training.parent import OnEvent
 
 CHECK_STEPS = 2
 CHECK_WINDOWS = 8
 MOST_TRAININGS = 8
 """In one heat."""
-EXPECTED_MB = 2_000
-"""Least memory for each training of a heat; with less they run one after the other."""
 
 
 def measure(
@@ -135,9 +130,9 @@ def heat(
                 started = time.monotonic() if len(jobs) == 1 else started
             except contract.ContractBroken as error:
                 jobs.append(Trained("invalid", f"contract: {error}"))
-        how = _how(jobs)
+        how = how_to_train(jobs)
         emits = [emit] if len(sources) == 1 else [numbered(emit, n) for n in range(len(sources))]
-        trained = _train(jobs, how, emits, cancelled)
+        trained = train_all(jobs, how, emits, cancelled)
         try:
             paths = weights_to or [None] * len(sources)
             scored = [
@@ -174,56 +169,6 @@ def _refuse_impossible(
             raise BadSetting(f"seed {seed}: choose a whole number from 0 to 2**63 - 1")
     if trace is not None and count > 1:
         raise BadSetting("a recorded clock replays one training at a time")
-
-
-def _how(jobs: Sequence[Job | Trained]) -> str:
-    """Whether trainings take turns: under a time budget, where all fit into memory together."""
-    runnable = [job for job in jobs if isinstance(job, Job)]
-    if len(jobs) == 1:
-        return "alone"
-    if not runnable or runnable[0].budget.seconds is None or runnable[0].device != "cpu":
-        return "in turn"
-    return "side by side" if _memory_mb(len(runnable)) > EXPECTED_MB else "in turn"
-
-
-def _memory_mb(count: int) -> int:
-    """Memory that each of so many trainings may take, so that none can take another's."""
-    return int(psutil.virtual_memory().available / 2**20 / count)
-
-
-def _train(
-    jobs: Sequence[Job | Trained],
-    how: str,
-    emits: Sequence[OnEvent],
-    cancelled: Callable[[], bool],
-) -> list[Trained]:
-    """Train what can be trained, in the order of ``jobs``."""
-    results = {n: job for n, job in enumerate(jobs) if isinstance(job, Trained)}
-    runnable = {n: job for n, job in enumerate(jobs) if isinstance(job, Job)}
-    if how == "side by side":
-        servers, most_mb = MACHINE.servers(len(runnable)), _memory_mb(len(runnable))
-        limited = [
-            replace(job, preset=replace(job.preset, memory_mb=min(job.preset.memory_mb, most_mb)))
-            for job in runnable.values()
-        ]
-        try:
-            done = run_heat(
-                servers, MACHINE.compile_cache, limited, [emits[n] for n in runnable], cancelled
-            )
-        except ServerDied as error:
-            MACHINE.close()
-            done = [Trained("crashed", f"crash: {error}")] * len(runnable)
-        results |= zip(runnable, done, strict=True)
-    else:
-        for n, job in runnable.items():
-            try:
-                results[n] = run_training(
-                    MACHINE.server(), MACHINE.compile_cache, job, emits[n], cancelled
-                )
-            except ServerDied as error:
-                MACHINE.close()
-                results[n] = Trained("crashed", f"crash: {error}")
-    return [results[n] for n in range(len(jobs))]
 
 
 def _score(
@@ -311,7 +256,7 @@ def check(
         except contract.ContractBroken as error:
             trained, scored = Trained("invalid", f"contract: {error}"), Scored("invalid", "")
         else:
-            (trained,) = _train([job], "alone", [_ignore], cancelled)
+            (trained,) = train_all([job], "alone", [_ignore], cancelled)
             try:
                 scored = _score(job, trained, None, CHECK_WINDOWS, _ignore, cancelled)
             finally:

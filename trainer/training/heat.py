@@ -11,13 +11,17 @@ import contextlib
 import random
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from trainer.sandbox.client import ForkServer
+import psutil
+
+from trainer.sandbox.client import ForkServer, ServerDied
 from trainer.training.compile_cache import CompileCache
 from trainer.training.job import Job, Trained
-from trainer.training.parent import OnEvent, Training
+from trainer.training.machine import MACHINE
+from trainer.training.parent import OnEvent, Training, run_training
 
 TURN_SHARE = 0.01
 """Length of a turn, as a share of the budget."""
@@ -29,6 +33,59 @@ LONGEST_SHARE = 0.1
 """A turn is at most this share of the budget, however long a training says its steps are."""
 STARTUP_FACTOR, STARTUP_SLACK = 1.5, 0.2
 """Start-up beyond this many times that of the champion, and these seconds, is training time."""
+
+LEAST_MB = 2_000
+"""Least memory for each training of a heat; with less they run one after the other."""
+
+
+def how_to_train(jobs: Sequence[Job | Trained]) -> str:
+    """Whether trainings take turns: under a time budget, where all fit into memory together."""
+    runnable = [job for job in jobs if isinstance(job, Job)]
+    if len(jobs) == 1:
+        return "alone"
+    if not runnable or runnable[0].budget.seconds is None or runnable[0].device != "cpu":
+        return "in turn"
+    return "side by side" if _memory_mb(len(runnable)) > LEAST_MB else "in turn"
+
+
+def _memory_mb(count: int) -> int:
+    """Memory that each of so many trainings may take, so that none can take another's."""
+    return int(psutil.virtual_memory().available / 2**20 / count)
+
+
+def train_all(
+    jobs: Sequence[Job | Trained],
+    how: str,
+    emits: Sequence[OnEvent],
+    cancelled: Callable[[], bool],
+) -> list[Trained]:
+    """Train what can be trained, in the order of ``jobs``."""
+    results = {n: job for n, job in enumerate(jobs) if isinstance(job, Trained)}
+    runnable = {n: job for n, job in enumerate(jobs) if isinstance(job, Job)}
+    if how == "side by side":
+        servers, most_mb = MACHINE.servers(len(runnable)), _memory_mb(len(runnable))
+        limited = [
+            replace(job, preset=replace(job.preset, memory_mb=min(job.preset.memory_mb, most_mb)))
+            for job in runnable.values()
+        ]
+        try:
+            done = run_heat(
+                servers, MACHINE.compile_cache, limited, [emits[n] for n in runnable], cancelled
+            )
+        except ServerDied as error:
+            MACHINE.close()
+            done = [Trained("crashed", f"crash: {error}")] * len(runnable)
+        results |= zip(runnable, done, strict=True)
+    else:
+        for n, job in runnable.items():
+            try:
+                results[n] = run_training(
+                    MACHINE.server(), MACHINE.compile_cache, job, emits[n], cancelled
+                )
+            except ServerDied as error:
+                MACHINE.close()
+                results[n] = Trained("crashed", f"crash: {error}")
+    return [results[n] for n in range(len(jobs))]
 
 
 def run_heat(
