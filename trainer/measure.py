@@ -217,6 +217,7 @@ def _measurement(
         params=trained.params,
         peak_memory_mb=trained.peak_memory_mb,
         curve=trained.curve,
+        losses=tuple(None if loss is None else round(loss, 6) for loss in trained.losses),
         trace=trained.trace,
         weights_sha256=trained.weights_sha256,
         seed=seed,

@@ -49,8 +49,12 @@ class Preset:
     memory_mb: int
     compiles: bool
     threads: int
-    sigma: float
-    sigma_dof: float
+    noise_numbers: float
+    noise_structure: float
+    noise_dof: float
+    effect: float
+    reward_unit: float
+    ties: float
     constants: MappingProxyType[str, Any]
 
 

@@ -31,6 +31,9 @@ class Measurement:
     peak_memory_mb: float
     curve: tuple[tuple[float, int, float], ...] = field(repr=False)
     """(seconds since READY, step, nats per token), as reported."""
+    losses: tuple[float | None, ...]
+    """Mean training loss in each twentieth of the budget, as reported, None where nothing was: bits
+    per byte of the text read, by the in-domain bytes per token of the vocabulary."""
     trace: str = field(repr=False)
     """Readings of the session's clock, base64 of float64; ``measure(trace=...)`` replays them."""
     weights_sha256: str

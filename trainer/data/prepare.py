@@ -80,6 +80,12 @@ class Corpus:
     fingerprint: str
     """SHA-256 of the last artifact's manifest: covers every byte of data, but no path or time."""
 
+    @property
+    def bytes_per_token(self) -> float:
+        """UTF-8 bytes of training text of the validation text's kind, per text token (no BOS)."""
+        parts = [part for part in self.train if part.in_domain] or self.train
+        return sum(p.n_bytes for p in parts) / sum(p.n_tokens - p.n_docs for p in parts)
+
 
 def cache_dir() -> Path:
     """``AUTORESEARCH_CACHE``, or ``~/.cache/autoresearch``."""

@@ -62,6 +62,8 @@ class Trained:
     peak_memory_mb: float = 0.0
     curve: tuple[tuple[float, int, float], ...] = ()
     """(seconds since READY, step, nats per token)."""
+    losses: tuple[float | None, ...] = ()
+    """By twentieths of the budget, bits per byte of the text read; None where none was reported."""
     trace: str = ""
 
     def close(self) -> None:

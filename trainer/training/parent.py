@@ -19,9 +19,17 @@ from trainer.sandbox import confine
 from trainer.sandbox.client import ForkServer
 from trainer.training import load
 from trainer.training.compile_cache import CompileCache
+from trainer.training.curve import Curve
 from trainer.training.job import Job, Trained
 from trainer.training.process import ChildProcess, Ended
-from trainer.training.remains import TRACE_BYTES, WeightsError, open_weights, opened, readings
+from trainer.training.remains import (
+    TRACE_BYTES,
+    WeightsError,
+    open_weights,
+    opened,
+    readings,
+    recorded_steps,
+)
 from trainer.untrusted import finite, printable, whole
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -30,7 +38,6 @@ LONGEST_TURNS = 10.0
 """A turn that does not end is cut off after this many times its length."""
 CHECK_SECONDS = 30.0
 """Start-up beyond its cap may take this long where there is no time budget to subtract it from."""
-_CURVE_POINTS = 1000
 _LOG_SECONDS = 0.05
 
 
@@ -83,7 +90,10 @@ class Training:
         self._final: dict[str, Any] = {}
         self._ended: Ended | None = None
         self._trace = bytearray()
-        self._curve: list[tuple[float, int, float]] = []
+        self._curve = Curve(1 / (math.log(2) * job.corpus.bytes_per_token))
+        self._late = 0.0
+        """Seconds of the budget that start-up has spent, beyond its cap."""
+        self._recorded_steps = None if job.trace is None else max(1, recorded_steps(job.trace))
         self._before: load.Reading | None = None
         self._next_log = 0.0
 
@@ -163,7 +173,8 @@ class Training:
             startup_seconds=self.startup_seconds,
             train_seconds=self._spent,
             peak_memory_mb=self._child.peak_memory_mb,
-            curve=tuple(self._curve),
+            curve=tuple(self._curve.points),
+            losses=self._curve.losses,
             trace=base64.b64encode(self._trace).decode(),
         )
         try:
@@ -233,8 +244,8 @@ class Training:
         self._allowed = job.wall_cap()
         if job.budget.seconds is not None and job.trace is None:
             # Start-up beyond its cap counts as training time.
-            late = max(0.0, self.startup_seconds - self.startup_cap)
-            left = max(0.001, job.budget.seconds - late)
+            self._late = max(0.0, self.startup_seconds - self.startup_cap)
+            left = max(0.001, job.budget.seconds - self._late)
             message["seconds"] = left
             self._allowed = left + job.overrun()
             if turn_seconds is None:  # in a heat, what disturbs one disturbs all
@@ -275,6 +286,7 @@ class Training:
             memory_mb = finite(message.get("device_memory_mb")) or 0.0
             trace = base64.b64encode(readings(message.get("trace"))).decode()
             self._final = {**counts, "device_memory_mb": memory_mb, "trace": trace}
+            self._curve.reach(1.0)
             self.is_over = True
         else:
             self.step_seconds = self.clock() / max(1, whole(message.get("steps")))
@@ -299,16 +311,31 @@ class Training:
     def _log(self, message: dict[str, Any]) -> None:
         now, seconds = time.monotonic(), self.clock()
         step, loss = whole(message.get("step")), finite(message.get("loss"))
-        if loss is None or now < self._next_log:
+        if loss is None:
+            return
+        share = self._share(seconds, step, whole(message.get("tokens")))
+        self._curve.add_loss(share, loss)
+        if now < self._next_log:
             return
         self._next_log = now + _LOG_SECONDS
-        self._curve.append((round(seconds, 3), step, loss))
-        if len(self._curve) > _CURVE_POINTS:
-            del self._curve[1::2]
-        spent = seconds / self.job.budget.seconds if self.job.budget.seconds else None
-        if self.job.budget.tokens:
-            spent = whole(message.get("tokens")) / self.job.budget.tokens
-        self._on_event({"event": "log", "step": step, "loss": loss, "spent": spent})
+        self._curve.add_point(seconds, step, loss)
+        self._on_event({"event": "log", "step": step, "loss": loss, "spent": share})
+
+    def _share(self, seconds: float, step: int, tokens: int) -> float:
+        """Share of the budget that is spent.
+
+        Of a budget of time it goes by this clock; of a replay, which has its own pace, by how many
+        of the recorded steps are done.
+        """
+        budget = self.job.budget
+        if budget.tokens is not None:
+            return tokens / budget.tokens
+        if budget.steps is not None:
+            return (step + 1) / budget.steps
+        if self._recorded_steps is not None:
+            return (step + 1) / self._recorded_steps
+        assert budget.seconds is not None
+        return (self._late + seconds) / budget.seconds
 
     def _collect(self, result: Trained, final: dict[str, Any]) -> Trained:
         limit = 4 * self.job.preset.max_params + (16 << 20)

@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 TRACE_BYTES = 3_750_000
 """Limit on the readings of a clock, 8 bytes each."""
 
@@ -52,6 +54,11 @@ def readings(value: object) -> bytes:
     except ValueError:
         return b""
     return decoded if len(decoded) % 8 == 0 else b""
+
+
+def recorded_steps(trace: str) -> int:
+    """How often a recorded clock was asked whether training is done: those readings are below 0."""
+    return int((np.frombuffer(readings(trace), dtype="<f8") < 0).sum())
 
 
 def empty(folder: Path) -> None:

@@ -1,0 +1,64 @@
+"""What a training reports of its steps while its clock runs: its curve, its loss by twentieths.
+
+All of it is as reported by untrusted code. The time of a report is the parent's own.
+"""
+
+from __future__ import annotations
+
+import math
+
+TWENTIETHS = 20
+_POINTS = 1000
+_ROUNDING = 1e-9
+
+Losses = tuple[float | None, ...]
+"""By twentieths of the budget, in bits per byte of the text read; None where none was reported."""
+
+
+class Curve:
+    """Filled with each report, and with how far the clock has come."""
+
+    def __init__(self, bits_per_byte: float) -> None:
+        """``bits_per_byte``: how many bits per byte of text one nat per token is."""
+        self.points: list[tuple[float, int, float]] = []
+        """(seconds, step, nats per token); every second point goes when there are too many."""
+        self.completed = 0
+        """Twentieths of the budget that are over."""
+        self._scale = bits_per_byte
+        self._sums = [0.0] * TWENTIETHS
+        self._counts = [0] * TWENTIETHS
+
+    def add_loss(self, share: float, loss: float) -> None:
+        """A loss in nats per token, reported when ``share`` of the budget was spent.
+
+        It counts in the twentieth that ends at or after ``share``, never in one that is over.
+        """
+        twentieth = math.ceil(TWENTIETHS * share - _ROUNDING) - 1
+        if self.completed < TWENTIETHS:
+            twentieth = min(max(twentieth, self.completed), TWENTIETHS - 1)
+            self._sums[twentieth] += loss * self._scale
+            self._counts[twentieth] += 1
+        self.reach(share)
+
+    def add_point(self, seconds: float, step: int, loss: float) -> None:
+        self.points.append((round(seconds, 3), step, loss))
+        if len(self.points) > _POINTS:
+            del self.points[1::2]
+
+    def reach(self, share: float) -> None:
+        """So much of the budget is spent, whatever was reported; 1.0 at the training's end."""
+        over = math.floor(TWENTIETHS * min(share, 1.0) + _ROUNDING)
+        self.completed = max(self.completed, over)
+
+    @property
+    def losses(self) -> Losses:
+        """The mean of the losses reported in each twentieth, the one under way included."""
+        return tuple(
+            total / count if count else None
+            for total, count in zip(self._sums, self._counts, strict=True)
+        )
+
+    @property
+    def completed_losses(self) -> Losses:
+        """Those of the twentieths that are over."""
+        return self.losses[: self.completed]
