@@ -32,6 +32,7 @@ from trainer.training.machine import MACHINE as MACHINE
 from trainer.training.machine import Setting as Setting
 from trainer.training.machine import resolve as resolve
 from trainer.training.parent import OnEvent
+from trainer.training.watch import Watch as Watch
 
 CHECK_STEPS = 2
 CHECK_WINDOWS = 8
@@ -53,6 +54,7 @@ def measure(
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
     weights_to: Path | None = None,
+    watch: Watch | None = None,
 ) -> Measurement:
     """Train ``source`` under ``budget``, score its weights, and return the result.
 
@@ -63,6 +65,7 @@ def measure(
         on_event: called for ``preparing``, ``ready``, ``log``, ``scoring`` as they happen.
         cancel: when set, the training is killed and the status is ``killed``.
         weights_to: where to save the weights (safetensors) of a training that succeeded.
+        watch: as of ``heat``; the champion's losses are ``()``.
 
     Raises:
         BadSetting, DataError, SandboxError: nothing could be measured; the message says what to do.
@@ -80,6 +83,7 @@ def measure(
         on_event=on_event,
         cancel=cancel,
         weights_to=[weights_to],
+        watch=watch,
     )
     return measured
 
@@ -98,6 +102,7 @@ def heat(
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
     weights_to: Sequence[Path | None] | None = None,
+    watch: Watch | None = None,
 ) -> list[Measurement]:
     """Train ``sources`` side by side and score each; the first is the champion.
 
@@ -110,6 +115,10 @@ def heat(
         trace: a recorded clock, for a single source.
         on_event: called as by ``measure``; ``training`` is the index of the source.
         weights_to: as in ``measure``, for each source.
+        watch: called with the index of a candidate, its losses by twentieths of the budget so far
+            and the champion's, each time that both have completed another twentieth, from two on.
+            If it returns a text, that training ends at once, ``abandoned`` for this reason; the
+            champion ends when no candidate is left. Nothing catches what it raises.
 
     Raises:
         BadSetting, DataError, SandboxError: nothing could be measured; the message says what to do.
@@ -132,7 +141,7 @@ def heat(
                 jobs.append(Trained("invalid", f"contract: {error}"))
         how = how_to_train(jobs)
         emits = [emit] if len(sources) == 1 else [numbered(emit, n) for n in range(len(sources))]
-        trained = train_all(jobs, how, emits, cancelled)
+        trained = train_all(jobs, how, emits, cancelled, watch)
         try:
             paths = weights_to or [None] * len(sources)
             scored = [

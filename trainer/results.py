@@ -10,8 +10,9 @@ from typing import Any
 class Measurement:
     """One measured training.
 
-    ``status`` is ``ok``, ``crashed``, ``oom``, ``overtime``, ``invalid`` or ``killed``. Unless it
-    is ``ok``, ``reason`` begins with the fixed name of the audit or limit, and there is no score.
+    ``status`` is ``ok``, ``crashed``, ``oom``, ``overtime``, ``invalid``, ``killed`` or
+    ``abandoned``. Only ``ok`` has a score. Otherwise ``reason`` begins with the fixed name of the
+    audit or limit; of ``abandoned`` it is what the caller's ``watch`` said.
     """
 
     status: str

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from trainer.presets import Budget
 from trainer.sandbox import candidate
-from trainer.sandbox.wire import Channel
+from trainer.sandbox.wire import Channel, Gone
 from trainer.session import Clock, ContractError, Session, Source, Spec
 from trainer.training.compile_cache import FOLDER
 
@@ -45,13 +45,16 @@ def _train(control: Channel, job: Mapping[str, Any]) -> None:
     spec = Spec(**job["spec"])
     sent = 0
 
-    def end_turn() -> tuple[float, float]:
+    def send(message: dict[str, Any]) -> None:
+        """Send a message and what the clock was asked since the last: all that a crash leaves."""
         nonlocal sent
+        control.send({**message, "trace": pack_trace(clock.trace[sent:])})
+        sent = len(clock.trace)
+
+    def end_turn() -> tuple[float, float]:
         if device.type == "cuda":  # work that is queued belongs to this turn
             torch.cuda.synchronize()
-        readings = pack_trace(clock.trace[sent:])
-        control.send({"event": "turn", "steps": clock.steps, "trace": readings})
-        sent = len(clock.trace)
+        send({"event": "turn", "steps": clock.steps})
         answer = control.receive()
         return answer["spent"], answer["turn"]
 
@@ -71,22 +74,27 @@ def _train(control: Channel, job: Mapping[str, Any]) -> None:
         seed=job["seed"],
         clock=clock,
         await_data=await_data,
-        emit=control.send,
+        emit=send,
     )
     module = candidate.load_module(job["source"])
-    model = module.train(session)
+    try:
+        model = module.train(session)
+    except Gone:
+        raise
+    except BaseException:
+        send({"event": "readings"})
+        raise
     if not isinstance(model, torch.nn.Module):
         raise ContractError(f"train() returned {type(model).__name__}, not a torch.nn.Module")
     weights = plain_state_dict(model)
     save_file(weights, job["weights"])
-    control.send(
+    send(
         {
             "event": "weights",
             "steps": session.logged_steps or clock.steps,
             "tokens": clock.tokens,
             "params": sum(p.numel() for p in model.parameters()),
             "device_memory_mb": _device_memory_mb(device),
-            "trace": pack_trace(clock.trace),
         }
     )
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+from trainer.presets import Budget
+
 TWENTIETHS = 20
 _POINTS = 1000
 _ROUNDING = 1e-9
@@ -18,15 +20,39 @@ Losses = tuple[float | None, ...]
 class Curve:
     """Filled with each report, and with how far the clock has come."""
 
-    def __init__(self, bits_per_byte: float) -> None:
-        """``bits_per_byte``: how many bits per byte of text one nat per token is."""
+    def __init__(
+        self, budget: Budget, bytes_per_token: float, recorded_steps: int | None = None
+    ) -> None:
+        """
+        Args:
+            bytes_per_token: of the text that is read.
+            recorded_steps: how many steps the clock has that is replayed; None for the real one.
+        """
+        self.late = 0.0
+        """Seconds of a budget of time that start-up has spent, beyond its cap."""
         self.points: list[tuple[float, int, float]] = []
         """(seconds, step, nats per token); every second point goes when there are too many."""
         self.completed = 0
         """Twentieths of the budget that are over."""
-        self._scale = bits_per_byte
+        self._budget, self._recorded_steps = budget, recorded_steps
+        self._scale = 1 / (math.log(2) * bytes_per_token)  # nats per token to bits per byte
         self._sums = [0.0] * TWENTIETHS
         self._counts = [0] * TWENTIETHS
+
+    def share(self, seconds: float, step: int = -1, tokens: int = 0) -> float:
+        """Share of the budget that is spent.
+
+        Of a budget of time it goes by the clock; of a replay, which has its own pace, by how many
+        of the recorded steps are done.
+        """
+        if self._budget.tokens is not None:
+            return tokens / self._budget.tokens
+        if self._recorded_steps is not None:
+            return (step + 1) / max(1, self._recorded_steps)
+        if self._budget.steps is not None:
+            return (step + 1) / self._budget.steps
+        assert self._budget.seconds is not None
+        return (self.late + seconds) / self._budget.seconds
 
     def add_loss(self, share: float, loss: float) -> None:
         """A loss in nats per token, reported when ``share`` of the budget was spent.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from trainer.training.compile_cache import CompileCache
 from trainer.training.job import Job, Trained
 from trainer.training.machine import MACHINE
 from trainer.training.parent import OnEvent, Training, run_training
+from trainer.training.watch import Watch, Watcher
 
 TURN_SHARE = 0.01
 """Length of a turn, as a share of the budget."""
@@ -58,44 +59,71 @@ def train_all(
     how: str,
     emits: Sequence[OnEvent],
     cancelled: Callable[[], bool],
+    watch: Watch | None = None,
 ) -> list[Trained]:
-    """Train what can be trained, in the order of ``jobs``."""
+    """Train what can be trained, in the order of ``jobs``; the first is the champion."""
     results = {n: job for n, job in enumerate(jobs) if isinstance(job, Trained)}
     runnable = {n: job for n, job in enumerate(jobs) if isinstance(job, Job)}
-    if how == "side by side":
-        servers, most_mb = MACHINE.servers(len(runnable)), _memory_mb(len(runnable))
-        limited = [
-            replace(job, preset=replace(job.preset, memory_mb=min(job.preset.memory_mb, most_mb)))
-            for job in runnable.values()
-        ]
-        try:
-            done = run_heat(
-                servers, MACHINE.compile_cache, limited, [emits[n] for n in runnable], cancelled
-            )
-        except ServerDied as error:
-            MACHINE.close()
-            done = [Trained("crashed", f"crash: {error}")] * len(runnable)
-        results |= zip(runnable, done, strict=True)
-    else:
-        for n, job in runnable.items():
-            try:
-                results[n] = run_training(
-                    MACHINE.server(), MACHINE.compile_cache, job, emits[n], cancelled
-                )
-            except ServerDied as error:
-                MACHINE.close()
-                results[n] = Trained("crashed", f"crash: {error}")
+    watcher = Watcher(watch, len(jobs), waits=True)
+    for n, broken in results.items():
+        watcher.ended(n, broken)
+    with contextlib.ExitStack() as stack:
+        stack.push(partial(_close_if_failed, results))
+        if how == "side by side":
+            results |= _side_by_side(runnable, emits, cancelled, watcher)
+        else:
+            for n, job in runnable.items():
+                results[n] = _after_the_others(n, job, emits[n], cancelled, watcher)
+                watcher.ended(n, results[n])
     return [results[n] for n in range(len(jobs))]
+
+
+def _after_the_others(
+    number: int, job: Job, emit: OnEvent, cancelled: Callable[[], bool], watcher: Watcher
+) -> Trained:
+    """Run one training of a heat in turn."""
+    if reason := watcher.look(number, ()):
+        return Trained("abandoned", reason)
+    look = partial(watcher.look, number)
+    try:
+        return run_training(MACHINE.server(), MACHINE.compile_cache, job, emit, cancelled, look)
+    except ServerDied as error:
+        MACHINE.close()
+        return Trained("crashed", f"crash: {error}")
+
+
+def _side_by_side(
+    jobs: Mapping[int, Job],
+    emits: Sequence[OnEvent],
+    cancelled: Callable[[], bool],
+    watcher: Watcher,
+) -> dict[int, Trained]:
+    """Run all trainings at once, each with an equal share of the memory."""
+    servers, most_mb = MACHINE.servers(len(jobs)), _memory_mb(len(jobs))
+    limited = {
+        n: replace(job, preset=replace(job.preset, memory_mb=min(job.preset.memory_mb, most_mb)))
+        for n, job in jobs.items()
+    }
+    try:
+        return run_heat(servers, MACHINE.compile_cache, limited, emits, cancelled, watcher)
+    except ServerDied as error:
+        MACHINE.close()
+        return dict.fromkeys(jobs, Trained("crashed", f"crash: {error}"))
 
 
 def run_heat(
     servers: Sequence[ForkServer],
     compile_cache: CompileCache,
-    jobs: Sequence[Job],
-    on_events: Sequence[OnEvent],
+    jobs: Mapping[int, Job],
+    emits: Sequence[OnEvent],
     cancelled: Callable[[], bool],
-) -> list[Trained]:
-    """Train all jobs side by side, each below a server of its own; the first is the champion.
+    watcher: Watcher,
+) -> dict[int, Trained]:
+    """Train all jobs side by side, each below a server of its own.
+
+    Args:
+        jobs: by their numbers in the heat; the first is the champion.
+        emits: by these numbers.
 
     Raises:
         ServerDied: a fork server is gone, and with it the heat.
@@ -104,30 +132,43 @@ def run_heat(
     with contextlib.ExitStack() as stack:
         stack.push(partial(_close_if_failed, results))
         # All servers are up before the first starts: to be started takes all processors.
-        trainings = [
-            stack.enter_context(Training(server, compile_cache, job, on_event, cancelled))
-            for server, job, on_event in zip(servers, jobs, on_events, strict=True)
-        ]
-        for number, training in enumerate(trainings):
+        trainings = {
+            n: stack.enter_context(Training(server, compile_cache, job, emits[n], cancelled))
+            for server, (n, job) in zip(servers, jobs.items(), strict=True)
+        }
+        for training in trainings.values():
             training.start_up()
             training.pause()
-            if training.is_over:
-                results[number] = training.finish()
-        for training in trainings:
-            allowed = STARTUP_FACTOR * trainings[0].startup_seconds + STARTUP_SLACK
+        _end_what_is_over(trainings, results, watcher)
+        champion = next(iter(trainings.values()))
+        for training in trainings.values():
+            allowed = STARTUP_FACTOR * champion.startup_seconds + STARTUP_SLACK
             training.startup_cap = min(training.startup_cap, allowed)
         dice = random.Random(secrets.randbits(64))
-        while len(results) < len(trainings):
+        while order := [number for number in trainings if number not in results]:
             # A new order each round: whoever goes first may find the caches of another.
-            order = [number for number in range(len(trainings)) if number not in results]
             dice.shuffle(order)
             for number in order:
-                training = trainings[number]
-                training.run(_turn_seconds([trainings[n] for n in order]))
-                training.pause()
-                if training.is_over:
-                    results[number] = training.finish()
-        return [results[number] for number in range(len(trainings))]
+                if number not in results:  # it may have been abandoned in this round
+                    trainings[number].run(_turn_seconds([trainings[n] for n in order]))
+                    trainings[number].pause()
+                    _end_what_is_over(trainings, results, watcher)
+        return results
+
+
+def _end_what_is_over(
+    trainings: Mapping[int, Training], results: dict[int, Trained], watcher: Watcher
+) -> None:
+    """Finish the trainings that are over, and those that the watcher ends."""
+    for number in sorted(trainings, reverse=True):  # the champion may end when nobody else is left
+        training = trainings[number]
+        if number in results:
+            continue
+        if not training.is_over and (reason := watcher.look(number, training.losses)):
+            training.abandon(reason)
+        if training.is_over:
+            results[number] = training.finish()
+            watcher.ended(number, results[number])
 
 
 def _close_if_failed(

@@ -19,7 +19,7 @@ from trainer.sandbox import confine
 from trainer.sandbox.client import ForkServer
 from trainer.training import load
 from trainer.training.compile_cache import CompileCache
-from trainer.training.curve import Curve
+from trainer.training.curve import Curve, Losses
 from trainer.training.job import Job, Trained
 from trainer.training.process import ChildProcess, Ended
 from trainer.training.remains import (
@@ -33,12 +33,16 @@ from trainer.training.remains import (
 from trainer.untrusted import finite, printable, whole
 
 OnEvent = Callable[[dict[str, Any]], None]
+Look = Callable[[Losses], str | None]
+"""Is given the losses of the twentieths that are over; returns why the training is to end."""
 
 LONGEST_TURNS = 10.0
 """A turn that does not end is cut off after this many times its length."""
 CHECK_SECONDS = 30.0
 """Start-up beyond its cap may take this long where there is no time budget to subtract it from."""
 _LOG_SECONDS = 0.05
+_LOOK_SECONDS = 0.25
+"""How often a training without turns is looked at when it reports nothing."""
 
 
 def run_training(
@@ -47,9 +51,10 @@ def run_training(
     job: Job,
     on_event: OnEvent,
     cancelled: Callable[[], bool],
+    look: Look | None = None,
 ) -> Trained:
     """Run one training to its end and leave none of its processes behind."""
-    with Training(server, compile_cache, job, on_event, cancelled) as training:
+    with Training(server, compile_cache, job, on_event, cancelled, look) as training:
         training.start_up()
         training.run(None)
         return training.finish()
@@ -68,7 +73,9 @@ class Training:
         job: Job,
         on_event: OnEvent,
         cancelled: Callable[[], bool],
+        look: Look | None = None,
     ) -> None:
+        """``look`` is called while it runs; in a heat side by side it is asked between turns."""
         self.job = job
         self.is_over = False
         """Whether there is nothing left to run: the weights are there, or it ended without."""
@@ -78,7 +85,7 @@ class Training:
         self.step_seconds = 0.0
         """Mean duration of its steps, as it reports them."""
         self._child = ChildProcess(server, job.preset.memory_mb, cancelled)
-        self._compile_cache, self._on_event = compile_cache, on_event
+        self._compile_cache, self._on_event, self._look = compile_cache, on_event, look
         self._compile_key = f"{job.device} {hashlib.sha256(job.source.encode()).hexdigest()}"
         self._spent = 0.0
         """Seconds on this training's clock, without the turn that is under way."""
@@ -90,10 +97,8 @@ class Training:
         self._final: dict[str, Any] = {}
         self._ended: Ended | None = None
         self._trace = bytearray()
-        self._curve = Curve(1 / (math.log(2) * job.corpus.bytes_per_token))
-        self._late = 0.0
-        """Seconds of the budget that start-up has spent, beyond its cap."""
-        self._recorded_steps = None if job.trace is None else max(1, recorded_steps(job.trace))
+        recorded = None if job.trace is None else recorded_steps(job.trace)
+        self._curve = Curve(job.budget, job.corpus.bytes_per_token, recorded)
         self._before: load.Reading | None = None
         self._next_log = 0.0
 
@@ -109,6 +114,11 @@ class Training:
         if self._running_since is None:
             return self._spent
         return self._spent + time.monotonic() - self._running_since
+
+    @property
+    def losses(self) -> Losses:
+        """By twentieths of the budget, of those that are over."""
+        return self._curve.completed_losses
 
     def start_up(self) -> None:
         """Confine the child, give it the source, wait until it is ready for data."""
@@ -137,16 +147,35 @@ class Training:
             elif self._waits_for_turn:
                 self._child.send({"event": "go", "spent": self._spent, "turn": turn_seconds})
             if turn_seconds is None:
-                self._take(self._await("weights", limit=self._allowed))
+                self._run_to_its_end()
             else:
                 patience = LONGEST_TURNS * turn_seconds
                 self._take(self._await("turn", "weights", limit=self._allowed, patience=patience))
+                self._tick()
         except Ended as end:
             self._end(end)
         # At least the turn that it was given: a claim to be done at once gains nothing.
         least = 0.0 if self.is_over else turn_seconds or 0.0
         self._spent = max(self.clock(), self._spent + least)
         self._running_since = None
+
+    def _run_to_its_end(self) -> None:
+        while not self.is_over:
+            self._take(self._await("weights", limit=self._allowed, patience=_LOOK_SECONDS))
+            self._tick()
+
+    def _tick(self) -> None:
+        """Note how far the clock has come, and end if that is wished."""
+        if self.is_over:
+            return
+        self._curve.reach(self._curve.share(self.clock()))
+        reason = self._look(self.losses) if self._look is not None else None
+        if reason is not None:
+            raise Ended("abandoned", reason)
+
+    def abandon(self, reason: str) -> None:
+        """End it between two turns."""
+        self._end(Ended("abandoned", reason))
 
     def pause(self) -> None:
         """Stop all its processes until the next ``run``; the time that this takes is its own."""
@@ -244,8 +273,8 @@ class Training:
         self._allowed = job.wall_cap()
         if job.budget.seconds is not None and job.trace is None:
             # Start-up beyond its cap counts as training time.
-            self._late = max(0.0, self.startup_seconds - self.startup_cap)
-            left = max(0.001, job.budget.seconds - self._late)
+            self._curve.late = max(0.0, self.startup_seconds - self.startup_cap)
+            left = max(0.001, job.budget.seconds - self._curve.late)
             message["seconds"] = left
             self._allowed = left + job.overrun()
             if turn_seconds is None:  # in a heat, what disturbs one disturbs all
@@ -271,6 +300,8 @@ class Training:
         until = time.monotonic() + patience
         while True:
             message = self._child.receive(events[-1], self.clock, limit, until)
+            if message is not None and self._has_data:
+                self._trace += readings(message.get("trace"))[: TRACE_BYTES - len(self._trace)]
             if message is None or message.get("event") in events:
                 return message
             self._note(message, awaiting=events[-1])
@@ -284,13 +315,11 @@ class Training:
             # Only what is used: the rest may be large, and is kept until the heat is over.
             counts = {name: whole(message.get(name)) for name in ("steps", "tokens", "params")}
             memory_mb = finite(message.get("device_memory_mb")) or 0.0
-            trace = base64.b64encode(readings(message.get("trace"))).decode()
-            self._final = {**counts, "device_memory_mb": memory_mb, "trace": trace}
+            self._final = {**counts, "device_memory_mb": memory_mb}
             self._curve.reach(1.0)
             self.is_over = True
         else:
             self.step_seconds = self.clock() / max(1, whole(message.get("steps")))
-            self._trace += readings(message.get("trace"))[: TRACE_BYTES - len(self._trace)]
 
     def _note(self, message: dict[str, Any], awaiting: str) -> None:
         kind = message.get("event")
@@ -313,29 +342,14 @@ class Training:
         step, loss = whole(message.get("step")), finite(message.get("loss"))
         if loss is None:
             return
-        share = self._share(seconds, step, whole(message.get("tokens")))
+        share = self._curve.share(seconds, step, whole(message.get("tokens")))
         self._curve.add_loss(share, loss)
+        self._tick()
         if now < self._next_log:
             return
         self._next_log = now + _LOG_SECONDS
         self._curve.add_point(seconds, step, loss)
         self._on_event({"event": "log", "step": step, "loss": loss, "spent": share})
-
-    def _share(self, seconds: float, step: int, tokens: int) -> float:
-        """Share of the budget that is spent.
-
-        Of a budget of time it goes by this clock; of a replay, which has its own pace, by how many
-        of the recorded steps are done.
-        """
-        budget = self.job.budget
-        if budget.tokens is not None:
-            return tokens / budget.tokens
-        if budget.steps is not None:
-            return (step + 1) / budget.steps
-        if self._recorded_steps is not None:
-            return (step + 1) / self._recorded_steps
-        assert budget.seconds is not None
-        return (self._late + seconds) / budget.seconds
 
     def _collect(self, result: Trained, final: dict[str, Any]) -> Trained:
         limit = 4 * self.job.preset.max_params + (16 << 20)
@@ -352,5 +366,4 @@ class Training:
             params=final["params"],
             # What the child reports for its device can raise the kernel's figure, never lower it.
             peak_memory_mb=max(result.peak_memory_mb, final["device_memory_mb"]),
-            trace=final["trace"],
         )

@@ -7,8 +7,11 @@ import pytest
 
 from trainer.data.prepare import Corpus
 from trainer.measure import measure
+from trainer.presets import Budget
 from trainer.training.curve import TWENTIETHS, Curve
 
+BITS = 1 / math.log(2)
+"""Bytes per token with which a nat per token is a bit per byte."""
 CPU: dict[str, Any] = {"preset": "cpu", "device": "cpu"}
 
 LOGS_ITS_TOKENS = """
@@ -24,7 +27,7 @@ def train(session):
 
 
 def test_each_loss_counts_where_its_share_ends() -> None:
-    curve = Curve(bits_per_byte=2.0)
+    curve = Curve(Budget(seconds=1), bytes_per_token=0.5 / math.log(2))
     for share, loss in [(0.01, 1.0), (0.05, 2.0), (0.0500001, 4.0), (0.15, 5.0), (1.0, 6.0)]:
         curve.add_loss(share, loss)
     assert curve.losses == (3.0, 8.0, 10.0, *[None] * 16, 12.0)
@@ -32,14 +35,14 @@ def test_each_loss_counts_where_its_share_ends() -> None:
 
 @pytest.mark.parametrize("twentieth", range(1, TWENTIETHS + 1))
 def test_the_end_of_a_twentieth_belongs_to_it(twentieth: int) -> None:
-    curve = Curve(1.0)
+    curve = Curve(Budget(seconds=1), BITS)
     curve.add_loss(twentieth / TWENTIETHS, 1.0)
     assert curve.losses.index(1.0) == twentieth - 1
     assert curve.completed == twentieth
 
 
 def test_what_is_over_does_not_change() -> None:
-    curve = Curve(1.0)
+    curve = Curve(Budget(seconds=1), BITS)
     curve.add_loss(0.04, 1.0)
     curve.reach(0.11)
     curve.add_loss(0.02, 9.0)
@@ -52,7 +55,7 @@ def test_what_is_over_does_not_change() -> None:
 
 
 def test_many_points_are_thinned_and_losses_are_not() -> None:
-    curve = Curve(1.0)
+    curve = Curve(Budget(seconds=1), BITS)
     for step in range(5000):
         curve.add_loss(0.01, float(step))
         curve.add_point(step / 100, step, float(step))

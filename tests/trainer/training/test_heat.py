@@ -170,17 +170,24 @@ def test_each_clock_replays_alone(tiny_source: str) -> None:
         assert alone.val_bpb == measured.val_bpb
 
 
-def test_a_crash_leaves_the_readings_of_its_turns(tiny_source: str) -> None:
+def test_a_crash_replays(tiny_source: str) -> None:
+    """Side by side, in turn and alone."""
     late = (
         AGAIN
         + """
-    done = session.done
-    session.done = lambda: done() or session.progress() > 0.5 and 1 / 0
+    done, asked = session.done, []
+    session.done = lambda: done() or asked.append(session.progress()) or len(asked) > 70 and 1 / 0
     return honest(session)
 """
     )
-    _, crashed = heat([tiny_source, tiny_source + late], budget="3s", seed=3, **CPU)
-    assert crashed.status == "crashed" and len(crashed.trace) > 1000
+    source = tiny_source + late
+    _, beside = heat([tiny_source, source], budget="6s", seed=3, **CPU)
+    _, after = heat([tiny_source, source], budget="400000tok", seed=3, **CPU)
+    for crashed in (beside, after, measure_one(source, budget="6s", seed=3, **CPU)):
+        again = measure_one(source, budget=crashed.budget, seed=3, trace=crashed.trace, **CPU)
+        assert crashed.status == again.status == "crashed"
+        assert crashed.reason == again.reason == "crash: ZeroDivisionError: division by zero"
+        assert crashed.trace == again.trace != ""
 
 
 def test_under_a_token_budget_nobody_takes_turns(tiny_source: str) -> None:
