@@ -98,7 +98,7 @@ def heat(
     device: str = "auto",
     isolation: str = "auto",
     split: str = "val",
-    trace: str | None = None,
+    trace: str | Sequence[str | None] | None = None,
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
     weights_to: Sequence[Path | None] | None = None,
@@ -112,7 +112,8 @@ def heat(
 
     Args:
         seed: one for all, or one for each.
-        trace: a recorded clock, for a single source.
+        trace: a recorded clock for a single source; one, or None, for each. A training that replays
+            takes turns like any other, and its ``train_seconds`` are those of its turns.
         on_event: called as by ``measure``; ``training`` is the index of the source.
         weights_to: as in ``measure``, for each source.
         watch: called with the index of a candidate, its losses by twentieths of the budget so far
@@ -124,7 +125,8 @@ def heat(
         BadSetting, DataError, SandboxError: nothing could be measured; the message says what to do.
     """
     seeds = [seed] * len(sources) if isinstance(seed, int) else list(seed)
-    _refuse_impossible(len(sources), seeds, weights_to, split, trace)
+    traces = [trace] if isinstance(trace, str) else list(trace or [None] * len(sources))
+    _refuse_impossible(len(sources), seeds, traces, weights_to, split)
     emit = on_event or _ignore
     cancelled = cancel.is_set if cancel is not None else _never
     setting = resolve(preset, device, isolation, data)
@@ -133,9 +135,9 @@ def heat(
     started = time.monotonic()
     with MACHINE:
         jobs: list[Job | Trained] = []
-        for source, own_seed in zip(sources, seeds, strict=True):
+        for source, own_seed, own_trace in zip(sources, seeds, traces, strict=True):
             try:
-                jobs.append(_job(source, setting, spend, own_seed, trace, emit))
+                jobs.append(_job(source, setting, spend, own_seed, own_trace, emit))
                 started = time.monotonic() if len(jobs) == 1 else started
             except contract.ContractBroken as error:
                 jobs.append(Trained("invalid", f"contract: {error}"))
@@ -161,9 +163,9 @@ def heat(
 def _refuse_impossible(
     count: int,
     seeds: Sequence[int],
+    traces: Sequence[str | None],
     weights_to: Sequence[Path | None] | None,
     split: str,
-    trace: str | None,
 ) -> None:
     if split != "val":
         raise BadSetting(f"split {split!r}: only val is open")
@@ -176,8 +178,10 @@ def _refuse_impossible(
     for seed in seeds:
         if not 0 <= seed < 1 << 63:
             raise BadSetting(f"seed {seed}: choose a whole number from 0 to 2**63 - 1")
-    if trace is not None and count > 1:
-        raise BadSetting("a recorded clock replays one training at a time")
+    if len(traces) != count:
+        raise BadSetting(
+            f"{len(traces)} recorded clocks for {count} files: give one, or None, each"
+        )
 
 
 def _score(
@@ -278,6 +282,7 @@ def check(
         reason=failed.reason,
         detail=trained.detail,
         peak_memory_mb=trained.peak_memory_mb,
+        weights_sha256=trained.weights_sha256,
         seconds=time.monotonic() - started,
     )
 

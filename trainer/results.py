@@ -69,6 +69,8 @@ class CheckResult:
     detail: str
     peak_memory_mb: float
     seconds: float
+    weights_sha256: str = ""
+    """After the two steps: two files that compute the same numbers have the same, with one seed."""
 
 
 @dataclass(frozen=True)

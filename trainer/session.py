@@ -83,11 +83,8 @@ class Clock:
 
     def done(self) -> bool:
         """Whether one more step like the last would exceed the budget."""
-        if self._replay is not None:
-            answer = self._recorded(is_done=True)
-        else:
-            self._end_step()
-            answer = DONE_TRUE if self._over() else DONE_FALSE
+        self._end_step()
+        answer = DONE_TRUE if self._over() else DONE_FALSE
         if answer == DONE_FALSE:
             self.steps += 1
         return self._record(answer) == DONE_TRUE
@@ -113,6 +110,8 @@ class Clock:
             self._turn_end = self._last_done + turn_seconds
 
     def _over(self) -> bool:
+        if self._replay is not None:
+            return self._recorded(is_done=True) == DONE_TRUE
         if self.budget.seconds is None:
             return self._spent() >= 1.0
         spent = self._last_done - self._start

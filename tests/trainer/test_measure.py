@@ -90,6 +90,11 @@ def train(session):
     def test_check(self, tiny_source: str) -> None:
         checked = check(tiny_source, preset="cpu", device="cpu")
         assert checked.ok and checked.status == "ok" and checked.peak_memory_mb > 50
+        renamed = tiny_source.replace("optimizer", "renamed").replace("8\n", "4 + 4\n")
+        assert renamed != tiny_source
+        same = check(renamed, preset="cpu", device="cpu")
+        other = check(tiny_source.replace("0.1 * (", "0.2 * ("), preset="cpu", device="cpu")
+        assert checked.weights_sha256 == same.weights_sha256 != other.weights_sha256 != ""
         broken = check("x = (", preset="cpu", device="cpu")
         assert not broken.ok and broken.reason.startswith("contract: train.py line 1")
         crashed = check(tiny_source + "\nraise ValueError('no')\n", preset="cpu", device="cpu")

@@ -102,6 +102,23 @@ class TestClock:
         assert again.trace == clock.trace
         assert clock.trace[-1] == DONE_TRUE and clock.trace[0] == DONE_FALSE
 
+    def test_a_replay_takes_turns(self, now):
+        turns = []
+
+        def end_turn() -> tuple[float, float]:
+            turns.append(now[0])
+            now[0] += 50
+            return 0.0, 1.0
+
+        replay = [DONE_FALSE] * 4 + [DONE_TRUE]
+        clock = Clock(Budget(seconds=2), replay, end_turn)
+        clock.turn_seconds = 1.0
+        clock.start()
+        while not clock.done():
+            now[0] += 0.7
+        assert clock.trace == replay
+        assert turns == pytest.approx([101.4])  # the last one needs no further turn
+
     def test_a_trace_does_not_serve_another_file(self):
         with pytest.raises(ContractError, match="not a done"):
             Clock(Budget(seconds=2), replay=[0.5]).done()

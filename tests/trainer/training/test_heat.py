@@ -170,6 +170,36 @@ def test_each_clock_replays_alone(tiny_source: str) -> None:
         assert alone.val_bpb == measured.val_bpb
 
 
+def test_two_that_replay_one_clock_take_turns(tiny_source: str) -> None:
+    """So that what the same steps take can be compared: here one sleeps in each of 40."""
+    sleeps = """
+import time
+
+def train(session, honest=train):
+    done = session.done
+    session.done = lambda: time.sleep(0.03) or done()
+    return honest(session)
+"""
+    recorded = measure_one(tiny_source + sleeps, budget="2s", seed=3, **CPU)
+    plain, slow = heat(
+        [tiny_source, tiny_source + sleeps], budget="2s", seed=3, trace=[recorded.trace] * 2, **CPU
+    )
+    assert plain.how == slow.how == "side by side"
+    assert plain.weights_sha256 == slow.weights_sha256 == recorded.weights_sha256 != ""
+    assert plain.trace == slow.trace == recorded.trace
+    assert plain.steps == slow.steps > 20
+    assert slow.train_seconds > plain.train_seconds + 0.015 * slow.steps
+
+
+def test_one_replays_beside_another_that_does_not(tiny_source: str) -> None:
+    recorded = measure_one(tiny_source, budget="1.5s", seed=3, **CPU)
+    free, again = heat(
+        [tiny_source] * 2, budget="1.5s", seed=3, trace=[None, recorded.trace], **CPU
+    )
+    assert again.weights_sha256 == recorded.weights_sha256 != free.weights_sha256
+    assert (free.status, free.how) == ("ok", "side by side")
+
+
 def test_a_crash_replays(tiny_source: str) -> None:
     """Side by side, in turn and alone."""
     late = (
@@ -220,7 +250,8 @@ def test_computing_while_stopped_is_seen(tiny_source: str, monkeypatch: pytest.M
     [
         ({"seed": [1]}, "1 seeds for 2 files"),
         ({"seed": [1, -1]}, "seed -1"),
-        ({"trace": ""}, "one training at a time"),
+        ({"trace": ""}, "1 recorded clocks for 2 files"),
+        ({"trace": [None] * 3}, "3 recorded clocks for 2 files"),
         ({"weights_to": [None]}, "1 places for weights of 2 files"),
         ({"split": "test"}, "only val is open"),
     ],
