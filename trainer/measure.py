@@ -238,7 +238,7 @@ def _measurement(
         budget=str(budget),
         preset=setting.preset.name,
         how=how,
-        disturbance=round(trained.disturbance, 4),
+        pace=round(trained.pace, 4),
         leak_bound_bpb=scored.leak_bound_bpb,
         detail=trained.detail,
         output=trained.output,

@@ -44,8 +44,10 @@ class Measurement:
     preset: str
     how: str
     """``alone``; of the trainings of a heat ``side by side`` or ``in turn``."""
-    disturbance: float
-    """Share of processor time that others used while the clock ran; 0 unless the budget is time."""
+    pace: float
+    """How many times as many steps a second, on its own clock, the training did in the second best
+    tenth of its budget as in the second worst, as reported: where the file's steps are all alike,
+    how much the machine changed its pace. 1 where unknown."""
     leak_bound_bpb: float
     """Upper bound on the gain from a leak that the audits cannot detect, bits per byte."""
     detail: str = field(repr=False)

@@ -6,10 +6,13 @@ All of it is as reported by untrusted code. The time of a report is the parent's
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from trainer.presets import Budget
 
 TWENTIETHS = 20
+_TENTHS = 10
+_FEWEST_RATES = 5
 _POINTS = 1000
 _ROUNDING = 1e-9
 
@@ -38,6 +41,8 @@ class Curve:
         self._scale = 1 / (math.log(2) * bytes_per_token)  # nats per token to bits per byte
         self._sums = [0.0] * TWENTIETHS
         self._counts = [0] * TWENTIETHS
+        self._first_steps: dict[int, tuple[float, int]] = {}
+        """By tenths of the budget: (seconds, step) of the first report in it."""
 
     def share(self, seconds: float, step: int = -1, tokens: int = 0) -> float:
         """Share of the budget that is spent.
@@ -66,6 +71,10 @@ class Curve:
             self._counts[twentieth] += 1
         self.reach(share)
 
+    def add_step(self, share: float, seconds: float, step: int) -> None:
+        """A step, reported after these seconds of the training's clock."""
+        self._first_steps.setdefault(min(int(_TENTHS * share), _TENTHS), (seconds, step))
+
     def add_point(self, seconds: float, step: int, loss: float) -> None:
         self.points.append((round(seconds, 3), step, loss))
         if len(self.points) > _POINTS:
@@ -88,3 +97,17 @@ class Curve:
     def completed_losses(self) -> Losses:
         """Those of the twentieths that are over."""
         return self.losses[: self.completed]
+
+    @property
+    def pace(self) -> float:
+        """Steps a second in the second fastest tenth of the budget, over the second slowest.
+
+        The second, because one tenth may hold a pause of the file's own or of the system; a machine
+        that has changed its pace has done so for longer. 1.0 if too little was reported.
+        """
+        rates = sorted(
+            (step - earlier_step) / (seconds - earlier)
+            for (earlier, earlier_step), (seconds, step) in pairwise(self._first_steps.values())
+            if seconds > earlier and step > earlier_step
+        )
+        return rates[-2] / rates[1] if len(rates) >= _FEWEST_RATES else 1.0

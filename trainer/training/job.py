@@ -54,8 +54,6 @@ class Trained:
     weights_sha256: str = ""
     startup_seconds: float = 0.0
     train_seconds: float = 0.0
-    disturbance: float = 0.0
-    """Share of processor time that others used while the clock ran, in [0, 1]."""
     steps: int = 0
     tokens: int = 0
     params: int = 0
@@ -64,6 +62,8 @@ class Trained:
     """(seconds since READY, step, nats per token)."""
     losses: tuple[float | None, ...] = ()
     """By twentieths of the budget, bits per byte of the text read; None where none was reported."""
+    pace: float = 1.0
+    """How much faster steps were at their fastest than at their slowest; 1 where unknown."""
     trace: str = ""
 
     def close(self) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 
 from trainer.sandbox import confine
 from trainer.sandbox.client import ForkServer
-from trainer.training import load
 from trainer.training.compile_cache import CompileCache
 from trainer.training.curve import Curve, Losses
 from trainer.training.job import Job, Trained
@@ -99,7 +98,6 @@ class Training:
         self._trace = bytearray()
         recorded = None if job.trace is None else recorded_steps(job.trace)
         self._curve = Curve(job.budget, job.corpus.bytes_per_token, recorded)
-        self._before: load.Reading | None = None
         self._next_log = 0.0
 
     def __enter__(self) -> Training:
@@ -191,19 +189,16 @@ class Training:
 
     def finish(self) -> Trained:
         """Kill what is left of it, and check the weights."""
-        disturbance = 0.0
-        if self._before is not None:
-            disturbance = load.share(self._before, load.read(self._child.server.pid))
         self._child.kill()
         result = Trained(
             status="ok",
-            disturbance=disturbance,
             output=printable(self._child.printed.decode(errors="replace"), 8000),
             startup_seconds=self.startup_seconds,
             train_seconds=self._spent,
             peak_memory_mb=self._child.peak_memory_mb,
             curve=tuple(self._curve.points),
             losses=self._curve.losses,
+            pace=self._curve.pace,
             trace=base64.b64encode(self._trace).decode(),
         )
         try:
@@ -277,8 +272,6 @@ class Training:
             left = max(0.001, job.budget.seconds - self._curve.late)
             message["seconds"] = left
             self._allowed = left + job.overrun()
-            if turn_seconds is None:  # in a heat, what disturbs one disturbs all
-                self._before = load.read(self._child.server.pid)
         with contextlib.ExitStack() as stack:
             fds = []
             for part in job.corpus.train:
@@ -344,6 +337,7 @@ class Training:
             return
         share = self._curve.share(seconds, step, whole(message.get("tokens")))
         self._curve.add_loss(share, loss)
+        self._curve.add_step(share, seconds, step)
         self._tick()
         if now < self._next_log:
             return

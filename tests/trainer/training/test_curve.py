@@ -63,6 +63,47 @@ def test_many_points_are_thinned_and_losses_are_not() -> None:
     assert curve.losses[0] == sum(range(5000)) / 5000
 
 
+def reported(rates: list[float]) -> Curve:
+    """A curve of a training with these steps a second in tenths of 10 s each."""
+    curve = Curve(Budget(seconds=100), BITS)
+    done = 0.0
+    for tenth, rate in enumerate(rates):
+        for second in range(10):
+            seconds = 10 * tenth + second + 0.5
+            done += rate
+            curve.add_step(curve.share(seconds), seconds, int(done))
+    return curve
+
+
+@pytest.mark.parametrize(
+    ("rates", "pace"),
+    [
+        ([10.0] * 10, 1.0),
+        ([10.0] * 4 + [20.0] * 6, 2.0),
+        ([10.0] * 3 + [1.0] + [10.0] * 6, 1.0),  # a pause
+        ([90.0] + [10.0] * 9, 1.0),
+        ([10.0] * 3 + [20.0], 1.0),  # too little is known
+        ([], 1.0),
+        ([0.0] * 10, 1.0),
+    ],
+)
+def test_pace_is_that_of_more_than_one_tenth(rates: list[float], pace: float) -> None:
+    assert reported(rates).pace == pytest.approx(pace, rel=0.11)
+
+
+def test_the_pace_of_a_machine_that_slows_down(tiny_source: str) -> None:
+    slows = """
+import time
+
+def train(session, honest=train):
+    done = session.done
+    session.done = lambda: time.sleep(0.01 if session._clock._spent() < 0.5 else 0.2) or done()
+    return honest(session)
+"""
+    measured = measure(tiny_source + slows, budget="4s", **CPU)
+    assert measured.status == "ok" and measured.pace > 1.5
+
+
 def test_losses_under_a_token_budget(tiny_source: str, prepared: Corpus) -> None:
     """2,000 of 80,000 tokens a step: two steps a twentieth, reported one by one."""
     measured = measure(tiny_source + LOGS_ITS_TOKENS, budget="80000tok", **CPU)
