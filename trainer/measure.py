@@ -103,6 +103,8 @@ def heat(
     cancel: threading.Event | None = None,
     weights_to: Sequence[Path | None] | None = None,
     watch: Watch | None = None,
+    champion_first: bool = True,
+    peak_memory_mb: float | None = None,
 ) -> list[Measurement]:
     """Train ``sources`` side by side and score each; the first is the champion.
 
@@ -120,6 +122,10 @@ def heat(
             and the champion's, each time that both have completed another twentieth, from two on.
             If it returns a text, that training ends at once, ``abandoned`` for this reason; the
             champion ends when no candidate is left. Nothing catches what it raises.
+        champion_first: whether the first source is trained first or last, where it is not trained
+            side by side; last, a watch is shown no losses of it.
+        peak_memory_mb: what the champion is known to take, on the device if it is trained on one;
+            it tells whether all fit. Not known: on a device they do not.
 
     Raises:
         BadSetting, DataError, SandboxError: nothing could be measured; the message says what to do.
@@ -141,9 +147,9 @@ def heat(
                 started = time.monotonic() if len(jobs) == 1 else started
             except contract.ContractBroken as error:
                 jobs.append(Trained("invalid", f"contract: {error}"))
-        how = how_to_train(jobs)
+        how = how_to_train(jobs, peak_memory_mb)
         emits = [emit] if len(sources) == 1 else [numbered(emit, n) for n in range(len(sources))]
-        trained = train_all(jobs, how, emits, cancelled, watch)
+        trained = train_all(jobs, how, emits, cancelled, watch, champion_first)
         try:
             paths = weights_to or [None] * len(sources)
             scored = [

@@ -44,7 +44,10 @@ def test_presets_are_whole():
     for name, found in load_presets().items():
         assert found.name == name
         assert found.budget.seconds is not None and found.startup_seconds > 0
-        assert found.val_bytes > 0 and found.memory_mb > 0 and found.sigma > 0
+        assert found.val_bytes > 0 and found.memory_mb > 0
+        assert 0 < found.noise_numbers < found.noise_structure, "numbers share most of the noise"
+        assert found.noise_dof >= 1 and found.effect > 0 and found.ties > 0
+        assert found.reward_unit > found.effect, "or a usual gain would be clipped"
 
 
 def test_auto_goes_by_the_device():

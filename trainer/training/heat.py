@@ -36,17 +36,33 @@ STARTUP_FACTOR, STARTUP_SLACK = 1.5, 0.2
 """Start-up beyond this many times that of the champion, and these seconds, is training time."""
 
 LEAST_MB = 2_000
-"""Least memory for each training of a heat; with less they run one after the other."""
+"""Least memory for each training of a heat, if nothing is known of the champion's."""
+HEADROOM = 1.25
+"""Of each training, times the champion's peak: a candidate may take more."""
 
 
-def how_to_train(jobs: Sequence[Job | Trained]) -> str:
-    """Whether trainings take turns: under a time budget, where all fit into memory together."""
+def how_to_train(jobs: Sequence[Job | Trained], peak_memory_mb: float | None = None) -> str:
+    """Whether trainings take turns: under a time budget, where all fit into memory together.
+
+    Args:
+        peak_memory_mb: what the champion is known to take, in memory or on the device; if None, a
+            device is taken for too small.
+    """
     runnable = [job for job in jobs if isinstance(job, Job)]
     if len(jobs) == 1:
         return "alone"
-    if not runnable or runnable[0].budget.seconds is None or runnable[0].device != "cpu":
+    if not runnable or runnable[0].budget.seconds is None:
         return "in turn"
-    return "side by side" if _memory_mb(len(runnable)) > LEAST_MB else "in turn"
+    fit = _fit(len(runnable), runnable[0].device, peak_memory_mb)
+    return "side by side" if fit else "in turn"
+
+
+def _fit(count: int, device: str, peak_memory_mb: float | None) -> bool:
+    if peak_memory_mb is None:
+        return device == "cpu" and _memory_mb(count) > LEAST_MB
+    each = HEADROOM * peak_memory_mb
+    on_device = count * each <= MACHINE.probe().get("device_memory_mb", 0.0)
+    return each <= _memory_mb(count) and (device == "cpu" or on_device)
 
 
 def _memory_mb(count: int) -> int:
@@ -60,11 +76,16 @@ def train_all(
     emits: Sequence[OnEvent],
     cancelled: Callable[[], bool],
     watch: Watch | None = None,
+    champion_first: bool = True,
 ) -> list[Trained]:
-    """Train what can be trained, in the order of ``jobs``; the first is the champion."""
+    """Train what can be trained, in the order of ``jobs``; the first is the champion.
+
+    Args:
+        champion_first: whether the champion, in turn, is trained before the others or after them.
+    """
     results = {n: job for n, job in enumerate(jobs) if isinstance(job, Trained)}
     runnable = {n: job for n, job in enumerate(jobs) if isinstance(job, Job)}
-    watcher = Watcher(watch, len(jobs), waits=True)
+    watcher = Watcher(watch, len(jobs), waits=champion_first or how == "side by side")
     for n, broken in results.items():
         watcher.ended(n, broken)
     with contextlib.ExitStack() as stack:
@@ -72,16 +93,16 @@ def train_all(
         if how == "side by side":
             results |= _side_by_side(runnable, emits, cancelled, watcher)
         else:
-            for n, job in runnable.items():
-                results[n] = _after_the_others(n, job, emits[n], cancelled, watcher)
+            for n in sorted(runnable, key=lambda n: (n == 0) != champion_first):
+                results[n] = _in_turn(n, runnable[n], emits[n], cancelled, watcher)
                 watcher.ended(n, results[n])
     return [results[n] for n in range(len(jobs))]
 
 
-def _after_the_others(
+def _in_turn(
     number: int, job: Job, emit: OnEvent, cancelled: Callable[[], bool], watcher: Watcher
 ) -> Trained:
-    """Run one training of a heat in turn."""
+    """Run one training of a heat, while no other is there."""
     if reason := watcher.look(number, ()):
         return Trained("abandoned", reason)
     look = partial(watcher.look, number)
