@@ -92,7 +92,7 @@ class Training:
         self._allowed = 0.0
         """Seconds on this clock within which the weights must arrive."""
         self._has_data = False
-        self._waits_for_turn = False
+        self._waits_for_turn = self._was_cut_off = False
         self._final: dict[str, Any] = {}
         self._ended: Ended | None = None
         self._trace = bytearray()
@@ -143,13 +143,11 @@ class Training:
             if not self._has_data:
                 self._give_data(turn_seconds)
             elif self._waits_for_turn:
-                self._child.send({"event": "go", "spent": self._spent, "turn": turn_seconds})
+                self._go(turn_seconds)
             if turn_seconds is None:
                 self._run_to_its_end()
             else:
-                patience = LONGEST_TURNS * turn_seconds
-                self._take(self._await("turn", "weights", limit=self._allowed, patience=patience))
-                self._tick()
+                self._run_a_turn(turn_seconds)
         except Ended as end:
             self._end(end)
         # At least the turn that it was given: a claim to be done at once gains nothing.
@@ -159,8 +157,24 @@ class Training:
 
     def _run_to_its_end(self) -> None:
         while not self.is_over:
-            self._take(self._await("weights", limit=self._allowed, patience=_LOOK_SECONDS))
+            self._take(self._await("weights", until=time.monotonic() + _LOOK_SECONDS))
             self._tick()
+
+    def _run_a_turn(self, seconds: float) -> None:
+        until = time.monotonic() + LONGEST_TURNS * seconds
+        message = self._await("turn", "weights", until=until)
+        if self._was_cut_off and message is not None and message["event"] == "turn":
+            left = seconds - (self.clock() - self._spent)
+            if left > 0:  # it ends the turn that was cut off, not this one
+                self._go(left)
+                message = self._await("turn", "weights", until=until)
+        self._was_cut_off = message is None
+        self._take(message)
+        self._tick()
+
+    def _go(self, turn_seconds: float | None) -> None:
+        """Answer a child that waits for its turn."""
+        self._child.send({"event": "go", "spent": self.clock(), "turn": turn_seconds})
 
     def _tick(self) -> None:
         """Note how far the clock has come, and end if that is wished."""
@@ -282,15 +296,15 @@ class Training:
             self._child.send(message, fds)
 
     def _await(
-        self, *events: str, limit: float, patience: float = math.inf
+        self, *events: str, limit: float | None = None, until: float = math.inf
     ) -> dict[str, Any] | None:
         """Wait for the next message of these names; pass on progress messages before it.
 
         Args:
-            limit: seconds on this training's clock, after which it has ended.
-            patience: seconds, after which None is returned.
+            limit: seconds on this training's clock, after which it has ended; None: as allowed.
+            until: time (monotonic) after which None is returned.
         """
-        until = time.monotonic() + patience
+        limit = self._allowed if limit is None else limit
         while True:
             message = self._child.receive(events[-1], self.clock, limit, until)
             if message is not None and self._has_data:
