@@ -3,9 +3,9 @@
 The kernel then enforces the limits on total memory and tasks at every moment; the parent only
 checks four times a second. The kernel also counts memory that no process has open, and knows every
 process of the group, even if it was orphaned. The module uses version 2 (``memory.max``,
-``pids.max``, ``cgroup.kill``) and the memory and pids hierarchies of version 1; a system may have
-several, each with some of these files. Where none is writable, as in most containers, the group has
-no folders, and only the parent watches the processes.
+``pids.max``, ``cgroup.kill``, ``cgroup.freeze``) and the memory and pids hierarchies of version 1;
+a system may have several, each with some of these files. Where none is writable, as in most
+containers, the group has no folders, and only the parent watches the processes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ MAX_TASKS = 4096
 """Limit on all processes' threads, against fork bombs; torch and a compiler start far fewer."""
 _PATIENCE_SECONDS = 10.0
 _ATTEMPTS = 100
+_LOOK_SECONDS = 0.0003
 _PREFIX = "autoresearch-"
 _numbers = itertools.count()
 
@@ -68,9 +69,35 @@ class Cgroup:
         """Processes of the group that have not ended."""
         found: set[int] = set()
         for folder in self.folders:
-            with contextlib.suppress(OSError):
-                found.update(map(int, (folder / "cgroup.procs").read_text().split()))
-        return found - {0}
+            found |= _members(folder)
+        return found
+
+    def freeze(self, deadline: float) -> set[int]:
+        """Stop all members until ``thaw``; returns those seen frozen, none if that is impossible.
+
+        Args:
+            deadline: of ``time.monotonic``.
+
+        Raises:
+            TimeoutError: the kernel has not stopped all of them by then.
+        """
+        for folder in self.folders:
+            if not (folder / "cgroup.freeze").exists():
+                continue
+            _write(folder / "cgroup.freeze", "1")
+            while "frozen 1" not in _read(folder / "cgroup.events"):
+                if _read(folder / "cgroup.freeze").strip() != "1":
+                    return set()
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the control group does not freeze")
+                time.sleep(_LOOK_SECONDS)
+            return _members(folder)
+        return set()
+
+    def thaw(self) -> None:
+        """Let all members go on."""
+        for folder in self.folders:
+            _write(folder / "cgroup.freeze", "0")
 
     def kill(self) -> int:
         """Kill all members until none is left; returns how many there were.
@@ -168,6 +195,10 @@ def _namespace() -> str:
     with contextlib.suppress(OSError):
         return str(Path("/proc/self/ns/pid").stat().st_ino)
     return "0"
+
+
+def _members(folder: Path) -> set[int]:
+    return set(map(int, _read(folder / "cgroup.procs").split())) - {0}
 
 
 def _read(file: Path) -> str:

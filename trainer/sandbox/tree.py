@@ -94,8 +94,8 @@ def stop(root: int, deadline: float) -> list[psutil.Process]:
     stopped: list[psutil.Process] = []
     again = time.monotonic() + _VFORK_SECONDS
     while True:
-        found = _below(root)
-        if found == stopped and all(_is_stopped(process.pid) for process in found):
+        found = below(root)
+        if found == stopped and all(is_stopped(process.pid) for process in found):
             return found
         now = time.monotonic()
         if now > deadline:
@@ -127,14 +127,15 @@ def processor_seconds(root: int, processes: Iterable[psutil.Process]) -> float:
     return total
 
 
-def _below(root: int) -> list[psutil.Process]:
+def below(root: int) -> list[psutil.Process]:
+    """All descendants of a process; none if it has ended."""
     try:
         return psutil.Process(root).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
     """Whether no thread of a process can run: each is stopped, traced or dead."""
     if sys.platform != "linux":
         with contextlib.suppress(psutil.NoSuchProcess):

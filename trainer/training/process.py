@@ -51,6 +51,7 @@ class ChildProcess:
         """The first part of its output."""
         self._memory_mb, self._cancelled = memory_mb, cancelled
         self._stopped: list[psutil.Process] = []
+        self._frozen = False
         self._used = 0.0
         self._output_open = False
         self._next_watch = 0.0
@@ -61,6 +62,7 @@ class ChildProcess:
         self.left_over = self.server.kill() + self.server.cgroup.kill()
         """Processes of an earlier training that were still there, and have been killed."""
         self.server.cgroup.limit(self._memory_mb)
+        self.server.cgroup.thaw()
         self._killed_before = self.server.cgroup.out_of_memory()
         folder = tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True)
         self.scratch = Path(self._stack.enter_context(folder))
@@ -86,19 +88,34 @@ class ChildProcess:
             os.close(writing_end)
 
     def stop(self) -> None:
-        """Stop all its processes.
+        """Stop all its processes: its control group where that can be frozen, else each of them.
 
         Raises:
             Ended: they could not be stopped, and have been killed.
         """
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGSTOP)  # at once; to find the others takes milliseconds
+        deadline = time.monotonic() + STOP_SECONDS
         try:
-            self._stopped = tree.stop(self.server.pid, time.monotonic() + STOP_SECONDS)
+            if not self._freeze(deadline):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGSTOP)  # at once; to find the others takes longer
+                self._stopped = tree.stop(self.server.pid, deadline)
         except TimeoutError as error:
             self.kill()
             raise Ended("invalid", f"processes: {error}") from None
         self._used = tree.processor_seconds(self.server.pid, self._stopped)
+
+    def _freeze(self, deadline: float) -> bool:
+        """Freeze its control group; False, and nothing is stopped, if that does not hold all."""
+        group = self.server.cgroup
+        frozen = group.freeze(deadline)
+        self._stopped = tree.below(self.server.pid) if frozen else []
+        # The dead are members of no group.
+        self._frozen = bool(frozen) and all(
+            process.pid in frozen or tree.is_stopped(process.pid) for process in self._stopped
+        )
+        if not self._frozen:
+            group.thaw()
+        return self._frozen
 
     def resume(self) -> None:
         """Let its processes go on, if they were stopped.
@@ -111,8 +128,11 @@ class ChildProcess:
         used = tree.processor_seconds(self.server.pid, self._stopped) - self._used
         if used > USED_SECONDS:
             raise Ended("invalid", f"processes: {used:.2f} s were computed while stopped")
-        tree.resume(self._stopped)
-        self._stopped = []
+        if self._frozen:
+            self.server.cgroup.thaw()
+        else:
+            tree.resume(self._stopped)
+        self._stopped, self._frozen = [], False
 
     def kill(self) -> None:
         """Kill all its processes, and read what is left of their output."""
@@ -122,6 +142,7 @@ class ChildProcess:
     def _leave_none(self) -> None:
         with contextlib.suppress(ServerDied):
             self.server.kill()
+        self.server.cgroup.thaw()
 
     def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Send a message, with descriptors.

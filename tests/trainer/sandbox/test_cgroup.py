@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -102,6 +103,39 @@ def test_tasks_are_held(group, monkeypatch) -> None:
     assert group.kill() == 9
 
 
+def test_a_frozen_group_computes_nothing_and_goes_on(group) -> None:
+    holds(group, "cgroup.freeze")
+    told, tell = os.pipe()
+    process, write = waits(
+        "os.fork()", "os.fork()", f"os.write({tell}, b'.')", "while True: pass", keep=[tell]
+    )
+    group.add(process.pid)
+    os.write(write, b"x")
+    for _ in range(4):
+        os.read(told, 1)
+    members = group.members()
+    assert len(members) == 4
+
+    assert group.freeze(time.monotonic() + 60) == members
+    seconds = used(members)
+    end = time.process_time() + 0.2
+    while time.process_time() < end:
+        assert used(members) == seconds
+    group.thaw()
+    while used(members) < seconds + 0.1:
+        assert group.members() == members
+
+    group.freeze(time.monotonic() + 60)
+    assert group.kill() == 4
+    assert process.wait() == -signal.SIGKILL
+    for fd in (told, tell, write):
+        os.close(fd)
+
+
+def used(pids: set[int]) -> float:
+    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
+
+
 def test_a_removed_group_is_gone(group) -> None:
     group.remove()
     assert not any(folder.exists() for folder in group.folders)
@@ -181,6 +215,27 @@ class TestMimicked:
             assert process.wait() == -signal.SIGKILL
         assert written == [("pids.max", "0"), ("cgroup.kill", "1")]
 
+    def test_freeze(self, mimicked) -> None:
+        (folder,) = mimicked.folders
+        mimicked.add(4711)
+        assert mimicked.freeze(time.monotonic() + 60) == set()  # it cannot
+        (folder / "cgroup.freeze").write_text("0")
+        (folder / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+        with pytest.raises(TimeoutError):
+            mimicked.freeze(time.monotonic())
+        assert (folder / "cgroup.freeze").read_text() == "1"
+        mimicked.thaw()
+        assert (folder / "cgroup.freeze").read_text() == "0"
+        (folder / "cgroup.events").write_text("populated 1\nfrozen 1\n")
+        assert mimicked.freeze(time.monotonic() + 60) == {4711}
+
+    def test_what_may_not_be_written_does_not_freeze(self, mimicked, monkeypatch) -> None:
+        (folder,) = mimicked.folders
+        (folder / "cgroup.freeze").write_text("0")
+        (folder / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+        monkeypatch.setattr(cgroup, "_write", lambda file, value: None)
+        assert mimicked.freeze(time.monotonic() + 60) == set()
+
     def test_another_users_folders_are_let_be(self, tmp_path) -> None:
         (tmp_path / "autoresearch-4711-1-1-0").mkdir()  # of another namespace of processes
         (tmp_path / "system.slice").mkdir()
@@ -195,4 +250,6 @@ def test_where_none_may_be_made_all_goes_on_without(tmp_path) -> None:
     none.limit(100)
     none.add(os.getpid())
     assert none.members() == set() and none.kill() == 0
+    assert none.freeze(0.0) == set()
+    none.thaw()
     none.remove()
