@@ -147,6 +147,9 @@ def test_alone(tiny_source: str) -> None:
     measured = measure_one(tiny_source, budget="4s", watch=record, **CPU)
     assert (measured.status, measured.reason) == ("abandoned", "enough")
     assert record.calls == [(0, 2, 0), (0, 3, 0)] and is_kept(measured)
+    again = measure_one(tiny_source, budget="4s", trace=measured.trace, **CPU)
+    assert again.trace == measured.trace and again.status == "invalid"
+    assert "replay: the recorded clock has" in again.reason
 
 
 def test_alone_it_is_watched_even_if_it_reports_nothing(tiny_source: str) -> None:
