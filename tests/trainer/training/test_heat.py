@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+import trainer
 from trainer.measure import heat
 from trainer.measure import measure as measure_one
 from trainer.presets import BadSetting
@@ -78,6 +80,38 @@ def test_a_crash_replays(tiny_source: str) -> None:
         assert crashed.status == again.status == "crashed"
         assert crashed.reason == again.reason == "crash: ZeroDivisionError: division by zero"
         assert crashed.trace == again.trace != ""
+
+
+@LINUX
+def test_the_parent_killed_in_mid_heat_leaves_nothing(tiny_source: str, tmp_path: Path) -> None:
+    """Neither the one whose turn it is nor those that are stopped."""
+    file = tmp_path / "train.py"
+    file.write_text(tiny_source)
+    code = f"""
+import psutil
+from pathlib import Path
+from trainer.measure import MACHINE, heat
+def hear(event):
+    if event["event"] == "log":
+        servers = [psutil.Process(server.pid) for server in MACHINE.servers(3)]
+        below = [child for server in servers for child in server.children(recursive=True)]
+        print(*(process.pid for process in servers + below), flush=True)
+source = Path({str(file)!r}).read_text()
+heat([source] * 3, budget="300s", preset="cpu", device="cpu", on_event=hear)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=Path(trainer.__file__).parents[1],
+    ) as parent:
+        assert parent.stdout is not None
+        processes = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        parent.kill()
+        parent.stdout.read()
+    assert len(processes) == 6
+    assert not psutil.wait_procs(processes, timeout=60)[1]
 
 
 def test_under_a_token_budget_nobody_takes_turns(tiny_source: str) -> None:
