@@ -103,7 +103,7 @@ def _in_turn(
     number: int, job: Job, emit: OnEvent, cancelled: Callable[[], bool], watcher: Watcher
 ) -> Trained:
     """Run one training of a heat, while no other is there."""
-    if reason := watcher.look(number, ()):
+    if (reason := watcher.look(number, ())) is not None:
         return Trained("abandoned", reason)
     look = partial(watcher.look, number)
     try:
@@ -185,7 +185,8 @@ def _end_what_is_over(
         training = trainings[number]
         if number in results:
             continue
-        if not training.is_over and (reason := watcher.look(number, training.losses)):
+        reason = None if training.is_over else watcher.look(number, training.losses)
+        if reason is not None:
             training.abandon(reason)
         if training.is_over:
             results[number] = training.finish()
