@@ -18,7 +18,6 @@ from agent.campaign.store import CampaignError
 from agent.git import worktree
 from agent.git.command import RepoError
 from agent.git.repo import Repo
-from agent.judge import pooled_sigma
 from agent.loop import run_campaign
 from agent.models.types import ModelError
 from agent.prior import Prior
@@ -32,7 +31,7 @@ from agent.steps.replay import find_trial, replay_commit, replay_json, replay_te
 from agent.steps.start import new_tag, open_runtime, stop_run
 from trainer.contract import ContractBroken
 from trainer.data.prepare import DataError, prepare
-from trainer.presets import BadSetting, find_preset, parse_budget
+from trainer.presets import BadSetting, parse_budget
 from trainer.sandbox.confine import SandboxError
 from trainer.training.machine import MACHINE, resolve
 
@@ -311,10 +310,8 @@ def _open(tag: str) -> tuple[Repo, str, State]:
 
 
 def _status(repo: Repo, tag: str, state: State) -> dict[str, Any]:
-    chosen = find_preset(state.settings["preset"])
-    noise = pooled_sigma(state.replicates(), chosen.sigma, chosen.sigma_dof)
     pid = store.running(repo, tag)
-    return summary.status_json(state, tag, pid, _prior(state).probabilities(), noise.sigma)
+    return summary.status_json(state, tag, pid, _prior(state).probabilities())
 
 
 def _prior(state: State) -> Prior:

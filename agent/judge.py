@@ -1,7 +1,7 @@
-"""Noise, keep rule, reward: pure functions of val_bpb scores (bits per byte, lower is better).
+"""Keep rule, level of a trial, reward: pure functions of the differences of a trial's heats.
 
-A gain is champion minus candidate, so positive is better. Sigma is the standard deviation of
-val_bpb over seeds; ``dof`` is how many degrees of freedom its estimate has, None if it is known.
+A difference is the champion's val_bpb minus the candidate's within one heat (bits per byte), so
+positive is better. ``Noise`` says how far the differences of one edit scatter.
 """
 
 from __future__ import annotations
@@ -9,35 +9,44 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from statistics import NormalDist, fmean
+from statistics import fmean, median
 from typing import Literal
 
-import numpy as np
+from scipy.special import betaincinv, ndtri, stdtr, stdtrit, zeta
 
 Rule = Literal["confirm", "strict", "greedy"]
-Decision = Literal["keep", "revert", "candidate", "champion"]
+Decision = Literal["keep", "revert", "heat"]
 
-LOOKS = {"confirm": 4, "strict": 6}
-"""Number of fresh seeds, of candidate and of champion, after which the test has to decide."""
+MAX_HEATS = {"confirm": 6, "strict": 8, "greedy": 1}
+"""After this many heats the test decides."""
+LEAST_HEATS = 2
+"""No keep before so many, because nobody can say whether a single difference is a wild one."""
 FALSE_KEEPS = {"confirm": 0.05, "strict": 0.01}
-"""Allowed share of keeps among edits without any gain, screening included."""
-SCREEN = -0.25
-"""A candidate passes the screening if its gain is at least this many standard errors."""
-TIE_MARGIN = 1.0
-"""A shorter file may be worse by less than this many sigma, with 90 % confidence."""
-QUARANTINE_SIGMAS, QUARANTINE_SHARE = 8.0, 0.03
-"""A gain above both this many sigma and this share of the champion's score is implausible."""
-EFFECT_SIZE = 2.0
-"""Prior standard deviation of the gains of edits, in sigma; gains are shrunk with it."""
-REWARD_UNIT = 5.0
+"""Largest share of keeps among edits without any gain."""
+FALSE_SHARE = {"confirm": 0.20, "strict": 0.05}
+"""Largest expected share of false keeps among all keeps of a campaign."""
+SPENDING_POWER = 1.6
+"""How fast the level falls while nothing is kept; see ``trial_level``."""
+PASS_SCORE, PASS_SHARE = -0.25, 0.6
+"""A candidate passes its first heat from this z-score on; so often does an edit without gain."""
+CALIBRATION = 0.6
+"""Factor on the level with which the whole test, all looks together, keeps that share."""
+WILD = 5.0
+"""A difference this many scales from the median of its trial counts as if it were that far."""
+QUARANTINE_SCALES, QUARANTINE_SHARE = 8.0, 0.03
+"""A gain above both this many scales and this share of the champion's score is implausible."""
 REWARD_LOW, REWARD_HIGH = -0.2, 1.0
+FAILURES = ("crashed", "oom", "overtime", "invalid")
 
 
 @dataclass(frozen=True)
 class Noise:
-    sigma: float
+    """The spread of the differences of one edit, for a kind of edit."""
+
+    scale: float
+    """Typical standard deviation, bits per byte."""
     dof: float
+    """Degrees of freedom: large if all edits of the kind have the same spread."""
 
 
 @dataclass(frozen=True)
@@ -48,195 +57,194 @@ class Estimate:
     half: float
 
 
-def pooled_sigma(groups: Iterable[Sequence[float]], prior_sigma: float, prior_dof: float) -> Noise:
-    """Sigma pooled over groups of replicates (same source, other seeds), with a prior.
-
-    The scaled-inverse-chi-squared posterior of a variance: the prior counts as ``prior_dof``
-    readings (Gelman et al., Bayesian Data Analysis, 3rd ed., section 2.6).
-    """
-    squares, dof = prior_dof * prior_sigma**2, prior_dof
-    for group in groups:
-        scores = _finite(group)
-        if len(scores) > 1:
-            mean = fmean(scores)
-            squares += sum((score - mean) ** 2 for score in scores)
-            dof += len(scores) - 1
-    return Noise(math.sqrt(squares / dof), dof)
-
-
-@lru_cache(maxsize=256)
-def t_quantile(p: float, dof: float | None = None) -> float:
-    """Quantile of Student's t, of the normal distribution if ``dof`` is None; good to 1e-4.
-
-    With t = sqrt(dof) tan(a) the density is proportional to cos(a) ** (dof - 1), which is
-    integrated by the trapezoidal rule; dof at least 1.
-    """
-    if dof is None:
-        return NormalDist().inv_cdf(p)
-    angle = np.linspace(0.0, min(math.pi / 2, 40 / math.sqrt(dof)), 20_001)
-    density = np.cos(angle) ** (dof - 1)
-    mass = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
-    a = np.interp(abs(2 * p - 1) * mass[-1], mass, angle)
-    return math.copysign(math.sqrt(dof) * math.tan(float(a)), p - 0.5)
-
-
 @dataclass(frozen=True)
 class Judge:
-    """A group-sequential test that asks for one training at a time.
+    """A group-sequential test of one edit, which asks for one heat at a time.
 
-    ``confirm`` and ``strict``: one training screens the candidate. Then candidate and champion are
-    trained on fresh seeds in turn, and after each training the difference of the fresh means is
-    tested (Student's t), with boundaries that narrow as ``looks ** 0.25`` (Wang and Tsiatis,
-    Biometrics 43, 1987), so that a decisive win or loss stops early. The screening score was
-    used for selection and never enters a mean. ``greedy`` compares one score with one score.
+    After each heat the mean difference is tested with a moderated t (Smyth, Statistical
+    Applications in Genetics and Molecular Biology 3, 2004): the variance is that of the trial's own
+    differences and that of its kind of edit, weighed by their degrees of freedom. The boundary of a
+    keep narrows as ``heats ** 0.25`` (Wang and Tsiatis, Biometrics 43, 1987), that of a revert
+    rises in a straight line to the last one, so that clear cases end early. ``greedy`` keeps what
+    was better in one heat.
     """
 
     rule: Rule
-    sigma: float
-    dof: float | None = None
+    noise: Noise
+    ties_left: float | None = None
+    """What near-ties may still cost, bits per byte; None for the noise's scale."""
 
     def __post_init__(self) -> None:
-        if self.rule not in (*LOOKS, "greedy"):
-            raise ValueError(f"keep rule {self.rule!r}; there are confirm, strict and greedy")
-        if not (math.isfinite(self.sigma) and self.sigma > 0):
-            raise ValueError(f"sigma must be positive and finite, not {self.sigma}")
-        if self.dof is not None and not self.dof >= 1:
-            raise ValueError(f"dof must be at least 1, not {self.dof}")
+        if self.rule not in MAX_HEATS:
+            raise ValueError(f"keep rule {self.rule!r}; there are {', '.join(MAX_HEATS)}")
+        if not (math.isfinite(self.noise.scale) and self.noise.scale > 0):
+            raise ValueError(f"the noise must be positive and finite, not {self.noise.scale}")
+        if not self.noise.dof >= 1:
+            raise ValueError(f"dof must be at least 1, not {self.noise.dof}")
 
     def verdict(
-        self,
-        champion_scores: Sequence[float],
-        candidate_scores: Sequence[float],
-        *,
-        lines_delta: int = 0,
-        trials_since_keep: int = 0,
+        self, differences: Sequence[float], *, size_delta: int = 0, level: float | None = None
     ) -> Decision:
-        """``keep``, ``revert``, or which of the two to train next.
+        """``keep``, ``revert``, or ``heat`` for one more.
 
         Args:
-            champion_scores: in the order taken; outside ``greedy`` fresh seeds only, those of
-                earlier trials with this champion included.
-            candidate_scores: in the order taken; the first is the screening.
-            lines_delta: by how many lines the candidate's file is longer; a near-tie is kept only
-                if it makes the file shorter.
-            trials_since_keep: the longer nothing was kept, the more of the wins are luck, so this
-                number lowers the share of false keeps, down to that of ``strict``.
+            differences: in the order taken.
+            size_delta: by how many statements the candidate is longer; a near-tie is kept only if
+                it is shorter.
+            level: share of false keeps allowed to this trial; None for the rule's own.
 
         Raises:
-            ValueError: a score is not finite.
+            ValueError: a difference is not finite, or the level is not between 0 and 1.
         """
-        champion, candidate = _finite(champion_scores), _finite(candidate_scores)
-        if not champion:
-            return "champion"
-        if not candidate:
-            return "candidate"
+        _refuse_unusable(differences, level)
+        if not differences:
+            return "heat"
         if self.rule == "greedy":
-            return "keep" if candidate[0] < champion[0] else "revert"
-        looks, m, n = LOOKS[self.rule], len(champion), len(candidate) - 1
-        # A shorter file gets the tie margin in every test that could revert it.
-        grant = TIE_MARGIN * self.sigma if lines_delta < 0 else 0.0
-        if n == 0:
-            screened = fmean(champion) - candidate[0] + grant
-            return "revert" if screened < SCREEN * self._error(m, 1) else "candidate"
-        gain, error = fmean(champion) - fmean(candidate[1:]), self._error(m, n)
-        false_keeps = max(
-            FALSE_KEEPS["strict"], FALSE_KEEPS[self.rule] / (1 + max(0, trials_since_keep) / 20)
-        )
-        # 0.8: with it the whole test keeps that share, by simulation (tests/agent/test_judge.py).
-        boundary = NormalDist().inv_cdf(1 - 0.8 * false_keeps) * (looks / min(n, looks)) ** 0.25
-        if gain > t_quantile(NormalDist().cdf(boundary), self.dof) * error:
+            return "keep" if differences[0] > 0 else "revert"
+        level = min(FALSE_KEEPS[self.rule] if level is None else level, FALSE_KEEPS[self.rule])
+        count, last = len(differences), MAX_HEATS[self.rule]
+        to_win = -float(ndtri(CALIBRATION * level))
+        score = self._score(differences)
+        if count >= LEAST_HEATS and score > to_win * max(1.0, last / count) ** 0.25:
             return "keep"
-        if m >= looks and n >= looks:
-            tied = grant > 0 and gain + grant > t_quantile(0.9, self.dof) * error
-            return "keep" if tied else "revert"
-        if gain + grant < (0.35 * (n - 1) - 0.25) * error:
-            return "revert"
-        return "champion" if m <= n < looks or n >= looks else "candidate"
+        if count >= last:
+            return "keep" if self.is_tie(differences, size_delta) else "revert"
+        to_go_on = PASS_SCORE + (to_win - PASS_SCORE) * (count - 1) / (last - 1)
+        may_tie = size_delta < 0 and self.tie_cost(differences) <= 2 * self._ties_left
+        return "heat" if score >= to_go_on or may_tie else "revert"
 
-    def gain_interval(
-        self, champion_scores: Sequence[float], candidate_scores: Sequence[float]
-    ) -> Estimate:
-        """Gain over the champion, from fresh seeds where there are any. Neither may be empty."""
-        champion, candidate = self._compared(champion_scores, candidate_scores)
-        error = self._error(len(champion), len(candidate))
-        return Estimate(fmean(champion) - fmean(candidate), t_quantile(0.975, self.dof) * error)
+    def passed(self, differences: Sequence[float]) -> bool:
+        """Whether the first heat was good enough for a second one, with no regard to size."""
+        return bool(differences) and self._score(differences[:1]) >= PASS_SCORE
 
-    def too_good(self, champion_scores: Sequence[float], score: float) -> bool:
-        """Whether a score is more likely an error than an improvement; scores must be finite."""
-        (score,), champion = _finite([score]), fmean(_finite(champion_scores))
-        return champion - score > max(QUARANTINE_SIGMAS * self.sigma, QUARANTINE_SHARE * champion)
+    def gain(self, differences: Sequence[float]) -> Estimate:
+        """Mean difference with its interval; there must be at least one."""
+        mean, error, dof = self.moderated(differences)
+        return Estimate(mean, float(stdtrit(dof, 0.975)) * error)
 
-    def score_interval(self, candidate_scores: Sequence[float]) -> Estimate:
-        """val_bpb of the candidate: mean over fresh seeds, the screening while there are none."""
-        _, scores = self._compared((), candidate_scores)
-        error = self.sigma / math.sqrt(len(scores))
-        return Estimate(fmean(scores), t_quantile(0.975, self.dof) * error)
+    def corrected_gain(self, differences: Sequence[float], effect: float) -> Estimate:
+        """The gain that is believed of an edit that was selected for its gain.
+
+        The posterior mean if gains of edits are normal about 0 with standard deviation ``effect``:
+        a posterior does not depend on how trials are selected or stopped (Dawid, Selection
+        paradoxes of Bayesian inference, 1994), so it is as good as that assumption.
+        """
+        mean, error, dof = self.moderated(differences)
+        half = float(stdtrit(dof, 0.975)) * math.sqrt(shrunk(error**2, error, effect))
+        return Estimate(shrunk(mean, error, effect), half)
+
+    def tie_cost(self, differences: Sequence[float]) -> float:
+        """The most that the edit costs, bits per byte, with 90 % confidence; at least 0."""
+        mean, error, dof = self.moderated(differences)
+        return max(0.0, float(stdtrit(dof, 0.9)) * error - mean)
+
+    def is_tie(self, differences: Sequence[float], size_delta: int) -> bool:
+        """Whether a shorter program costs no more than what near-ties may still cost."""
+        return size_delta < 0 and self.tie_cost(differences) <= self._ties_left
+
+    def too_good(self, difference: float, champion_bpb: float) -> bool:
+        """Whether a difference is more likely an error than an improvement."""
+        limit = max(QUARANTINE_SCALES * self.noise.scale, QUARANTINE_SHARE * champion_bpb)
+        return difference > limit
 
     def words(
-        self,
-        verdict: Literal["keep", "revert"],
-        champion_scores: Sequence[float],
-        candidate_scores: Sequence[float],
-        *,
-        status: str = "ok",
-        reason: str = "",
+        self, verdict: Literal["keep", "revert"], differences: Sequence[float], tie: bool = False
     ) -> str:
-        """The verdict in plain words."""
-        if status != "ok":
-            told = {"oom": "ran out of memory", "overtime": "ran over its time"}.get(status, status)
-            return f"{told}{f' ({reason})' if reason else ''}, reverted"
-        gain = self.gain_interval(champion_scores, candidate_scores)
-        fresh = len(candidate_scores) - 1 if self.rule != "greedy" else 0
-        seeds = f"{fresh} fresh seed{'s' if fresh > 1 else ''}" if fresh else "one training"
+        """The verdict in plain words, with what it used; ``tie`` if it was kept for its size."""
+        gain, count = self.gain(differences), len(differences)
+        told = f"{'better' if gain.mean > 0 else 'worse'} by {abs(gain.mean):.4f} ± {gain.half:.4f}"
+        told += f" in {count} heat{'s' if count > 1 else ''}"
         if verdict == "keep":
-            if self.verdict(champion_scores, candidate_scores) == "keep":
-                return f"kept: better on {seeds} by {gain.mean:.4f} ± {gain.half:.4f}"
-            tied = f"kept: shorter, and level with the champion on {seeds}"
-            return f"{tied} ({gain.mean:+.4f} ± {gain.half:.4f})"
-        sigmas = f"{abs(gain.mean) / self.sigma:.1f} sigma"
-        if not fresh:
-            near = gain.mean > -self.sigma / 2
-            told = "no better than the champion" if near else f"worse than the champion by {sigmas}"
-        elif gain.mean > 0:
-            told = f"better by only {sigmas} on {seeds}, which can be luck"
-        elif candidate_scores[0] < fmean(champion_scores):
-            told = "beat the champion once, lost on fresh seeds"
-        else:
-            told = f"worse than the champion by {sigmas} on {seeds}"
-        return f"{told}, reverted"
+            return (
+                f"kept: shorter, and level with the champion ({told})" if tie else f"kept: {told}"
+            )
+        return f"{told}{', which can be luck' if gain.mean > 0 else ''}, reverted"
 
-    def _compared(
-        self, champion_scores: Sequence[float], candidate_scores: Sequence[float]
-    ) -> tuple[list[float], list[float]]:
-        champion, candidate = _finite(champion_scores), _finite(candidate_scores)
-        if self.rule == "greedy":
-            return champion[:1], candidate[:1]
-        return champion, candidate[1:] or candidate
+    @property
+    def _ties_left(self) -> float:
+        return self.noise.scale if self.ties_left is None else self.ties_left
 
-    def _error(self, m: int, n: int) -> float:
-        """Standard error of the difference between means of ``m`` and ``n`` scores."""
-        return self.sigma * math.sqrt(1 / m + 1 / n)
+    def _score(self, differences: Sequence[float]) -> float:
+        """The moderated t as the z-score of the same probability."""
+        mean, error, dof = self.moderated(differences)
+        return float(ndtri(stdtr(dof, mean / error)))
+
+    def moderated(self, differences: Sequence[float]) -> tuple[float, float, float]:
+        """Mean difference, its standard error, and the degrees of freedom of that error."""
+        kept, noise = self._without_wild(differences), self.noise
+        mean, dof = fmean(kept), noise.dof + len(kept) - 1
+        squares = noise.dof * noise.scale**2 + sum((d - mean) ** 2 for d in kept)
+        return mean, math.sqrt(squares / dof / len(kept)), dof
+
+    def _without_wild(self, differences: Sequence[float]) -> list[float]:
+        """The differences, each within reach of their median; one training may have diverged."""
+        middle = median(differences)
+        spread = median(abs(d - middle) for d in differences) / 0.6745  # SD, if they are normal
+        reach = WILD * max(self.noise.scale, spread)
+        if len(differences) < 3:  # of two, nobody can say which is wild
+            return list(differences)
+        return [min(max(d, middle - reach), middle + reach) for d in differences]
 
 
-def reward(
-    gain: float | None, half: float | None, sigma: float, *, status: str = "ok"
-) -> float | None:
-    """The reward that a trial gives to the prior; None for no reward.
+def trial_level(rule: Rule, past: Iterable[tuple[bool, bool]]) -> float | None:
+    """Share of false keeps that the next trial may have; None for ``greedy``, which bounds none.
 
-    The gain is shrunk by its uncertainty (its posterior mean when gains are normal about 0 with
-    ``EFFECT_SIZE`` sigma), put in units of 5 sigma and clipped. A trial that the user or the
-    machine interrupted, or that was never trained, has no reward.
+    The campaign starts with ``FALSE_SHARE`` to spend, and earns it again with every keep. A trial
+    that passes its first heat spends a part of what is left of each: after j such trials
+    ``(j + 1) ** -SPENDING_POWER`` of it, over the sum of all these parts. One that fails its first
+    heat spends nothing, since it could not have been kept; most edits are worse, so a long series
+    of those costs no power. (Generalised alpha investing: LORD++ of Ramdas et al., 2017, with the
+    discarding of Tian and Ramdas, 2019.)
+
+    Args:
+        past: of each earlier trial that was trained, null trials apart: whether it passed its first
+            heat, and whether it was kept for its gain.
     """
-    if status in ("crashed", "oom", "overtime", "invalid"):
-        return REWARD_LOW
-    if status != "ok" or gain is None or half is None:
+    if rule == "greedy":
         return None
-    prior, error = (EFFECT_SIZE * sigma) ** 2, (half / t_quantile(0.975)) ** 2
-    shrunk = gain * prior / (prior + error)
-    return min(REWARD_HIGH, max(REWARD_LOW, shrunk / (REWARD_UNIT * sigma)))
+    spent = [0]  # trials that passed since the start, and since each keep
+    for passed, kept in past:
+        spent = [count + (passed or kept) for count in spent]
+        if kept:
+            spent.append(0)
+    share: float = sum((count + 1.0) ** -SPENDING_POWER for count in spent)
+    return min(
+        FALSE_KEEPS[rule], PASS_SHARE * FALSE_SHARE[rule] * share / float(zeta(SPENDING_POWER))
+    )
 
 
-def _finite(scores: Sequence[float]) -> list[float]:
-    if not all(math.isfinite(score) for score in scores):
-        raise ValueError(f"scores must be finite, not {list(scores)}")
-    return [float(score) for score in scores]
+def shrunk(mean: float, error: float, effect: float) -> float:
+    """Posterior mean of a gain: its estimate, weighed by what is known of gains in general.
+
+    Args:
+        error: standard error of ``mean``.
+        effect: standard deviation of the true gains of such edits. An edit can do far more harm
+            than good, so that a loss is taken for as likely as it is large.
+    """
+    usual = max(effect, -mean)
+    return mean * usual**2 / (usual**2 + error**2)
+
+
+def reward(gain: float | None, unit: float, *, status: str = "ok") -> float | None:
+    """What a trial teaches the prior: its believed gain in ``unit`` bits per byte, clipped.
+
+    The unit is the same for all kinds of edit. None if the user or the machine interrupted the
+    trial, or if it was never trained.
+    """
+    if status in FAILURES:
+        return REWARD_LOW
+    if gain is None:
+        return None
+    return min(REWARD_HIGH, max(REWARD_LOW, gain / unit))
+
+
+def most_false_keeps(nulls: int, kept: int) -> float:
+    """Upper 95 % limit on the share of false keeps, by null trials (Clopper and Pearson, 1934)."""
+    return 1.0 if kept >= nulls else float(betaincinv(kept + 1, nulls - kept, 0.95))
+
+
+def _refuse_unusable(differences: Sequence[float], level: float | None) -> None:
+    if not all(math.isfinite(difference) for difference in differences):
+        raise ValueError(f"differences must be finite, not {list(differences)}")
+    if level is not None and not 0 < level < 1:
+        raise ValueError(f"a level is between 0 and 1, not {level}")

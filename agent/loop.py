@@ -4,7 +4,7 @@
     propose  one edit of the champion's train.py, in that category
     check    it before a budget is spent; an edit that fails goes back with the reason
     commit   it, under the campaign's refs
-    judge    it: train candidate and champion with fresh seeds until the test decides
+    judge    it: train candidate and champion side by side until the test decides
     keep     moves the branch; revert leaves it
     learn    the reward moves the prior
 
@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from agent.campaign.store import CampaignError
 from agent.edits.changes import fingerprint
-from agent.steps.evaluate import MAX_REPEATS, conclude, disturbed, evaluate_candidate, train_once
+from agent.steps.evaluate import conclude, evaluate_candidate
+from agent.steps.heat import train_baseline
+from agent.steps.nulls import begin_null, null_is_due
 from agent.steps.propose import propose_edit
 from agent.steps.runtime import Runtime, Stopped
 from trainer.presets import find_preset
@@ -45,9 +47,14 @@ def one_trial(runtime: Runtime) -> None:
 
 
 def draw(runtime: Runtime) -> None:
-    """Begin a trial: read the program again, sample a category that has an untried idea."""
+    """Begin a trial: read the program again, sample a category that has an untried idea.
+
+    About one trial in twenty is a null trial instead, which has no category.
+    """
     runtime.read_program()
     _still_wanted(runtime)
+    if null_is_due(runtime):
+        return begin_null(runtime)
     runtime.prior.set_categories(runtime.program.names)
     number = len(runtime.campaign.state.trials)
     available = [
@@ -91,9 +98,9 @@ def baseline(runtime: Runtime) -> None:
             f"The starting point: constants of the {name} preset, nothing else changed.",
             fingerprint(source),
         )
-    while not runtime.open_trial.scores and len(disturbed(runtime.open_trial)) <= MAX_REPEATS:
-        training = train_once(runtime, "candidate", runtime.open_trial.candidate)
-        if training.counted and training.status != "ok":
+    while not runtime.open_trial.scores:
+        training = train_baseline(runtime)
+        if training.status != "ok":
             raise CampaignError(
                 f"the baseline does not train: {training.status} ({training.reason}); "
                 f"see {campaign.folder / 'trials' / '0'}, mend trainer/train.py, commit, and "

@@ -80,6 +80,7 @@ class FrontMatter(_Frozen):
     hours: float | None = Field(default=None, gt=0)
     max_cost: float | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=0)
+    nulls: float | None = Field(default=None, ge=0, le=0.5)
     seed: int | None = Field(default=None, ge=0)
     isolation: Annotated[Literal["auto", "require", "off"], BeforeValidator(_off)] | None = None
     objective: Objective | None = None
@@ -264,6 +265,8 @@ def _categories(lines: list[str], section: range, path: Path) -> tuple[Category,
                     f"category {last!r}: a name is lower-case words of letters and digits, at "
                     f"most {_NAME_LENGTH} characters",
                 )
+            if last in ("null", "baseline"):
+                raise ProgramError(path, i + 1, f"category {last}: the log uses this name itself")
             if last in found:
                 raise ProgramError(path, i + 1, f"category {last} is listed twice")
             found[last] = match[2].strip()

@@ -45,6 +45,8 @@ class Settings:
     """US dollars, over the campaign."""
     max_tokens: int | None = None
     """Tokens to and from the model, over the campaign."""
+    nulls: float = 0.05
+    """Share of null trials."""
 
     def fixed(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.FIXED}

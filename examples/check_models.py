@@ -81,7 +81,7 @@ def proposes(model: Model) -> tuple[str, str]:
         program=research,
         history=(),
         prior={name: 1 / len(research.names) for name in research.names},
-        sigma=0.01,
+        noise={"numbers": 0.01, "structure": 0.02},
         seed=0,
         facts={"budget": "20 s", "hardware": "a processor with 2 cores"},
     )

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
+
+from trainer.results import Measurement
 
 Verdict = Literal["keep", "revert", "rejected"]
 Role = Literal["candidate", "champion"]
-Outcome = Literal["kept", "reverted", "failed", "rejected", "open"]
+Outcome = Literal["kept", "reverted", "failed", "rejected", "null", "open"]
+Kind = Literal["numbers", "structure"]
+"""Of an edit: one that gives constants other values, and leaves the number of parameters as it is,
+shares almost all noise with the champion under one seed; any other edit shares little."""
+NULL = "null"
+"""Category of the null trials, which change nothing; see ``steps.nulls``."""
 
 
 @dataclass(frozen=True)
@@ -22,24 +29,44 @@ class Training:
     status: str
     reason: str = ""
     val_bpb: float | None = None
+    heat: int | None = None
+    """Number of the heat within its trial, from 0; None for the baseline's, which is trained alone,
+    and for trainings of the version before heats."""
+    how: str = ""
+    """``side by side``, ``in turn``, ``alone``."""
     counted: bool = True
-    """False for trainings that the judge must not see: disturbed or quarantined ones."""
+    """False for trainings that the judge must not see: quarantined ones, those that test whether an
+    edit changes any number, and, before heats, those that other programs disturbed."""
     quarantined: bool = False
     """Implausibly good score: the candidate is audited and trained again before a verdict."""
+    reused: bool = False
+    """An earlier training of the champion, which repeats bit for bit and was not done again."""
     wall_seconds: float = 0.0
     train_seconds: float = 0.0
     steps: int = 0
     tokens: int = 0
     params: int = 0
     peak_memory_mb: float = 0.0
-    disturbance: float = 0.0
-    """Share of the processors that other programs used during the training."""
+    losses: tuple[float | None, ...] = ()
+    """Training loss by twentieths of the budget, bits per byte of the text that was read."""
+    pace: float = 1.0
+    """Its fastest over its slowest steps a second: how much the machine changed its pace."""
     leak_bound_bpb: float = 0.0
     """Largest gain from a leak too small for the audits to detect; subtracted from the gain."""
     isolation: str = ""
     weights_sha256: str = ""
     fingerprint: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Hardware, software and data with which the score was measured."""
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> Training:
+        """A training as the journal or a note holds it, fields of other versions left out."""
+        known = {f.name: stored[f.name] for f in fields(cls) if f.name in stored}
+        return cls(**{**known, "losses": tuple(known.get("losses", ()))})
+
+    def with_result(self, measured: Measurement) -> Training:
+        """This training, now that it is over."""
+        return replace(self, **{name: getattr(measured, name) for name in _MEASURED})
 
     @property
     def score(self) -> float | None:
@@ -62,6 +89,25 @@ class Audit:
     """Largest gain from a leak that this audit cannot detect, bits per byte."""
     trainings: int = 0
     """Trainings that the candidate had at this audit; after a further one it is out of date."""
+
+
+_MEASURED = {f.name for f in fields(Training)} & {f.name for f in fields(Measurement)}
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Champion and candidate trained side by side, as the judge sees it."""
+
+    number: int
+    champion: Training
+    candidate: Training
+
+    @property
+    def difference(self) -> float | None:
+        """Champion's minus candidate's score, bits per byte; None if one of them does not count."""
+        if self.champion.score is None or self.candidate.score is None:
+            return None
+        return self.champion.score - self.candidate.score
 
 
 @dataclass(frozen=True)
@@ -96,6 +142,12 @@ class Trial:
     """Full hash of the champion that the edit was made on."""
     lines_added: int = 0
     lines_removed: int = 0
+    size_delta: int = 0
+    """By how many statements the candidate is longer than the champion."""
+    sets_numbers: bool = False
+    """Whether the edit only gives constants other values."""
+    hides_loss: bool = False
+    """Whether the edit changes what the training logs as its loss."""
     source_sha256: str = ""
     """Hash of the normalised candidate source; equal hashes mean the same experiment."""
     hunks: tuple[str, ...] = ()
@@ -105,18 +157,29 @@ class Trial:
     trainings: tuple[Training, ...] = ()
     """Trainings of the candidate, and of the champion while this trial was judged, in order."""
     audits: tuple[Audit, ...] = ()
+    proof: str = ""
+    """Whether a shorter program computes the same numbers: ``same``, ``slower``, ``faster``,
+    ``other``; "" if nobody asked."""
     verdict: Verdict | None = None
     words: str = ""
     """The verdict in plain words."""
     status: str = ""
-    """Status of the training that decided: ``ok``, ``crashed``, ``oom``, ... ; "" if rejected."""
+    """Status of the training that decided: ``ok``, ``crashed``, ``oom``, ``abandoned``, ... ; "" if
+    rejected, ``unjudged`` if the machine was at fault."""
     val_bpb: float | None = None
-    """Mean over the candidate's fresh seeds; the screening score while there are none."""
+    """Mean of what the candidate's trainings scored."""
     val_bpb_half: float | None = None
     """Half-width of the 95 % interval of ``val_bpb``."""
     gain: float | None = None
-    """Champion minus candidate, bits per byte; positive is better."""
+    """Champion minus candidate, bits per byte; positive is better. Of a kept trial it is corrected
+    for the selection, of an abandoned one it is the forecast."""
     gain_half: float | None = None
+    tie: bool = False
+    """Whether it was kept because it is shorter, and no better."""
+    tie_cost: float = 0.0
+    """What a kept near-tie may cost, bits per byte."""
+    level: float | None = None
+    """Share of false keeps that the judge allowed it."""
     reward: float | None = None
     seconds: float = 0.0
     """Wall time from the category's draw to the verdict."""
@@ -130,6 +193,8 @@ class Trial:
     """Format asked for in the last reply: ``edits`` (SEARCH/REPLACE) or ``file`` (whole file)."""
     turned_down: tuple[str, ...] = ()
     """The replies that ``rejections`` are about."""
+    null_constant: str = ""
+    """The constant that a null trial changes by a millionth; "" if it changes the seed."""
     available: tuple[str, ...] = ()
     """Categories that could be drawn."""
     categories: tuple[str, ...] = ()
@@ -138,27 +203,52 @@ class Trial:
     @property
     def wants_proposal(self) -> bool:
         """Whether there is no candidate, or one that failed and was sent back."""
+        if self.is_null:
+            return False
         return not self.candidate or any(s.candidate == self.candidate for s in self.sent_back)
 
     @property
     def tried(self) -> tuple[str, ...]:
-        """Fingerprints of the programs that this trial trained; empty if it was abandoned."""
-        if self.status == "abandoned":
+        """Fingerprints of the programs that this trial trained; empty if nobody judged them."""
+        if self.status == "unjudged" or self.is_null:
             return ()
         return (self.source_sha256, *(sent.source_sha256 for sent in self.sent_back))
 
     @property
-    def scores(self) -> tuple[float, ...]:
-        """The candidate's scores for the judge, in the order taken; the first is the screening.
-
-        After a stronger audit, its leak bound is added to each score.
-        """
-        return tuple(score + self._charge for score in self.uncharged_scores)
+    def is_null(self) -> bool:
+        """Whether its edit is known to do nothing."""
+        return self.category == NULL
 
     @property
-    def uncharged_scores(self) -> tuple[float, ...]:
-        """The candidate's val_bpb values in the order taken; the first is the screening."""
-        return self._scores("candidate")
+    def kind(self) -> Kind:
+        """The kind of the edit, as far as its noise goes."""
+        sizes = {training.params for training in self._current() if training.params}
+        return "numbers" if self.sets_numbers and len(sizes) <= 1 else "structure"
+
+    @property
+    def heats(self) -> list[Heat]:
+        """The heats of the present candidate that are over, in order."""
+        pairs: dict[int, dict[str, Training]] = {}
+        for training in self._current():
+            if training.heat is not None:
+                pairs.setdefault(training.heat, {})[training.role] = training
+        return [Heat(number, **pair) for number, pair in pairs.items() if len(pair) == 2]
+
+    @property
+    def differences(self) -> tuple[float, ...]:
+        """Differences of the heats that count, in order, less what a stronger audit charges."""
+        found = (heat.difference for heat in self.heats)
+        return tuple(difference - self._charge for difference in found if difference is not None)
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """The candidate's val_bpb values that count, in the order taken."""
+        return tuple(
+            training.val_bpb
+            for training in self._current()
+            if training.role == "candidate" and training.score is not None
+            if training.val_bpb is not None
+        )
 
     @property
     def audit(self) -> Audit | None:
@@ -175,18 +265,11 @@ class Trial:
         bounds = [a.leak_bound_bpb for a in self.audits if a.commit == self.candidate]
         return max(bounds, default=0.0)
 
-    @property
-    def champion_scores(self) -> tuple[float, ...]:
-        """The champion's val_bpb values that were taken while this trial was judged."""
-        return self._scores("champion")
-
-    @property
-    def all_scores(self) -> tuple[float, ...]:
-        """val_bpb of every training of the candidate that has one, even if it was disturbed."""
-        return tuple(t.val_bpb for t in self.of("candidate") if t.val_bpb is not None)
-
-    def _scores(self, role: Role) -> tuple[float, ...]:
-        return tuple(t.score for t in self.trainings if t.role == role and t.score is not None)
+    def _current(self) -> list[Training]:
+        """Its trainings without those of candidates that were sent back."""
+        gone = {sent.candidate for sent in self.sent_back} - {self.candidate}
+        heats = {t.heat for t in self.trainings if t.role == "candidate" and t.commit in gone}
+        return [t for t in self.trainings if t.heat is None or t.heat not in heats]
 
     def of(self, role: Role) -> list[Training]:
         """Its trainings in one role, in order."""
@@ -201,8 +284,11 @@ class Trial:
         """How the trial ended; ``failed`` is a revert because the training failed."""
         if self.verdict is None:
             return "open"
+        if self.is_null:
+            return "null"
         if self.verdict == "rejected":
             return "rejected"
         if self.verdict == "keep":
             return "kept"
-        return "reverted" if self.val_bpb is not None else "failed"
+        lost = self.val_bpb is not None or self.status == "abandoned"
+        return "reverted" if lost else "failed"

@@ -24,12 +24,13 @@ class State:
     """Command-line settings that also hold for later runs; see ``settings.remember``."""
     trials: list[Trial] = field(default_factory=list)
     """By number; all but the last have a verdict."""
-    open_training: Training | None = None
-    """A training that was begun and whose end is not in the journal."""
-    trainings_begun: int = 0
-    """Number of trainings started; each one's seed is derived from it."""
+    open_seeds: tuple[int, ...] = ()
+    """Seeds of a heat, or of a training, that was begun and whose end is not in the journal."""
+    seeds_used: int = 0
+    """Number of seeds handed out; each new one is derived from it."""
     champion_runs: dict[str, list[Training]] = field(default_factory=dict)
-    """By commit: its trainings as champion, with seeds that were not used to select it."""
+    """By commit: its trainings as champion, with seeds that were not used to select it. The
+    baseline's own are among them, since nothing selected it."""
     program_text: str = ""
     """The last valid text of program.md that was read."""
     cost: float | None = 0.0
@@ -43,7 +44,7 @@ class State:
     usage: dict[str, int] = field(default_factory=dict)
     """Tokens by kind, as far as the servers reported them."""
     waiting: str = ""
-    """Why the run waits for its model or a less busy machine; "" if it does not wait."""
+    """Why the run waits for its model; "" if it does not wait."""
     until: float | None = None
     """Unix seconds at which a waiting run continues; None if unknown."""
     outages: int = 0
@@ -68,41 +69,38 @@ class State:
 
     @property
     def finished(self) -> list[Trial]:
+        """Trials with a verdict, null trials and the baseline included."""
         return [trial for trial in self.trials if trial.verdict is not None]
+
+    @property
+    def real(self) -> list[Trial]:
+        """Finished trials that tried an edit, and the baseline."""
+        return [trial for trial in self.finished if not trial.is_null]
+
+    @property
+    def nulls(self) -> list[Trial]:
+        """Null trials that were judged."""
+        return [t for t in self.finished if t.is_null and t.status != "unjudged"]
 
     @property
     def champion(self) -> Trial | None:
         """The last kept trial, which the branch points to; None before the baseline."""
-        return next((trial for trial in reversed(self.trials) if trial.kept), None)
+        return next((t for t in reversed(self.trials) if t.kept and not t.is_null), None)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of trials by verdict, without the baseline."""
-        verdicts = [trial.verdict for trial in self.finished if trial.trial > 0]
+        """Number of trials by verdict, without the baseline and null trials."""
+        verdicts = [trial.verdict for trial in self.real if trial.trial > 0]
         return {kind: verdicts.count(kind) for kind in ("keep", "revert", "rejected")}
 
-    def champion_scores(self) -> list[float]:
-        """The champion's scores with fresh seeds, oldest first."""
-        champion = self.champion
-        runs = self.champion_runs.get(champion.commit, []) if champion is not None else []
-        return [run.score for run in runs if run.score is not None]
+    @property
+    def ties_cost(self) -> float:
+        """What all kept near-ties together may cost, bits per byte."""
+        return sum(trial.tie_cost for trial in self.real)
 
-    def replicates(self) -> list[list[float]]:
-        """Scores grouped by commit: within a group only the seed differs."""
-        groups: dict[str, list[float]] = {}
-        for trial in self.trials:
-            for training in trial.trainings:
-                if training.score is not None:
-                    groups.setdefault(training.commit, []).append(training.score)
-        return list(groups.values())
-
-    def trials_since_keep(self) -> int:
-        count = 0
-        for trial in reversed(self.finished):
-            if trial.kept:
-                break
-            count += trial.verdict == "revert"
-        return count
+    def runs_of(self, trial: Trial) -> list[Training]:
+        """Trainings of a kept trial as champion, with seeds that did not select it."""
+        return self.champion_runs.get(trial.commit or trial.candidate, [])
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Apply one event; unknown events of a newer version are counted and skipped."""
@@ -153,7 +151,7 @@ class State:
             self._spend(event["cost_usd"] or 0.0, event["usage"])
 
     def _on_busy(self, event: dict[str, Any]) -> None:
-        self.waiting, self.until = event["reason"], event["until"]
+        """Before heats a run waited for a quieter machine, too; nothing is left of that."""
 
     def _on_asking(self, event: dict[str, Any]) -> None:
         self._lose_reply()
@@ -194,18 +192,34 @@ class State:
         self.trials[-1] = _trial(self.trials[-1], event)
 
     def _on_training_started(self, event: dict[str, Any]) -> None:
-        if self.open_training is None:
-            self.trainings_begun += 1
-        self.open_training = _training(event)
+        self._hand_out((event["seed"],))
 
     def _on_training(self, event: dict[str, Any]) -> None:
-        training = _training(event)
-        self.open_training = None
+        self._add_trainings([Training.read(event)])
+
+    def _on_heat_started(self, event: dict[str, Any]) -> None:
+        self._hand_out(tuple(event["seeds"]), event["new_seeds"])
+
+    def _on_heat(self, event: dict[str, Any]) -> None:
+        self._add_trainings([Training.read(training) for training in event["trainings"]])
+        if event.get("proof"):
+            self._update(proof=event["proof"])
+
+    def _on_proof(self, event: dict[str, Any]) -> None:
+        self._update(proof=event["proof"])
+
+    def _hand_out(self, seeds: tuple[int, ...], new: int = 1) -> None:
+        if not self.open_seeds:
+            self.seeds_used += new
+        self.open_seeds = seeds
+
+    def _add_trainings(self, trainings: list[Training]) -> None:
+        self.open_seeds = ()
         trial = self.trials[-1]
-        self._update(trainings=(*trial.trainings, training))
-        # The baseline was not selected by its score, so its first score is as good as a fresh one.
-        if training.role == "champion" or training.trial == 0:
-            self.champion_runs.setdefault(training.commit, []).append(training)
+        self._update(trainings=(*trial.trainings, *trainings))
+        for training in trainings:
+            if (training.role == "champion" or training.trial == 0) and not training.reused:
+                self.champion_runs.setdefault(training.commit, []).append(training)
 
     def _on_audit(self, event: dict[str, Any]) -> None:
         known = {k: v for k, v in event.items() if k in _AUDIT_FIELDS}
@@ -214,6 +228,8 @@ class State:
     def _on_verdict(self, event: dict[str, Any]) -> None:
         self.asking = False
         candidate = self.trials[-1].candidate
+        if event.get("status") == "abandoned" and event.get("gain") is None:
+            event = {**event, "status": "unjudged"}  # so called before heats
         self.trials[-1] = _trial(self.trials[-1], event)
         final = self.trials[-1].commit
         if candidate in self.champion_runs:
@@ -233,7 +249,6 @@ _TRIAL_FIELDS = {f.name for f in fields(Trial)} - {
     "started",
 }
 _AUDIT_FIELDS = {f.name for f in fields(Audit)}
-_TRAINING_FIELDS = {f.name for f in fields(Training)}
 
 
 def _trial(trial: Trial, event: Mapping[str, Any]) -> Trial:
@@ -241,10 +256,6 @@ def _trial(trial: Trial, event: Mapping[str, Any]) -> Trial:
     for name in {"available", "categories", "hunks"} & known.keys():
         known[name] = tuple(known[name])
     return replace(trial, **known)
-
-
-def _training(event: Mapping[str, Any]) -> Training:
-    return Training(**{k: v for k, v in event.items() if k in _TRAINING_FIELDS})
 
 
 def fold(events: Iterable[Mapping[str, Any]]) -> State:

@@ -20,28 +20,12 @@ from agent.campaign.results import write_tsv
 from agent.campaign.state import State, fold
 from agent.edits.blocks import Edit
 from agent.edits.constants import set_constants
+from agent.edits.facts import edit_facts
 from agent.git import worktree
 from agent.git.message import commit_message
 from agent.git.repo import Repo
 from agent.settings import Settings
 from trainer.measure import Measurement
-
-_KEPT_OF_A_MEASUREMENT = (
-    "status",
-    "reason",
-    "val_bpb",
-    "wall_seconds",
-    "train_seconds",
-    "steps",
-    "tokens",
-    "params",
-    "peak_memory_mb",
-    "disturbance",
-    "leak_bound_bpb",
-    "isolation",
-    "weights_sha256",
-    "fingerprint",
-)
 
 
 class CampaignError(Exception):
@@ -87,8 +71,13 @@ def running(repo: Repo, tag: str) -> int | None:
     return holder(folder_of(repo, tag) / JOURNAL)
 
 
+def stem(training: Training) -> str:
+    """Name, without ending, of the files that a training left in its trial's folder."""
+    return f"{'champion' if training.role == 'champion' else 'training'}-{training.seed}"
+
+
 def read_trace(repo: Repo, tag: str, trial: Trial, seed: int) -> str | None:
-    """The recorded clock of a training: from the trial's folder, else from its commit's note."""
+    """The recorded clock of a candidate: from the trial's folder, else from its commit's note."""
     path = folder_of(repo, tag) / "trials" / str(trial.trial) / f"training-{seed}.trace"
     if path.exists():
         return path.read_text(encoding="ascii")
@@ -148,8 +137,7 @@ class Campaign:
 
     def curve(self, training: Training) -> list[tuple[float, int, float]]:
         """(seconds, step, nats per token) as a training reported them; empty if not kept here."""
-        name = f"training-{training.seed}.curve.json"
-        path = self.folder / "trials" / str(training.trial) / name
+        path = self.folder / "trials" / str(training.trial) / f"{stem(training)}.curve.json"
         return json.loads(path.read_text()) if path.exists() else []
 
     def source(self, commit: str) -> str:
@@ -172,7 +160,7 @@ class Campaign:
         hunks: Sequence[str] = (),
     ) -> None:
         """Commit a candidate and record it; the trial's ref moves after the event."""
-        trial = self.state.trials[-1]
+        trial, before = self.state.trials[-1], self.repo.read_file(parent)
         message = commit_message(
             category,
             title,
@@ -196,19 +184,33 @@ class Campaign:
             hunks=hunks,
             lines_added=added,
             lines_removed=removed,
+            **asdict(edit_facts(before, source)),
         )
         self._move_refs(self.state.trials[-1])
 
     def record_training(self, training: Training, measured: Measurement) -> None:
-        """Record a finished training; store its curve, clock and output in the trial's folder."""
-        name = f"training-{training.seed}"
+        """Record a training that is over."""
+        self._write_files(training, measured)
+        self.record("training", **asdict(training.with_result(measured)))
+
+    def record_heat(
+        self, trainings: Sequence[Training], measured: Sequence[Measurement | None], proof: str = ""
+    ) -> None:
+        """Record a heat that is over as one event; a training without a measurement was reused."""
+        for training, found in zip(trainings, measured, strict=True):
+            if found is not None:
+                self._write_files(training, found)
+        ended = [asdict(training) for training in trainings]
+        self.record("heat", trial=trainings[0].trial, trainings=ended, proof=proof)
+
+    def _write_files(self, training: Training, measured: Measurement) -> None:
+        """Store a training's curve, clock and output in the trial's folder."""
+        name = stem(training)
         self.write(training.trial, f"{name}.trace", measured.trace)
         self.write(training.trial, f"{name}.curve.json", json.dumps(measured.curve))
         log = "\n".join(part for part in (measured.output, measured.detail) if part)
         if log:
             self.write(training.trial, f"{name}.log", log)
-        result = {name: getattr(measured, name) for name in _KEPT_OF_A_MEASUREMENT}
-        self.record("training", **{**asdict(training), **result})
 
     def weights(self, trial: int, seed: int) -> Path:
         """Path of the weights of a candidate's training; they are deleted after the verdict."""
@@ -232,7 +234,7 @@ class Campaign:
             weights.unlink(missing_ok=True)
         if commit:
             self.repo.add_note(self.tag, commit, self._note(trial))
-        if trial.kept:
+        if trial.kept and commit:
             left_alone = worktree.sync(self.repo, self.folder / "worktree", parent, commit)
             if left_alone:
                 self.messages.append(left_alone)
@@ -246,8 +248,8 @@ class Campaign:
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     def _final_message(self, trial: Trial, verdict: Mapping[str, Any]) -> str:
-        scores = [t.val_bpb for t in trial.trainings if t.role == "candidate"]
-        audit = trial.audit
+        candidates, audit = trial.of("candidate"), trial.audit
+        scores = [t.val_bpb for t in candidates]
         trailers = {
             "Trial": str(trial.trial),
             "Category": trial.category,
@@ -256,8 +258,9 @@ class Campaign:
             "Val-Bpb": _interval(verdict["val_bpb"], verdict["val_bpb_half"])
             or f"none ({verdict['status']})",
             "Gain": _interval(verdict["gain"], verdict["gain_half"]) or "none",
-            "Seeds": " ".join(str(t.seed) for t in trial.trainings if t.role == "candidate"),
+            "Seeds": " ".join(str(t.seed) for t in candidates),
             "Scores": " ".join(f"{s:.6f}" if s is not None else "none" for s in scores),
+            "Differences": " ".join(f"{d:+.6f}" for d in trial.differences) or "none",
             "Audit": f"prefixes alone, bound {audit.leak_bound_bpb:.6f}" if audit else "usual",
             "Verdict": f"{verdict['verdict']}: {verdict['words']}",
             "Program": trial.program,
@@ -306,7 +309,8 @@ class Campaign:
 
     def _is_behind(self, trial: Trial) -> bool:
         """Whether a later trial was kept, so that the branch has already moved further."""
-        return any(later.kept for later in self.state.trials[trial.trial + 1 :])
+        later = self.state.trials[trial.trial + 1 :]
+        return any(one.kept and not one.is_null for one in later)
 
 
 def _interval(value: float | None, half: float | None) -> str:

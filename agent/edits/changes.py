@@ -103,9 +103,9 @@ def lost_before(changes: Sequence[str], trials: Sequence[TriedEdit]) -> TriedEdi
     proposed = Counter(changes)
     for trial in reversed(trials):
         past = Counter(trial.hunks)
-        if trial.verdict != "revert" or trial.status == "abandoned" or not past:
+        if trial.verdict != "revert" or trial.status == "unjudged" or not past:
             continue
-        failed = trial.status != "ok"
+        failed = trial.status not in ("ok", "abandoned")
         lost = not failed and (trial.gain or 0.0) + (trial.gain_half or 0.0) < 0
         if (failed or lost) and past == proposed:
             return trial

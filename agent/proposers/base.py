@@ -28,8 +28,9 @@ class Context:
     """Finished trials, oldest first; trial 0 is the baseline."""
     prior: Mapping[str, float]
     """Probability of each category when this trial's category was drawn."""
-    sigma: float
-    """Standard deviation of val_bpb over seeds, bits per byte."""
+    noise: Mapping[str, float]
+    """By kind of edit, ``numbers`` and ``structure``: standard deviation of the difference of one
+    heat, bits per byte."""
     seed: int
     """The campaign's seed; with ``trial`` it seeds every draw that a proposer makes."""
     facts: Mapping[str, str]

@@ -6,7 +6,6 @@ history, append-only, with one part per trial; then the current request.
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +31,7 @@ CHARACTERS_PER_TOKEN = 3
 """A low estimate, so that the history is too short rather than too long."""
 TEXT_LENGTH = 300
 
-ShownOutcome = Literal["baseline", "kept", "near", "reverted", "failed", "rejected"]
+ShownOutcome = Literal["baseline", "kept", "near", "reverted", "abandoned", "failed", "rejected"]
 
 
 @dataclass
@@ -134,7 +133,7 @@ class LLMProposer:
                     mark=True,
                     fixed=context.source,
                 ),
-                *self._history(context.history, rounded_sigma(context.sigma)),
+                *self._history(context.history),
                 Part(
                     "focus",
                     self._templates.render(
@@ -142,6 +141,7 @@ class LLMProposer:
                         category=category,
                         prior=context.prior,
                         notes=program.notes,
+                        noise=context.noise,
                         feedback=[
                             {"reply": reply, "reason": reason}
                             for reply, reason in zip_longest(
@@ -157,8 +157,8 @@ class LLMProposer:
             attempt=len(context.feedback),
         )
 
-    def _history(self, trials: Sequence[Trial], sigma: float) -> list[Part]:
-        views = [view(trial, sigma) for trial in trials]
+    def _history(self, trials: Sequence[Trial]) -> list[Part]:
+        views = [view(trial) for trial in trials]
         whole = [self._templates.render("trial", t=v, brief=False) for v in views]
         brief = [self._templates.render("trial", t=v, brief=True) for v in views]
         left_out, shortened = compress(
@@ -167,9 +167,7 @@ class LLMProposer:
             [v.outcome in ("kept", "baseline") for v in views],
             self.history_tokens * CHARACTERS_PER_TOKEN,
         )
-        head = self._templates.render(
-            "history", sigma=sigma, left_out=_summary([views[i] for i in left_out])
-        )
+        head = self._templates.render("history", left_out=_summary([views[i] for i in left_out]))
         parts = [Part("history", head)]
         for i, v in enumerate(views):
             if i not in left_out:
@@ -186,18 +184,20 @@ class View:
     category: str
     outcome: ShownOutcome
     gain: float
-    """In sigma, rounded to halves, so that the search does not overfit the validation text."""
-    fresh: int
-    """Number of fresh seeds on which the gain is based."""
+    """In bits per byte, to two digits, so that the search does not overfit the validation text."""
+    half: float
+    """Half-width of its 95 % interval."""
+    heats: int
+    """Number of heats on which the gain is based."""
     status: str
     title: str
     hypothesis: str
     reason: str
 
 
-def view(trial: Trial, sigma: float) -> View:
+def view(trial: Trial) -> View:
     """What the model is shown of a finished trial."""
-    gain = round(2 * (trial.gain or 0.0) / sigma) / 2 + 0.0
+    gain = _two_digits(trial.gain)
     reason = ""
     outcome: ShownOutcome
     if trial.trial == 0:
@@ -207,18 +207,21 @@ def view(trial: Trial, sigma: float) -> View:
     elif trial.verdict == "rejected":
         outcome = "rejected"
         reason = (trial.rejections[-1] if trial.rejections else trial.words).partition("\n")[0]
+    elif trial.status == "abandoned":
+        outcome = "abandoned"
     elif trial.status not in ("", "ok"):
         outcome = "failed"
         failed = [t for t in trial.trainings if t.status == trial.status]
         reason = failed[-1].reason.strip().rpartition("\n")[2] if failed else trial.words
     else:
-        outcome = "near" if gain > 0 and len(trial.scores) > 1 else "reverted"
+        outcome = "near" if gain > 0 and trial.differences else "reverted"
     return View(
         number=trial.trial,
         category=trial.category,
         outcome=outcome,
         gain=gain,
-        fresh=max(0, len(trial.scores) - 1),
+        half=_two_digits(trial.gain_half),
+        heats=len(trial.differences),
         status=trial.status,
         title=_line(trial.title),
         hypothesis=_line(trial.hypothesis),
@@ -226,13 +229,8 @@ def view(trial: Trial, sigma: float) -> View:
     )
 
 
-def rounded_sigma(sigma: float) -> float:
-    """The nearest power of the square root of 2.
-
-    Sigma is estimated again after each training. A history in units of the exact sigma would change
-    from its beginning each time.
-    """
-    return math.exp2(round(2 * math.log2(sigma)) / 2) if sigma > 0 else 1.0
+def _two_digits(value: float | None) -> float:
+    return float(f"{value or 0.0:.2g}")
 
 
 def compress(

@@ -22,7 +22,7 @@ from agent.edits.blocks import render
 from agent.edits.constants import Choice, constants, format_literal, set_constants
 from agent.models.types import Model, Part, Prompt, Reply
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
-from agent.proposers.llm import rounded_sigma, view
+from agent.proposers.llm import view
 from agent.proposers.prompts import PROMPTS, templates
 from agent.proposers.tuner import Axis, tunable
 
@@ -95,7 +95,7 @@ class LocalProposer:
         """
         known = {axis.name: axis for axis in tunable(context.source, context.category)}
         program = {c.name: c.description for c in context.program.categories}
-        views = [view(trial, rounded_sigma(context.sigma)) for trial in context.history]
+        views = [view(trial) for trial in context.history]
         rules = self._templates.render("local-rules")
         offered = self._templates.render(
             "local-constants",

@@ -60,7 +60,7 @@ def trial_record(context: Context) -> str:
         category=context.category,
         champion=champion,
         facts=context.facts,
-        sigma=context.sigma,
+        noise=context.noise,
         prior=sorted(context.prior.items(), key=lambda item: -item[1]),
         recent=[trial for trial in context.history if trial.trial > 0][-RECENT_TRIALS:],
         feedback=context.feedback,

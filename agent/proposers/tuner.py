@@ -42,7 +42,7 @@ MOST_LEVELS = 1000
 HOW_MANY = ((1, 5), (2, 3), (3, 2))
 """How many constants change at a time, with weights. Few, to see from a verdict which mattered."""
 FAILED = -10.0
-"""Gain, in sigma, that is assigned to a point whose training failed."""
+"""Gain, in units of the noise of structure, that is assigned to a point whose training failed."""
 
 
 class Tuner:
@@ -194,7 +194,7 @@ class Measured:
     changed: frozenset[str]
     """Constants in which it differed from the champion at that time."""
     gain: float
-    """Gain over the current values of the champion, in sigma."""
+    """Gain over the current values of the champion, in units of the noise of structure."""
 
 
 _POINT = re.compile(r"^point: (\{.*\})$", re.MULTILINE)
@@ -227,7 +227,7 @@ def measured(context: Context) -> list[Measured]:
         if trial.gain is None:
             found.append(Measured(after, changed, FAILED))
             continue
-        gain = trial.gain / context.sigma
+        gain = trial.gain / context.noise["structure"]
         if trial.kept:
             found.append(Measured(after, changed, offset))
             offset -= gain

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from agent.campaign.records import Training, Trial
+from agent.campaign.records import Heat, Training, Trial
 from agent.campaign.state import State
 
 
@@ -21,20 +21,28 @@ class Display(Protocol):
         ...
 
     def training(self, trial: Trial, training: Training, budget: str) -> None:
-        """A training begins; ``event`` reports its progress, ``trained`` its end."""
+        """The baseline's training begins; ``event`` reports its progress, ``trained`` its end."""
+        ...
+
+    def heat(self, trial: Trial, number: int, budget: str) -> None:
+        """Heat ``number``, from 0, begins; events have a ``training``: 0 champion, 1 candidate."""
+        ...
+
+    def heat_over(self, trial: Trial, heat: Heat) -> None:
+        """The heat has ended, successfully or not."""
         ...
 
     def event(self, event: Mapping[str, Any]) -> None:
         """An event of a measurement, as ``trainer.measure.measure`` passes it to ``on_event``.
 
         ``preparing`` (stage, fraction), ``ready``, ``log`` (step, loss in nats per token, spent:
-        share of the budget or None), ``scoring`` (fraction). While the run waits for its model
-        or the machine, ``waiting`` (seconds left) comes about once a second.
+        share of the budget or None), ``scoring`` (fraction). While the run waits for its model,
+        ``waiting`` (seconds left) comes about once a second.
         """
         ...
 
     def trained(self, training: Training) -> None:
-        """The training has ended, successfully or not."""
+        """The baseline's training has ended, successfully or not."""
         ...
 
     def verdict(self, trial: Trial, state: State, prior: Mapping[str, float]) -> None:

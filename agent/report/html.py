@@ -19,7 +19,7 @@ from agent.campaign.files import write_atomically
 from agent.campaign.records import Training, Trial
 from agent.campaign.state import State
 from agent.report.summary import noise, paragraph
-from agent.report.text import clock, interval, percents, signed
+from agent.report.text import clock, interval, noise_words, percents, signed
 from trainer.untrusted import one_line, printable
 
 TEMPLATE = "report.html"
@@ -89,6 +89,7 @@ def _trial(trial: Trial, folder: Path) -> dict[str, Any]:
 def _training(run: Training) -> dict[str, str]:
     score = f"{run.val_bpb:.6f}" if run.val_bpb is not None else ""
     return {
+        "heat": "" if run.heat is None else str(run.heat + 1),
         "role": run.role,
         "seed": str(run.seed),
         "status": one_line(run.status) + ("" if run.counted else ", not counted"),
@@ -108,7 +109,7 @@ def _kind(line: str) -> str:
 
 def _settings(state: State) -> dict[str, str]:
     shown = {k: v for k, v in state.settings.items() if k not in HIDDEN and v is not None}
-    shown["noise"] = f"sigma {noise(state).sigma:.4f} bits per byte over seeds"
+    shown["noise"] = f"{noise_words(noise(state))}, bits per byte, of a difference"
     return {one_line(k): _value(v) for k, v in shown.items()}
 
 
@@ -133,7 +134,7 @@ def markdown(state: State, prior: Mapping[str, float]) -> str:
         texts = [trial.category, trial.title, score, signed(trial.gain), trial.words]
         cells = [_escaped(one_line(text)) for text in texts]
         commit = f"`{trial.commit[:7]}`" if trial.commit else ""
-        bold = "**" if trial.kept else ""
+        bold = "**" if trial.outcome == "kept" else ""
         cells[1] = f"{bold}{cells[1]}{bold}" if cells[1] else ""
         lines.append(f"| {trial.trial} | {' | '.join(cells)} | {commit} |")
     shares = [f"{_escaped(name)} {share}%" for name, share in percents(prior).items()]

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
-from agent.campaign.records import Training, Trial
+from agent.campaign.records import Heat, Training, Trial
 from agent.campaign.state import State
 from agent.report.stream import Unbreakable
-from agent.report.text import clock, interval, percents, prior_line, role, signed
+from agent.report.text import clock, heat_words, interval, percents, prior_line, role, signed
 from trainer.untrusted import one_line
 
 PROGRESS_SECONDS = 10.0
@@ -37,11 +37,8 @@ class PlainDisplay:
 
     def training(self, trial: Trial, training: Training, budget: str) -> None:
         self._who, self._doing, self._told = role(trial, training), "", self._now()
-        what = f" ({one_line(trial.title)})" if training.role == "candidate" else ""
         spent = one_line(budget) or "its budget"
-        self._line(
-            f"trial {trial.trial}: training {self._who}{what}, seed {training.seed}, for {spent}"
-        )
+        self._line(f"trial {trial.trial}: training {self._who}, seed {training.seed}, for {spent}")
 
     def event(self, event: Mapping[str, Any]) -> None:
         kind = event.get("event")
@@ -55,6 +52,8 @@ class PlainDisplay:
             return
         self._told = self._now()
         who = f"  {self._who}: " if self._who else ""
+        if "training" in event:
+            who += ("champion", "candidate")[event["training"]] + " "
         if kind == "log":
             spent = event.get("spent")
             share = f", {spent:.0%} of the budget" if spent is not None else ""
@@ -62,12 +61,23 @@ class PlainDisplay:
         elif kind in ("preparing", "scoring"):
             self._line(f"{who}{doing} {event['fraction']:.0%}")
 
+    def heat(self, trial: Trial, number: int, budget: str) -> None:
+        self._who, self._doing, self._told = f"heat {number + 1}", "", self._now()
+        what = f" ({one_line(trial.title)})" if trial.title else ""
+        self._line(
+            f"trial {trial.trial}: heat {number + 1}, champion and candidate{what}, for "
+            f"{one_line(budget) or 'its budget'} each"
+        )
+
+    def heat_over(self, trial: Trial, heat: Heat) -> None:
+        self._line(f"  {self._who}: {heat_words(heat)}")
+        self._who = ""
+
     def trained(self, training: Training) -> None:
         reason = f" ({one_line(training.reason)})" if training.reason else ""
         scored = training.val_bpb is not None
         end = f"val_bpb {training.val_bpb:.4f}" if scored else f"{training.status}{reason}"
-        aside = "" if training.counted else " (not counted)"
-        self._line(f"  {self._who}: {end}{aside} in {clock(training.wall_seconds)}")
+        self._line(f"  {self._who}: {end} in {clock(training.wall_seconds)}")
         self._who = ""
 
     def verdict(self, trial: Trial, state: State, prior: Mapping[str, float]) -> None:

@@ -6,6 +6,7 @@ import io
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
 
@@ -15,10 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from agent.campaign.chain import chain
 from agent.campaign.files import write_atomically
 from agent.campaign.records import Trial
 from agent.campaign.state import State
-from agent.report.summary import standing
+from agent.judge import Estimate
+from agent.report.summary import preset_of, standing
 from agent.report.text import plural
 from trainer.untrusted import one_line
 
@@ -31,6 +34,18 @@ SPREADS = 3.0
 LABEL_LENGTH = 44
 LABEL_DEGREES = 28
 MAX_LABELS = 16
+
+
+@dataclass(frozen=True)
+class Point:
+    """A trial on the chart, with its val_bpb on the chain of champions."""
+
+    trial: Trial
+    bpb: Estimate
+
+    @property
+    def x(self) -> int:
+        return self.trial.trial
 
 
 def progress_png(path: Path, state: State) -> None:
@@ -46,9 +61,9 @@ def progress_png(path: Path, state: State) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.07, 0.115, 0.915, 0.775))
     _style(axes)
-    measured = [trial for trial in state.finished if trial.val_bpb is not None]
-    if measured:
-        _draw(figure, axes, state.finished, measured)
+    points = points_of(state)
+    if points:
+        _draw(figure, axes, state.real, points)
         figure.text(0.07, 0.93, _title(state), fontsize=14, color=INK, weight="bold")
     else:
         axes.set_axis_off()
@@ -61,6 +76,12 @@ def progress_png(path: Path, state: State) -> None:
     write_atomically(path, picture.getvalue())
 
 
+def points_of(state: State) -> list[Point]:
+    """What has a place on the chart; null trials have none."""
+    values = chain(state, preset_of(state))
+    return [Point(trial, values[trial.trial]) for trial in state.real if trial.trial in values]
+
+
 def _title(state: State) -> str:
     counts, now = state.counts, standing(state)
     title = f"{plural(sum(counts.values()), 'trial')}, {counts['keep']} kept"
@@ -69,7 +90,7 @@ def _title(state: State) -> str:
     return f"{title}: val_bpb {now.baseline.mean:.4f} → {now.best.mean:.4f}"
 
 
-def scale(trials: Sequence[Trial]) -> tuple[float, float]:
+def scale(points: Sequence[Point]) -> tuple[float, float]:
     """Lowest and highest val_bpb to show: all champions with their intervals, and near trials.
 
     Near is up to ``SPREADS`` typical distances from the worst champion. The typical distance is the
@@ -77,41 +98,41 @@ def scale(trials: Sequence[Trial]) -> tuple[float, float]:
     champions' own half-widths, so that a few outliers do not set the scale.
     """
     usual, champion = [], None
-    for trial in trials:
-        if trial.kept:
-            champion = trial.val_bpb
-            usual.append(trial.val_bpb_half or 0.0)
+    for point in points:
+        if point.trial.kept:
+            champion = point.bpb.mean
+            usual.append(point.bpb.half)
         elif champion is not None:
-            usual.append(abs(_value(trial) - champion))
-    ends = [_ends(trial) for trial in trials if trial.kept]
-    values = [_value(trial) for trial in trials]
-    low = min(values + [end[0] for end in ends])
-    worst = max([end[1] for end in ends] or values)
+            usual.append(abs(point.bpb.mean - champion))
+    kept = [point.bpb for point in points if point.trial.kept]
+    values = [point.bpb.mean for point in points]
+    low = min(values + [bpb.mean - bpb.half for bpb in kept])
+    worst = max([bpb.mean + bpb.half for bpb in kept] or values)
     reach = max(SPREADS * median_low(usual or [0.0]), (worst - low) / 2)
     return low, max([worst] + [value for value in values if value <= worst + reach])
 
 
-def _draw(figure: Figure, axes: Axes, trials: Sequence[Trial], measured: Sequence[Trial]) -> None:
-    low, high = scale(measured)
+def _draw(figure: Figure, axes: Axes, trials: Sequence[Trial], points: Sequence[Point]) -> None:
+    low, high = scale(points)
     span = max(high - low, 1e-4)
-    kept = [trial for trial in measured if trial.kept]
+    kept = [point for point in points if point.trial.kept]
     axes.set_ylim(low - (0.3 if len(kept) > 1 else 0.15) * span, high + 0.25 * span)
     last = trials[-1].trial
     axes.set_xlim(-0.02 * last - 0.2, max(1.03 * last + 0.5, 4.0))
     if kept:
         _champions(axes, kept, last)
         _labels(axes, kept)
-    far = [trial for trial in measured if _value(trial) > high]
-    reverted = [t for t in measured if t.outcome == "reverted" and t not in far]
+    far = [point for point in points if point.bpb.mean > high]
+    reverted = [p for p in points if p.trial.outcome == "reverted" and p not in far]
     if reverted or far:
-        xs, ys = [trial.trial for trial in reverted], [_value(trial) for trial in reverted]
+        xs, ys = [point.x for point in reverted], [point.bpb.mean for point in reverted]
         label = f"{len(reverted) + len(far)} reverted"
         axes.scatter(xs, ys, s=30, color=GREY, alpha=0.45, lw=0, label=label, zorder=2)
-    _marks(axes, far, 0.985, "^", GREY, "")
+    _marks(axes, [point.trial for point in far], 0.985, "^", GREY, "")
     for kind, colour in (("failed", RED), ("rejected", AMBER)):
         there = [trial for trial in trials if trial.outcome == kind]
         _marks(axes, there, 0.02, "|", colour, f"{len(there)} {kind}")
-    caption = "bars: 95 % interval; each point is a mean over fresh seeds where there are any"
+    caption = "bars: 95 % interval; champions are chained by their gains, not by scores hours apart"
     caption += f"; {plural(len(far), 'trial')} off the scale (▲)" if far else ""
     figure.text(0.985, 0.02, caption, fontsize=8.5, color=GREY, ha="right")
     axes.legend(
@@ -144,21 +165,21 @@ def _marks(
         )
 
 
-def _champions(axes: Axes, kept: Sequence[Trial], last: int) -> None:
-    xs, ys = [trial.trial for trial in kept], [_value(trial) for trial in kept]
+def _champions(axes: Axes, kept: Sequence[Point], last: int) -> None:
+    xs, ys = [point.x for point in kept], [point.bpb.mean for point in kept]
     axes.step(
         [*xs, last + 0.5], [*ys, ys[-1]], where="post", color=GREEN, lw=2, alpha=0.75, zorder=3
     )
-    halves = [trial.val_bpb_half or 0.0 for trial in kept]
+    halves = [point.bpb.half for point in kept]
     axes.errorbar(
         xs, ys, halves, fmt="none", ecolor=GREEN, elinewidth=1.2, capsize=3, alpha=0.65, zorder=3
     )
-    count = sum(trial.trial > 0 for trial in kept)
+    count = sum(point.x > 0 for point in kept)
     label = f"{count} kept" if count else "baseline"
     axes.scatter(xs, ys, s=62, color=GREEN, edgecolor="white", lw=1.2, label=label, zorder=4)
 
 
-def _labels(axes: Axes, kept: Sequence[Trial]) -> None:
+def _labels(axes: Axes, kept: Sequence[Point]) -> None:
     """Titles beside kept trials; if two would overlap, the trial with the smaller gain has none.
 
     A title runs up and to the right from its point. If it would leave the picture, it runs up to
@@ -167,12 +188,12 @@ def _labels(axes: Axes, kept: Sequence[Trial]) -> None:
     cos, sin = math.cos(math.radians(LABEL_DEGREES)), math.sin(math.radians(LABEL_DEGREES))
     taken: list[tuple[float, float, float]] = []
     # The newest champion and the baseline first: they show the current state and the start.
-    ranked = sorted(kept[1:-1], key=lambda trial: -(trial.gain or 0.0))
-    for trial in [kept[-1], *kept[: len(kept) > 1], *ranked]:
+    ranked = sorted(kept[1:-1], key=lambda point: -(point.trial.gain or 0.0))
+    for point in [kept[-1], *kept[: len(kept) > 1], *ranked]:
         if len(taken) == MAX_LABELS:
             break
-        title = one_line(trial.title, LABEL_LENGTH) if trial.trial > 0 else "baseline"
-        x, y = axes.transData.transform((trial.trial, _value(trial)))
+        title = one_line(point.trial.title, LABEL_LENGTH) if point.x > 0 else "baseline"
+        x, y = axes.transData.transform((point.x, point.bpb.mean))
         across, along, length = y * cos - x * sin, x * cos + y * sin, len(title) * 0.075 * DPI
         ahead = x + length * cos < axes.bbox.x1
         start, end = (along, along + length) if ahead else (along - length, along)
@@ -181,7 +202,7 @@ def _labels(axes: Axes, kept: Sequence[Trial]) -> None:
         taken.append((across, start, end))
         axes.annotate(
             title,
-            (trial.trial, _value(trial)),
+            (point.x, point.bpb.mean),
             xytext=(5, 7) if ahead else (-3, -7),
             textcoords="offset points",
             ha="left" if ahead else "right",
@@ -206,13 +227,3 @@ def _style(axes: Axes) -> None:
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.ticklabel_format(axis="y", useOffset=False)
-
-
-def _value(trial: Trial) -> float:
-    assert trial.val_bpb is not None
-    return trial.val_bpb
-
-
-def _ends(trial: Trial) -> tuple[float, float]:
-    half = trial.val_bpb_half or 0.0
-    return _value(trial) - half, _value(trial) + half

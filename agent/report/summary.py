@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Any
+from typing import Any, get_args
 
-from agent.campaign.records import Training, Trial
+from agent.campaign.chain import baseline_and_best
+from agent.campaign.evidence import noise_of
+from agent.campaign.records import Kind, Training, Trial
 from agent.campaign.state import State
-from agent.judge import Estimate, Noise, pooled_sigma, t_quantile
-from agent.report.text import clock, interval, percents, plural, prior_line
+from agent.judge import Estimate
+from agent.report.text import clock, interval, meter, noise_words, percents, plural, prior_line
 from agent.report.text import signed as with_sign
-from trainer.presets import find_preset
+from trainer.presets import Preset, find_preset
 from trainer.untrusted import one_line, printable
 
 WIDTH = 80
 SHOWN_CHARACTERS = 6000
 """Limit for each stored text in ``show``; the files hold the whole text."""
-MARKS = {"kept": "●", "reverted": "○", "failed": "×", "rejected": "·", "open": "?"}
+MARKS = {"kept": "●", "reverted": "○", "failed": "×", "rejected": "·", "null": "◌", "open": "?"}
 
 
 class NoSuchTrial(LookupError):
@@ -30,34 +31,21 @@ class NoSuchTrial(LookupError):
 # --- numbers ---
 
 
-def noise(state: State) -> Noise:
-    """Sigma of val_bpb over seeds, from all replicates so far and the preset's prior."""
-    chosen = find_preset(str(state.settings.get("preset", "auto")))
-    return pooled_sigma(state.replicates(), chosen.sigma, chosen.sigma_dof)
+def noise(state: State, preset: Preset | None = None) -> dict[str, float]:
+    """By kind of edit: standard deviation of its differences, bits per byte."""
+    chosen = preset or preset_of(state)
+    return {kind: noise_of(state, kind, chosen).scale for kind in get_args(Kind)}
 
 
-def baseline_scores(state: State) -> list[float]:
-    """Trial 0's scores, and those it got as champion later."""
-    if not state.trials:
-        return []
-    first = state.trials[0]
-    runs = state.champion_runs.get(first.commit or first.candidate, [])
-    return [run.score for run in runs if run.score is not None]
-
-
-def best_scores(state: State) -> list[float]:
-    """The champion's scores with fresh seeds; until there are any, those that its verdict used."""
-    champion = state.champion
-    if champion is None:
-        return []
-    return state.champion_scores() or list(champion.scores[1:] or champion.scores)
+def preset_of(state: State) -> Preset:
+    return find_preset(str(state.settings.get("preset", "auto")))
 
 
 @dataclass(frozen=True)
 class Standing:
     """The state of a campaign, in bits per byte; None for what is not measured yet."""
 
-    noise: Noise
+    noise: dict[str, float]
     baseline: Estimate | None
     best: Estimate | None
     gain: Estimate | None
@@ -65,21 +53,12 @@ class Standing:
 
 
 def standing(state: State) -> Standing:
-    sigma = noise(state)
-    baseline, best = baseline_scores(state), best_scores(state)
+    baseline, best = baseline_and_best(state, preset_of(state))
     gain = None
     if baseline and best and state.champion is not state.trials[0]:
-        error = sigma.sigma * (1 / len(baseline) + 1 / len(best)) ** 0.5
-        half = t_quantile(0.975, sigma.dof) * error
-        gain = Estimate(fmean(baseline) - fmean(best), half)
-    return Standing(sigma, _estimate(baseline, sigma), _estimate(best, sigma), gain)
-
-
-def _estimate(scores: Sequence[float], sigma: Noise) -> Estimate | None:
-    if not scores:
-        return None
-    half = t_quantile(0.975, sigma.dof) * sigma.sigma / len(scores) ** 0.5
-    return Estimate(fmean(scores), half)
+        half = sum((t.gain_half or 0.0) ** 2 for t in state.real if t.kept and t.trial > 0) ** 0.5
+        gain = Estimate(baseline.mean - best.mean, half)
+    return Standing(noise(state), baseline, best, gain)
 
 
 def status_json(
@@ -87,12 +66,9 @@ def status_json(
     tag: str,
     running_pid: int | None,
     prior: Mapping[str, float],
-    sigma: float | None,
 ) -> dict[str, Any]:
     """What ``status --json`` prints; None for what is not known."""
-    counts, champion = state.counts, state.champion
-    baseline, best = baseline_scores(state), best_scores(state)
-    best_bpb = fmean(best) if best else champion.val_bpb if champion is not None else None
+    counts, champion, now = state.counts, state.champion, standing(state)
     return {
         "tag": tag,
         "state": "stopped" if running_pid is None else "waiting" if state.waiting else "running",
@@ -100,9 +76,12 @@ def status_json(
         "kept": counts["keep"],
         "reverted": counts["revert"],
         "rejected": counts["rejected"],
-        "baseline_bpb": fmean(baseline) if baseline else None,
-        "best_bpb": best_bpb,
-        "noise_sigma": sigma,
+        "nulls": len(state.nulls),
+        "nulls_kept": sum(trial.kept for trial in state.nulls),
+        "baseline_bpb": now.baseline.mean if now.baseline else None,
+        "best_bpb": now.best.mean if now.best else None,
+        "noise_sigma": now.noise["structure"],
+        "noise": now.noise,
         "cost_usd": state.cost,
         "cost_per_gain_usd": cost_per_gain(state),
         "tokens": state.tokens,
@@ -114,14 +93,14 @@ def status_json(
 
 
 def cost_per_gain(state: State) -> float | None:
-    """US dollars of models for each sigma by which the champion beats the baseline.
+    """US dollars of models for each hundredth of a bit by which the champion beats the baseline.
 
     None if that gain is not significant (95 % interval), or if a price is unknown.
     """
     now = standing(state)
     if state.cost is None or now.gain is None or now.gain.mean <= now.gain.half:
         return None
-    return state.cost / (now.gain.mean / now.noise.sigma)
+    return state.cost / (100 * now.gain.mean)
 
 
 def cached_share(usage: Mapping[str, int]) -> float | None:
@@ -144,7 +123,9 @@ def log_json(state: State) -> list[dict[str, Any]]:
             "verdict": trial.verdict,
             "words": trial.words,
             "status": trial.status or None,
+            "kind": trial.kind if trial.heats else None,
             "scores": list(trial.scores),
+            "differences": list(trial.differences),
             "val_bpb": trial.val_bpb,
             "val_bpb_half": trial.val_bpb_half,
             "gain": trial.gain,
@@ -153,6 +134,7 @@ def log_json(state: State) -> list[dict[str, Any]]:
             "seconds": trial.seconds,
             "lines_added": trial.lines_added,
             "lines_removed": trial.lines_removed,
+            "size_delta": trial.size_delta,
         }
         for trial in state.finished
     ]
@@ -187,14 +169,15 @@ def paragraph(state: State) -> str:
             f"From the baseline to the champion val_bpb went from {now.baseline.mean:.4f} to "
             f"{now.best.mean:.4f}: a claimed gain of {amount} bits per byte."
         )
-    parts.append(f"The noise between seeds is {now.noise.sigma:.4f} (sigma).")
+    parts.append(f"The noise of a difference is {noise_words(now.noise)}.")
+    parts.append(f"False-keep meter: {meter(len(state.nulls), sum(t.kept for t in state.nulls))}.")
     return " ".join(parts)
 
 
 def status_text(status: Mapping[str, Any]) -> str:
     """The result of ``status_json`` as text for people."""
     counts = ", ".join(f"{status[kind]} {kind}" for kind in ("kept", "reverted", "rejected"))
-    score, sigma, cost = "not measured yet", status["noise_sigma"], status["cost_usd"]
+    score, cost = "not measured yet", status["cost_usd"]
     if status["baseline_bpb"] is not None and status["best_bpb"] is not None:
         change = with_sign(status["best_bpb"] - status["baseline_bpb"])
         score = f"baseline {status['baseline_bpb']:.4f}, champion {status['best_bpb']:.4f}"
@@ -203,7 +186,8 @@ def status_text(status: Mapping[str, Any]) -> str:
         ("campaign", f"{status['tag']}, {status['state']}"),
         ("trials", f"{status['trials']}: {counts}"),
         ("val_bpb", score),
-        ("noise", "not known" if sigma is None else f"sigma {sigma:.4f} over seeds"),
+        ("noise", noise_words(status["noise"])),
+        ("meter", f"false keeps: {meter(status['nulls'], status['nulls_kept'])}"),
         ("champion", status["champion"] or "none yet"),
         ("cost", "not known" if cost is None else f"${cost:.2f}"),
     ]
@@ -216,7 +200,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         said += f", {cached:.0%} of the prompts from a cache" if cached is not None else ""
         lines.append(("tokens", said))
         if per_gain is not None:
-            lines.append(("per gain", f"${per_gain:.2f} for each sigma gained"))
+            lines.append(("per gain", f"${per_gain:.2f} for each 0.01 bits per byte"))
     text = "\n".join(f"{label:<10}{value}" for label, value in lines)
     shares = percents(status["prior"])
     return f"{text}\n{prior_line(shares, {}, WIDTH, label='prior     ')}" if shares else text
@@ -247,10 +231,10 @@ def log_graph(state: State) -> str:
         branch = MARKS[end] + "  " if end == "kept" else "├─" + MARKS[end]
         score = f"{trial.val_bpb:.4f}" if trial.val_bpb is not None else trial.status or "rejected"
         lines.append(
-            f"{branch} {trial.trial:>3}  {trial.commit[:7]:7}  {score:<8}  "
+            f"{branch} {trial.trial:>3}  {trial.commit[:7]:7}  {score:<9}  "
             f"{with_sign(trial.gain):>7}  {_what(trial)}"
         )
-    lines.append("● kept  ○ reverted  × training failed  · rejected before training")
+    lines.append("● kept  ○ reverted  × training failed  · rejected before training  ◌ null trial")
     return "\n".join(lines)
 
 
@@ -274,8 +258,10 @@ def show_text(state: State, n: int, folder: Path) -> str:
     if trial.hypothesis:
         lines += ["", *textwrap.wrap(one_line(trial.hypothesis, 4000), WIDTH)]
     if trial.trainings:
-        lines += ["", "role       seed        status    val_bpb     steps   peak MB     time"]
+        lines += ["", "heat  role       seed        status    val_bpb     steps   peak MB     time"]
         lines += [_training(run) for run in trial.trainings]
+    if trial.differences:
+        lines += ["", f"differences: {' '.join(with_sign(d) for d in trial.differences)}"]
     for audit in trial.audits:
         told = f"believed, bound {audit.leak_bound_bpb:.4f}" if audit.ok else audit.reason
         lines += ["", f"audited on prefixes alone: {one_line(told)}"]
@@ -318,10 +304,12 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
 def _training(run: Training) -> str:
     score = "none" if run.val_bpb is None else f"{run.val_bpb:.6f}"
     aside = "" if run.counted else "  (quarantined)" if run.quarantined else "  (not counted)"
+    aside += "  (an earlier training, used again)" if run.reused else ""
     aside += f"  {one_line(run.reason)}" if run.reason else ""
+    heat = "" if run.heat is None else run.heat + 1
     return (
-        f"{run.role:<10} {run.seed:<11} {one_line(run.status):<9} {score:<10} {run.steps:>6} "
-        f"{run.peak_memory_mb:>9.0f} {clock(run.wall_seconds):>8}{aside}"
+        f"{heat:>4}  {run.role:<10} {run.seed:<11} {one_line(run.status):<9} {score:<10} "
+        f"{run.steps:>6} {run.peak_memory_mb:>9.0f} {clock(run.wall_seconds):>8}{aside}"
     )
 
 

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from agent.campaign.records import Training, Trial
+from agent.campaign.records import Heat, Training, Trial
 from agent.campaign.state import State
 from agent.report.display import Display
 from agent.report.plain import PlainDisplay
@@ -29,7 +29,14 @@ INDENT = 5
 GAP = 2
 WORDS_WIDTH = 64
 REFRESHES_PER_SECOND = 4
-_STYLES = {"kept": "green", "reverted": "dim", "failed": "dim", "rejected": "yellow", "open": ""}
+_STYLES = {
+    "kept": "green",
+    "reverted": "dim",
+    "failed": "dim",
+    "rejected": "yellow",
+    "null": "dim",
+    "open": "",
+}
 
 
 def make_display(stream: TextIO | None = None, force_plain: bool = False) -> Display:
@@ -60,11 +67,13 @@ class _Now:
         """The activity after a measurement has reported ``event``."""
         kind = event.get("event")
         if kind == "preparing":
-            return replace(self, doing=one_line(event["stage"], 40), share=event["fraction"])
+            stage = one_line(event["stage"], 40)
+            return replace(self, doing=stage, share=event["fraction"], is_training=False)
         if kind == "ready":
             return replace(self, doing="training", share=0.0, is_training=True)
         if kind == "log":
-            doing = f"step {event['step']}  loss {event['loss']:.3f}"
+            side = ("champion", "candidate")[event["training"]] if "training" in event else ""
+            doing = f"{side}  step {event['step']}  loss {event['loss']:.3f}".strip()
             return replace(self, doing=doing, share=event.get("spent"))
         if kind == "waiting":
             return replace(self, doing=f"waiting, {event['seconds']} s left", share=None)
@@ -100,7 +109,7 @@ class _LivePart:
         line = Table.grid(padding=(0, 2, 0, 0))
         line.add_row(*([Text(now.who, style="cyan", no_wrap=True)] if now.who else []), bar, *parts)
         yield Padding(line, (0, 0, 0, INDENT))
-        if now.trial is not None and (now.trial.scores or now.trial.champion_scores):
+        if now.trial is not None and now.trial.differences:
             yield Padding(Text(_so_far(now.trial), style="dim", no_wrap=True), (0, 0, 0, INDENT))
 
 
@@ -129,6 +138,12 @@ class RichDisplay:
 
     def training(self, trial: Trial, training: Training, budget: str) -> None:
         self._show(_Now(trial, who=role(trial, training), budget=one_line(budget, 40)))
+
+    def heat(self, trial: Trial, number: int, budget: str) -> None:
+        self._show(_Now(trial, who=f"heat {number + 1}", budget=one_line(budget, 40)))
+
+    def heat_over(self, trial: Trial, heat: Heat) -> None:
+        self._hide()
 
     def event(self, event: Mapping[str, Any]) -> None:
         now = self._part.now if self._live is not None else _Now()
@@ -203,7 +218,7 @@ def _row(trial: Trial, width: int) -> RenderableType:
     """A finished trial: one line if wide, else the verdict and the time on a second one."""
     grid, end = _grid(width), trial.outcome
     style = _STYLES[end]
-    quiet = "dim" if end in ("reverted", "failed") else ""
+    quiet = "dim" if end in ("reverted", "failed", "null") else ""
     score = interval(trial.val_bpb, trial.val_bpb_half) or one_line(trial.status, 15)
     words, spent = Text(one_line(trial.words), style=style), clock(trial.seconds)
     cells = [
@@ -228,9 +243,7 @@ def _running(trial: Trial) -> Text:
 
 
 def _so_far(trial: Trial) -> str:
-    scores = {"candidate": trial.scores, "champion": trial.champion_scores}
-    told = (f"{who} {' '.join(f'{s:.4f}' for s in got[-4:])}" for who, got in scores.items() if got)
-    return f"so far: {'   '.join(told)}"
+    return f"differences so far: {' '.join(signed(d) for d in trial.differences)}"
 
 
 __all__ = ["PlainDisplay", "RichDisplay", "make_display"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.campaign.records import Training, Trial
+from agent.campaign.records import Heat, Training, Trial
+from agent.judge import most_false_keeps
 from trainer.untrusted import one_line
 
 
@@ -35,13 +36,36 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def noise_words(noise: Mapping[str, float]) -> str:
+    """The noise of both kinds of edit."""
+    return f"{noise['numbers']:.4f} for numbers, {noise['structure']:.4f} for structure"
+
+
+def meter(nulls: int, kept: int) -> str:
+    """How many null trials were kept, and what that says."""
+    if not nulls:
+        return "no null trial yet"
+    most = most_false_keeps(nulls, kept)
+    return f"{kept} of {plural(nulls, 'null')} kept (below {100 * most:.0f} % with 95 % confidence)"
+
+
+def heat_words(heat: Heat) -> str:
+    """What came of a heat: the difference, or why there is none."""
+    how = f" ({heat.candidate.how})" if heat.candidate.how else ""
+    for run in (heat.champion, heat.candidate):
+        if run.status not in ("ok", "abandoned"):
+            reason = f" ({one_line(run.reason)})" if run.reason else ""
+            return f"{run.role} {run.status}{reason}{how}"
+    if heat.candidate.status == "abandoned":
+        return f"{one_line(heat.candidate.reason)}, ended{how}"
+    told = "not counted" if heat.difference is None else f"difference {signed(heat.difference)}"
+    scores = f"champion {heat.champion.val_bpb:.4f}, candidate {heat.candidate.val_bpb:.4f}"
+    return f"{told}: {scores}{how}, {clock(heat.candidate.wall_seconds)}"
+
+
 def role(trial: Trial, training: Training) -> str:
     """Whose training this is, in words."""
-    if trial.trial == 0:
-        return "baseline"
-    if training.role == "champion":
-        return "champion, fresh seed"
-    return "candidate, fresh seed" if trial.scores else "candidate"
+    return "baseline" if trial.trial == 0 else training.role
 
 
 def percents(prior: Mapping[str, float]) -> dict[str, int]:

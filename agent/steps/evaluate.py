@@ -1,84 +1,85 @@
-"""Judge: train candidate and champion until the test decides, then write the verdict."""
+"""Judge: run heats until the test decides, then write the verdict."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from agent.campaign.records import Role, Training, Trial
+from agent.campaign.chain import mean_score
+from agent.campaign.evidence import effect_of, level_of, noise_of
+from agent.campaign.records import Heat, Training, Trial
 from agent.campaign.state import teach_prior
-from agent.campaign.store import CampaignError
-from agent.judge import reward
+from agent.judge import Decision, Estimate, Judge, reward, shrunk
 from agent.proposers.base import REPAIRS
+from agent.steps.heat import prove_tie, run_heat, told_by
 from agent.steps.runtime import Runtime
 from trainer import measure
 from trainer.untrusted import printable
 
-CHAMPION_FAILURES = 3
-"""A trial is abandoned after this many failed trainings of the champion."""
-CHAMPION_SEEDS = 3
-"""While a champion has fewer scores than this, each trial measures it once more."""
-DISTURBED = 0.2
-"""Share of the processors that other programs may use during a training that counts."""
-MAX_REPEATS = 2
-"""Number of disturbed trainings of a trial that are repeated before it is abandoned."""
-UNJUDGED_TRIALS = 3
-"""After this many abandoned trials in a row, the run waits before the next one."""
-BUSY_SECONDS = 60.0
+MAX_FAULTS = 3
+"""A trial stays unjudged after this many heats that failed for no fault of the candidate."""
 TRACEBACK_LENGTH = 3000
 AUDIT_ATTEMPTS = 2
 """Attempts at an audit whose failure may be a fault of the harness, not of the candidate."""
 
 
 def evaluate_candidate(runtime: Runtime) -> None:
-    """Train what the judge asks for until it decides keep or revert, or the candidate fails."""
-    while True:
-        trial = runtime.open_trial
-        runs = [t for t in trial.of("candidate") if t.commit == trial.candidate]
-        failed = next((t for t in runs if t.counted and t.status != "ok"), None)
+    """Run heats until the judge says keep or revert, or the candidate fails or is hopeless."""
+    while (trial := runtime.open_trial).verdict is None:
+        heats = trial.heats
+        faults = [heat for heat in heats if is_fault(heat)]
+        failed = next((heat.candidate for heat in heats if _has_failed(heat)), None)
+        if failed is not None and failed.status == "abandoned":
+            return _abandon(runtime, failed)
         if failed is not None:
-            if _send_back(runtime, failed):
-                return
-            words = runtime.make_judge().words(
-                "revert", [], [], status=failed.status, reason=failed.reason
-            )
-            return conclude(runtime, "revert", words, status=failed.status)
-        broken = [t for t in trial.of("champion") if t.counted and t.status != "ok"]
-        if len(broken) >= CHAMPION_FAILURES:
-            return _give_up(runtime, f"the champion could not be trained ({broken[-1].reason})")
-        if len(disturbed(trial)) > MAX_REPEATS:
-            return _give_up(runtime, "other programs kept the processors busy")
+            return None if _send_back(runtime, failed) else _fail(runtime, failed)
+        if len(faults) >= MAX_FAULTS:
+            return _give_up(runtime, f"the champion could not be trained ({_why(faults[-1])})")
         if trial.audit is not None and not trial.audit.ok:
-            found = trial.audit
-            words = runtime.make_judge().words(
-                "revert", [], [], status=found.status, reason=found.reason
-            )
-            return conclude(runtime, "revert", words, status=found.status)
+            return _fail(runtime, trial.audit)
         if trial.audit is None and any(t.quarantined for t in trial.of("candidate")):
             if not audit_candidate(runtime):
-                return
+                return None
             continue
-        if _champion_is_due(runtime, trial):
-            train_once(runtime, "champion", runtime.champion.commit)
-            continue
-        answer = runtime.make_judge().verdict(
-            runtime.champion_scores(),
-            trial.scores,
-            lines_delta=trial.lines_added - trial.lines_removed,
-            trials_since_keep=runtime.campaign.state.trials_since_keep(),
-        )
-        if answer == "candidate":
-            train_once(runtime, "candidate", trial.candidate)
-        elif answer == "champion":
-            train_once(runtime, "champion", runtime.champion.commit)
-        elif answer == "keep" and not trial.is_audited:
+        answer = decide(runtime)
+        if answer == "heat":
+            may_tie = trial.size_delta < 0 and not heats and not trial.proof
+            prove_tie(runtime) if may_tie and runtime.rule != "greedy" else run_heat(runtime)
+        elif answer == "keep" and not trial.is_audited and not trial.is_null:
             if not audit_candidate(runtime):  # its leak bound may change the answer
-                return
+                return None
         else:
-            words = runtime.make_judge().words(answer, runtime.champion_scores(), trial.scores)
-            return conclude(runtime, answer, words, status="ok")
+            return _conclude_judged(runtime, answer)
+    return None
+
+
+def decide(runtime: Runtime) -> Decision:
+    """What the judge says of the open trial's heats so far."""
+    trial = runtime.open_trial
+    if trial.proof == "same" and trial.differences:
+        return "keep"
+    return runtime.make_judge(trial.kind).verdict(
+        trial.differences,
+        size_delta=trial.size_delta,
+        level=level_of(runtime.campaign.state, runtime.rule),
+    )
+
+
+def is_fault(heat: Heat) -> bool:
+    """Whether a heat failed for no fault of the candidate, and so says nothing about it."""
+    return heat.champion.status not in ("ok", "abandoned") or heat.candidate.status == "killed"
+
+
+def _has_failed(heat: Heat) -> bool:
+    """Whether the candidate itself failed; not so in a proof, whose clock may not fit it."""
+    return heat.candidate.status != "ok" and heat.candidate.counted and not is_fault(heat)
+
+
+def _why(heat: Heat) -> str:
+    return heat.champion.reason or heat.candidate.reason or heat.champion.status
 
 
 def _send_back(runtime: Runtime, failed: Training) -> bool:
@@ -103,52 +104,117 @@ def _send_back(runtime: Runtime, failed: Training) -> bool:
     return True
 
 
-def _champion_is_due(runtime: Runtime, trial: Trial) -> bool:
-    """Whether to measure a new champion again in this trial, after the screening.
-
-    Compared with one lucky score of the champion every candidate looks bad, and the judge would
-    never ask for a second score.
-    """
-    young = runtime.settings.keep != "greedy" and len(runtime.champion_scores()) < CHAMPION_SEEDS
-    measured = any(t.counted for t in trial.of("champion"))
-    return young and bool(trial.scores) and not measured
+def _fail(runtime: Runtime, failed: Any) -> None:
+    """Revert a candidate whose training or audit failed."""
+    conclude(runtime, "revert", failure_words(failed.status, failed.reason), status=failed.status)
 
 
-def disturbed(trial: Trial) -> list[Training]:
-    """Its trainings during which other programs used the processors; the judge never sees them."""
-    return [t for t in trial.trainings if not (t.counted or t.quarantined)]
+def failure_words(status: str, reason: str) -> str:
+    """The verdict on a failed training in plain words."""
+    told = {"oom": "ran out of memory", "overtime": "ran over its time"}.get(status, status)
+    return f"{told}{f' ({reason})' if reason else ''}, reverted"
 
 
 def _give_up(runtime: Runtime, why: str) -> None:
-    """Abandon the trial for a fault of the machine: nothing is learnt. If this repeats, wait."""
-    conclude(runtime, "revert", f"not judged: {why}, reverted", status="abandoned")
-    recent = runtime.campaign.state.finished[-UNJUDGED_TRIALS:]
-    if [trial.status for trial in recent] == ["abandoned"] * UNJUDGED_TRIALS:
-        runtime.display.message(f"waiting {BUSY_SECONDS:.0f} s for a quieter machine: {why}")
-        runtime.wait("busy", BUSY_SECONDS, why)
+    """Leave the trial unjudged for a fault of the machine: nothing is learnt from it."""
+    conclude(runtime, "revert", f"not judged: {why}, reverted", status="unjudged")
 
 
-def conclude(runtime: Runtime, verdict: str, words: str, *, status: str) -> None:
-    """Write the verdict with its numbers, then learn from it."""
-    trial, judge = runtime.open_trial, runtime.make_judge()
-    numbers: dict[str, float | None] = dict.fromkeys(
-        ("val_bpb", "val_bpb_half", "gain", "gain_half")
+def _abandon(runtime: Runtime, abandoned: Training) -> None:
+    """Revert a candidate whose heat was hopeless, with the forecast as its gain."""
+    last = runtime.open_trial.heats[-1]
+    told = told_by(runtime, runtime.open_trial, last.champion.losses, last.candidate.losses)
+    assert told is not None, "a heat is ended because of a forecast"
+    gain = told.interval
+    words = f"forecast {gain.mean:+.4f} ± {gain.half:.4f}, {abandoned.reason}, reverted"
+    conclude(
+        runtime,
+        "revert",
+        words,
+        status="abandoned",
+        gain=gain,
+        believed=shrunk(told.mean, told.error, _effect(runtime)),
     )
-    # A campaign needs a score to start from, if need be a disturbed one; no trial is judged by it.
-    scores = trial.uncharged_scores or (trial.all_scores if trial.trial == 0 else ())
-    if scores and status == "ok":
-        score = judge.score_interval(scores)
+
+
+def _effect(runtime: Runtime) -> float:
+    return effect_of(runtime.campaign.state, runtime.open_trial.kind, runtime.preset)
+
+
+def _conclude_judged(runtime: Runtime, verdict: Decision) -> None:
+    """Write a verdict that the judge has reached."""
+    trial, judge = runtime.open_trial, runtime.make_judge(runtime.open_trial.kind)
+    differences = trial.differences
+    gain = judge.gain(differences)
+    mean, error, _ = judge.moderated(differences)
+    effect = _effect(runtime)
+    tie = verdict == "keep" and _is_tie(runtime, judge)
+    words = judge.words("keep" if verdict == "keep" else "revert", differences, tie=tie)
+    cost = judge.tie_cost(differences) if tie else 0.0
+    if trial.proof == "same":
+        gain, error, cost = Estimate(0.0, 0.0), 0.0, 0.0
+        words = "kept: shorter, and the same numbers to the last bit"
+    elif verdict == "keep" and not trial.is_null:
+        gain = judge.corrected_gain(differences, effect)
+    if trial.is_null:
+        words = f"null trial, {'kept, falsely' if verdict == 'keep' else 'not kept'}: {words}"
+    conclude(
+        runtime,
+        verdict,
+        words,
+        status="ok",
+        gain=gain,
+        believed=None if trial.is_null else shrunk(mean, error, effect),
+        tie=tie,
+        tie_cost=cost,
+    )
+
+
+def _is_tie(runtime: Runtime, judge: Judge) -> bool:
+    """Whether a keep is for the smaller size, not for the gain."""
+    trial = runtime.open_trial
+    level = level_of(runtime.campaign.state, runtime.rule)
+    return trial.proof == "same" or (
+        trial.size_delta < 0 and judge.verdict(trial.differences, level=level) != "keep"
+    )
+
+
+def conclude(
+    runtime: Runtime,
+    verdict: str,
+    words: str,
+    *,
+    status: str,
+    gain: Estimate | None = None,
+    believed: float | None = None,
+    **facts: Any,
+) -> None:
+    """Write the verdict with its numbers, then learn from it.
+
+    Args:
+        gain: what people are told.
+        believed: the gain, shrunk by its uncertainty, for the reward.
+    """
+    trial, numbers = runtime.open_trial, dict.fromkeys(("val_bpb", "val_bpb_half"))
+    if trial.scores and status == "ok":
+        noise = noise_of(runtime.campaign.state, "structure", runtime.preset)
+        score = mean_score(list(trial.scores), noise)
         numbers |= {"val_bpb": score.mean, "val_bpb_half": score.half}
-        if trial.trial > 0:
-            gain = judge.gain_interval(runtime.champion_scores(), trial.scores)
-            numbers |= {"gain": gain.mean, "gain_half": gain.half}
     taught = None
-    if trial.trial > 0 and verdict != "rejected":
-        gained = numbers["gain"]
-        if gained is not None:
-            gained -= _charge(runtime, trial)
-        taught = reward(gained, numbers["gain_half"], judge.sigma, status=status)
-    runtime.campaign.conclude(verdict=verdict, words=words, status=status, reward=taught, **numbers)
+    if trial.trial > 0 and verdict != "rejected" and not trial.is_null:
+        gained = believed - _charge(runtime, trial) if believed is not None else None
+        taught = reward(gained, runtime.preset.reward_unit, status=status)
+    runtime.campaign.conclude(
+        verdict=verdict,
+        words=words,
+        status=status,
+        reward=taught,
+        gain=gain.mean if gain is not None else None,
+        gain_half=gain.half if gain is not None else None,
+        level=level_of(runtime.campaign.state, runtime.rule) if trial.heats else None,
+        **numbers,
+        **facts,
+    )
     trial = runtime.campaign.state.trials[-1]
     teach_prior(runtime.prior, trial)
     runtime.display.verdict(trial, runtime.campaign.state, runtime.prior.probabilities())
@@ -158,12 +224,10 @@ def conclude(runtime: Runtime, verdict: str, words: str, *, status: str) -> None
 
 def _charge(runtime: Runtime, trial: Trial) -> float:
     """What the program's objective subtracts for memory and time beyond the champion's."""
-    again = runtime.campaign.state.champion_runs.get(runtime.champion.commit)
-    champion = (again or runtime.champion.of("candidate"))[-1]
-    candidate = trial.of("candidate")[-1]
+    last = trial.heats[-1]
     return runtime.program.objective.charge(
-        candidate.peak_memory_mb - champion.peak_memory_mb,
-        candidate.train_seconds - champion.train_seconds,
+        last.candidate.peak_memory_mb - last.champion.peak_memory_mb,
+        last.candidate.train_seconds - last.champion.train_seconds,
     )
 
 
@@ -171,7 +235,7 @@ def audit_candidate(runtime: Runtime) -> bool:
     """Run the stronger audit on a random training of the candidate; False if it could not be run.
 
     A quarantined training is used only if there is no other. If the weights of all trainings are
-    missing, the candidate is trained once more instead.
+    missing, there is one more heat instead.
     """
     campaign, trial = runtime.campaign, runtime.open_trial
     candidates = trial.of("candidate")
@@ -182,7 +246,7 @@ def audit_candidate(runtime: Runtime) -> bool:
     ]  # fmt: skip
     left = [t for t in left if t.counted] or left
     if not left:
-        train_once(runtime, "candidate", trial.candidate)
+        run_heat(runtime)
         return True
     chosen = secrets.choice(left)
     assert chosen.val_bpb is not None
@@ -215,77 +279,3 @@ def _sha256(path: Path) -> str:
         return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _weights_to(runtime: Runtime, role: Role, seed: int) -> Path | None:
-    number = runtime.open_trial.trial
-    return runtime.campaign.weights(number, seed) if role == "candidate" and number else None
-
-
-def _refuse_other_device_or_text(runtime: Runtime, measured: measure.Measurement) -> None:
-    """Refuse a score on other text or on another device, because it cannot be compared."""
-    first = next((t for trial in runtime.campaign.state.trials for t in trial.trainings), None)
-    for name in ("text", "device", "device_name"):
-        was = first.fingerprint.get(name) if first else None
-        now = measured.fingerprint.get(name)
-        if was and now and was != now:
-            raise CampaignError(
-                f"the campaign's {name} was {was} and is {now} now: bring it back, or start "
-                "another --tag; nothing was recorded"
-            )
-
-
-def _is_too_good(runtime: Runtime, role: Role, measured: measure.Measurement) -> bool:
-    """Whether to quarantine it, once per trial; a second score is no accident, and was audited."""
-    trial = runtime.open_trial
-    if role != "candidate" or measured.val_bpb is None or trial.trial == 0:
-        return False
-    champion = runtime.champion_scores()
-    before = any(t.quarantined for t in trial.of("candidate"))
-    return (
-        bool(champion) and not before and runtime.make_judge().too_good(champion, measured.val_bpb)
-    )
-
-
-def train_once(runtime: Runtime, role: Role, commit: str) -> Training:
-    """Run one training, journalled before and after; one that a kill cut off is repeated."""
-    campaign, trial = runtime.campaign, runtime.open_trial
-    runtime.stop_if_asked()
-    cut_off = campaign.state.open_training
-    seed = cut_off.seed if cut_off else runtime.fresh_seed()
-    started = Training(trial.trial, role, commit, seed, status="abandoned")
-    campaign.record(
-        "training_started", trial=trial.trial, role=role, commit=commit, seed=seed,
-        status=started.status,
-    )  # fmt: skip
-    runtime.display.training(trial, started, runtime.settings.budget)
-    measured = measure.measure(
-        campaign.source(commit),
-        budget=runtime.settings.budget,
-        seed=seed,
-        preset=runtime.settings.preset,
-        data=runtime.settings.data,
-        isolation=runtime.settings.isolation,
-        on_event=runtime.display.event,
-        cancel=runtime.stop,
-        weights_to=_weights_to(runtime, role, seed),
-    )
-    runtime.stop_if_asked()
-    _refuse_other_device_or_text(runtime, measured)
-    quiet = measured.status not in ("ok", "overtime") or measured.disturbance <= DISTURBED
-    quarantined = quiet and _is_too_good(runtime, role, measured)
-    counted = quiet and not quarantined
-    ended = replace(started, counted=counted, quarantined=quarantined)
-    campaign.record_training(ended, measured)
-    training = runtime.open_trial.trainings[-1]
-    runtime.display.trained(training)
-    if quarantined:
-        runtime.display.message(
-            "too good to be true: quarantined; it is audited, and trained again with a fresh seed"
-        )
-    elif not counted:
-        runtime.display.message(
-            f"{measured.disturbance:.0%} of the processors went to other programs meanwhile; "
-            "this training does not count"
-        )
-    return training

@@ -15,7 +15,7 @@ from agent.edits.changes import hunks
 from agent.models.catalog import load_catalog
 from agent.models.types import Cancelled, Misconfigured, Unavailable
 from agent.proposers.base import NothingToPropose, Proposal, ReplyUnusable
-from agent.steps.evaluate import conclude
+from agent.steps.evaluate import conclude, failure_words
 from agent.steps.runtime import Runtime
 from trainer import measure
 from trainer.presets import find_preset
@@ -107,7 +107,6 @@ def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
         f"waiting {seconds:.0f} s for the model, until {goes_on:%H:%M:%S}: {outage}"
     )
     runtime.wait(
-        "waiting",
         seconds,
         str(outage),
         usage=asdict(usage) if usage is not None else None,
@@ -130,7 +129,7 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         categories=dict.fromkeys((*runtime.program.names, trial.category)),
         max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
         tried={fingerprint for t in trials for fingerprint in t.tried},
-        history=runtime.campaign.state.finished,
+        history=runtime.campaign.state.real,
     )
     runtime.stop_if_asked()
     smoke = measure.check(
@@ -190,7 +189,7 @@ def whole_file_is_due(trials: Sequence[Trial]) -> bool:
 def _reconsider_envelope(runtime: Runtime) -> None:
     state = runtime.campaign.state
     model = str(state.settings.get("llm", ""))
-    if model not in state.envelopes and whole_file_is_due(state.finished):
+    if model not in state.envelopes and whole_file_is_due(state.real):
         runtime.campaign.record("envelope", model=model, envelope="file")
         runtime.display.message(
             f"{MISAPPLIED_TRIALS} trials running the SEARCH/REPLACE blocks of {model} did not "
@@ -205,5 +204,5 @@ def _give_up(runtime: Runtime, reason: str) -> None:
         words = f"rejected before training: {reason.splitlines()[0][:200]}"
         return conclude(runtime, "rejected", words, status="")
     failed = trial.of("candidate")[-1]
-    words = runtime.make_judge().words("revert", [], [], status=failed.status, reason=failed.reason)
+    words = failure_words(failed.status, failed.reason)
     conclude(runtime, "revert", words, status=failed.status)

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from agent.campaign.evidence import noise_of
 from agent.campaign.files import JOURNAL
 from agent.campaign.records import Training, Trial
 from agent.campaign.state import State
 from agent.campaign.store import CampaignError, load, read_trace
 from agent.git.repo import Repo
-from agent.judge import pooled_sigma
 from trainer.measure import Measurement, measure
 from trainer.presets import find_preset
 
 NOTES = "refs/notes/autoresearch/"
 VERDICTS = ("bit-exact", "within-noise", "failed")
-NOISE_SIGMAS = 4.0
-"""Two trainings of one file differ by sqrt(2) sigma; more than this many sigma is not noise."""
+NOISE_SCALES = 3.0
+"""Two trainings of one file that differ by more than this many scales differ by more than noise."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def find_trial(repo: Repo, commit: str) -> tuple[str, State, Trial]:
 
 def _from_note(sha: str, note: Mapping[str, Any]) -> tuple[State, Trial]:
     """State and trial from a trial's note, for a clone that has the commits but no campaign."""
-    trainings = tuple(Training(**training) for training in note["trainings"])
+    trainings = tuple(Training.read(training) for training in note["trainings"])
     trial = Trial(note["trial"], commit=sha, trainings=trainings, verdict=note["verdict"])
     return State(settings=note["settings"], trials=[trial]), trial
 
@@ -81,8 +81,7 @@ def replay_commit(
     recorded = [t for t in trial.trainings if t.role == "candidate" and t.status == "ok"]
     if not recorded:
         raise CampaignError(f"trial {trial.trial} has no finished training to replay")
-    chosen = find_preset(state.settings["preset"])
-    sigma = pooled_sigma(state.replicates(), chosen.sigma, chosen.sigma_dof).sigma
+    scale = noise_of(state, "structure", find_preset(state.settings["preset"])).scale
     source = repo.read_file(trial.commit)
     results = []
     for training in recorded[:seeds]:
@@ -102,11 +101,11 @@ def replay_commit(
             trace=trace,
             on_event=on_event,
         )
-        results.append(_compare(training, measured, sigma))
+        results.append(_compare(training, measured, scale))
     return trial, results
 
 
-def _compare(recorded: Training, measured: Measurement, sigma: float) -> Replayed:
+def _compare(recorded: Training, measured: Measurement, scale: float) -> Replayed:
     differences = [
         f"{name}: {was} then, {measured.fingerprint.get(name)} now"
         for name, was in sorted(recorded.fingerprint.items())
@@ -120,7 +119,7 @@ def _compare(recorded: Training, measured: Measurement, sigma: float) -> Replaye
         return Replayed(recorded, measured, "bit-exact", tuple(differences))
     if not same_weights:
         differences.insert(0, "weights: not the same bits")
-    near = abs(measured.val_bpb - recorded.val_bpb) <= NOISE_SIGMAS * sigma
+    near = abs(measured.val_bpb - recorded.val_bpb) <= NOISE_SCALES * scale
     return Replayed(recorded, measured, VERDICTS[1 if near else 2], tuple(differences))
 
 

@@ -7,19 +7,20 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast, get_args
 
-from agent.campaign.records import Trial
+from agent.campaign.evidence import noise_of
+from agent.campaign.records import Kind, Trial
 from agent.campaign.state import rebuild_prior
 from agent.campaign.store import Campaign
-from agent.judge import Judge, pooled_sigma
+from agent.judge import Judge, Rule
 from agent.program import Program, reload_program
 from agent.proposers.base import Context, Proposer
 from agent.report.display import Display
 from agent.settings import Settings
-from trainer.presets import find_preset
+from trainer.presets import Preset, find_preset
 
-LIMITS = ("trials", "hours", "max_cost", "max_tokens", "keep")
+LIMITS = ("trials", "hours", "max_cost", "max_tokens", "keep", "nulls")
 """Settings that an edit of program.md changes during a run; others change at the next start."""
 
 
@@ -58,17 +59,19 @@ class Runtime:
         assert champion is not None
         return champion
 
-    def champion_scores(self) -> list[float]:
-        """Scores to compare with; ``greedy`` takes the lucky one, as the original autoresearch."""
-        if self.settings.keep == "greedy":
-            return list(self.champion.scores[:1]) or self.campaign.state.champion_scores()
-        return self.campaign.state.champion_scores()
+    @property
+    def preset(self) -> Preset:
+        return find_preset(self.settings.preset)
 
-    def make_judge(self) -> Judge:
-        """A judge with the noise estimated from all replicates so far and the preset's prior."""
-        chosen = find_preset(self.settings.preset)
-        noise = pooled_sigma(self.campaign.state.replicates(), chosen.sigma, chosen.sigma_dof)
-        return Judge(self.settings.keep, noise.sigma, noise.dof)  # type: ignore[arg-type]
+    @property
+    def rule(self) -> Rule:
+        return cast(Rule, self.settings.keep)
+
+    def make_judge(self, kind: Kind) -> Judge:
+        """A judge for one kind of edit, with the noise that the campaign has found in it."""
+        state, preset = self.campaign.state, self.preset
+        ties_left = max(0.0, preset.ties - state.ties_cost)
+        return Judge(self.rule, noise_of(state, kind, preset), ties_left)
 
     def context(self, number: int, category: str) -> Context:
         state = self.campaign.state
@@ -78,9 +81,9 @@ class Runtime:
             category=category,
             source=self.campaign.source(self.champion.commit),
             program=self.program,
-            history=tuple(state.finished),
+            history=tuple(state.real),
             prior=self.prior.probabilities(),
-            sigma=self.make_judge().sigma,
+            noise={kind: noise_of(state, kind, self.preset).scale for kind in get_args(Kind)},
             seed=self.settings.seed,
             facts=self._facts(),
             feedback=open_trial.rejections if open_trial else (),
@@ -133,16 +136,13 @@ class Runtime:
         if self.time_is_up():
             raise Stopped("the time is up")
 
-    def wait(self, event: str, seconds: float, reason: str, **fields: Any) -> None:
+    def wait(self, seconds: float, reason: str, **fields: Any) -> None:
         """Pause, with a countdown on the display, until the time is over or the run has to end.
-
-        Args:
-            event: its name in the journal: ``waiting`` for the model, ``busy`` for the machine.
 
         Raises:
             Stopped: the run was asked to stop.
         """
-        self.campaign.record(event, reason=reason, until=round(time.time() + seconds), **fields)
+        self.campaign.record("waiting", reason=reason, until=round(time.time() + seconds), **fields)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self.time_is_up():
             self.display.event({"event": "waiting", "seconds": math.ceil(left)})
@@ -157,7 +157,7 @@ class Runtime:
 
     def fresh_seed(self) -> int:
         """A seed that no other training of the campaign has; another --seed gives other seeds."""
-        return self.settings.seed * 100_000 + self.campaign.state.trainings_begun + 1
+        return self.settings.seed * 100_000 + self.campaign.state.seeds_used + 1
 
     def stop_if_asked(self) -> None:
         if self.stop.is_set():

@@ -19,7 +19,6 @@ from agent.campaign.state import State
 from agent.campaign.store import Campaign, CampaignError
 from agent.git.command import inherited_environment
 from agent.git.repo import Repo
-from agent.judge import pooled_sigma
 from agent.models.catalog import load_catalog
 from agent.models.choose import open_model
 from agent.models.secrets import secret_values
@@ -28,6 +27,8 @@ from agent.program import Program, load_program, parse_program, reload_program
 from agent.proposers.choose import make, researcher
 from agent.report.display import Display
 from agent.report.html import write_report
+from agent.report.summary import noise
+from agent.report.text import noise_words
 from agent.settings import Settings, SettingsError, remember, resolve_settings
 from agent.steps.runtime import Runtime
 from trainer import contract
@@ -37,7 +38,7 @@ from trainer.presets import Budget, parse_budget
 
 OVERHEAD_SECONDS = 4.0
 """Start-up, checks and scoring per training, for the forecast."""
-TRAININGS_PER_TRIAL = 3.5
+TRAININGS_PER_TRIAL = 4.0
 MB_PER_TRIAL = 0.2
 MORNING_HOUR = 8
 
@@ -150,7 +151,6 @@ def _header(
 ) -> list[tuple[str, str]]:
     """What the campaign is and what it measures with."""
     preset = setting.preset
-    noise = pooled_sigma(state.replicates(), preset.sigma, preset.sigma_dof)
     probe = MACHINE.probe()
     counts = ", ".join(f"{n} {kind}" for kind, n in state.counts.items())
     return [
@@ -162,7 +162,7 @@ def _header(
         ),
         ("isolation", _isolation_words(setting.level)),
         ("data", f"{settings.data}, scored on {preset.val_bytes:,} bytes held out"),
-        ("noise", f"sigma {noise.sigma:.4f} bits per byte over seeds ({_noise_words(state)})"),
+        ("noise", f"{noise_words(noise(state, preset))} ({_noise_source(state)})"),
         ("steer", f"edit {program}; it is read before every trial"),
     ]
 
@@ -194,12 +194,9 @@ def _isolation_words(level: str) -> str:
     }[level]
 
 
-def _noise_words(state: State) -> str:
-    repeated = [group for group in state.replicates() if len(group) > 1]
-    readings = sum(len(group) for group in repeated)
-    return (
-        f"from {readings} repeated trainings and the preset" if repeated else "the preset's guess"
-    )
+def _noise_source(state: State) -> str:
+    heats = sum(len(trial.differences) for trial in state.finished if len(trial.differences) > 1)
+    return f"from {heats} repeated heats and the preset" if heats else "the preset's guess"
 
 
 def forecast(settings: Settings, budget: Budget, free: bool) -> str:

@@ -17,7 +17,7 @@ from agent.proposers.deck import recipes
 ROOT = Path(__file__).parents[2]
 SOURCE = (ROOT / "trainer" / "train.py").read_text()
 PROGRAM = load_program(ROOT / "program.md")
-SIGMA = 0.004
+NOISE = {"numbers": 0.001, "structure": 0.004}
 RECIPES = recipes()
 BY_NAME = {recipe.name: recipe for recipe in RECIPES}
 TRAINED_BY_DEFAULT = (
@@ -61,7 +61,7 @@ class Campaign:
         self._trial("baseline", "preset", "", "the starting point", "keep", None)
 
     def context(self, category: str, **changes: Any) -> Context:
-        history = tuple(fold(self.events).finished)
+        history = tuple(fold(self.events).real)
         return replace(
             Context(
                 trial=len(history),
@@ -70,7 +70,7 @@ class Campaign:
                 program=PROGRAM,
                 history=history,
                 prior={name: 1 / len(PROGRAM.names) for name in PROGRAM.names},
-                sigma=SIGMA,
+                noise=NOISE,
                 seed=self.seed,
                 facts={"device": "cpu", "champion val_bpb": "1.3000"},
             ),
@@ -83,7 +83,7 @@ class Campaign:
         return proposal, blocks.parse(proposal.reply).apply(self.source)
 
     def conclude(self, category: str, proposal: Proposal, gain: float | None, keep: bool) -> None:
-        """``gain`` in sigma, None for a crash."""
+        """``gain`` in units of the noise of structure, None for a crash."""
         edit = blocks.parse(proposal.reply)
         if keep:
             self.source = edit.apply(self.source)
@@ -122,7 +122,7 @@ class Campaign:
                 "trial": number,
                 "verdict": verdict,
                 "status": "crashed" if gain is None and number else "ok",
-                "gain": None if gain is None else gain * SIGMA,
+                "gain": None if gain is None else gain * NOISE["structure"],
             },
         ]
 

@@ -75,6 +75,12 @@ def test_a_program() -> None:
     assert program.sha256 == hashlib.sha256(GOOD.encode()).hexdigest()
 
 
+@pytest.mark.parametrize("share", [0, 0.05, 0.5])
+def test_the_share_of_null_trials(share: float) -> None:
+    program = parse_program(GOOD.replace("hours: 8", f"nulls: {share}"))
+    assert program.settings["nulls"] == share
+
+
 def test_the_objective_charges_what_an_edit_uses_more() -> None:
     assert parse_program(GOOD).objective.charge(2000, 60) == 1.0
     assert parse_program("## Categories\n- **a**: b\n").objective == Objective()
@@ -109,6 +115,8 @@ def test_windows_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
         ("hours: 8", "hours: 0", 4, ["hours:", "greater than 0"]),
         ("hours: 8", "trials: 2.5", 4, ["trials:", "2.5"]),
         ("hours: 8", "trials: five", 4, ["trials:", "'five'"]),
+        ("hours: 8", "nulls: 0.6", 4, ["nulls:", "less than or equal to 0.5", "0.6"]),
+        ("hours: 8", "nulls: -0.1", 4, ["nulls:", "greater than or equal to 0", "-0.1"]),
         ("hours: 8", "keep: strict", 4, ["keep is set twice"]),
         ("hours: 8", "hours: [", 4, ["not YAML"]),
         ("hours: 8", "nonsense", 4, ["not YAML"]),
@@ -117,6 +125,13 @@ def test_windows_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
         ("- **data mix**: sources", "- data mix: sources", 19, ["'- **name**: what it covers'"]),
         ("- **data mix**: sources", "- **schedule**: x", 19, ["schedule is listed twice"]),
         ("- **data mix**: sources", "- **Data, mix**: x", 19, ["'Data, mix'", "lower-case"]),
+        (
+            "- **data mix**: sources",
+            "- **null**: x",
+            19,
+            ["category null", "uses this name itself"],
+        ),
+        ("- **data mix**: sources", "- **baseline**: x", 19, ["category baseline", "this name"]),
         ("## Categories", "## Kinds", 32, ["no section '## Categories'"]),
     ],
 )
@@ -206,6 +221,7 @@ def test_every_setting_that_the_shipped_program_offers_is_one(tmp_path: Path) ->
         "preset",
         "data",
         "keep",
+        "nulls",
         "proposer",
         "llm",
         "trials",

@@ -48,6 +48,7 @@ def test_every_trial_has_a_verdict_and_a_reason(campaign: Path) -> None:
         if entry["verdict"] != "rejected" and entry["status"] == "ok":
             assert entry["scores"]
             assert entry["val_bpb"] > 0
+            assert len(entry["differences"]) == (len(entry["scores"]) if entry["trial"] else 0)
 
 
 def test_status_counts_what_the_log_holds(campaign: Path) -> None:
@@ -172,7 +173,8 @@ def test_another_budget_is_refused(campaign: Path) -> None:
 
 
 def training_of(folder: Path, trial: int) -> bool:
-    return any(e["event"] == "training_started" and e["trial"] == trial for e in events(folder))
+    begun = ("training_started", "heat_started")
+    return any(e["event"] in begun and e["trial"] == trial for e in events(folder))
 
 
 def test_kill_9_in_mid_training_loses_nothing(tmp_path: Path) -> None:
@@ -186,15 +188,16 @@ def test_kill_9_in_mid_training_loses_nothing(tmp_path: Path) -> None:
     process.communicate()
     _, alive = psutil.wait_procs(tree, timeout=20)
     assert not alive
-    cut_off = [e for e in events(folder) if e["event"] == "training_started"][-1]
+    cut_off = [e for e in events(folder) if e["event"] == "heat_started"][-1]
     state = as_json(folder, "status")
     assert (state["state"], state["trials"]) == ("stopped", 0)
 
     agent(folder, "run", "--tag", "t", "--budget", "60000tok", "--llm", "none", "--trials", "1")
     assert [e["trial"] for e in events(folder) if e["event"] == "trial"] == [0, 1]
-    done = [e for e in events(folder) if e["event"] == "training"]
-    assert (cut_off["commit"], cut_off["seed"]) in [(e["commit"], e["seed"]) for e in done]
-    assert len({e["seed"] for e in done}) == len(done)
+    heats = [e["trainings"] for e in events(folder) if e["event"] == "heat"]
+    seeds = [[training["seed"] for training in heat] for heat in heats]
+    assert seeds[0] == cut_off["seeds"]
+    assert len({tuple(pair) for pair in seeds}) == len(seeds)
     assert as_json(folder, "status")["trials"] == 1
 
 

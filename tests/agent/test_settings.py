@@ -50,6 +50,11 @@ def test_what_the_command_line_said_holds_when_the_campaign_is_taken_up_again() 
     assert remember({"max_cost": None, "keep": "confirm"}, kept, ()) == kept | {"keep": "confirm"}
 
 
+def test_the_share_of_null_trials_is_the_programs() -> None:
+    assert resolve_settings({}, {}, {}).nulls == 0.05
+    assert resolve_settings({}, {"nulls": 0.0}, Settings(nulls=0.2).fixed()).nulls == 0.0
+
+
 def test_a_secret_in_the_model_is_not_kept_and_asked_for_again() -> None:
     for spec in ("command:ask --token verysecret1", "command:ask sk-abcdefgh12"):
         kept = remember({"llm": spec}, {}, ("verysecret1",))

@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from events import Story, sha
 from project import as_json, clone
 
 from agent.campaign.journal import read_events
-from agent.campaign.state import fold
+from agent.campaign.results import write_tsv
+from agent.campaign.state import State, fold
+from agent.report.summary import log_json, show_text, status_json
+from trainer.presets import find_preset
 
 RECORDED = Path(__file__).parent / "recorded"
+BEFORE_HEATS = RECORDED / "2026-11-25.jsonl"
+CHANGED = {"noise_sigma"}
+"""What is another quantity since then: it was the noise of a score, and is that of a difference."""
 
 
 @pytest.mark.parametrize("journal", sorted(RECORDED.glob("*.jsonl")), ids=lambda path: path.stem)
@@ -22,13 +30,73 @@ def test_the_status_is_what_the_version_that_wrote_it_said(journal: Path, tmp_pa
     shutil.copy(journal, campaign / "journal.jsonl")
     said = json.loads(journal.with_suffix(".status.json").read_text())
     status = as_json(tmp_path, "status", "--tag", "old")
-    assert {name: status[name] for name in said} == said
+    same = said.keys() - CHANGED
+    assert {name: status[name] for name in same} == {name: said[name] for name in same}
+    assert (status["nulls"], status["nulls_kept"]) == (0, 0)
+    noise = find_preset("cpu").noise_structure
+    assert status["noise_sigma"] == pytest.approx(noise), "it has no heat to learn of"
 
 
 def test_a_trial_that_a_kill_cut_off_is_open_with_its_reply() -> None:
-    state = fold(read_events(RECORDED / "2026-11-25.jsonl"))
+    state = fold(read_events(BEFORE_HEATS))
     assert state.unknown == 0
     trial = state.open_trial
     assert trial is not None and trial.trial == 3
     assert trial.wants_proposal and "SCALAR_LR" in trial.reply
     assert [t.outcome for t in state.trials] == ["kept", "reverted", "reverted", "open"]
+
+
+def recorded(**changes: Any) -> tuple[list[dict[str, Any]], State]:
+    """The events of the campaign before heats, ``changes`` in its last verdict, and their state."""
+    events = list(read_events(BEFORE_HEATS))
+    last = max(n for n, event in enumerate(events) if event["event"] == "verdict")
+    events[last] = events[last] | changes
+    return events, fold(events)
+
+
+def test_verdicts_scores_and_rewards_stand(tmp_path: Path) -> None:
+    events, state = recorded()
+    verdicts = [event for event in events if event["event"] == "verdict"]
+    rows = log_json(state)
+    for name in ("verdict", "words", "status", "val_bpb", "gain", "gain_half", "reward", "commit"):
+        assert [row[name] for row in rows] == [event[name] for event in verdicts]
+    scores: list[list[float]] = [[], [], []]
+    for event in events:
+        if event["event"] == "training" and event["role"] == "candidate":
+            scores[event["trial"]].append(event["val_bpb"])
+    assert [row["scores"] for row in rows] == scores
+    assert [row["differences"] for row in rows] == [[], [], []], "there were no heats"
+    assert "champion   3           ok        1.766560" in show_text(state, 1, tmp_path)
+
+
+def test_results_tsv_has_the_scores_that_the_trials_were_judged_by(tmp_path: Path) -> None:
+    _, state = recorded()
+    write_tsv(tmp_path / "results.tsv", state)
+    lines = (tmp_path / "results.tsv").read_text().splitlines()[1:]
+    assert [line.split("\t")[1] for line in lines] == ["1.780234", "1.798982", "1.792210"]
+
+
+def test_what_was_called_abandoned_is_unjudged() -> None:
+    """Then it was a fault of the machine; now it is a hopeless candidate, which has a forecast."""
+    _, state = recorded(status="abandoned", val_bpb=None, gain=None, reward=None)
+    trial = state.trials[2]
+    assert (trial.status, trial.outcome, trial.tried) == ("unjudged", "failed", ())
+    _, state = recorded(status="abandoned", val_bpb=None, gain=-0.05, gain_half=0.02)
+    trial = state.trials[2]
+    assert (trial.status, trial.outcome) == ("abandoned", "reverted")
+    assert trial.tried == (trial.source_sha256,)
+
+
+def test_it_goes_on_with_heats_from_what_its_champion_scored() -> None:
+    """The last champion is one that was kept then; new gains come off its mean of then."""
+    events, state = recorded(verdict="keep", val_bpb=1.75, gain=0.03)
+    story = Story()
+    story.events, story.champion = events[:-2], state.trials[2].commit
+    assert status_json(story.state, "old", None, {})["best_bpb"] == pytest.approx(1.75)
+    story.trial("schedule", "x", [(1.90, 1.86)], verdict="keep", gain=0.02)
+    story.null([(1.88, 1.87)])
+    status = status_json(story.state, "old", None, {})
+    assert status["champion"] == sha("final 3")
+    assert status["best_bpb"] == pytest.approx(1.73)
+    assert status["baseline_bpb"] == pytest.approx(1.780234, abs=1e-6)
+    assert (status["trials"], status["kept"], status["nulls"]) == (3, 2, 1)

@@ -17,10 +17,10 @@ def test_the_ancestors_columns(tmp_path: Path) -> None:
     write_tsv(path, campaign().state)
     assert rows(path) == [
         ["commit", "val_bpb", "memory_gb", "status", "description"],
-        [sha("final 0")[:7], "1.300000", "1.5", "keep", "train.py as it stands, cpu preset"],
+        [sha("final 0")[:7], "1.300750", "1.5", "keep", "train.py as it stands, cpu preset"],
         [
             sha("final 1")[:7],
-            "1.287000",
+            "1.287750",
             "1.5",
             "keep",
             "longer warm-down, the last 60 % of the budget",
@@ -28,12 +28,39 @@ def test_the_ancestors_columns(tmp_path: Path) -> None:
         [sha("final 2")[:7], "0.000000", "0.0", "crash", "heads of 32 instead of 64"],
         [
             sha("final 4")[:7],
-            "1.289000",
+            "1.288750",
             "1.5",
             "discard",
             "weight decay 0.1 on matrices, none on embeddings",
         ],
+        [sha("final 6")[:7], "1.347750", "1.5", "discard", "twice as wide"],
     ]
+
+
+def test_val_bpb_is_what_the_champion_was_less_the_gain(tmp_path: Path) -> None:
+    """Not what was scored: the machine may have been slower by then."""
+    story = Story()
+    story.baseline(1.30)
+    story.trial("schedule", "x", [(1.30, 1.28)], verdict="keep", gain=0.015)
+    story.trial("optimizer", "y", [(1.48, 1.47)], gain=0.01)
+    write_tsv(tmp_path / "results.tsv", story.state)
+    assert [row[1] for row in rows(tmp_path / "results.tsv")[1:]] == [
+        "1.300000",
+        "1.285000",
+        "1.275000",
+    ]
+
+
+def test_an_abandoned_trial_is_a_discard_at_its_forecast(tmp_path: Path) -> None:
+    """A 0 would be a crash, which it was not."""
+    story = Story()
+    story.baseline(1.30)
+    story.abandoned("architecture", "x", -0.05, 0.02)
+    write_tsv(tmp_path / "results.tsv", story.state)
+    assert rows(tmp_path / "results.tsv")[2] == [
+        sha("final 1")[:7], "1.350000", "1.5", "discard", "x",
+    ]  # fmt: skip
+    assert story.state.trials[1].val_bpb is None
 
 
 def test_an_open_trial_is_not_listed(tmp_path: Path) -> None:
@@ -47,7 +74,7 @@ def test_a_title_cannot_add_columns_lines_or_control_codes(tmp_path: Path) -> No
     story = Story()
     story.baseline()
     title = "a\tb\nc\r\x1b[31md\x00 \u2028e\u202ef"
-    story.trial("schedule", title, [1.31], val_bpb=1.31)
+    story.trial("schedule", title, [(1.30, 1.31)])
     path = tmp_path / "results.tsv"
     write_tsv(path, story.state)
     assert [len(row) for row in rows(path)] == [5, 5, 5]

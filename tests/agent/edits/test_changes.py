@@ -98,6 +98,7 @@ def test_what_lost_does_not_come_back_on_any_champion(
     assert lost(trial(*pairs), *pairs, parent=parent)
     failed = {"status": "crashed", "gain": None, "gain_half": None}
     assert lost(trial(*pairs, **failed), *pairs, parent=parent)
+    assert lost(trial(*pairs, status="abandoned"), *pairs, parent=parent), "it was hopeless"
 
 
 def test_code_that_lost_does_not_come_back_beside_other_changes() -> None:
@@ -125,7 +126,8 @@ def test_what_was_not_looked_at_may_be_tried(past: Any, again: Any) -> None:
         {"verdict": "keep", "gain": 0.02},
         {"gain": 0.004},  # a near miss
         {"gain": -0.004},  # within luck
-        {"status": "abandoned", "gain": None, "gain_half": None},
+        {"status": "unjudged", "gain": None, "gain_half": None},
+        {"status": "abandoned", "gain": -0.02, "gain_half": 0.03},  # a forecast within luck
         {"hunks": ()},  # from before hunks were written down
     ],
 )

@@ -32,7 +32,7 @@ def prompt(
         program=program,
         history=(),
         prior=dict.fromkeys(program.names, 0.1),
-        sigma=0.004,
+        noise={"numbers": 0.001, "structure": 0.004},
         seed=0,
         facts={},
         feedback=("not found",) if feedback else (),

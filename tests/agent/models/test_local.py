@@ -218,7 +218,7 @@ class Scripted:
 def context(category: str = "optimizer", source: str = SOURCE, **more: Any) -> Context:
     return Context(
         trial=1, category=category, source=source, program=load_program(ROOT / "program.md"),
-        history=(), prior={}, sigma=0.01, seed=0, facts={}, **more,
+        history=(), prior={}, noise={"numbers": 0.01, "structure": 0.02}, seed=0, facts={}, **more,
     )  # fmt: skip
 
 

@@ -62,7 +62,7 @@ ASKED = Prompt(
     (
         Part("rules", "Rules.", fixed="Rules."),
         Part("train.py", "RATE = 1; 5,000 tokens per second", fixed="RATE = 1"),
-        Part("trial 1", "reverted, -1.5 sigma"),
+        Part("trial 1", "reverted, -0.0061 ± 0.002 in 1 heat"),
         Part("focus", "schedule; even", fixed="schedule"),
     ),
     trial=2,
@@ -96,7 +96,9 @@ def test_replies_are_found_by_trial_and_attempt_whatever_was_measured(
 
     assert heard(ASKED) == heard(ASKED) == "one", "the same to the letter, as often as asked"
     slower = changed(ASKED, 1, "RATE = 1; 4,000 tokens per second")
-    assert heard(changed(slower, 2, "reverted, -1.0 sigma")) == "three", "the last one counts"
+    assert heard(changed(slower, 2, "reverted, -0.0042 ± 0.002 in 1 heat")) == "three", (
+        "the last one counts"
+    )
     assert heard(replace(slower, attempt=1)) == "two"
     left_out = replace(slower, parts=(*slower.parts[:2], slower.parts[3]))
     assert heard(left_out) == "three", "what is told of the history depends on how long it is"

@@ -148,7 +148,11 @@ def test_the_record_tells_what_a_model_would_be_told() -> None:
     title = blocks.parse(proposal.reply).title
     for part in ("Trial 2", "schedule", "the starting point", title, "+0.0060", "0.100"):
         assert part in text
-    for part in ("champion val_bpb: 1.3000", "sigma 0.0040", "it does not compile"):
+    for part in (
+        "champion val_bpb: 1.3000",
+        "0.0010 for numbers, 0.0040 for structure",
+        "it does not compile",
+    ):
         assert part in text
     assert Deck().propose(campaign.context("schedule")).prompt == trial_record(
         campaign.context("schedule")

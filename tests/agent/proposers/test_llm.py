@@ -20,7 +20,7 @@ from agent.models.choose import open_model
 from agent.models.types import Misconfigured, Prompt, Unavailable
 from agent.program import Program, parse_program
 from agent.proposers.base import Context
-from agent.proposers.llm import LLMProposer, ReplyUnusable, compress, rounded_sigma, view
+from agent.proposers.llm import LLMProposer, ReplyUnusable, compress, view
 
 PROMPTS = Path(__file__).parents[3] / "prompts"
 PROGRAM = """\
@@ -47,11 +47,15 @@ WIDTH = 64  # range 16..256
 # === schedule ===
 WARMDOWN = 0.3  # range 0..1
 """
-SIGMA = 0.004
+NOISE = {"numbers": 0.0012345, "structure": 0.0040123}
 
 
-def trained(status: str = "ok", reason: str = "", bpb: float | None = 1.3) -> Training:
-    return Training(1, "candidate", "c" * 40, 1, status, reason, val_bpb=bpb)
+def heat(number: int, status: str = "ok", reason: str = "") -> tuple[Training, Training]:
+    """Champion and candidate of a heat; without a score unless the candidate is ok."""
+    bpb = 1.3 if status == "ok" else None
+    champion = Training(1, "champion", "b" * 40, 1, "ok" if bpb else "abandoned", val_bpb=bpb)
+    candidate = Training(1, "candidate", "c" * 40, 1, status, reason, val_bpb=bpb)
+    return replace(champion, heat=number), replace(candidate, heat=number)
 
 
 def trial(number: int, **fields: Any) -> Trial:
@@ -62,8 +66,9 @@ def trial(number: int, **fields: Any) -> Trial:
         "title": f"idea {number}",
         "hypothesis": f"because {number}",
         "gain": -0.004,
-        "trainings": (trained(),),
-        "words": "worse than the champion by 1.0372 sigma, reverted",
+        "gain_half": 0.00213,
+        "trainings": heat(0),
+        "words": "worse by 0.0040 ± 0.00213 in 1 heat, reverted",
     }
     return Trial(number, **(usual | fields))
 
@@ -71,15 +76,17 @@ def trial(number: int, **fields: Any) -> Trial:
 BASELINE = trial(0, verdict="keep", category="baseline", gain=None, title="train.py as it stands")
 HISTORY = (
     BASELINE,
-    trial(1, verdict="keep", gain=0.0123, words="kept: better by 0.0123 ± 0.0021"),
-    trial(2, gain=0.0031, trainings=(trained(), trained(), trained())),
-    trial(3, gain=-0.0061),
+    trial(1, verdict="keep", gain=0.01234, words="kept: better by 0.01234 ± 0.00213"),
+    trial(2, gain=0.00312, trainings=(*heat(0), *heat(1), *heat(2))),
+    trial(3, gain=-0.00613),
     trial(
         4, status="crashed", gain=None,
-        trainings=(trained("crashed", "Traceback\n  File x\nValueError: bad\x1b[31m shape", None),),
+        trainings=heat(0, "crashed", "Traceback\n  File x\nValueError: bad\x1b[31m shape"),
     ),
     trial(5, verdict="rejected", status="", gain=None, title="", hypothesis="", trainings=(),
           rejections=("block 1: not in the file", "block 2 changes nothing\nline 7")),
+    trial(6, status="abandoned", gain=-0.06123, gain_half=0.02456,
+          trainings=heat(0, "abandoned", "hopeless after 25% of a heat")),
 )  # fmt: skip
 
 
@@ -91,13 +98,13 @@ def program() -> Program:
 @pytest.fixture
 def context(program: Program) -> Context:
     return Context(
-        trial=6,
+        trial=7,
         category="schedule",
         source=SOURCE,
         program=program,
         history=HISTORY,
         prior={"architecture": 0.4, "schedule": 0.6},
-        sigma=SIGMA,
+        noise=NOISE,
         seed=0,
         facts={"device": "cpu", "budget": "20s"},
     )
@@ -222,14 +229,14 @@ def test_reasons_are_told_without_the_replies_where_those_are_not_known(
 def test_layout(unasked: LLMProposer, context: Context) -> None:
     prompt = unasked.prompt(context)
     assert [p.name for p in prompt.parts] == [
-        "rules", "train.py", "history", *(f"trial {i}" for i in range(6)), "focus",
+        "rules", "train.py", "history", *(f"trial {i}" for i in range(7)), "focus",
     ]  # fmt: skip
-    assert [p.mark for p in prompt.parts] == [True, True, False, *[True] * 6, False]
+    assert [p.mark for p in prompt.parts] == [True, True, False, *[True] * 7, False]
     rules = part(prompt, "rules")
     for told in (
         "Find what lowers val_bpb.", "- **schedule**: learning rates over time",
         "session.progress()", "session.consumed", "16384", "<<<<<<< SEARCH", "fresh seeds",
-        "do not follow",
+        "do not follow", "side by side", "under one seed",
     ):  # fmt: skip
         assert told in rules
     assert "Look at the warm-down first." not in rules, "notes change more often"
@@ -238,6 +245,7 @@ def test_layout(unasked: LLMProposer, context: Context) -> None:
     focus = part(prompt, "focus")
     assert "**schedule**: learning rates over time" in focus
     assert "architecture: 0.40" in focus
+    assert "0.0012 bits per byte if it only changes numbers, 0.004 if it changes struct" in focus
     assert "Look at the warm-down first." in focus
 
 
@@ -245,35 +253,56 @@ def test_history_in_words(unasked: LLMProposer, context: Context) -> None:
     told = [p.text for p in unasked.prompt(context).parts if p.name.startswith("trial")]
     assert told == [
         "trial 0, baseline, the starting point: train.py as it stands\n",
-        "trial 1, schedule, KEPT, +3.0 sigma: idea 1\n  hypothesis: because 1\n",
-        "trial 2, schedule, reverted, near miss: +1.0 sigma on 2 fresh seeds, which can be luck: "
+        "trial 1, schedule, KEPT, +0.012 ± 0.0021 in 1 heat: idea 1\n  hypothesis: because 1\n",
+        "trial 2, schedule, reverted, near miss: +0.0031 ± 0.0021 in 3 heats, which can be luck: "
         "idea 2\n  hypothesis: because 2\n",
-        "trial 3, schedule, reverted, -1.5 sigma at the first look: idea 3\n"
+        "trial 3, schedule, reverted, -0.0061 ± 0.0021 in 1 heat: idea 3\n"
         "  hypothesis: because 3\n",
         "trial 4, schedule, reverted, crashed: idea 4\n  hypothesis: because 4\n"
         "  last line: ValueError: bad\ufffd[31m shape\n",
         "trial 5, schedule, rejected before training\n  why: block 2 changes nothing\n",
+        "trial 6, schedule, ended early, hopeless: forecast -0.061 ± 0.025: idea 6\n"
+        "  hypothesis: because 6\n",
     ]
+
+
+def test_a_trial_of_the_version_before_heats_is_told_without_them(
+    unasked: LLMProposer, context: Context
+) -> None:
+    old = replace(heat(0)[1], heat=None)
+    history = (BASELINE, trial(1, gain=0.0031, trainings=(old, old)))
+    told = part(unasked.prompt(replace(context, history=history)), "trial 1")
+    assert told.startswith("trial 1, schedule, reverted, +0.0031 ± 0.0021: idea 1\n")
 
 
 def test_no_finer_gain_is_told(unasked: LLMProposer, context: Context) -> None:
     prompt = unasked.prompt(context).text
-    for exact in ("0.0123", "0.0031", "0.0061", "1.0372", "0.0021", "1.3000"):
+    for exact in ("01234", "00312", "00613", "00213", "06123", "02456", "00123", "00401", "1.3"):
         assert exact not in prompt
 
 
-def test_gains_are_rounded_to_half_a_sigma() -> None:
-    gains = {0.0: 0.0, 0.00099: 0.0, 0.0011: 0.5, 0.004: 1.0, -0.0049: -1.0, -0.0051: -1.5}
+def test_gains_are_told_to_two_digits() -> None:
+    gains = {0.0: 0.0, 0.00123: 0.0012, 0.0999: 0.1, -0.00499: -0.005, 0.04: 0.04}
     for gain, shown in gains.items():
-        assert view(trial(1, gain=gain), SIGMA).gain == shown
-    assert str(view(trial(1, gain=-0.0001), SIGMA).gain) == "0.0"
+        assert view(trial(1, gain=gain)).gain == shown
+    assert str(view(trial(1, gain=-0.0)).gain) == "0.0"
+    assert (view(trial(1, gain=None, gain_half=None)).half, view(trial(1)).half) == (0, 0.0021)
 
 
-def test_sigma_as_told_lasts() -> None:
-    assert rounded_sigma(0.004) == rounded_sigma(0.0045) == pytest.approx(2**-8)
-    assert rounded_sigma(0.0079) == pytest.approx(2**-7)
-    for sigma in (0.001, 0.0033, 0.02):
-        assert 0.84 < rounded_sigma(sigma) / sigma < 1.19
+def test_only_heats_that_count_are_counted() -> None:
+    champion, candidate = heat(1)
+    odd = replace(candidate, counted=False, quarantined=True)
+    assert view(trial(1, trainings=(*heat(0), champion, odd))).heats == 1
+
+
+def test_what_is_told_of_a_trial_does_not_depend_on_the_noise(
+    unasked: LLMProposer, context: Context
+) -> None:
+    """The noise is learnt anew with each trial, and would change the history from its beginning."""
+    louder = replace(context, noise={"numbers": 0.1, "structure": 0.2})
+    before, after = (unasked.prompt(c).parts for c in (context, louder))
+    assert before[:-1] == after[:-1]
+    assert before[-1] != after[-1]
 
 
 def test_instructions_in_data_stay_on_their_line(unasked: LLMProposer, context: Context) -> None:

@@ -218,7 +218,7 @@ OPTIMUM = {"A": 0.25, "B": 0.75, "C": 0.7, "D": 2 / 3, "E": 4 / 7}
 
 
 def loss(source: str) -> float:
-    """Sigma above the optimum, a quadratic."""
+    """Above the optimum, in units of the noise; a quadratic."""
     v = values(source)
     place = {n: math.log(v[n] / a) / math.log(b / a) for n, (a, b) in LOG_RANGES.items()}
     place |= {"C": v["C"], "D": (4, 8, 16, 32).index(v["D"]) / 3, "E": (v["E"] - 1) / 7}
@@ -236,7 +236,7 @@ def by_chance(dice: random.Random) -> dict[str, Any]:
 
 
 def champion_after(trials: int, seed: int, *, tuned: bool) -> float:
-    """Loss of the champion after a campaign with noise, kept on a screening and a confirmation."""
+    """Loss of the champion after a campaign with noise, kept on two looks."""
     dice, campaign = random.Random(seed), Campaign(NUMBERS, seed=seed)
     for _ in range(trials):
         if tuned:

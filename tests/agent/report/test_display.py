@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TextIO
 
@@ -32,18 +32,32 @@ def follow(display: Display, state: State, progress: int = 3) -> None:
         running = replace(trial, trainings=(), verdict=None, val_bpb=None, gain=None, words="")
         if trial.trial > 0:
             display.proposing(replace(running, title=""))
-        for index, run in enumerate(trial.trainings):
-            display.training(replace(running, trainings=trial.trainings[:index]), run, "20s")
-            display.event({"event": "preparing", "stage": "training tokenizer", "fraction": 0.4})
-            display.event({"event": "ready"})
-            for step in range(progress):
-                spent = None if step == 0 else step / progress
-                display.event({"event": "log", "step": step, "loss": 3.25, "spent": spent})
-            display.event({"event": "scoring", "fraction": 0.7})
+        for run in trial.trainings if trial.trial == 0 else ():
+            display.training(running, run, "20s")
+            measure(display, progress, ({},))
             display.trained(run)
+        for index, heat in enumerate(trial.heats):
+            display.heat(replace(running, trainings=trial.trainings[: 2 * index]), index, "20s")
+            measure(display, progress, ({"training": 0}, {"training": 1}))
+            display.heat_over(replace(running, trainings=trial.trainings[: 2 * index + 2]), heat)
         display.verdict(trial, state, PRIOR if trial.trial >= 2 else EVEN)
     display.message("program.md line 3 is not a setting")
     display.close()
+
+
+def measure(display: Display, progress: int, sides: Sequence[dict[str, int]]) -> None:
+    """The events of one measurement; ``sides`` are whose they are."""
+    for side in sides:
+        display.event(
+            {"event": "preparing", "stage": "training tokenizer", "fraction": 0.4, **side}
+        )
+        display.event({"event": "ready", **side})
+    for step in range(progress):
+        spent = None if step == 0 else step / progress
+        for side in sides:
+            display.event({"event": "log", "step": step, "loss": 3.25, "spent": spent, **side})
+    for side in sides:
+        display.event({"event": "scoring", "fraction": 0.7, **side})
 
 
 def rich_output(state: State, width: int) -> str:
@@ -63,24 +77,31 @@ def screen(output: str) -> list[str]:
 def hostile() -> State:
     story = Story()
     story.baseline()
-    story.trial(HOSTILE, HOSTILE, [None], words=HOSTILE, hypothesis=HOSTILE)
+    number = story.draw(HOSTILE)
+    story.candidate(number, HOSTILE, HOSTILE)
+    story.heat(number, None, None, reason=HOSTILE)
+    story.end(number, "revert", HOSTILE, status="crashed")
     return story.state
 
 
 def test_a_trial_is_a_line_with_its_numbers_and_a_line_with_its_verdict() -> None:
     lines = screen(rich_output(campaign().state, 80))
-    row = lines.index("     kept: better on 2 fresh seeds by 0.0130 ± 0.0080  1:00") - 1
+    row = lines.index("     kept: better by 0.0140 ± 0.0082 in 3 heats  1:00") - 1
     assert re.fullmatch(
         r"  1  schedule +longer warm-down, .*…  1\.2870 ± 0\.0060  \+0\.0130", lines[row]
     )
     assert any(re.fullmatch(r"  2  architecture +heads of 32 .* crashed", line) for line in lines)
     assert any(re.fullmatch(r"  3  optimizer +not trained", line) for line in lines)
+    assert any(
+        re.fullmatch(r"  5  null +the champion .* 1\.2900 +-0\.0019", line) for line in lines
+    )
+    assert any(re.fullmatch(r"  6  archit.* abandoned +-0\.0600", line) for line in lines)
 
 
 def test_a_wide_terminal_has_one_line_a_trial() -> None:
     lines = screen(rich_output(campaign().state, 180))
     assert any(
-        re.fullmatch(r"  4  regularisation .* 1\.2890 ± 0\.0090  -0\.0010 +1:00  beat the .*", line)
+        re.fullmatch(r"  4  regularisation .* 1\.2890 ± 0\.0090  -0\.0010 +1:00  worse by .*", line)
         for line in lines
     )
 
@@ -97,6 +118,7 @@ def test_kept_is_green_and_rejected_is_yellow() -> None:
     assert re.search(r"\x1b\[32m\+0\.0130", output)
     assert re.search(r"\x1b\[33mrejected before training", output)
     assert re.search(r"\x1b\[2m-0\.0010", output)
+    assert re.search(r"\x1b\[2m1\.2900.*\x1b\[2m-0\.0019", output), "a null trial is quiet"
 
 
 def test_the_live_part_says_who_is_trained_and_how_far() -> None:
@@ -115,23 +137,34 @@ def test_the_live_part_says_who_is_trained_and_how_far() -> None:
 
     display.proposing(replace(trial, title=""))
     assert "proposing in schedule" in look()
-    display.training(trial, state.trials[1].trainings[2], "20s")
-    assert "candidate, fresh seed" in look()
-    assert "so far: candidate 1.2900   champion 1.3020" in look()
+    display.heat(replace(trial, trainings=()), 0, "20s")
+    assert "heat 1" in look()
+    assert "differences so far" not in look()
+    display.heat(replace(trial, trainings=state.trials[1].trainings[:4]), 2, "20s")
+    assert "heat 3" in look()
+    assert "differences so far: +0.0120 +0.0140" in look()
+    display.event({"event": "ready", "training": 0})
     display.event({"event": "preparing", "stage": "training tokenizer", "fraction": 0.4})
-    assert re.search(r"40%  training tokenizer  \d:\d\d", look())
+    assert re.search(r"40%  training tokenizer  \d:\d\d", look(100)), "not of the budget yet"
     display.event({"event": "ready"})
     display.event({"event": "log", "step": 412, "loss": 3.4121, "spent": 0.54})
     assert re.search(r"54%  step 412  loss 3\.412  \d:\d\d", look())
     assert "54% of 20s  step 412" in look(100)
+    display.event({"event": "log", "step": 412, "loss": 3.4, "spent": 0.54, "training": 1})
+    assert "54%  candidate  step 412" in look()
+    display.event({"event": "log", "step": 409, "loss": 3.4, "spent": 0.53, "training": 0})
+    assert "53%  champion  step 409" in look()
     display.event({"event": "log", "step": 413, "loss": float("nan"), "spent": None})
     assert re.search(r"step 413  loss nan", look())
     display.event({"event": "scoring", "fraction": 0.7})
     assert re.search(r"70%  scoring", look())
-    display.trained(state.trials[1].trainings[2])
+    display.heat_over(trial, state.trials[1].heats[2])
     assert display._live is None
     display.training(replace(trial, trial=0, trainings=()), state.trials[0].trainings[0], "20s")
     assert "baseline" in look()
+    display.trained(state.trials[0].trainings[0])
+    assert display._live is None
+    display.heat(trial, 0, "20s")
     display.verdict(state.trials[3], state, PRIOR)
     assert display._live is None
     display.proposing(trial)
@@ -179,24 +212,32 @@ def test_plain_lines_tell_the_campaign() -> None:
     assert "campaign  t, branch autoresearch/t" in lines
     assert "trial 1: proposing in schedule" in lines
     title = "longer warm-down, the last 60 % of the budget"
-    assert f"trial 1: training candidate ({title}), seed 2, for 20s" in lines
-    assert "trial 1: training champion, fresh seed, seed 3, for 20s" in lines
-    assert "  champion, fresh seed: val_bpb 1.3020 in 0:24" in lines
-    assert "  candidate: crashed (crash: RuntimeError: shapes) in 0:24" in lines
+    assert "trial 0: training baseline, seed 1, for 20s" in lines
+    assert "  baseline: val_bpb 1.3000 in 0:24" in lines
+    assert f"trial 1: heat 1, champion and candidate ({title}), for 20s each" in lines
+    told = "difference +0.0160: champion 1.3010, candidate 1.2850 (side by side), 0:24"
+    assert f"  heat 3: {told}" in lines
+    assert "  heat 1: candidate crashed (crash: RuntimeError: shapes) (side by side)" in lines
+    assert "  heat 1: hopeless after 25% of a heat, ended (side by side)" in lines
     assert (
         f"trial 1: schedule; {title}; val_bpb 1.2870 ± 0.0060; "
-        "gain +0.0130; kept: better on 2 fresh seeds by 0.0130 ± 0.0080 (1:00)" in lines
+        "gain +0.0130; kept: better by 0.0140 ± 0.0082 in 3 heats (1:00)" in lines
     )
+    assert (
+        "trial 6: architecture; twice as wide; gain -0.0600; "
+        "forecast -0.0600 ± 0.0200, hopeless after 25% of a heat, reverted (1:00)" in lines
+    ), "it has no val_bpb"
     assert "note: program.md line 3 is not a setting" in lines
 
 
 def test_plain_progress_comes_every_ten_seconds() -> None:
     state = campaign().state
-    trainings = sum(len(trial.trainings) for trial in state.trials)
-    steps = [line for line in plain_output(state) if ": step " in line]
-    assert len(steps) == 3 * trainings
+    heats = sum(len(trial.heats) for trial in state.trials)
+    steps = [line for line in plain_output(state) if " step " in line]
+    assert len(steps) == 3 + 2 * 3 * heats
     assert steps[0] == "  baseline: step 9, loss 3.250, 30% of the budget"
-    assert not [line for line in plain_output(state, 0.001) if ": step " in line]
+    assert re.fullmatch(r"  heat 1: (champion|candidate) step \d, loss 3\.250, \d+% .*", steps[3])
+    assert not [line for line in plain_output(state, 0.001) if " step " in line]
 
 
 def test_plain_output_has_no_control_codes() -> None:

@@ -50,18 +50,20 @@ def written(folder: Path, state: State) -> Page:
 def test_the_page_tells_the_campaign(tmp_path: Path) -> None:
     page = written(tmp_path, campaign().state)
     for words in (
-        "4 trials: 1 kept, 2 reverted, 1 rejected before training.",
-        "val_bpb went from 1.3000 to 1.2880",
+        "5 trials: 1 kept, 3 reverted, 1 rejected before training.",
+        "val_bpb went from 1.3008 to 1.2878",
+        "False-keep meter: 0 of 1 null kept",
         "1.2870 ± 0.0060",
         "+0.0130",
-        "kept: better on 2 fresh seeds by 0.0130 ± 0.0080",
+        "kept: better by 0.0140 ± 0.0082 in 3 heats",
         "1.285000",
+        "for structure, bits per byte, of a difference",
         f"python -m agent replay {sha('final 1')[:12]}",
         "Some CPU",
         "apidocs",
     ):
         assert words in page.text
-    assert [tag for tag, _ in page.tags].count("details") == 5
+    assert [tag for tag, _ in page.tags].count("details") == 7
     bars = [a["style"] for tag, a in page.tags if tag == "i"]
     assert bars[:2] == ["width: 100%", "width: 63%"]
     assert len(bars) == len(PRIOR)
@@ -81,7 +83,7 @@ def test_the_picture_is_in_the_page_and_nothing_is_loaded(tmp_path: Path) -> Non
 def hostile(folder: Path) -> State:
     story = Story()
     story.baseline()
-    number = story.trial(HOSTILE, HOSTILE, [None], words=HOSTILE, hypothesis=HOSTILE)
+    number = story.trial(HOSTILE, HOSTILE, [(None, None)], words=HOSTILE, hypothesis=HOSTILE)
     trial = folder / "trials" / str(number)
     trial.mkdir(parents=True)
     (trial / "diff.patch").write_bytes(f"-a = 1\n+{HOSTILE}\n".encode() + b"\xff\xfe\n")
@@ -123,18 +125,56 @@ def test_a_folder_that_cannot_be_written_is_an_oserror(tmp_path: Path) -> None:
 def test_markdown_has_a_row_a_trial() -> None:
     lines = markdown(campaign().state, PRIOR).splitlines()
     rows = [line for line in lines if line.startswith("|")]
-    assert len(rows) == 2 + 5
+    assert len(rows) == 2 + 7
     assert rows[3] == (
         "| 1 | schedule | **longer warm-down, the last 60 % of the budget** | 1.2870 ± 0.0060 | "
-        f"+0.0130 | kept: better on 2 fresh seeds by 0.0130 ± 0.0080 | `{sha('final 1')[:7]}` |"
+        f"+0.0130 | kept: better by 0.0140 ± 0.0082 in 3 heats | `{sha('final 1')[:7]}` |"
     )
     assert "schedule 19%" in lines[-1]
+
+
+def test_each_heat_is_told_with_both_its_trainings(tmp_path: Path) -> None:
+    story = Story()
+    story.baseline()
+    story.trial("schedule", "x", [(1.3020, 1.2900), (1.3000, 1.2860)])
+    written(tmp_path, story.state)
+    page = (tmp_path / "report.html").read_text()
+    rows = re.findall(
+        r"<tr><td>(\d*)</td><td>(c\w+)</td><td>(\d+)</td><td>ok</td><td>([\d.]+)<", page
+    )
+    assert rows == [
+        ("", "candidate", "1", "1.300000"),
+        ("1", "champion", "2", "1.302000"),
+        ("1", "candidate", "2", "1.290000"),
+        ("2", "champion", "3", "1.300000"),
+        ("2", "candidate", "3", "1.286000"),
+    ]
+
+
+def test_what_was_abandoned_has_a_forecast_and_no_score(tmp_path: Path) -> None:
+    row = markdown(campaign().state, {}).splitlines()[-1]
+    words = r"forecast -0.0600 ± 0.0200, hopeless after 25% of a heat, reverted"
+    assert row.startswith(f"| 6 | architecture | twice as wide | abandoned | -0.0600 | {words} |")
+    page = written(tmp_path, campaign().state)
+    assert re.search(r"twice as wide\s+abandoned\s+-0\.0600\s+forecast", page.text)
+
+
+def test_a_null_trial_stands_apart_even_if_it_was_kept(tmp_path: Path) -> None:
+    story = Story()
+    story.baseline()
+    story.null([(1.30, 1.26)], verdict="keep")
+    assert "**" not in markdown(story.state, {}).splitlines()[-1]
+    page = written(tmp_path, story.state)
+    classes = [a["class"] for tag, a in page.tags if tag == "td" and "class" in a]
+    assert "null" in classes
+    assert classes.count("kept") == 1, "the baseline's"
+    assert "1 of 1 null kept" in page.text
 
 
 def test_markdown_escapes_what_a_model_wrote(tmp_path: Path) -> None:
     story = Story()
     story.baseline()
-    story.trial("schedule", "a | b [x](y) <b> `c` *d*", [None])
+    story.trial("schedule", "a | b [x](y) <b> `c` *d*", [(None, None)])
     row = next(line for line in markdown(story.state, {}).splitlines() if line.startswith("| 1 "))
     assert r"a \| b \[x\]\(y\) &lt;b&gt; \`c\` \*d\*" in row
     assert len(re.findall(r"(?<!\\)\|", row)) == 8

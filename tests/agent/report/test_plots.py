@@ -7,7 +7,7 @@ from events import Story, campaign
 from matplotlib.image import imread
 
 from agent.campaign.state import State
-from agent.report.plots import DPI, progress_png, scale
+from agent.report.plots import DPI, points_of, progress_png, scale
 
 
 def drawn(path: Path, state: State) -> np.ndarray:
@@ -50,10 +50,9 @@ def test_titles_are_not_mathematics_and_may_lack_a_glyph(tmp_path: Path) -> None
     story.trial(
         "schedule",
         r"$\frac{1} 学习率 $",
-        [1.2, 1.2],
+        [(1.3, 1.2)],
         verdict="keep",
-        val_bpb=1.2,
-        val_bpb_half=0.01,
+        gain_half=0.01,
     )
     drawn(tmp_path / "progress.png", story.state)
 
@@ -62,7 +61,7 @@ def outliers(*scores: float) -> State:
     story = Story()
     story.baseline(1.30)
     for score in scores:
-        story.trial("schedule", "x", [score], val_bpb=score, val_bpb_half=0.01)
+        story.trial("schedule", "x", [(1.30, score)], gain_half=0.01)
     return story.state
 
 
@@ -70,19 +69,49 @@ def outliers(*scores: float) -> State:
     ("scores", "highest"),
     [
         ([1.301, 1.305, 1.32, 1.302], 1.32),
-        ([2.1], 1.311),
-        ([1.301, 1.305, 2.1, 1.302, 9.0], 1.311),
+        ([2.1], None),
+        ([1.301, 1.305, 2.1, 1.302, 9.0], None),
         ([1.32, 1.33, 1.34, 5.0], 1.34),
     ],
 )
-def test_the_scale_passes_over_disasters(scores: list[float], highest: float) -> None:
-    low, high = scale(outliers(*scores).trials)
-    assert low == pytest.approx(1.30 - 0.011)
-    assert high == pytest.approx(highest)
+def test_the_scale_passes_over_disasters(scores: list[float], highest: float | None) -> None:
+    """``highest`` is None where the baseline's interval is all there is above it."""
+    shown = points_of(outliers(*scores))
+    low, high = scale(shown)
+    assert low == pytest.approx(1.30 - shown[0].bpb.half)
+    assert high == pytest.approx(highest or 1.30 + shown[0].bpb.half)
 
 
 def test_the_scale_holds_every_champion_and_every_better_score() -> None:
     story = campaign()
-    story.trial("schedule", "x", [1.15], val_bpb=1.15)
-    trials = [trial for trial in story.state.trials if trial.val_bpb is not None]
-    assert scale(trials) == pytest.approx((1.15, 1.311))
+    story.trial("schedule", "x", [(1.30, 1.15)])
+    shown = points_of(story.state)
+    low, high = scale(shown)
+    assert low == pytest.approx(1.28775 - 0.15), "the champion's, less what was gained on it"
+    assert high >= max(point.bpb.mean + point.bpb.half for point in shown if point.trial.kept)
+
+
+def test_a_slow_hour_does_not_bend_the_chart() -> None:
+    """Every score of the second half is higher by 0.2; the differences are what they were."""
+    halves = []
+    for slower in (0.0, 0.2):
+        story = Story()
+        story.baseline(1.30)
+        story.trial("schedule", "x", [(1.30, 1.28)], verdict="keep", gain=0.02)
+        story.trial("optimizer", "y", [(1.28 + slower, 1.29 + slower)])
+        halves.append([point.bpb.mean for point in points_of(story.state)])
+    assert halves[0] == pytest.approx([1.30, 1.28, 1.29])
+    assert halves[1] == pytest.approx(halves[0])
+
+
+def test_an_abandoned_trial_is_drawn_where_it_was_forecast() -> None:
+    drawn_ones = {point.x: point.bpb for point in points_of(campaign().state)}
+    assert drawn_ones[6].mean == pytest.approx(1.28775 + 0.06)
+    assert drawn_ones[6].half == 0.02
+
+
+def test_null_trials_are_not_drawn() -> None:
+    story = Story()
+    story.baseline()
+    story.null([(1.30, 1.25)], verdict="keep")
+    assert [point.x for point in points_of(story.state)] == [0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +14,68 @@ import pytest
 from trainer import measure
 from trainer.measure import AuditResult, Measurement
 
-QUIET, BUSY = 0.02, 0.5
+Score = float | dict[str, Any]
+"""val_bpb of a training that succeeded, or the fields in which a measurement differs from one."""
 
 
-def measured(val_bpb: float, disturbance: float, seed: int) -> Measurement:
+def measured(score: Score, seed: int) -> Measurement:
     values: dict[str, Any] = {f.name: 0 for f in dataclasses.fields(Measurement)}
-    texts = ("reason", "trace", "weights_sha256", "detail", "output")
+    texts = ("reason", "trace", "detail", "output")
     values |= dict.fromkeys(texts, "") | {"status": "ok", "isolation": "os", "curve": ()}
-    values |= {"fingerprint": {}, "budget": "20s", "preset": "cpu"}
-    return Measurement(**{**values, "val_bpb": val_bpb, "disturbance": disturbance, "seed": seed})
+    values |= {"fingerprint": {}, "budget": "20s", "preset": "cpu", "how": "side by side"}
+    values |= {"losses": (), "pace": 1.0, "params": 1000, "seed": seed}
+    changes = score if isinstance(score, dict) else {"val_bpb": score}
+    values |= {"val_bpb": None, "weights_sha256": digest(seed)} | changes
+    return Measurement(**values)
 
 
-def play(monkeypatch: pytest.MonkeyPatch, *scores: tuple[float, float], text: str = "") -> None:
-    """The next trainings have these scores and disturbances; their weights are their seeds."""
-    left = list(scores)
+def digest(seed: int) -> str:
+    """Of the weights that a training with this seed leaves."""
+    return hashlib.sha256(str(seed).encode()).hexdigest()
+
+
+@dataclass
+class Played:
+    """What was asked of the stand-in: one entry a call, in order."""
+
+    seeds: list[list[int]] = field(default_factory=list)
+    sources: list[list[str]] = field(default_factory=list)
+    options: list[dict[str, Any]] = field(default_factory=list)
+
+
+def play(monkeypatch: pytest.MonkeyPatch, *heats: Score | tuple[Score, Score]) -> Played:
+    """The next heats have these scores: one, or champion's and candidate's."""
+    left, played = list(heats), Played()
 
     def next_one(
-        source: str, *, seed: int, weights_to: Path | None = None, **options: Any
-    ) -> Measurement:
-        weights = str(seed).encode()
-        if weights_to is not None:
-            weights_to.write_bytes(weights)
-        digest = hashlib.sha256(weights).hexdigest()
-        result = measured(*left.pop(0), seed)
-        return dataclasses.replace(result, weights_sha256=digest, fingerprint={"text": text})
+        sources: Sequence[str],
+        *,
+        seed: Sequence[int],
+        weights_to: Sequence[Path | None] | None = None,
+        **options: Any,
+    ) -> list[Measurement]:
+        scores = left.pop(0)
+        scores = scores if isinstance(scores, tuple) else (scores,)
+        assert len(scores) == len(sources), "another kind of heat than the test has prepared"
+        played.seeds.append(list(seed))
+        played.sources.append(list(sources))
+        played.options.append(options)
+        for path, own in zip(weights_to or [], seed, strict=False):
+            if path is not None:
+                path.write_bytes(str(own).encode())
+        return [measured(score, own) for score, own in zip(scores, seed, strict=True)]
 
-    monkeypatch.setattr(measure, "measure", next_one)
+    monkeypatch.setattr(measure, "heat", next_one)
+    return played
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, score: Callable[[str, int], Score]) -> None:
+    """Each training comes to what ``score`` says of its source and seed."""
+
+    def next_one(sources: Sequence[str], *, seed: Sequence[int], **_: Any) -> list[Measurement]:
+        return [measured(score(s, own), own) for s, own in zip(sources, seed, strict=True)]
+
+    monkeypatch.setattr(measure, "heat", next_one)
 
 
 def audits(

@@ -1,60 +1,165 @@
-"""How a trial is judged when the machine is busy; measurements are stood in for, git is real."""
+"""How a trial is judged by heats; measurements are stood in for, git is real."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import pytest
-from staged import BUSY, QUIET, audits, play
+from staged import audits, play
 
 from agent import loop
+from agent.campaign.chain import chain
 from agent.campaign.journal import read_events
+from agent.campaign.state import fold
 from agent.campaign.store import Campaign, CampaignError
-from agent.steps import evaluate, start
+from agent.forecast import PARTS
+from agent.steps import start
 from agent.steps.runtime import Runtime, Stopped
 
+FAILED = {"status": "crashed", "reason": "crash: RuntimeError: shapes"}
+BEHIND = tuple(3.0 - 0.05 * part for part in range(PARTS))
+ABANDONED = {
+    "status": "abandoned",
+    "reason": "hopeless after 25% of a heat",
+    "losses": (*(loss + 0.5 for loss in BEHIND[:5]), *[None] * 15),
+}
+ENDED = {"status": "abandoned", "reason": "no candidate is left", "losses": BEHIND}
 
-def test_a_disturbed_training_is_done_again(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    play(monkeypatch, (1.9, BUSY), (1.5, QUIET), (1.9, BUSY), (1.7, QUIET), (1.51, QUIET))
+
+def one_trial(runtime: Runtime) -> None:
     loop.baseline(runtime)
-    assert runtime.champion_scores() == [1.5]
     loop.one_trial(runtime)
-    trial = runtime.campaign.state.trials[1]
-    assert (trial.verdict, trial.scores, trial.champion_scores) == ("revert", (1.7,), (1.51,))
 
 
-def test_on_a_busy_machine_nothing_is_judged_and_nothing_learnt(
+def test_champion_and_candidate_share_one_seed_and_each_heat_has_another(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    play(monkeypatch, *[(1.9, BUSY)] * 3, *[(1.0, BUSY)] * 4)
-    monkeypatch.setattr(evaluate, "UNJUDGED_TRIALS", 1)
-    monkeypatch.setattr(evaluate, "BUSY_SECONDS", 0.0)
-    loop.baseline(runtime)
-    assert runtime.champion.val_bpb == 1.9
-    assert runtime.champion_scores() == []
-    before = runtime.prior.probabilities()
-    with pytest.raises(IndexError):  # the champion is due first: three more, and no fourth
-        loop.one_trial(runtime)
-        loop.one_trial(runtime)
-    trial = runtime.campaign.state.trials[1]
-    assert (trial.verdict, trial.status, trial.reward) == ("revert", "abandoned", None)
-    assert "not judged" in trial.words
-    assert runtime.prior.probabilities() == before
-    assert runtime.campaign.state.outages == 0
-    assert "busy" in [event["event"] for event in read_events(runtime.campaign.journal.path)]
-
-
-def test_greedy_keeps_one_lucky_score(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime.settings = dataclasses.replace(runtime.settings, keep="greedy")
-    play(monkeypatch, (1.5, QUIET), (1.49, QUIET), (1.48, QUIET))
+    played = play(monkeypatch, 1.5, (1.6, 1.56), (1.4, 1.36), (1.5, 1.46), (1.5, 1.46))
     audits(monkeypatch, bound=0.0)
-    loop.baseline(runtime)
+    one_trial(runtime)
+    trial = runtime.campaign.state.trials[1]
+    assert trial.verdict == "keep"
+    assert trial.differences == pytest.approx([0.04] * len(trial.heats))
+    assert [len(seeds) for seeds in played.seeds] == [1, *[2] * len(trial.heats)]
+    assert all(len(set(seeds)) == 1 for seeds in played.seeds)
+    assert len({seeds[0] for seeds in played.seeds}) == len(played.seeds)
+    champion, candidate = played.sources[1]
+    assert champion == played.sources[0][0] != candidate
+    assert [o["champion_first"] for o in played.options[1:]] == [True, False] * 1
+
+
+def test_a_slow_machine_is_no_gain_and_no_loss(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores of the same file wander by a third; the differences are small."""
+    play(monkeypatch, 1.5, (1.9, 1.901), (1.2, 1.2005), (1.7, 1.7), (1.3, 1.2999), (1.6, 1.6002))
+    one_trial(runtime)
+    trial = runtime.campaign.state.trials[1]
+    assert trial.verdict == "revert" and abs(trial.gain) < 0.002  # type: ignore[arg-type]
+    assert abs(trial.reward) < 0.02  # type: ignore[arg-type]
+
+
+def test_what_people_see_is_chained_by_gains(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, 1.5, *[(1.7, 1.66)] * 2, (1.65, 1.75))
+    audits(monkeypatch, bound=0.0)
+    one_trial(runtime)
     loop.one_trial(runtime)
+    state, preset = runtime.campaign.state, runtime.preset
+    baseline, kept, lost = (chain(state, preset)[n] for n in range(3))
+    assert baseline.mean == pytest.approx((1.5 + 1.7 + 1.7) / 3)
+    assert kept.mean == pytest.approx(baseline.mean - state.trials[1].gain)  # type: ignore[operator]
+    assert lost.mean == pytest.approx(kept.mean + 0.1)
+    assert state.trials[1].val_bpb == pytest.approx(1.66), "val_bpb stays what was measured"
+    table = (runtime.campaign.folder / "results.tsv").read_text().splitlines()
+    assert [row.split("\t")[1] for row in table[1:]] == [
+        f"{value.mean:.6f}" for value in (baseline, kept, lost)
+    ]
+
+
+def test_greedy_keeps_one_lucky_heat(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime.settings = dataclasses.replace(runtime.settings, keep="greedy")
+    play(monkeypatch, 1.5, (1.5, 1.499), (1.7, 1.6999))
+    audits(monkeypatch, bound=0.0)
+    one_trial(runtime)
     loop.one_trial(runtime)
     assert [trial.verdict for trial in runtime.campaign.state.trials] == ["keep"] * 3
-    assert runtime.champion.val_bpb == 1.48
+
+
+def test_a_champion_that_fails_leaves_the_trial_unjudged(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, 1.5, *[({"status": "oom", "reason": "memory: none left"}, 1.4)] * 3)
+    loop.baseline(runtime)
+    before = runtime.prior.probabilities()
+    loop.one_trial(runtime)
+    trial = runtime.campaign.state.trials[1]
+    assert (trial.verdict, trial.status, trial.reward) == ("revert", "unjudged", None)
+    assert "not judged: the champion could not be trained (memory: none left)" in trial.words
+    assert runtime.prior.probabilities() == before
+    assert trial.tried == ()
+
+
+def test_a_candidate_that_fails_is_reverted_by_name(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, 1.5, (1.5, FAILED))
+    one_trial(runtime)
+    trial = runtime.campaign.state.trials[1]
+    assert (trial.verdict, trial.status, trial.reward) == ("revert", "crashed", -0.2)
+    assert trial.words == "crashed (crash: RuntimeError: shapes), reverted"
+
+
+def test_one_that_fails_in_a_later_heat_is_reverted(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, 1.5, (1.5, 1.46), (1.5, FAILED))
+    one_trial(runtime)
+    assert runtime.campaign.state.trials[1].status == "crashed"
+
+
+def test_an_abandoned_candidate_has_a_forecast_and_no_score(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, 1.5, (ENDED, ABANDONED))
+    one_trial(runtime)
+    trial = runtime.campaign.state.trials[1]
+    assert (trial.verdict, trial.status, trial.val_bpb) == ("revert", "abandoned", None)
+    assert trial.gain == pytest.approx(-0.5)
+    assert trial.gain_half > 0.1 and trial.reward == -0.2  # type: ignore[operator]
+    assert "hopeless after 25% of a heat" in trial.words
+    assert trial.outcome == "reverted"
+    row = (runtime.campaign.folder / "results.tsv").read_text().splitlines()[-1].split("\t")
+    assert row[1] == "2.000000" and row[3] == "discard"
+    noise = runtime.make_judge("structure").noise
+    assert noise.scale == pytest.approx(runtime.preset.noise_structure), "no part in the noise"
+
+
+def test_a_heat_says_that_the_machine_changed_its_pace(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, 1.5, ({"val_bpb": 1.5, "pace": 1.8}, 1.7))
+    told: list[str] = []
+    monkeypatch.setattr(runtime.display, "message", told.append)
+    one_trial(runtime)
+    assert any("changed its pace by 80%" in text and "met both alike" in text for text in told)
+
+
+def test_a_heat_that_was_cut_off_is_run_again_under_its_seed(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, 1.5)
+    loop.baseline(runtime)
+    with pytest.raises(IndexError):  # as a kill in the middle of the heat
+        loop.one_trial(runtime)
+    begun = runtime.campaign.state.open_seeds
+    assert len(begun) == 2
+    played = play(monkeypatch, (1.5, 1.7))
+    loop.one_trial(runtime)
+    assert played.seeds == [list(begun)]
+    events = list(read_events(runtime.campaign.journal.path))
+    assert fold(events).trials == runtime.campaign.state.trials
 
 
 def test_new_tags_are_free_ones(runtime: Runtime) -> None:
@@ -66,9 +171,8 @@ def test_new_tags_are_free_ones(runtime: Runtime) -> None:
 def test_limits_written_into_program_md_hold_before_the_next_trial(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    play(monkeypatch, (1.5, QUIET), (1.9, QUIET), (1.5, QUIET), (1.9, QUIET), (1.5, QUIET))
-    loop.baseline(runtime)
-    loop.one_trial(runtime)
+    play(monkeypatch, 1.5, (1.5, 1.9))
+    one_trial(runtime)
     path = runtime.program.path
     path.write_text(path.read_text().replace("---\n", "---\ntrials: 1\n", 1))
     with pytest.raises(Stopped):
@@ -81,12 +185,12 @@ def test_limits_written_into_program_md_hold_before_the_next_trial(
 def test_a_score_on_other_text_is_not_recorded(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    play(monkeypatch, (1.5, QUIET), (1.4, QUIET), text="files:a 1")
+    first, other = ({"val_bpb": 1.5, "fingerprint": {"text": f"files:a {n}"}} for n in (1, 2))
+    play(monkeypatch, first, (other, other))
     loop.baseline(runtime)
-    play(monkeypatch, (1.4, QUIET), text="files:a 2")
     with pytest.raises(CampaignError, match="text was files:a 1 and is files:a 2 now"):
         loop.one_trial(runtime)
     assert runtime.open_trial.trainings == ()
-    play(monkeypatch, *[(1.6, QUIET)] * 4, text="files:a 1")
+    play(monkeypatch, (first, {**first, "val_bpb": 1.7}))
     loop.one_trial(runtime)
     assert runtime.campaign.state.trials[1].verdict == "revert"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from staged import QUIET, play
+from staged import play
 
 from agent import loop
 from agent.steps.runtime import Runtime, curve_line
@@ -21,7 +21,7 @@ def test_a_curve_in_a_dozen_points() -> None:
 
 
 def test_the_champions_curve_is_told(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    play(monkeypatch, (1.5, QUIET))
+    play(monkeypatch, 1.5)
     loop.baseline(runtime)
     assert not any("training loss" in name for name in runtime.context(1, "schedule").facts)
     path = runtime.campaign.folder / "trials" / "0" / "training-1.curve.json"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from replies import block
-from staged import QUIET, measured
+from staged import Score, answer
 
 from agent import loop
 from agent.campaign.journal import read_events
@@ -25,7 +25,6 @@ from agent.proposers.llm import LLMProposer
 from agent.settings import Settings, SettingsError
 from agent.steps import propose, start
 from agent.steps.runtime import Runtime, Stopped
-from trainer import measure
 
 PROMPTS = Path(__file__).parents[3] / "prompts"
 PLACE = "    session.ready()\n"
@@ -77,13 +76,12 @@ def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def trainings(monkeypatch: pytest.MonkeyPatch) -> None:
-    def train(source: str, *, seed: int, **options: Any) -> Any:
-        result = measured(1.9 if "'worse'" in source else 1.5, QUIET, seed)
-        if "'broken'" not in source:
-            return result
-        return dataclasses.replace(result, status="crashed", reason="crash", val_bpb=None)
+    def score(source: str, seed: int) -> Score:
+        if "'broken'" in source:
+            return {"status": "crashed", "reason": "crash"}
+        return 1.9 if "'worse'" in source else 1.5
 
-    monkeypatch.setattr(measure, "measure", train)
+    answer(monkeypatch, score)
 
 
 def use(runtime: Runtime, *answers: Callable[[], str]) -> Scripted:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from model_server import Answer, Server
 from replies import FILES, HEAD, PARENT, REPLIES, block
-from staged import QUIET, measured
+from staged import Score, answer
 
 from agent import loop
 from agent.campaign.journal import read_events
@@ -28,7 +28,7 @@ from agent.proposers.llm import LLMProposer
 from agent.steps import propose
 from agent.steps.runtime import Runtime
 from trainer import measure
-from trainer.measure import CheckResult, Measurement
+from trainer.measure import CheckResult
 
 PROMPTS = Path(__file__).parents[3] / "prompts"
 PLACE = "    session.ready()\n"
@@ -73,23 +73,18 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Each training comes to what its source says; returns the sources, as they are trained."""
     seen: list[str] = []
 
-    def next_one(source: str, *, seed: int, **options: Any) -> Measurement:
+    def score(source: str, seed: int) -> Score:
         seen.append(source)
         kind = (re.findall(r"kind = '(\w+)'", source) or [""])[-1]
         before = sum(source == past for past in seen[:-1])
-        failed = kind.startswith("broken") or (kind == "flaky" and before > 0)
-        score = 1.5 if source in (seen[0], PARENT) else 1.49 if kind == "flaky" else 1.9
-        result = measured(score + 0.0001 * (seed % 7), QUIET, seed)
-        if not failed:
-            return result
-        status, reason = "crashed", "crash: ValueError: wide"
         if kind == "broken_audit":
-            status, reason = "invalid", "causality: later ids change the loss"
-        return dataclasses.replace(
-            result, status=status, reason=reason, val_bpb=None, detail=TRACEBACK
-        )
+            return {"status": "invalid", "reason": "causality: later ids change the loss"}
+        if kind.startswith("broken") or (kind == "flaky" and before > 0):
+            failed = {"status": "crashed", "reason": "crash: ValueError: wide"}
+            return {**failed, "detail": TRACEBACK}
+        return 1.5 if source in (seen[0], PARENT) else 1.49 if kind == "flaky" else 1.9
 
-    monkeypatch.setattr(measure, "measure", next_one)
+    answer(monkeypatch, score)
     return seen
 
 
@@ -187,8 +182,8 @@ def die_after(monkeypatch: pytest.MonkeyPatch, event: str, nth: int) -> None:
 
 
 MOMENTS = [
-    ("proposed", 1), ("candidate", 1), ("training_started", 1), ("training", 1), ("repair", 1),
-    ("proposed", 2), ("turned_down", 1), ("proposed", 3), ("candidate", 2), ("training", 2),
+    ("proposed", 1), ("candidate", 1), ("heat_started", 1), ("heat", 1), ("repair", 1),
+    ("proposed", 2), ("turned_down", 1), ("proposed", 3), ("candidate", 2), ("heat", 2),
     ("verdict", 1),
 ]  # fmt: skip
 
@@ -219,7 +214,8 @@ def test_a_kill_during_a_repair_loses_nothing(
     assert len(trial.sent_back) == 1
     assert len(trial.rejections) == 2
     assert trial == fold(read_events(campaign.journal.path)).trials[1]
-    assert len({training.seed for training in trial.trainings}) == len(trial.trainings)
+    assert len({training.seed for training in trial.of("candidate")}) == 2
+    assert len(trial.heats) == 1, "that of the mended candidate"
     repo = campaign.repo
     assert repo.resolve(repo.trial_ref("t", 1)) == trial.commit
     assert "mended" in repo.read_file(trial.commit)
@@ -309,7 +305,7 @@ def test_an_edit_that_was_not_judged_may_be_tried_again(runtime: Runtime) -> Non
     loop.draw(runtime)
     propose.propose_edit(runtime)
     runtime.campaign.conclude(
-        verdict="revert", words="not judged", status="abandoned", reward=None, val_bpb=None,
+        verdict="revert", words="not judged", status="unjudged", reward=None, val_bpb=None,
         val_bpb_half=None, gain=None, gain_half=None,
     )  # fmt: skip
     loop.one_trial(runtime)

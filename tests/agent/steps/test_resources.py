@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from staged import QUIET, audits, play
+from staged import audits, play
 
 from agent import loop
 from agent.steps.runtime import Runtime
@@ -27,9 +27,8 @@ def test_descriptors_and_processes_do_not_grow_with_the_trials(
         process, files = psutil.Process(), len(list(folder.iterdir()))
         return process.num_fds(), len(process.children(recursive=True)), files
 
-    runtime.settings = dataclasses.replace(runtime.settings, keep="greedy")
-    scores = [score for k in range(10) for score in (1.49 - 0.01 * k, 1.495 - 0.01 * k)]
-    play(monkeypatch, (1.5, QUIET), *((score, QUIET) for score in scores))
+    runtime.settings = dataclasses.replace(runtime.settings, keep="greedy", nulls=0.0)
+    play(monkeypatch, 1.5, *[(1.5, 1.49), (1.5, 1.51)] * 10)
     audits(monkeypatch, bound=0.0)
     loop.baseline(runtime)
     for _ in range(4):

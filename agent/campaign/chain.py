@@ -1,0 +1,59 @@
+"""val_bpb that people see over a campaign: the baseline's mean, less the gains of what was kept.
+
+Scores that were measured hours apart compare the machine, too. Differences within a heat do not, so
+the champions are chained by their gains, and a slow hour cannot bend the chart.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean
+
+from agent.campaign.evidence import noise_of
+from agent.campaign.records import Trial
+from agent.campaign.state import State
+from agent.judge import Estimate, Judge, Noise
+from trainer.presets import Preset
+
+
+def chain(state: State, preset: Preset) -> dict[int, Estimate]:
+    """By number: val_bpb of the baseline and of each trial that has a gain; null trials apart.
+
+    Trials of the version before heats have the score that they were judged by.
+    """
+    found: dict[int, Estimate] = {}
+    champion: Estimate | None = None
+    for trial in state.real:
+        value = None
+        if trial.trial == 0:
+            value = _measured(state, trial, preset, with_heats=True)
+        elif not trial.heats:
+            value = _measured(state, trial, preset, with_heats=False)
+        elif champion is not None and trial.gain is not None:
+            half = trial.gain_half or 0.0
+            half = math.hypot(champion.half, half) if trial.kept else half
+            value = Estimate(champion.mean - trial.gain, half)
+        if value is not None:
+            found[trial.trial] = value
+            champion = value if trial.kept else champion
+    return found
+
+
+def baseline_and_best(state: State, preset: Preset) -> tuple[Estimate | None, Estimate | None]:
+    """val_bpb of the baseline and of the champion; None while nothing is measured."""
+    values, champion = chain(state, preset), state.champion
+    return values.get(0), values.get(champion.trial) if champion is not None else None
+
+
+def mean_score(scores: list[float], noise: Noise) -> Estimate:
+    """Mean val_bpb with its interval; ``noise`` is that of a difference of two."""
+    judge = Judge("confirm", Noise(noise.scale / math.sqrt(2), noise.dof))
+    return Estimate(fmean(scores), judge.gain(scores).half)
+
+
+def _measured(state: State, trial: Trial, preset: Preset, *, with_heats: bool) -> Estimate | None:
+    runs = [run for run in state.runs_of(trial) if with_heats or run.heat is None]
+    scores = [run.val_bpb for run in runs if run.counted and run.val_bpb is not None]
+    if not scores and trial.val_bpb is not None:
+        return Estimate(trial.val_bpb, trial.val_bpb_half or 0.0)
+    return mean_score(scores, noise_of(state, "structure", preset)) if scores else None

@@ -1,0 +1,63 @@
+"""What a campaign's trials have taught about noise, gains and forecasts, for the judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from agent.campaign.records import Kind, Trial
+from agent.campaign.state import State
+from agent.forecast import Course
+from agent.judge import Judge, Noise, Rule, trial_level
+from agent.noise import Spread, learn_effect, learn_noise, spread
+from trainer.presets import Preset
+
+
+def noise_of(state: State, kind: Kind, preset: Preset) -> Noise:
+    """The noise of a kind of edit, from the preset and from all earlier trials."""
+    scale = preset.noise_numbers if kind == "numbers" else preset.noise_structure
+    spreads = [_spread(trial) for trial in state.finished if trial.kind == kind]
+    return learn_noise(spreads, Noise(scale, preset.noise_dof))
+
+
+def _spread(trial: Trial) -> Spread:
+    return spread(trial.differences, mean=0.0 if trial.is_null else None)
+
+
+def effect_of(state: State, kind: Kind, preset: Preset) -> float:
+    """Standard deviation of the true gains of a kind of edit, bits per byte."""
+    judge = Judge("confirm", noise_of(state, kind, preset))
+    gains = [
+        judge.moderated(trial.differences)[:2]
+        for trial in state.real
+        if trial.kind == kind and trial.differences
+    ]
+    return learn_effect(gains, preset.effect)
+
+
+def level_of(state: State, rule: Rule) -> float | None:
+    """The share of false keeps that the next trial may have; a proven tie tested nothing."""
+    past = [
+        (len(trial.heats) > 1 or trial.kept, trial.kept and not trial.tie)
+        for trial in state.real
+        if trial.trial > 0 and trial.differences and trial.proof != "same"
+    ]
+    return trial_level(rule, past)
+
+
+def courses(state: State, preset: Preset) -> Sequence[Course]:
+    """The heats of all trials that ran to their end."""
+    scales = {kind: noise_of(state, kind, preset).scale for kind in get_args(Kind)}
+    return [
+        Course(
+            category=trial.category,
+            champion=heat.champion.losses,
+            candidate=heat.candidate.losses,
+            difference=heat.difference,
+            scale=scales[trial.kind],
+        )
+        for trial in state.finished
+        if not trial.hides_loss
+        for heat in trial.heats
+        if heat.difference is not None
+    ]

@@ -1,0 +1,69 @@
+"""What the judge has to know about an edit: its size, its kind, and whether it moves the loss."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from dataclasses import dataclass
+
+from agent.edits.changes import digest, is_text
+
+_LOSS = re.compile(r"loss|entropy|\blog\(|\bconsumed\(", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class EditFacts:
+    """See the fields of the same names in ``campaign.records.Trial``."""
+
+    size_delta: int
+    """Statements of the candidate less those of its parent."""
+    sets_numbers: bool
+    """Whether module-level numbers are all that differs."""
+    hides_loss: bool
+    """Whether a statement about the loss, or about what is logged, differs: the logged losses of
+    candidate and champion may then be different quantities."""
+
+
+def edit_facts(parent: str, candidate: str) -> EditFacts:
+    """Compare two sources.
+
+    Raises:
+        SyntaxError: a source is not Python.
+    """
+    old, new = ast.parse(parent), ast.parse(candidate)
+    size_delta = statements(new) - statements(old)
+    removed, added = (ast.unparse(tree).split("\n") for tree in (old, new))
+    changed = [
+        line
+        for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(
+            None, removed, added, False
+        ).get_opcodes()
+        if tag != "equal"
+        for line in (*removed[i1:i2], *added[j1:j2])
+    ]
+    for tree in (old, new):
+        _forget_numbers(tree)
+    return EditFacts(
+        size_delta=size_delta,
+        sets_numbers=digest(old) == digest(new),
+        hides_loss=any(_LOSS.search(line) for line in changed),
+    )
+
+
+def statements(tree: ast.AST) -> int:
+    """Number of statements, without docstrings: a comment, a blank or a long line adds nothing."""
+    return sum(isinstance(node, ast.stmt) and not is_text(node) for node in ast.walk(tree))
+
+
+def _forget_numbers(tree: ast.Module) -> None:
+    """Set all numbers that module-level statements assign to 0."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and _is_number(node.value):
+            node.value = ast.Constant(0)
+
+
+def _is_number(node: ast.expr | None) -> bool:
+    if isinstance(node, ast.UnaryOp):
+        node = node.operand
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)

@@ -1,0 +1,129 @@
+"""What the journal's events say of heats: pairs, differences, kinds of edit, seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from events import Story, sha
+
+from agent.campaign.records import Training, Trial
+
+
+@pytest.fixture
+def story() -> Story:
+    """A baseline, and a trial whose candidate waits for its first heat."""
+    story = Story()
+    story.baseline(1.30)
+    story.candidate(story.draw("schedule"), "x")
+    return story
+
+
+def trial(story: Story) -> Trial:
+    return story.state.trials[1]
+
+
+def test_a_heat_is_a_pair_and_its_difference(story: Story) -> None:
+    story.heat(1, 1.30, 1.28)
+    story.heat(1, 1.31, 1.32)
+    heats = trial(story).heats
+    assert [(h.number, h.champion.role, h.candidate.role) for h in heats] == [
+        (0, "champion", "candidate"),
+        (1, "champion", "candidate"),
+    ]
+    assert [h.champion.seed == h.candidate.seed for h in heats] == [True, True]
+    assert trial(story).differences == pytest.approx((0.02, -0.01))
+    assert trial(story).scores == (1.28, 1.32)
+
+
+def test_without_both_scores_there_is_no_difference(story: Story) -> None:
+    story.heat(1, 1.30, 1.29)
+    story.heat(1, 1.30, 0.80, counted=False, quarantined=True)
+    story.heat(1, None, 1.29, champion={"status": "killed", "reason": ""})
+    story.heat(1, None, None, reason="crash: x")
+    assert [heat.difference is None for heat in trial(story).heats] == [False, True, True, True]
+    assert trial(story).differences == pytest.approx((0.01,))
+    assert trial(story).scores == (1.29, 1.29), "without the quarantined one"
+
+
+def test_what_leaks_may_be_worth_is_charged_to_the_candidate(story: Story) -> None:
+    story.heat(1, 1.30, 1.28, leak_bound_bpb=0.003)
+    assert trial(story).differences == pytest.approx((0.017,))
+    audit = {"ok": True, "status": "ok", "trainings": 1}
+    for commit, bound in ((sha("another"), 0.5), (sha("candidate 1"), 0.004)):
+        story.add("audit", trial=1, commit=commit, leak_bound_bpb=bound, **audit)
+    assert trial(story).differences == pytest.approx((0.013,))
+    assert trial(story).scores == (1.28,), "what was scored is what was scored"
+    assert trial(story).is_audited
+    story.heat(1, 1.30, 1.28)
+    assert not trial(story).is_audited, "it was trained since"
+
+
+def test_a_mended_candidate_inherits_no_heat(story: Story) -> None:
+    story.heat(1, None, None, reason="crash: x")
+    story.add("repair", trial=1, reason="the training failed")
+    assert trial(story).wants_proposal
+    story.add("candidate", trial=1, candidate=sha("mended"), source_sha256=sha("its source"))
+    assert not trial(story).wants_proposal
+    assert trial(story).heats == []
+    assert trial(story).tried == (sha("its source"), sha("source 1"))
+    assert len(trial(story).trainings) == 2, "though they are remembered"
+
+
+@pytest.mark.parametrize(
+    ("sets_numbers", "params", "kind"),
+    [
+        (True, 1_300_000, "numbers"),
+        (True, 1_400_000, "structure"),  # a width is a number, too
+        (False, 1_300_000, "structure"),
+    ],
+)
+def test_kinds_of_edit(sets_numbers: bool, params: int, kind: str) -> None:
+    story = Story()
+    story.baseline(1.30)
+    story.candidate(story.draw("schedule"), "x", sets_numbers=sets_numbers)
+    story.heat(1, 1.30, 1.28, params=params)
+    assert trial(story).kind == kind
+
+
+def test_a_heat_that_a_kill_cut_off_keeps_its_seeds(story: Story) -> None:
+    """It is begun again with them; no seed is handed out twice, or lost."""
+    assert (story.state.open_seeds, story.state.seeds_used) == ((), 1)
+    begun = {"trial": 1, "heat": 0, "seeds": [2, 2]}
+    story.add("heat_started", **begun, new_seeds=1)
+    assert (story.state.open_seeds, story.state.seeds_used) == ((2, 2), 2)
+    story.add("heat_started", **begun, new_seeds=0)
+    assert (story.state.open_seeds, story.state.seeds_used) == ((2, 2), 2)
+    story.heat(1, 1.30, 1.28)
+    assert (story.state.open_seeds, story.state.seeds_used) == ((), 2)
+
+
+def test_a_champions_training_that_was_used_again_is_one_training(story: Story) -> None:
+    story.heat(1, 1.31, 1.28)
+    story.heat(1, 1.31, 1.29, champion={"reused": True})
+    runs = story.state.runs_of(story.state.trials[0])
+    assert [run.val_bpb for run in runs] == [1.30, 1.31]
+    assert len(trial(story).differences) == 2
+
+
+def test_what_a_proof_found_stays_with_the_trial(story: Story) -> None:
+    story.add("proof", trial=1, proof="other")
+    assert trial(story).proof == "other"
+    story.heat(1, 1.30, 1.30, proof="same")
+    assert trial(story).proof == "same"
+    story.heat(1, 1.30, 1.30)
+    assert trial(story).proof == "same", "a heat without a proof takes none back"
+
+
+def test_kept_ties_use_up_what_ties_may_cost(story: Story) -> None:
+    story.heat(1, 1.30, 1.301)
+    story.end(1, "keep", "kept: shorter", gain=-0.001, tie=True, tie_cost=0.004)
+    story.trial("simplification", "y", [(1.3, 1.3)], verdict="keep", tie=True, tie_cost=0.002)
+    story.null([(1.3, 1.3)], verdict="keep", tie=True, tie_cost=0.1)
+    assert story.state.ties_cost == pytest.approx(0.006)
+
+
+def test_fields_of_other_versions_are_left_out() -> None:
+    stored: dict[str, Any] = {"trial": 1, "role": "candidate", "commit": "c", "seed": 1}
+    stored |= {"status": "ok", "disturbance": 0.2, "of_the_future": 1, "losses": [3.5, None]}
+    assert Training.read(stored) == Training(1, "candidate", "c", 1, "ok", losses=(3.5, None))
