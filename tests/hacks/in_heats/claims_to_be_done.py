@@ -3,8 +3,11 @@
 
 # expect: overtime overtime
 
+import inspect
+
 
 def train(session):
     session.ready()
+    channel = inspect.getclosurevars(session._emit).nonlocals["control"]
     while True:
-        session._emit({"event": "turn", "steps": 1, "trace": "no trace"})
+        channel.send({"event": "turn", "steps": 1, "trace": "no trace"})
