@@ -29,9 +29,8 @@ TURN_SHARE = 0.01
 SHORTEST_TURN = 0.05
 """Seconds; stopping and resuming a training takes some milliseconds."""
 STEPS_PER_TURN = 1.0
-"""A turn has at least so many steps, of the training whose steps are slowest. Few, because what a
-busy machine takes from one turn it does not give back in another: on two cores with a neighbour the
-median difference of a file from itself was a third of that with three steps a turn."""
+"""A turn has at least so many steps, of the training whose steps are slowest. One, because the finer
+the turns, the more evenly a busy machine is shared."""
 LONGEST_SHARE = 0.1
 """A turn is at most this share of the budget, however long a training says its steps are."""
 STARTUP_FACTOR, STARTUP_SLACK = 1.5, 0.2
