@@ -36,6 +36,7 @@ import psutil
 
 from agent.judge import Noise
 from benchmarks import heats_analysis as analysis
+from benchmarks.heats_abandoning import abandoning
 from benchmarks.heats_keeps import compared
 from benchmarks.heats_plan import PARTS, Case, Entry, Run, cases, code_of, runs, vocab_size
 from benchmarks.machine import RESULTS, keep, stamp
@@ -197,6 +198,7 @@ def figures(readings: Sequence[Reading], campaigns: int) -> dict[str, Any]:
         "pace_within_heats": analysis.pace_within_heats(readings),
         "turns": analysis.turn_cost(readings),
         "early_losses": analysis.early_losses(readings),
+        "abandoning": abandoning(readings) if len(heats) > 1 else {},
         "rules": compared(heats, start, campaigns) if len(heats) > 1 and campaigns else {},
     }
 

@@ -167,7 +167,7 @@ def ours(case: Case, data: str) -> dict[str, Any]:
         "params": measured.params,
         "wall_seconds": round(time.monotonic() - began, 1),
         "startup_seconds": measured.startup_seconds,
-        "disturbance": round(measured.disturbance, 3),
+        "pace": measured.pace,
     }
 
 
