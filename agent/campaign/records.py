@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from agent.judge import REWARD_HIGH, REWARD_LOW
 from trainer.results import Measurement
 
 Verdict = Literal["keep", "revert", "rejected"]
@@ -278,6 +279,11 @@ class Trial:
     @property
     def kept(self) -> bool:
         return self.verdict == "keep"
+
+    @property
+    def reward_is_clipped(self) -> bool:
+        """Whether its gain was too large, or its loss, for the reward to be linear in it."""
+        return self.gain is not None and self.reward in (REWARD_LOW, REWARD_HIGH)
 
     @property
     def outcome(self) -> Outcome:

@@ -27,6 +27,9 @@ from agent.git.repo import Repo
 from agent.settings import Settings
 from trainer.measure import Measurement
 
+Curve = Sequence[tuple[float, int, float]]
+"""(seconds, step, nats per token), as a training reported them."""
+
 
 class CampaignError(Exception):
     """The campaign cannot go on; the message says why and what to do."""
@@ -86,6 +89,12 @@ def read_trace(repo: Repo, tag: str, trial: Trial, seed: int) -> str | None:
     return trace
 
 
+def read_curve(folder: Path, training: Training) -> Curve:
+    """What a training logged, from the campaign's folder; empty if it is not kept here."""
+    path = folder / "trials" / str(training.trial) / f"{stem(training)}.curve.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
 class Campaign:
     """The only writer of a campaign."""
 
@@ -135,10 +144,8 @@ class Campaign:
             self.messages.append(message)
         write_tsv(self.folder / "results.tsv", self.state)
 
-    def curve(self, training: Training) -> list[tuple[float, int, float]]:
-        """(seconds, step, nats per token) as a training reported them; empty if not kept here."""
-        path = self.folder / "trials" / str(training.trial) / f"{stem(training)}.curve.json"
-        return json.loads(path.read_text()) if path.exists() else []
+    def curve(self, training: Training) -> Curve:
+        return read_curve(self.folder, training)
 
     def source(self, commit: str) -> str:
         return self.repo.read_file(commit)
@@ -280,7 +287,7 @@ class Campaign:
         """Everything that is needed to replay the commit in another clone, as JSON."""
         traces = {}
         for training in trial.trainings:
-            if training.role == "candidate" and training.status == "ok":
+            if training.role == "candidate":
                 traces[str(training.seed)] = read_trace(self.repo, self.tag, trial, training.seed)
         settings = self.state.settings
         return json.dumps(

@@ -82,6 +82,7 @@ def status_json(
         "best_bpb": now.best.mean if now.best else None,
         "noise_sigma": now.noise["structure"],
         "noise": now.noise,
+        "rewards_clipped": sum(trial.reward_is_clipped for trial in state.real),
         "cost_usd": state.cost,
         "cost_per_gain_usd": cost_per_gain(state),
         "tokens": state.tokens,

@@ -9,16 +9,18 @@ from statistics import fmean
 from typing import Any
 
 from agent.campaign.evidence import noise_of
-from agent.campaign.files import JOURNAL
+from agent.campaign.files import JOURNAL, folder_of
 from agent.campaign.records import Training, Trial
 from agent.campaign.state import State
-from agent.campaign.store import CampaignError, load, read_trace
+from agent.campaign.store import CampaignError, Curve, load, read_curve, read_trace
 from agent.git.repo import Repo
 from trainer.measure import Measurement, measure
 from trainer.presets import find_preset
 
 NOTES = "refs/notes/autoresearch/"
 VERDICTS = ("bit-exact", "within-noise", "failed")
+CLOCK_ENDED = "the recorded clock has"
+"""What the reason of a replay says that went on where its clock ends."""
 NOISE_SCALES = 3.0
 """Two trainings of one file that differ by more than this many scales differ by more than noise."""
 
@@ -72,15 +74,18 @@ def replay_commit(
     seeds: int,
     on_event: Callable[[Mapping[str, Any]], None],
 ) -> tuple[Trial, list[Replayed]]:
-    """Repeat the first ``seeds`` successful trainings of a trial, each with its recorded clock.
+    """Repeat the first ``seeds`` trainings of a trial, each with its recorded clock.
+
+    Trainings that succeeded come first. One that crashed, or was abandoned, is repeated as far as
+    it got.
 
     Raises:
         CampaignError: no such trial, or it has no training to replay.
     """
     tag, state, trial = find_trial(repo, commit)
-    recorded = [t for t in trial.trainings if t.role == "candidate" and t.status == "ok"]
+    recorded = sorted(trial.of("candidate"), key=lambda training: training.status != "ok")
     if not recorded:
-        raise CampaignError(f"trial {trial.trial} has no finished training to replay")
+        raise CampaignError(f"trial {trial.trial} has no training to replay")
     scale = noise_of(state, "structure", find_preset(state.settings["preset"])).scale
     source = repo.read_file(trial.commit)
     results = []
@@ -101,16 +106,23 @@ def replay_commit(
             trace=trace,
             on_event=on_event,
         )
-        results.append(_compare(training, measured, scale))
+        curve = read_curve(folder_of(repo, tag), training)
+        results.append(_compare(training, measured, scale, curve))
     return trial, results
 
 
-def _compare(recorded: Training, measured: Measurement, scale: float) -> Replayed:
+def _compare(recorded: Training, measured: Measurement, scale: float, curve: Curve) -> Replayed:
     differences = [
         f"{name}: {was} then, {measured.fingerprint.get(name)} now"
         for name, was in sorted(recorded.fingerprint.items())
         if measured.fingerprint.get(name) != was
     ]
+    if recorded.status != "ok" and _ends_alike(recorded, measured):
+        agree = _losses_agree(curve, measured.curve)
+        if not agree:
+            differences.insert(0, "losses: other numbers" if curve else "losses: not recorded here")
+        verdict = VERDICTS[0 if agree else 2 if curve else 1]
+        return Replayed(recorded, measured, verdict, tuple(differences))
     if measured.val_bpb is None or recorded.val_bpb is None:
         differences.insert(0, f"status: {measured.status} ({measured.reason})")
         return Replayed(recorded, measured, "failed", tuple(differences))
@@ -123,12 +135,30 @@ def _compare(recorded: Training, measured: Measurement, scale: float) -> Replaye
     return Replayed(recorded, measured, VERDICTS[1 if near else 2], tuple(differences))
 
 
+def _ends_alike(recorded: Training, measured: Measurement) -> bool:
+    """Whether a training without a score ended as before, after as many readings of its clock.
+
+    One that was abandoned asks for one more reading than there was.
+    """
+    if recorded.status == "abandoned":
+        return measured.status == "invalid" and CLOCK_ENDED in measured.reason
+    return (measured.status, measured.reason) == (recorded.status, recorded.reason)
+
+
+def _losses_agree(before: Curve, after: Curve) -> bool:
+    """Whether the losses of all steps that both logged are equal, and there is one."""
+    known = {step: loss for _, step, loss in after}
+    shared = [loss == known[step] for _, step, loss in before if step in known]
+    return bool(shared) and all(shared)
+
+
 def replay_json(trial: Trial, results: Sequence[Replayed]) -> dict[str, Any]:
     """The fields of ``replay --json``: means over the seeds, and the worst verdict."""
+    recorded = [r.recorded.val_bpb for r in results if r.recorded.val_bpb is not None]
     replayed = [r.measured.val_bpb for r in results if r.measured.val_bpb is not None]
     return {
         "commit": trial.commit,
-        "recorded_bpb": fmean(r.recorded.val_bpb or 0.0 for r in results),
+        "recorded_bpb": fmean(recorded) if recorded else None,
         "replayed_bpb": fmean(replayed) if replayed else None,
         "verdict": max((r.verdict for r in results), key=VERDICTS.index),
         "differences": list(dict.fromkeys(d for r in results for d in r.differences)),
@@ -137,10 +167,9 @@ def replay_json(trial: Trial, results: Sequence[Replayed]) -> dict[str, Any]:
 
 def replay_text(found: Mapping[str, Any]) -> str:
     """``replay_json`` for a person."""
-    replayed = found["replayed_bpb"]
-    now = f"{replayed:.6f}" if replayed is not None else "none"
-    lines = [
-        f"{found['verdict']}: {found['commit'][:12]} recorded {found['recorded_bpb']:.6f}, "
-        f"replayed {now}"
-    ]
+    was, now = (
+        f"{found[name]:.6f}" if found[name] is not None else "no score"
+        for name in ("recorded_bpb", "replayed_bpb")
+    )
+    lines = [f"{found['verdict']}: {found['commit'][:12]} recorded {was}, replayed {now}"]
     return "\n".join([*lines, *(f"  {difference}" for difference in found["differences"])])

@@ -1,0 +1,49 @@
+"""A real campaign under a time budget: trained side by side, watched, replayed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from project import agent, as_json, clone, events
+
+RUN = ("run", "--tag", "t", "--budget", "2s", "--llm", "none", "--proposer", "tuner")
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = clone(tmp_path_factory.mktemp("project"))
+    done = agent(folder, *RUN, "--trials", "1")
+    (folder / "run.txt").write_text(done.stdout)
+    return folder
+
+
+def test_champion_and_candidate_of_a_heat_share_seed_and_time(campaign: Path) -> None:
+    heats = [event["trainings"] for event in events(campaign) if event["event"] == "heat"]
+    assert heats
+    for champion, candidate in heats:
+        assert (champion["role"], candidate["role"]) == ("champion", "candidate")
+        assert champion["seed"] == candidate["seed"]
+        assert champion["how"] == candidate["how"] == "side by side"
+        assert len(champion["losses"]) == len(candidate["losses"]) == 20
+    assert "side by side" in (campaign / "run.txt").read_text()
+
+
+def test_the_log_has_the_differences_of_the_scores(campaign: Path) -> None:
+    trial = as_json(campaign, "log")[1]
+    heats = [event["trainings"] for event in events(campaign) if event["event"] == "heat"]
+    scored = [
+        a["val_bpb"] + a["leak_bound_bpb"] - b["val_bpb"] - b["leak_bound_bpb"]
+        for a, b in heats
+        if None not in (a["val_bpb"], b["val_bpb"]) and b["counted"]
+    ]
+    assert trial["differences"] == pytest.approx(scored, abs=0.01)  # less what an audit charges
+    status = as_json(campaign, "status")
+    assert status["noise_sigma"] > status["noise"]["numbers"] > 0
+    assert (status["nulls"], status["nulls_kept"]) == (0, 0)
+
+
+def test_a_training_that_took_turns_replays_alone(campaign: Path) -> None:
+    for trial in (0, 1):
+        found = as_json(campaign, "replay", f"refs/autoresearch/t/trials/{trial}")
+        assert found["verdict"] == "bit-exact", found
