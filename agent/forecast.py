@@ -20,15 +20,15 @@ CHECKPOINTS = (5, 8, 11, 14, 17)
 """After so many parts a candidate may be abandoned."""
 LATEST = 4
 """The difference so far is the mean over this many of the latest parts."""
-EARLY_DOUBT, LATE_DOUBT = 0.6, 0.05
+EARLY_DOUBT, LATE_DOUBT = 0.4, 0.05
 """Error of a forecast as a share of it, at the very beginning and at the end."""
 NOISE_DOUBT = 1.5
 """Error of the forecast of an edit that does nothing, in scales of the noise."""
 OPTIMISM = 2.4
 """A candidate is abandoned if so many standard errors above the forecast it would be reverted."""
 PRIOR_READINGS = 6.0
-GUARDED = frozenset({"dataset", "preprocessing", "regularisation"})
-"""Categories whose edits change what the training loss is about."""
+GUARDED = frozenset({"dataset", "preprocessing", "regularisation", "schedule"})
+"""Categories whose edits change what the training loss is about, or when it falls."""
 GUARDED_READINGS, GUARDED_DOUBT = 8, 1.5
 """An edit of those is abandoned only after so many heats of its category, if they were forecast
 with no more than this many times the usual error."""

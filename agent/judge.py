@@ -113,10 +113,6 @@ class Judge:
         may_tie = size_delta < 0 and self.tie_cost(differences) <= 2 * self._ties_left
         return "heat" if score >= to_go_on or may_tie else "revert"
 
-    def passed(self, differences: Sequence[float]) -> bool:
-        """Whether the first heat was good enough for a second one, with no regard to size."""
-        return bool(differences) and self._score(differences[:1]) >= PASS_SCORE
-
     def gain(self, differences: Sequence[float]) -> Estimate:
         """Mean difference with its interval; there must be at least one."""
         mean, error, dof = self.moderated(differences)
@@ -134,9 +130,12 @@ class Judge:
         return Estimate(shrunk(mean, error, effect), half)
 
     def tie_cost(self, differences: Sequence[float]) -> float:
-        """The most that the edit costs, bits per byte, with 90 % confidence; at least 0."""
+        """The most that the edit costs, bits per byte, with 90 % confidence.
+
+        At least its standard error, because ties are selected for looking cheap.
+        """
         mean, error, dof = self.moderated(differences)
-        return max(0.0, float(stdtrit(dof, 0.9)) * error - mean)
+        return max(error, float(stdtrit(dof, 0.9)) * error - mean)
 
     def is_tie(self, differences: Sequence[float], size_delta: int) -> bool:
         """Whether a shorter program costs no more than what near-ties may still cost."""
@@ -153,6 +152,7 @@ class Judge:
         """The verdict in plain words, with what it used; ``tie`` if it was kept for its size."""
         gain, count = self.gain(differences), len(differences)
         told = f"{'better' if gain.mean > 0 else 'worse'} by {abs(gain.mean):.4f} ± {gain.half:.4f}"
+        told = told if gain.mean else f"level with the champion, ± {gain.half:.4f},"
         told += f" in {count} heat{'s' if count > 1 else ''}"
         if verdict == "keep":
             return (

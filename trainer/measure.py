@@ -288,6 +288,7 @@ def check(
         reason=failed.reason,
         detail=trained.detail,
         peak_memory_mb=trained.peak_memory_mb,
+        params=trained.params,
         weights_sha256=trained.weights_sha256,
         seconds=time.monotonic() - started,
     )

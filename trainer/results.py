@@ -71,6 +71,8 @@ class CheckResult:
     detail: str
     peak_memory_mb: float
     seconds: float
+    params: int = 0
+    """As the training reported."""
     weights_sha256: str = ""
     """After the two steps: two files that compute the same numbers have the same, with one seed."""
 

@@ -46,7 +46,13 @@ def baseline_and_best(state: State, preset: Preset) -> tuple[Estimate | None, Es
 
 
 def mean_score(scores: list[float], noise: Noise) -> Estimate:
-    """Mean val_bpb with its interval; ``noise`` is that of a difference of two."""
+    """Mean val_bpb with its interval, of no width for a single score.
+
+    Args:
+        noise: of a difference of two scores.
+    """
+    if len(scores) == 1:
+        return Estimate(scores[0], 0.0)
     judge = Judge("confirm", Noise(noise.scale / math.sqrt(2), noise.dof))
     return Estimate(fmean(scores), judge.gain(scores).half)
 

@@ -36,11 +36,15 @@ def effect_of(state: State, kind: Kind, preset: Preset) -> float:
 
 
 def level_of(state: State, rule: Rule) -> float | None:
-    """The share of false keeps that the next trial may have; a proven tie tested nothing."""
+    """The share of false keeps that the next trial may have.
+
+    Trials without a level had no bound to keep to, and a proven tie tested nothing: neither spends
+    or earns.
+    """
     past = [
-        (len(trial.heats) > 1 or trial.kept, trial.kept and not trial.tie)
+        (len(trial.judged_heats) > 1 or trial.kept, trial.kept and not trial.tie)
         for trial in state.real
-        if trial.trial > 0 and trial.differences and trial.proof != "same"
+        if trial.level is not None and trial.judged_heats and trial.proof != "same"
     ]
     return trial_level(rule, past)
 
@@ -58,6 +62,6 @@ def courses(state: State, preset: Preset) -> Sequence[Course]:
         )
         for trial in state.finished
         if not trial.hides_loss
-        for heat in trial.heats
-        if heat.difference is not None
+        for heat in trial.judged_heats
+        if heat.difference  # not of a proven tie, whose forecast is sure for no merit of its own
     ]

@@ -110,6 +110,11 @@ class Heat:
             return None
         return self.champion.score - self.candidate.score
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether it failed for no fault of the candidate, and so says nothing about it."""
+        return self.champion.status not in ("ok", "abandoned") or self.candidate.status == "killed"
+
 
 @dataclass(frozen=True)
 class SentBack:
@@ -146,7 +151,7 @@ class Trial:
     size_delta: int = 0
     """By how many statements the candidate is longer than the champion."""
     sets_numbers: bool = False
-    """Whether the edit only gives constants other values."""
+    """Whether the edit gives numbers other values and leaves as many parameters: see ``Kind``."""
     hides_loss: bool = False
     """Whether the edit changes what the training logs as its loss."""
     source_sha256: str = ""
@@ -159,8 +164,10 @@ class Trial:
     """Trainings of the candidate, and of the champion while this trial was judged, in order."""
     audits: tuple[Audit, ...] = ()
     proof: str = ""
-    """Whether a shorter program computes the same numbers: ``same``, ``slower``, ``faster``,
-    ``other``; "" if nobody asked."""
+    """Whether a shorter program computes the same numbers, "" if nobody asked: ``same``; ``other``;
+    ``slower``, ``faster`` or ``untimed`` if only its speed is not known to be the same."""
+    forecast: tuple[float, float] | None = None
+    """Of an abandoned candidate: the difference that was forecast, and its standard error."""
     verdict: Verdict | None = None
     words: str = ""
     """The verdict in plain words."""
@@ -223,8 +230,7 @@ class Trial:
     @property
     def kind(self) -> Kind:
         """The kind of the edit, as far as its noise goes."""
-        sizes = {training.params for training in self._current() if training.params}
-        return "numbers" if self.sets_numbers and len(sizes) <= 1 else "structure"
+        return "numbers" if self.sets_numbers else "structure"
 
     @property
     def heats(self) -> list[Heat]:
@@ -242,14 +248,16 @@ class Trial:
         return tuple(difference - self._charge for difference in found if difference is not None)
 
     @property
+    def judged_heats(self) -> list[Heat]:
+        """The heats that the judge has seen, or would have seen had they not been abandoned."""
+        return [heat for heat in self.heats if heat.candidate.counted and not heat.is_fault]
+
+    @property
     def scores(self) -> tuple[float, ...]:
         """The candidate's val_bpb values that count, in the order taken."""
-        return tuple(
-            training.val_bpb
-            for training in self._current()
-            if training.role == "candidate" and training.score is not None
-            if training.val_bpb is not None
-        )
+        own = [training for training in self._current() if training.role == "candidate"]
+        own = [training for training in own if training.heat is not None] or own
+        return tuple(t.val_bpb for t in own if t.score is not None and t.val_bpb is not None)
 
     @property
     def audit(self) -> Audit | None:

@@ -21,12 +21,16 @@ def write_tsv(path: Path, state: State) -> None:
 
     ``commit`` is 7 hex digits, ``val_bpb`` that of ``campaign.chain`` (of an abandoned trial, the
     forecast), ``memory_gb`` the peak over its trainings in GiB; both are 0 for a crash, as in the
-    original. Rejected and null trials have no commit and are left out.
+    original. Trials that were rejected or not judged, and null trials, are left out.
 
     Raises:
         OSError: the file cannot be written; the old one is as it was.
     """
-    trained = (trial for trial in state.finished if trial.commit and trial.verdict != "rejected")
+    trained = (
+        trial
+        for trial in state.finished
+        if trial.commit and trial.verdict != "rejected" and trial.status != "unjudged"
+    )
     values = chain(state, find_preset(str(state.settings.get("preset", "auto"))))
     rows = [HEADER, *(_row(trial, values.get(trial.trial)) for trial in trained)]
     write_atomically(path, "".join("\t".join(row) + "\n" for row in rows).encode())

@@ -189,7 +189,7 @@ class State:
         self.envelopes[event["model"]] = event["envelope"]
 
     def _on_candidate(self, event: dict[str, Any]) -> None:
-        self.trials[-1] = _trial(self.trials[-1], event)
+        self.trials[-1] = _trial(replace(self.trials[-1], proof=""), event)
 
     def _on_training_started(self, event: dict[str, Any]) -> None:
         self._hand_out((event["seed"],))
@@ -198,12 +198,15 @@ class State:
         self._add_trainings([Training.read(event)])
 
     def _on_heat_started(self, event: dict[str, Any]) -> None:
-        self._hand_out(tuple(event["seeds"]), event["new_seeds"])
+        # A proof has the champion's own seed, which no heat of the judge's may have.
+        self._hand_out(() if event.get("proof") else tuple(event["seeds"]), event["new_seeds"])
 
     def _on_heat(self, event: dict[str, Any]) -> None:
         self._add_trainings([Training.read(training) for training in event["trainings"]])
         if event.get("proof"):
             self._update(proof=event["proof"])
+        if event.get("forecast"):
+            self._update(forecast=tuple(event["forecast"]))
 
     def _on_proof(self, event: dict[str, Any]) -> None:
         self._update(proof=event["proof"])

@@ -165,9 +165,15 @@ class Campaign:
         hypothesis: str,
         digest: str,
         hunks: Sequence[str] = (),
+        same_size: bool = True,
     ) -> None:
-        """Commit a candidate and record it; the trial's ref moves after the event."""
-        trial, before = self.state.trials[-1], self.repo.read_file(parent)
+        """Commit a candidate and record it; the trial's ref moves after the event.
+
+        Args:
+            same_size: whether it has as many parameters as its parent.
+        """
+        trial = self.state.trials[-1]
+        facts = asdict(edit_facts(self.repo.read_file(parent), source))
         message = commit_message(
             category,
             title,
@@ -191,7 +197,7 @@ class Campaign:
             hunks=hunks,
             lines_added=added,
             lines_removed=removed,
-            **asdict(edit_facts(before, source)),
+            **{**facts, "sets_numbers": facts["sets_numbers"] and same_size},
         )
         self._move_refs(self.state.trials[-1])
 
@@ -201,14 +207,14 @@ class Campaign:
         self.record("training", **asdict(training.with_result(measured)))
 
     def record_heat(
-        self, trainings: Sequence[Training], measured: Sequence[Measurement | None], proof: str = ""
+        self, trainings: Sequence[Training], measured: Sequence[Measurement | None], **facts: Any
     ) -> None:
         """Record a heat that is over as one event; a training without a measurement was reused."""
         for training, found in zip(trainings, measured, strict=True):
             if found is not None:
                 self._write_files(training, found)
         ended = [asdict(training) for training in trainings]
-        self.record("heat", trial=trainings[0].trial, trainings=ended, proof=proof)
+        self.record("heat", trial=trainings[0].trial, trainings=ended, **facts)
 
     def _write_files(self, training: Training, measured: Measurement) -> None:
         """Store a training's curve, clock and output in the trial's folder."""

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from agent.edits.changes import digest, is_text
 
-_LOSS = re.compile(r"loss|entropy|\blog\(|\bconsumed\(", re.IGNORECASE)
+_LOSS = re.compile(
+    r"loss|entropy|\blog\b|consumed|dropout|smooth|mixture|sources|penalty", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,13 @@ class EditFacts:
     """See the fields of the same names in ``campaign.records.Trial``."""
 
     size_delta: int
-    """Statements of the candidate less those of its parent."""
+    """Statements of the candidate less those of its parent; 0 if it has fewer of them, but no fewer
+    nodes in its syntax tree: then statements were only put together."""
     sets_numbers: bool
     """Whether module-level numbers are all that differs."""
     hides_loss: bool
-    """Whether a statement about the loss, or about what is logged, differs: the logged losses of
-    candidate and champion may then be different quantities."""
+    """Whether a statement about the loss, what is logged or what is read differs: the logged losses
+    of candidate and champion may then be different quantities."""
 
 
 def edit_facts(parent: str, candidate: str) -> EditFacts:
@@ -33,6 +36,8 @@ def edit_facts(parent: str, candidate: str) -> EditFacts:
     """
     old, new = ast.parse(parent), ast.parse(candidate)
     size_delta = statements(new) - statements(old)
+    if size_delta < 0 and _nodes(new) >= _nodes(old):
+        size_delta = 0
     removed, added = (ast.unparse(tree).split("\n") for tree in (old, new))
     changed = [
         line
@@ -54,6 +59,10 @@ def edit_facts(parent: str, candidate: str) -> EditFacts:
 def statements(tree: ast.AST) -> int:
     """Number of statements, without docstrings: a comment, a blank or a long line adds nothing."""
     return sum(isinstance(node, ast.stmt) and not is_text(node) for node in ast.walk(tree))
+
+
+def _nodes(tree: ast.AST) -> int:
+    return sum(1 for _ in ast.walk(tree))
 
 
 def _forget_numbers(tree: ast.Module) -> None:

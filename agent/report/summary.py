@@ -125,6 +125,7 @@ def log_json(state: State) -> list[dict[str, Any]]:
             "words": trial.words,
             "status": trial.status or None,
             "kind": trial.kind if trial.heats else None,
+            "level": trial.level,
             "scores": list(trial.scores),
             "differences": list(trial.differences),
             "val_bpb": trial.val_bpb,
@@ -178,6 +179,7 @@ def paragraph(state: State) -> str:
 def status_text(status: Mapping[str, Any]) -> str:
     """The result of ``status_json`` as text for people."""
     counts = ", ".join(f"{status[kind]} {kind}" for kind in ("kept", "reverted", "rejected"))
+    apart = f"; {plural(status['nulls'], 'null trial')} apart" if status["nulls"] else ""
     score, cost = "not measured yet", status["cost_usd"]
     if status["baseline_bpb"] is not None and status["best_bpb"] is not None:
         change = with_sign(status["best_bpb"] - status["baseline_bpb"])
@@ -185,10 +187,10 @@ def status_text(status: Mapping[str, Any]) -> str:
         score += f" ({change})"
     lines = [
         ("campaign", f"{status['tag']}, {status['state']}"),
-        ("trials", f"{status['trials']}: {counts}"),
+        ("trials", f"{status['trials']}: {counts}{apart}"),
         ("val_bpb", score),
         ("noise", noise_words(status["noise"])),
-        ("meter", f"false keeps: {meter(status['nulls'], status['nulls_kept'])}"),
+        ("", f"false-keep meter: {meter(status['nulls'], status['nulls_kept'])}"),
         ("champion", status["champion"] or "none yet"),
         ("cost", "not known" if cost is None else f"${cost:.2f}"),
     ]
@@ -286,11 +288,16 @@ def _attempt(path: Path) -> tuple[int, str]:
 def _facts(trial: Trial) -> list[tuple[str, str]]:
     drawn = f" (drawn with probability {trial.propensity:.2f})" if trial.propensity else ""
     gain = f"{with_sign(trial.gain)} ± {trial.gain_half:.4f}" if trial.gain_half is not None else ""
+    is_selected = trial.kept and trial.heats and not trial.is_null and not trial.tie
+    corrected = ", corrected for having been selected" if is_selected else ""
+    judged = f"as an edit of {trial.kind}" if trial.heats else ""
+    judged += f", {trial.level:.2%} of false keeps allowed" if trial.level is not None else ""
     changed = f"+{trial.lines_added} -{trial.lines_removed} lines" if trial.candidate else ""
     return [
         ("verdict", one_line(trial.words) or trial.verdict or "none yet"),
         ("val_bpb", interval(trial.val_bpb, trial.val_bpb_half)),
-        ("gain", gain or with_sign(trial.gain)),
+        ("gain", (gain or with_sign(trial.gain)) + corrected),
+        ("judged", judged),
         ("reward", with_sign(trial.reward, 3)),
         ("category", f"{one_line(trial.category)}{drawn}"),
         ("proposer", one_line(trial.proposer)),

@@ -17,7 +17,7 @@ def interval(value: float | None, half: float | None, digits: int = 4) -> str:
     """``1.2711 ± 0.0021``; "" for what is not known."""
     if value is None:
         return ""
-    return f"{value:.{digits}f}" + (f" ± {half:.{digits}f}" if half is not None else "")
+    return f"{value:.{digits}f}" + (f" ± {half:.{digits}f}" if half else "")
 
 
 def signed(value: float | None, digits: int = 4) -> str:

@@ -12,9 +12,11 @@ from agent.campaign.chain import mean_score
 from agent.campaign.evidence import effect_of, level_of, noise_of
 from agent.campaign.records import Heat, Training, Trial
 from agent.campaign.state import teach_prior
+from agent.forecast import Forecast
 from agent.judge import Decision, Estimate, Judge, reward, shrunk
 from agent.proposers.base import REPAIRS
-from agent.steps.heat import prove_tie, run_heat, told_by
+from agent.steps.heat import run_heat
+from agent.steps.proof import prove_tie
 from agent.steps.runtime import Runtime
 from trainer import measure
 from trainer.untrusted import printable
@@ -30,7 +32,7 @@ def evaluate_candidate(runtime: Runtime) -> None:
     """Run heats until the judge says keep or revert, or the candidate fails or is hopeless."""
     while (trial := runtime.open_trial).verdict is None:
         heats = trial.heats
-        faults = [heat for heat in heats if is_fault(heat)]
+        faults = [heat for heat in heats if heat.is_fault]
         failed = next((heat.candidate for heat in heats if _has_failed(heat)), None)
         if failed is not None and failed.status == "abandoned":
             return _abandon(runtime, failed)
@@ -68,14 +70,9 @@ def decide(runtime: Runtime) -> Decision:
     )
 
 
-def is_fault(heat: Heat) -> bool:
-    """Whether a heat failed for no fault of the candidate, and so says nothing about it."""
-    return heat.champion.status not in ("ok", "abandoned") or heat.candidate.status == "killed"
-
-
 def _has_failed(heat: Heat) -> bool:
     """Whether the candidate itself failed; not so in a proof, whose clock may not fit it."""
-    return heat.candidate.status != "ok" and heat.candidate.counted and not is_fault(heat)
+    return heat.candidate.status != "ok" and heat.candidate.counted and not heat.is_fault
 
 
 def _why(heat: Heat) -> str:
@@ -122,9 +119,8 @@ def _give_up(runtime: Runtime, why: str) -> None:
 
 def _abandon(runtime: Runtime, abandoned: Training) -> None:
     """Revert a candidate whose heat was hopeless, with the forecast as its gain."""
-    last = runtime.open_trial.heats[-1]
-    told = told_by(runtime, runtime.open_trial, last.champion.losses, last.candidate.losses)
-    assert told is not None, "a heat is ended because of a forecast"
+    assert runtime.open_trial.forecast is not None, "heats are ended by forecasts only"
+    told = Forecast(*runtime.open_trial.forecast)
     gain = told.interval
     words = f"forecast {gain.mean:+.4f} ± {gain.half:.4f}, {abandoned.reason}, reverted"
     conclude(
@@ -157,7 +153,8 @@ def _conclude_judged(runtime: Runtime, verdict: Decision) -> None:
     elif verdict == "keep" and not trial.is_null:
         gain = judge.corrected_gain(differences, effect)
     if trial.is_null:
-        words = f"null trial, {'kept, falsely' if verdict == 'keep' else 'not kept'}: {words}"
+        told = words.removeprefix("kept: ").removesuffix(", reverted")
+        words = f"null trial, {'kept, falsely' if verdict == 'keep' else 'not kept'}: {told}"
     conclude(
         runtime,
         verdict,
@@ -199,7 +196,7 @@ def conclude(
     if trial.scores and status == "ok":
         noise = noise_of(runtime.campaign.state, "structure", runtime.preset)
         score = mean_score(list(trial.scores), noise)
-        numbers |= {"val_bpb": score.mean, "val_bpb_half": score.half}
+        numbers |= {"val_bpb": score.mean, "val_bpb_half": score.half or None}
     taught = None
     if trial.trial > 0 and verdict != "rejected" and not trial.is_null:
         gained = believed - _charge(runtime, trial) if believed is not None else None
@@ -225,9 +222,10 @@ def conclude(
 def _charge(runtime: Runtime, trial: Trial) -> float:
     """What the program's objective subtracts for memory and time beyond the champion's."""
     last = trial.heats[-1]
+    was_cut_short = last.candidate.status == "abandoned"  # it saved no time by that
     return runtime.program.objective.charge(
         last.candidate.peak_memory_mb - last.champion.peak_memory_mb,
-        last.candidate.train_seconds - last.champion.train_seconds,
+        0.0 if was_cut_short else last.candidate.train_seconds - last.champion.train_seconds,
     )
 
 

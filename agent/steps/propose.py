@@ -151,6 +151,7 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         edit.hypothesis,
         digest,
         hunks(parent, source),
+        same_size=smoke.params == champion.of("candidate")[-1].params,
     )
 
 

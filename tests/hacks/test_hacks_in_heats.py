@@ -4,6 +4,7 @@ A file in ``in_heats`` is appended to tests/tiny_train.py and trained side by si
 one. Its head says what must come of it, as in the files beside this one; ``memory_mb`` is a limit.
 """
 
+import json
 import re
 import signal
 import sys
@@ -110,6 +111,7 @@ def test_gains_nothing_and_harms_nobody(file: Path, stopped_by: str, tiny_source
     if CONFINED:
         assert "open:" not in candidate.output
     assert nothing_is_left()
+    json.dumps(candidate.to_json(), allow_nan=False)  # as the journal writes it
     alone = measure(tiny_source, budget=f"{seconds}s", seed=3, trace=champion.trace, **CPU)
     assert (alone.weights_sha256, alone.val_bpb) == (champion.weights_sha256, champion.val_bpb)
 

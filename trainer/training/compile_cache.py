@@ -71,6 +71,10 @@ class CompileCache:
         while len(self._kept) > _KEPT:
             shutil.rmtree(self._kept.popitem(last=False)[1], ignore_errors=True)
 
+    def has(self, key: str) -> bool:
+        """Whether there is something to lend."""
+        return key in self._kept
+
     def close(self) -> None:
         """Delete all caches."""
         self._kept.clear()

@@ -21,7 +21,7 @@ from trainer.sandbox.client import ForkServer, ServerDied
 from trainer.training.compile_cache import CompileCache
 from trainer.training.job import Job, Trained
 from trainer.training.machine import MACHINE
-from trainer.training.parent import OnEvent, Training, run_training
+from trainer.training.parent import OnEvent, Training, compile_key, run_training
 from trainer.training.watch import Watch, Watcher
 
 TURN_SHARE = 0.01
@@ -29,8 +29,8 @@ TURN_SHARE = 0.01
 SHORTEST_TURN = 0.05
 """Seconds; stopping and resuming a training takes some milliseconds."""
 STEPS_PER_TURN = 1.0
-"""A turn has at least so many steps, of the training whose steps are slowest. One, because the finer
-the turns, the more evenly a busy machine is shared."""
+"""A turn has at least so many steps, of the training whose steps are slowest. One, because the
+finer the turns, the more evenly a busy machine is shared."""
 LONGEST_SHARE = 0.1
 """A turn is at most this share of the budget, however long a training says its steps are."""
 STARTUP_FACTOR, STARTUP_SLACK = 1.5, 0.2
@@ -85,7 +85,7 @@ def train_all(
         champion_first: whether the champion, in turn, is trained before the others or after them.
     """
     results = {n: job for n, job in enumerate(jobs) if isinstance(job, Trained)}
-    runnable = {n: job for n, job in enumerate(jobs) if isinstance(job, Job)}
+    runnable = on_one_footing({n: job for n, job in enumerate(jobs) if isinstance(job, Job)})
     watcher = Watcher(watch, len(jobs), waits=champion_first or how == "side by side")
     for n, broken in results.items():
         watcher.ended(n, broken)
@@ -95,9 +95,28 @@ def train_all(
             results |= _side_by_side(runnable, emits, cancelled, watcher)
         else:
             for n in sorted(runnable, key=lambda n: (n == 0) != champion_first):
-                results[n] = _in_turn(n, runnable[n], emits[n], cancelled, watcher)
+                job = runnable[n]
+                if n and 0 in results:
+                    job = replace(job, startup_cap=_allowed(results[0].startup_seconds))
+                results[n] = _in_turn(n, job, emits[n], cancelled, watcher)
                 watcher.ended(n, results[n])
     return [results[n] for n in range(len(jobs))]
+
+
+def on_one_footing(jobs: dict[int, Job]) -> dict[int, Job]:
+    """The trainings of a heat, none with what was compiled of it unless all have that.
+
+    Start-up is compared with the champion's, whose source was compiled before.
+    """
+    cache = MACHINE.compile_cache
+    if all(cache.has(compile_key(job)) for job in jobs.values()):
+        return jobs
+    return {n: replace(job, may_lend=len(jobs) == 1) for n, job in jobs.items()}
+
+
+def _allowed(champion_seconds: float) -> float:
+    """Seconds of start-up that do not count, where the champion's took so many."""
+    return STARTUP_FACTOR * champion_seconds + STARTUP_SLACK
 
 
 def _in_turn(
@@ -164,7 +183,7 @@ def run_heat(
         _end_what_is_over(trainings, results, watcher)
         champion = next(iter(trainings.values()))
         for training in trainings.values():
-            allowed = STARTUP_FACTOR * champion.startup_seconds + STARTUP_SLACK
+            allowed = _allowed(champion.startup_seconds)
             training.startup_cap = min(training.startup_cap, allowed)
         dice = random.Random(secrets.randbits(64))
         while order := [number for number in trainings if number not in results]:

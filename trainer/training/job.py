@@ -28,6 +28,10 @@ class Job:
     readable: tuple[str, ...]
     trace: str | None = None
     """Recorded clock readings to replay; None for the real clock."""
+    startup_cap: float | None = None
+    """Seconds of start-up that do not count as training time, if fewer than the preset's."""
+    may_lend: bool = True
+    """Whether it may be lent what was compiled of its source: not if a rival has nothing."""
 
     def overrun(self) -> float:
         """Seconds after the budget's end within which the weights must arrive."""

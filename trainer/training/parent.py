@@ -37,6 +37,8 @@ Look = Callable[[Losses], str | None]
 
 LONGEST_TURNS = 10.0
 """A turn that does not end is cut off after this many times its length."""
+MOST_LOSS = 1e4
+"""Nats per token; what is reported beyond that is no loss, and sums of it would overflow."""
 CHECK_SECONDS = 30.0
 """Start-up beyond its cap may take this long where there is no time budget to subtract it from."""
 _LOG_SECONDS = 0.05
@@ -59,6 +61,11 @@ def run_training(
         return training.finish()
 
 
+def compile_key(job: Job) -> str:
+    """By which the compile cache knows what was compiled for a training."""
+    return f"{job.device} {hashlib.sha256(job.source.encode()).hexdigest()}"
+
+
 class Training:
     """One training, from its start-up to its weights; a context manager.
 
@@ -79,13 +86,13 @@ class Training:
         self.is_over = False
         """Whether there is nothing left to run: the weights are there, or it ended without."""
         self.startup_seconds = 0.0
-        self.startup_cap = job.preset.startup_seconds
+        self.startup_cap = min(job.startup_cap or math.inf, job.preset.startup_seconds)
         """Seconds of start-up that do not count as training time."""
         self.step_seconds = 0.0
         """Mean duration of its steps, as it reports them."""
         self._child = ChildProcess(server, job.preset.memory_mb, cancelled)
         self._compile_cache, self._on_event, self._look = compile_cache, on_event, look
-        self._compile_key = f"{job.device} {hashlib.sha256(job.source.encode()).hexdigest()}"
+        self._compile_key = compile_key(job)
         self._spent = 0.0
         """Seconds on this training's clock, without the turn that is under way."""
         self._running_since: float | None = None
@@ -235,7 +242,7 @@ class Training:
             )
         beyond = CHECK_SECONDS if job.budget.steps else job.budget.seconds or job.wall_cap()
         limit = job.preset.startup_seconds + beyond
-        if job.preset.compiles:
+        if job.preset.compiles and job.may_lend:
             self._compile_cache.lend(self._compile_key, child.scratch)
         self._running_since = time.monotonic()
         child.start()
@@ -321,7 +328,8 @@ class Training:
         if message["event"] == "weights":
             # Only what is used: the rest may be large, and is kept until the heat is over.
             counts = {name: whole(message.get(name)) for name in ("steps", "tokens", "params")}
-            memory_mb = finite(message.get("device_memory_mb")) or 0.0
+            on_device = self.job.device != "cpu"
+            memory_mb = (finite(message.get("device_memory_mb")) or 0.0) if on_device else 0.0
             self._final = {**counts, "device_memory_mb": memory_mb}
             self._curve.reach(1.0)
             self.is_over = True
@@ -347,7 +355,7 @@ class Training:
     def _log(self, message: dict[str, Any]) -> None:
         now, seconds = time.monotonic(), self.clock()
         step, loss = whole(message.get("step")), finite(message.get("loss"))
-        if loss is None:
+        if loss is None or abs(loss) > MOST_LOSS:
             return
         share = self._curve.share(seconds, step, whole(message.get("tokens")))
         self._curve.add_loss(share, loss)

@@ -48,7 +48,7 @@ class Watcher:
         if over <= self._shown[number]:
             return None
         self._shown[number] = over
-        return self._watch(number, losses, self._champion)
+        return self._watch(number, losses[:over], self._champion)
 
     def ended(self, number: int, trained: Trained) -> None:
         """To be told of each training that is over."""

@@ -70,20 +70,33 @@ def test_a_mended_candidate_inherits_no_heat(story: Story) -> None:
     assert len(trial(story).trainings) == 2, "though they are remembered"
 
 
-@pytest.mark.parametrize(
-    ("sets_numbers", "params", "kind"),
-    [
-        (True, 1_300_000, "numbers"),
-        (True, 1_400_000, "structure"),  # a width is a number, too
-        (False, 1_300_000, "structure"),
-    ],
-)
-def test_kinds_of_edit(sets_numbers: bool, params: int, kind: str) -> None:
-    story = Story()
-    story.baseline(1.30)
-    story.candidate(story.draw("schedule"), "x", sets_numbers=sets_numbers)
-    story.heat(1, 1.30, 1.28, params=params)
-    assert trial(story).kind == kind
+def test_kinds_of_edit() -> None:
+    for sets_numbers, kind in ((True, "numbers"), (False, "structure")):
+        story = Story()
+        story.baseline(1.30)
+        story.candidate(story.draw("schedule"), "x", sets_numbers=sets_numbers)
+        assert trial(story).kind == kind, "known before any heat"
+
+
+def test_a_proof_has_the_champions_own_seed_and_leaves_none_to_a_heat(story: Story) -> None:
+    story.add("heat_started", trial=1, heat=0, seeds=[1, 1], new_seeds=0, proof=True)
+    assert story.state.open_seeds == ()
+
+
+def test_a_mended_candidate_may_be_proven_again(story: Story) -> None:
+    story.add("proof", trial=1, proof="other")
+    story.heat(1, None, None, reason="crash: x")
+    story.add("repair", trial=1, reason="the training failed")
+    story.add("candidate", trial=1, candidate=sha("mended"))
+    assert trial(story).proof == ""
+
+
+def test_scores_of_an_old_open_trial_are_not_mixed_with_those_of_heats(story: Story) -> None:
+    run = {"trial": 1, "role": "candidate", "commit": sha("candidate 1"), "seed": 8}
+    story.add("training", **run, status="ok", val_bpb=1.20)
+    assert trial(story).scores == (1.20,)
+    story.heat(1, 1.30, 1.28)
+    assert trial(story).scores == (1.28,)
 
 
 def test_a_heat_that_a_kill_cut_off_keeps_its_seeds(story: Story) -> None:

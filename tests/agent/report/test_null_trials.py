@@ -43,11 +43,13 @@ def test_they_are_counted_apart(story: Story) -> None:
 
 def test_the_meter_is_where_the_keeps_are_told(story: Story) -> None:
     words = "1 of 2 nulls kept (below 97 % with 95 % confidence)"
-    assert f"meter     false keeps: {words}" in status_text(status_json(story.state, "t", 1, {}))
+    assert f"false-keep meter: {words}" in status_text(status_json(story.state, "t", 1, {}))
     assert f"False-keep meter: {words}." in paragraph(story.state)
     empty = Story()
     empty.baseline()
-    assert "false keeps: no null trial yet" in status_text(status_json(empty.state, "t", 1, {}))
+    assert "false-keep meter: no null trial yet" in status_text(
+        status_json(empty.state, "t", 1, {})
+    )
 
 
 def test_one_that_nobody_could_judge_says_nothing_about_false_keeps(story: Story) -> None:

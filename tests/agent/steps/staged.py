@@ -63,10 +63,21 @@ def play(monkeypatch: pytest.MonkeyPatch, *heats: Score | tuple[Score, Score]) -
         for path, own in zip(weights_to or [], seed, strict=False):
             if path is not None:
                 path.write_bytes(str(own).encode())
-        return [measured(score, own) for score, own in zip(scores, seed, strict=True)]
+        found = [measured(score, own) for score, own in zip(scores, seed, strict=True)]
+        if found[-1].status == "abandoned":
+            found[-1] = watched(found, options["watch"])
+        return found
 
     monkeypatch.setattr(measure, "heat", next_one)
     return played
+
+
+def watched(heat: list[Measurement], watch: measure.Watch) -> Measurement:
+    """The candidate as the watch ends it, which is shown what both had logged until then."""
+    told = [loss for loss in heat[-1].losses if loss is not None]
+    reason = watch(1, told, heat[0].losses)
+    assert reason is not None, "the watch would not have ended it"
+    return dataclasses.replace(heat[-1], reason=reason)
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, score: Callable[[str, int], Score]) -> None:

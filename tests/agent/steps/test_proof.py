@@ -51,7 +51,7 @@ def same_steps(monkeypatch: pytest.MonkeyPatch, *weights: str) -> None:
     left = ["", *weights]
 
     def check(source: str, **options: Any) -> CheckResult:
-        return CheckResult(True, "ok", "", "", 0.0, 0.0, left.pop(0))
+        return CheckResult(True, "ok", "", "", 0.0, 0.0, 1000, left.pop(0))
 
     monkeypatch.setattr(measure, "check", check)
 
@@ -82,7 +82,7 @@ def test_the_same_numbers_in_the_same_time_are_kept(
     [
         (timed(20.0), timed(21.0), "slower"),
         (timed(20.0), timed(19.0), "faster"),
-        (timed(20.0), timed(20.0, how="in turn"), "slower"),
+        (timed(20.0), timed(20.0, how="in turn"), "untimed"),
         (timed(20.0), timed(20.0, weights_sha256=digest(99)), "other"),
         (timed(20.0), timed(20.0, val_bpb=1.4999), "other"),
         (timed(20.0), {"status": "invalid", "reason": "contract: replay"}, "other"),
@@ -121,7 +121,7 @@ def test_a_proof_that_was_cut_off_is_tried_again(
         loop.one_trial(deleting)
     same_steps(monkeypatch)
     monkeypatch.setattr(
-        measure, "check", lambda *a, **o: CheckResult(True, "ok", "", "", 0.0, 0.0, "w")
+        measure, "check", lambda *a, **o: CheckResult(True, "ok", "", "", 0.0, 0.0, 1000, "w")
     )
     play(monkeypatch, (timed(20.0), timed(20.0)))
     audits(monkeypatch, bound=0.0)

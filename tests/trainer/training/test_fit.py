@@ -1,5 +1,6 @@
 """Which heats run side by side, and in which order the others do."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,8 +11,10 @@ from trainer.contract import Shapes
 from trainer.data.prepare import Corpus
 from trainer.measure import MACHINE, heat
 from trainer.presets import Budget, find_preset
-from trainer.training.heat import how_to_train
+from trainer.training import heat as heats
+from trainer.training.heat import how_to_train, on_one_footing, train_all
 from trainer.training.job import Job, Trained
+from trainer.training.parent import compile_key
 from trainer.training.watch import NO_CANDIDATE
 
 CPU: dict[str, Any] = {"preset": "cpu", "device": "cpu"}
@@ -85,3 +88,34 @@ def test_a_champion_that_comes_last_is_not_trained_for_nobody(tiny_source: str) 
     assert (candidate.status, candidate.reason) == ("abandoned", "enough")
     assert (champion.status, champion.reason) == ("abandoned", NO_CANDIDATE)
     assert champion.startup_seconds == 0 < candidate.startup_seconds
+
+
+def test_nobody_is_lent_what_was_compiled_unless_everybody_is(
+    prepared: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A candidate's start-up is compared with the champion's: cold with cold, lent with lent."""
+    champion = job(prepared, "cuda", Budget(seconds=9))
+    jobs = {0: champion, 1: replace(champion, source="other")}
+    kept = {compile_key(champion)}
+    monkeypatch.setattr(MACHINE.compile_cache, "has", kept.__contains__)
+    assert [each.may_lend for each in on_one_footing(jobs).values()] == [False, False]
+    assert on_one_footing({0: champion})[0].may_lend, "alone there is nobody to compare with"
+    kept.add(compile_key(jobs[1]))
+    assert on_one_footing(jobs) == jobs
+
+
+def test_start_up_beyond_the_champions_is_training_time_in_turn_too(
+    prepared: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caps: list[float | None] = []
+
+    def run(server: Any, cache: Any, job: Job, *rest: Any) -> Trained:
+        caps.append(job.startup_cap)
+        return Trained("ok", startup_seconds=2.0)
+
+    monkeypatch.setattr(heats, "run_training", run)
+    jobs = [job(prepared, "cpu", Budget(seconds=9))] * 2
+    train_all(jobs, "in turn", [lambda event: None] * 2, lambda: False)
+    assert caps == [None, pytest.approx(3.2)]
+    train_all(jobs, "in turn", [lambda event: None] * 2, lambda: False, champion_first=False)
+    assert caps[2:] == [None, None]

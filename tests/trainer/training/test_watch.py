@@ -76,7 +76,7 @@ class TestWatcher:
         for own, champion in [(1, 1), (2, 1), (2, 2), (2, 3), (4, 3), (4, 3), (4, 9), (9, 8)]:
             watcher.look(0, losses[:champion])
             watcher.look(1, losses[:own])
-        assert record.calls == [(1, 2, 2), (1, 4, 3), (1, 4, 9), (1, 9, 8)]
+        assert record.calls == [(1, 2, 2), (1, 3, 3), (1, 4, 9), (1, 8, 8)]
 
     def test_alone_or_before_the_champion_there_is_nothing_to_wait_for(self) -> None:
         for count, number in [(1, 0), (2, 1)]:

@@ -1,0 +1,69 @@
+"""Find out whether a shorter program computes the champion's numbers, to the last bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.campaign.store import read_trace
+from agent.steps.heat import plan_heat, tell, train_heat
+from agent.steps.runtime import Runtime
+from trainer import measure
+from trainer.measure import Measurement
+from trainer.presets import parse_budget
+
+SAME_SPEED = 0.03
+"""Two programs are equally fast if the seconds of the same steps differ by no more than this."""
+
+
+def prove_tie(runtime: Runtime) -> None:
+    """Find out whether a shorter program computes the champion's numbers to the last bit.
+
+    Two steps under one seed say so cheaply for most edits. If they leave the same weights, both are
+    trained side by side by the clock that the champion had in its own trial. Under a time budget
+    the edit must also be as fast, or its time, not its numbers, is what heats have to judge.
+    """
+    champion = runtime.champion
+    own = next(t for t in reversed(champion.of("candidate")) if t.status == "ok")
+    trace = read_trace(runtime.campaign.repo, runtime.campaign.tag, champion, own.seed)
+    if trace is None or not _two_steps_agree(runtime):
+        runtime.campaign.record("proof", trial=runtime.open_trial.trial, proof="other")
+        return
+    runtime.display.message("the same numbers after two steps: trained again by the same clock")
+    plan = plan_heat(runtime, seed=own.seed)
+    measured = train_heat(runtime, plan, traces=[trace, trace])
+    first, second = (one for one in measured if one is not None)
+    proof = _compared(first, second)
+    trainings = [replace(one, counted=proof == "same") for one in plan.ended(measured)]
+    runtime.campaign.record_heat(trainings, measured, proof=proof)
+    tell(runtime, plan.number)
+
+
+def _two_steps_agree(runtime: Runtime) -> bool:
+    weights = set()
+    for commit in (runtime.champion.commit, runtime.open_trial.candidate):
+        checked = measure.check(
+            runtime.campaign.source(commit),
+            seed=runtime.settings.seed,
+            preset=runtime.settings.preset,
+            data=runtime.settings.data,
+            isolation=runtime.settings.isolation,
+            cancel=runtime.stop,
+        )
+        runtime.stop_if_asked()
+        weights.add(checked.weights_sha256)
+    return len(weights) == 1 and "" not in weights
+
+
+def _compared(champion: Measurement, candidate: Measurement) -> str:
+    """What a proof found: ``same``, ``other`` numbers, or at another speed."""
+    numbers = {(one.status, one.weights_sha256, one.val_bpb) for one in (champion, candidate)}
+    if len(numbers) > 1 or champion.status != "ok":
+        return "other"
+    if parse_budget(champion.budget).seconds is None:
+        return "same"
+    ratio = candidate.train_seconds / max(champion.train_seconds, 1e-9)
+    if candidate.how != "side by side":
+        return "untimed"
+    if abs(ratio - 1) > SAME_SPEED:
+        return "faster" if ratio < 1 else "slower"
+    return "same"
