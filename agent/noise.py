@@ -17,7 +17,7 @@ Grid = npt.NDArray[np.float64]
 SCALES = np.exp(np.linspace(-3.0, 3.0, 121))
 """Scales that are considered, as multiples of the prior's."""
 DOFS = np.array([2.0, 3.0, 4.0, 6.0, 9.0, 14.0, 25.0, 50.0])
-SCALE_DOUBT, DOF_DOUBT = 0.7, 0.7
+SCALE_DOUBT, DOF_DOUBT = 1.0, 0.7
 """Standard deviation of the prior of log scale and log degrees of freedom."""
 WILD_SHARE = 0.02
 """Share of trials whose spread says nothing about the noise: a training that diverged."""

@@ -34,11 +34,22 @@ from typing import Any
 
 import psutil
 
-from agent.judge import Noise
+from agent.campaign.evidence import noise_guess
+from agent.campaign.state import State
 from benchmarks import heats_analysis as analysis
 from benchmarks.heats_abandoning import abandoning
 from benchmarks.heats_keeps import compared
-from benchmarks.heats_plan import PARTS, Case, Entry, Run, cases, code_of, runs, vocab_size
+from benchmarks.heats_plan import (
+    NULL_SECONDS,
+    PARTS,
+    Case,
+    Entry,
+    Run,
+    cases,
+    code_of,
+    runs,
+    vocab_size,
+)
 from benchmarks.machine import RESULTS, keep, stamp
 from benchmarks.neighbour import neighbour
 from trainer.data.prepare import DataError
@@ -187,9 +198,10 @@ def figures(readings: Sequence[Reading], campaigns: int) -> dict[str, Any]:
     """All that the readings say; ``campaigns`` is how many are resampled for each rule."""
     heats = analysis.null_heats(readings)
     preset = load_presets()["cpu"]
+    begins = State(settings={"budget": f"{NULL_SECONDS}s"})
     start = {
-        "numeric": Noise(preset.noise_numbers, preset.noise_dof),
-        "structural": Noise(preset.noise_structure, preset.noise_dof),
+        "numeric": noise_guess(begins, "numbers", preset),
+        "structural": noise_guess(begins, "structure", preset),
     }
     return {
         "counts": counts(readings),

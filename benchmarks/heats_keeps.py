@@ -270,8 +270,8 @@ def makers(
 ) -> dict[str, MakeCampaign]:
     """Today's rule and the landed one, with the noise known, or learnt from a wrong start.
 
-    The wrong starts are half of the truth, and what the presets say, which is for eight times the
-    budget.
+    The wrong starts are half of the truth, and what a campaign begins with; the landed rule's guess
+    is that of its preset, which was for eight times the budget.
     """
     noise, sigma = known_noise(heats, kind), known_sigma(heats)
     half = judge.Noise(noise.scale / 2, preset.dof)

@@ -10,14 +10,26 @@ from agent.campaign.state import State
 from agent.forecast import Course
 from agent.judge import Judge, Noise, Rule, trial_level
 from agent.noise import Spread, learn_effect, learn_noise, spread
-from trainer.presets import Preset
+from trainer.presets import Preset, parse_budget
+
+NOISE_POWER = 0.75
+"""The noise falls as the budget to the minus this: of the cpu preset the SD of a score was .0070 at
+10 s, .0050 at 20 s, .0014 at 60 s (docs/training.md)."""
 
 
 def noise_of(state: State, kind: Kind, preset: Preset) -> Noise:
     """The noise of a kind of edit, from the preset and from all earlier trials."""
-    scale = preset.noise_numbers if kind == "numbers" else preset.noise_structure
     spreads = [_spread(trial) for trial in state.finished if trial.kind == kind]
-    return learn_noise(spreads, Noise(scale, preset.noise_dof))
+    return learn_noise(spreads, noise_guess(state, kind, preset))
+
+
+def noise_guess(state: State, kind: Kind, preset: Preset) -> Noise:
+    """Where a campaign begins to learn the noise: the preset's guess, for the campaign's budget."""
+    scale = preset.noise_numbers if kind == "numbers" else preset.noise_structure
+    budget = parse_budget(str(state.settings.get("budget", preset.budget)))
+    if budget.seconds is not None and preset.budget.seconds is not None:
+        scale *= (preset.budget.seconds / budget.seconds) ** NOISE_POWER
+    return Noise(scale, preset.noise_dof)
 
 
 def _spread(trial: Trial) -> Spread:

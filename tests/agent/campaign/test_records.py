@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from events import Story, sha
 
+from agent.campaign.evidence import noise_guess
 from agent.campaign.records import Training, Trial
+from agent.campaign.state import State
+from trainer.presets import find_preset
 
 
 @pytest.fixture
@@ -140,3 +143,11 @@ def test_fields_of_other_versions_are_left_out() -> None:
     stored: dict[str, Any] = {"trial": 1, "role": "candidate", "commit": "c", "seed": 1}
     stored |= {"status": "ok", "disturbance": 0.2, "of_the_future": 1, "losses": [3.5, None]}
     assert Training.read(stored) == Training(1, "candidate", "c", 1, "ok", losses=(3.5, None))
+
+
+def test_the_guess_of_the_noise_is_for_the_campaigns_budget() -> None:
+    preset = find_preset("cpu")
+    for budget, factor in (("20s", 1.0), ("5s", 4**0.75), ("60s", 3**-0.75), ("200000tok", 1.0)):
+        guess = noise_guess(State(settings={"budget": budget}), "numbers", preset)
+        assert guess.scale == pytest.approx(factor * preset.noise_numbers)
+    assert noise_guess(State(), "structure", preset).scale == preset.noise_structure
