@@ -249,8 +249,12 @@ class Trial:
 
     @property
     def judged_heats(self) -> list[Heat]:
-        """The heats that the judge has seen, or would have seen had they not been abandoned."""
-        return [heat for heat in self.heats if heat.candidate.counted and not heat.is_fault]
+        """The heats that say something of the edit: by their difference, or by a forecast of it."""
+        return [
+            heat
+            for heat in self.heats
+            if heat.difference is not None or heat.candidate.status == "abandoned"
+        ]
 
     @property
     def scores(self) -> tuple[float, ...]:

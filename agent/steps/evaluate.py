@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def evaluate_candidate(runtime: Runtime) -> None:
     while (trial := runtime.open_trial).verdict is None:
         heats = trial.heats
         faults = [heat for heat in heats if heat.is_fault]
-        failed = next((heat.candidate for heat in heats if _has_failed(heat)), None)
+        failed = _failure(heats)
         if failed is not None and failed.status == "abandoned":
             return _abandon(runtime, failed)
         if failed is not None:
@@ -70,9 +71,18 @@ def decide(runtime: Runtime) -> Decision:
     )
 
 
-def _has_failed(heat: Heat) -> bool:
-    """Whether the candidate itself failed; not so in a proof, whose clock may not fit it."""
-    return heat.candidate.status != "ok" and heat.candidate.counted and not heat.is_fault
+def _failure(heats: Sequence[Heat]) -> Training | None:
+    """How the candidate failed, None if it did not.
+
+    It did not in a proof, whose clock may not fit it. One overtime is forgiven, since a machine
+    that stands still for a moment at the end of a training looks the same.
+    """
+    failed = [
+        heat.candidate
+        for heat in heats
+        if heat.candidate.status != "ok" and heat.candidate.counted and not heat.is_fault
+    ]
+    return failed[0] if failed and [t.status for t in failed] != ["overtime"] else None
 
 
 def _why(heat: Heat) -> str:

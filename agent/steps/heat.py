@@ -48,7 +48,7 @@ def run_heat(runtime: Runtime) -> None:
     runtime.campaign.record_heat(
         [champion, candidate], measured, forecast=told and (told.mean, told.error)
     )
-    tell(runtime, plan.number)
+    show_heat(runtime)
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class Plan:
 
 
 def plan_heat(runtime: Runtime, seed: int | None = None) -> Plan:
+    """Choose seeds and journal that the heat begins; a proof is given its ``seed``."""
     campaign, trial = runtime.campaign, runtime.open_trial
     runtime.stop_if_asked()
     number = 1 + max((t.heat for t in trial.trainings if t.heat is not None), default=-1)
@@ -217,7 +218,7 @@ def _is_too_good(runtime: Runtime, champion: Training, difference: float) -> boo
     return champion.val_bpb is not None and judge.too_good(difference, champion.val_bpb)
 
 
-def tell(runtime: Runtime, number: int) -> None:
+def show_heat(runtime: Runtime) -> None:
     """Show the heat that was just recorded, and what is odd about it."""
     heat = runtime.open_trial.heats[-1]
     runtime.display.heat_over(runtime.open_trial, heat)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.campaign.store import read_trace
-from agent.steps.heat import plan_heat, tell, train_heat
+from agent.steps.heat import plan_heat, show_heat, train_heat
 from agent.steps.runtime import Runtime
 from trainer import measure
 from trainer.measure import Measurement
@@ -35,7 +35,7 @@ def prove_tie(runtime: Runtime) -> None:
     proof = _compared(first, second)
     trainings = [replace(one, counted=proof == "same") for one in plan.ended(measured)]
     runtime.campaign.record_heat(trainings, measured, proof=proof)
-    tell(runtime, plan.number)
+    show_heat(runtime)
 
 
 def _two_steps_agree(runtime: Runtime) -> bool:

@@ -262,3 +262,13 @@ def test_greedy_keeps_earn_no_level(runtime: Runtime, monkeypatch: pytest.Monkey
 def _another(trial: Trial) -> list[Training]:
     """The trial's trainings once more, as a second heat."""
     return [dataclasses.replace(training, heat=1) for training in trial.trainings]
+
+
+def test_one_overtime_is_forgiven(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = {"status": "overtime", "reason": "overtime: no weights after 20.4 s"}
+    play(monkeypatch, 1.5, (1.5, late), (1.5, 1.9))
+    one_trial(runtime)
+    assert runtime.campaign.state.trials[1].status == "ok"
+    play(monkeypatch, (1.5, late), (1.5, late))
+    loop.one_trial(runtime)
+    assert runtime.campaign.state.trials[2].status == "overtime"
