@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +47,15 @@ def as_json(folder: Path, *args: str) -> Any:
 
 def clone(folder: Path) -> Path:
     """The project as a newcomer has it: a repository with one commit."""
+    shutil.copytree(_template(), folder, dirs_exist_ok=True)
+    return folder
+
+
+@functools.cache
+def _template() -> Path:
+    """Such a repository, made once for all tests, since git takes longer than copying."""
+    folder = Path(tempfile.mkdtemp(prefix="autoresearch-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in SHIPPED:
         source = ROOT / name
         if source.is_dir():

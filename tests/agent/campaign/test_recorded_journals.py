@@ -11,6 +11,7 @@ import pytest
 from events import Story, sha
 from project import as_json, clone
 
+from agent.campaign.evidence import noise_guess
 from agent.campaign.journal import read_events
 from agent.campaign.results import write_tsv
 from agent.campaign.state import State, fold
@@ -33,8 +34,8 @@ def test_the_status_is_what_the_version_that_wrote_it_said(journal: Path, tmp_pa
     same = said.keys() - CHANGED
     assert {name: status[name] for name in same} == {name: said[name] for name in same}
     assert (status["nulls"], status["nulls_kept"]) == (0, 0)
-    noise = find_preset("cpu").noise_structure
-    assert status["noise_sigma"] == pytest.approx(noise), "it has no heat to learn of"
+    guess = noise_guess(fold(read_events(journal)), "structure", find_preset("cpu"))
+    assert status["noise_sigma"] == pytest.approx(guess.scale), "it has no heat to learn of"
 
 
 def test_a_trial_that_a_kill_cut_off_is_open_with_its_reply() -> None:

@@ -69,17 +69,17 @@ def outliers(*scores: float) -> State:
     ("scores", "highest"),
     [
         ([1.301, 1.305, 1.32, 1.302], 1.32),
-        ([2.1], None),
-        ([1.301, 1.305, 2.1, 1.302, 9.0], None),
+        ([2.1], 0.0),
+        ([1.301, 1.305, 2.1, 1.302, 9.0], 1.305),
         ([1.32, 1.33, 1.34, 5.0], 1.34),
     ],
 )
-def test_the_scale_passes_over_disasters(scores: list[float], highest: float | None) -> None:
-    """``highest`` is None where the baseline's interval is all there is above it."""
+def test_the_scale_passes_over_disasters(scores: list[float], highest: float) -> None:
+    """The scale reaches to ``highest``, or to the end of the baseline's interval."""
     shown = points_of(outliers(*scores))
     low, high = scale(shown)
     assert low == pytest.approx(1.30 - shown[0].bpb.half)
-    assert high == pytest.approx(highest or 1.30 + shown[0].bpb.half)
+    assert high == pytest.approx(max(highest, 1.30 + shown[0].bpb.half))
 
 
 def test_the_scale_holds_every_champion_and_every_better_score() -> None:
