@@ -67,11 +67,12 @@ class Clock:
         self._wait_for_turn = end_turn
         self._start = 0.0
         self._turn_end = math.inf
-        self._last_done = 0.0
+        self._done_seconds = 0.0
+        """Of the budget, that were spent when ``done()`` was asked last."""
         self._step_seconds = 0.0
 
     def start(self) -> None:
-        self._start = self._last_done = time.monotonic()
+        self._start = time.monotonic()
         if self.turn_seconds is not None:
             self._turn_end = self._start + self.turn_seconds
 
@@ -98,24 +99,27 @@ class Clock:
         return (time.monotonic() - self._start) / self.budget.seconds
 
     def _end_step(self) -> None:
-        """Measure the step; wait if the turn is over. This clock does not run while it waits."""
+        """Wait if the turn is over, then measure the step. This clock does not run while it waits.
+
+        The step may have been stopped in its middle, when its turn was cut off: only the parent
+        knows for how long, so its reading comes before anything is concluded from this clock.
+        """
         now = time.monotonic()
-        # A decaying maximum, because a busy machine's next step may be slower than the last.
-        self._step_seconds = max(now - self._last_done, 0.95 * self._step_seconds)
-        self._last_done = now
-        if now >= self._turn_end and not self._over() and self._wait_for_turn is not None:
+        if now >= self._turn_end and self._wait_for_turn is not None:
             spent, turn_seconds = self._wait_for_turn()
-            self._last_done = time.monotonic()
-            self._start = self._last_done - spent
-            self._turn_end = self._last_done + turn_seconds
+            now = time.monotonic()
+            self._start, self._turn_end = now - spent, now + turn_seconds
+        done = now - self._start
+        # A decaying maximum, because a busy machine's next step may be slower than the last.
+        self._step_seconds = max(done - self._done_seconds, 0.95 * self._step_seconds)
+        self._done_seconds = done
 
     def _over(self) -> bool:
         if self._replay is not None:
             return self._recorded(is_done=True) == DONE_TRUE
         if self.budget.seconds is None:
             return self._spent() >= 1.0
-        spent = self._last_done - self._start
-        return spent + 1.5 * self._step_seconds > self.budget.seconds
+        return self._done_seconds + 1.5 * self._step_seconds > self.budget.seconds
 
     def _record(self, reading: float) -> float:
         if len(self.trace) < TRACE_LIMIT:

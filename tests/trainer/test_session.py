@@ -117,7 +117,18 @@ class TestClock:
         while not clock.done():
             now[0] += 0.7
         assert clock.trace == replay
-        assert turns == pytest.approx([101.4])  # the last one needs no further turn
+        assert turns == pytest.approx([101.4, 152.8])
+
+    def test_a_step_that_was_stopped_in_its_middle_does_not_end_the_training(self, now):
+        """Only the parent knows for how long; neither is the next step taken for as long."""
+        clock = Clock(Budget(seconds=2), end_turn=lambda: (0.3, 0.1))
+        clock.turn_seconds = 0.1
+        clock.start()
+        assert not clock.done()
+        now[0] += 60
+        assert not clock.done()
+        now[0] += 0.05
+        assert not clock.done()
 
     def test_a_trace_does_not_serve_another_file(self):
         with pytest.raises(ContractError, match="not a done"):
