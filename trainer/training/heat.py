@@ -177,15 +177,16 @@ def run_heat(
             n: stack.enter_context(Training(server, compile_cache, job, emits[n], cancelled))
             for server, (n, job) in zip(servers, jobs.items(), strict=True)
         }
-        for training in trainings.values():
-            training.start_up()
-            training.pause()
+        dice = random.Random(secrets.randbits(64))
+        # By lot, because whoever begins first is a little slower to the end.
+        for number in dice.sample(list(trainings), len(trainings)):
+            trainings[number].start_up()
+            trainings[number].pause()
         _end_what_is_over(trainings, results, watcher)
         champion = next(iter(trainings.values()))
         for training in trainings.values():
             allowed = _allowed(champion.startup_seconds)
             training.startup_cap = min(training.startup_cap, allowed)
-        dice = random.Random(secrets.randbits(64))
         while order := [number for number in trainings if number not in results]:
             # A new order each round: whoever goes first may find the caches of another.
             dice.shuffle(order)
