@@ -26,6 +26,8 @@ NOISE_DOUBT = 1.5
 """Error of the forecast of an edit that does nothing, in scales of the noise."""
 OPTIMISM = 2.4
 """A candidate is abandoned if so many standard errors above the forecast it would be reverted."""
+ENDS = 6
+"""How many ends of a heat are tried on each side of its forecast."""
 PRIOR_READINGS = 6.0
 GUARDED = frozenset({"dataset", "preprocessing", "regularisation", "schedule"})
 """Categories whose edits change what the training loss is about, or when it falls."""
@@ -120,6 +122,13 @@ def is_hopeless(
     size_delta: int,
     level: float | None,
 ) -> bool:
-    """Whether a trial would be reverted even if this heat ended far better than forecast."""
-    best = told.mean + OPTIMISM * told.error
-    return judge.verdict([*differences, best], size_delta=size_delta, level=level) == "revert"
+    """Whether a trial would be reverted however this heat ended, up to far better than forecast.
+
+    Not only at the best end: a difference far above the earlier ones makes a trial noisier.
+    """
+    reach = OPTIMISM * told.error
+    ends = [told.mean + step / ENDS * reach for step in range(-ENDS, ENDS + 1)]
+    return all(
+        judge.verdict([*differences, end], size_delta=size_delta, level=level) == "revert"
+        for end in ends
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -130,8 +131,12 @@ def _give_up(runtime: Runtime, why: str) -> None:
 def _abandon(runtime: Runtime, abandoned: Training) -> None:
     """Revert a candidate whose heat was hopeless, with the forecast as its gain."""
     assert runtime.open_trial.forecast is not None, "heats are ended by forecasts only"
-    told = Forecast(*runtime.open_trial.forecast)
-    gain = told.interval
+    told, earlier = Forecast(*runtime.open_trial.forecast), runtime.open_trial.differences
+    mean, error = told.mean, told.error
+    if earlier:  # the forecast stands for one difference among them
+        mean, error, _ = runtime.make_judge(runtime.open_trial.kind).moderated([*earlier, mean])
+        error = math.hypot(error, told.error / (len(earlier) + 1))
+    gain = Forecast(mean, error).interval
     words = f"forecast {gain.mean:+.4f} ± {gain.half:.4f}, {abandoned.reason}, reverted"
     conclude(
         runtime,
@@ -139,7 +144,7 @@ def _abandon(runtime: Runtime, abandoned: Training) -> None:
         words,
         status="abandoned",
         gain=gain,
-        believed=shrunk(told.mean, told.error, _effect(runtime)),
+        believed=shrunk(mean, error, _effect(runtime)),
     )
 
 

@@ -105,3 +105,11 @@ def test_what_the_loss_does_not_compare_is_not_given_up_until_it_is_seen_to() ->
     assert doubt_about("dataset", False, [*fine, *own[:7]]) is None
     assert doubt_about("dataset", False, [*fine, *own]) is not None
     assert doubt_about("dataset", False, [*fine, *wrong]) is None
+
+
+def test_a_heat_that_may_end_well_goes_on_though_its_forecast_is_wild() -> None:
+    """A difference far above the others makes a trial noisier, but the heat may end among them."""
+    earlier = [0.021, 0.019, 0.02, 0.022]
+    judge = Judge("strict", Noise(SCALE, 4))
+    assert judge.verdict([*earlier, 0.02], level=0.001) != "revert"
+    assert not is_hopeless(judge, earlier, forecast(0.3, 5, SCALE), size_delta=0, level=0.001)

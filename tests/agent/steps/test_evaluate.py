@@ -272,3 +272,13 @@ def test_one_overtime_is_forgiven(runtime: Runtime, monkeypatch: pytest.MonkeyPa
     play(monkeypatch, (1.5, late), (1.5, late))
     loop.one_trial(runtime)
     assert runtime.campaign.state.trials[2].status == "overtime"
+
+
+def test_a_forecast_after_earlier_heats_is_one_difference_among_them(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, 1.5, (1.5, 1.499), (ENDED, ABANDONED))
+    one_trial(runtime)
+    trial = runtime.campaign.state.trials[1]
+    assert trial.status == "abandoned" and trial.differences == pytest.approx((0.001,))
+    assert trial.gain == pytest.approx((0.001 - 0.5) / 2)
