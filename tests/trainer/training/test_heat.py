@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import secrets
 import subprocess
 import sys
 import time
@@ -202,3 +204,21 @@ def test_a_tree_is_seen_stopped_and_goes_on(tmp_path: Path) -> None:
         finally:
             for child in (*process.children(recursive=True), process):
                 child.kill()
+
+
+def test_who_begins_is_drawn_by_lot(tiny_source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever begins first is a little slower to the end, so it must not always be the champion."""
+    first = []
+    for lot in (0, 1, 2):
+        began: list[int] = []
+
+        def hear(event: dict[str, Any], began: list[int] = began) -> None:
+            if event["event"] == "ready":
+                began.append(event["training"])
+
+        monkeypatch.setattr(secrets, "randbits", lambda bits, lot=lot: lot)
+        heat([tiny_source, tiny_source], budget="0.5s", seed=1, on_event=hear, **CPU)
+        assert sorted(began) == [0, 1]
+        first.append(began[0])
+    assert first == [random.Random(lot).sample([0, 1], 2)[0] for lot in (0, 1, 2)]
+    assert set(first) == {0, 1}
