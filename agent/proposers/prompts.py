@@ -12,7 +12,8 @@ from agent.models.types import Misconfigured
 from agent.proposers.base import Context
 from trainer.untrusted import printable
 
-PROMPTS = Path(__file__).parents[2] / "prompts"
+PROMPTS = Path(__file__).parents[1] / "prompts"
+"""In a clone it is a link to the folder at its top, in an installation a folder of its own."""
 DATA_LENGTH = 6_000
 RECENT_TRIALS = 10
 

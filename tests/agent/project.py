@@ -59,9 +59,8 @@ def _template() -> Path:
     for name in SHIPPED:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(
-                source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "campaigns")
-            )
+            ignore = shutil.ignore_patterns("__pycache__", "campaigns")
+            shutil.copytree(source, folder / name, symlinks=True, ignore=ignore)
         else:
             shutil.copy(source, folder / name)
     git(folder, "init", "-q", "-b", "main")
