@@ -1,1 +1,1 @@
-"""Evidence: each figure of the README has a script here; results/ keeps what was measured."""
+"""Evidence: each figure in the README and docs/ has a script here; results/ keeps what it said."""

@@ -1,10 +1,15 @@
-"""Fixtures for tests that measure: a tiny honest training file, and data that is prepared once."""
+"""Fixtures for tests that measure: a tiny honest training file, and data that is prepared once.
+
+Marks and the guard that holds them are in ``marking.py``, what runs side by side in ``sharing.py``.
+"""
 
 from pathlib import Path
 
 import pytest
 
 from trainer.data.prepare import Corpus, prepare
+
+pytest_plugins = ("marking", "sharing")
 
 
 @pytest.fixture(scope="session")

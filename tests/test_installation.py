@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[1]
 BUILT_FROM = ("agent", "trainer", "prompts", "pyproject.toml", "README.md", "LICENSE")
 CLONED = ("agent", "trainer", "prompts", "program.md", ".gitignore")

@@ -14,8 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from commands import Done, run_here
+
 ROOT = Path(__file__).parents[2]
 SHIPPED = ("agent", "trainer", "prompts", "examples", "program.md", ".gitignore")
+LOOKS = {"adopt", "log", "report", "show", "status", "stop"}
 RUN = ("run", "--tag", "t", "--budget", "20000tok", "--llm", "none")
 
 
@@ -27,16 +30,17 @@ def git(folder: Path, *args: str) -> str:
     return done.stdout.strip()
 
 
-def agent(folder: Path, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "agent", *args],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+def agent(folder: Path, *args: str, check: bool = True) -> Done:
+    """``python -m agent``, in a process of its own unless it only looks."""
+    done = run_here(folder, *args) if args[0] in LOOKS else run_there(folder, *args)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def run_there(folder: Path, *args: str) -> Done:
+    command = [sys.executable, "-m", "agent", *args]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280)
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def as_json(folder: Path, *args: str) -> Any:

@@ -8,23 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from project import clone, git
+from commands import Done, measure_files, run_here
+from project import ROOT, clone, git, run_there
+
+pytestmark = pytest.mark.process
 
 
-def run(
-    folder: Path, *args: str, module: str = "agent", env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", module, *args],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, **(env or {})},
-    )
-
-
-def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+def refused(done: Done, *words: str) -> None:
     assert done.returncode != 0
     assert "Traceback" not in done.stderr + done.stdout
     last = done.stderr.strip().splitlines()[-1]
@@ -58,24 +48,24 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_bad_options(project: Path, args: tuple[str, ...], words: tuple[str, ...]) -> None:
     tag = () if "--tag" in args else ("--tag", "bad")
-    refused(run(project, "run", *tag, "--trials", "0", *args), *words)
+    refused(run_here(project, "run", *tag, "--trials", "0", *args), *words)
 
 
 @pytest.mark.parametrize("args", [("--preset", "tpu"), ("--budget", "5x"), ("--file", "no.py")])
 def test_bad_options_of_the_trainer(project: Path, args: tuple[str, ...]) -> None:
-    refused(run(project, *args, module="trainer"), args[1])
+    refused(run_here(project, *args, main=measure_files), args[1])
 
 
 def test_a_malformed_program_names_the_line(tmp_path: Path) -> None:
     folder = clone(tmp_path)
     (folder / "program.md").write_text("---\nbudgett: 20s\n---\n# Program\n")
-    refused(run(folder, "run", "--tag", "t"), "program.md", "2", "budget")
+    refused(run_here(folder, "run", "--tag", "t"), "program.md", "2", "budget")
 
 
 def test_a_program_without_a_heading(tmp_path: Path) -> None:
     folder = clone(tmp_path)
     (folder / "program.md").write_text("just prose\n")
-    refused(run(folder, "run", "--tag", "t"), "program.md", "Categories")
+    refused(run_here(folder, "run", "--tag", "t"), "program.md", "Categories")
 
 
 def test_a_campaign_cut_off_before_its_first_trial(tmp_path: Path) -> None:
@@ -83,41 +73,43 @@ def test_a_campaign_cut_off_before_its_first_trial(tmp_path: Path) -> None:
     begun = '{"n": 0, "time": 1.0, "event": "campaign", "tag": "t", "preset": "cpu", "seed": 0}\n'
     (folder / "campaigns/t").mkdir(parents=True)
     (folder / "campaigns/t/journal.jsonl").write_text(begun)
-    refused(run(folder, "status"), "not begun")
+    refused(run_here(folder, "status"), "not begun")
 
 
 def test_a_train_py_that_does_not_parse(tmp_path: Path) -> None:
     folder = clone(tmp_path)
     (folder / "trainer/train.py").write_text("def train(:\n")
     git(folder, "commit", "-qam", "break it")
-    refused(run(folder, "run", "--tag", "t", "--budget", "20000tok"), "train.py", "line 1")
+    refused(run_here(folder, "run", "--tag", "t", "--budget", "20000tok"), "train.py", "line 1")
 
 
-def test_no_repository(tmp_path: Path) -> None:
-    refused(run(tmp_path, "run"), "git")
-    refused(run(tmp_path, "status"), "git")
+def test_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused(run_here(tmp_path, "run"), "git")
+    refused(run_here(tmp_path, "status"), "git")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    refused(run_there(tmp_path, "run"), "git")
 
 
 def test_a_repository_without_a_commit(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
-    refused(run(tmp_path, "run"), "commit")
+    refused(run_here(tmp_path, "run"), "commit")
 
 
 def test_no_campaign_yet(project: Path) -> None:
     for command in ("status", "log", "report", "stop"):
-        refused(run(project, command, "--tag", "never"), "never")
+        refused(run_here(project, command, "--tag", "never"), "never")
 
 
-def test_an_unwritable_cache(project: Path) -> None:
-    env = {"AUTORESEARCH_CACHE": "/proc/nowhere"}
-    refused(run(project, "run", "--tag", "c", env=env), "/proc/nowhere")
-    refused(run(project, "prepare", env=env), "/proc/nowhere")
+def test_an_unwritable_cache(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", "/proc/nowhere")
+    refused(run_here(project, "run", "--tag", "c"), "/proc/nowhere")
+    refused(run_here(project, "prepare"), "/proc/nowhere")
 
 
 def test_a_read_only_campaigns_folder(tmp_path: Path) -> None:
     folder = clone(tmp_path)
     (folder / "campaigns").write_text("a file in the way\n")
-    refused(run(folder, "run", "--tag", "t"), "campaigns")
+    refused(run_here(folder, "run", "--tag", "t"), "campaigns")
 
 
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")

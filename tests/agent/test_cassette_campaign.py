@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from project import agent, as_json, clone, events, git, start, wait_until
 
+pytestmark = pytest.mark.process
+
 BUDGET = ("--budget", "6000tok", "--keep", "greedy", "--proposer", "llm")
 TRAIN_PY = '''\
 """A small train.py with constants to try: it guesses a token from the one before it."""

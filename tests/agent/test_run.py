@@ -10,6 +10,8 @@ import psutil
 import pytest
 from project import RUN, agent, as_json, clone, events, git, start, wait_until
 
+pytestmark = pytest.mark.process
+
 TRAILERS = {
     "Trial",
     "Category",

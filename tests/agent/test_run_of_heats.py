@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from project import agent, as_json, clone, events
 
+pytestmark = pytest.mark.process
+
 RUN = ("run", "--tag", "t", "--budget", "2s", "--llm", "none", "--proposer", "tuner")
 
 

@@ -28,6 +28,8 @@ from trainer.data.prepare import cache_dir, prepare
 from trainer.measure import MACHINE, Measurement, audit, measure
 from trainer.sandbox import confine, tree
 
+pytestmark = pytest.mark.sandbox
+
 FILES = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_"))
 RARE = [path for path in FILES if "# expect at keep: " in path.read_text()]
 HACKS = [path for path in FILES if path not in RARE]

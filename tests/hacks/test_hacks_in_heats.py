@@ -29,7 +29,11 @@ BUDGET = 1.5
 COMPUTES = ("trains_in_a_thread", "forks_beside_its_turn", "wakes_itself", "hides_its_state")
 """What would go on if it were not stopped."""
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.sandbox,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
 
 
 def is_frozen(server: ForkServer) -> bool:

@@ -89,6 +89,7 @@ def test_no_false_alarm_in_fifty_scorings() -> None:
     assert len(HONEST) * (1 + SCORED_AGAIN) >= 50
 
 
+@pytest.mark.process
 def test_what_ships_is_believed() -> None:
     source = (Path(__file__).parents[2] / "trainer" / "train.py").read_text()
 

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import measure_files, run_here
 
 import trainer
+
+pytestmark = pytest.mark.process
 
 ROOT = Path(trainer.__file__).parents[1]
 FIELDS = """
@@ -99,7 +102,7 @@ def test_the_shipped_cheat_is_refused_by_name() -> None:
     ids=["budget", "preset", "isolation", "data", "seed", "no file", "folder", "many"],
 )
 def test_bad_input(arguments: list[str], message: str) -> None:
-    done = run(*arguments)
+    done = run_here(ROOT, *arguments, main=measure_files)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
@@ -119,7 +122,7 @@ def test_bad_input(arguments: list[str], message: str) -> None:
 def test_bad_files(content: bytes, status: int, message: str, tmp_path: Path) -> None:
     file = tmp_path / "train.py"
     file.write_bytes(content)
-    done = run("--file", file, "--preset", "cpu")
+    done = run_here(ROOT, "--file", str(file), "--preset", "cpu", main=measure_files)
     assert done.returncode == status
     said = " ".join((done.stdout + done.stderr).split())
     assert message in said and "Traceback" not in said and len(said) < 600

@@ -263,6 +263,7 @@ class TestBadSettings:
         with pytest.raises(BadSetting, match="no preset 'tpu'"):
             resolve(preset="tpu")
 
+    @pytest.mark.process
     def test_a_server_that_cannot_start(self, monkeypatch) -> None:
         MACHINE.close()
         monkeypatch.setattr(MACHINE, "_probe", None)

@@ -86,6 +86,7 @@ def test_training_in_bfloat16_follows_that_in_float32_and_its_weights_are_float3
     assert curves[1] == pytest.approx(curves[0], abs=0.1)
 
 
+@pytest.mark.process
 def test_the_step_of_the_h100_preset_on_a_fake_device() -> None:
     """Without a GPU: bfloat16 products, float32 logits, no wait, FLOPs and memory."""
     script = Path(__file__).parent / "fake_cuda.py"

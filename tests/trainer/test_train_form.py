@@ -24,6 +24,7 @@ def test_the_contract_holds_and_the_file_stays_readable() -> None:
     assert len(SOURCE.splitlines()) <= 620
 
 
+@pytest.mark.process
 def test_importing_does_nothing_else() -> None:
     code = """
 import torch, sys

@@ -86,6 +86,7 @@ def test_a_name_that_the_journal_sets(path: Path) -> None:
 # --- one writer at a time
 
 
+@pytest.mark.process
 def test_second_writer_is_told_who_is_first(path: Path) -> None:
     writer = python(WRITER, str(path))
     try:
@@ -166,6 +167,7 @@ def test_threads_of_the_writer_take_turns(path: Path) -> None:
 # --- cut off
 
 
+@pytest.mark.process
 def test_killed_while_writing(path: Path) -> None:
     writer = python(WRITER, str(path))
     assert writer.stdout is not None
@@ -260,6 +262,7 @@ print(json.dumps([message, left.decode(), read_events(path) == [first, second], 
 """
 
 
+@pytest.mark.process
 def test_a_full_disk_leaves_whole_lines(path: Path) -> None:
     process = python(FULL, str(path))
     out, err = process.communicate()

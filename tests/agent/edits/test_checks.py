@@ -288,6 +288,7 @@ def test_fingerprints() -> None:
         fingerprint("x = = 1")
 
 
+@pytest.mark.process
 def test_nothing_here_imports_torch() -> None:
     modules = ("cli", "edits.checks", "judge", "prior", "program")
     code = f"""if True:

@@ -33,6 +33,7 @@ print(stop.is_set())
 """
 
 
+@pytest.mark.process
 def test_ctrl_c_does_not_cut_a_transaction_short(repo: Repo, git: Git, tmp_path: Path) -> None:
     """The terminal sends it to all processes of the group, git among them."""
     waiting, go_on, folder = tmp_path / "waiting", tmp_path / "go on", tmp_path / "bin"

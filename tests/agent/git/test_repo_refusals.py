@@ -61,6 +61,7 @@ def test_no_git_on_path(user_repo: Path, tmp_path: Path, monkeypatch: pytest.Mon
         ("--help", 0, "adopt"),
     ],
 )
+@pytest.mark.process
 def test_no_git_on_path_from_the_start(
     command: str, code: int, said: str, user_repo: Path, tmp_path: Path
 ) -> None:

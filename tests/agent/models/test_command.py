@@ -17,6 +17,8 @@ from clients import KEY, PROMPT, ask
 from agent.models.choose import open_model
 from agent.models.types import Cancelled, Misconfigured, Model, Part, Prompt, Unavailable
 
+pytestmark = pytest.mark.process
+
 
 def script(folder: Path, body: str) -> str:
     """A spec for a Python program with this body."""

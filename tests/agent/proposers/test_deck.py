@@ -61,6 +61,7 @@ def train_two_steps(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TRAINED_BY_DEFAULT)
+@pytest.mark.process
 def test_a_recipe_trains_two_steps(name: str) -> None:
     train_two_steps(name)
 

@@ -259,6 +259,7 @@ def test_the_tuner_beats_random_search() -> None:
     assert tuned < 0.3 * loss(NUMBERS)
 
 
+@pytest.mark.process
 def test_optuna_is_loaded_when_needed_only_and_says_nothing() -> None:
     script = (
         "import sys, agent.proposers.choose; assert 'optuna' not in sys.modules\n"

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from project import agent, clone, events
 
+pytestmark = pytest.mark.process
+
 SECRET = "correct-horse-battery"
 
 

@@ -41,6 +41,7 @@ def test_a_flipped_byte_is_noticed_and_mended(source: str) -> None:
         assert file.read_bytes() == right, file
 
 
+@pytest.mark.process
 def test_a_new_process_checks_for_itself(source: str) -> None:
     whole = prepare(source)
     tokens = whole.val.tokens

@@ -16,6 +16,8 @@ from trainer.sandbox.client import ForkServer
 from trainer.sandbox.wire import Channel
 from trainer.training.machine import PROGRAM
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(cgroup.__file__).parents[2]
 
 

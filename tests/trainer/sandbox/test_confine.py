@@ -17,6 +17,8 @@ from trainer.data.prepare import cache_dir
 from trainer.sandbox import confine, readable
 from trainer.sandbox.confine import SandboxError
 
+pytestmark = [pytest.mark.process, pytest.mark.sandbox]
+
 ROOT = Path(confine.__file__).parents[2]
 CONFINED = pytest.mark.skipif(
     confine.available()[0] != "os", reason=f"cannot confine here: {confine.available()[1]}"

@@ -9,7 +9,11 @@ from trainer.measure import measure
 from trainer.sandbox import confine, escapes
 
 TEXT = Path(escapes.__file__).read_text()
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems, other doors")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.sandbox,
+    pytest.mark.skipif(sys.platform != "linux", reason="other systems, other doors"),
+]
 
 
 def tried(isolation: str) -> dict[str, str]:

@@ -15,6 +15,8 @@ from trainer.sandbox.client import ForkServer, ServerDied, environment
 from trainer.sandbox.wire import Channel, Gone
 from trainer.training.machine import PROGRAM
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module", params=["fork", "spawn"])
 def server(request):

@@ -13,6 +13,8 @@ import pytest
 from trainer.data.prepare import cache_dir
 from trainer.sandbox import confine
 
+pytestmark = pytest.mark.sandbox
+
 ROOT = Path(confine.__file__).parents[2]
 NOBODY = 65534
 

@@ -11,6 +11,8 @@ import pytest
 
 from trainer.sandbox import tree
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(tree.__file__).parents[2]
 
 

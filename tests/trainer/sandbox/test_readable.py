@@ -75,6 +75,7 @@ for name in ("/dev/urandom", "/dev/random"):
 @pytest.mark.parametrize(
     ("without", "expected"), [("", "works refused"), ("/dev/urandom", "refused refused")]
 )
+@pytest.mark.process
 def test_a_granted_device_answers_ioctls_and_no_other_does(without: str, expected: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(IOCTL), without],

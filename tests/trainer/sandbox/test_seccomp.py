@@ -162,6 +162,7 @@ print("works")
 
 
 @pytest.mark.skipif(not seccomp.supported(), reason="no table for this machine")
+@pytest.mark.process
 def test_installed_it_refuses_and_ordinary_work_goes_on(tmp_path):
     file = tmp_path / "file"
     file.touch()

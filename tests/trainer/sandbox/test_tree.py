@@ -13,7 +13,10 @@ import pytest
 from trainer.sandbox import tree
 from trainer.sandbox.tree import file_usage, proportional, resident
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
 
 MB = 1 << 20
 MEMFD = f"fd = os.memfd_create('x'); [os.write(fd, bytes({MB})) for _ in range(30)]"

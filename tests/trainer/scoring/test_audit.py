@@ -9,6 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from trainer.measure import Measurement, audit, measure
 
+pytestmark = pytest.mark.process
+
 BUDGET = "40000tok"
 PLACE = {"preset": "cpu", "device": "cpu"}
 

@@ -187,6 +187,7 @@ def test_none_and_too_many() -> None:
 
 
 @LINUX
+@pytest.mark.process
 def test_a_tree_is_seen_stopped_and_goes_on(tmp_path: Path) -> None:
     code = "import os, time\nos.fork()\nos.fork()\nprint('.', flush=True)\nwhile True: pass"
     with psutil.Popen([sys.executable, "-c", code], stdout=-1) as process:

@@ -227,6 +227,7 @@ def test_one_that_cannot_be_had_stops_the_others(server: FileServer, tmp_path: P
     assert len(server.requests) < len(names)
 
 
+@pytest.mark.process
 def test_killed_midway_it_goes_on(server: FileServer, tmp_path: Path) -> None:
     server.faults["/a.bin"] = [Fault(stall_after=1_000_000)]
     code = (
@@ -253,6 +254,7 @@ def test_killed_midway_it_goes_on(server: FileServer, tmp_path: Path) -> None:
     assert server.ranges("/a.bin") == ["", f"bytes={there}-"]
 
 
+@pytest.mark.process
 def test_full_disk_is_an_os_error(server: FileServer, tmp_path: Path) -> None:
     """A limit on file size stands for a full disk."""
     code = (

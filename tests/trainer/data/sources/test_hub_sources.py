@@ -124,6 +124,7 @@ def test_manifest_names_the_downloads(hub: FileServer, tmp_path: Path) -> None:
     assert {p.name for p in (folder / "downloads").glob("*.parquet")} == set(manifest["downloads"])
 
 
+@pytest.mark.process
 def test_of_two_at_a_time_one_downloads(hub: FileServer) -> None:
     said = [finish(process) for process in (start(), start())]
     assert said[0][-1] == said[1][-1]
@@ -132,6 +133,7 @@ def test_of_two_at_a_time_one_downloads(hub: FileServer) -> None:
     )
 
 
+@pytest.mark.process
 def test_killed_while_downloading_it_goes_on(hub: FileServer, tmp_path: Path) -> None:
     stalled = path_of(climbmix, "shard_00001.parquet")
     hub.faults[stalled] = [Fault(stall_after=200_000)]

@@ -1,0 +1,80 @@
+"""Which tests run side by side, in two processes of pytest-xdist, and which run alone.
+
+``alone``: the test watches the clock, or the processes of the whole machine, so nothing runs beside
+it. These come last, when one worker has nothing else to do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from xdist import is_xdist_controller
+
+SPREAD = {"test_hacks"}
+"""Files whose tests share nothing that takes long: both workers take from them."""
+LONG = ("test_cassette_campaign", "test_run", "test_bad_input", "test_honest", "test_hacks")
+"""Files begun first, so that no worker is left with one of them at the end."""
+WORKERS = 2
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """None for a few files, which start faster without; two for a folder or for all.
+
+    A training uses every core, so that more of them side by side end no sooner.
+    """
+    alone = config.option.capture == "no" or config.option.collectonly
+    paths = [Path(argument.split("::")[0]) for argument in config.args]
+    folders = any(path.is_dir() for path in paths)
+    return WORKERS if folders and not alone and (os.cpu_count() or 1) > 1 else 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of a file stay together, because they share fixtures."""
+    for item in items:
+        if item.get_closest_marker("alone"):
+            item.add_marker(pytest.mark.xdist_group("alone"))
+        elif item.get_closest_marker("xdist_group") is None and item.path.stem not in SPREAD:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    """When it begins; tests of one rank stay in pytest's order."""
+    if item.get_closest_marker("alone"):
+        return len(LONG) + 1
+    return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.option.testrunuid = config.option.testrunuid or uuid.uuid4().hex
+
+
+def _lock_file(config: pytest.Config) -> Path:
+    run = getattr(config, "workerinput", vars(config.option))["testrunuid"]
+    return Path(tempfile.gettempdir()) / f"autoresearch-tests-{run}.lock"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Around the timeout as well: waiting for the other worker is no part of a test."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with _lock_file(item.config).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        try:
+            return (yield)
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # a process that the test forked may have it open
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if is_xdist_controller(session):
+        _lock_file(session.config).unlink(missing_ok=True)
