@@ -7,6 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from replies import CATEGORIES, CATEGORY, FILES, PARENT, REPLIES
@@ -16,7 +17,7 @@ from agent.edits.blocks import EditError, parse
 from agent.edits.checks import Rejected
 from agent.steps import propose
 
-EXAMPLES = 2000
+EXAMPLES = [500, pytest.param(2000, marks=pytest.mark.slow)]
 OPEN, DIVIDER, CLOSE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
 VALID = [reply for reply, outcome in REPLIES.values() if not isinstance(outcome, str)]
 VALID_FILES = [
@@ -177,11 +178,12 @@ def check_blocks(reply: str, result: str) -> None:
     assert new in written(reply), "and each at its place, the rest untouched"
 
 
-def test_nothing_is_applied_that_a_damaged_reply_does_not_say() -> None:
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_nothing_is_applied_that_a_damaged_reply_does_not_say(examples: int) -> None:
     applied = refused = 0
 
     @settings(
-        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
+        max_examples=examples, deadline=None, derandomize=True, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(damaged(VALID))
@@ -198,15 +200,16 @@ def test_nothing_is_applied_that_a_damaged_reply_does_not_say() -> None:
         check_blocks(reply, result)
 
     each()
-    assert applied + refused >= EXAMPLES
-    assert min(applied, refused) > EXAMPLES // 10, "neither always nor never"
+    assert applied + refused >= examples
+    assert min(applied, refused) > examples // 10, "neither always nor never"
 
 
-def test_no_file_is_made_of_what_a_damaged_reply_does_not_say() -> None:
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_no_file_is_made_of_what_a_damaged_reply_does_not_say(examples: int) -> None:
     applied = refused = 0
 
     @settings(
-        max_examples=EXAMPLES // 4, deadline=None, derandomize=True, database=None,
+        max_examples=examples // 4, deadline=None, derandomize=True, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(damaged(VALID_FILES))
@@ -221,4 +224,4 @@ def test_no_file_is_made_of_what_a_damaged_reply_does_not_say() -> None:
         assert result.removesuffix("\n") in text, "one passage of the reply, to the letter"
 
     each()
-    assert min(applied, refused) > EXAMPLES // 40, "neither always nor never"
+    assert min(applied, refused) > examples // 40, "neither always nor never"

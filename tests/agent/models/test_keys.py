@@ -94,6 +94,7 @@ def test_names_of_others(name: str) -> None:
     assert secret_values({name: "0123456789abcdef"}) == ()
 
 
+@pytest.mark.process
 def test_a_key_that_models_toml_names_is_hidden_from_a_command(
     environ: dict[str, str], tmp_path: Path
 ) -> None:

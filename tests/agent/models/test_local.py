@@ -180,6 +180,7 @@ def test_the_child_dies_with_its_parent_in_the_middle_of_a_reply(local_weights: 
     assert is_gone(server)
 
 
+@pytest.mark.process
 def test_without_the_packages_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def test_cassette_round_trip(environ: dict[str, str], tmp_path: Path) -> None:
     assert catalog.load_catalog(environ).cost(recorded[-1].usage, player.name) == 0
 
 
+@pytest.mark.process
 def test_cassette_mismatch_names_the_part(environ: dict[str, str], tmp_path: Path) -> None:
     tape = tmp_path / "tape.jsonl"
     model = opened(f"cassette:{tape}+command:echo 1", environ)
@@ -88,6 +89,7 @@ def tape(environ: dict[str, str], tmp_path: Path) -> Path:
     return tape
 
 
+@pytest.mark.process
 def test_replies_are_found_by_trial_and_attempt_whatever_was_measured(
     environ: dict[str, str], tape: Path
 ) -> None:
@@ -115,6 +117,7 @@ def test_replies_are_found_by_trial_and_attempt_whatever_was_measured(
         (replace(ASKED, trial=3), "ends with trial 2"),
     ],
 )
+@pytest.mark.process
 def test_another_question_is_not_answered(
     environ: dict[str, str], tape: Path, other: Prompt, said: str
 ) -> None:
@@ -130,6 +133,7 @@ def test_another_question_is_not_answered(
         ([replace(ASKED, trial=1)], changed(replace(ASKED, trial=1), 1, "RATE = 1; 6,000")),
     ],
 )
+@pytest.mark.process
 def test_a_tape_takes_one_campaign_only(
     environ: dict[str, str], tmp_path: Path, first: list[Prompt], then: Prompt
 ) -> None:
@@ -142,6 +146,7 @@ def test_a_tape_takes_one_campaign_only(
     assert (tmp_path / "tape").read_bytes() == before
 
 
+@pytest.mark.process
 def test_a_recording_that_was_killed_goes_on(environ: dict[str, str], tmp_path: Path) -> None:
     spec = f"cassette:{tmp_path / 'tape'}+command:echo one"
     one = replace(ASKED, trial=1)
@@ -151,6 +156,7 @@ def test_a_recording_that_was_killed_goes_on(environ: dict[str, str], tmp_path: 
 
 
 @pytest.mark.parametrize("left", [5, 40])
+@pytest.mark.process
 def test_a_torn_last_line_is_dropped(environ: dict[str, str], tmp_path: Path, left: int) -> None:
     tape = tmp_path / "tape"
     spec = f"cassette:{tape}+command:echo one"
@@ -173,6 +179,7 @@ def test_what_is_no_cassette_is_not_recorded_over(environ: dict[str, str], tmp_p
     assert notes.read_text() == "mine, without a line end"
 
 
+@pytest.mark.process
 def test_a_cassette_of_two_models_is_refused(environ: dict[str, str], tmp_path: Path) -> None:
     for command in ("echo 1", "echo 2"):
         ask(opened(f"cassette:{tmp_path / 'tape'}+command:{command}", environ))
