@@ -81,11 +81,13 @@ def program(tmp_path, evaluation_bytes):
     return path
 
 
+@pytest.mark.process
 def test_a_reference_that_scores_other_text_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="cannot be compared"):
         overhead._reference(program(tmp_path, 1000))
 
 
+@pytest.mark.process
 def test_all_but_the_training_of_a_reference_counts(tmp_path):
     assert overhead._reference(program(tmp_path, 150_000))["reference_seconds"] > 0.0
 

@@ -143,6 +143,7 @@ def test_means_are_of_one_corpus_and_budget():
     assert found["ours, 60 s, files:texts"]["sd"] is None
 
 
+@pytest.mark.process
 def test_a_port_has_the_allocator_that_ours_has(port, monkeypatch):
     monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
     port.write_text(PORT.replace('os.environ["DATA"]', 'os.environ["MALLOC_MMAP_THRESHOLD_"]'))
@@ -150,6 +151,7 @@ def test_a_port_has_the_allocator_that_ours_has(port, monkeypatch):
     assert theirs(port, Case("port", 60, 3), "apidocs")["how"] == "1000000000"
 
 
+@pytest.mark.process
 def test_a_port_is_told_budget_seed_and_corpus_and_heard(port):
     found = theirs(port, Case("port", 60, 3, "files:texts"), "files:/a/texts")
 
@@ -168,6 +170,7 @@ def test_a_port_is_told_budget_seed_and_corpus_and_heard(port):
         ("", "the last line of port.py lacks"),
     ],
 )
+@pytest.mark.process
 def test_a_port_that_gives_no_figures_is_named(port, source, said):
     port.write_text(source)
 
@@ -175,6 +178,7 @@ def test_a_port_that_gives_no_figures_is_named(port, source, said):
         theirs(port, Case("port", 60, 0), "apidocs")
 
 
+@pytest.mark.process
 def test_readings_that_are_there_are_not_taken_again(readings_of_ours, port, tmp_path):
     training.full(["reference"], {"port": port}, None)
     first = json.loads((tmp_path / "training.json").read_text())
@@ -195,6 +199,7 @@ def test_what_is_written_about_code_is_not_code():
     assert code_sha256("def f(x):\n    return -x\n") != plain
 
 
+@pytest.mark.process
 def test_readings_of_another_train_py_are_not_counted(
     readings_of_ours, port, tmp_path, monkeypatch
 ):
@@ -209,6 +214,7 @@ def test_readings_of_another_train_py_are_not_counted(
     assert len(readings_of_ours) == 10
 
 
+@pytest.mark.process
 def test_a_training_that_fails_is_left_for_the_next_call(readings_of_ours, port):
     works = port.read_text()
     port.write_text("raise SystemExit('out of memory')")

@@ -104,6 +104,7 @@ def test_nobody_is_lent_what_was_compiled_unless_everybody_is(
     assert on_one_footing(jobs) == jobs
 
 
+@pytest.mark.process
 def test_start_up_beyond_the_champions_is_training_time_in_turn_too(
     prepared: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
