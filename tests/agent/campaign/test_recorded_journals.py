@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from events import Story, sha
-from project import as_json, clone
+from project import agent, as_json, clone
 
+from agent.campaign.events import read_event
 from agent.campaign.evidence import noise_guess
 from agent.campaign.journal import read_events
 from agent.campaign.results import write_tsv
@@ -40,7 +41,7 @@ def test_the_status_is_what_the_version_that_wrote_it_said(journal: Path, tmp_pa
 
 def test_a_trial_that_a_kill_cut_off_is_open_with_its_reply() -> None:
     state = fold(read_events(BEFORE_HEATS))
-    assert state.unknown == 0
+    assert state.unknown == []
     trial = state.open_trial
     assert trial is not None and trial.trial == 3
     assert trial.wants_proposal and "SCALAR_LR" in trial.reply
@@ -49,10 +50,10 @@ def test_a_trial_that_a_kill_cut_off_is_open_with_its_reply() -> None:
 
 def recorded(**changes: Any) -> tuple[list[dict[str, Any]], State]:
     """The events of the campaign before heats, ``changes`` in its last verdict, and their state."""
-    events = list(read_events(BEFORE_HEATS))
+    events = [json.loads(line) for line in BEFORE_HEATS.read_text().splitlines()]
     last = max(n for n, event in enumerate(events) if event["event"] == "verdict")
     events[last] = events[last] | changes
-    return events, fold(events)
+    return events, fold(map(read_event, events))
 
 
 def test_verdicts_scores_and_rewards_stand(tmp_path: Path) -> None:
@@ -101,3 +102,15 @@ def test_it_goes_on_with_heats_from_what_its_champion_scored() -> None:
     assert status["best_bpb"] == pytest.approx(1.73)
     assert status["baseline_bpb"] == pytest.approx(1.780234, abs=1e-6)
     assert (status["trials"], status["kept"], status["nulls"]) == (3, 2, 1)
+
+
+def test_events_of_a_newer_version_are_one_clear_line(tmp_path: Path) -> None:
+    campaign = clone(tmp_path) / "campaigns" / "new"
+    campaign.mkdir(parents=True)
+    newer = '{"n":99,"time":1.0,"event":"merged","with":"another"}\n'
+    (campaign / "journal.jsonl").write_text(BEFORE_HEATS.read_text() + newer * 2)
+    done = agent(tmp_path, "status", "--tag", "new", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["trials"] == 2
+    (line,) = done.stderr.splitlines()
+    assert "2 events (merged) are of a newer version" in line
