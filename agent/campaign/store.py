@@ -21,6 +21,7 @@ from agent.campaign.records import Proof, Training, Trial
 from agent.campaign.results import write_tsv
 from agent.campaign.state import State, fold
 from agent.edits.blocks import Edit
+from agent.edits.constants import constants as known_constants
 from agent.edits.constants import set_constants
 from agent.edits.facts import edit_facts
 from agent.git import worktree
@@ -164,9 +165,10 @@ class Campaign:
         return self.repo.read_file(commit)
 
     def baseline_source(self, constants: Mapping[str, Any]) -> str:
-        """HEAD's train.py with the preset's constants written into it."""
+        """HEAD's train.py with those of the preset's constants that it names written into it."""
         source = self.repo.read_file(self.state.settings["base"])
-        blocks = set_constants(source, constants)
+        named = {constant.name for constant in known_constants(source)}
+        blocks = set_constants(source, {k: v for k, v in constants.items() if k in named})
         return Edit("baseline", "", "", blocks).apply(source) if blocks else source
 
     def commit_candidate(
