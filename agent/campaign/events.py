@@ -29,6 +29,12 @@ class Happened(BaseModel):
     time: float = 0.0
     """Unix seconds."""
 
+    @property
+    def own(self) -> dict[str, Any]:
+        """The fields that not every event has, or every event of a trial."""
+        common = {"n", "time", "event", "trial"}
+        return {name: getattr(self, name) for name in type(self).model_fields.keys() - common}
+
 
 class OfTrial(Happened):
     """What all events of a trial have."""
@@ -38,11 +44,6 @@ class OfTrial(Happened):
 
 class SetsFields(OfTrial):
     """An event whose own fields are fields of ``records.Trial``, and set them."""
-
-    @property
-    def own(self) -> dict[str, Any]:
-        common = {"n", "time", "event", "trial"}
-        return {name: getattr(self, name) for name in type(self).model_fields.keys() - common}
 
 
 class _Around(Happened):

@@ -137,7 +137,11 @@ class Campaign:
 
     def record(self, event: events.Known) -> None:
         """Append an event to the journal, then apply it to the state."""
-        self.state.apply(self.journal.append(event))
+        written = self.journal.append(event)
+        self.state.apply(written)
+        why = next((written.own[name] for name in ("words", "reason") if name in written.own), "")
+        of = f" of trial {written.trial}" if isinstance(written, events.OfTrial) else ""
+        LOG.info("event %d, %s%s%s", written.n, written.event, of, f": {why}" if why else "")
 
     def begin(self, settings: Settings, facts: Mapping[str, Any]) -> None:
         """Record a new campaign that starts from HEAD; ``reconcile`` makes its branch."""
