@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from agent.judge import REWARD_HIGH, REWARD_LOW
@@ -20,6 +20,14 @@ Proof = Literal["", "same", "other", "slower", "faster", "untimed"]
 and ``untimed`` if only its speed is not known to be the same."""
 NULL = "null"
 """Category of the null trials, which change nothing; see ``steps.nulls``."""
+
+
+MEASURED = (
+    "status", "reason", "val_bpb", "how", "wall_seconds", "train_seconds", "steps", "tokens",
+    "params", "peak_memory_mb", "losses", "pace", "leak_bound_bpb", "isolation", "weights_sha256",
+    "fingerprint",
+)  # fmt: skip
+"""What a campaign remembers of a ``Measurement``, by the same names."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class Training:
 
     def with_result(self, measured: Measurement) -> Training:
         """This training, now that it is over."""
-        return replace(self, **{name: getattr(measured, name) for name in _MEASURED})
+        return replace(self, **{name: getattr(measured, name) for name in MEASURED})
 
     @property
     def score(self) -> float | None:
@@ -87,9 +95,6 @@ class Audit:
     """Largest gain from a leak that this audit cannot detect, bits per byte."""
     trainings: int = 0
     """Trainings that the candidate had at this audit; after a further one it is out of date."""
-
-
-_MEASURED = {f.name for f in fields(Training)} & {f.name for f in fields(Measurement)}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from agent.campaign import events
 from agent.campaign.chain import mean_score
-from agent.campaign.evidence import effect_of, level_of, noise_of
+from agent.campaign.evidence import effect_of, noise_of
 from agent.campaign.records import Audit, Trial, Verdict
 from agent.campaign.state import teach_prior
 from agent.forecast import Forecast
@@ -57,11 +57,8 @@ def decide(runtime: Runtime) -> Decision:
     trial = runtime.open_trial
     if trial.proof == "same" and trial.differences:
         return "keep"
-    return runtime.make_judge(trial.kind).verdict(
-        trial.differences,
-        size_delta=trial.size_delta,
-        level=level_of(runtime.campaign.state, runtime.rule),
-    )
+    judge = runtime.make_judge(trial.kind)
+    return judge.verdict(trial.differences, size_delta=trial.size_delta, level=runtime.level)
 
 
 def _send_back(runtime: Runtime) -> None:
@@ -152,10 +149,8 @@ def _conclude_judged(runtime: Runtime, verdict: Literal["keep", "revert"]) -> No
 def _is_tie(runtime: Runtime, judge: Judge) -> bool:
     """Whether a keep is for the smaller size, not for the gain."""
     trial = runtime.open_trial
-    level = level_of(runtime.campaign.state, runtime.rule)
-    return trial.proof == "same" or (
-        trial.size_delta < 0 and judge.verdict(trial.differences, level=level) != "keep"
-    )
+    is_better = judge.verdict(trial.differences, level=runtime.level) == "keep"
+    return trial.proof == "same" or (trial.size_delta < 0 and not is_better)
 
 
 def conclude(
@@ -193,7 +188,7 @@ def conclude(
             val_bpb_half=score.half or None if score is not None else None,
             gain=gain.mean if gain is not None else None,
             gain_half=gain.half if gain is not None else None,
-            level=level_of(runtime.campaign.state, runtime.rule) if trial.heats else None,
+            level=runtime.level if trial.heats else None,
             tie=tie,
             tie_cost=tie_cost,
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, cast, get_args
 
 from agent.campaign.events import ProgramRead, Waiting
-from agent.campaign.evidence import noise_of
+from agent.campaign.evidence import level_of, noise_of
 from agent.campaign.records import Kind, Trial
 from agent.campaign.state import rebuild_prior
 from agent.campaign.store import Campaign
@@ -76,6 +76,11 @@ class Runtime:
     @property
     def rule(self) -> Rule:
         return cast(Rule, self.settings.keep)
+
+    @property
+    def level(self) -> float | None:
+        """The share of false keeps that the open trial may have."""
+        return level_of(self.campaign.state, self.rule)
 
     def make_judge(self, kind: Kind) -> Judge:
         """A judge for one kind of edit, with the noise that the campaign has found in it."""
