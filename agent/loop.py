@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from agent.campaign import events
 from agent.campaign.store import CampaignError
+from agent.edits.blocks import Edit
 from agent.edits.changes import fingerprint
 from agent.steps.evaluate import conclude, evaluate_candidate
 from agent.steps.heat import train_baseline
@@ -98,9 +99,14 @@ def baseline(runtime: Runtime) -> None:
         campaign.commit_candidate(
             campaign.state.settings["base"],
             source,
-            "baseline",
-            f"train.py as it stands, {name} preset",
-            f"The starting point: constants of the {name} preset, nothing else changed.",
+            Edit(
+                category="baseline",
+                title=f"train.py as it stands, {name} preset",
+                hypothesis=(
+                    f"The starting point: constants of the {name} preset, nothing else changed."
+                ),
+                blocks=(),
+            ),
             fingerprint(source),
         )
     while not runtime.open_trial.scores:

@@ -122,11 +122,13 @@ class Campaign:
         repo.check_tag(tag, new=self.is_new)
         self.repo, self.tag = repo, tag
         self.journal = Journal(self.folder / JOURNAL)
+        self.messages: list[str] = []
+        if self.journal.torn is not None:
+            self.messages.append(f"the journal's last line was cut off: see {self.journal.torn}")
         self.state = fold(read_events(self.journal.path))
         ignore = self.folder.parent / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n")  # keeps git status clean if campaigns/ is not ignored
-        self.messages: list[str] = []
 
     def close(self) -> None:
         self.journal.close()
@@ -179,9 +181,7 @@ class Campaign:
         self,
         parent: str,
         source: str,
-        category: str,
-        title: str,
-        hypothesis: str,
+        edit: Edit,
         digest: str,
         hunks: Sequence[str] = (),
         same_size: bool = True,
@@ -193,14 +193,13 @@ class Campaign:
         """
         trial = self.state.trials[-1]
         facts = edit_facts(self.repo.read_file(parent), source)
+        trailers = {
+            "Trial": str(trial.trial),
+            "Category": edit.category,
+            "Hypothesis": edit.hypothesis,
+        }
         message = commit_message(
-            category,
-            title,
-            None,
-            None,
-            None,
-            {"Trial": str(trial.trial), "Category": category, "Hypothesis": hypothesis},
-            body=hypothesis,
+            edit.category, edit.title, None, None, None, trailers, body=edit.hypothesis
         )
         commit = self.repo.commit_file(parent, source, message, time.time())
         added, removed = self.repo.numstat(parent, commit)
@@ -210,8 +209,8 @@ class Campaign:
                 trial=trial.trial,
                 candidate=commit,
                 parent=parent,
-                title=title,
-                hypothesis=hypothesis,
+                title=edit.title,
+                hypothesis=edit.hypothesis,
                 source_sha256=digest,
                 hunks=tuple(hunks),
                 lines_added=added,

@@ -148,9 +148,7 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
     runtime.campaign.commit_candidate(
         champion.commit,
         source,
-        edit.category,
-        edit.title,
-        edit.hypothesis,
+        edit,
         digest,
         hunks(parent, source),
         same_size=smoke.params == champion.of("candidate")[-1].params,
