@@ -10,8 +10,10 @@ import os
 import time
 from pathlib import Path
 
+import git
+
 from agent.git.command import RepoError, complaint, run_git
-from agent.git.repo import TRAIN_FILE, Repo, common_dir
+from agent.git.repo import DIFF, TRAIN_FILE, Repo
 
 _OPERATIONS = {
     "MERGE_HEAD": "merge",
@@ -84,16 +86,6 @@ def sync(repo: Repo, folder: Path, expected_old: str, new: str) -> str | None:
     )
 
 
-def remove(repo: Repo, folder: Path) -> None:
-    """Remove the worktree; if its folder is already gone, remove its registration.
-
-    Raises:
-        RepoError: it has uncommitted changes.
-    """
-    if folder.resolve() in _listed(repo):
-        repo.git("worktree", "remove", str(folder.resolve()))
-
-
 def adopt(repo: Repo, commit: str, *, patch: bool) -> str:
     """Bring a kept commit to the user's branch, or return it as a patch for ``git am``.
 
@@ -156,8 +148,10 @@ def _listed(repo: Repo) -> dict[Path, tuple[str, bool]]:
 def _is_live(repo: Repo, folder: Path) -> bool:
     """Whether ``folder`` is a checkout of this repository, not of one that it was copied from."""
     try:
-        return common_dir(folder) == repo.common_dir
-    except RepoError:
+        # Closed at once, because an open Repo may keep processes and their pipes.
+        with git.Repo(folder, expand_vars=False) as opened:
+            return Path(opened.common_dir).resolve() == repo.common_dir
+    except (git.GitError, OSError, ValueError):
         return False
 
 
@@ -174,10 +168,8 @@ def _move_aside(folder: Path) -> str | None:
 
 def _operation(repo: Repo) -> str | None:
     """The unfinished git operation in the user's checkout, None if there is none."""
-    for name, operation in _OPERATIONS.items():
-        if (repo.git_dir / name).exists():
-            return operation
-    return None
+    found = (said for name, said in _OPERATIONS.items() if (repo.git_dir / name).exists())
+    return next(found, None)
 
 
 def _ready_branch(repo: Repo) -> str:
@@ -194,12 +186,8 @@ def _ready_branch(repo: Repo) -> str:
             f"{repo.root} has uncommitted changes: commit or stash them, then adopt again; or take "
             "the patch with --patch"
         )
-    ident = run_git(
-        *("-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"),
-        cwd=repo.root,
-        as_user=True,
-    )
-    if ident.returncode != 0:
+    ident = ("-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT")
+    if run_git(*ident, cwd=repo.root, as_user=True).returncode != 0:
         raise RepoError(
             "the merge is yours and git does not know you: git config user.name NAME; "
             "git config user.email ADDRESS; then adopt again"
@@ -217,6 +205,5 @@ def _squashed(repo: Repo, sha: str) -> str:
 
 
 def _patch(repo: Repo, squashed: str) -> str:
-    args = ("diff-tree", "--pretty=email", "--stat", "-p", "--text", "--no-ext-diff")
-    out = repo.git(*args, "--no-textconv", "--no-renames", squashed, "--", TRAIN_FILE)
+    out = repo.git(*DIFF, "--pretty=email", "--stat", "-p", squashed, "--", TRAIN_FILE)
     return out.decode("utf-8", "replace")
