@@ -19,7 +19,7 @@ from agent.models.local import weights
 from agent.models.types import Misconfigured
 from agent.program import load_program
 from agent.proposers.choose import make
-from agent.report.plain import PlainDisplay
+from agent.report.display import Display
 from agent.settings import Settings
 from agent.steps.runtime import Runtime
 from trainer import measure
@@ -230,7 +230,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime
             settings,
             program,
             make("hybrid", None, 0),
-            PlainDisplay(out),
+            Display(out),
             threading.Event(),
         )
     campaign.close()

@@ -8,7 +8,6 @@ import pytest
 from events import PRIOR, Story, campaign, sha
 
 from agent.report.summary import (
-    NoSuchTrial,
     log_graph,
     log_json,
     log_text,
@@ -303,11 +302,6 @@ def test_show_json_round_trips() -> None:
     shown = json.loads(json.dumps(show_json(campaign().state, 1)))
     assert [t["role"] for t in shown["trainings"]] == 3 * ["champion", "candidate"]
     assert [t["heat"] for t in shown["trainings"]] == [0, 0, 1, 1, 2, 2]
-
-
-def test_a_trial_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(NoSuchTrial, match="there is no trial 9; there are 0 to 6"):
-        show_text(campaign().state, 9, tmp_path)
 
 
 def test_prompts_and_replies_are_shown_in_turn(tmp_path: Path) -> None:
