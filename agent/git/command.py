@@ -29,7 +29,6 @@ _OVERRIDES = (
 )
 _KEPT_VARIABLES = ("GIT_CONFIG_", "GIT_EXEC_PATH", "GIT_CEILING_DIRECTORIES")
 """The user's own configuration (it may set safe.directory) and the location of git."""
-_DATES = ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")
 _IDENTITY_VARIABLES = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
@@ -87,7 +86,7 @@ def run_git(
         env = {**_IDENTITY_VARIABLES, **_FIXED_VARIABLES}
         command += [part for override in _OVERRIDES for part in ("-c", override)]
     if dates is not None:
-        env |= dict.fromkeys(_DATES, f"@{dates} +0000")
+        env |= dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"@{dates} +0000")
     command += args
     try:
         with tempfile.TemporaryFile() as file:

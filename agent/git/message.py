@@ -32,9 +32,6 @@ def commit_message(
     ``val_bpb`` is in bits per byte, ``half`` is the half-width of its interval, ``gain`` is
     champion minus candidate (positive is better); the subject's last number is minus the gain, the
     change in val_bpb. Numbers that are None are left out.
-
-    Raises:
-        ValueError: a trailer's key is not letters, digits and hyphens.
     """
     subject = f"{one_line(category)}: {one_line(title, TITLE_LENGTH)}"
     if val_bpb is not None:
@@ -45,7 +42,8 @@ def commit_message(
         subject += f" ({numbers})"
     paragraphs = re.split(r"\n\s*\n", body.replace("\r\n", "\n"))
     texts = [_body(one_line(paragraph, TEXT_LENGTH)) for paragraph in paragraphs]
-    block = "\n".join(_trailer(key, value) for key, value in trailers.items())
+    lines = [f"{key}: {one_line(value, TEXT_LENGTH)}" for key, value in trailers.items()]
+    block = "\n".join("\n ".join(_wrapped(line, LINE_WIDTH - 1)) for line in lines)
     return "\n\n".join(part for part in (subject, *texts, block) if part) + "\n"
 
 
@@ -53,12 +51,6 @@ def _body(paragraph: str) -> str:
     lines = _wrapped(paragraph, LINE_WIDTH)
     # Git reads "---" or "diff " at a line's start as the end of the message, "#" as a comment.
     return "\n".join(f" {line}" if line.startswith(("-", "#", "diff ")) else line for line in lines)
-
-
-def _trailer(key: str, value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", key):
-        raise ValueError(f"not a trailer's key: {key!r}")
-    return "\n ".join(_wrapped(f"{key}: {one_line(value, TEXT_LENGTH)}", LINE_WIDTH - 1))
 
 
 def _wrapped(text: str, width: int) -> list[str]:

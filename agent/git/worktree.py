@@ -42,15 +42,15 @@ def add(repo: Repo, tag: str, folder: Path) -> str | None:
     branch, place = repo.branch(tag), folder.resolve()
     short = branch.removeprefix("refs/heads/")
     listed = _listed(repo)
-    for path, (checked_out, _) in listed.items():
-        if checked_out == branch and path != place and _is_live(repo, path):
+    for path, tree in listed.items():
+        if tree.get("branch") == branch and path != place and _is_live(repo, path):
             raise RepoError(
                 f"{short} is checked out in {path}, and a campaign moves that branch: "
                 f"git -C {path} switch OTHER-BRANCH, then run again"
             )
-    checked_out, unfinished = listed.get(place, ("", False))
-    if _is_live(repo, place) and not unfinished:
-        if checked_out != branch:
+    ours = listed.get(place, {})
+    if _is_live(repo, place) and ours.get("locked") != "initializing":  # its making was cut off
+        if ours.get("branch") != branch:
             raise RepoError(f"{place} is not on {short}: git -C {place} switch {short}")
         tip = repo.commit_for(branch)
         return sync(repo, place, tip.parent or tip.sha, tip.sha)
@@ -77,7 +77,6 @@ def sync(repo: Repo, folder: Path, expected_old: str, new: str) -> str | None:
     if run_git("read-tree", "-m", "-u", expected_old, new, cwd=folder).returncode == 0:
         return None
     done = run_git("read-tree", new, cwd=folder)
-    run_git("update-index", "-q", "--refresh", cwd=folder)
     if done.returncode != 0:
         return f"{folder} could not be brought up to date: {complaint(done)}"
     return (
@@ -103,17 +102,15 @@ def adopt(repo: Repo, commit: str, *, patch: bool) -> str:
     kept = repo.commit_for(commit)
     sha = kept.sha
     if patch:
-        return _patch(repo, _squashed(repo, sha))
+        form = ("--pretty=email", "--stat", "-p", _squashed(repo, sha), "--", TRAIN_FILE)
+        return repo.git(*DIFF, *form).decode("utf-8", "replace")
     branch = _ready_branch(repo)
     shared = run_git("merge-base", "HEAD", sha, cwd=repo.root)
     if shared.stdout.decode().strip() == sha:
         return f"{branch} has {sha[:12]} already"
-    if shared.returncode == 0:
-        words = "merged"
-        args = ["merge", "--no-ff", "-m", f"adopt {kept.message.splitlines()[0]}", sha]
-    else:
-        words = "picked"
-        args = ["cherry-pick", _squashed(repo, sha)]
+    words, args = "merged", ["merge", "--no-ff", "-m", f"adopt {kept.message.splitlines()[0]}", sha]
+    if shared.returncode != 0:
+        words, args = "picked", ["cherry-pick", _squashed(repo, sha)]
     before = repo.head()
     try:
         done = run_git(*args, cwd=repo.root, as_user=True)
@@ -133,16 +130,12 @@ def adopt(repo: Repo, commit: str, *, patch: bool) -> str:
     )
 
 
-def _listed(repo: Repo) -> dict[Path, tuple[str, bool]]:
-    """Registered worktrees: path to the ref checked out, and whether making it was interrupted."""
-    found: dict[Path, tuple[str, bool]] = {}
-    for block in os.fsdecode(repo.git("worktree", "list", "--porcelain")).split("\n\n"):
-        parts = (line.partition(" ") for line in block.splitlines())
-        fields = {key: value for key, _, value in parts}
-        if "worktree" in fields:
-            unfinished = fields.get("locked") == "initializing"
-            found[Path(fields["worktree"]).resolve()] = (fields.get("branch", ""), unfinished)
-    return found
+def _listed(repo: Repo) -> dict[Path, dict[str, str]]:
+    """What git knows of each registered worktree (``branch``, ``locked``, ...), by its path."""
+    out = os.fsdecode(repo.git("worktree", "list", "--porcelain")).strip()
+    blocks = (block.splitlines() for block in out.split("\n\n"))
+    found = [dict(line.partition(" ")[::2] for line in block) for block in blocks]
+    return {Path(tree["worktree"]).resolve(): tree for tree in found}
 
 
 def _is_live(repo: Repo, folder: Path) -> bool:
@@ -202,8 +195,3 @@ def _squashed(repo: Repo, sha: str) -> str:
         if ancestor in refs:
             return repo.squash(ancestor.decode(), sha)
     raise RepoError(f"{sha[:12]} is in no campaign of {repo.root}; see: git log --all")
-
-
-def _patch(repo: Repo, squashed: str) -> str:
-    out = repo.git(*DIFF, "--pretty=email", "--stat", "-p", squashed, "--", TRAIN_FILE)
-    return out.decode("utf-8", "replace")

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from agent.campaign.files import write_atomically
 from agent.campaign.records import Trial
 from agent.campaign.state import State
-from agent.report.summary import noise, paragraph
+from agent.report.summary import paragraph, standing
 from agent.report.text import clock, interval, noise_words, percents, signed
 from trainer.untrusted import one_line, printable
 
@@ -41,7 +41,7 @@ def write_report(folder: Path, state: State, prior: Mapping[str, float]) -> tupl
     progress_png(picture, state)
     runs = [run for trial in state.trials for run in trial.trainings if run.fingerprint]
     settings = {k: v for k, v in state.settings.items() if k not in HIDDEN and v is not None}
-    settings["noise"] = f"{noise_words(noise(state))}, bits per byte, of a difference"
+    settings["noise"] = f"{noise_words(standing(state).noise)}, bits per byte, of a difference"
     text = _template("report.html", _printable).render(
         tag=state.settings.get("tag", folder.name),
         summary=paragraph(state),
@@ -66,8 +66,8 @@ def markdown(state: State, prior: Mapping[str, float]) -> str:
     )
 
 
-def _template(name: str, shown: Callable[[object], object]) -> Template:
-    """A report's template, in which every value is passed through ``shown``."""
+def _template(name: str, shown: Callable[[object], str]) -> Template:
+    """A report's template, in which every value but ``Markup`` is passed through ``shown``."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -75,24 +75,22 @@ def _template(name: str, shown: Callable[[object], object]) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=shown,
+        finalize=lambda value: value if isinstance(value, Markup) else shown(value),
     )
     environment.globals |= {"clock": clock, "interval": interval, "signed": signed}
     return environment.get_template(name)
 
 
-def _printable(value: object) -> object:
-    return value if isinstance(value, Markup) else printable(str(value), TEXT_CHARACTERS)
+def _printable(value: object) -> str:
+    return printable(str(value), TEXT_CHARACTERS)
 
 
-def _in_markdown(value: object) -> object:
+def _in_markdown(value: object) -> str:
     """One line with the syntax of Markdown and HTML escaped."""
-    if isinstance(value, Markup):
-        return value
     return _MARKDOWN.sub(r"\\\1", html.escape(one_line(value), quote=False))
 
 
 def _diff(folder: Path, trial: Trial) -> list[str]:
     patch = folder / "trials" / str(trial.trial) / "diff.patch"
     text = patch.read_text(encoding="utf-8", errors="replace") if patch.exists() else ""
-    return printable(text, TEXT_CHARACTERS).splitlines()
+    return _printable(text).splitlines()

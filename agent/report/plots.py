@@ -26,13 +26,10 @@ from agent.report.text import plural
 from trainer.untrusted import one_line
 
 STYLE = Path(__file__).with_name("progress.mplstyle")
-GREEN, GREY, RED, AMBER = "#1a9850", "#8a8f98", "#c8443c", "#d9961a"
-DARK_GREEN = "#136b39"
+GREEN, DARK_GREEN, GREY, RED, AMBER = "#1a9850", "#136b39", "#8a8f98", "#c8443c", "#d9961a"
 SPREADS = 3.0
 """A trial is on the scale up to this many typical distances above the worst champion."""
-LABEL_LENGTH = 44
-LABEL_DEGREES = 28
-MAX_LABELS = 16
+LABEL_LENGTH, LABEL_DEGREES, MAX_LABELS = 44, 28, 16
 
 
 @dataclass(frozen=True)
@@ -72,17 +69,17 @@ def progress_png(path: Path, state: State) -> None:
 
 
 def points_of(state: State) -> list[Point]:
-    """What has a place on the chart; null trials have none."""
+    """What has a place on the chart, first the baseline; null trials have none."""
     values = chain(state, preset_of(state))
-    return [Point(trial, values[trial.trial]) for trial in state.real if trial.trial in values]
+    return [Point(state.trials[number], bpb) for number, bpb in values.items()]
 
 
 def _title(state: State) -> str:
     counts, now = state.counts, standing(state)
     title = f"{plural(sum(counts.values()), 'trial')}, {counts['keep']} kept"
-    if now.gain is None or now.baseline is None or now.best is None:
-        return title
-    return f"{title}: val_bpb {now.baseline.mean:.4f} → {now.best.mean:.4f}"
+    if now.gain and now.baseline and now.best:
+        title += f": val_bpb {now.baseline.mean:.4f} → {now.best.mean:.4f}"
+    return title
 
 
 def scale(points: Sequence[Point]) -> tuple[float, float]:
@@ -92,18 +89,18 @@ def scale(points: Sequence[Point]) -> tuple[float, float]:
     median of the trials' distances from the champion that they were judged against and of the
     champions' own half-widths, so that a few outliers do not set the scale.
     """
-    usual, champion = [], None
+    usual, champion = [], points[0].bpb.mean
     for point in points:
         if point.trial.kept:
             champion = point.bpb.mean
             usual.append(point.bpb.half)
-        elif champion is not None:
+        else:
             usual.append(abs(point.bpb.mean - champion))
     kept = [point.bpb for point in points if point.trial.kept]
     values = [point.bpb.mean for point in points]
     low = min(values + [bpb.mean - bpb.half for bpb in kept])
-    worst = max([bpb.mean + bpb.half for bpb in kept] or values)
-    reach = max(SPREADS * median_low(usual or [0.0]), (worst - low) / 2)
+    worst = max(bpb.mean + bpb.half for bpb in kept)
+    reach = max(SPREADS * median_low(usual), (worst - low) / 2)
     return low, max([worst] + [value for value in values if value <= worst + reach])
 
 
@@ -116,9 +113,8 @@ def _draw(axes: Axes, state: State, points: Sequence[Point]) -> None:
     axes.set(xlabel="trial", ylabel="val_bpb, bits per byte (lower is better)")
     axes.set_title(_title(state))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if kept:
-        _champions(axes, kept, last)
-        _labels(axes, kept)
+    _champions(axes, kept, last)
+    _labels(axes, kept)
     far = [point for point in points if point.bpb.mean > high]
     near = [p for p in points if p.trial.outcome == "reverted" and p not in far]
     if near or far:
@@ -167,15 +163,14 @@ def _labels(axes: Axes, kept: Sequence[Point]) -> None:
     # The newest champion and the baseline first: they show the current state and the start.
     ranked = sorted(kept[1:-1], key=lambda point: -(point.trial.gain or 0.0))
     for point in [kept[-1], *kept[: len(kept) > 1], *ranked]:
-        if len(taken) == MAX_LABELS:
-            break
         title = one_line(point.trial.title, LABEL_LENGTH) if point.x > 0 else "baseline"
         place = (point.x, point.bpb.mean)
         x, y = axes.transData.transform(place)
         across, along, length = y * cos - x * sin, x * cos + y * sin, len(title) * 0.075 * inch
         ahead = x + length * cos < axes.bbox.x1
         start, end = (along, along + length) if ahead else (along - length, along)
-        if any(abs(across - a) < 0.17 * inch and start < e and s < end for a, s, e in taken):
+        hides = (abs(across - a) < 0.17 * inch and start < e and s < end for a, s, e in taken)
+        if len(taken) == MAX_LABELS or any(hides):
             continue
         taken.append((across, start, end))
         beside = (5, 7) if ahead else (-3, -7)

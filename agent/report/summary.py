@@ -36,10 +36,9 @@ LOGGED = (
 # --- numbers ---
 
 
-def noise(state: State, preset: Preset | None = None) -> dict[str, float]:
+def noise(state: State, preset: Preset) -> dict[str, float]:
     """By kind of edit: standard deviation of its differences, bits per byte."""
-    chosen = preset or preset_of(state)
-    return {kind: noise_of(state, kind, chosen).scale for kind in get_args(Kind)}
+    return {kind: noise_of(state, kind, preset).scale for kind in get_args(Kind)}
 
 
 def preset_of(state: State) -> Preset:
@@ -58,12 +57,12 @@ class Standing:
 
 
 def standing(state: State) -> Standing:
-    baseline, best = baseline_and_best(state, preset_of(state))
-    gain = None
+    preset, gain = preset_of(state), None
+    baseline, best = baseline_and_best(state, preset)
     if baseline and best and state.champion is not state.trials[0]:
         half = sum((t.gain_half or 0.0) ** 2 for t in state.real if t.kept and t.trial > 0) ** 0.5
         gain = Estimate(baseline.mean - best.mean, half)
-    return Standing(noise(state), baseline, best, gain)
+    return Standing(noise(state, preset), baseline, best, gain)
 
 
 def status_json(

@@ -20,12 +20,9 @@ from trainer.untrusted import one_line
 
 WIDE = 150
 """From this many columns on, the verdict is on the trial's own line."""
-INDENT = 5
-GAP = 2
-WORDS_WIDTH = 64
-REFRESHES_PER_SECOND = 4
+INDENT, GAP, WORDS_WIDTH = 5, 2, 64
 _STYLES = {"kept": "green", "reverted": "dim", "failed": "dim", "rejected": "yellow", "null": "dim"}
-_HEADING = ("  #", "category", "what", "val_bpb", "   gain", "  time", "verdict")
+_HEADING = ("  #", "category", "what", "val_bpb", "   gain"), ("  time", "verdict")
 
 
 def make_display(stream: TextIO) -> Display:
@@ -62,8 +59,8 @@ class RichDisplay(Display):
         width = self._console.width
         if not self._has_columns:
             self._has_columns = True
-            names = [Text(name, style="dim") for name in _HEADING]
-            self._console.print(_columns(width, *names))
+            cells, aside = ([Text(name, style="dim") for name in names] for names in _HEADING)
+            self._console.print(_columns(width, cells, aside), no_wrap=True)
         self._console.print(_row(trial, width))
         if told := self._moved(prior, width - INDENT):
             text = Text(told, style="dim", no_wrap=True, overflow="ellipsis")
@@ -82,12 +79,7 @@ class RichDisplay(Display):
     def _begin(self, activity: Activity, words: str) -> None:
         self._activity = activity
         if self._live is None:
-            self._live = Live(
-                get_renderable=self._render,
-                console=self._console,
-                refresh_per_second=REFRESHES_PER_SECOND,
-                transient=True,
-            )
+            self._live = Live(get_renderable=self._render, console=self._console, transient=True)
             self._live.start()
 
     def _end(self, words: str) -> None:
@@ -117,19 +109,18 @@ class RichDisplay(Display):
         return Group(*lines)
 
 
-def _columns(width: int, *cells: Text) -> RenderableType:
-    """A trial's line: number, category, title, val_bpb, gain and, if wide, time and verdict."""
+def _columns(width: int, cells: Sequence[Text], aside: Sequence[Text]) -> RenderableType:
+    """A trial's number, category, title, val_bpb and gain; if wide, its time and verdict too."""
     is_wide = width >= WIDE
     taken = 3 + 15 + 15 + 7 + 4 * GAP + (6 + WORDS_WIDTH + 2 * GAP if is_wide else 0)
-    sizes = (3, 15, max(8, min(60, width - taken)), 15, 7, 6)[: 6 if is_wide else 5]
-    for cell, size in zip(cells, sizes, strict=False):
+    for cell, size in zip(cells, (3, 15, max(8, min(60, width - taken)), 15, 7), strict=True):
         cell.truncate(size, overflow="ellipsis", pad=True)
-    line = Text(" " * GAP, no_wrap=True).join(cells[: len(sizes)])
+    line = Text(" " * GAP, no_wrap=True).join(cells)
     if not is_wide:
         return line
     grid = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
     grid.add_column(width=line.cell_len)
-    grid.add_row(line, *cells[6:])
+    grid.add_row(line, *aside)
     return grid
 
 
@@ -140,16 +131,14 @@ def _row(trial: Trial, width: int) -> RenderableType:
     quiet = "dim" if style == "dim" else ""
     score = interval(trial.val_bpb, trial.val_bpb_half) or one_line(trial.status, 15)
     words, spent = Text(one_line(trial.words), style=style), clock(trial.seconds)
-    line = _columns(
-        width,
+    cells = [
         Text(f"{trial.trial:>3}", style="dim"),
         Text(one_line(trial.category, 40), style=quiet),
         Text(one_line(trial.title), style=quiet),
         Text(score or "not trained", style="red" if end == "failed" else quiet),
         Text(f"{signed(trial.gain):>7}", style=style),
-        Text(f"{spent:>6}", style="dim"),
-        words,
-    )
+    ]
+    line = _columns(width, cells, [Text(f"{spent:>6}", style="dim"), words])
     if width >= WIDE:
         return line
     return Group(line, Padding(words.append(f"  {spent}", style="dim"), (0, 0, 0, INDENT)))

@@ -89,8 +89,3 @@ def test_nasty_message_survives_git(repo: Repo) -> None:
     found = trailers(message)
     assert found["Trial"] == "7" and found["Gain"] == "0.0123"
     assert found["Hypothesis"].startswith("x Trial: 99 Gain: 9\ufffd\ufffd[31m Parent: f\ufffd ---")
-
-
-def test_a_trailers_key_is_checked() -> None:
-    with pytest.raises(ValueError, match="key"):
-        commit_message("c", "t", None, None, None, {"Not a key": "x"})

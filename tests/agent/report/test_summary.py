@@ -11,7 +11,6 @@ from agent.report.summary import (
     log_graph,
     log_json,
     log_text,
-    noise,
     paragraph,
     show_json,
     show_text,
@@ -179,7 +178,7 @@ def test_gain_is_claimed_with_its_interval() -> None:
     assert now.gain is not None
     assert (now.gain.mean, now.gain.half) == pytest.approx((0.0130, 0.0080))
     assert "claimed gain of +0.0130 ± 0.0080 bits per byte" in paragraph(state)
-    told = noise(state)
+    told = now.noise
     words = f"noise of a difference is {told['numbers']:.4f} for numbers, {told['structure']:.4f} f"
     assert words in paragraph(state)
 
