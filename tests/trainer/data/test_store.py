@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from preparing import decode
 from texts import documents
 
 from trainer.data import prepare as data
@@ -65,8 +66,8 @@ def test_test_split_is_sealed_until_it_is_opened(
     assert opened.val.name == "test" and opened.train == closed.train
     assert opened.fingerprint != closed.fingerprint
     tokens = np.fromfile(opened.val.tokens, dtype="<u2")
-    read = data.decode(source, 512, tokens.tolist())
+    read = decode(opened, tokens.tolist())
     assert read == (root / "text" / "test.txt").read_text()[:20_000]
-    assert opened.val_text_bytes == opened.val.n_bytes == len(read)
+    assert opened.val.n_bytes == opened.val.n_bytes == len(read)
     assert data.open_test(source, vocab_size=512, val_bytes=20_000) == opened
     assert prepare(source) == closed

@@ -34,9 +34,9 @@ import numpy.typing as npt
 
 from trainer.data.sources.base import CorpusSource, Progress, Text, Tick
 from trainer.data.sources.held_out import without_copies
-from trainer.data.sources.reading import File, find, split
+from trainer.data.sources.reading import File, digest, find, split
 from trainer.data.store import DataError
-from trainer.data.text import Shingles
+from trainer.data.text import Shingles, shuffled
 
 PREFIX = "files:"
 RECIPE = 1
@@ -48,10 +48,6 @@ HELD_OUT_SHARE, SMALL_SHARE = 0.05, 0.1
 SMALL_BYTES, MOST_BYTES = 200_000, 10_000_000
 MIN_PART_BYTES, MOST_PARTS = 100_000, 16
 LOOSE = "text"
-
-_SURVEYING, _HOLDING_OUT = "surveying the files", "reading held-out text"
-_READING = "reading the files, dropping copies of held-out text"
-_STAGES = {_SURVEYING: 1.0, _HOLDING_OUT: 1.0, _READING: 2.0}
 
 
 def absolute(path: str) -> str:
@@ -75,12 +71,12 @@ def source(path: str) -> CorpusSource:
         DataError: there is no such file, or one cannot be read.
     """
     files = find(Path(absolute(path)))
-    digest = hashlib.sha256(f"{RECIPE}".encode())
+    version = hashlib.sha256(f"{RECIPE}".encode())
     for file in files:
-        digest.update(f"\n{file.name}\t{file.size}\t{file.digest()}".encode())
+        version.update(f"\n{file.name}\t{file.size}\t{digest(file)}".encode())
     megabytes = sum(file.size for file in files) / 1e6
     build = partial(_build, files)
-    return CorpusSource("files", digest.hexdigest()[:16], _STAGES, megabytes, build)
+    return CorpusSource("files", version.hexdigest()[:16], megabytes, build)
 
 
 class _Section(NamedTuple):
@@ -97,7 +93,7 @@ def _build(files: tuple[File, ...], progress: Progress, _: Path) -> Text:
     on_disk = sum(file.size for file in files)
     done = 0
     for file in files:
-        for section in _sections([file], partial(progress, _SURVEYING), done, on_disk):
+        for section in _sections([file], partial(progress, "surveying the files"), done, on_disk):
             keys.append(section.key)
             sizes.append(section.size)
             by_folder[file.folder] += section.size
@@ -111,15 +107,16 @@ def _build(files: tuple[File, ...], progress: Progress, _: Path) -> Text:
         )
     last_val, last_test = _boundaries(np.array(keys), np.array(sizes))
 
-    tick = partial(progress, _HOLDING_OUT)
-    held_out = [s for s in _sections(files, tick, 0, total) if s.key <= last_test]
-    val = _shuffled(s.text for s in held_out if s.key <= last_val)
-    test = _shuffled(s.text for s in held_out if s.key > last_val)
+    all_sections = _sections(files, partial(progress, "reading held-out text"), 0, total)
+    held_out = [section for section in all_sections if section.key <= last_test]
+    val = shuffled(set(_documents(s.text for s in held_out if s.key <= last_val)))
+    test = shuffled(set(_documents(s.text for s in held_out if s.key > last_val)))
     test = list(without_copies(test, Shingles(val)))
     known = Shingles([*val, *test])
+    tick = partial(progress, "reading the files, dropping copies of held-out text")
 
     def train(of_part: Sequence[File], before: int) -> Iterator[str]:
-        sections = _sections(of_part, partial(progress, _READING), before, total)
+        sections = _sections(of_part, tick, before, total)
         texts = (section.text for section in sections if section.key > last_test)
         yield from without_copies(_documents(texts), known)
         for file in of_part:
@@ -175,10 +172,3 @@ def _documents(sections: Iterable[str]) -> Iterator[str]:
         for piece in split(section, DOCUMENT_CHARS):
             if text := piece.strip("\n"):
                 yield text
-
-
-def _shuffled(sections: Iterable[str]) -> list[str]:
-    """Documents, each once, in the order of their hashes: any consecutive part is a fair sample."""
-    return sorted(
-        set(_documents(sections)), key=lambda text: hashlib.sha256(text.encode()).digest()
-    )

@@ -18,7 +18,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from trainer.data.sources import hub, parquet
 from trainer.data.sources.base import CorpusSource, Progress, Text
 from trainer.data.sources.held_out import clean, without_copies
 from trainer.data.text import Shingles
@@ -34,7 +33,6 @@ HELD_OUT_ROWS = 10_000
 """Rows of ``test``, and of ``val``: some 8 MB each."""
 TRAIN_BYTES = 500_000_000
 
-_DOWNLOADING = "downloading tinystories"
 _READING = "reading tinystories, dropping copies of held-out text"
 
 
@@ -44,7 +42,9 @@ def build(progress: Progress, folder: Path) -> Text:
     Raises:
         DataError: the file cannot be downloaded or read.
     """
-    tick = partial(progress, _DOWNLOADING)
+    from trainer.data.sources import hub, parquet  # only here: they take long to import
+
+    tick = partial(progress, "downloading tinystories")
     sums = hub.fetch(REPOSITORY, REVISION, {FILE: SHA256}, folder, tick)
     progress(_READING, 0.0)
     rows = parquet.texts(folder / FILE)
@@ -69,7 +69,6 @@ def _first(documents: Iterator[str], progress: Progress) -> Iterator[str]:
 SOURCE = CorpusSource(
     name="tinystories",
     version=f"{REVISION[:12]}-r{RECIPE}",
-    stages={_DOWNLOADING: 40.0, _READING: 45.0},
     megabytes=TRAIN_BYTES / 1e6,
     build=build,
 )

@@ -84,7 +84,7 @@ def test_every_kind_is_read_whole_and_split(written: Written, folder: Path, cach
     written(folder)
     corpus = prepare(folder)
     assert [part.name for part in corpus.train] == ["text"]
-    assert corpus.val_text_bytes == 20_000
+    assert corpus.val.n_bytes == 20_000
     parts = split_text(cache)
     total = sum(map(len, TEXTS))
     assert 0.05 * total <= len(parts["val"]) < 0.05 * total + 50_000
