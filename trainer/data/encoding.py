@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,15 @@ def fill_text(
     text = source.build(report, downloads)
     counts: dict[str, int] = {}
     sizes: dict[str, int] = {}
+    meter = _Meter(report, "writing the text", 1e6 * source.megabytes)
     for name, documents in text.parts.items():
         starts = array("q")
-        sizes[name] = writer.write(f"{name}.txt", _noting_starts(documents, starts))
-        writer.write(f"{name}.starts", [np.array(starts, dtype="<i8").tobytes()])
+        sizes[name] = 0
+        with writer.open(f"{name}.txt") as append:
+            for document in meter.over(documents):
+                starts.append(sizes[name])
+                sizes[name] += append(document.encode())
+        writer.write(f"{name}.starts", np.array(starts, dtype="<i8").tobytes())
         counts[name] = len(starts)
     if empty := [name for name in ("val", "test") if not counts[name]]:
         raise DataError(f"{source.name} gave no text for {' and '.join(empty)}; give more text")
@@ -70,17 +76,12 @@ def fill_tokens(
             f"the training text has only {tokenizer.vocab_size - 1} tokens to give, VOCAB_SIZE "
             f"{vocab_size} needs {vocab_size - 1}; use a smaller vocabulary"
         )
-    writer.write(TOKENIZER, [tokenizer.dump()])
-    done, total = 0, sum(sizes.values())
+    writer.write(TOKENIZER, tokenizer.dump())
+    meter = _Meter(report, "encoding the training text", sum(sizes.values()))
     parts = {}
     for name in in_domain:
-
-        def tick(n_bytes: int, done: int = done) -> None:
-            report("encoding the training text", (done + n_bytes) / total)
-
-        counts = _write_tokens(writer, name, tokenizer, documents(text, name), tick)
+        counts = _write_tokens(writer, name, tokenizer, meter.over(documents(text, name)))
         parts[name] = {**counts, "in_domain": in_domain[name]}
-        done += sizes[name]
     return {"vocab_size": vocab_size, "parts": parts}
 
 
@@ -89,13 +90,10 @@ def fill_held_out(
 ) -> dict[str, Any]:
     """Tokens of the first ``n_bytes`` of ``val`` or ``test``."""
     text, tokens = below
+    report("encoding the held-out text", 0.0)
     tokenizer = Tokenizer.load((tokens.path / TOKENIZER).read_bytes())
     first = _first_bytes(documents(text, split), n_bytes)
-
-    def tick(done: int) -> None:
-        report("encoding the held-out text", done / n_bytes)
-
-    counts = _write_tokens(writer, split, tokenizer, first, tick)
+    counts = _write_tokens(writer, split, tokenizer, first)
     return {f"{split}_bytes": n_bytes, "parts": {split: {**counts, "in_domain": True}}}
 
 
@@ -106,15 +104,6 @@ def documents(text: Artifact, name: str) -> Iterator[str]:
     with path.open("rb") as file:
         for start, end in pairwise([*starts, path.stat().st_size]):
             yield file.read(end - start).decode()
-
-
-def _noting_starts(texts: Iterable[str], starts: array[int]) -> Iterator[bytes]:
-    at = 0
-    for text in texts:
-        raw = text.encode()
-        starts.append(at)
-        at += len(raw)
-        yield raw
 
 
 def _first_bytes(texts: Iterable[str], count: int) -> Iterator[str]:
@@ -129,23 +118,31 @@ def _first_bytes(texts: Iterable[str], count: int) -> Iterator[str]:
         count -= len(raw)
 
 
-def _write_tokens(
-    writer: Writer,
-    name: str,
-    tokenizer: Tokenizer,
-    texts: Iterable[str],
-    tick: Callable[[int], None],
-) -> dict[str, int]:
-    """Write ``name``.tokens and ``name``.starts; check that the tokens decode to the documents.
+@dataclass
+class _Meter:
+    """Reports how much of the text has gone by."""
 
-    Args:
-        tick: called with the number of bytes that are done.
-    """
+    report: Progress
+    stage: str
+    expected: float
+    """Characters in all, more or less."""
+    seen: int = 0
+
+    def over(self, texts: Iterable[str]) -> Iterator[str]:
+        for i, text in enumerate(texts):
+            if i % 500 == 0:
+                self.report(self.stage, min(1.0, self.seen / self.expected))
+            self.seen += len(text)
+            yield text
+
+
+def _write_tokens(
+    writer: Writer, name: str, tokenizer: Tokenizer, texts: Iterable[str]
+) -> dict[str, int]:
+    """Write ``name``.tokens and ``name``.starts; check that the tokens decode to the documents."""
     starts = array("q")
     n_tokens = n_bytes = 0
-
-    def chunks() -> Iterator[bytes]:
-        nonlocal n_tokens, n_bytes
+    with writer.open(f"{name}.tokens") as append:
         for batch in batches(texts, _BATCH_CHARS):
             for text, ids in zip(batch, tokenizer.encode(batch), strict=True):
                 raw = text.encode()
@@ -157,9 +154,6 @@ def _write_tokens(
                 starts.append(n_tokens)
                 n_tokens += len(ids)
                 n_bytes += len(raw)
-                yield ids.astype("<u2", copy=False).tobytes()
-            tick(n_bytes)
-
-    writer.write(f"{name}.tokens", chunks())
-    writer.write(f"{name}.starts", [np.array(starts, dtype="<i8").tobytes()])
+                append(ids.astype("<u2", copy=False).tobytes())
+    writer.write(f"{name}.starts", np.array(starts, dtype="<i8").tobytes())
     return {"n_tokens": n_tokens, "n_docs": len(starts), "n_bytes": n_bytes}

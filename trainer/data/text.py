@@ -99,12 +99,8 @@ def novel(texts: Sequence[str]) -> npt.NDArray[np.bool_]:
         return np.zeros(0, dtype=np.bool_)
     shingles, counts = _shingles(texts)
     owner = np.repeat(np.arange(len(texts)), counts)
-    order = np.argsort(shingles, kind="stable")
-    in_order = shingles[order]
-    is_first = np.concatenate([[True], in_order[1:] != in_order[:-1]])
-    first_owner = owner[order[is_first]][np.cumsum(is_first) - 1]
-    seen = np.empty(len(shingles), dtype=np.bool_)
-    seen[order] = first_owner < owner[order]
+    _, first, which = np.unique(shingles, return_index=True, return_inverse=True)
+    seen = owner[first[which]] < owner
     return np.bincount(owner, weights=seen, minlength=len(texts)) <= MAX_CONTAINMENT * counts
 
 

@@ -13,8 +13,8 @@ two parties independently published those of shards 0 to 3 and 6542.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from trainer.data.sources.base import CorpusSource, Progress, Text
@@ -55,18 +55,13 @@ def build(progress: Progress, folder: Path) -> Text:
     files = {**TRAIN, **HELD_OUT}
     tick = partial(progress, "downloading climbmix")
     sums = hub.fetch(REPOSITORY, REVISION, files, folder, tick)
-    progress("reading the held-out shard", 0.0)
+    progress("reading held-out text", 0.0)
     (shard,) = HELD_OUT
     documents = clean(parquet.texts(folder / shard))
-    val = take(documents, HELD_OUT_BYTES)
-    test = take(without_copies(documents, Shingles(val)), HELD_OUT_BYTES)
-
-    def shards() -> Iterator[str]:
-        for i, name in enumerate(TRAIN):
-            progress("reading climbmix, dropping copies of held-out text", i / len(TRAIN))
-            yield from parquet.texts(folder / name)
-
-    train = without_copies(clean(shards()), Shingles([*val, *test]))
+    val = list(take(documents, HELD_OUT_BYTES))
+    test = list(take(without_copies(documents, Shingles(val)), HELD_OUT_BYTES))
+    shards = chain.from_iterable(parquet.texts(folder / name) for name in TRAIN)
+    train = without_copies(clean(shards), Shingles([*val, *test]))
     return Text({"val": val, "test": test, "climbmix": train}, {"climbmix": True}, sums)
 
 

@@ -32,10 +32,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.sources.base import CorpusSource, Progress, Text, Tick
+from trainer.data.sources.base import CorpusSource, Progress, Text
 from trainer.data.sources.held_out import without_copies
-from trainer.data.sources.reading import File, digest, find, split
-from trainer.data.store import DataError
+from trainer.data.sources.reading import File, find, split
+from trainer.data.store import DataError, digest
 from trainer.data.text import Shingles, shuffled
 
 PREFIX = "files:"
@@ -73,7 +73,10 @@ def source(path: str) -> CorpusSource:
     files = find(Path(absolute(path)))
     version = hashlib.sha256(f"{RECIPE}".encode())
     for file in files:
-        version.update(f"\n{file.name}\t{file.size}\t{digest(file)}".encode())
+        try:
+            version.update(f"\n{file.name}\t{file.size}\t{digest(file.path)}".encode())
+        except OSError as exc:
+            raise DataError(f"cannot read {file.path}: {exc.strerror}") from exc
     megabytes = sum(file.size for file in files) / 1e6
     build = partial(_build, files)
     return CorpusSource("files", version.hexdigest()[:16], megabytes, build)
@@ -90,56 +93,44 @@ class _Section(NamedTuple):
 def _build(files: tuple[File, ...], progress: Progress, _: Path) -> Text:
     keys, sizes = array("Q"), array("q")
     by_folder: Counter[str] = Counter()
-    on_disk = sum(file.size for file in files)
-    done = 0
-    for file in files:
-        for section in _sections([file], partial(progress, "surveying the files"), done, on_disk):
+    for i, file in enumerate(files):
+        progress("surveying the files", i / len(files))
+        for section in _sections([file]):
             keys.append(section.key)
             sizes.append(section.size)
             by_folder[file.folder] += section.size
-        done += file.size
-    total = sum(sizes)
-    if total < MIN_BYTES:
+    if sum(sizes) < MIN_BYTES:
         raise DataError(
             f"{len(files)} file{'s' * (len(files) != 1)} ({files[0].path}"
-            f"{', ...' * (len(files) != 1)}) with {total:,} bytes of text in all: at least "
+            f"{', ...' * (len(files) != 1)}) with {sum(sizes):,} bytes of text in all: at least "
             f"{MIN_BYTES:,} are needed to train and to hold text out; give more"
         )
     last_val, last_test = _boundaries(np.array(keys), np.array(sizes))
 
-    all_sections = _sections(files, partial(progress, "reading held-out text"), 0, total)
-    held_out = [section for section in all_sections if section.key <= last_test]
+    progress("reading held-out text", 0.0)
+    held_out = [section for section in _sections(files) if section.key <= last_test]
     val = shuffled(set(_documents(s.text for s in held_out if s.key <= last_val)))
     test = shuffled(set(_documents(s.text for s in held_out if s.key > last_val)))
     test = list(without_copies(test, Shingles(val)))
     known = Shingles([*val, *test])
-    tick = partial(progress, "reading the files, dropping copies of held-out text")
 
-    def train(of_part: Sequence[File], before: int) -> Iterator[str]:
-        sections = _sections(of_part, tick, before, total)
-        texts = (section.text for section in sections if section.key > last_test)
+    def train(of_part: Sequence[File]) -> Iterator[str]:
+        texts = (section.text for section in _sections(of_part) if section.key > last_test)
         yield from without_copies(_documents(texts), known)
         for file in of_part:
             file.check_unchanged()
 
-    parts: dict[str, Iterable[str]] = {"val": val, "test": test}
     names = _part_names(by_folder)
-    before = 0
-    for name in sorted(set(names.values())):
-        folders = [folder for folder in names if names[folder] == name]
-        parts[name] = train([file for file in files if file.folder in folders], before)
-        before += sum(by_folder[folder] for folder in folders)
+    parts: dict[str, Iterable[str]] = {"val": val, "test": test}
+    for part in sorted(set(names.values())):
+        parts[part] = train([file for file in files if names.get(file.folder) == part])
     return Text(parts, dict.fromkeys(sorted(set(names.values())), True))
 
 
-def _sections(files: Iterable[File], tick: Tick, before: int, total: int) -> Iterator[_Section]:
-    """The sections of files; the progress begins at ``before`` of ``total`` bytes."""
+def _sections(files: Iterable[File]) -> Iterator[_Section]:
     for file in files:
-        for i, text in enumerate(file.sections()):
+        for text in file.sections():
             raw = text.encode()
-            if i % 100 == 0:
-                tick(min(1.0, before / total))
-            before += len(raw)
             key = int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "big")
             yield _Section(key, len(raw), text)
 

@@ -28,7 +28,7 @@ from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_rai
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from trainer.data.sources.base import Tick
-from trainer.data.store import DataError
+from trainer.data.store import DataError, digest
 
 REMEDY = (
     "nothing half-written is used, and the next try goes on from here; check the network and the "
@@ -85,7 +85,7 @@ def _standing(path: Path, published: str) -> str:
     """SHA-256 of a file that is there and right; a damaged one is removed."""
     try:
         noted = _note(path).read_text().split()[0]
-        if _digest(path) == noted == (published or noted):
+        if digest(path) == noted == (published or noted):
             return noted
     except (OSError, IndexError, UnicodeDecodeError):
         pass
@@ -139,19 +139,20 @@ def _attempt(url: str, path: Path, published: str, tick: Tick) -> str:
         raise _failed(url, "the server does not say how large it is")
     identity = hashlib.sha256(f"{remote.etag} {remote.size}".encode()).hexdigest()[:16]
     part = path.with_name(f"{path.name}.{identity}.part")
+    is_known = remote.etag or published
     for other in _parts(path):
-        if other != part or other.stat().st_size > remote.size:
+        if other != part or not is_known or other.stat().st_size > remote.size:
             other.unlink()
     for _ in range(2):  # wrong bytes are fetched once more
         _receive(url, part, remote.size, tick)
-        digest = _digest(part)
-        expected = published or theirs or digest
-        if digest == expected:
-            _note(path).write_text(f"{digest}  {path.name}\n")
+        found = digest(part)
+        expected = published or theirs or found
+        if found == expected:
+            _note(path).write_text(f"{found}  {path.name}\n")
             part.replace(path)
-            return digest
+            return found
         part.unlink()
-    raise _failed(url, f"its SHA-256 is {digest} and should be {expected}")
+    raise _failed(url, f"its SHA-256 is {found} and should be {expected}")
 
 
 def _receive(url: str, part: Path, size: int, tick: Tick) -> None:
@@ -183,11 +184,6 @@ def _parts(path: Path) -> list[Path]:
 
 def _note(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _failed(url: str, reason: str) -> DataError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import os
@@ -12,7 +11,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -167,13 +165,3 @@ def _unreadable(error: OSError) -> None:
 def _file(path: Path, root: Path) -> File:
     found = path.stat()
     return File(path, path.relative_to(root).as_posix(), found.st_size, found.st_mtime_ns)
-
-
-@cache
-def digest(file: File) -> str:
-    """SHA-256 of its bytes, taken once per process."""
-    try:
-        with file.path.open("rb") as raw:
-            return hashlib.file_digest(raw, "sha256").hexdigest()
-    except OSError as exc:
-        raise DataError(f"cannot read {file.path}: {exc.strerror}") from exc
