@@ -9,13 +9,12 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from trainer.data.sources.base import TEXT_FIELDS
-from trainer.data.store import DataError
+from trainer.data.store import DataError, digest
 from trainer.data.text import normalise
 
 SECTION_CHARS = 32_000
@@ -32,7 +31,7 @@ class File:
     """Relative to where the search began, with ``/``."""
     size: int
     """Bytes on disk."""
-    mtime_ns: int
+    sha256: str
 
     @property
     def folder(self) -> str:
@@ -41,11 +40,8 @@ class File:
 
     def check_unchanged(self) -> None:
         """Raises DataError if the file is missing or has changed."""
-        with suppress(OSError):
-            now = self.path.stat()
-            if (now.st_size, now.st_mtime_ns) == (self.size, self.mtime_ns):
-                return
-        raise DataError(f"{self.path} has changed while it was read; run again")
+        if not self.path.is_file() or digest(self.path) != self.sha256:
+            raise DataError(f"{self.path} has changed while it was read; run again")
 
     def sections(self) -> Iterator[str]:
         """Normalised text of at most SECTION_CHARS characters at a time, none of it blank.
@@ -122,7 +118,10 @@ def find(path: Path) -> tuple[File, ...]:
         shown = [p for p in paths if not any(n.startswith(".") for n in p.relative_to(root).parts)]
         if not shown:
             raise DataError(f"there are no files in {path} (hidden ones are not read)")
-        return tuple(_file(p, root) for p in sorted(shown))
+        return tuple(
+            File(p, p.relative_to(root).as_posix(), p.stat().st_size, digest(p))
+            for p in sorted(shown)
+        )
     except ValueError as exc:
         raise DataError(f"{path} is no glob: {exc}") from exc
     except OSError as exc:
@@ -160,8 +159,3 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def _unreadable(error: OSError) -> None:
     raise error
-
-
-def _file(path: Path, root: Path) -> File:
-    found = path.stat()
-    return File(path, path.relative_to(root).as_posix(), found.st_size, found.st_mtime_ns)
