@@ -27,8 +27,7 @@ import platformdirs
 
 from trainer.data import encoding, store
 from trainer.data.sources import apidocs, climbmix, files, tinystories
-from trainer.data.sources.base import CorpusSource
-from trainer.data.sources.base import Progress as Progress
+from trainer.data.sources.base import CorpusSource, Progress
 from trainer.data.store import Artifact, Writer
 from trainer.data.store import DataError as DataError
 from trainer.presets import LADDER
