@@ -7,7 +7,7 @@ There are three artifacts. Each is moved into place complete, and names the one 
     <cache>/<source>/<version>/v4096-val150000/    tokens of the first 150,000 bytes of val
 
 Downloads are kept in ``<cache>/<source>/downloads``. Nothing here imports torch. The test split is
-kept as text, which only ``open_test`` reads again.
+kept as text, which only ``split="test"`` opens.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import filelock
 import platformdirs
@@ -76,7 +76,7 @@ class Corpus:
     vocab_size: int
     train: tuple[TokenFile, ...]
     val: TokenFile
-    """The held-out text to score on: of ``val``, or of ``test`` from ``open_test``; up to 3 bytes
+    """The held-out text to score on: of ``val``, or of ``test`` where it was opened; up to 3 bytes
     fewer than asked for, to end with a whole character, or all there are."""
     version: str
     """Identifies the text, independent of the vocabulary."""
@@ -110,54 +110,40 @@ def absolute(source: str) -> str:
     return source
 
 
+def _ignore(stage: str, fraction: float) -> None:
+    pass
+
+
 def prepare(
     source: str = "apidocs",
     *,
     vocab_size: int = 4096,
     val_bytes: int = 150_000,
-    progress: Progress | None = None,
+    split: Literal["val", "test"] = "val",
+    progress: Progress = _ignore,
 ) -> Corpus:
     """The corpus. It is made first if the cache does not hold it, otherwise this takes milliseconds
     (the first time in a process, tokens are read to check that they are intact).
 
     Safe against concurrent calls and against being killed at any point.
 
+    Args:
+        split: ``test`` opens the sealed test text, which nothing else reads, and puts its first
+            ``val_bytes`` in the place of ``val``. The caller counts how often it has been opened.
+
     Raises:
         DataError: unknown source or vocabulary, a source that cannot be read, a cache that cannot
             be written.
     """
-    return _corpus(source, "val", vocab_size, val_bytes, progress or _ignore)
-
-
-def open_test(
-    source: str = "apidocs",
-    *,
-    vocab_size: int = 4096,
-    val_bytes: int = 150_000,
-    progress: Progress | None = None,
-) -> Corpus:
-    """The corpus with the first ``val_bytes`` of the sealed test text in the place of ``val``.
-
-    Nothing else reads test text. The caller counts how often it has been opened.
-
-    Raises:
-        DataError: as for ``prepare``.
-    """
-    return _corpus(source, "test", vocab_size, val_bytes, progress or _ignore)
-
-
-def _corpus(
-    source: str, split: str, vocab_size: int, held_out_bytes: int, progress: Progress
-) -> Corpus:
     if vocab_size not in LADDER:
         rungs = ", ".join(map(str, LADDER))
         raise DataError(f"VOCAB_SIZE {vocab_size} is not on the ladder; use one of {rungs}")
-    if held_out_bytes < 1:
-        raise DataError(f"val_bytes is {held_out_bytes}; use at least 1")
+    if val_bytes < 1:
+        raise DataError(f"val_bytes is {val_bytes}; use at least 1")
     found = _find(source)
     root = cache_dir() / found.name / found.version
     try:
-        _, tokens, held_out = _artifacts(found, root, split, vocab_size, held_out_bytes, progress)
+        _, tokens, held_out = _artifacts(found, root, split, vocab_size, val_bytes, progress)
     except OSError as exc:
         raise DataError(_explained(exc, root, found.megabytes)) from exc
     (scored,) = _token_files(held_out)
@@ -236,10 +222,6 @@ def _lock(path: Path, progress: Progress) -> AbstractContextManager[object]:
     except filelock.Timeout:
         progress("waiting for another preparation", 0.0)
         return lock.acquire()
-
-
-def _ignore(stage: str, fraction: float) -> None:
-    pass
 
 
 def _explained(exc: OSError, root: Path, megabytes: float) -> str:
