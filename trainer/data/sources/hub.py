@@ -111,7 +111,7 @@ def _download(url: str, path: Path, published: str, tick: Tick) -> str:
             raise _failed(url, f"{reason}, {failures} times in a row") from error
         if wait > LONGEST_WAIT_SECONDS:
             raise _failed(url, reason) from error
-        time.sleep(max(wait, BACKOFF_SECONDS * 2**failures))
+        time.sleep(max(wait, BACKOFF_SECONDS * 2 ** (failures - 1)))
 
 
 def _trouble(error: Exception) -> tuple[str, float]:
