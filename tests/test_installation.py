@@ -16,7 +16,6 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[1]
 BUILT_FROM = ("agent", "trainer", "prompts", "pyproject.toml", "README.md", "LICENSE")
 CLONED = ("agent", "trainer", "prompts", "program.md", ".gitignore")
-NOT_CODE = ("*.j2", "*.md", "*.toml", "*.html")
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +41,14 @@ def copy(names: tuple[str, ...], folder: Path) -> None:
             shutil.copy(ROOT / name, folder / name)
 
 
+def files(root: Path, package: str) -> set[Path]:
+    found = (path.relative_to(root) for path in (root / package).rglob("*") if path.is_file())
+    return {path for path in found if path.parent.name != "__pycache__"}
+
+
 def test_everything_that_is_read_beside_the_code_is_installed(installed: Path) -> None:
     for package in ("agent", "trainer"):
-        for pattern in ("*.py", *NOT_CODE):
-            needed = {path.relative_to(ROOT) for path in (ROOT / package).rglob(pattern)}
-            there = {path.relative_to(installed) for path in (installed / package).rglob(pattern)}
-            assert needed <= there
+        assert files(ROOT, package) <= files(installed, package)
     templates = {path.name: path.read_text() for path in (ROOT / "prompts").iterdir()}
     assert {p.name: p.read_text() for p in (installed / "agent/prompts").iterdir()} == templates
 
