@@ -16,9 +16,21 @@ from pathlib import Path
 import pytest
 from xdist import is_xdist_controller
 
-SPREAD = {"test_hacks"}
-"""Files whose tests share nothing that takes long: both workers take from them."""
-LONG = ("test_cassette_campaign", "test_run", "test_bad_input", "test_honest", "test_hacks")
+SPREAD = {"test_hacks", "test_hacks_in_heats", "test_honest", "test_honest_in_heats", "test_heat"}
+"""Files whose tests share nothing that takes long, unless their parameter is the same: both workers
+take from them."""
+LONG = (
+    "test_cassette_campaign",
+    "test_run",
+    "test_run_of_heats",
+    "test_honest",
+    "test_hacks",
+    "test_hacks_in_heats",
+    "test_propose",
+    "test_evaluate",
+    "test_tuner",
+    "test_deck",
+)
 """Files begun first, so that no worker is left with one of them at the end."""
 WORKERS = 2
 
@@ -36,13 +48,20 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file stay together, because they share fixtures."""
+    """The tests of most files stay together, because they share fixtures."""
     for item in items:
         if item.get_closest_marker("alone"):
             item.add_marker(pytest.mark.xdist_group("alone"))
-        elif item.get_closest_marker("xdist_group") is None and item.path.stem not in SPREAD:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        else:
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
     items.sort(key=_rank)
+
+
+def _group(item: pytest.Item) -> str:
+    if item.path.stem not in SPREAD:
+        return item.path.stem
+    call = getattr(item, "callspec", None)
+    return f"{item.path.stem}, {call.id if call else item.name}"
 
 
 def _rank(item: pytest.Item) -> int:

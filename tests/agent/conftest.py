@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from project import clone, trailers
+from project import clone_without_model, trailers
 
 from agent.campaign import store as campaigns
 from agent.git import worktree
@@ -216,7 +216,7 @@ def hostile_hooks() -> Callable[[Path], None]:
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
     """A campaign that has not begun to measure; checks are passed, git is real."""
-    folder = clone(tmp_path)
+    folder = clone_without_model(tmp_path)
     fine = CheckResult(True, "ok", "", "", 0.0, 0.0, params=1000)
     monkeypatch.setattr(measure, "check", lambda source, **options: fine)
     settings = Settings(preset="cpu", budget="20s", llm="none")

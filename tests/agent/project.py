@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import atexit
 import functools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,18 @@ from commands import Done, run_here
 ROOT = Path(__file__).parents[2]
 SHIPPED = ("agent", "trainer", "prompts", "examples", "program.md", ".gitignore")
 LOOKS = {"adopt", "log", "report", "show", "status", "stop"}
+WITHOUT_MODEL = """
+
+
+def build_model(spec):
+    raise NotImplementedError
+
+
+def train(session):
+    while not session.done():
+        pass
+    return build_model(session.spec)
+"""
 RUN = ("run", "--tag", "t", "--budget", "20000tok", "--llm", "none")
 
 
@@ -66,6 +80,23 @@ def as_json(folder: Path, *args: str) -> Any:
 def clone(folder: Path) -> Path:
     """The project as a newcomer has it: a repository with one commit."""
     shutil.copytree(_template(), folder, dirs_exist_ok=True)
+    return folder
+
+
+def clone_without_model(folder: Path) -> Path:
+    """The same with train.py's constants and none of its functions, for what trains nothing.
+
+    Most of the time of a trial that trains nothing goes into parsing train.py.
+    """
+    clone(folder)
+    path = folder / "trainer/train.py"
+    lines = path.read_text().splitlines(keepends=True)
+    for node in reversed(ast.parse("".join(lines)).body):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            first = min(part.lineno for part in (node, *node.decorator_list))
+            del lines[first - 1 : node.end_lineno]
+    path.write_text(re.sub(r"\n{4,}", "\n\n\n", "".join(lines)).rstrip() + WITHOUT_MODEL)
+    git(folder, "commit", "-qam", "a file that is not trained")
     return folder
 
 

@@ -90,6 +90,7 @@ def wait_for(condition, seconds=20.0):
     return condition()
 
 
+@pytest.mark.alone
 @pytest.mark.process
 def test_the_neighbour_is_gone_after_its_context_and_when_the_body_raises():
     with neighbour("a") as pids:
@@ -100,6 +101,7 @@ def test_the_neighbour_is_gone_after_its_context_and_when_the_body_raises():
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
+@pytest.mark.alone
 @pytest.mark.process
 def test_the_neighbour_ends_with_a_parent_that_is_killed():
     body = "print(*pids, flush=True); import time; time.sleep(100)"
@@ -115,6 +117,7 @@ def test_the_neighbour_ends_with_a_parent_that_is_killed():
             psutil.Process(pid).kill()
 
 
+@pytest.mark.alone
 @pytest.mark.process
 def test_the_neighbour_computes_as_its_plan_says():
     begins = {next(neighbour_plan(seed)): seed for seed in map(str, range(300))}

@@ -18,7 +18,10 @@ HONEST = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.star
 UNIFORM_GUESS_BPB = 8.0
 SCORED_AGAIN = 2
 AUDITED = [p for p in HONEST if p.stem in ("attention", "mixture_of_experts", "dropout")]
-"""The stronger audit takes a multiple of a scoring; the others get it in the slow test."""
+"""These are scored again and get the stronger audit; the others do in slow tests."""
+SLOW_UNLESS_AUDITED = [
+    p if p in AUDITED else pytest.param(p, marks=pytest.mark.slow) for p in HONEST
+]
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def test_is_believed(training: Training) -> None:
     assert measured.params > 0 and measured.steps > 0
 
 
+@pytest.mark.parametrize("training", SLOW_UNLESS_AUDITED, ids=lambda path: path.stem, indirect=True)
 def test_is_believed_again(training: Training) -> None:
     for _ in range(SCORED_AGAIN):
         scored = training.score_again()

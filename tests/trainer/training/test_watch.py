@@ -100,6 +100,7 @@ class TestWatcher:
             assert watcher.look(0, ()) is None
 
 
+@pytest.mark.alone
 def test_side_by_side_all_see_the_end(tiny_source: str) -> None:
     record = Recorder()
     measured = heat([tiny_source] * 3, budget="2s", watch=record, **CPU)
@@ -112,6 +113,7 @@ def test_side_by_side_all_see_the_end(tiny_source: str) -> None:
         assert max(b - a for a, b in pairwise(seen)) <= 4  # a turn is a hundredth, or 0.05 s
 
 
+@pytest.mark.alone
 def test_side_by_side_one_is_abandoned_and_the_others_go_on(tiny_source: str) -> None:
     record = Recorder({2: 5})
     first, second, third = heat([tiny_source] * 3, budget="2s", watch=record, **CPU)
@@ -122,6 +124,7 @@ def test_side_by_side_one_is_abandoned_and_the_others_go_on(tiny_source: str) ->
     assert len([call for call in record.calls if call[0] == 2 and call[1] >= 5]) == 1
 
 
+@pytest.mark.alone
 def test_side_by_side_the_champion_ends_with_the_last_candidate(tiny_source: str) -> None:
     champion, candidate = heat([tiny_source] * 2, budget="30s", watch=Recorder({1: 2}), **CPU)
     assert (candidate.status, candidate.reason) == ("abandoned", "enough")
@@ -131,6 +134,7 @@ def test_side_by_side_the_champion_ends_with_the_last_candidate(tiny_source: str
     assert nothing_is_left()
 
 
+@pytest.mark.alone
 def test_in_turn_after_the_champion(tiny_source: str) -> None:
     record = Recorder({1: 4})
     source = tiny_source + SLOW_TOKENS
@@ -142,6 +146,7 @@ def test_in_turn_after_the_champion(tiny_source: str) -> None:
     assert record.calls == [(1, 2, TWENTIETHS), (1, 3, TWENTIETHS), (1, 4, TWENTIETHS)]
 
 
+@pytest.mark.alone
 def test_alone(tiny_source: str) -> None:
     record = Recorder({0: 3})
     measured = measure_one(tiny_source, budget="4s", watch=record, **CPU)
@@ -152,6 +157,7 @@ def test_alone(tiny_source: str) -> None:
     assert "replay: the recorded clock has" in again.reason
 
 
+@pytest.mark.alone
 def test_alone_it_is_watched_even_if_it_reports_nothing(tiny_source: str) -> None:
     silent = "\n\ndef train(session):\n    session.ready()\n    while True:\n        pass\n"
     measured = measure_one(tiny_source + silent, budget="9s", watch=Recorder({0: 2}), **CPU)
