@@ -24,7 +24,7 @@ from agent.edits.facts import edit_facts
 from agent.git import worktree
 from agent.git.message import commit_message
 from agent.git.repo import Repo
-from agent.settings import Settings
+from agent.settings import FIXED, Settings
 from trainer.measure import Measurement
 
 Curve = Sequence[tuple[float, int, float]]
@@ -300,7 +300,7 @@ class Campaign:
             {
                 "trial": trial.trial,
                 "verdict": trial.verdict,
-                "settings": {name: settings.get(name) for name in Settings.FIXED},
+                "settings": {name: settings.get(name) for name in FIXED},
                 "trainings": [asdict(t) for t in trial.trainings],
                 "traces": traces,
             },

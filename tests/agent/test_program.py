@@ -110,7 +110,7 @@ def test_windows_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
         ("keep: strict", "keep: lucky", 3, ["keep:", "'confirm', 'strict' or 'greedy'", "'lucky'"]),
         ("budget: 20s", "budget: 5x", 2, ["budget '5x'", "20s"]),
         ("budget: 20s", "budget: 300", 2, ["budget '300'"]),
-        ("budget: 20s", "preset: h200", 2, ["there are auto, cpu", "'h200'"]),
+        ("budget: 20s", "preset: h200", 2, ["there are: auto, cpu", "'h200'"]),
         ("budget: 20s", "data: wikitext", 2, ["data:", "'wikitext'"]),
         ("hours: 8", "hours: 0", 4, ["hours:", "greater than 0"]),
         ("hours: 8", "trials: 2.5", 4, ["trials:", "2.5"]),
