@@ -27,6 +27,7 @@ from agent.prior import Prior
 from agent.program import ProgramError, parse_program
 from agent.proposers.choose import ProposerError
 from agent.report import html, summary
+from agent.report.display import Display
 from agent.report.terminal import make_display
 from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names
 from agent.steps.doctor import checks
@@ -127,8 +128,9 @@ def run(
     path = program.resolve() if program else repo.root / "program.md"
     if program and not program.exists():
         raise SettingsError(f"--program {program}: there is no such file")
+    stream = sys.stderr if as_json else sys.stdout
     with (
-        closing(make_display(sys.stderr if as_json else sys.stdout, verbose)) as display,
+        closing(Display(stream) if verbose else make_display(stream)) as display,
         open_runtime(repo, tag, given, path, display, verbose) as runtime,
     ):
         reason = run_campaign(runtime)

@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, TypedDict, get_args
 
-from agent.campaign.evidence import noise_of
+from agent.campaign.events import ProgramRead, Waiting
+from agent.campaign.evidence import level_of, noise_of
 from agent.campaign.records import Kind, Trial
 from agent.campaign.state import rebuild_prior
 from agent.campaign.store import Campaign
@@ -19,6 +20,15 @@ from agent.proposers.base import Context, Proposer
 from agent.report.display import Display
 from agent.settings import Settings
 from trainer.presets import Preset, find_preset
+
+
+class Setting(TypedDict):
+    """Keywords of ``trainer.measure`` that are the same for all trainings of a run."""
+
+    preset: str
+    data: str
+    isolation: str
+    cancel: threading.Event
 
 
 class Stopped(Exception):
@@ -64,18 +74,35 @@ class Runtime:
     def rule(self) -> Rule:
         return self.settings.keep
 
+    @property
+    def level(self) -> float | None:
+        """The share of false keeps that the open trial may have."""
+        return level_of(self.campaign.state, self.rule)
+
     def make_judge(self, kind: Kind) -> Judge:
         """A judge for one kind of edit, with the noise that the campaign has found in it."""
         state, preset = self.campaign.state, self.preset
         ties_left = max(0.0, preset.ties - state.ties_cost)
         return Judge(self.rule, noise_of(state, kind, preset), ties_left)
 
-    def context(self, number: int, category: str) -> Context:
+    @property
+    def setting(self) -> Setting:
+        """What ``trainer.measure`` is given, whatever it measures."""
+        settings = self.settings
+        return Setting(
+            preset=settings.preset,
+            data=settings.data,
+            isolation=settings.isolation,
+            cancel=self.stop,
+        )
+
+    def context(self, number: int) -> Context:
+        """What a proposer may know, before the category is drawn."""
         state = self.campaign.state
         open_trial = state.open_trial
         return Context(
             trial=number,
-            category=category,
+            category="",
             source=self.campaign.source(self.champion.commit),
             program=self.program,
             history=tuple(state.real),
@@ -112,7 +139,7 @@ class Runtime:
         if complaint:
             self.display.message(complaint)
         if self.program.text != self.campaign.state.program_text:
-            self.campaign.record("program", sha256=self.program.sha256, text=self.program.text)
+            self.campaign.record(ProgramRead(sha256=self.program.sha256, text=self.program.text))
         if self.program.settings != last.settings:
             self.settings = self.settings.follow(self.program.settings, self.command_line)
 
@@ -134,13 +161,13 @@ class Runtime:
         if self.time_is_up():
             raise Stopped("the time is up")
 
-    def wait(self, seconds: float, reason: str, **fields: Any) -> None:
+    def wait(self, event: Waiting, seconds: float) -> None:
         """Pause, with a countdown on the display, until the time is over or the run has to end.
 
         Raises:
             Stopped: the run was asked to stop.
         """
-        self.campaign.record("waiting", reason=reason, until=round(time.time() + seconds), **fields)
+        self.campaign.record(event)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self.time_is_up():
             self.display.event({"event": "waiting", "seconds": math.ceil(left)})

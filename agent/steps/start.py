@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from agent.campaign import store
+from agent.campaign.events import RunBegun
 from agent.campaign.state import State
 from agent.campaign.store import Campaign, CampaignError
 from agent.git.command import inherited_environment
@@ -102,7 +103,7 @@ def open_runtime(
                 campaign.begin(settings, {"device": setting.shown, "level": setting.level})
             asked = {**settings.free(), "llm": model.name if model else "none"}
             remembered = remember(given, state.given, hidden)
-            campaign.record("run", pid=os.getpid(), given=remembered, **asked)
+            campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked))
             campaign.reconcile()
             said = {**state.given, **given}
             runtime = Runtime(campaign, settings, program, proposer, display, stop, said)
