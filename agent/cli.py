@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -85,15 +85,13 @@ def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 
     They take any text: the model of the settings says what is wrong with it, as everywhere.
     """
-    own = inspect.signature(command, eval_str=True)
-    parameters = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    for name in names(CAMPAIGN, REMEMBERED, RUN):
-        parameters.append(
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name)
-            )
-        )
-    command.__dict__["__signature__"] = own.replace(parameters=parameters)
+    own = signature(command, eval_str=True)
+    kept = [one for one in own.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
+    options = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_option(name))
+        for name in names(CAMPAIGN, REMEMBERED, RUN)
+    ]
+    command.__dict__["__signature__"] = own.replace(parameters=kept + options)
     return command
 
 

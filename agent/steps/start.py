@@ -37,15 +37,13 @@ from agent.steps.runtime import Runtime
 from trainer import contract
 from trainer.data.prepare import Corpus, prepare
 from trainer.measure import MACHINE, Setting, resolve
-from trainer.presets import Budget, Preset, parse_budget
+from trainer.presets import Preset, parse_budget
 
 OVERHEAD_SECONDS = 4.0
 """Start-up, checks and scoring per training, for the forecast."""
 TRAININGS_PER_TRIAL = 4.0
 MB_PER_TRIAL = 0.2
 NIGHT_HOURS = 8.0
-
-
 log = logging.getLogger(__name__)
 
 
@@ -73,9 +71,9 @@ def open_runtime(
     settings = resolve_settings(command_line, program.settings, state.settings, state.given)
     given = {name: getattr(settings, name) for name, v in command_line.items() if v is not None}
     setting = resolve(settings.preset, isolation=settings.isolation, source=settings.data)
-    budget = parse_budget(settings.budget) if settings.budget else setting.preset.budget
-    measured_as = {"preset": setting.preset.name, "budget": str(budget)}
-    settings = settings.model_copy(update=measured_as)
+    preset = setting.preset
+    budget = settings.budget or str(preset.budget)
+    settings = settings.model_copy(update={"preset": preset.name, "budget": budget})
     environ = inherited_environment()
     model, why = open_model(settings.llm, environ)
     if model is not None:
@@ -83,22 +81,21 @@ def open_runtime(
     stop, hidden = threading.Event(), secret_values(environ)
     llm = researcher(model, stop) if model else None
     proposer = make(settings.proposer, llm, settings.seed)
-    base = state.settings.get("base") or repo.head()
-    contract.read(repo.read_file(base), setting.preset.max_seq_len)
+    contract.read(repo.read_file(state.settings.get("base") or repo.head()), preset.max_seq_len)
     try:
         header = _header(program_path, tag, state, settings, setting)
-        plan = _plan(settings, budget, llm is not None, why)
+        header += _plan(settings, llm is not None, why)
         display.header(header)
-        display.header(plan)
-        prepare_corpus(settings.data, setting.preset, display)
+        prepare_corpus(settings.data, preset, display)
         with (
             contextlib.closing(Campaign(repo, tag)) as campaign,
             logged(campaign.folder, hidden, verbose),
             _signals(stop),
         ):
             log.info("process %d begins: %s", os.getpid(), settings)
-            for label, text in header + plan:
-                log.info("%s: %s", label, text)
+            for label, text in header:
+                if label:  # without one it is a hint to who sits at the terminal
+                    log.info("%s: %s", label, text)
             if campaign.is_new:
                 campaign.begin(settings, {"device": setting.shown, "level": setting.level})
             asked = {**settings.free(), "llm": model.name if model else "none"}
@@ -108,7 +105,6 @@ def open_runtime(
             said = {**state.given, **given}
             runtime = Runtime(campaign, settings, program, proposer, display, stop, said)
             yield runtime
-            log.info("stopped: %s", campaign.state.stop_reason)
             if campaign.state.champion is not None:
                 write_report(campaign.folder, campaign.state, runtime.prior.probabilities())
     finally:
@@ -184,7 +180,7 @@ def _header(
     ]
 
 
-def _plan(settings: Settings, budget: Budget, has_model: bool, why: str) -> list[tuple[str, str]]:
+def _plan(settings: Settings, has_model: bool, why: str) -> list[tuple[str, str]]:
     """Where edits come from, and what to expect."""
     structure = "the model" if has_model else "the deck (hand-written recipes)"
     proposers = {
@@ -198,8 +194,8 @@ def _plan(settings: Settings, budget: Budget, has_model: bool, why: str) -> list
         ("proposer", proposers[settings.proposer]),
         ("model", first),
         *(("", line.strip()) for line in rest),
-        ("budget", f"{budget} a training, keep rule {settings.keep}"),
-        ("forecast", forecast(settings, budget, not has_model)),
+        ("budget", f"{settings.budget} a training, keep rule {settings.keep}"),
+        ("forecast", forecast(settings, not has_model)),
     ]
 
 
@@ -216,9 +212,10 @@ def _noise_source(state: State) -> str:
     return f"from {heats} repeated heats and the preset" if heats else "the preset's guess"
 
 
-def forecast(settings: Settings, budget: Budget, free: bool) -> str:
+def forecast(settings: Settings, free: bool) -> str:
     """Trials by the end of the run or of a night, what they may cost, and the disk they take."""
-    each = TRAININGS_PER_TRIAL * ((budget.seconds or 20.0) + OVERHEAD_SECONDS)
+    seconds = parse_budget(settings.budget).seconds or 20.0
+    each = TRAININGS_PER_TRIAL * (seconds + OVERHEAD_SECONDS)
     if settings.trials is not None:
         count, when = settings.trials, f"about {_duration(settings.trials * each)}"
     else:
@@ -245,12 +242,10 @@ def _signals(stop: threading.Event) -> Iterator[None]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with contextlib.ExitStack() as before:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before.callback(signal.signal, number, signal.signal(number, ask))
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def stop_run(repo: Repo, tag: str, patience: float = 60.0) -> str:

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.campaign.journal import read_events
+from agent.campaign.state import fold
 from agent.settings import Settings, SettingsError, remember, resolve_settings
 
+RECORDED = Path(__file__).parent / "campaign/recorded/2026-11-25.jsonl"
 BEGUN = Settings(preset="cpu", budget="20s")
 
 
@@ -65,6 +68,14 @@ def test_a_secret_in_the_model_is_not_kept_and_asked_for_again() -> None:
         with pytest.raises(SettingsError, match="give --llm again"):
             resolve_settings({}, {}, BEGUN.fixed(), kept)
         assert resolve_settings({"llm": spec}, {}, BEGUN.fixed(), kept).llm == spec
+
+
+def test_a_campaign_recorded_by_an_earlier_version_goes_on_with_its_settings() -> None:
+    state = fold(read_events(RECORDED))
+    settings = resolve_settings({}, {"budget": "9s", "seed": 3}, state.settings, state.given)
+    measured = {"preset": "cpu", "budget": "5s", "data": "apidocs", "isolation": "auto", "seed": 0}
+    assert settings.fixed() == measured
+    assert (settings.llm, settings.trials) == ("none", None)
 
 
 def test_what_program_md_does_not_say_any_more_is_lifted() -> None:
