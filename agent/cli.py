@@ -15,17 +15,13 @@ import typer
 
 from agent.campaign import store
 from agent.campaign.files import folder_of
-from agent.campaign.journal import JournalError
 from agent.campaign.state import State, rebuild_prior
 from agent.campaign.store import CampaignError
 from agent.git import worktree
-from agent.git.command import RepoError
 from agent.git.repo import Repo
 from agent.loop import run_campaign
-from agent.models.types import ModelError
 from agent.prior import Prior
-from agent.program import ProgramError, parse_program
-from agent.proposers.choose import ProposerError
+from agent.program import parse_program
 from agent.report import html, summary
 from agent.report.display import Display
 from agent.report.terminal import make_display
@@ -33,26 +29,8 @@ from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, n
 from agent.steps.doctor import checks
 from agent.steps.replay import find_trial, replay_commit, replay_json, replay_text
 from agent.steps.start import new_tag, open_runtime, prepare_corpus, stop_run
-from trainer.contract import ContractBroken
-from trainer.data.prepare import DataError
-from trainer.presets import BadSetting
-from trainer.sandbox.confine import SandboxError
+from trainer.errors import UserError
 from trainer.training.machine import MACHINE, resolve
-
-EXPECTED = (
-    BadSetting,
-    CampaignError,
-    ContractBroken,
-    JournalError,
-    ModelError,
-    ProgramError,
-    ProposerError,
-    RepoError,
-    SandboxError,
-    SettingsError,
-    DataError,
-)
-"""Errors whose message is for the user; anything else is a bug and shows its traceback."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -64,7 +42,7 @@ def main() -> None:
     """Run a command; an expected error prints one line on stderr and exits with code 2."""
     try:
         app()
-    except EXPECTED as error:
+    except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("interrupted; nothing is lost")

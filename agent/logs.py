@@ -10,6 +10,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from agent.models.secrets import redact
+from trainer.errors import UserError
 from trainer.untrusted import printable
 
 FILE = "run.log"
@@ -52,7 +53,8 @@ def logged(folder: Path, hidden: Collection[str], verbose: bool = False) -> Iter
         yield
     finally:
         if error := sys.exception():
-            logging.getLogger(__name__).error("the run ends by an error", exc_info=error)
+            bug = None if isinstance(error, UserError) else error
+            logging.getLogger(__name__).error("the run ends: %s", error, exc_info=bug)
         for handler in handlers:
             root.removeHandler(handler)
         with contextlib.suppress(OSError):

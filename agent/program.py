@@ -18,13 +18,14 @@ from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from agent.settings import Frozen, Settings, complaint
+from trainer.errors import UserError
 
 _CATEGORY = re.compile(r"[-*]\s+\*\*([^*]+)\*\*\s*:\s*(.*)")
 _NAME = re.compile(r"[a-z][a-z0-9]*([ -][a-z0-9]+)*")
 _NAME_LENGTH = 30
 
 
-class ProgramError(Exception):
+class ProgramError(UserError):
     """program.md cannot be used; the message names the file and the line."""
 
     def __init__(self, path: Path, line: int, message: str) -> None:

@@ -24,6 +24,7 @@ from agent.judge import Rule
 from agent.models.choose import KNOWN
 from agent.models.secrets import redact
 from trainer.data.prepare import DataError, absolute
+from trainer.errors import UserError
 from trainer.presets import PRESETS, Isolation, find_preset, parse_budget
 from trainer.untrusted import one_line
 
@@ -33,7 +34,7 @@ _HIDDEN = "[key]"
 """What ``redact`` writes in a secret's place."""
 
 
-class SettingsError(Exception):
+class SettingsError(UserError):
     """An invalid setting; the message says which values are valid."""
 
 

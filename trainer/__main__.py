@@ -12,10 +12,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from trainer.data.prepare import DataError
+from trainer.errors import UserError
 from trainer.measure import Measurement, heat, resolve
-from trainer.presets import PRESETS, BadSetting, Isolation, parse_budget
-from trainer.sandbox.confine import SandboxError
+from trainer.presets import PRESETS, Isolation, parse_budget
 from trainer.untrusted import printable
 
 BULKY = {"curve", "losses", "trace", "detail", "output", "fingerprint"}
@@ -59,7 +58,7 @@ def main(
                 isolation=isolation,
                 on_event=lambda event: status.update(_doing(event, files)),
             )
-    except (BadSetting, DataError, SandboxError) as error:
+    except UserError as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"the training cannot be run: {error}")

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from trainer.errors import UserError
+
 LADDER = (257, 512, 1024, 2048, 4096, 8192, 16384)
 """Vocabulary sizes that VOCAB_SIZE may take; 257 is the bytes and BOS. BOS has id ``size - 1``."""
 
@@ -18,7 +20,7 @@ Isolation = Literal["auto", "require", "off"]
 """Whether a training has to be confined: where the system can, always, never."""
 
 
-class BadSetting(ValueError):
+class BadSetting(UserError, ValueError):
     """A preset or a budget is not valid; the message says which are."""
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.git.command import RepoError, inherited_environment
+from agent.git.command import inherited_environment
 from agent.git.repo import Repo
 from agent.models.cassette import Player, Recorder
 from agent.models.choose import open_model
@@ -24,6 +24,7 @@ from agent.models.types import Model, ModelError, Part, Prompt
 from agent.proposers.llm import CHARACTERS_PER_TOKEN, HISTORY_TOKENS
 from trainer import sandbox
 from trainer.data.prepare import DataError, cache_dir, prepare
+from trainer.errors import UserError
 from trainer.measure import MACHINE, measure, resolve
 from trainer.sandbox.confine import available
 
@@ -57,7 +58,7 @@ def checks(start: Path, llm: str = "auto") -> Iterator[Check]:
     for name, look in looks.items():
         try:
             yield Check(name, True, look())
-        except (RepoError, DataError) as error:
+        except UserError as error:
             yield Check(name, False, str(error))
     probe, setting = MACHINE.probe(), resolve()
     device = f"{probe['device']} {probe['name']}".strip() + f", preset {setting.preset.name}"

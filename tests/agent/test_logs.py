@@ -9,6 +9,7 @@ import pytest
 
 from agent import logs
 from agent.logs import logged
+from trainer.errors import UserError
 
 SECRET = "verysecret1"
 log = logging.getLogger("agent.steps.somewhere")
@@ -38,6 +39,13 @@ def test_an_error_is_logged_with_its_traceback_and_goes_on(tmp_path: Path) -> No
         1 / 0  # noqa: B018
     text = (tmp_path / "run.log").read_text()
     assert "ERROR" in text and "Traceback" in text and "ZeroDivisionError" in text
+
+
+def test_of_an_error_that_the_user_can_mend_its_message_is_enough(tmp_path: Path) -> None:
+    with pytest.raises(UserError), logged(tmp_path, ()):
+        raise UserError("give --llm again")
+    (line,) = (tmp_path / "run.log").read_text().splitlines()
+    assert "ERROR" in line and line.endswith("give --llm again")
 
 
 def test_no_secret_and_no_escape_code_is_written(
