@@ -21,8 +21,9 @@ from agent.settings import Frozen, Settings, complaint
 from trainer.errors import UserError
 
 _CATEGORY = re.compile(r"[-*]\s+\*\*([^*]+)\*\*\s*:\s*(.*)")
-_NAME = re.compile(r"[a-z][a-z0-9]*([ -][a-z0-9]+)*")
-_NAME_LENGTH = 30
+_NAME = re.compile(r"(?!.{31})[a-z][a-z0-9]*([ -][a-z0-9]+)*")
+_NAME_RULE = "a name is lower-case words of letters and digits, at most 30 characters"
+_HEADING = re.compile(r"(##?)\s+(.*?)\s*#*\s*")
 
 
 class ProgramError(UserError):
@@ -127,7 +128,7 @@ def parse_program(text: str, path: Path = Path("program.md")) -> Program:
     if "categories" not in sections:
         raise ProgramError(path, len(lines), "there is no section '## Categories'")
     categories = _categories(lines, sections["categories"], path)
-    notes = sections.get("notes", range(len(lines), len(lines)))
+    notes = sections.get("notes", [])
     prose = [line for i, line in enumerate(lines) if i >= start and i not in notes]
     return Program(
         path=path,
@@ -199,36 +200,30 @@ def _complaint(error: ErrorDetails, where: list[str]) -> str:
     return f"unknown setting {name}; {hint}"
 
 
-def _sections(lines: list[str], start: int) -> dict[str, range]:
+def _sections(lines: list[str], start: int) -> dict[str, list[int]]:
     """Line indices of each ``##`` section, its heading first; the first of a name counts."""
-    heads: list[tuple[int, str]] = []
+    sections: dict[str, list[int]] = {}
+    current: list[int] = []
     fenced = False
     for i in range(start, len(lines)):
         if lines[i].lstrip().startswith("```"):
             fenced = not fenced
-        elif not fenced and (head := re.match(r"(##?)\s+(.*?)\s*#*\s*$", lines[i])):
-            heads.append((i, head[2].lower() if head[1] == "##" else ""))
-    ends = [*(i for i, _ in heads[1:]), len(lines)] if heads else []
-    sections: dict[str, range] = {}
-    for (i, name), end in zip(heads, ends, strict=True):
-        sections.setdefault(name, range(i, end))
+        elif not fenced and (head := _HEADING.fullmatch(lines[i])):
+            current = []
+            sections.setdefault(head[2].lower() if head[1] == "##" else "", current)
+        current.append(i)
     return sections
 
 
-def _categories(lines: list[str], section: range, path: Path) -> tuple[Category, ...]:
+def _categories(lines: list[str], section: list[int], path: Path) -> tuple[Category, ...]:
     found: dict[str, str] = {}
     last = ""
     for i in section[1:]:
         line = lines[i].rstrip()
         if match := _CATEGORY.match(line):
             last = match[1].strip()
-            if not _NAME.fullmatch(last) or len(last) > _NAME_LENGTH:
-                raise ProgramError(
-                    path,
-                    i + 1,
-                    f"category {last!r}: a name is lower-case words of letters and digits, at "
-                    f"most {_NAME_LENGTH} characters",
-                )
+            if not _NAME.fullmatch(last):
+                raise ProgramError(path, i + 1, f"category {last!r}: {_NAME_RULE}")
             if last in ("null", "baseline"):
                 raise ProgramError(path, i + 1, f"category {last}: the log uses this name itself")
             if last in found:
