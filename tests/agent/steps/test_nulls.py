@@ -86,7 +86,7 @@ def test_they_spend_nothing_and_teach_nothing(
     assert level_of(runtime.campaign.state, "confirm") == level
     assert runtime.campaign.state.nulls[0].level == level, "judged as a real trial would be"
     assert runtime.prior.probabilities() == prior
-    assert runtime.context(9, "optimizer").history == tuple(runtime.campaign.state.real)
+    assert runtime.context(9).history == tuple(runtime.campaign.state.real)
 
 
 def test_nulls_teach_the_noise(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
