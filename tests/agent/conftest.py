@@ -214,16 +214,21 @@ def hostile_hooks() -> Callable[[Path], None]:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+def home(tmp_path: Path) -> Path:
+    """The repository of ``runtime``; a file of tests that edits functions takes a whole clone."""
+    return clone_without_model(tmp_path)
+
+
+@pytest.fixture
+def runtime(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
     """A campaign that has not begun to measure; checks are passed, git is real."""
-    folder = clone_without_model(tmp_path)
     fine = CheckResult(True, "ok", "", "", 0.0, 0.0, params=1000)
     monkeypatch.setattr(measure, "check", lambda source, **options: fine)
     settings = Settings(preset="cpu", budget="20s", llm="none")
-    campaign = campaigns.Campaign(Repo.open(folder), "t")
+    campaign = campaigns.Campaign(Repo.open(home), "t")
     campaign.begin(settings, {"device": "cpu"})
     campaign.reconcile()
-    program = load_program(folder / "program.md")
+    program = load_program(home / "program.md")
     with (tmp_path / "out.txt").open("w") as out:
         yield Runtime(
             campaign,

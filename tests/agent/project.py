@@ -29,6 +29,7 @@ def build_model(spec):
 
 
 def train(session):
+    session.ready()
     while not session.done():
         pass
     return build_model(session.spec)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from project import clone
 from staged import audits, digest, play
 
 from agent import loop
@@ -22,6 +24,12 @@ hypothesis: It costs nothing.
 =======
 >>>>>>> REPLACE
 """
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """With the functions of train.py, which are edited here."""
+    return clone(tmp_path)
 
 
 class Deleter:
