@@ -333,7 +333,7 @@ def test_what_lost_does_not_come_back_beside_something_else(runtime: Runtime) ->
 # --- every reply of the tables, over the wire ---
 
 
-@pytest.mark.parametrize("kind", ["anthropic", "own server"])
+@pytest.mark.parametrize("kind", [pytest.param("anthropic", marks=pytest.mark.slow), "own server"])
 def test_no_reply_stops_the_loop(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
 ) -> None:
