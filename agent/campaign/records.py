@@ -193,6 +193,8 @@ class Trial:
     """Wall time from the category's draw to the verdict."""
     reply: str = ""
     """The current or last proposal; "" after it is turned down."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What its proposer recorded with the reply."""
     rejections: tuple[str, ...] = ()
     """Why replies of this trial were turned down, or sent back after a training, oldest first."""
     misapplied: int = 0

@@ -135,6 +135,7 @@ class State:
             proposer=event["proposer"],
             reply=event["reply"],
             envelope=event.get("envelope", "edits"),
+            data=event.get("data", {}),
         )
         if "program" in event:
             self._update(program=event["program"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.campaign.records import Trial
 from agent.edits.blocks import EditError, Envelope
@@ -61,6 +61,8 @@ class Proposal:
     """None if usage or price is not known."""
     envelope: Envelope = "edits"
     """The format that was asked for."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What the proposer itself wants to read again from the trial's record, JSON-able."""
 
 
 REPAIRS: Mapping[str, int] = {"llm": 2}

@@ -90,6 +90,7 @@ def _record_proposal(runtime: Runtime, proposal: Proposal) -> None:
         proposer=proposal.proposer,
         reply=proposal.reply,
         envelope=proposal.envelope,
+        data=proposal.data,
         model=proposal.model,
         usage=proposal.usage,
         cost_usd=proposal.cost_usd,
