@@ -72,11 +72,11 @@ class Tuner:
         title = ", ".join(
             f"{name} {_shown(champion[name])} → {_shown(value)}" for name, value in changes.items()
         )
-        point = {"before": champion, "after": champion | changes}
         if len(title) > TITLE_LENGTH:
             hypothesis = f"{hypothesis} {title}"
         reply = render(context.category, hypothesis, blocks, title=title)
-        return Proposal(self.name, f"{reply}\npoint: {json.dumps(point)}\n", trial_record(context))
+        point = {"before": champion, "after": champion | changes}
+        return Proposal(self.name, reply, trial_record(context), data=point)
 
 
 # --- constants as axes ---
@@ -197,7 +197,10 @@ class Measured:
     """Gain over the current values of the champion, in units of the noise of structure."""
 
 
-_POINT = re.compile(r"^point: (\{.*\})$", re.MULTILINE)
+def _point(trial: Trial) -> Mapping[str, Point]:
+    """The constants' values before and after. They used to be written below the reply."""
+    written = re.search(r"^point: (\{.*\})$", trial.reply, re.MULTILINE)
+    return json.loads(written[1]) if written and not trial.data else trial.data
 
 
 def _own(context: Context) -> list[Trial]:
@@ -218,10 +221,9 @@ def measured(context: Context) -> list[Measured]:
     found: list[Measured] = []
     offset = 0.0
     for trial in reversed(_own(context)):
-        match = _POINT.search(trial.reply)
-        if match is None or trial.verdict not in ("keep", "revert"):
+        point = _point(trial)
+        if not point or trial.verdict not in ("keep", "revert"):
             continue
-        point = json.loads(match[1])
         before, after = point["before"], point["after"]
         changed = frozenset(name for name in after if after[name] != before[name])
         if trial.gain is None:
