@@ -6,6 +6,7 @@ then SEARCH/REPLACE blocks), and the same code in ``edits`` and ``checks`` proce
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -63,6 +64,17 @@ class Proposal:
     """The format that was asked for."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """What the proposer itself wants to read again from the trial's record, JSON-able."""
+
+
+def rejected(context: Context, proposer: str) -> int:
+    """Number of the proposer's replies in the category that the current champion had no use for."""
+    since = itertools.takewhile(lambda trial: not trial.kept, reversed(context.history))
+    past = [
+        len(trial.rejections)
+        for trial in since
+        if trial.category == context.category and trial.proposer == proposer
+    ]
+    return sum(past) + len(context.feedback)
 
 
 REPAIRS: Mapping[str, int] = {"llm": 2}

@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 
+from agent.edits.constants import format_literal
 from agent.models.types import Misconfigured
 from agent.proposers.base import Context
 from trainer.untrusted import printable
@@ -18,7 +19,8 @@ RECENT_TRIALS = 10
 
 
 class Templates:
-    """The templates of one folder. The filter ``data`` bounds external text."""
+    """The templates of one folder. The filter ``data`` bounds external text, ``literal`` writes a
+    constant's value."""
 
     def __init__(self, folder: Path) -> None:
         self._environment = jinja2.Environment(
@@ -28,7 +30,7 @@ class Templates:
             lstrip_blocks=True,
             autoescape=False,
         )
-        self._environment.filters["data"] = _data
+        self._environment.filters |= {"data": _data, "literal": format_literal}
 
     def render(self, name: str, **values: Any) -> str:
         """The text of ``name``.md.j2, ending in one line feed.
@@ -56,14 +58,9 @@ def trial_record(context: Context) -> str:
     champion = next((trial for trial in reversed(context.history) if trial.kept), None)
     return templates().render(
         "record",
-        trial=context.trial,
-        category=context.category,
+        context=context,
         champion=champion,
-        facts=context.facts,
-        noise=context.noise,
-        prior=sorted(context.prior.items(), key=lambda item: -item[1]),
         recent=[trial for trial in context.history if trial.trial > 0][-RECENT_TRIALS:],
-        feedback=context.feedback,
     )
 
 
