@@ -24,7 +24,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 _NUMBER = re.compile(r"([A-Z][A-Z0-9_]*)(?:: [^=]+)? = ")
@@ -60,11 +60,27 @@ def fingerprint(source: str) -> str:
 
 def digest(tree: ast.AST) -> str:
     """``fingerprint`` of a source that is already parsed; removes the docstrings from ``tree``."""
+    _remove_texts(tree)
+    return hashlib.sha256(ast.dump(tree).encode(errors="surrogatepass")).hexdigest()
+
+
+def canonical_lines(tree: ast.AST) -> list[str]:
+    """Lines of the source as ``ast.unparse`` writes them; removes the docstrings from ``tree``."""
+    _remove_texts(tree)
+    return [line for line in ast.unparse(tree).split("\n") if line.strip()]
+
+
+def differences(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
+    """Start and end, in each of two lists of lines, of every run in which they differ."""
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    return ((i1, i2, j1, j2) for tag, i1, i2, j1, j2 in matcher.get_opcodes() if tag != "equal")
+
+
+def _remove_texts(tree: ast.AST) -> None:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             body[:] = [statement for statement in body if not is_text(statement)]
-    return hashlib.sha256(ast.dump(tree).encode(errors="surrogatepass")).hexdigest()
 
 
 def is_text(node: ast.AST) -> bool:
@@ -84,12 +100,9 @@ def hunks(parent: str, candidate: str) -> tuple[str, ...]:
     Raises:
         SyntaxError: a source is not Python.
     """
-    old, new = _statements(parent), _statements(candidate)
+    old, new = canonical_lines(ast.parse(parent)), canonical_lines(ast.parse(candidate))
     found = []
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-        if tag == "equal":
-            continue
+    for i1, i2, j1, j2 in differences(old, new):
         removed, added = old[i1:i2], new[j1:j2]
         place = (_scope(old, i1), "".join(old[i1 - 1 : i1]), "".join(old[i2 : i2 + 1]))
         written = json.dumps([place, removed, added])
@@ -112,17 +125,6 @@ def lost_before(changes: Sequence[str], trials: Sequence[TriedEdit]) -> TriedEdi
         if lost and past <= proposed and any(hunk.startswith("code:") for hunk in past):
             return trial
     return None
-
-
-def _statements(source: str) -> list[str]:
-    """Lines of the source as ``ast.unparse`` writes them, without comments and docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body[:1] = [] if len(node.body) > 1 else [ast.Pass()]
-    return [line for line in ast.unparse(tree).split("\n") if line.strip()]
 
 
 def _scope(lines: Sequence[str], at: int) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from dataclasses import dataclass
 
-from agent.edits.changes import digest, is_text
+from agent.edits.changes import canonical_lines, differences, digest, is_text
 
 _LOSS = re.compile(
     r"loss|entropy|\blog\b|consumed|dropout|smooth|mixture|sources|penalty", re.IGNORECASE
@@ -38,14 +37,11 @@ def edit_facts(parent: str, candidate: str) -> EditFacts:
     size_delta = statements(new) - statements(old)
     if size_delta < 0 and _nodes(new) >= _nodes(old):
         size_delta = 0
-    removed, added = (ast.unparse(tree).split("\n") for tree in (old, new))
+    before, after = canonical_lines(old), canonical_lines(new)
     changed = [
         line
-        for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(
-            None, removed, added, False
-        ).get_opcodes()
-        if tag != "equal"
-        for line in (*removed[i1:i2], *added[j1:j2])
+        for i1, i2, j1, j2 in differences(before, after)
+        for line in (*before[i1:i2], *after[j1:j2])
     ]
     for tree in (old, new):
         _forget_numbers(tree)
