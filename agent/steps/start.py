@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from agent.campaign import store
+from agent.campaign.events import RunBegun
 from agent.campaign.state import State
 from agent.campaign.store import Campaign, CampaignError
 from agent.git.command import inherited_environment
@@ -84,7 +85,7 @@ def open_runtime(
                 campaign.begin(settings, {"device": setting.shown, "level": setting.level})
             asked = {**settings.free(), "llm": model.name if model else "none"}
             remembered = remember(command_line, state.given, secret_values(environ))
-            campaign.record("run", pid=os.getpid(), given=remembered, **asked)
+            campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked))
             campaign.reconcile()
             given = {k: v for k, v in command_line.items() if v is not None}
             runtime = Runtime(

@@ -201,6 +201,18 @@ def test_kill_9_in_mid_training_loses_nothing(tmp_path: Path) -> None:
     assert as_json(folder, "status")["trials"] == 1
 
 
+def test_a_train_py_without_the_presets_constants_is_a_starting_point(tmp_path: Path) -> None:
+    folder = clone(tmp_path)
+    own = (Path(__file__).parents[1] / "tiny_train.py").read_text()
+    (folder / "trainer" / "train.py").write_text(own)
+    git(folder, "commit", "-qam", "a training file of my own")
+    agent(folder, *RUN, "--trials", "0")
+    assert [row["verdict"] for row in as_json(folder, "log")] == ["keep"]
+    kept = git(folder, "show", "autoresearch/t:trainer/train.py")
+    named = own.replace("VOCAB_SIZE = 257", "VOCAB_SIZE = 2048").replace("LEN = 256", "LEN = 512")
+    assert kept == named.strip()
+
+
 def test_stop_ends_a_run_in_order(tmp_path: Path) -> None:
     folder = clone(tmp_path)
     process = start(folder, "run", "--tag", "t", "--budget", "60s", "--llm", "none")

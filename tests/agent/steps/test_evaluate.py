@@ -163,8 +163,7 @@ def test_a_heat_that_was_cut_off_is_run_again_under_its_seed(
     played = play(monkeypatch, (1.5, 1.7))
     loop.one_trial(runtime)
     assert played.seeds == [list(begun)]
-    events = list(read_events(runtime.campaign.journal.path))
-    assert fold(events).trials == runtime.campaign.state.trials
+    assert fold(read_events(runtime.campaign.journal.path)).trials == runtime.campaign.state.trials
 
 
 def test_new_tags_are_free_ones(runtime: Runtime) -> None:

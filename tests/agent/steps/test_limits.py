@@ -16,6 +16,7 @@ from replies import block
 from staged import Score, answer
 
 from agent import loop
+from agent.campaign.events import Proposed, RunBegun, Waiting
 from agent.campaign.journal import read_events
 from agent.campaign.state import State, fold
 from agent.campaign.store import Campaign
@@ -87,7 +88,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> None:
 def use(runtime: Runtime, *answers: Callable[[], str]) -> Scripted:
     model = Scripted(list(answers))
     runtime.proposer = LLMProposer(model, PROMPTS)
-    runtime.campaign.record("run", pid=0, llm=MODEL)
+    runtime.campaign.record(RunBegun(settings={"llm": MODEL}))
     loop.baseline(runtime)
     return model
 
@@ -157,9 +158,8 @@ def test_program_md_is_read_before_every_reply(runtime: Runtime) -> None:
     first, second = (prompt.parts[-1].text for prompt in model.asked)
     assert "zigzag" not in first
     assert "zigzag" in second
-    used = [
-        e["program"] for e in read_events(runtime.campaign.journal.path) if e["event"] == "proposed"
-    ]
+    happened = read_events(runtime.campaign.journal.path)
+    used = [event.program for event in happened if isinstance(event, Proposed)]
     assert used[0] != used[1] == runtime.program.sha256[:12]
     assert runtime.campaign.state.trials[1].program == used[1]
 
@@ -250,6 +250,8 @@ def test_a_wait_is_bounded_counted_down_and_ends_with_the_time(
     assert loop.run_campaign(runtime) == "the time is up"
     longest = propose.OUTAGE_SECONDS[1]
     assert seen == [longest - k for k in range(300)]
-    (waited,) = [e for e in read_events(runtime.campaign.journal.path) if e["event"] == "waiting"]
-    assert waited["until"] - waited["time"] == pytest.approx(longest, abs=2)
-    assert runtime.campaign.state.until == waited["until"]
+    happened = read_events(runtime.campaign.journal.path)
+    (waited,) = [event for event in happened if isinstance(event, Waiting)]
+    assert waited.until is not None
+    assert waited.until - waited.time == pytest.approx(longest, abs=2)
+    assert runtime.campaign.state.until == waited.until
