@@ -7,7 +7,6 @@ names another file. ``trainer.contract`` checks what the harness itself requires
 from __future__ import annotations
 
 import ast
-import difflib
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -61,7 +60,6 @@ def check(
     parent: str,
     candidate: str,
     *,
-    categories: Collection[str],
     max_seq_len: int,
     tried: Collection[str] = (),
     history: Sequence[TriedEdit] = (),
@@ -69,7 +67,6 @@ def check(
     """Check an edit of ``parent`` that gave ``candidate``, both whole sources.
 
     Args:
-        categories: those of the program.
         max_seq_len: the preset's bound on SEQ_LEN.
         tried: fingerprints of all sources that were trained before.
         history: finished trials, whose hunks the edit may repeat.
@@ -80,10 +77,6 @@ def check(
     Raises:
         Rejected: the first check that fails.
     """
-    if edit.category not in categories:
-        near = difflib.get_close_matches(edit.category, categories, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(categories)}"
-        raise Rejected(f"unknown category: {edit.category}; {hint}")
     _refuse_growth(parent, candidate)
     try:
         _refuse_uncompilable(candidate)

@@ -83,9 +83,6 @@ class Recorder:
         self._append(b"")
         self._recorded, self._torn = _read(path)
 
-    def __repr__(self) -> str:
-        return f"<cassette:{self._path}+{self.name}>"
-
     def complete(
         self, prompt: Prompt, *, max_tokens: int, cancel: threading.Event | None = None
     ) -> Reply:
@@ -142,9 +139,6 @@ class Player:
             )
         self.recorded = next(iter(models), "")
         """The spec of the recorded model, which decides how prompts are written."""
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
 
     def complete(
         self, prompt: Prompt, *, max_tokens: int, cancel: threading.Event | None = None

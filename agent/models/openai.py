@@ -49,10 +49,11 @@ class OpenAIModel(SDKModel):
     supports."""
 
     def __post_init__(self) -> None:
-        self._limit = "max_tokens" if self.own_server else "max_completion_tokens"
-        self._cached = not self.own_server
-        self._counted = True
-        self._given_up: set[str] = set()
+        names = ["max_tokens", "max_completion_tokens"]
+        self._limits = names if self.own_server else names[::-1]
+        """Names of the field for the limit; the first is used."""
+        self._optional = {"stream_options"} | (set() if self.own_server else {"prompt_cache"})
+        """Fields that are sent as long as the server does not refuse them."""
 
     async def _receive(
         self, client: Any, prompt: Prompt, max_tokens: int, received: Received
@@ -71,13 +72,13 @@ class OpenAIModel(SDKModel):
         request: dict[str, Any] = {
             "model": self.model,
             "messages": self._messages(prompt),
-            self._limit: self.entry.limit(max_tokens),
+            self._limits[0]: self.entry.limit(max_tokens),
             "stream": True,
             "extra_body": dict(self.entry.extra),
         }
-        if self._counted:
+        if "stream_options" in self._optional:
             request["stream_options"] = {"include_usage": True}
-        if self._cached:
+        if "prompt_cache" in self._optional:
             # Cached prefixes are found at marks only; one key sends all requests to one server.
             request["prompt_cache_options"] = {"mode": "explicit"}
             digest = hashlib.sha256(prompt.system.text.encode()).hexdigest()
@@ -90,7 +91,7 @@ class OpenAIModel(SDKModel):
         return request
 
     def _messages(self, prompt: Prompt) -> list[dict[str, Any]]:
-        if self._cached:
+        if "prompt_cache" in self._optional:
             mark = {"prompt_cache_breakpoint": {"mode": "explicit"}}
             blocks = prompt.blocks(CACHE_MARKS, mark)
             contents: list[Any] = [blocks[:1], blocks[1:]]
@@ -107,16 +108,11 @@ class OpenAIModel(SDKModel):
         if not isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
             return False
         said = f"{error.param or ''} {error.message}"
-        if "prompt_cache" in said and self._cached:
-            self._cached = False
+        if refused := {name for name in self._optional if name in said}:
+            self._optional -= refused
             return True
-        if "stream_options" in said and self._counted:
-            self._counted = False
-            return True
-        if self._limit in said and _NOT_KNOWN.search(said) and not self._given_up:
-            self._given_up.add(self._limit)
-            names = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-            self._limit = names[self._limit]
+        if len(self._limits) > 1 and self._limits[0] in said and _NOT_KNOWN.search(said):
+            del self._limits[0]
             return True
         return False
 

@@ -135,25 +135,16 @@ def _schema(offer: Offer) -> str:
     """One alternative for each constant and direction. The pattern fixes the beginning of the
     hypothesis and its characters; without these the model leaves the topic or does not stop."""
     picks = []
+    closed = {"type": "object", "additionalProperties": False}
     for axis, values in offer.items():
-        directions: dict[str, list[Any]] = {}
-        for value in values:
-            directions.setdefault(_direction(axis, value), []).append(value)
-        for direction, some in directions.items():
+        for direction, some in itertools.groupby(values, functools.partial(_direction, axis)):
             why = f"^{direction} {axis.name} should lower the loss because [a-z][a-z ,-]{{20,90}}$"
             properties = {
                 "name": {"const": axis.name},
-                "value": {"enum": some},
+                "value": {"enum": list(some)},
                 "hypothesis": {"type": "string", "pattern": why},
             }
-            picks.append(
-                {
-                    "type": "object",
-                    "properties": properties,
-                    "required": list(properties),
-                    "additionalProperties": False,
-                }
-            )
+            picks.append({**closed, "properties": properties, "required": list(properties)})
     return json.dumps({"anyOf": picks})
 
 

@@ -15,7 +15,6 @@ from trainer.untrusted import printable
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 DATA_LENGTH = 6_000
-RECENT_TRIALS = 10
 
 
 class Templates:
@@ -55,13 +54,7 @@ def templates(folder: Path = PROMPTS) -> Templates:
 
 def trial_record(context: Context) -> str:
     """What a proposal was made from, as text: a short form of the facts in a model's prompt."""
-    champion = next((trial for trial in reversed(context.history) if trial.kept), None)
-    return templates().render(
-        "record",
-        context=context,
-        champion=champion,
-        recent=[trial for trial in context.history if trial.trial > 0][-RECENT_TRIALS:],
-    )
+    return templates().render("record", context=context)
 
 
 def _data(text: object) -> str:

@@ -135,8 +135,6 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
     edit, source, digest = read_edit(
         trial,
         parent,
-        # program.md may have dropped the trial's category since it was drawn.
-        categories=dict.fromkeys((*runtime.program.names, trial.category)),
         max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
         tried={fingerprint for t in trials for fingerprint in t.tried},
         history=runtime.campaign.state.real,

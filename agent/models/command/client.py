@@ -67,9 +67,6 @@ class CommandModel:
         self._timeout = entry.timeout
         self._answered = False
 
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
-
     def complete(
         self, prompt: Prompt, *, max_tokens: int, cancel: threading.Event | None = None
     ) -> Reply:

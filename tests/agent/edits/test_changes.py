@@ -150,8 +150,5 @@ def test_the_place_has_to_be_the_same_still() -> None:
 def test_checks_point_to_the_trial() -> None:
     edit = Edit("architecture", "because", "because", (Block("a\n", "b\n"),))
     with pytest.raises(Rejected, match=r"already reverted: .*trial 3 .*an idea.*lost") as caught:
-        check(
-            edit, PARENT, changed(CODE, OTHER), categories=["architecture"], max_seq_len=128,
-            history=[trial(CODE)],
-        )  # fmt: skip
+        check(edit, PARENT, changed(CODE, OTHER), max_seq_len=128, history=[trial(CODE)])
     assert "0.02" not in str(caught.value), "no finer gain is told than the history tells"
