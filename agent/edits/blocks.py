@@ -104,12 +104,8 @@ class Edit:
         """The file's lines, ending as ``lines`` do."""
         assert self.file is not None
         written = lines_of(self.file)
-        for number, line in enumerate(written, 1):
-            if elides(line) and line not in lines:
-                raise EditError(
-                    f"the file elides code (its line {number}, {quote(line.strip())}); write all "
-                    "of train.py, from its first line to its last"
-                )
+        if flaw := _flaw(written, lines):
+            raise EditError(f"the file {flaw}")
         return [*written, ""] if lines[-1] == "" else written
 
 
@@ -120,8 +116,8 @@ def parse(reply: str, envelope: Envelope = "edits") -> Edit:
         envelope: the format that was asked for.
 
     Raises:
-        EditError: a field is missing; a block or the file is missing, cut off, empty, elided or
-            without effect; a marker is malformed; or another file is named.
+        EditError: a field is missing; a block or the file is missing, cut off or empty; a block is
+            elided or without effect; a marker is malformed; or another file is named.
     """
     lines = _BEFORE.sub("", reply, count=1).replace("\r\n", "\n").split("\n")
     around = _Around()
@@ -270,8 +266,6 @@ def _read_file(lines: Sequence[str], around: _Around) -> str:
         )
     if not any(line.strip() for line in files[0]):
         raise EditError("the file is empty")
-    if broken := next((line for line in files[0] if "\r" in line), None):
-        raise EditError(f"the file has a carriage return inside a line, {quote(broken)}")
     return text_of(files[0])
 
 
@@ -306,9 +300,16 @@ def _fault(search: list[str], replace: list[str]) -> str:
         return "has an empty search text; quote the lines that the new ones replace or stand beside"
     if search == replace:
         return "changes nothing: search and replacement are the same"
-    for line in replace:
+    return _flaw(replace, search)
+
+
+def _flaw(written: Sequence[str], old: Sequence[str]) -> str:
+    """What is wrong with new lines; an elision may stand in the old ones, too."""
+    for number, line in enumerate(written, 1):
         if "\r" in line:
             return f"has a carriage return inside a line, {quote(line)}"
-        if elides(line) and line not in search:
-            return f"elides code ({quote(line.strip())}); write the replacement in full"
+        if elides(line) and line not in old:
+            return (
+                f"elides code (new line {number}, {quote(line.strip())}); write every line in full"
+            )
     return ""

@@ -6,7 +6,7 @@ import ast
 import re
 from dataclasses import dataclass
 
-from agent.edits.changes import canonical_lines, differences, digest, is_text
+from agent.edits.changes import canonical_lines, differences, digest
 
 _LOSS = re.compile(
     r"loss|entropy|\blog\b|consumed|dropout|smooth|mixture|sources|penalty", re.IGNORECASE
@@ -34,10 +34,10 @@ def edit_facts(parent: str, candidate: str) -> EditFacts:
         SyntaxError: a source is not Python.
     """
     old, new = ast.parse(parent), ast.parse(candidate)
-    size_delta = statements(new) - statements(old)
-    if size_delta < 0 and _nodes(new) >= _nodes(old):
+    before, after = canonical_lines(old), canonical_lines(new)  # removes docstrings from both
+    size_delta = _count(new, ast.stmt) - _count(old, ast.stmt)
+    if size_delta < 0 and _count(new, ast.AST) >= _count(old, ast.AST):
         size_delta = 0
-    before, after = canonical_lines(old), canonical_lines(new)
     changed = [
         line
         for i1, i2, j1, j2 in differences(before, after)
@@ -52,13 +52,8 @@ def edit_facts(parent: str, candidate: str) -> EditFacts:
     )
 
 
-def statements(tree: ast.AST) -> int:
-    """Number of statements, without docstrings: a comment, a blank or a long line adds nothing."""
-    return sum(isinstance(node, ast.stmt) and not is_text(node) for node in ast.walk(tree))
-
-
-def _nodes(tree: ast.AST) -> int:
-    return sum(1 for _ in ast.walk(tree))
+def _count(tree: ast.AST, kind: type[ast.AST]) -> int:
+    return sum(isinstance(node, kind) for node in ast.walk(tree))
 
 
 def _forget_numbers(tree: ast.Module) -> None:

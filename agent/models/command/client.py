@@ -59,8 +59,6 @@ class CommandModel:
                 f"{self.name}: a key was left out where this was written down; give --llm again, "
                 "best with the key in an environment variable that the program reads"
             )
-        if not self._argv:
-            raise Misconfigured("command: names no program; for example command:'claude -p'")
         if shutil.which(self._argv[0], path=environ.get("PATH")) is None:
             raise Misconfigured(f"{self.name}: there is no program {self._argv[0]!r}")
         self._environ = dict(environ)
