@@ -183,6 +183,14 @@ def test_what_a_command_leaves_behind_does_not_keep_anybody_waiting(
     assert gone([int(reply.text)])
 
 
+def test_a_command_that_ends_its_own_process_group_is_heard(environ: dict[str, str]) -> None:
+    """As scripts do that kill what they left behind; the one who runs them is not among it."""
+    spec = "command:sh -c 'trap \"\" TERM; echo done; kill 0; exit 0'"
+    assert ask(command(spec, environ)).text == "done\n"
+    with pytest.raises(Unavailable, match="signal 15"):
+        ask(command("command:sh -c 'kill 0; sleep 9'", environ))
+
+
 def test_command_that_writes_without_end_is_stopped(
     environ: dict[str, str], tmp_path: Path
 ) -> None:

@@ -366,6 +366,7 @@ def test_own_file_goes_over_ours_key_by_key(environ: dict[str, str], tmp_path: P
         ('[models."a:b"]\nprice = 3\n', "models.a:b.price is not known; there are input, output"),
         ('[models."a:b"]\ninput = "3"\n', "models.a:b.input = '3': .* number"),
         ('[models."a:b"]\ninput = true\n', "models.a:b.input = True"),
+        (f'[models."a:b"]\napi_key = "{KEY}"\n', "models.a:b.api_key is not known"),
         ("[defaults]\nopenai = 3\n", "defaults.openai = 3: .* string"),
         ("[prices]\n", "prices is not known; there are defaults, models"),
         ('[models]\n"a:b" = 3\n', "models.a:b = 3"),
@@ -379,5 +380,6 @@ def test_mistakes_in_the_own_file(
     with pytest.raises(Misconfigured, match=said) as caught:
         catalog.load_catalog(environ | {"AUTORESEARCH_MODELS": str(own)})
     assert str(own) in str(caught.value)
+    assert KEY not in str(caught.value)
     with pytest.raises(Misconfigured, match="cannot be read"):
         catalog.load_catalog(environ | {"AUTORESEARCH_MODELS": str(tmp_path / "nothing")})
