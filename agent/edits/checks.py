@@ -7,6 +7,7 @@ names another file. ``trainer.contract`` checks what the harness itself requires
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -49,6 +50,7 @@ _SEEDERS = frozenset(
     {"seed", "manual_seed", "manual_seed_all", "default_rng"}
     | {"Random", "RandomState", "SeedSequence", "PCG64"}
 )
+_POSTPONED = re.compile(r"^from __future__ import .*\bannotations\b", re.MULTILINE)
 
 
 class Rejected(Exception):
@@ -256,12 +258,7 @@ def _refuse_undefined_names(parent: str, candidate: str) -> None:
 def _undefined_names(source: str) -> list[tuple[int, str, str]]:
     """Line, name and message of each name whose use would raise NameError, by pyflakes."""
     tree = ast.parse(source)
-    if any(
-        isinstance(node, ast.ImportFrom)
-        and node.module == "__future__"
-        and any(alias.name == "annotations" for alias in node.names)
-        for node in tree.body
-    ):
+    if _POSTPONED.search(source):
         _remove_annotations(tree)  # which are then never evaluated
     messages: list[Any] = checker.Checker(tree, "train.py").messages
     return sorted(

@@ -8,10 +8,10 @@ import re
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import httpx2
 
@@ -32,8 +32,6 @@ LONGEST_RETRY_WAIT = 20.0
 """Longest wait of a client, in seconds; the campaign itself does longer waits and shows them."""
 MAX_RETRIES = 4
 _POLL_SECONDS = 0.1
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -76,7 +74,20 @@ class SDKModel(ABC):
         self, prompt: Prompt, *, max_tokens: int, cancel: threading.Event | None = None
     ) -> Reply:
         """See ``Model.complete``."""
-        return run_coroutine(self._complete(prompt, max_tokens), cancel)
+        return asyncio.run(self._watched(prompt, max_tokens, cancel))
+
+    async def _watched(
+        self, prompt: Prompt, max_tokens: int, cancel: threading.Event | None
+    ) -> Reply:
+        """Wait for a reply, or stop within a tenth of a second of ``cancel``."""
+        task = asyncio.ensure_future(self._complete(prompt, max_tokens))
+        while not task.done():
+            if cancel is not None and cancel.is_set():
+                task.cancel()
+                await asyncio.wait([task])
+                raise Cancelled("asked to stop while waiting for the model")
+            await asyncio.wait([task], timeout=_POLL_SECONDS)
+        return task.result()
 
     async def _complete(self, prompt: Prompt, max_tokens: int) -> Reply:
         while True:
@@ -159,26 +170,6 @@ class SDKModel(ABC):
         }
         usual = f"the request was refused (HTTP {status}): {said}"
         return Misconfigured(f"{self.name}: {known.get(status, usual)}")
-
-
-def run_coroutine(work: Coroutine[Any, Any, T], cancel: threading.Event | None) -> T:
-    """Run a coroutine to its end, or stop it within a tenth of a second of ``cancel``.
-
-    Raises:
-        Cancelled: it was stopped.
-    """
-
-    async def watched() -> T:
-        task = asyncio.ensure_future(work)
-        while not task.done():
-            if cancel is not None and cancel.is_set():
-                task.cancel()
-                await asyncio.wait([task])
-                raise Cancelled("asked to stop while waiting for the model")
-            await asyncio.wait([task], timeout=_POLL_SECONDS)
-        return task.result()
-
-    return asyncio.run(watched())
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> float | None:

@@ -66,6 +66,11 @@ class Proposal:
     """What the proposer itself wants to read again from the trial's record, JSON-able."""
 
 
+REPAIRS: Mapping[str, int] = {"llm": 2}
+"""By proposer: how often per trial a candidate that failed in training may go back to it. A recipe
+or a number does not improve with feedback."""
+
+
 def rejected(context: Context, proposer: str) -> int:
     """Number of the proposer's replies in the category that the current champion had no use for."""
     since = itertools.takewhile(lambda trial: not trial.kept, reversed(context.history))
@@ -75,11 +80,6 @@ def rejected(context: Context, proposer: str) -> int:
         if trial.category == context.category and trial.proposer == proposer
     ]
     return sum(past) + len(context.feedback)
-
-
-REPAIRS: Mapping[str, int] = {"llm": 2}
-"""By proposer: how often per trial a candidate that failed in training may go back to it. A recipe
-or a number does not improve with feedback."""
 
 
 class NothingToPropose(Exception):
