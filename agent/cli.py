@@ -286,7 +286,7 @@ def prepare_data(
                     "source": source,
                     "parts": {part.name: part.n_bytes for part in corpus.train},
                     "train_bytes": sum(part.n_bytes for part in corpus.train),
-                    "val_bytes": corpus.val_text_bytes,
+                    "val_bytes": corpus.val.n_bytes,
                     "vocab_size": corpus.vocab_size,
                     "fingerprint": corpus.fingerprint,
                     "folder": str(corpus.val.tokens.parent.parent),
