@@ -50,15 +50,11 @@ class Entry(BaseModel):
         """US dollars, None if a price is not known."""
         if self.prompt_limit is not None and usage.prompt > self.prompt_limit:
             return None
-        priced = [
-            (usage.input, self.input),
-            (usage.output, self.output),
-            (usage.cache_read, self.cache_read),
-            (usage.cache_write, self.cache_write),
-        ]
+        kinds = ("input", "output", "cache_read", "cache_write")
+        priced = [(getattr(usage, kind), getattr(self, kind)) for kind in kinds]
         if any(tokens and price is None for tokens, price in priced):
             return None
-        return sum(tokens * (price or 0.0) for tokens, price in priced) / 1e6
+        return float(sum(tokens * (price or 0.0) for tokens, price in priced) / 1e6)
 
 
 class Catalog(BaseModel):
