@@ -10,22 +10,14 @@ import ast
 import re
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pyflakes import checker
 from pyflakes.messages import UndefinedLocal, UndefinedName
 
 from agent.edits.blocks import Edit
-from agent.edits.changes import (
-    TriedEdit,
-    differences,
-    digest,
-    fingerprint,
-    hunks,
-    is_text,
-    lost_before,
-)
+from agent.edits.changes import differences, digest, fingerprint, hunks, is_text
 from agent.edits.constants import constants, sections, targets
 from trainer import contract
 
@@ -64,14 +56,12 @@ def check(
     *,
     max_seq_len: int,
     tried: Collection[str] = (),
-    history: Sequence[TriedEdit] = (),
 ) -> str:
     """Check an edit of ``parent`` that gave ``candidate``, both whole sources.
 
     Args:
         max_seq_len: the preset's bound on SEQ_LEN.
         tried: fingerprints of all sources that were trained before.
-        history: finished trials, whose hunks the edit may repeat.
 
     Returns:
         The candidate's fingerprint.
@@ -93,11 +83,9 @@ def check(
             _SeedBlind().visit(ast.parse(candidate))
         ):
             raise Rejected("seed only: nothing else changes, and luck is no improvement")
-        changes = hunks(parent, candidate)
-        _refuse_what_lost(changes, history)
         _refuse_payload(parent, candidate)
         _refuse_undefined_names(parent, candidate)
-        if all(change.startswith("number:") for change in changes):
+        if all(change.startswith("number:") for change in hunks(parent, candidate)):
             _refuse_false_claim(edit.category, parent, candidate)
     except contract.ContractBroken as broken:
         raise Rejected(f"contract: {broken}") from None
@@ -151,16 +139,6 @@ def _refuse_arity(candidate: str) -> None:
                     f"contract: train.py line {node.lineno}: {node.name} is called with one "
                     "positional argument"
                 )
-
-
-def _refuse_what_lost(changes: Sequence[str], history: Sequence[TriedEdit]) -> None:
-    past = lost_before(changes, history)
-    if past is not None:
-        how = "lost by more than luck explains" if past.status == "ok" else f"was {past.status}"
-        raise Rejected(
-            f"already reverted: all that trial {past.trial} changed comes back as it was "
-            f"({past.title}), and it {how}; leave it out, or change what it does"
-        )
 
 
 class _SeedBlind(ast.NodeTransformer):
