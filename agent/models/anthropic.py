@@ -30,7 +30,6 @@ class AnthropicModel(SDKModel):
 
     sdk: ClassVar[Any] = anthropic
     base_error = anthropic.AnthropicError
-    protocol = "the Messages API"
     stop_reasons: ClassVar[Mapping[str, StopReason]] = {
         "end_turn": "end",
         "stop_sequence": "end",
@@ -69,7 +68,6 @@ class AnthropicModel(SDKModel):
 
 def _take(message: Any, received: Received) -> None:
     """Note what the SDK has put together so far; reasoning is in blocks of another type."""
-    received.begun = True
     received.model = message.model or received.model
     received.text = "".join(block.text for block in message.content if block.type == "text")
     received.stop = message.stop_reason or ""

@@ -40,8 +40,6 @@ class Received:
 
     model: str
     text: str = ""
-    begun: bool = False
-    """Whether anything that arrived was of the protocol."""
     stop: str = ""
     """Why it ended, in the service's own word; "" if it was cut off."""
     detail: str = ""
@@ -57,7 +55,6 @@ class SDKModel(ABC):
 
     sdk: ClassVar[Any]
     base_error: ClassVar[type[Exception]]
-    protocol: ClassVar[str]
     stop_reasons: ClassVar[Mapping[str, StopReason]]
     max_retries: ClassVar[int] = MAX_RETRIES
 
@@ -95,7 +92,7 @@ class SDKModel(ABC):
             try:
                 async with self._client() as client:
                     await self._receive(client, prompt, max_tokens, received)
-                failure = self._fault(received)
+                failure = None if received.stop else self._failure(None, received.usage)
             except (self.base_error, httpx2.HTTPError, json.JSONDecodeError) as error:
                 if self._give_way(error):
                     continue
@@ -139,21 +136,17 @@ class SDKModel(ABC):
         """Whether to ask again, in another way."""
         return False
 
-    def _fault(self, received: Received) -> ModelError | None:
-        if not received.begun:
-            return Unavailable(f"{self.name}: the answer is not a stream of {self.protocol}")
-        if not received.stop:
-            return Unavailable(f"{self.name}: the stream was cut off", usage=received.usage)
-        return None
-
-    def _failure(self, error: Exception, usage: Usage | None) -> ModelError:
-        if isinstance(error, httpx2.HTTPError | self.sdk.APIConnectionError):
-            cause = quote(str(error.__cause__ or error) or type(error).__name__, self.hidden)
-            failure = f"{self.name}: no whole answer from {self.base_url}: {cause}"
-            return Unavailable(failure, usage=usage)
+    def _failure(self, error: Exception | None, usage: Usage | None) -> ModelError:
+        """What an error means, None being a stream that ended before the reply did."""
+        cut = f"{self.name}: no whole answer from {self.base_url}: "
+        if error is None:
+            words = "the stream was cut off, or is not one of this API"
+            return Unavailable(cut + words, usage=usage)
         if isinstance(error, json.JSONDecodeError):
-            said = quote(str(error), self.hidden)
-            return Unavailable(f"{self.name}: the stream is not JSON: {said}", usage=usage)
+            return Unavailable(f"{cut}not JSON: {quote(str(error), self.hidden)}", usage=usage)
+        if isinstance(error, httpx2.HTTPError | self.sdk.APIConnectionError):
+            cause = str(error.__cause__ or error) or type(error).__name__
+            return Unavailable(cut + quote(cause, self.hidden), usage=usage)
         if not isinstance(error, self.sdk.APIError):
             return Misconfigured(f"{self.name}: {quote(str(error), self.hidden)}")
         status, words = self._meaning(error)

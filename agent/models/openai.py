@@ -36,7 +36,6 @@ class OpenAIModel(SDKModel):
 
     sdk: ClassVar[Any] = openai
     base_error = openai.OpenAIError
-    protocol = "Chat Completions"
     stop_reasons: ClassVar[Mapping[str, StopReason]] = {
         "stop": "end",
         "length": "length",
@@ -131,7 +130,6 @@ class OpenAIModel(SDKModel):
 
 def _take(chunk: Any, received: Received) -> None:
     """Process one chunk; reasoning comes in separate fields and is skipped."""
-    received.begun = received.begun or chunk.object == "chat.completion.chunk"
     received.model = chunk.model or received.model
     if chunk.usage is not None:
         received.usage = _usage(chunk.usage)
