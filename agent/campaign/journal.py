@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from agent.campaign.events import Event, Happened, read_event
+from trainer.errors import UserError
 
 E = TypeVar("E", bound=Happened)
 LOCK_SECONDS = 0.2
@@ -27,7 +28,7 @@ LOCK_SECONDS = 0.2
 for the id of a writer that has just taken it."""
 
 
-class JournalError(Exception):
+class JournalError(UserError):
     """An event could not be written or read; the message says what, where and what to do."""
 
 

@@ -27,7 +27,8 @@ from agent.edits.facts import edit_facts
 from agent.git import worktree
 from agent.git.message import commit_message
 from agent.git.repo import Repo
-from agent.settings import Settings
+from agent.settings import FIXED, Settings
+from trainer.errors import UserError
 from trainer.measure import Measurement
 
 LOG = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ Curve = Sequence[tuple[float, int, float]]
 """(seconds, step, nats per token), as a training reported them."""
 
 
-class CampaignError(Exception):
+class CampaignError(UserError):
     """The campaign cannot go on; the message says why and what to do."""
 
 
@@ -336,7 +337,7 @@ class Campaign:
             {
                 "trial": trial.trial,
                 "verdict": trial.verdict,
-                "settings": {name: settings.get(name) for name in Settings.FIXED},
+                "settings": {name: settings.get(name) for name in FIXED},
                 "trainings": [asdict(t) for t in trial.trainings],
                 "traces": traces,
             },

@@ -14,6 +14,8 @@ from typing import Any, BinaryIO, cast
 
 import git
 
+from trainer.errors import UserError
+
 NAME, EMAIL = "autoresearch", "autoresearch@localhost"
 """Author and committer of all that a campaign commits."""
 
@@ -43,7 +45,7 @@ _FIXED_VARIABLES = {
 }
 
 
-class RepoError(Exception):
+class RepoError(UserError):
     """Git could not do what was asked; the message says what, where and what to do."""
 
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from trainer.errors import UserError
+
 StopReason = Literal["end", "length", "refusal", "other"]
 
 
@@ -102,7 +104,7 @@ class Reply:
     """The server's own words on why it stopped."""
 
 
-class ModelError(Exception):
+class ModelError(UserError):
     """The model gave no reply."""
 
 

@@ -26,7 +26,7 @@ def null_is_due(runtime: Runtime) -> bool:
     settings, number = runtime.settings, len(runtime.campaign.state.trials)
     if not settings.nulls:
         return False
-    size = round(1 / settings.nulls)
+    size = round(1 / max(settings.nulls, 1e-9))
     block, place = divmod(number - 1, size)
     lot = random.Random(f"{settings.seed} {block} null").randrange(size)
     return number > 1 and place == lot

@@ -6,8 +6,8 @@ import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypedDict, cast, get_args
+from dataclasses import dataclass, field
+from typing import Any, TypedDict, get_args
 
 from agent.campaign.events import ProgramRead, Waiting
 from agent.campaign.evidence import level_of, noise_of
@@ -20,9 +20,6 @@ from agent.proposers.base import Context, Proposer
 from agent.report.display import Display
 from agent.settings import Settings
 from trainer.presets import Preset, find_preset
-
-LIMITS = ("trials", "hours", "max_cost", "max_tokens", "keep", "nulls")
-"""Settings that an edit of program.md changes during a run; others change at the next start."""
 
 
 class Setting(TypedDict):
@@ -75,7 +72,7 @@ class Runtime:
 
     @property
     def rule(self) -> Rule:
-        return cast(Rule, self.settings.keep)
+        return self.settings.keep
 
     @property
     def level(self) -> float | None:
@@ -136,14 +133,15 @@ class Runtime:
         }
 
     def read_program(self) -> None:
-        self.program, complaint = reload_program(self.program.path, self.program)
+        """Read program.md again, and follow it where a setting is live."""
+        last = self.program
+        self.program, complaint = reload_program(last.path, last)
         if complaint:
             self.display.message(complaint)
         if self.program.text != self.campaign.state.program_text:
             self.campaign.record(ProgramRead(sha256=self.program.sha256, text=self.program.text))
-            limits = {k: v for k, v in self.program.settings.items() if k in LIMITS}
-            given = {k: v for k, v in self.command_line.items() if k in LIMITS and v is not None}
-            self.settings = replace(self.settings, **{**limits, **given})
+        if self.program.settings != last.settings:
+            self.settings = self.settings.follow(self.program.settings, self.command_line)
 
     def stop_at_limits(self) -> None:
         """Check the limits of cost, tokens and time, before anything is requested.

@@ -115,6 +115,13 @@ def test_plain_output_tells_the_story(campaign: Path) -> None:
         assert word in text
 
 
+def test_the_log_has_the_settings_and_every_event(campaign: Path) -> None:
+    text = (campaign / "campaigns/t/run.log").read_text()
+    assert "begins: budget='20000tok' preset='cpu'" in text
+    assert "INFO agent.steps.start: isolation: " in text
+    assert all(f"event {event['n']}, {event['event']}" in text for event in events(campaign))
+
+
 def test_show_tells_one_trial(campaign: Path) -> None:
     text = agent(campaign, "show", "1").stdout
     assert "<<<<<<< SEARCH" in text

@@ -103,10 +103,13 @@ def absolute(source: str) -> str:
     """The source with an absolute path after ``files:``, so that it means the same in every folder.
 
     Raises:
-        DataError: there is no home folder to resolve ``~`` with.
+        DataError: unknown source, or there is no home folder to resolve ``~`` with.
     """
     if source.startswith(files.PREFIX):
         return files.PREFIX + files.absolute(source.removeprefix(files.PREFIX))
+    if source not in SOURCES:
+        names = ", ".join([*SOURCES, f"{files.PREFIX}PATH"])
+        raise DataError(f"unknown data source {source!r}; there is: {names}")
     return source
 
 
@@ -158,11 +161,9 @@ def prepare(
 
 
 def _find(name: str) -> CorpusSource:
+    name = absolute(name)
     if name.startswith(files.PREFIX):
         return files.source(name.removeprefix(files.PREFIX))
-    if name not in SOURCES:
-        names = ", ".join([*SOURCES, f"{files.PREFIX}PATH"])
-        raise DataError(f"unknown data source {name!r}; there is: {names}")
     return SOURCES[name]
 
 

@@ -13,12 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from trainer.errors import UserError
+
 MANIFEST = "manifest.json"
 _SUM = f"{MANIFEST}.sha256"
 _MAKING = ".making-"
 
 
-class DataError(Exception):
+class DataError(UserError):
     """The corpus is not available; the message says what failed, where, and what to do."""
 
 

@@ -94,7 +94,7 @@ def use(runtime: Runtime, *answers: Callable[[], str]) -> Scripted:
 
 
 def limited(runtime: Runtime, **limits: Any) -> None:
-    runtime.settings = dataclasses.replace(runtime.settings, **limits)
+    runtime.settings = runtime.settings.model_copy(update=limits)
 
 
 def replayed(runtime: Runtime) -> State:
@@ -135,10 +135,26 @@ def test_a_limit_written_into_program_md_holds_before_the_next_reply(runtime: Ru
     assert len(model.asked) == 1
 
 
+def test_a_limit_deleted_from_program_md_is_lifted(runtime: Runtime) -> None:
+    path = runtime.program.path
+    text = path.read_text()
+    path.write_text(text.replace("---\n", "---\nmax_tokens: 5\nnulls: 0\n", 1))
+
+    def delete() -> str:
+        path.write_text(text)
+        return useless()
+
+    model = use(runtime, delete, edit)
+    assert (runtime.settings.max_tokens, runtime.settings.nulls) == (5, 0)
+    loop.one_trial(runtime)
+    assert len(model.asked) == 2
+    assert (runtime.settings.max_tokens, runtime.settings.nulls) == (None, 0.05)
+
+
 def test_a_price_limit_for_a_model_without_a_price_is_refused() -> None:
     settings = Settings(max_cost=1.0)
     start._refuse_unknown_price(settings, MODEL)
-    start._refuse_unknown_price(dataclasses.replace(settings, proposer="deck"), "openai:unheard")
+    start._refuse_unknown_price(settings.model_copy(update={"proposer": "deck"}), "openai:unheard")
     with pytest.raises(SettingsError, match="price of openai:unheard is not known"):
         start._refuse_unknown_price(settings, "openai:unheard")
 
