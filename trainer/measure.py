@@ -8,13 +8,14 @@ it either; the processes that they use are started once and stay warm.
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from trainer import contract, fingerprint
 from trainer.data.prepare import prepare
@@ -22,10 +23,10 @@ from trainer.presets import BadSetting, Budget, parse_budget
 from trainer.results import AuditResult as AuditResult
 from trainer.results import CheckResult as CheckResult
 from trainer.results import Measurement as Measurement
+from trainer.results import TrainingResult
 from trainer.sandbox.client import ServerDied
 from trainer.sandbox.confine import SandboxError as SandboxError
 from trainer.scoring.parent import Scored, score_weights
-from trainer.training import machine
 from trainer.training.heat import how_to_train, numbered, train_all
 from trainer.training.job import Job, Trained
 from trainer.training.machine import MACHINE as MACHINE
@@ -133,36 +134,37 @@ def heat(
     seeds = [seed] * len(sources) if isinstance(seed, int) else list(seed)
     traces = [trace] if isinstance(trace, str) else list(trace or [None] * len(sources))
     _refuse_impossible(len(sources), seeds, traces, weights_to, split)
-    emit = on_event or _ignore
-    cancelled = cancel.is_set if cancel is not None else _never
-    setting = resolve(preset, device, isolation, data)
-    spend = setting.preset.budget if budget is None else budget
+    run = _run(preset, device, isolation, data, on_event, cancel)
+    spend = run.setting.preset.budget if budget is None else budget
     spend = parse_budget(spend) if isinstance(spend, str) else spend
-    started = time.monotonic()
     with MACHINE:
-        jobs: list[Job | Trained] = []
-        for source, own_seed, own_trace in zip(sources, seeds, traces, strict=True):
-            try:
-                jobs.append(_job(source, setting, spend, own_seed, own_trace, emit))
-                started = time.monotonic() if len(jobs) == 1 else started
-            except contract.ContractBroken as error:
-                jobs.append(Trained("invalid", f"contract: {error}"))
+        jobs = [run.job(*of, spend) for of in zip(sources, seeds, traces, strict=True)]
+        started = time.monotonic()
         how = how_to_train(jobs, peak_memory_mb)
-        emits = [emit] if len(sources) == 1 else [numbered(emit, n) for n in range(len(sources))]
-        trained = train_all(jobs, how, emits, cancelled, watch, champion_first)
-        try:
-            paths = weights_to or [None] * len(sources)
-            scored = [
-                _score(job, one, path, None, emit, cancelled)
-                for job, one, path, emit in zip(jobs, trained, paths, emits, strict=True)
-            ]
-        finally:
-            for one in trained:
-                one.close()
+        emits = [run.emit] if len(jobs) == 1 else [numbered(run.emit, n) for n in range(len(jobs))]
+        trained = train_all(jobs, how, emits, run.cancelled, watch, champion_first)
+        scored = run.score_all(jobs, trained, emits, weights_to or [None] * len(jobs))
         probe = MACHINE.probe()
     return [
-        _measurement(one, score, job, how, own_seed, spend, setting, probe, started)
-        for one, score, job, own_seed in zip(trained, scored, jobs, seeds, strict=True)
+        Measurement(
+            **_training_result(one, score),
+            val_bpb=score.val_bpb,
+            score_seconds=round(score.seconds, 4),
+            wall_seconds=round(time.monotonic() - started, 4),
+            seed=own_seed,
+            isolation=run.setting.level,
+            budget=str(spend),
+            preset=run.setting.preset.name,
+            how=how,
+            leak_bound_bpb=score.leak_bound_bpb,
+            fingerprint=fingerprint.of(
+                run.setting.device,
+                run.setting.threads,
+                probe,
+                job.corpus if isinstance(job, Job) else None,
+            ),
+        )
+        for job, one, score, own_seed in zip(jobs, trained, scored, seeds, strict=True)
     ]
 
 
@@ -190,66 +192,101 @@ def _refuse_impossible(
         )
 
 
-def _score(
-    job: Job | Trained,
-    trained: Trained,
-    weights_to: Path | None,
-    max_windows: int | None,
-    emit: OnEvent,
-    cancelled: Callable[[], bool],
-) -> Scored:
-    """Score the weights of a training, if it left any."""
-    if trained.weights is None or not isinstance(job, Job):
-        return Scored(trained.status, trained.reason)
-    if weights_to is not None:
-        _copy(trained.weights, weights_to)
-    try:
-        return score_weights(MACHINE.server(), job, trained.weights, max_windows, emit, cancelled)
-    except ServerDied as error:
-        MACHINE.close()
-        return Scored("crashed", f"crash: {error}")
+@dataclass(frozen=True)
+class _Run:
+    """One call of this module: its settings, who hears of it, and whether it is cancelled."""
+
+    setting: Setting
+    emit: OnEvent
+    cancelled: Callable[[], bool]
+
+    def job(self, source: str, seed: int, trace: str | None, budget: Budget) -> Job | Trained:
+        """The training of a source; already its result if the source breaks the contract."""
+        setting = self.setting
+        try:
+            spec = contract.read(source, setting.preset.max_seq_len)
+        except contract.ContractBroken as error:
+            return Trained("invalid", f"contract: {error}")
+
+        def progress(stage: str, fraction: float) -> None:
+            self.emit({"event": "preparing", "stage": stage, "fraction": fraction})
+
+        corpus = prepare(
+            setting.data,
+            vocab_size=spec.vocab_size,
+            val_bytes=setting.preset.val_bytes,
+            progress=progress,
+        )
+        return Job(
+            source=source,
+            spec=spec,
+            corpus=corpus,
+            budget=budget,
+            seed=seed,
+            setting=setting,
+            trace=trace,
+        )
+
+    def score_all(
+        self,
+        jobs: Sequence[Job | Trained],
+        trainings: Sequence[Trained],
+        emits: Sequence[OnEvent],
+        weights_to: Sequence[Path | None],
+        max_windows: int | None = None,
+    ) -> list[Scored]:
+        """Score the weights of those that left any, save them where a path is given, close all."""
+        scored = []
+        with contextlib.ExitStack() as stack:
+            for trained in trainings:
+                stack.callback(trained.close)
+            for job, trained, emit, path in zip(jobs, trainings, emits, weights_to, strict=True):
+                if isinstance(job, Trained) or trained.weights is None:
+                    scored.append(Scored(trained.status, trained.reason))
+                    continue
+                if path is not None:
+                    _copy(trained.weights, path)
+                scored.append(self.score(job, trained.weights.fileno(), emit, max_windows))
+        return scored
+
+    def score(
+        self,
+        job: Job,
+        weights: int,
+        emit: OnEvent,
+        max_windows: int | None = None,
+        claimed_bpb: float | None = None,
+    ) -> Scored:
+        server = MACHINE.server()
+        try:
+            return score_weights(
+                server, job, weights, max_windows, emit, self.cancelled, claimed_bpb
+            )
+        except ServerDied as error:
+            MACHINE.close()
+            return Scored("crashed", f"crash: {error}")
 
 
-def _measurement(
-    trained: Trained,
-    scored: Scored,
-    job: Job | Trained,
-    how: str,
-    seed: int,
-    budget: Budget,
-    setting: Setting,
-    probe: dict[str, Any],
-    started: float,
-) -> Measurement:
-    failed = trained if trained.status != "ok" else scored
-    corpus = job.corpus if isinstance(job, Job) else None
-    return Measurement(
-        status=failed.status,
-        reason=failed.reason,
-        val_bpb=scored.val_bpb if failed.status == "ok" else None,
-        startup_seconds=round(trained.startup_seconds, 4),
-        train_seconds=round(trained.train_seconds, 4),
-        score_seconds=round(scored.seconds, 4),
-        wall_seconds=round(time.monotonic() - started, 4),
-        steps=trained.steps,
-        tokens=trained.tokens,
-        params=trained.params,
-        peak_memory_mb=trained.peak_memory_mb,
-        curve=trained.curve,
-        losses=tuple(None if loss is None else round(loss, 6) for loss in trained.losses),
-        trace=trained.trace,
-        weights_sha256=trained.weights_sha256,
-        seed=seed,
-        isolation=setting.level,
-        budget=str(budget),
-        preset=setting.preset.name,
-        how=how,
-        pace=round(trained.pace, 4),
-        leak_bound_bpb=scored.leak_bound_bpb,
-        detail=trained.detail,
-        output=trained.output,
-        fingerprint=fingerprint.of(setting.device, setting.threads, probe, corpus),
+def _run(
+    preset: str,
+    device: str,
+    isolation: str,
+    data: str,
+    on_event: OnEvent | None = None,
+    cancel: threading.Event | None = None,
+) -> _Run:
+    setting = resolve(preset, device, isolation, data)
+    return _Run(
+        setting,
+        on_event or (lambda _: None),
+        cancel.is_set if cancel is not None else lambda: False,
     )
+
+
+def _training_result(trained: Trained, scored: Scored) -> dict[str, Any]:
+    """The fields of a ``TrainingResult``, after the scoring."""
+    told = {field.name: getattr(trained, field.name) for field in fields(TrainingResult)}
+    return {**told, "status": scored.status, "reason": scored.reason}
 
 
 def check(
@@ -267,25 +304,16 @@ def check(
     Raises:
         BadSetting, DataError, SandboxError: nothing could be checked.
     """
-    setting = resolve(preset, device, isolation, data)
-    cancelled = cancel.is_set if cancel is not None else _never
+    run = _run(preset, device, isolation, data, cancel=cancel)
     started = time.monotonic()
     with MACHINE:
-        try:
-            job = _job(source, setting, Budget(steps=CHECK_STEPS), seed, None, _ignore)
-        except contract.ContractBroken as error:
-            trained, scored = Trained("invalid", f"contract: {error}"), Scored("invalid", "")
-        else:
-            (trained,) = train_all([job], "alone", [_ignore], cancelled)
-            try:
-                scored = _score(job, trained, None, CHECK_WINDOWS, _ignore, cancelled)
-            finally:
-                trained.close()
-    failed = trained if trained.status != "ok" else scored
+        job = run.job(source, seed, None, Budget(steps=CHECK_STEPS))
+        (trained,) = train_all([job], "alone", [run.emit], run.cancelled)
+        (scored,) = run.score_all([job], [trained], [run.emit], [None], CHECK_WINDOWS)
     return CheckResult(
-        ok=failed.status == "ok",
-        status=failed.status,
-        reason=failed.reason,
+        ok=scored.status == "ok",
+        status=scored.status,
+        reason=scored.reason,
         detail=trained.detail,
         peak_memory_mb=trained.peak_memory_mb,
         params=trained.params,
@@ -317,71 +345,22 @@ def audit(
         BadSetting, DataError, SandboxError: nothing could be audited.
         OSError: the weights cannot be read.
     """
-    setting = resolve(preset, device, isolation, data)
-    cancelled = cancel.is_set if cancel is not None else _never
-    emit = on_event or _ignore
+    run = _run(preset, device, isolation, data, on_event, cancel)
     with MACHINE, weights.open("rb") as file:
-        try:
-            job = _job(source, setting, setting.preset.budget, 0, None, emit)
-            scored = score_weights(
-                MACHINE.server(), job, file.fileno(), None, emit, cancelled, claimed_bpb
-            )
-        except contract.ContractBroken as error:
-            scored = Scored("invalid", f"contract: {error}")
-        except ServerDied as error:
-            MACHINE.close()
-            scored = Scored("crashed", f"crash: {error}")
+        job = run.job(source, 0, None, run.setting.preset.budget)
+        if isinstance(job, Trained):
+            scored = Scored(job.status, job.reason)
+        else:
+            scored = run.score(job, file.fileno(), run.emit, claimed_bpb=claimed_bpb)
     return AuditResult(
         scored.status == "ok", scored.status, scored.reason, scored.leak_bound_bpb, scored.seconds
     )
 
 
-def _job(
-    source: str,
-    setting: Setting,
-    budget: Budget,
-    seed: int,
-    trace: str | None,
-    emit: OnEvent,
-) -> Job:
-    shapes = contract.read(source, setting.preset.max_seq_len)
-
-    def progress(stage: str, fraction: float) -> None:
-        emit({"event": "preparing", "stage": stage, "fraction": fraction})
-
-    corpus = prepare(
-        setting.data,
-        vocab_size=shapes.vocab_size,
-        val_bytes=setting.preset.val_bytes,
-        progress=progress,
-    )
-    return Job(
-        source=source,
-        shapes=shapes,
-        corpus=corpus,
-        budget=budget,
-        seed=seed,
-        preset=setting.preset,
-        device=setting.device,
-        threads=setting.threads,
-        level=setting.level,
-        readable=machine.readable(setting.device),
-        trace=trace,
-    )
-
-
-def _copy(fd: int, path: Path) -> None:
+def _copy(file: IO[bytes], path: Path) -> None:
     """Copy an open file to ``path`` atomically."""
     unfinished = path.with_name(f"{path.name}.part")
-    with os.fdopen(os.dup(fd), "rb") as file, unfinished.open("wb") as copy:
+    with unfinished.open("wb") as copy:
         file.seek(0)
         shutil.copyfileobj(file, copy, 1 << 20)
     unfinished.replace(path)
-
-
-def _ignore(event: dict[str, Any]) -> None:
-    """The event handler if the caller gives none."""
-
-
-def _never() -> bool:
-    return False

@@ -3,7 +3,6 @@
 A file here is appended to tests/tiny_train.py.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from trainer import measure as measuring
-from trainer.measure import MACHINE, Measurement, audit, check, measure, resolve
-from trainer.scoring.parent import Scored, score_weights
+from trainer.measure import MACHINE, Measurement, audit, check, measure
+from trainer.scoring.parent import Scored
+from trainer.training.job import Job
 
 HONEST = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_"))
 UNIFORM_GUESS_BPB = 8.0
@@ -31,18 +31,11 @@ class Training:
 
     def score_again(self) -> Scored:
         """What another scoring of the same weights, with its own secret positions, says."""
-        setting = resolve("cpu", "cpu")
-        with MACHINE:
-            job = measuring._job(
-                self.source, setting, setting.preset.budget, 0, None, measuring._ignore
-            )
-            fd = os.open(self.weights, os.O_RDONLY)
-            try:
-                return score_weights(
-                    MACHINE.server(), job, fd, None, measuring._ignore, measuring._never
-                )
-            finally:
-                os.close(fd)
+        run = measuring._run("cpu", "cpu", "auto", "apidocs")
+        with MACHINE, self.weights.open("rb") as weights:
+            job = run.job(self.source, 0, None, run.setting.preset.budget)
+            assert isinstance(job, Job)
+            return run.score(job, weights.fileno(), run.emit)
 
 
 @pytest.fixture(scope="module", params=HONEST, ids=lambda path: path.stem)

@@ -18,11 +18,11 @@ import resource
 import stat
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.sandbox import seccomp
 
-LEVELS = ("os", "process", "off")
 MAX_SCRATCH_MB = 4000
 MAX_SCRATCH_FILES = 20_000
 MAX_OPEN_FILES = 4096
@@ -31,6 +31,15 @@ MAX_OPEN_FILES = 4096
 
 class SandboxError(Exception):
     """Confinement was required, but it is not available."""
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """How a child is to confine itself, see ``confine_process``."""
+
+    level: str
+    readable: tuple[str, ...]
+    scratch: str | None
 
 
 def available() -> tuple[str, str]:

@@ -12,6 +12,7 @@ import site
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from packaging.requirements import Requirement
 _COMPILERS = ("cc", "c++", "gcc", "g++", "clang", "clang++", "as", "ld", "ar", "ldconfig")
 
 
-def granted(device: str = "cpu") -> list[Path]:
+@cache
+def granted(device: str = "cpu") -> tuple[Path, ...]:
     """All that a child that computes on ``device`` (``cpu``, ``mps``, ``cuda``) may access.
 
     It always includes the compiler, for ``torch.compile``: the compiler can read only what the
@@ -28,7 +30,7 @@ def granted(device: str = "cpu") -> list[Path]:
     """
     paths = [*_interpreter(), *_system(), *_compiler(), *devices(device)]
     paths += _distributions(("torch", "numpy", "safetensors", "packaging"))
-    return [path for path in dict.fromkeys(paths) if path.exists()]
+    return tuple(path for path in dict.fromkeys(paths) if path.exists())
 
 
 def _interpreter() -> list[Path]:

@@ -15,13 +15,14 @@ from safetensors.torch import save_file
 from trainer.presets import Budget
 from trainer.sandbox import candidate
 from trainer.sandbox.wire import Channel, Gone
-from trainer.session import Clock, ContractError, Session, Source, Spec
-from trainer.training.compile_cache import FOLDER
+from trainer.session import Clock, ContractError, Session, Source
+from trainer.training import compile_cache
+from trainer.training.request import TrainRequest
 
 
 def main(control: Channel) -> int:
     """Train what the parent sends; returns the exit status."""
-    return candidate.confine_and_work(control, _train)
+    return candidate.confine_and_work(control, TrainRequest, _train)
 
 
 def probe() -> dict[str, Any]:
@@ -36,13 +37,14 @@ def probe() -> dict[str, Any]:
     return answer
 
 
-def _train(control: Channel, job: Mapping[str, Any]) -> None:
-    compiled = Path.cwd() / FOLDER
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(compiled / "inductor")
-    os.environ["TRITON_CACHE_DIR"] = str(compiled / "triton")
-    device = torch.device(job["device"])
-    torch.manual_seed(job["seed"])
-    spec = Spec(**job["spec"])
+def _train(control: Channel, job: TrainRequest) -> None:
+    scratch = Path.cwd()
+    compile_cache.unpack(scratch)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(scratch / compile_cache.FOLDER / "inductor")
+    os.environ["TRITON_CACHE_DIR"] = str(scratch / compile_cache.FOLDER / "triton")
+    device = torch.device(job.device)
+    torch.set_num_threads(job.threads)
+    torch.manual_seed(job.seed)
     sent = 0
 
     def send(message: dict[str, Any]) -> None:
@@ -58,9 +60,11 @@ def _train(control: Channel, job: Mapping[str, Any]) -> None:
         answer = control.receive()
         return answer["spent"], answer["turn"]
 
-    clock = Clock(Budget(**job["budget"]), unpack_trace(job["trace"]), end_turn)
+    clock = Clock(job.budget, unpack_trace(job.trace), end_turn)
 
     def await_data() -> Mapping[str, Source]:
+        if job.packs:
+            compile_cache.pack(scratch)
         control.send({"event": "ready"})
         answer = control.receive(want_fds=True)
         if answer.get("seconds") is not None:
@@ -69,14 +73,14 @@ def _train(control: Channel, job: Mapping[str, Any]) -> None:
         return _sources(answer["sources"], control.take_fds())
 
     session = Session(
-        spec=spec,
+        spec=job.spec,
         device=device,
-        seed=job["seed"],
+        seed=job.seed,
         clock=clock,
         await_data=await_data,
         emit=send,
     )
-    module = candidate.load_module(job["source"])
+    module = candidate.load_module(job.source)
     try:
         model = module.train(session)
     except Gone:
@@ -87,7 +91,7 @@ def _train(control: Channel, job: Mapping[str, Any]) -> None:
     if not isinstance(model, torch.nn.Module):
         raise ContractError(f"train() returned {type(model).__name__}, not a torch.nn.Module")
     weights = plain_state_dict(model)
-    save_file(weights, job["weights"])
+    save_file(weights, job.weights)
     send(
         {
             "event": "weights",

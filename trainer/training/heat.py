@@ -54,7 +54,7 @@ def how_to_train(jobs: Sequence[Job | Trained], peak_memory_mb: float | None = N
         return "alone"
     if not runnable or runnable[0].budget.seconds is None:
         return "in turn"
-    fit = _fit(len(runnable), runnable[0].device, peak_memory_mb)
+    fit = _fit(len(runnable), runnable[0].setting.device, peak_memory_mb)
     return "side by side" if fit else "in turn"
 
 
@@ -141,10 +141,7 @@ def _side_by_side(
 ) -> dict[int, Trained]:
     """Run all trainings at once, each with an equal share of the memory."""
     servers, most_mb = MACHINE.servers(len(jobs)), _memory_mb(len(jobs))
-    limited = {
-        n: replace(job, preset=replace(job.preset, memory_mb=min(job.preset.memory_mb, most_mb)))
-        for n, job in jobs.items()
-    }
+    limited = {n: replace(job, most_mb=most_mb) for n, job in jobs.items()}
     try:
         return run_heat(servers, MACHINE.compile_cache, limited, emits, cancelled, watcher)
     except ServerDied as error:

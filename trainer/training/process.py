@@ -14,9 +14,10 @@ from typing import Any
 
 import psutil
 
-from trainer.sandbox import confine, tree
+from trainer.sandbox import tree
 from trainer.sandbox.client import Exit, ForkServer, ServerDied
 from trainer.sandbox.wire import Channel, Gone, Silent, WireError
+from trainer.training.job import Ended
 from trainer.training.remains import empty
 
 WATCH_SECONDS = 0.25
@@ -26,14 +27,6 @@ USED_SECONDS = 0.05
 """Processor time that a stopped training may seem to use; it is counted in hundredths."""
 _OUTPUT_BYTES = 32_000
 _READS = 16  # at a time, so that a flood of output does not keep the parent from its clock
-
-
-class Ended(Exception):
-    """The training ended without valid weights."""
-
-    def __init__(self, status: str, reason: str, detail: str = "") -> None:
-        super().__init__(reason)
-        self.status, self.reason, self.detail = status, reason, detail
 
 
 class ChildProcess:
@@ -61,9 +54,8 @@ class ChildProcess:
         self._stack = contextlib.ExitStack()
         self.left_over = self.server.kill() + self.server.cgroup.kill()
         """Processes of an earlier training that were still there, and have been killed."""
-        self.server.cgroup.limit(self._memory_mb)
+        self.server.limit(self._memory_mb)
         self.server.cgroup.thaw()
-        self._killed_before = self.server.cgroup.out_of_memory()
         folder = tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True)
         self.scratch = Path(self._stack.enter_context(folder))
         self._stack.callback(empty, self.scratch)
@@ -203,17 +195,9 @@ class ChildProcess:
         return ended.peak_memory_mb if ended else 0.0
 
     def _watch(self) -> None:
-        """Check totals over the whole tree, which the limits of single processes do not bound."""
         self.server.poll()
-        limit = self._memory_mb
-        used = tree.usage(self.server.pid, limit)
-        if used.processes > tree.MAX_PROCESSES:
-            raise Ended("invalid", f"processes: more than {tree.MAX_PROCESSES}")
-        if used.memory_mb > limit or self.server.cgroup.out_of_memory() > self._killed_before:
-            raise Ended("oom", f"memory: more than {limit} MB in all processes")
-        if confine.disk_mb(self.scratch) + used.unlinked_mb > confine.MAX_SCRATCH_MB:
-            most = f"{confine.MAX_SCRATCH_MB} MB or {confine.MAX_SCRATCH_FILES} files"
-            raise Ended("invalid", f"disk: more than {most} of scratch, or too deep to look into")
+        if (excess := self.server.excess(self.scratch)) is not None:
+            raise Ended(*excess)
 
     def _death(self) -> Ended:
         """Why the child closed its end without a message, according to its exit status."""

@@ -7,13 +7,14 @@ from typing import Any
 import psutil
 import pytest
 
-from trainer.contract import Shapes
+from trainer.contract import Spec
 from trainer.data.prepare import Corpus
 from trainer.measure import MACHINE, heat
 from trainer.presets import Budget, find_preset
 from trainer.training import heat as heats
 from trainer.training.heat import how_to_train, on_one_footing, train_all
 from trainer.training.job import Job, Trained
+from trainer.training.machine import Setting
 from trainer.training.parent import compile_key
 from trainer.training.watch import NO_CANDIDATE
 
@@ -21,7 +22,8 @@ CPU: dict[str, Any] = {"preset": "cpu", "device": "cpu"}
 
 
 def job(corpus: Corpus, device: str, budget: Budget) -> Job:
-    return Job("", Shapes(257, 256), corpus, budget, 0, find_preset("cpu"), device, 1, "os", ())
+    setting = Setting(find_preset("cpu"), device, "os", 1, "apidocs")
+    return Job("", Spec(257, 256), corpus, budget, 0, setting)
 
 
 @pytest.mark.parametrize(
