@@ -33,10 +33,14 @@ def train(session):
     model = build_model(session.spec).to(session.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     session.ready()
-    batches = session.data.batches(8, session.spec.seq_len)
+    source = next(s for s in session.data.sources.values() if s.in_domain)
+    tokens, length = torch.from_numpy(source.tokens.astype("int64")), session.spec.seq_len
     step = 0
     while not session.done():
-        ids, targets = next(batches)
+        at = torch.randint(len(tokens) - length, (8, 1)) + torch.arange(length + 1)
+        rows = tokens[at].to(session.device)
+        session.consumed(8 * length)
+        ids, targets = rows[:, :-1], rows[:, 1:]
         loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

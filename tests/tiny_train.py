@@ -1,5 +1,6 @@
 """A very small honest training file: it guesses a byte from the two before it."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -25,17 +26,35 @@ def build_model(spec):
     return Tiny(spec.vocab_size)
 
 
+def batches(session):
+    """Inputs and targets from random places of the in-domain text, without end."""
+    sources = [s.tokens for s in session.data.sources.values() if s.in_domain]
+    return windows(session, sources, [len(tokens) for tokens in sources])
+
+
+def windows(session, sources, shares):
+    length, dice = session.spec.seq_len, np.random.default_rng(session.seed)
+    shares = np.array(shares) / np.sum(shares)
+    while True:
+        drawn = [sources[k] for k in dice.choice(len(sources), size=ROWS, p=shares)]
+        starts = [dice.integers(len(tokens) - length) for tokens in drawn]
+        cut = [tokens[at : at + length + 1] for tokens, at in zip(drawn, starts, strict=True)]
+        rows = torch.from_numpy(np.stack(cut).astype(np.int64)).to(session.device)
+        session.consumed(ROWS * length)
+        yield rows[:, :-1], rows[:, 1:]
+
+
 def train(session):
     torch.manual_seed(session.seed)
     model = build_model(session.spec).to(session.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     session.ready()
-    batches = session.data.batches(ROWS, session.spec.seq_len)
+    rows = batches(session)
     step = 0
     while not session.done():
         for group in optimizer.param_groups:
             group["lr"] = 0.1 * (1 - 0.9 * session.progress())
-        ids, targets = next(batches)
+        ids, targets = next(rows)
         loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainer.contract import Spec as Spec
 from trainer.presets import Budget
 
 DONE_FALSE, DONE_TRUE = -1.0, -2.0
@@ -28,14 +29,6 @@ LOG_INTERVAL_SECONDS = 0.1
 
 class ContractError(Exception):
     """train.py broke the contract of its session; the message says how."""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """Shapes that the scorer requires of the model."""
-
-    vocab_size: int
-    seq_len: int
 
 
 class Clock:
@@ -153,77 +146,14 @@ class Source:
     bytes_per_token: float
     """UTF-8 bytes of text per text token (BOS not counted)."""
     in_domain: bool
-    """Whether the validation text is of this kind; by default ``batches`` mixes only these."""
+    """Whether the validation text is of this kind."""
 
 
+@dataclass(frozen=True)
 class Data:
     """The training corpus. Validation text is not in this process."""
 
-    def __init__(
-        self,
-        sources: Mapping[str, Source],
-        *,
-        seed: int,
-        device: torch.device,
-        consumed: Callable[[int], None],
-    ) -> None:
-        self.sources = sources
-        self._seed = seed
-        self._device = device
-        self._consumed = consumed
-
-    def batches(
-        self, batch_size: int, seq_len: int, mixture: Mapping[str, float] | None = None
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield ``(inputs, targets)``, int64 [batch_size, seq_len] on the device, without end.
-
-        For training files that, unlike the shipped one, do not cut their own rows from ``sources``.
-        Windows are cut from each source's token stream end to end, in a fresh random order and
-        phase each epoch. ``mixture`` gives each source's share of the rows (normalised here);
-        without it the in-domain sources are mixed by size.
-
-        Raises:
-            ContractError: an unknown source, a share below zero, or a source too short.
-        """
-        if mixture is None:
-            mixture = {n: float(len(s.tokens)) for n, s in self.sources.items() if s.in_domain}
-        if unknown := sorted(set(mixture) - set(self.sources)):
-            raise ContractError(
-                f"mixture names no source: {', '.join(unknown)}; there are: "
-                f"{', '.join(self.sources)}"
-            )
-        if any(share < 0 for share in mixture.values()) or not sum(mixture.values()) > 0:
-            raise ContractError("mixture needs shares of at least 0, and one above 0")
-        rng = np.random.default_rng(self._seed)
-        names = [name for name, share in mixture.items() if share > 0]
-        shares = np.array([mixture[name] for name in names], dtype=np.float64)
-        shares /= shares.sum()
-        windows = [_windows(self.sources[name], name, seq_len, rng) for name in names]
-        rows = np.empty((batch_size, seq_len + 1), dtype=np.int64)
-        while True:
-            for i, k in enumerate(rng.choice(len(names), size=batch_size, p=shares)):
-                rows[i] = next(windows[k])
-            batch = torch.from_numpy(rows.copy())
-            if self._device.type == "cuda":
-                batch = batch.pin_memory().to(self._device, non_blocking=True)
-            elif self._device.type != "cpu":
-                batch = batch.to(self._device)
-            self._consumed(batch_size * seq_len)
-            yield batch[:, :-1], batch[:, 1:]
-
-
-def _windows(
-    source: Source, name: str, seq_len: int, rng: np.random.Generator
-) -> Iterator[npt.NDArray[np.uint16]]:
-    """Windows of ``seq_len + 1`` tokens; neighbours in the text overlap by one token."""
-    spare = len(source.tokens) - 1 - seq_len
-    if spare < 0:
-        raise ContractError(f"source {name} has fewer than seq_len + 1 = {seq_len + 1} tokens")
-    while True:
-        phase = int(rng.integers(0, min(seq_len, spare + 1)))
-        for k in rng.permutation((len(source.tokens) - 1 - phase) // seq_len):
-            start = phase + int(k) * seq_len
-            yield source.tokens[start : start + seq_len + 1]
+    sources: Mapping[str, Source]
 
 
 class Session:
@@ -260,7 +190,7 @@ class Session:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         sources = self._await_data()
-        self._data = Data(sources, seed=self.seed, device=self.device, consumed=self.consumed)
+        self._data = Data(sources)
         self._clock.start()
 
     @property
@@ -281,7 +211,7 @@ class Session:
         return self._clock.done()
 
     def consumed(self, tokens: int) -> None:
-        """Count training tokens; for a custom loader only, since ``data.batches`` calls it."""
+        """Count training tokens: to be called for each batch."""
         self._clock.tokens += int(tokens)
 
     def log(self, step: int, loss: float | torch.Tensor | None = None, **metrics: Any) -> None:

@@ -68,12 +68,16 @@ def train(session):
     model = build_model(session.spec).to(session.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     session.ready()
-    batches = session.data.batches(ROWS, session.spec.seq_len)
+    tokens = next(s.tokens for s in session.data.sources.values() if s.in_domain)
+    length = session.spec.seq_len
     step = 0
     while not session.done():
         for group in optimizer.param_groups:
             group["lr"] = RATE * (1 - (1 - FLOOR) * session.progress())
-        ids, targets = next(batches)
+        at = torch.randint(len(tokens) - length, (ROWS,)).tolist()
+        rows = torch.stack([torch.tensor(tokens[i : i + length + 1].astype("int64")) for i in at])
+        session.consumed(ROWS * length)
+        ids, targets = rows[:, :-1], rows[:, 1:]
         loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -4,4 +4,4 @@
 
 
 def train(session):
-    session.data.batches(1, 8)
+    list(session.data.sources)

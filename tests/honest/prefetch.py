@@ -5,29 +5,13 @@ import queue
 import threading
 
 
-class Prefetched:
-    def __init__(self, session):
-        self._session = session
+def batches(session, honest=batches):
+    ready = queue.Queue(maxsize=4)
 
-    def __getattr__(self, name):
-        return getattr(self._session, name)
+    def fill():
+        for batch in honest(session):
+            ready.put(batch)
 
-    @property
-    def data(self):
-        return self
-
-    def batches(self, *args):
-        ready = queue.Queue(maxsize=4)
-        source = self._session.data.batches(*args)
-
-        def fill():
-            for batch in source:
-                ready.put(batch)
-
-        threading.Thread(target=fill, daemon=True).start()
-        while True:
-            yield ready.get()
-
-
-def train(session, honest=train):
-    return honest(Prefetched(session))
+    threading.Thread(target=fill, daemon=True).start()
+    while True:
+        yield ready.get()

@@ -1,6 +1,5 @@
 """What train.py may use, without a parent."""
 
-import itertools
 import math
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import torch
 
 from trainer.presets import Budget
-from trainer.session import DONE_FALSE, DONE_TRUE, Clock, ContractError, Data, Session, Source, Spec
+from trainer.session import DONE_FALSE, DONE_TRUE, Clock, ContractError, Session, Source, Spec
 
 CPU = torch.device("cpu")
 
@@ -71,9 +70,8 @@ class TestClock:
 
     def test_tokens(self):
         session = started(Budget(tokens=32))
-        batches = session.data.batches(2, 8)
         assert not session.done()
-        next(batches)
+        session.consumed(16)
         assert session.progress() == 0.5
         session.consumed(16)
         assert session.progress() == 1.0
@@ -159,69 +157,9 @@ class TestContract:
             session.ready()
 
 
-class TestBatches:
-    def test_shapes_and_shift(self):
-        data = started(Budget(steps=1)).data
-        inputs, targets = next(data.batches(4, 8))
-        assert inputs.shape == targets.shape == (4, 8)
-        assert inputs.dtype == targets.dtype == torch.int64
-        assert torch.equal(inputs + 1, targets)
-
-    def test_an_epoch_gives_each_window_once(self):
-        data = started(Budget(steps=1), {"a": source(range(81))}).data
-        rows = itertools.islice(data.batches(1, 8), 9)
-        starts = sorted(int(inputs[0, 0]) for inputs, _ in rows)
-        assert len(set(starts)) == 9
-        assert all(b - a == 8 for a, b in itertools.pairwise(starts))
-
-    def test_same_seed_same_batches(self):
-        sources = {"a": source(range(1000)), "b": source(range(1000, 3000))}
-
-        def drawn(seed):
-            data = Data(sources, seed=seed, device=CPU, consumed=lambda n: None)
-            return torch.stack([next(data.batches(4, 8))[0] for _ in range(3)])
-
-        assert torch.equal(drawn(1), drawn(1))
-        assert not torch.equal(drawn(1), drawn(2))
-
-    def test_a_batch_is_not_written_over(self):
-        batches = started(Budget(steps=1)).data.batches(2, 8)
-        first = next(batches)[0]
-        kept = first.clone()
-        next(batches)
-        assert torch.equal(first, kept)
-
-    def test_mixture(self):
-        sources = {"a": source([1] * 500), "b": source([2] * 500), "c": source([3] * 500)}
-        data = started(Budget(steps=1), sources).data
-        inputs, _ = next(data.batches(2000, 8, {"a": 3.0, "b": 1.0, "c": 0}))
-        share = float((inputs[:, 0] == 1).float().mean())
-        assert 0.7 < share < 0.8
-        assert not bool((inputs == 3).any())
-
-    def test_out_of_domain_only_when_asked(self):
-        sources = {"a": source([1] * 500), "b": source([2] * 5000, in_domain=False)}
-        data = started(Budget(steps=1), sources).data
-        assert bool((next(data.batches(200, 8))[0] == 1).all())
-
-    @pytest.mark.parametrize(
-        ("mixture", "message"),
-        [
-            ({"x": 1.0}, "no source: x; there are: a"),
-            ({"a": -1.0}, "at least 0"),
-            ({"a": 0.0}, "above 0"),
-            ({"a": math.nan}, "above 0"),
-            ({}, "above 0"),
-        ],
-    )
-    def test_bad_mixture(self, mixture, message):
-        with pytest.raises(ContractError, match=message):
-            next(started(Budget(steps=1)).data.batches(1, 8, mixture))
-
-    def test_source_too_short(self):
-        with pytest.raises(ContractError, match="fewer than seq_len"):
-            next(started(Budget(steps=1)).data.batches(1, 100))
-        next(started(Budget(steps=1)).data.batches(1, 99))
+def test_the_data_are_there_from_ready_on():
+    sources = {"a": source(range(81)), "b": source([2] * 500, in_domain=False)}
+    assert started(Budget(steps=1), sources).data.sources == sources
 
 
 class TestLog:
