@@ -12,8 +12,8 @@ import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,12 +27,11 @@ from trainer.results import TrainingResult
 from trainer.sandbox.client import ServerDied
 from trainer.sandbox.confine import SandboxError as SandboxError
 from trainer.scoring.parent import Scored, score_weights
-from trainer.training.heat import how_to_train, numbered, train_all
-from trainer.training.job import Job, Trained
+from trainer.training.heat import how_to_train, train_all
+from trainer.training.job import Job, OnEvent, Trained
 from trainer.training.machine import MACHINE as MACHINE
 from trainer.training.machine import Setting as Setting
 from trainer.training.machine import resolve as resolve
-from trainer.training.parent import OnEvent
 from trainer.training.watch import Watch as Watch
 
 CHECK_STEPS = 2
@@ -134,16 +133,19 @@ def heat(
     seeds = [seed] * len(sources) if isinstance(seed, int) else list(seed)
     traces = [trace] if isinstance(trace, str) else list(trace or [None] * len(sources))
     _refuse_impossible(len(sources), seeds, traces, weights_to, split)
-    run = _run(preset, device, isolation, data, on_event, cancel)
-    spend = run.setting.preset.budget if budget is None else budget
+    setting = resolve(preset, device, isolation, data)
+    spend = setting.preset.budget if budget is None else budget
     spend = parse_budget(spend) if isinstance(spend, str) else spend
+    numbers: Sequence[int | None] = range(len(seeds)) if len(seeds) > 1 else [None]
     with MACHINE:
-        jobs = [run.job(*of, spend) for of in zip(sources, seeds, traces, strict=True)]
+        jobs = [
+            _job(setting, spend, *of, on_event, cancel)
+            for of in zip(sources, seeds, traces, numbers, strict=True)
+        ]
         started = time.monotonic()
         how = how_to_train(jobs, peak_memory_mb)
-        emits = [run.emit] if len(jobs) == 1 else [numbered(run.emit, n) for n in range(len(jobs))]
-        trained = train_all(jobs, how, emits, run.cancelled, watch, champion_first)
-        scored = run.score_all(jobs, trained, emits, weights_to or [None] * len(jobs))
+        trained = train_all(jobs, how, watch, champion_first)
+        scored = _score_all(jobs, trained, weights_to or [None] * len(jobs))
         probe = MACHINE.probe()
     return [
         Measurement(
@@ -152,16 +154,13 @@ def heat(
             score_seconds=round(score.seconds, 4),
             wall_seconds=round(time.monotonic() - started, 4),
             seed=own_seed,
-            isolation=run.setting.level,
+            isolation=setting.level,
             budget=str(spend),
-            preset=run.setting.preset.name,
+            preset=setting.preset.name,
             how=how,
             leak_bound_bpb=score.leak_bound_bpb,
             fingerprint=fingerprint.of(
-                run.setting.device,
-                run.setting.threads,
-                probe,
-                job.corpus if isinstance(job, Job) else None,
+                setting, probe, job.corpus if isinstance(job, Job) else None
             ),
         )
         for job, one, score, own_seed in zip(jobs, trained, scored, seeds, strict=True)
@@ -192,95 +191,82 @@ def _refuse_impossible(
         )
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One call of this module: its settings, who hears of it, and whether it is cancelled."""
+def _job(
+    setting: Setting,
+    budget: Budget,
+    source: str,
+    seed: int = 0,
+    trace: str | None = None,
+    number: int | None = None,
+    on_event: OnEvent | None = None,
+    cancel: threading.Event | None = None,
+) -> Job | Trained:
+    """The training of a source; already its result if the source breaks the contract.
 
-    setting: Setting
-    emit: OnEvent
-    cancelled: Callable[[], bool]
+    Args:
+        number: of the training in its heat, which each event then tells.
+    """
+    try:
+        spec = contract.read(source, setting.preset.max_seq_len)
+    except contract.ContractBroken as error:
+        return Trained("invalid", f"contract: {error}")
 
-    def job(self, source: str, seed: int, trace: str | None, budget: Budget) -> Job | Trained:
-        """The training of a source; already its result if the source breaks the contract."""
-        setting = self.setting
-        try:
-            spec = contract.read(source, setting.preset.max_seq_len)
-        except contract.ContractBroken as error:
-            return Trained("invalid", f"contract: {error}")
+    def tell(event: dict[str, Any]) -> None:
+        if on_event is not None:
+            on_event(event if number is None else {**event, "training": number})
 
-        def progress(stage: str, fraction: float) -> None:
-            self.emit({"event": "preparing", "stage": stage, "fraction": fraction})
+    def tell_progress(stage: str, fraction: float) -> None:
+        if on_event is not None:
+            on_event({"event": "preparing", "stage": stage, "fraction": fraction})
 
-        corpus = prepare(
+    return Job(
+        source=source,
+        spec=spec,
+        corpus=prepare(
             setting.data,
             vocab_size=spec.vocab_size,
             val_bytes=setting.preset.val_bytes,
-            progress=progress,
-        )
-        return Job(
-            source=source,
-            spec=spec,
-            corpus=corpus,
-            budget=budget,
-            seed=seed,
-            setting=setting,
-            trace=trace,
-        )
-
-    def score_all(
-        self,
-        jobs: Sequence[Job | Trained],
-        trainings: Sequence[Trained],
-        emits: Sequence[OnEvent],
-        weights_to: Sequence[Path | None],
-        max_windows: int | None = None,
-    ) -> list[Scored]:
-        """Score the weights of those that left any, save them where a path is given, close all."""
-        scored = []
-        with contextlib.ExitStack() as stack:
-            for trained in trainings:
-                stack.callback(trained.close)
-            for job, trained, emit, path in zip(jobs, trainings, emits, weights_to, strict=True):
-                if isinstance(job, Trained) or trained.weights is None:
-                    scored.append(Scored(trained.status, trained.reason))
-                    continue
-                if path is not None:
-                    _copy(trained.weights, path)
-                scored.append(self.score(job, trained.weights.fileno(), emit, max_windows))
-        return scored
-
-    def score(
-        self,
-        job: Job,
-        weights: int,
-        emit: OnEvent,
-        max_windows: int | None = None,
-        claimed_bpb: float | None = None,
-    ) -> Scored:
-        server = MACHINE.server()
-        try:
-            return score_weights(
-                server, job, weights, max_windows, emit, self.cancelled, claimed_bpb
-            )
-        except ServerDied as error:
-            MACHINE.close()
-            return Scored("crashed", f"crash: {error}")
-
-
-def _run(
-    preset: str,
-    device: str,
-    isolation: str,
-    data: str,
-    on_event: OnEvent | None = None,
-    cancel: threading.Event | None = None,
-) -> _Run:
-    setting = resolve(preset, device, isolation, data)
-    return _Run(
-        setting,
-        on_event or (lambda _: None),
-        cancel.is_set if cancel is not None else lambda: False,
+            progress=tell_progress,
+        ),
+        budget=budget,
+        seed=seed,
+        setting=setting,
+        trace=trace,
+        on_event=tell,
+        cancelled=cancel.is_set if cancel is not None else lambda: False,
     )
+
+
+def _score_all(
+    jobs: Sequence[Job | Trained],
+    trainings: Sequence[Trained],
+    weights_to: Sequence[Path | None],
+    max_windows: int | None = None,
+) -> list[Scored]:
+    """Score the weights of those that left any, save them where a path is given, close all."""
+    scored = []
+    with contextlib.ExitStack() as stack:
+        for trained in trainings:
+            stack.callback(trained.close)
+        for job, trained, path in zip(jobs, trainings, weights_to, strict=True):
+            if isinstance(job, Trained) or trained.weights is None:
+                scored.append(Scored(trained.status, trained.reason))
+                continue
+            if path is not None:
+                _copy(trained.weights, path)
+            scored.append(_score(job, trained.weights.fileno(), max_windows))
+    return scored
+
+
+def _score(
+    job: Job, weights: int, max_windows: int | None = None, claimed_bpb: float | None = None
+) -> Scored:
+    server = MACHINE.server()
+    try:
+        return score_weights(server, job, weights, max_windows, claimed_bpb)
+    except ServerDied as error:
+        MACHINE.close()
+        return Scored("crashed", f"crash: {error}")
 
 
 def _training_result(trained: Trained, scored: Scored) -> dict[str, Any]:
@@ -304,12 +290,12 @@ def check(
     Raises:
         BadSetting, DataError, SandboxError: nothing could be checked.
     """
-    run = _run(preset, device, isolation, data, cancel=cancel)
+    setting = resolve(preset, device, isolation, data)
     started = time.monotonic()
     with MACHINE:
-        job = run.job(source, seed, None, Budget(steps=CHECK_STEPS))
-        (trained,) = train_all([job], "alone", [run.emit], run.cancelled)
-        (scored,) = run.score_all([job], [trained], [run.emit], [None], CHECK_WINDOWS)
+        job = _job(setting, Budget(steps=CHECK_STEPS), source, seed, cancel=cancel)
+        (trained,) = train_all([job], "alone")
+        (scored,) = _score_all([job], [trained], [None], CHECK_WINDOWS)
     return CheckResult(
         ok=scored.status == "ok",
         status=scored.status,
@@ -345,13 +331,13 @@ def audit(
         BadSetting, DataError, SandboxError: nothing could be audited.
         OSError: the weights cannot be read.
     """
-    run = _run(preset, device, isolation, data, on_event, cancel)
+    setting = resolve(preset, device, isolation, data)
     with MACHINE, weights.open("rb") as file:
-        job = run.job(source, 0, None, run.setting.preset.budget)
+        job = _job(setting, setting.preset.budget, source, on_event=on_event, cancel=cancel)
         if isinstance(job, Trained):
             scored = Scored(job.status, job.reason)
         else:
-            scored = run.score(job, file.fileno(), run.emit, claimed_bpb=claimed_bpb)
+            scored = _score(job, file.fileno(), claimed_bpb=claimed_bpb)
     return AuditResult(
         scored.status == "ok", scored.status, scored.reason, scored.leak_bound_bpb, scored.seconds
     )

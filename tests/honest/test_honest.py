@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trainer import measure as measuring
-from trainer.measure import MACHINE, Measurement, audit, check, measure
+from trainer.measure import MACHINE, Measurement, audit, check, measure, resolve
 from trainer.scoring.parent import Scored
 from trainer.training.job import Job
 
@@ -31,11 +31,11 @@ class Training:
 
     def score_again(self) -> Scored:
         """What another scoring of the same weights, with its own secret positions, says."""
-        run = measuring._run("cpu", "cpu", "auto", "apidocs")
+        setting = resolve("cpu", "cpu")
         with MACHINE, self.weights.open("rb") as weights:
-            job = run.job(self.source, 0, None, run.setting.preset.budget)
+            job = measuring._job(setting, setting.preset.budget, self.source)
             assert isinstance(job, Job)
-            return run.score(job, weights.fileno(), run.emit)
+            return measuring._score(job, weights.fileno())
 
 
 @pytest.fixture(scope="module", params=HONEST, ids=lambda path: path.stem)

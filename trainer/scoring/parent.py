@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from trainer.sandbox.client import ForkServer, ServerDied
 from trainer.sandbox.wire import Channel, Silent, WireError
 from trainer.scoring.request import ScoreRequest
 from trainer.training.job import Job
-from trainer.training.parent import OnEvent
 from trainer.training.process import WATCH_SECONDS
 
 AUDIT_PASSES = 10
@@ -36,9 +34,7 @@ def score_weights(
     server: ForkServer,
     job: Job,
     weights: int,
-    max_windows: int | None,
-    on_event: OnEvent,
-    cancelled: Callable[[], bool],
+    max_windows: int | None = None,
     claimed_bpb: float | None = None,
 ) -> Scored:
     """Have ``weights`` (a descriptor open for reading) scored and audited.
@@ -69,7 +65,7 @@ def score_weights(
         with theirs, server.connect() as scorers_line:
             server.spawn("score", [theirs.fileno(), 2, scorers_line.fileno()])
         channel.send(asdict(request), [weights])
-        scored = _await(server, channel, on_event, cancelled, time.monotonic() + seconds)
+        scored = _await(server, channel, job, time.monotonic() + seconds)
     except WireError:
         scored = Scored("crashed", "scorer: the scorer ended without an answer")
     finally:
@@ -79,16 +75,10 @@ def score_weights(
     return replace(scored, seconds=time.monotonic() - started)
 
 
-def _await(
-    server: ForkServer,
-    channel: Channel,
-    on_event: OnEvent,
-    cancelled: Callable[[], bool],
-    deadline: float,
-) -> Scored:
+def _await(server: ForkServer, channel: Channel, job: Job, deadline: float) -> Scored:
     next_watch = 0.0
     while (now := time.monotonic()) < deadline:
-        if cancelled():
+        if job.cancelled():
             return Scored("killed", "cancelled")
         if now >= next_watch:
             next_watch = now + WATCH_SECONDS
@@ -99,7 +89,7 @@ def _await(
         except Silent:
             continue
         if message["event"] == "scoring":
-            on_event(message)
+            job.on_event(message)
         elif message["event"] == "score" and math.isfinite(message["val_bpb"]):
             return Scored("ok", "", message["val_bpb"], message["leak_bound_bpb"])
         elif (excess := server.excess()) is not None:  # before the check above saw it

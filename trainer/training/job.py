@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
+from typing import Any
 
 from trainer.contract import Spec
 from trainer.data.prepare import Corpus
 from trainer.presets import Budget
 from trainer.results import TrainingResult
 from trainer.training.machine import Setting
+
+OnEvent = Callable[[dict[str, Any]], None]
 
 GRACE_SECONDS, GRACE_SHARE = 0.3, 0.01
 
@@ -25,6 +29,8 @@ class Job:
     budget: Budget
     seed: int
     setting: Setting
+    on_event: OnEvent
+    cancelled: Callable[[], bool]
     trace: str | None = None
     """Recorded clock readings to replay; None for the real clock."""
     startup_cap: float | None = None

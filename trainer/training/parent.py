@@ -17,15 +17,14 @@ from typing import Any
 
 from trainer.sandbox.client import ForkServer
 from trainer.sandbox.confine import SandboxError
-from trainer.training.compile_cache import CompileCache
 from trainer.training.curve import Curve, Losses
 from trainer.training.job import Ended, Job, Trained
+from trainer.training.machine import MACHINE
 from trainer.training.process import ChildProcess
 from trainer.training.remains import TRACE_BYTES, NoFile, open_file, readings, recorded_steps
 from trainer.training.request import TrainRequest
 from trainer.untrusted import finite, printable, whole
 
-OnEvent = Callable[[dict[str, Any]], None]
 Look = Callable[[Losses], str | None]
 """Is given the losses of the twentieths that are over; returns why the training is to end."""
 
@@ -41,16 +40,9 @@ _LOOK_SECONDS = 0.25
 """How often a training without turns is looked at when it reports nothing."""
 
 
-def run_training(
-    server: ForkServer,
-    compile_cache: CompileCache,
-    job: Job,
-    on_event: OnEvent,
-    cancelled: Callable[[], bool],
-    look: Look | None = None,
-) -> Trained:
+def run_training(server: ForkServer, job: Job, look: Look | None = None) -> Trained:
     """Run one training to its end and leave none of its processes behind."""
-    with Training(server, compile_cache, job, on_event, cancelled, look) as training:
+    with Training(server, job, look) as training:
         training.start_up()
         training.run(None)
         return training.finish()
@@ -67,15 +59,7 @@ class Training:
     Its clock runs during ``run`` only, so that several can take turns, each below its own server.
     """
 
-    def __init__(
-        self,
-        server: ForkServer,
-        compile_cache: CompileCache,
-        job: Job,
-        on_event: OnEvent,
-        cancelled: Callable[[], bool],
-        look: Look | None = None,
-    ) -> None:
+    def __init__(self, server: ForkServer, job: Job, look: Look | None = None) -> None:
         """``look`` is called while it runs; in a heat side by side it is asked between turns."""
         self.job = job
         self.is_over = False
@@ -86,8 +70,8 @@ class Training:
         self.step_seconds = 0.0
         """Mean duration of its steps, as it reports them."""
         memory_mb = min(job.most_mb, job.setting.preset.memory_mb)
-        self._child = ChildProcess(server, memory_mb, cancelled)
-        self._compile_cache, self._on_event, self._look = compile_cache, on_event, look
+        self._child = ChildProcess(server, memory_mb, job.cancelled)
+        self._look = look
         self._compile_key = compile_key(job)
         self._packs = job.setting.preset.compiles and not job.budget.steps
         self._spent = 0.0
@@ -251,7 +235,7 @@ class Training:
         beyond = CHECK_SECONDS if job.budget.steps else job.budget.seconds or job.wall_cap()
         limit = job.setting.preset.startup_seconds + beyond
         if job.setting.preset.compiles and job.may_lend:
-            self._compile_cache.lend(self._compile_key, child.scratch)
+            MACHINE.compile_cache.lend(self._compile_key, child.scratch)
         self._running_since = time.monotonic()
         child.start()
         child.send(asdict(job.setting.confinement(str(child.scratch))))
@@ -265,11 +249,11 @@ class Training:
             budget=job.budget,
             trace=job.trace,
             weights=str(child.scratch / _WEIGHTS),
-            packs=self._packs and not self._compile_cache.has(self._compile_key),
+            packs=self._packs and not MACHINE.compile_cache.has(self._compile_key),
         )
         child.send(asdict(request))
         self._await("ready", limit=limit)
-        self._on_event({"event": "ready"})
+        self.job.on_event({"event": "ready"})
 
     def _keep_compiled(self) -> None:
         """Keep what the training compiled, if start-up stayed within its cap.
@@ -277,7 +261,7 @@ class Training:
         The training has no data yet, and had no time to learn from the other files it can read.
         """
         if self._packs and self.startup_seconds <= self.job.setting.preset.startup_seconds:
-            self._compile_cache.take(self._compile_key, self._child.scratch)
+            MACHINE.compile_cache.take(self._compile_key, self._child.scratch)
 
     def _give_data(self, turn_seconds: float | None) -> None:
         """Pass the training data; from here on the child trains."""
@@ -370,4 +354,4 @@ class Training:
             return
         self._next_log = now + _LOG_SECONDS
         self._curve.add_point(seconds, step, loss)
-        self._on_event({"event": "log", "step": step, "loss": loss, "spent": share})
+        self.job.on_event({"event": "log", "step": step, "loss": loss, "spent": share})

@@ -23,7 +23,7 @@ CPU: dict[str, Any] = {"preset": "cpu", "device": "cpu"}
 
 def job(corpus: Corpus, device: str, budget: Budget) -> Job:
     setting = Setting(find_preset("cpu"), device, "os", 1, "apidocs")
-    return Job("", Spec(257, 256), corpus, budget, 0, setting)
+    return Job("", Spec(257, 256), corpus, budget, 0, setting, print, bool)
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_start_up_beyond_the_champions_is_training_time_in_turn_too(
 ) -> None:
     caps: list[float | None] = []
 
-    def run(server: Any, cache: Any, job: Job, *rest: Any) -> Trained:
+    def run(server: Any, job: Job, *rest: Any) -> Trained:
         caps.append(job.startup_cap)
         return Trained("ok", startup_seconds=2.0)
 
     monkeypatch.setattr(heats, "run_training", run)
     jobs = [job(prepared, "cpu", Budget(seconds=9))] * 2
-    train_all(jobs, "in turn", [lambda event: None] * 2, lambda: False)
+    train_all(jobs, "in turn")
     assert caps == [None, pytest.approx(3.2)]
-    train_all(jobs, "in turn", [lambda event: None] * 2, lambda: False, champion_first=False)
+    train_all(jobs, "in turn", champion_first=False)
     assert caps[2:] == [None, None]
