@@ -20,13 +20,13 @@ from typing import IO, Any
 from trainer import contract, fingerprint
 from trainer.data.prepare import prepare
 from trainer.presets import BadSetting, Budget, parse_budget
-from trainer.results import AuditResult as AuditResult
 from trainer.results import CheckResult as CheckResult
 from trainer.results import Measurement as Measurement
+from trainer.results import ScoringResult as ScoringResult
 from trainer.results import TrainingResult
 from trainer.sandbox.client import ServerDied
 from trainer.sandbox.confine import SandboxError as SandboxError
-from trainer.scoring.parent import Scored, score_weights
+from trainer.scoring.parent import score_weights
 from trainer.training.heat import how_to_train, train_all
 from trainer.training.job import Job, OnEvent, Trained
 from trainer.training.machine import MACHINE as MACHINE
@@ -242,7 +242,7 @@ def _score_all(
     trainings: Sequence[Trained],
     weights_to: Sequence[Path | None],
     max_windows: int | None = None,
-) -> list[Scored]:
+) -> list[ScoringResult]:
     """Score the weights of those that left any, save them where a path is given, close all."""
     scored = []
     with contextlib.ExitStack() as stack:
@@ -250,7 +250,7 @@ def _score_all(
             stack.callback(trained.close)
         for job, trained, path in zip(jobs, trainings, weights_to, strict=True):
             if isinstance(job, Trained) or trained.weights is None:
-                scored.append(Scored(trained.status, trained.reason))
+                scored.append(ScoringResult(trained.status, trained.reason))
                 continue
             if path is not None:
                 _copy(trained.weights, path)
@@ -260,16 +260,16 @@ def _score_all(
 
 def _score(
     job: Job, weights: int, max_windows: int | None = None, claimed_bpb: float | None = None
-) -> Scored:
+) -> ScoringResult:
     server = MACHINE.server()
     try:
         return score_weights(server, job, weights, max_windows, claimed_bpb)
     except ServerDied as error:
         MACHINE.close()
-        return Scored("crashed", f"crash: {error}")
+        return ScoringResult("crashed", f"crash: {error}")
 
 
-def _training_result(trained: Trained, scored: Scored) -> dict[str, Any]:
+def _training_result(trained: Trained, scored: ScoringResult) -> dict[str, Any]:
     """The fields of a ``TrainingResult``, after the scoring."""
     told = {field.name: getattr(trained, field.name) for field in fields(TrainingResult)}
     return {**told, "status": scored.status, "reason": scored.reason}
@@ -319,7 +319,7 @@ def audit(
     isolation: str = "auto",
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
-) -> AuditResult:
+) -> ScoringResult:
     """Run the stronger audit on weights to be kept: only prefixes, at many secret positions.
 
     Args:
@@ -335,12 +335,10 @@ def audit(
     with MACHINE, weights.open("rb") as file:
         job = _job(setting, setting.preset.budget, source, on_event=on_event, cancel=cancel)
         if isinstance(job, Trained):
-            scored = Scored(job.status, job.reason)
+            scored = ScoringResult(job.status, job.reason)
         else:
             scored = _score(job, file.fileno(), claimed_bpb=claimed_bpb)
-    return AuditResult(
-        scored.status == "ok", scored.status, scored.reason, scored.leak_bound_bpb, scored.seconds
-    )
+    return scored
 
 
 def _copy(file: IO[bytes], path: Path) -> None:

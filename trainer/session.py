@@ -227,18 +227,10 @@ class Session:
         self._next_log = now + LOG_INTERVAL_SECONDS
         message: dict[str, Any] = {"event": "log", "step": int(step), "tokens": self._clock.tokens}
         for name, value in {"loss": loss, **metrics}.items():
-            number = _number(value)
-            if number is not None:
+            if value is not None and math.isfinite(number := float(value)):
                 message[name[:40]] = number
         self._emit(message)
 
     def _require_ready(self, what: str) -> None:
         if self._data is None:
             raise ContractError(f"session.{what}() was called before session.ready()")
-
-
-def _number(value: Any) -> float | None:
-    if value is None:
-        return None
-    number = float(value)
-    return number if math.isfinite(number) else None

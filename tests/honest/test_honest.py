@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from trainer import measure as measuring
-from trainer.measure import MACHINE, Measurement, audit, check, measure, resolve
-from trainer.scoring.parent import Scored
+from trainer.measure import MACHINE, Measurement, ScoringResult, audit, check, measure, resolve
 from trainer.training.job import Job
 
 HONEST = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_"))
@@ -29,7 +28,7 @@ class Training:
     weights: Path
     measured: Measurement
 
-    def score_again(self) -> Scored:
+    def score_again(self) -> ScoringResult:
         """What another scoring of the same weights, with its own secret positions, says."""
         setting = resolve("cpu", "cpu")
         with MACHINE, self.weights.open("rb") as weights:

@@ -122,14 +122,11 @@ class Cgroup:
         self.kill()
         for folder in self.folders:
             for _ in range(_ATTEMPTS):  # it is busy until dead processes have been reaped
-                try:
+                with contextlib.suppress(OSError):
                     folder.rmdir()
-                except FileNotFoundError:
+                if not folder.exists():
                     break
-                except OSError:
-                    time.sleep(0.005)
-                else:
-                    break
+                time.sleep(0.005)
 
 
 def create(roots: Iterable[Path] | None = None) -> Cgroup:

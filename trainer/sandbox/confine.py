@@ -44,10 +44,8 @@ class Confinement:
 
 def available() -> tuple[str, str]:
     """The level that ``auto`` gives on this machine, and why."""
-    try:
-        import nono_py
-    except ImportError:
-        return "process", "nono-py is not installed"
+    import nono_py  # it takes a tenth of a second
+
     info = nono_py.support_info()
     if not info.is_supported:
         return "process", str(info.details)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import pkgutil
 import selectors
 import signal
 import subprocess
@@ -39,8 +40,9 @@ from trainer.sandbox.wire import Channel, WireError
 class ChildRole:
     """What a child of the server does."""
 
-    start: Callable[[Channel, list[int]], int]
-    """Gets the control channel and the descriptors of the request; returns the exit status."""
+    start: str
+    """``module:function``, which gets the control channel and the descriptors of the request, and
+    returns the exit status. It is imported in the child, unless the server has done so before."""
     trusted: bool = False
     """Whether it runs no candidate code: ``kill`` then spares it, and its memory is not limited."""
     scorer_may_start: bool = False
@@ -199,7 +201,8 @@ def _enter(role: ChildRole, fds: list[int], server: int) -> int:
     tree.die_with_parent(server)
     if not role.trusted:
         tree.be_first_to_go()
-    return role.start(Channel.from_fd(fds[0]), fds)
+    start: Callable[[Channel, list[int]], int] = pkgutil.resolve_name(role.start)
+    return start(Channel.from_fd(fds[0]), fds)
 
 
 def _supervised(channel: Channel) -> int | None:

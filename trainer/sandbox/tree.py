@@ -169,10 +169,7 @@ def usage(pid: int, enough_mb: float = math.inf) -> TreeUsage:
     Resident sizes count a shared page once for each process that shares it. If their sum is more
     than ``enough_mb``, each shared page is divided by its owners (PSS), which takes longer.
     """
-    try:
-        tree = psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return TreeUsage(0.0, 0)
+    tree = below(pid)
     if sys.platform != "linux":
         return TreeUsage(sum(map(_resident, tree)) / 2**20, len(tree))
     pids = [process.pid for process in tree]
@@ -223,11 +220,8 @@ def file_usage(pids: Iterable[int], ancestor: int) -> FileUsage:
 
 def _memory_devices() -> frozenset[int]:
     """Devices whose files are memory: that of memfds and shared anonymous memory, and /dev/shm."""
-    fd = os.memfd_create("probe")
-    try:
-        found = {os.fstat(fd).st_dev}
-    finally:
-        os.close(fd)
+    with os.fdopen(os.memfd_create("probe")) as file:
+        found = {os.fstat(file.fileno()).st_dev}
     with contextlib.suppress(OSError):
         found.add(_SHARED_MEMORY.stat().st_dev)
     return frozenset(found)

@@ -17,7 +17,7 @@ from trainer.sandbox.wire import Channel
 from trainer.scoring.request import AnswerRequest
 
 
-def main(control: Channel) -> int:
+def main(control: Channel, fds: list[int]) -> int:
     """Answer the scorer until it hangs up; returns the exit status."""
     return candidate.confine_and_work(control, AnswerRequest, _answer)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
+from trainer.results import ScoringResult
 from trainer.sandbox.client import ForkServer, ServerDied
 from trainer.sandbox.wire import Channel, Silent, WireError
 from trainer.scoring.request import ScoreRequest
@@ -19,24 +20,13 @@ STARTUP_SECONDS = 60.0
 """A child may take at least this long to load weights; a candidate gains nothing by it."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """The result of a scoring."""
-
-    status: str
-    reason: str
-    val_bpb: float | None = None
-    leak_bound_bpb: float = 0.0
-    seconds: float = 0.0
-
-
 def score_weights(
     server: ForkServer,
     job: Job,
     weights: int,
     max_windows: int | None = None,
     claimed_bpb: float | None = None,
-) -> Scored:
+) -> ScoringResult:
     """Have ``weights`` (a descriptor open for reading) scored and audited.
 
     Args:
@@ -67,7 +57,7 @@ def score_weights(
         channel.send(asdict(request), [weights])
         scored = _await(server, channel, job, time.monotonic() + seconds)
     except WireError:
-        scored = Scored("crashed", "scorer: the scorer ended without an answer")
+        scored = ScoringResult("crashed", "scorer: the scorer ended without an answer")
     finally:
         channel.close()
         with contextlib.suppress(ServerDied):
@@ -75,15 +65,15 @@ def score_weights(
     return replace(scored, seconds=time.monotonic() - started)
 
 
-def _await(server: ForkServer, channel: Channel, job: Job, deadline: float) -> Scored:
+def _await(server: ForkServer, channel: Channel, job: Job, deadline: float) -> ScoringResult:
     next_watch = 0.0
     while (now := time.monotonic()) < deadline:
         if job.cancelled():
-            return Scored("killed", "cancelled")
+            return ScoringResult("killed", "cancelled")
         if now >= next_watch:
             next_watch = now + WATCH_SECONDS
             if (excess := server.excess()) is not None:
-                return Scored(excess[0], f"{excess[1]} of scoring")
+                return ScoringResult(excess[0], f"{excess[1]} of scoring")
         try:
             message = channel.receive(WATCH_SECONDS)
         except Silent:
@@ -91,9 +81,9 @@ def _await(server: ForkServer, channel: Channel, job: Job, deadline: float) -> S
         if message["event"] == "scoring":
             job.on_event(message)
         elif message["event"] == "score" and math.isfinite(message["val_bpb"]):
-            return Scored("ok", "", message["val_bpb"], message["leak_bound_bpb"])
+            return ScoringResult("ok", "", message["val_bpb"], message["leak_bound_bpb"])
         elif (excess := server.excess()) is not None:  # before the check above saw it
-            return Scored(excess[0], f"{excess[1]} of scoring")
+            return ScoringResult(excess[0], f"{excess[1]} of scoring")
         else:
-            return Scored("invalid", str(message.get("reason", "non-finite: no score")))
-    return Scored("invalid", "eval-timeout: scoring took too long")
+            return ScoringResult("invalid", str(message.get("reason", "non-finite: no score")))
+    return ScoringResult("invalid", "eval-timeout: scoring took too long")

@@ -26,8 +26,12 @@ from trainer.scoring.statistics import MEAN_NATS, Finding
 from trainer.untrusted import printable
 
 
-def main(control: Channel, server: Channel) -> int:
-    """Take one job, answer with one score or one refusal; returns the exit status."""
+def main(control: Channel, fds: list[int]) -> int:
+    """Take one job, answer with one score or one refusal; returns the exit status.
+
+    The third of the descriptors is a connection to the fork server, to start children.
+    """
+    server = Channel.from_fd(fds[2])
     job = record(ScoreRequest, control.receive(want_fds=True))
     (weights,) = control.take_fds()
     # On the CPU the model's process needs all threads: it computes the next batch meanwhile.

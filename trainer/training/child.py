@@ -20,13 +20,13 @@ from trainer.training import compile_cache
 from trainer.training.request import TrainRequest
 
 
-def main(control: Channel) -> int:
+def main(control: Channel, fds: list[int]) -> int:
     """Train what the parent sends; returns the exit status."""
     return candidate.confine_and_work(control, TrainRequest, _train)
 
 
-def probe() -> dict[str, Any]:
-    """What this machine has. It runs in its own process, because the check initialises devices."""
+def probe(control: Channel, fds: list[int]) -> int:
+    """Tell what this machine has: in a process of its own, because that initialises devices."""
     answer: dict[str, Any] = {"device": "cpu", "name": "", "torch": torch.__version__}
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
@@ -34,7 +34,8 @@ def probe() -> dict[str, Any]:
         answer["device_memory_mb"] = properties.total_memory // 2**20
     elif torch.backends.mps.is_available():
         answer |= {"device": "mps", "name": "Apple GPU"}
-    return answer
+    control.send(answer)
+    return 0
 
 
 def _train(control: Channel, job: TrainRequest) -> None:
@@ -43,6 +44,7 @@ def _train(control: Channel, job: TrainRequest) -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(scratch / compile_cache.FOLDER / "inductor")
     os.environ["TRITON_CACHE_DIR"] = str(scratch / compile_cache.FOLDER / "triton")
     device = torch.device(job.device)
+    on_cuda = device.type == "cuda"
     torch.set_num_threads(job.threads)
     torch.manual_seed(job.seed)
     sent = 0
@@ -54,7 +56,7 @@ def _train(control: Channel, job: TrainRequest) -> None:
         sent = len(clock.trace)
 
     def end_turn() -> tuple[float, float]:
-        if device.type == "cuda":  # work that is queued belongs to this turn
+        if on_cuda:  # work that is queued belongs to this turn
             torch.cuda.synchronize()
         send({"event": "turn", "steps": clock.steps})
         answer = control.receive()
@@ -98,7 +100,7 @@ def _train(control: Channel, job: TrainRequest) -> None:
             "steps": session.logged_steps or clock.steps,
             "tokens": clock.tokens,
             "params": sum(p.numel() for p in model.parameters()),
-            "device_memory_mb": _device_memory_mb(device),
+            "device_memory_mb": torch.cuda.max_memory_allocated(device) / 2**20 if on_cuda else 0.0,
         }
     )
 
@@ -111,20 +113,18 @@ def plain_state_dict(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def _device_memory_mb(device: torch.device) -> float:
-    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0
-
-
-def _sources(described: list[dict[str, Any]], fds: list[int]) -> dict[str, Source]:
-    sources = {}
-    for i, part in enumerate(described):
-        sources[part["name"]] = Source(
-            tokens=np.memmap(os.fdopen(fds[2 * i], "rb"), dtype="<u2", mode="r"),
-            doc_starts=np.memmap(os.fdopen(fds[2 * i + 1], "rb"), dtype="<i8", mode="r"),
-            bytes_per_token=part["bytes_per_token"],
-            in_domain=part["in_domain"],
+def _sources(described: list[tuple[str, float, bool]], fds: list[int]) -> dict[str, Source]:
+    """The parts of the corpus; of each, ``fds`` has its tokens and where its documents start."""
+    arrays = [os.fdopen(fd, "rb") for fd in fds]
+    return {
+        name: Source(
+            tokens=np.memmap(arrays[2 * i], dtype="<u2", mode="r"),
+            doc_starts=np.memmap(arrays[2 * i + 1], dtype="<i8", mode="r"),
+            bytes_per_token=bytes_per_token,
+            in_domain=in_domain,
         )
-    return sources
+        for i, (name, bytes_per_token, in_domain) in enumerate(described)
+    }
 
 
 def pack_trace(trace: list[float]) -> str:

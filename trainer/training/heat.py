@@ -51,9 +51,8 @@ def how_to_train(jobs: Sequence[Job | Trained], peak_memory_mb: float | None = N
     runnable = [job for job in jobs if isinstance(job, Job)]
     if len(jobs) == 1:
         return "alone"
-    if not runnable or runnable[0].budget.seconds is None:
-        return "in turn"
-    fit = _fit(len(runnable), runnable[0].setting.device, peak_memory_mb)
+    has_turns = bool(runnable) and runnable[0].budget.seconds is not None
+    fit = has_turns and _fit(len(runnable), runnable[0].setting.device, peak_memory_mb)
     return "side by side" if fit else "in turn"
 
 

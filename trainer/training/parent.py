@@ -95,7 +95,7 @@ class Training:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._child.__exit__()
+        self._child.close()
 
     def clock(self) -> float:
         """Seconds on this training's clock."""
@@ -269,12 +269,7 @@ class Training:
         message: dict[str, Any] = {
             "turn": turn_seconds,
             "sources": [
-                {
-                    "name": part.name,
-                    "bytes_per_token": part.bytes_per_token,
-                    "in_domain": part.in_domain,
-                }
-                for part in job.corpus.train
+                (part.name, part.bytes_per_token, part.in_domain) for part in job.corpus.train
             ],
         }
         self._allowed = job.wall_cap()

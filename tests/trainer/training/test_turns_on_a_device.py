@@ -74,7 +74,7 @@ def control(
     thread.start()
     assert ours.receive(60.0)["event"] == "ready"
     part = prepared.train[0]
-    source = {"name": "a", "bytes_per_token": 1.0, "in_domain": True}
+    source = ("a", 1.0, True)
     with part.tokens.open("rb") as tokens, part.doc_starts.open("rb") as starts:
         ours.send({"turn": 0.0, "sources": [source]}, [tokens.fileno(), starts.fileno()])
     yield ours
