@@ -22,6 +22,16 @@ class Spec:
     seq_len: int
 
 
+@dataclass(frozen=True)
+class Code:
+    """A train.py, and on what it computes."""
+
+    source: str
+    spec: Spec
+    device: str
+    threads: int
+
+
 def read(source: str, max_seq_len: int) -> Spec:
     """Check the text of a train.py and read its shapes.
 

@@ -220,8 +220,7 @@ def _job(
             on_event({"event": "preparing", "stage": stage, "fraction": fraction})
 
     return Job(
-        source=source,
-        spec=spec,
+        code=contract.Code(source, spec, setting.device, setting.threads),
         corpus=prepare(
             setting.data,
             vocab_size=spec.vocab_size,

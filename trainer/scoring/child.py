@@ -27,9 +27,9 @@ def _answer(control: Channel, job: AnswerRequest) -> None:
     """Answer ``{"slot": S, "rows": B}`` with B windows of logits until the scorer hangs up."""
     os.environ["TORCHDYNAMO_DISABLE"] = "1"  # a compiler needs a place to write
     fds = control.take_fds()
-    shape = (job.slots, job.rows, job.spec.seq_len)
-    device = torch.device(job.device)
-    torch.set_num_threads(job.threads)
+    shape = (job.slots, job.rows, job.code.spec.seq_len)
+    device = torch.device(job.code.device)
+    torch.set_num_threads(job.code.threads)
     torch.manual_seed(0)
     # Mapped, since a descriptor that another child also has shares its file position.
     weights = load_tensors(mmap.mmap(fds[0], 0, prot=mmap.PROT_READ)[:])
@@ -38,9 +38,9 @@ def _answer(control: Channel, job: AnswerRequest) -> None:
     if device.type == "cuda":  # makes copies to `out` several times faster; failure is harmless
         runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
         runtime.cudaHostRegister(out.data_ptr(), out.nbytes, 0)
-    logits = out.view(*shape, job.spec.vocab_size)
-    module = candidate.load_module(job.source)
-    model = module.build_model(job.spec)
+    logits = out.view(*shape, job.code.spec.vocab_size)
+    module = candidate.load_module(job.code.source)
+    model = module.build_model(job.code.spec)
     if not job.untrained:
         model.load_state_dict(weights, strict=True)
     del weights

@@ -53,9 +53,9 @@ def limits(job: ScoreRequest, weights_bytes: int) -> tuple[float, float]:
     """
     ready = max(READY_SECONDS, READY_SHARE * job.budget_seconds)
     ready += READY_SECONDS_PER_BYTE * weights_bytes
-    if job.device != "cpu":
+    if job.code.device != "cpu":
         ready += DEVICE_READY_SECONDS
-    return ready, job.threads * (ANSWERS_SECONDS + ANSWERS_SHARE * job.budget_seconds)
+    return ready, job.code.threads * (ANSWERS_SECONDS + ANSWERS_SHARE * job.budget_seconds)
 
 
 class ModelProcess:
@@ -75,8 +75,8 @@ class ModelProcess:
             untrained: whether the model stays as ``build_model`` made it.
         """
         self._server, self._windows, self._asked_windows = server, windows, 0
-        self._length, self._vocabulary = job.spec.seq_len, job.spec.vocab_size
-        self._on_clock = job.device != "cpu"
+        self._length, self._vocabulary = job.code.spec.seq_len, job.code.spec.vocab_size
+        self._on_clock = job.code.device != "cpu"
         window = 4 * self._length * self._vocabulary
         self.rows = max(1, (DEVICE_LOGITS_BYTES if self._on_clock else LOGITS_BYTES) // window)
         self._ids_fd, self._ids = _shared(_SLOTS * self.rows * self._length * 8)
@@ -90,9 +90,7 @@ class ModelProcess:
         self._expect("confined", job.startup_seconds)
         self._spent = [self._processor_seconds()]
         self._most_ready, self._most_answers = limits(job, os.fstat(weights).st_size)
-        request = AnswerRequest(
-            job.source, job.spec, job.device, job.threads, _SLOTS, self.rows, untrained
-        )
+        request = AnswerRequest(job.code, _SLOTS, self.rows, untrained)
         own = _copied(weights)
         self._say(asdict(request), [own, self._ids_fd, self._out_fd])
         os.close(own)

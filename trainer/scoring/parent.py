@@ -35,10 +35,7 @@ def score_weights(
     """
     started = time.monotonic()
     request = ScoreRequest(
-        source=job.source,
-        spec=job.spec,
-        device=job.setting.device,
-        threads=job.setting.threads,
+        code=job.code,
         confinement=job.setting.confinement(None),
         tokens=str(job.corpus.val.tokens),
         text_bytes=job.corpus.val.n_bytes,

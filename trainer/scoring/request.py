@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.contract import Spec
+from trainer.contract import Code
 from trainer.sandbox.confine import Confinement
 
 
@@ -12,10 +12,7 @@ from trainer.sandbox.confine import Confinement
 class ScoreRequest:
     """What the scorer is to do; the weights come with it as a descriptor."""
 
-    source: str
-    spec: Spec
-    device: str
-    threads: int
+    code: Code
     confinement: Confinement
     """For the process that holds the weights."""
     tokens: str
@@ -38,10 +35,7 @@ class AnswerRequest:
     (float32 [slots, rows, T, V]).
     """
 
-    source: str
-    spec: Spec
-    device: str
-    threads: int
+    code: Code
     slots: int
     rows: int
     untrained: bool

@@ -35,10 +35,10 @@ def main(control: Channel, fds: list[int]) -> int:
     job = record(ScoreRequest, control.receive(want_fds=True))
     (weights,) = control.take_fds()
     # On the CPU the model's process needs all threads: it computes the next batch meanwhile.
-    torch.set_num_threads(1 if job.device == "cpu" else job.threads)
+    torch.set_num_threads(1 if job.code.device == "cpu" else job.code.threads)
     try:
         tokens = np.fromfile(Path(job.tokens), dtype="<u2").astype(np.int64)
-        windows = max(1, len(tokens) // job.spec.seq_len)
+        windows = max(1, len(tokens) // job.code.spec.seq_len)
         task = Task(job, tokens, partial(ModelProcess, server, job, weights, windows), control.send)
         answer = score(task) if job.claimed_bpb is None else audit(task, job.claimed_bpb)
     except Refused as error:
@@ -57,7 +57,7 @@ class Task:
         start_child: Callable[..., ModelProcess],
         emit: Callable[[dict[str, Any]], None],
     ) -> None:
-        length, self.bos = job.spec.seq_len, job.spec.vocab_size - 1
+        length, self.bos = job.code.spec.seq_len, job.code.spec.vocab_size - 1
         self.whole = job.max_windows is None
         if job.max_windows is not None:
             tokens = tokens[: job.max_windows * length + 1]

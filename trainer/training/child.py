@@ -17,7 +17,7 @@ from trainer.sandbox import candidate
 from trainer.sandbox.wire import Channel, Gone
 from trainer.session import Clock, ContractError, Session, Source
 from trainer.training import compile_cache
-from trainer.training.request import TrainRequest
+from trainer.training.request import WEIGHTS, TrainRequest
 
 
 def main(control: Channel, fds: list[int]) -> int:
@@ -43,9 +43,9 @@ def _train(control: Channel, job: TrainRequest) -> None:
     compile_cache.unpack(scratch)
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(scratch / compile_cache.FOLDER / "inductor")
     os.environ["TRITON_CACHE_DIR"] = str(scratch / compile_cache.FOLDER / "triton")
-    device = torch.device(job.device)
+    device = torch.device(job.code.device)
     on_cuda = device.type == "cuda"
-    torch.set_num_threads(job.threads)
+    torch.set_num_threads(job.code.threads)
     torch.manual_seed(job.seed)
     sent = 0
 
@@ -75,14 +75,14 @@ def _train(control: Channel, job: TrainRequest) -> None:
         return _sources(answer["sources"], control.take_fds())
 
     session = Session(
-        spec=job.spec,
+        spec=job.code.spec,
         device=device,
         seed=job.seed,
         clock=clock,
         await_data=await_data,
         emit=send,
     )
-    module = candidate.load_module(job.source)
+    module = candidate.load_module(job.code.source)
     try:
         model = module.train(session)
     except Gone:
@@ -93,7 +93,7 @@ def _train(control: Channel, job: TrainRequest) -> None:
     if not isinstance(model, torch.nn.Module):
         raise ContractError(f"train() returned {type(model).__name__}, not a torch.nn.Module")
     weights = plain_state_dict(model)
-    save_file(weights, job.weights)
+    save_file(weights, scratch / WEIGHTS)
     send(
         {
             "event": "weights",

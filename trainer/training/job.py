@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from typing import Any
 
-from trainer.contract import Spec
+from trainer.contract import Code
 from trainer.data.prepare import Corpus
 from trainer.presets import Budget
 from trainer.results import TrainingResult
@@ -23,8 +23,7 @@ GRACE_SECONDS, GRACE_SHARE = 0.3, 0.01
 class Job:
     """All that defines a training."""
 
-    source: str
-    spec: Spec
+    code: Code
     corpus: Corpus
     budget: Budget
     seed: int

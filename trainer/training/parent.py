@@ -22,7 +22,7 @@ from trainer.training.job import Ended, Job, Trained
 from trainer.training.machine import MACHINE
 from trainer.training.process import ChildProcess
 from trainer.training.remains import TRACE_BYTES, NoFile, open_file, readings, recorded_steps
-from trainer.training.request import TrainRequest
+from trainer.training.request import WEIGHTS, TrainRequest
 from trainer.untrusted import finite, printable, whole
 
 Look = Callable[[Losses], str | None]
@@ -35,7 +35,6 @@ MOST_LOSS = 1e4
 CHECK_SECONDS = 30.0
 """Start-up beyond its cap may take this long where there is no time budget to subtract it from."""
 _LOG_SECONDS = 0.05
-_WEIGHTS = "weights.safetensors"
 _LOOK_SECONDS = 0.25
 """How often a training without turns is looked at when it reports nothing."""
 
@@ -50,7 +49,7 @@ def run_training(server: ForkServer, job: Job, look: Look | None = None) -> Trai
 
 def compile_key(job: Job) -> str:
     """By which the compile cache knows what was compiled for a training."""
-    return f"{job.setting.device} {hashlib.sha256(job.source.encode()).hexdigest()}"
+    return f"{job.setting.device} {hashlib.sha256(job.code.source.encode()).hexdigest()}"
 
 
 class Training:
@@ -218,7 +217,7 @@ class Training:
     def _with_weights(self, result: Trained) -> Trained:
         limit = 4 * self.job.setting.preset.max_params + (16 << 20)
         try:
-            weights = open_file(self._child.scratch / _WEIGHTS, limit)
+            weights = open_file(self._child.scratch / WEIGHTS, limit)
         except NoFile as error:
             raise Ended("invalid", f"weights: {error}") from None
         digest = hashlib.file_digest(weights, "sha256").hexdigest()
@@ -240,17 +239,8 @@ class Training:
         child.start()
         child.send(asdict(job.setting.confinement(str(child.scratch))))
         self._await("confined", limit=limit)
-        request = TrainRequest(
-            source=job.source,
-            spec=job.spec,
-            seed=job.seed,
-            device=job.setting.device,
-            threads=job.setting.threads,
-            budget=job.budget,
-            trace=job.trace,
-            weights=str(child.scratch / _WEIGHTS),
-            packs=self._packs and not MACHINE.compile_cache.has(self._compile_key),
-        )
+        packs = self._packs and not MACHINE.compile_cache.has(self._compile_key)
+        request = TrainRequest(job.code, job.seed, job.budget, job.trace, packs)
         child.send(asdict(request))
         self._await("ready", limit=limit)
         self.job.on_event({"event": "ready"})

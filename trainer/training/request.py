@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.contract import Spec
+from trainer.contract import Code
 from trainer.presets import Budget
+
+WEIGHTS = "weights.safetensors"
+"""The file in its scratch folder in which a training leaves them."""
 
 
 @dataclass(frozen=True)
 class TrainRequest:
     """What the child of a training is to do, once it is confined."""
 
-    source: str
-    spec: Spec
+    code: Code
     seed: int
-    device: str
-    threads: int
     budget: Budget
     trace: str | None
-    weights: str
-    """Where to save them."""
     packs: bool = False
     """Whether to pack what it has compiled."""

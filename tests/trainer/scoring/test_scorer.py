@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trainer.contract import Spec
+from trainer.contract import Code, Spec
 from trainer.sandbox.confine import Confinement
 from trainer.scoring import model as model_process
 from trainer.scoring import questions, scorer
@@ -28,10 +28,7 @@ TOKENS = np.concatenate(
     [np.concatenate([[BOS], RNG.integers(0, BOS, size)]) for size in (300, 5, 1, 700, 0, 211)]
 )
 JOB = ScoreRequest(
-    source="",
-    spec=Spec(VOCABULARY, LENGTH),
-    device="cpu",
-    threads=1,
+    code=Code("", Spec(VOCABULARY, LENGTH), "cpu", threads=1),
     confinement=Confinement("os", (), None),
     tokens="",
     text_bytes=3000,

@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 import pytest
 
-from trainer.contract import Spec
+from trainer.contract import Code, Spec
 from trainer.data.prepare import Corpus
 from trainer.measure import MACHINE, heat
 from trainer.presets import Budget, find_preset
@@ -23,7 +23,7 @@ CPU: dict[str, Any] = {"preset": "cpu", "device": "cpu"}
 
 def job(corpus: Corpus, device: str, budget: Budget) -> Job:
     setting = Setting(find_preset("cpu"), device, "os", 1, "apidocs")
-    return Job("", Spec(257, 256), corpus, budget, 0, setting, print, bool)
+    return Job(Code("", Spec(257, 256), device, 1), corpus, budget, 0, setting, print, bool)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_nobody_is_lent_what_was_compiled_unless_everybody_is(
 ) -> None:
     """A candidate's start-up is compared with the champion's: cold with cold, lent with lent."""
     champion = job(prepared, "cuda", Budget(seconds=9))
-    jobs = {0: champion, 1: replace(champion, source="other")}
+    jobs = {0: champion, 1: replace(champion, code=replace(champion.code, source="other"))}
     kept = {compile_key(champion)}
     monkeypatch.setattr(MACHINE.compile_cache, "has", kept.__contains__)
     assert [each.may_lend for each in on_one_footing(jobs).values()] == [False, False]

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 import torch
 
-from trainer.contract import Spec
+from trainer.contract import Code, Spec
 from trainer.data.prepare import Corpus
 from trainer.presets import Budget
 from trainer.sandbox.wire import Channel, Gone
@@ -59,16 +59,8 @@ def control(
     monkeypatch.setattr(torch.nn.Module, "to", torch.nn.Module.to)  # put back afterwards
     for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
         monkeypatch.setenv(name, "")
-    job = TrainRequest(
-        source=tiny_source + HERE,
-        spec=Spec(257, 256),
-        seed=3,
-        device="cuda",
-        threads=torch.get_num_threads(),
-        budget=Budget(seconds=1000.0),
-        trace=None,
-        weights=str(tmp_path / "weights"),
-    )
+    code = Code(tiny_source + HERE, Spec(257, 256), "cuda", torch.get_num_threads())
+    job = TrainRequest(code, seed=3, budget=Budget(seconds=1000.0), trace=None)
     ours, theirs = Channel.pair()
     thread = threading.Thread(target=train, args=(Channel(theirs), job), daemon=True)
     thread.start()
