@@ -52,11 +52,8 @@ def instructions() -> str:
 def _cpuinfo(field: str) -> str:
     """A field of the first processor; empty if the system does not give it (not Linux, or ARM)."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith(field):
-                return line.partition(":")[2].strip()
-    return ""
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")
 
 
 @cache

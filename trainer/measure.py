@@ -8,7 +8,6 @@ it either; the processes that they use are started once and stay warm.
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import threading
 import time
@@ -132,7 +131,8 @@ def heat(
     """
     seeds = [seed] * len(sources) if isinstance(seed, int) else list(seed)
     traces = [trace] if isinstance(trace, str) else list(trace or [None] * len(sources))
-    _refuse_impossible(len(sources), seeds, traces, weights_to, split)
+    paths = [None] * len(sources) if weights_to is None else weights_to
+    _refuse_impossible(len(sources), seeds, traces, paths, split)
     setting = resolve(preset, device, isolation, data)
     spend = setting.preset.budget if budget is None else budget
     spend = parse_budget(spend) if isinstance(spend, str) else spend
@@ -144,8 +144,8 @@ def heat(
         ]
         started = time.monotonic()
         how = how_to_train(jobs, peak_memory_mb)
-        trained = train_all(jobs, how, watch, champion_first)
-        scored = _score_all(jobs, trained, weights_to or [None] * len(jobs))
+        with train_all(jobs, how, watch, champion_first) as trained:
+            scored = _score_all(jobs, trained, paths)
         probe = MACHINE.probe()
     return [
         Measurement(
@@ -171,24 +171,20 @@ def _refuse_impossible(
     count: int,
     seeds: Sequence[int],
     traces: Sequence[str | None],
-    weights_to: Sequence[Path | None] | None,
+    paths: Sequence[Path | None],
     split: str,
 ) -> None:
     if split != "val":
         raise BadSetting(f"split {split!r}: only val is open")
     if not 1 <= count <= MOST_TRAININGS:
         raise BadSetting(f"a heat of {count} trainings: give 1 to {MOST_TRAININGS} files")
-    if len(seeds) != count:
-        raise BadSetting(f"{len(seeds)} seeds for {count} files: give one seed, or one for each")
-    if weights_to is not None and len(weights_to) != count:
-        raise BadSetting(f"{len(weights_to)} places for weights of {count} files")
+    each = {"seeds for": seeds, "recorded clocks for": traces, "places for weights of": paths}
+    for what, given in each.items():
+        if len(given) != count:
+            raise BadSetting(f"{len(given)} {what} {count} files: give one for each")
     for seed in seeds:
         if not 0 <= seed < 1 << 63:
             raise BadSetting(f"seed {seed}: choose a whole number from 0 to 2**63 - 1")
-    if len(traces) != count:
-        raise BadSetting(
-            f"{len(traces)} recorded clocks for {count} files: give one, or None, each"
-        )
 
 
 def _job(
@@ -211,13 +207,10 @@ def _job(
     except contract.ContractBroken as error:
         return Trained("invalid", f"contract: {error}")
 
-    def tell(event: dict[str, Any]) -> None:
-        if on_event is not None:
-            on_event(event if number is None else {**event, "training": number})
+    emit = on_event or (lambda event: None)
 
-    def tell_progress(stage: str, fraction: float) -> None:
-        if on_event is not None:
-            on_event({"event": "preparing", "stage": stage, "fraction": fraction})
+    def tell(event: dict[str, Any]) -> None:
+        emit(event if number is None else {**event, "training": number})
 
     return Job(
         code=contract.Code(source, spec, setting.device, setting.threads),
@@ -225,7 +218,9 @@ def _job(
             setting.data,
             vocab_size=spec.vocab_size,
             val_bytes=setting.preset.val_bytes,
-            progress=tell_progress,
+            progress=lambda stage, fraction: emit(
+                {"event": "preparing", "stage": stage, "fraction": fraction}
+            ),
         ),
         budget=budget,
         seed=seed,
@@ -242,18 +237,15 @@ def _score_all(
     weights_to: Sequence[Path | None],
     max_windows: int | None = None,
 ) -> list[ScoringResult]:
-    """Score the weights of those that left any, save them where a path is given, close all."""
+    """Score the weights of those that left any, save them where a path is given."""
     scored = []
-    with contextlib.ExitStack() as stack:
-        for trained in trainings:
-            stack.callback(trained.close)
-        for job, trained, path in zip(jobs, trainings, weights_to, strict=True):
-            if isinstance(job, Trained) or trained.weights is None:
-                scored.append(ScoringResult(trained.status, trained.reason))
-                continue
-            if path is not None:
-                _copy(trained.weights, path)
-            scored.append(_score(job, trained.weights.fileno(), max_windows))
+    for job, trained, path in zip(jobs, trainings, weights_to, strict=True):
+        if isinstance(job, Trained) or trained.weights is None:
+            scored.append(ScoringResult(trained.status, trained.reason))
+            continue
+        if path is not None:
+            _copy(trained.weights, path)
+        scored.append(_score(job, trained.weights.fileno(), max_windows))
     return scored
 
 
@@ -293,8 +285,8 @@ def check(
     started = time.monotonic()
     with MACHINE:
         job = _job(setting, Budget(steps=CHECK_STEPS), source, seed, cancel=cancel)
-        (trained,) = train_all([job], "alone")
-        (scored,) = _score_all([job], [trained], [None], CHECK_WINDOWS)
+        with train_all([job], "alone") as (trained,):
+            (scored,) = _score_all([job], [trained], [None], CHECK_WINDOWS)
     return CheckResult(
         ok=scored.status == "ok",
         status=scored.status,

@@ -85,10 +85,9 @@ def _train(control: Channel, job: TrainRequest) -> None:
     module = candidate.load_module(job.code.source)
     try:
         model = module.train(session)
-    except Gone:
-        raise
-    except BaseException:
-        send({"event": "readings"})
+    except BaseException as error:
+        if not isinstance(error, Gone):
+            send({"event": "readings"})
         raise
     if not isinstance(model, torch.nn.Module):
         raise ContractError(f"train() returned {type(model).__name__}, not a torch.nn.Module")

@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import random
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import psutil
 
@@ -21,6 +20,7 @@ from trainer.sandbox.client import ServerDied
 from trainer.training.job import Job, Trained
 from trainer.training.machine import MACHINE
 from trainer.training.parent import Training, compile_key, run_training
+from trainer.training.process import ChildProcess
 from trainer.training.watch import Watch, Watcher
 
 TURN_SHARE = 0.01
@@ -69,13 +69,16 @@ def _memory_mb(count: int) -> int:
     return int(psutil.virtual_memory().available / 2**20 / count)
 
 
+@contextlib.contextmanager
 def train_all(
     jobs: Sequence[Job | Trained],
     how: str,
     watch: Watch | None = None,
     champion_first: bool = True,
-) -> list[Trained]:
+) -> Iterator[list[Trained]]:
     """Train what can be trained, in the order of ``jobs``; the first is the champion.
+
+    A context manager, because the weights are open while they are used.
 
     Args:
         champion_first: whether the champion, in turn, is trained before the others or after them.
@@ -87,8 +90,7 @@ def train_all(
         watcher.ended(n, broken)
     in_turn = sorted(runnable, key=lambda n: (n == 0) != champion_first)
     groups = [list(runnable)] if how == "side by side" else [[n] for n in in_turn]
-    with contextlib.ExitStack() as stack:
-        stack.push(partial(_close_if_failed, results))
+    try:
         for group in groups:
             try:
                 if how == "side by side":
@@ -102,7 +104,10 @@ def train_all(
                     results[n] = Trained("crashed", f"crash: {error}")
             for n in group:
                 watcher.ended(n, results[n])
-    return [results[n] for n in range(len(jobs))]
+        yield [results[n] for n in range(len(jobs))]
+    finally:
+        for trained in results.values():
+            trained.close()
 
 
 def on_one_footing(jobs: dict[int, Job]) -> dict[int, Job]:
@@ -144,13 +149,15 @@ def run_heat(jobs: Mapping[int, Job], results: dict[int, Trained], watcher: Watc
     Raises:
         ServerDied: a fork server is gone, and with it the heat.
     """
-    most_mb = _memory_mb(len(jobs))
+    limits = (job.setting.preset.memory_mb for job in jobs.values())
+    memory_mb = min(_memory_mb(len(jobs)), *limits)
     with contextlib.ExitStack() as stack:
         # All servers are up before the first starts: to be started takes all processors.
-        trainings = {
-            n: stack.enter_context(Training(server, replace(job, most_mb=most_mb)))
-            for server, (n, job) in zip(MACHINE.servers(len(jobs)), jobs.items(), strict=True)
-        }
+        children = [
+            stack.enter_context(ChildProcess(server, memory_mb, job.cancelled))
+            for server, job in zip(MACHINE.servers(len(jobs)), jobs.values(), strict=True)
+        ]
+        trainings = {n: Training(child, jobs[n]) for n, child in zip(jobs, children, strict=True)}
         dice = random.Random(secrets.randbits(64))
         # By lot, because whoever begins first is a little slower to the end.
         for number in dice.sample(list(trainings), len(trainings)):
@@ -185,15 +192,6 @@ def _end_what_is_over(
         if training.is_over:
             results[number] = training.finish()
             watcher.ended(number, results[number])
-
-
-def _close_if_failed(
-    results: dict[int, Trained], kind: type[BaseException] | None, *_: Any
-) -> None:
-    """Close the weights of the trainings that are over, if nobody will be given them."""
-    if kind is not None:
-        for trained in results.values():
-            trained.close()
 
 
 def _turn_seconds(trainings: Sequence[Training]) -> float:

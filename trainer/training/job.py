@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
@@ -34,8 +33,6 @@ class Job:
     """Recorded clock readings to replay; None for the real clock."""
     startup_cap: float | None = None
     """Seconds of start-up that do not count as training time, if fewer than the preset's."""
-    most_mb: int = sys.maxsize
-    """Memory that it may take, if less than the preset's."""
     may_lend: bool = True
     """Whether it may be lent what was compiled of its source: not if a rival has nothing."""
 

@@ -41,7 +41,8 @@ _LOOK_SECONDS = 0.25
 
 def run_training(server: ForkServer, job: Job, look: Look | None = None) -> Trained:
     """Run one training to its end and leave none of its processes behind."""
-    with Training(server, job, look) as training:
+    with ChildProcess(server, job.setting.preset.memory_mb, job.cancelled) as child:
+        training = Training(child, job, look)
         training.start_up()
         training.run(None)
         return training.finish()
@@ -53,12 +54,12 @@ def compile_key(job: Job) -> str:
 
 
 class Training:
-    """One training, from its start-up to its weights; a context manager.
+    """One training, from its start-up to its weights.
 
     Its clock runs during ``run`` only, so that several can take turns, each below its own server.
     """
 
-    def __init__(self, server: ForkServer, job: Job, look: Look | None = None) -> None:
+    def __init__(self, child: ChildProcess, job: Job, look: Look | None = None) -> None:
         """``look`` is called while it runs; in a heat side by side it is asked between turns."""
         self.job = job
         self.is_over = False
@@ -68,9 +69,7 @@ class Training:
         """Seconds of start-up that do not count as training time."""
         self.step_seconds = 0.0
         """Mean duration of its steps, as it reports them."""
-        memory_mb = min(job.most_mb, job.setting.preset.memory_mb)
-        self._child = ChildProcess(server, memory_mb, job.cancelled)
-        self._look = look
+        self._child, self._look = child, look
         self._compile_key = compile_key(job)
         self._packs = job.setting.preset.compiles and not job.budget.steps
         self._spent = 0.0
@@ -88,13 +87,6 @@ class Training:
         recorded = None if job.trace is None else recorded_steps(job.trace)
         self._curve = Curve(job.budget, job.corpus.bytes_per_token, recorded)
         self._next_log = 0.0
-
-    def __enter__(self) -> Training:
-        self._child.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._child.close()
 
     def clock(self) -> float:
         """Seconds on this training's clock."""

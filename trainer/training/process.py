@@ -70,11 +70,8 @@ class ChildProcess(contextlib.ExitStack):
         self._output_open = True
         self._channel, theirs = Channel.pair()
         self.callback(self._channel.close)
-        try:
-            with theirs:
-                self._pid = self.server.spawn("train", [theirs.fileno(), writing_end])
-        finally:
-            os.close(writing_end)
+        with theirs, os.fdopen(writing_end, "wb"):
+            self._pid = self.server.spawn("train", [theirs.fileno(), writing_end])
 
     def stop(self) -> None:
         """Stop all its processes: its control group where that can be frozen, else each of them.
@@ -175,9 +172,7 @@ class ChildProcess(contextlib.ExitStack):
                 if clock() < limit:
                     return message  # otherwise it is too late, whatever it contains
             except Silent:
-                watched = [self._channel.fileno()]
-                if self._output_open:
-                    watched.append(self._output)
+                watched = [self._channel.fileno(), *([self._output] if self._output_open else [])]
                 select.select(watched, [], [], min(left, WATCH_SECONDS))
                 self._drain()
             except Gone:

@@ -117,7 +117,9 @@ def test_start_up_beyond_the_champions_is_training_time_in_turn_too(
 
     monkeypatch.setattr(heats, "run_training", run)
     jobs = [job(prepared, "cpu", Budget(seconds=9))] * 2
-    train_all(jobs, "in turn")
+    with train_all(jobs, "in turn"):
+        pass
     assert caps == [None, pytest.approx(3.2)]
-    train_all(jobs, "in turn", champion_first=False)
+    with train_all(jobs, "in turn", champion_first=False):
+        pass
     assert caps[2:] == [None, None]
