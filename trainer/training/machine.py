@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import platform
+import os
 import sys
 import threading
 from dataclasses import dataclass
@@ -129,8 +129,10 @@ def resolve(
         find_preset(preset)
     found = MACHINE.probe()["device"] if device == "auto" else device
     chosen = find_preset(preset, found)
-    if platform.system() == "Linux":
-        cores = len(psutil.Process().cpu_affinity())
+    if sys.platform == "linux":
+        cores: int | None = len(os.sched_getaffinity(0))
     else:
-        cores = psutil.cpu_count(logical=False) or 1
-    return Setting(chosen, found, confine.level_for(isolation), chosen.threads or cores, source)
+        cores = psutil.cpu_count(logical=False)
+    return Setting(
+        chosen, found, confine.level_for(isolation), chosen.threads or cores or 1, source
+    )
