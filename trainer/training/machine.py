@@ -133,6 +133,5 @@ def resolve(
         cores: int | None = len(os.sched_getaffinity(0))
     else:
         cores = psutil.cpu_count(logical=False)
-    return Setting(
-        chosen, found, confine.level_for(isolation), chosen.threads or cores or 1, source
-    )
+    threads = chosen.threads or cores or 1
+    return Setting(chosen, found, confine.level_for(isolation), threads, source)
