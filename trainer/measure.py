@@ -282,21 +282,11 @@ def check(
         BadSetting, DataError, SandboxError: nothing could be checked.
     """
     setting = resolve(preset, device, isolation, data)
-    started = time.monotonic()
     with MACHINE:
         job = _job(setting, Budget(steps=CHECK_STEPS), source, seed, cancel=cancel)
         with train_all([job], "alone") as (trained,):
             (scored,) = _score_all([job], [trained], [None], CHECK_WINDOWS)
-    return CheckResult(
-        ok=scored.status == "ok",
-        status=scored.status,
-        reason=scored.reason,
-        detail=trained.detail,
-        peak_memory_mb=trained.peak_memory_mb,
-        params=trained.params,
-        weights_sha256=trained.weights_sha256,
-        seconds=time.monotonic() - started,
-    )
+    return CheckResult(**_training_result(trained, scored))
 
 
 def audit(

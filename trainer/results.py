@@ -68,19 +68,15 @@ class Measurement(TrainingResult):
 
 
 @dataclass(frozen=True)
-class CheckResult:
-    """Whether a source trains two steps and its weights pass the audits on a few windows."""
+class CheckResult(TrainingResult):
+    """Whether a source trains two steps and its weights pass the audits on a few windows.
 
-    ok: bool
-    status: str
-    reason: str
-    detail: str
-    peak_memory_mb: float
-    seconds: float
-    params: int = 0
-    """As the training reported."""
-    weights_sha256: str = ""
-    """After the two steps: two files that compute the same numbers have the same, with one seed."""
+    Two files that compute the same numbers have the same ``weights_sha256``, with one seed.
+    """
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
 
 
 @dataclass(frozen=True)
