@@ -227,9 +227,11 @@ class Training:
         limit = job.setting.preset.startup_seconds + beyond
         if job.setting.preset.compiles and job.may_lend:
             MACHINE.compile_cache.lend(self._compile_key, child.scratch)
+        # Before the clock runs: to find what is readable takes a second, the first time.
+        confinement = job.setting.confinement(str(child.scratch))
         self._running_since = time.monotonic()
         child.start()
-        child.send(asdict(job.setting.confinement(str(child.scratch))))
+        child.send(asdict(confinement))
         self._await("confined", limit=limit)
         packs = self._packs and not MACHINE.compile_cache.has(self._compile_key)
         request = TrainRequest(job.code, job.seed, job.budget, job.trace, packs)
