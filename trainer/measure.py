@@ -138,6 +138,7 @@ def heat(
     spend = parse_budget(spend) if isinstance(spend, str) else spend
     numbers: Sequence[int | None] = range(len(seeds)) if len(seeds) > 1 else [None]
     with MACHINE:
+        probe = MACHINE.probe()  # first: its process takes a moment to end
         jobs = [
             _job(setting, spend, *of, on_event, cancel)
             for of in zip(sources, seeds, traces, numbers, strict=True)
@@ -146,7 +147,6 @@ def heat(
         how = how_to_train(jobs, peak_memory_mb)
         with train_all(jobs, how, watch, champion_first) as trained:
             scored = _score_all(jobs, trained, paths)
-        probe = MACHINE.probe()
     return [
         Measurement(
             **_training_result(one, score),
