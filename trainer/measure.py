@@ -19,10 +19,10 @@ from typing import IO, Any
 from trainer import contract, fingerprint
 from trainer.data.prepare import prepare
 from trainer.presets import BadSetting, Budget, parse_budget
+from trainer.results import AuditResult as AuditResult
 from trainer.results import CheckResult as CheckResult
 from trainer.results import Measurement as Measurement
-from trainer.results import ScoringResult as ScoringResult
-from trainer.results import TrainingResult
+from trainer.results import ScoringResult, TrainingResult
 from trainer.sandbox.client import ServerDied
 from trainer.sandbox.confine import SandboxError as SandboxError
 from trainer.scoring.parent import score_weights
@@ -300,7 +300,7 @@ def audit(
     isolation: str = "auto",
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
-) -> ScoringResult:
+) -> AuditResult:
     """Run the stronger audit on weights to be kept: only prefixes, at many secret positions.
 
     Args:
@@ -319,7 +319,9 @@ def audit(
             scored = ScoringResult(job.status, job.reason)
         else:
             scored = _score(job, file.fileno(), claimed_bpb=claimed_bpb)
-    return scored
+    return AuditResult(
+        scored.status == "ok", scored.status, scored.reason, scored.leak_bound_bpb, scored.seconds
+    )
 
 
 def _copy(file: IO[bytes], path: Path) -> None:

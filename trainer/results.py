@@ -81,15 +81,22 @@ class CheckResult(TrainingResult):
 
 @dataclass(frozen=True)
 class ScoringResult:
-    """What came of a scoring, or of the stronger audit of kept weights."""
+    """What came of a scoring, with its audits."""
 
     status: str
     reason: str
     val_bpb: float | None = None
     leak_bound_bpb: float = 0.0
-    """Upper bound on the gain from a leak that the audits would not detect, bits per byte."""
     seconds: float = 0.0
 
-    @property
-    def ok(self) -> bool:
-        return self.status == "ok"
+
+@dataclass(frozen=True)
+class AuditResult:
+    """The result of the stronger audit of kept weights; a journal keeps it by these names."""
+
+    ok: bool
+    status: str
+    reason: str
+    leak_bound_bpb: float
+    """Upper bound on the gain from a leak that the audit would not detect, bits per byte."""
+    seconds: float

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from trainer import measure as measuring
-from trainer.measure import MACHINE, Measurement, ScoringResult, audit, check, measure, resolve
+from trainer.measure import MACHINE, Measurement, audit, check, measure, resolve
+from trainer.results import ScoringResult
 from trainer.training.job import Job
 
 HONEST = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_"))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from trainer import measure
-from trainer.measure import Measurement, ScoringResult
+from trainer.measure import AuditResult, Measurement
 
 Score = float | dict[str, Any]
 """val_bpb of a training that succeeded, or the fields in which a measurement differs from one."""
@@ -95,10 +95,10 @@ def audits(
     """Audits come to this bound or refusal; returns the scores that are audited, as they come."""
     claimed: list[float] = []
 
-    def next_one(source: str, weights: Path, claimed_bpb: float, **options: Any) -> ScoringResult:
+    def next_one(source: str, weights: Path, claimed_bpb: float, **options: Any) -> AuditResult:
         assert weights.read_bytes()
         claimed.append(claimed_bpb)
-        return ScoringResult(status if reason else "ok", reason, leak_bound_bpb=bound)
+        return AuditResult(not reason, status if reason else "ok", reason, bound, 0.0)
 
     monkeypatch.setattr(measure, "audit", next_one)
     return claimed
