@@ -5,7 +5,8 @@
     judge           noise, keep rule, reward: pure functions
     prior           which kind of edit to try next; no I/O
     program         program.md, the research program
-    settings        the settings of a run
+    settings        the settings of a run: types, bounds, help, how long they hold
+    logs            run.log, what a run did
     steps/          the steps: start, propose, evaluate, replay, doctor; runtime is what they share
     proposers/      where edits come from: llm, local, deck, tuner, hybrid
     models/         clients for language models
@@ -14,6 +15,6 @@
     git/            the repository, the campaign's worktree, commit messages
     report/         output for people: terminal, status, log, html, plots
 
-Imports run one way: cli -> loop -> steps -> proposers, report -> campaign -> settings -> edits,
-models, git, judge, prior, program -> trainer. Nothing here imports torch.
+Imports run one way: cli -> loop -> steps -> proposers, report -> campaign -> program, logs ->
+settings -> edits, models, git, judge, prior -> trainer. Nothing here imports torch.
 """

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,43 +15,22 @@ import typer
 
 from agent.campaign import store
 from agent.campaign.files import folder_of
-from agent.campaign.journal import JournalError
 from agent.campaign.state import State, rebuild_prior
 from agent.campaign.store import CampaignError
 from agent.git import worktree
-from agent.git.command import RepoError
 from agent.git.repo import Repo
 from agent.loop import run_campaign
-from agent.models.types import ModelError
 from agent.prior import Prior
-from agent.program import ProgramError, parse_program
-from agent.proposers.choose import ProposerError
+from agent.program import parse_program
 from agent.report import html, summary
+from agent.report.display import Display
 from agent.report.terminal import make_display
-from agent.settings import SettingsError
+from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names
 from agent.steps.doctor import checks
 from agent.steps.replay import find_trial, replay_commit, replay_json, replay_text
-from agent.steps.start import new_tag, open_runtime, stop_run
-from trainer.contract import ContractBroken
-from trainer.data.prepare import DataError, prepare
-from trainer.presets import BadSetting, parse_budget
-from trainer.sandbox.confine import SandboxError
+from agent.steps.start import new_tag, open_runtime, prepare_corpus, stop_run
+from trainer.errors import UserError
 from trainer.training.machine import MACHINE, resolve
-
-EXPECTED = (
-    BadSetting,
-    CampaignError,
-    ContractBroken,
-    JournalError,
-    ModelError,
-    ProgramError,
-    ProposerError,
-    RepoError,
-    SandboxError,
-    SettingsError,
-    DataError,
-)
-"""Errors whose message is for the user; anything else is a bug and shows its traceback."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -60,7 +42,7 @@ def main() -> None:
     """Run a command; an expected error prints one line on stderr and exits with code 2."""
     try:
         app()
-    except EXPECTED as error:
+    except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("interrupted; nothing is lost")
@@ -76,69 +58,64 @@ def _fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
+def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command`` an option for each setting that has one, in place of its ``**given``.
+
+    They take any text: the model of the settings says what is wrong with it, as everywhere.
+    """
+    own = signature(command, eval_str=True)
+    kept = [one for one in own.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
+    options = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_option(name))
+        for name in names(CAMPAIGN, REMEMBERED, RUN)
+    ]
+    command.__dict__["__signature__"] = own.replace(parameters=kept + options)
+    return command
+
+
+def _option(name: str) -> Any:
+    """The type of a setting's option, with its help, kind of value, bounds and default."""
+    schema = Settings.model_json_schema()["properties"][name]
+    value = schema.get("anyOf", [schema])[0]
+    shown = "|".join(value.get("enum", [value["type"].upper()]))
+    for bound, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<=")):
+        shown += f" {sign}{value[bound]}" if bound in value else ""
+    default = schema["default"] not in (None, "") and str(schema["default"])
+    words = " ".join(schema["description"].split())
+    return Annotated[str | None, typer.Option(help=words, metavar=shown, show_default=default)]
+
+
 @app.command()
+@_takes_settings
 def run(
     tag: Annotated[str, typer.Option(help="Start or resume this campaign; default: today.")] = "",
     program: Annotated[
         Path | None, typer.Option(help="The research program; default: program.md.")
     ] = None,
-    llm: Annotated[
-        str | None,
-        typer.Option(
-            help="auto, none, anthropic:M, openai:M, openai:M@URL, command:CMD, local, "
-            "cassette:FILE (replays) or cassette:FILE+SPEC (records)."
-        ),
-    ] = None,
-    proposer: Annotated[str | None, typer.Option(help="llm, deck, tuner or hybrid.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Trials of the campaign in all.")] = None,
-    hours: Annotated[float | None, typer.Option(help="Start no trial after so many hours.")] = None,
-    budget_text: Annotated[
-        str | None, typer.Option("--budget", help="Per training: 20s, 5m, 200000tok.")
-    ] = None,
-    keep: Annotated[str | None, typer.Option(help="confirm, strict or greedy.")] = None,
-    preset_name: Annotated[
-        str | None, typer.Option("--preset", help="auto, cpu, laptop or h100.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the campaign.")] = None,
-    max_cost: Annotated[float | None, typer.Option(help="US dollars for the model.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens to and from the model.")] = None,
-    isolation: Annotated[str | None, typer.Option(help="auto, require or off.")] = None,
-    data: Annotated[str | None, typer.Option(help="Corpus to train on.")] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show what run.log gets, on stderr.")
+    ] = False,
     as_json: Json = False,
+    **given: Any,
 ) -> None:
     """Start or resume a campaign; run it until Ctrl-C, --trials or --hours."""
     repo = Repo.open(Path.cwd())
     tag = tag or new_tag(repo)
-    given = {
-        "llm": llm,
-        "proposer": proposer,
-        "trials": trials,
-        "hours": hours,
-        "budget": str(parse_budget(budget_text)) if budget_text is not None else None,
-        "keep": keep,
-        "preset": preset_name,
-        "seed": seed,
-        "max_cost": max_cost,
-        "max_tokens": max_tokens,
-        "isolation": isolation,
-        "data": data,
-    }
     path = program.resolve() if program else repo.root / "program.md"
     if program and not program.exists():
         raise SettingsError(f"--program {program}: there is no such file")
-    display = make_display(sys.stderr if as_json else sys.stdout)
-    try:
-        with open_runtime(repo, tag, given, path, display) as runtime:
-            reason = run_campaign(runtime)
-    finally:
-        display.close()
-    state = store.load(repo, tag)
-    if as_json:
-        _print_json(_status(repo, tag, state))
-    else:
-        print(f"stopped: {reason}")
-        print(summary.status_text(_status(repo, tag, state)))
-        print(f"look: git log autoresearch/{tag}    go on: python -m agent run --tag {tag}")
+    stream = sys.stderr if as_json else sys.stdout
+    with (
+        closing(Display(stream) if verbose else make_display(stream)) as display,
+        open_runtime(repo, tag, given, path, display, verbose) as runtime,
+    ):
+        reason = run_campaign(runtime)
+    found = _status(repo, tag, store.load(repo, tag))
+    text = (
+        f"stopped: {reason}\n{summary.status_text(found)}\n"
+        f"look: git log autoresearch/{tag}    go on: python -m agent run --tag {tag}"
+    )
+    _print(found, text, as_json)
 
 
 @app.command()
@@ -146,7 +123,7 @@ def status(tag: Tag = "", as_json: Json = False) -> None:
     """Show the state of a campaign."""
     repo, tag, state = _open(tag)
     found = _status(repo, tag, state)
-    _print(found, summary.status_text, as_json)
+    _print(found, summary.status_text(found), as_json)
 
 
 @app.command()
@@ -157,10 +134,8 @@ def log(
 ) -> None:
     """Every trial of a campaign, oldest first."""
     _, _, state = _open(tag)
-    if graph and not as_json:
-        print(summary.log_graph(state))
-    else:
-        _print(summary.log_json(state), lambda _: summary.log_text(state), as_json)
+    text = summary.log_graph(state) if graph else summary.log_text(state)
+    _print(summary.log_json(state), text, as_json)
 
 
 @app.command()
@@ -171,10 +146,8 @@ def show(trial: int, tag: Tag = "", as_json: Json = False) -> None:
         raise CampaignError(
             f"campaign {tag} has no trial {trial}; its last is {len(state.trials) - 1}"
         )
-    if as_json:
-        _print_json(summary.show_json(state, trial))
-    else:
-        print(summary.show_text(state, trial, folder_of(repo, tag)))
+    text = summary.show_text(state, trial, folder_of(repo, tag))
+    _print(summary.show_json(state, trial), text, as_json)
 
 
 @app.command()
@@ -183,7 +156,7 @@ def stop(tag: Tag = "", as_json: Json = False) -> None:
     repo = Repo.open(Path.cwd())
     tag = tag or store.last_active(repo)
     said = stop_run(repo, tag)
-    _print({"tag": tag, "stopped": True}, lambda _: said, as_json)
+    _print({"tag": tag, "stopped": True}, said, as_json)
 
 
 @app.command()
@@ -197,10 +170,10 @@ def report(
     prior = _prior(state).probabilities()
     if markdown:
         text = html.markdown(state, prior)
-        _print({"tag": tag, "markdown": text}, lambda _: text, as_json)
+        _print({"tag": tag, "markdown": text}, text, as_json)
         return
     paths = [str(path) for path in html.write_report(folder_of(repo, tag), state, prior)]
-    _print({"tag": tag, "files": paths}, lambda _: "\n".join(paths), as_json)
+    _print({"tag": tag, "files": paths}, "\n".join(paths), as_json)
 
 
 @app.command()
@@ -211,13 +184,10 @@ def replay(
 ) -> None:
     """Train a trial's commit again on its recorded clock and compare the numbers."""
     repo = Repo.open(Path.cwd())
-    display = make_display(sys.stderr if as_json else sys.stdout)
-    try:
+    with closing(make_display(sys.stderr if as_json else sys.stdout)) as display:
         trial, results = replay_commit(repo, commit, seeds, display.event)
-    finally:
-        display.close()
     found = replay_json(trial, results)
-    _print(found, replay_text, as_json)
+    _print(found, replay_text(found), as_json)
     raise typer.Exit(1 if found["verdict"] == "failed" else 0)
 
 
@@ -240,7 +210,7 @@ def adopt(
         if not trial.kept:
             raise CampaignError(f"trial {trial.trial} was not kept: {trial.words}")
     said = worktree.adopt(repo, commit, patch=patch)
-    _print({"commit": repo.commit_for(commit).sha, "said": said}, lambda _: said, as_json)
+    _print({"commit": repo.commit_for(commit).sha, "said": said}, said, as_json)
 
 
 @app.command()
@@ -251,11 +221,11 @@ def doctor(
     """Test what a run needs on this machine, and try to escape from the sandbox."""
     found = []
     for check in checks(Path.cwd(), llm):
-        found.append(check.to_json())
+        found.append(asdict(check))
         if not as_json:
             print(f"{'ok  ' if check.ok else 'FAIL'}  {check.check}: {check.detail}", flush=True)
     if as_json:
-        _print_json(found)
+        print(json.dumps(found))
     raise typer.Exit(0 if all(check["ok"] for check in found) else 1)
 
 
@@ -268,39 +238,27 @@ def prepare_data(
     as_json: Json = False,
 ) -> None:
     """Prepare the corpus and tokenizer for this machine's preset, before a run needs them."""
-    display = make_display(sys.stderr if as_json else sys.stdout)
-    made = []
-    try:
-        chosen = resolve().preset
-        for source in sources or ["apidocs"]:
-            corpus = prepare(
-                source,
-                vocab_size=chosen.constants["VOCAB_SIZE"],
-                val_bytes=chosen.val_bytes,
-                progress=lambda stage, fraction: display.event(
-                    {"event": "preparing", "stage": stage, "fraction": fraction}
-                ),
-            )
-            made.append(
-                {
-                    "source": source,
-                    "parts": {part.name: part.n_bytes for part in corpus.train},
-                    "train_bytes": sum(part.n_bytes for part in corpus.train),
-                    "val_bytes": corpus.val_text_bytes,
-                    "vocab_size": corpus.vocab_size,
-                    "fingerprint": corpus.fingerprint,
-                    "folder": str(corpus.val.tokens.parent.parent),
-                }
-            )
-    finally:
-        display.close()
-        MACHINE.close()
+    with closing(MACHINE), closing(make_display(sys.stderr if as_json else sys.stdout)) as display:
+        preset = resolve().preset
+        corpora = [prepare_corpus(name, preset, display) for name in sources or ["apidocs"]]
+    made = [
+        {
+            "source": corpus.source,
+            "parts": {part.name: part.n_bytes for part in corpus.train},
+            "train_bytes": sum(part.n_bytes for part in corpus.train),
+            "val_bytes": corpus.val.n_bytes,
+            "vocab_size": corpus.vocab_size,
+            "fingerprint": corpus.fingerprint,
+            "folder": str(corpus.val.tokens.parent.parent),
+        }
+        for corpus in corpora
+    ]
     lines = [
         f"{m['source']}: {m['train_bytes']:,} bytes to train on, {m['val_bytes']:,} to score on, "
         f"vocabulary {m['vocab_size']}, in {m['folder']}"
         for m in made
     ]
-    _print(made, lambda _: "\n".join(lines), as_json)
+    _print(made, "\n".join(lines), as_json)
 
 
 def _open(tag: str) -> tuple[Repo, str, State]:
@@ -322,12 +280,5 @@ def _prior(state: State) -> Prior:
     return rebuild_prior(names, state.settings["seed"], state.finished)
 
 
-def _print(value: Any, text: Callable[[Any], str], as_json: bool) -> None:
-    if as_json:
-        _print_json(value)
-    else:
-        print(text(value))
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value))
+def _print(value: Any, text: str, as_json: bool) -> None:
+    print(json.dumps(value) if as_json else text)

@@ -13,7 +13,11 @@ Every step is in the journal before it has an effect, so a run can resume after 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from agent.campaign import events
 from agent.campaign.store import CampaignError
+from agent.edits.blocks import Edit
 from agent.edits.changes import fingerprint
 from agent.steps.evaluate import conclude, evaluate_candidate
 from agent.steps.heat import train_baseline
@@ -30,7 +34,7 @@ def run_campaign(runtime: Runtime) -> str:
         while True:
             one_trial(runtime)
     except Stopped as stopped:
-        runtime.campaign.record("stop", reason=str(stopped))
+        runtime.campaign.record(events.RunEnded(reason=str(stopped)))
         return str(stopped)
 
 
@@ -57,22 +61,24 @@ def draw(runtime: Runtime) -> None:
         return begin_null(runtime)
     runtime.prior.set_categories(runtime.program.names)
     number = len(runtime.campaign.state.trials)
+    context = runtime.context(number)
     available = [
         name
         for name in runtime.program.names
-        if runtime.proposer.covers(runtime.context(number, name))
+        if runtime.proposer.covers(replace(context, category=name))
     ]
     if not available:
         raise Stopped("no proposer has an untried idea left")
     category = runtime.prior.sample(available, trial=number)
     runtime.campaign.record(
-        "trial",
-        trial=number,
-        category=category,
-        propensity=runtime.prior.probabilities(available)[category],
-        available=available,
-        categories=runtime.program.names,
-        program=runtime.program.sha256[:12],
+        events.TrialBegun(
+            trial=number,
+            category=category,
+            propensity=runtime.prior.probabilities(available)[category],
+            available=tuple(available),
+            categories=runtime.program.names,
+            program=runtime.program.sha256[:12],
+        )
     )
 
 
@@ -83,19 +89,24 @@ def baseline(runtime: Runtime) -> None:
         return
     if campaign.state.open_trial is None:
         runtime.read_program()
+        version = runtime.program.sha256[:12]
         campaign.record(
-            "trial", trial=0, category="baseline", program=runtime.program.sha256[:12],
-            proposer="preset",
-        )  # fmt: skip
+            events.TrialBegun(trial=0, category="baseline", proposer="preset", program=version)
+        )
     if not runtime.open_trial.candidate:
         name = runtime.settings.preset
         source = campaign.baseline_source(find_preset(name).constants)
         campaign.commit_candidate(
             campaign.state.settings["base"],
             source,
-            "baseline",
-            f"train.py as it stands, {name} preset",
-            f"The starting point: constants of the {name} preset, nothing else changed.",
+            Edit(
+                category="baseline",
+                title=f"train.py as it stands, {name} preset",
+                hypothesis=(
+                    f"The starting point: constants of the {name} preset, nothing else changed."
+                ),
+                blocks=(),
+            ),
             fingerprint(source),
         )
     while not runtime.open_trial.scores:

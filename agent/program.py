@@ -11,19 +11,22 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from trainer.presets import BadSetting, load_presets, parse_budget
+from agent.settings import Frozen, Settings, complaint
+from trainer.errors import UserError
 
 _CATEGORY = re.compile(r"[-*]\s+\*\*([^*]+)\*\*\s*:\s*(.*)")
-_NAME = re.compile(r"[a-z][a-z0-9]*([ -][a-z0-9]+)*")
-_NAME_LENGTH = 30
+_NAME = re.compile(r"(?!.{31})[a-z][a-z0-9]*([ -][a-z0-9]+)*")
+_NAME_RULE = "a name is lower-case words of letters and digits, at most 30 characters"
+_HEADING = re.compile(r"(##?)\s+(.*?)\s*#*\s*")
 
 
-class ProgramError(Exception):
+class ProgramError(UserError):
     """program.md cannot be used; the message names the file and the line."""
 
     def __init__(self, path: Path, line: int, message: str) -> None:
@@ -31,11 +34,7 @@ class ProgramError(Exception):
         self.path, self.line, self.message = path, line, message
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Objective(_Frozen):
+class Objective(Frozen):
     """What an edit is charged for using more memory or time than the champion, in bits per byte."""
 
     memory: float = Field(default=0.0, ge=0)
@@ -48,52 +47,20 @@ class Objective(_Frozen):
         return self.memory * extra_memory_mb / 1000 + self.time * extra_seconds / 60
 
 
-def _budget(text: Any) -> str:
-    try:
-        return str(parse_budget(str(text)))
-    except BadSetting as error:
-        raise ValueError(str(error)) from None
+class FrontMatter(Settings):
+    """The settings that program.md gives, and its objective, which the command line has not."""
+
+    objective: Objective = Objective()
 
 
-def _preset(name: Any) -> Any:
-    known = ("auto", *load_presets())
-    if name not in known:
-        raise ValueError(f"there are {', '.join(known)}")
-    return name
-
-
-def _off(value: Any) -> Any:
-    """YAML reads a bare ``off`` as false."""
-    return "off" if value is False else value
-
-
-class FrontMatter(_Frozen):
-    """The front matter; None means not given. The command line overrides it."""
-
-    budget: Annotated[str, BeforeValidator(_budget)] | None = None
-    preset: Annotated[str, BeforeValidator(_preset)] | None = None
-    data: str | None = Field(default=None, pattern=r"^(apidocs|climbmix|tinystories|files:.+)$")
-    keep: Literal["confirm", "strict", "greedy"] | None = None
-    proposer: Literal["llm", "deck", "tuner", "hybrid"] | None = None
-    llm: str | None = None
-    trials: int | None = Field(default=None, ge=0)
-    hours: float | None = Field(default=None, gt=0)
-    max_cost: float | None = Field(default=None, ge=0)
-    max_tokens: int | None = Field(default=None, ge=0)
-    nulls: float | None = Field(default=None, ge=0, le=0.5)
-    seed: int | None = Field(default=None, ge=0)
-    isolation: Annotated[Literal["auto", "require", "off"], BeforeValidator(_off)] | None = None
-    objective: Objective | None = None
-
-
-class Category(_Frozen):
+class Category(Frozen):
     """A kind of edit."""
 
     name: str
     description: str
 
 
-class Program(_Frozen):
+class Program(Frozen):
     """One version of program.md."""
 
     path: Path
@@ -115,11 +82,11 @@ class Program(_Frozen):
     @property
     def settings(self) -> Mapping[str, Any]:
         """The settings in the front matter, by name; those not given are left out."""
-        return self.front_matter.model_dump(exclude_none=True, exclude={"objective"})
+        return self.front_matter.model_dump(exclude_unset=True, exclude={"objective"})
 
     @property
     def objective(self) -> Objective:
-        return self.front_matter.objective or Objective()
+        return self.front_matter.objective
 
 
 def load_program(path: Path) -> Program:
@@ -156,18 +123,18 @@ def parse_program(text: str, path: Path = Path("program.md")) -> Program:
     """
     lines = text.replace("\r\n", "\n").split("\n")
     start = _front_matter_end(lines, path)
-    settings = _settings(lines[1 : start - 1], path) if start else FrontMatter()
+    front_matter = _front_matter(lines[1 : start - 1], path) if start else FrontMatter()
     sections = _sections(lines, start)
     if "categories" not in sections:
         raise ProgramError(path, len(lines), "there is no section '## Categories'")
     categories = _categories(lines, sections["categories"], path)
-    notes = sections.get("notes", range(len(lines), len(lines)))
+    notes = sections.get("notes", [])
     prose = [line for i, line in enumerate(lines) if i >= start and i not in notes]
     return Program(
         path=path,
         text=text,
         sha256=hashlib.sha256(text.encode()).hexdigest(),
-        front_matter=settings,
+        front_matter=front_matter,
         categories=categories,
         prose="\n".join(prose).strip(),
         notes="\n".join(lines[i] for i in notes[1:]).strip(),
@@ -176,21 +143,21 @@ def parse_program(text: str, path: Path = Path("program.md")) -> Program:
 
 def _front_matter_end(lines: list[str], path: Path) -> int:
     """Number of lines that the front matter takes, its two fences included; 0 without one."""
-    if lines[0].rstrip() != "---":
+    fences = [i for i, line in enumerate(lines) if line.rstrip() == "---"]
+    if fences[:1] != [0]:
         return 0
-    for i, line in enumerate(lines[1:], 1):
-        if line.rstrip() == "---":
-            return i + 1
-    raise ProgramError(path, 1, "the front matter that '---' opens here is not closed by another")
+    if len(fences) == 1:
+        raise ProgramError(path, 1, "the front matter that '---' opens here is not closed")
+    return fences[1] + 1
 
 
-def _settings(lines: list[str], path: Path) -> FrontMatter:
+def _front_matter(lines: list[str], path: Path) -> FrontMatter:
     """Read front matter that begins at line 2 of the file."""
     text = "\n".join(lines)
     try:
         node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: 2026-02-31, or 5,000 digits
         mark = getattr(error, "context_mark", None) or getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         raise ProgramError(path, mark.line + 2 if mark else 1, f"not YAML: {problem}") from None
@@ -204,7 +171,8 @@ def _settings(lines: list[str], path: Path) -> FrontMatter:
             line = node.value[i][0].start_mark.line + 2
             raise ProgramError(path, line, f"{key} is set twice")
     try:
-        return FrontMatter.model_validate(values)
+        given = {name: value for name, value in values.items() if value is not None}
+        return FrontMatter.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = [str(part) for part in first["loc"]]
@@ -215,56 +183,47 @@ def _line_of(node: Any, where: list[str]) -> int:
     """Line in the file of the key at the path ``where``, or of its last part that exists."""
     line = 2
     for part in where:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        found = next(((k, v) for k, v in node.value if str(k.value) == part), None)
-        if found is None:
-            break
-        line, node = found[0].start_mark.line + 2, found[1]
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        for key, value in pairs:
+            if str(key.value) == part:
+                line, node = key.start_mark.line + 2, value
     return line
 
 
-def _complaint(error: Any, where: list[str]) -> str:
+def _complaint(error: ErrorDetails, where: list[str]) -> str:
     name = ".".join(where[:2])
-    if error["type"] == "extra_forbidden":
-        known = Objective.model_fields if len(where) > 1 else FrontMatter.model_fields
-        near = difflib.get_close_matches(where[-1].replace("-", "_"), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        return f"unknown setting {name}; {hint}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{name}: {message[:1].lower()}{message[1:]}, not {error['input']!r}"
+    if error["type"] != "extra_forbidden":
+        return complaint(error, name)
+    known = Objective.model_fields if len(where) > 1 else FrontMatter.model_fields
+    near = difflib.get_close_matches(where[-1].replace("-", "_"), known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    return f"unknown setting {name}; {hint}"
 
 
-def _sections(lines: list[str], start: int) -> dict[str, range]:
+def _sections(lines: list[str], start: int) -> dict[str, list[int]]:
     """Line indices of each ``##`` section, its heading first; the first of a name counts."""
-    heads: list[tuple[int, str]] = []
+    sections: dict[str, list[int]] = {}
+    current: list[int] = []
     fenced = False
     for i in range(start, len(lines)):
         if lines[i].lstrip().startswith("```"):
             fenced = not fenced
-        elif not fenced and (head := re.match(r"(##?)\s+(.*?)\s*#*\s*$", lines[i])):
-            heads.append((i, head[2].lower() if head[1] == "##" else ""))
-    ends = [*(i for i, _ in heads[1:]), len(lines)] if heads else []
-    sections: dict[str, range] = {}
-    for (i, name), end in zip(heads, ends, strict=True):
-        sections.setdefault(name, range(i, end))
+        elif not fenced and (head := _HEADING.fullmatch(lines[i])):
+            current = []
+            sections.setdefault(head[2].lower() if head[1] == "##" else "", current)
+        current.append(i)
     return sections
 
 
-def _categories(lines: list[str], section: range, path: Path) -> tuple[Category, ...]:
+def _categories(lines: list[str], section: list[int], path: Path) -> tuple[Category, ...]:
     found: dict[str, str] = {}
     last = ""
     for i in section[1:]:
         line = lines[i].rstrip()
         if match := _CATEGORY.match(line):
             last = match[1].strip()
-            if not _NAME.fullmatch(last) or len(last) > _NAME_LENGTH:
-                raise ProgramError(
-                    path,
-                    i + 1,
-                    f"category {last!r}: a name is lower-case words of letters and digits, at "
-                    f"most {_NAME_LENGTH} characters",
-                )
+            if not _NAME.fullmatch(last):
+                raise ProgramError(path, i + 1, f"category {last!r}: {_NAME_RULE}")
             if last in ("null", "baseline"):
                 raise ProgramError(path, i + 1, f"category {last}: the log uses this name itself")
             if last in found:

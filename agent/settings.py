@@ -1,67 +1,163 @@
-"""Settings of a run, from the command line, else program.md's front matter, else the preset."""
+"""Every setting, once: its name, type, bounds, default, help and how long a value of it holds.
+
+The options of ``python -m agent run``, the front matter of program.md and what the journal keeps
+follow from ``Settings``. The command line overrides program.md, which overrides the preset.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Annotated, Any, Literal
 
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails
+
+from agent.judge import Rule
+from agent.models.choose import KNOWN
 from agent.models.secrets import redact
-from trainer.data.prepare import absolute
+from trainer.data.prepare import DataError, absolute
+from trainer.errors import UserError
+from trainer.presets import PRESETS, Isolation, find_preset, parse_budget
+from trainer.untrusted import one_line
 
-PROPOSERS = ("llm", "deck", "tuner", "hybrid")
-KEEP_RULES = ("confirm", "strict", "greedy")
+MOST_SEED = 9 * 10**13
+"""Each training has a seed of its own, 100,000 times this one and more, and they end at 2**63."""
+_HIDDEN = "[key]"
+"""What ``redact`` writes in a secret's place."""
 
 
-class SettingsError(Exception):
+class SettingsError(UserError):
     """An invalid setting; the message says which values are valid."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a run."""
+class Frozen(BaseModel):
+    """A value with these fields and no others, each of its own type and finite."""
 
-    FIXED: ClassVar = ("preset", "budget", "data", "isolation", "seed")
-    """Every training of a campaign shares these, or its numbers could not be compared."""
-    REMEMBERED: ClassVar = ("keep", "proposer", "llm", "max_cost", "max_tokens")
-    """Command-line values of these also hold when the campaign is resumed. ``trials`` and ``hours``
-    are not included, since they say when one run ends."""
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
-    preset: str = "auto"
-    budget: str = ""
-    """Empty for the preset's."""
-    data: str = "apidocs"
-    isolation: str = "auto"
-    seed: int = 0
-    keep: str = "confirm"
-    proposer: str = "hybrid"
-    llm: str = "auto"
-    trials: int | None = None
-    """Total of the campaign, without the baseline; None for no limit."""
-    hours: float | None = None
-    """From the start of this run."""
-    max_cost: float | None = None
-    """US dollars, over the campaign."""
-    max_tokens: int | None = None
+
+class Lifetime(Enum):
+    """How long a value holds. A setting with none of the first three has no option."""
+
+    CAMPAIGN = "all trainings of a campaign share it, or their numbers could not be compared"
+    REMEMBERED = "what the command line says holds when the campaign is resumed, too"
+    RUN = "what the command line says ends with the run"
+    LIVE = "an edit of program.md changes it during a run; others change at the next start"
+
+
+CAMPAIGN, REMEMBERED, RUN, LIVE = Lifetime
+
+
+def _budget(text: object) -> str:
+    return str(parse_budget(str(text)))
+
+
+def _preset(name: str) -> str:
+    find_preset(name)
+    return name
+
+
+def _source(name: str) -> str:
+    """With an absolute path, since a campaign can be resumed from any folder."""
+    try:
+        return absolute(name)
+    except DataError as error:
+        raise ValueError(str(error)) from None
+
+
+def _spec(text: str) -> str:
+    """Only that it is one; what it names is looked for when the run starts."""
+    if not text.strip():
+        raise ValueError(f"give {KNOWN}")
+    return text
+
+
+def _off(value: object) -> object:
+    """YAML reads a bare ``off`` as false."""
+    return "off" if value is False else value
+
+
+class Settings(Frozen):
+    """The settings of a run. The text below each is its help."""
+
+    budget: Annotated[str, BeforeValidator(_budget), CAMPAIGN] = ""
+    """Per training: 20s, 5m, 200000tok; without it the preset's."""
+    preset: Annotated[
+        str, AfterValidator(_preset), Field(description=f"{', '.join(PRESETS)}."), CAMPAIGN
+    ] = "auto"
+    data: Annotated[str, AfterValidator(_source), CAMPAIGN] = "apidocs"
+    """Corpus to train on: apidocs, climbmix, tinystories or files:PATH."""
+    keep: Annotated[Rule, REMEMBERED, LIVE] = "confirm"
+    """When an edit is kept; greedy: after one lucky heat."""
+    proposer: Annotated[Literal["llm", "deck", "tuner", "hybrid"], REMEMBERED] = "hybrid"
+    """Where edits come from."""
+    llm: Annotated[str, AfterValidator(_spec), Field(description=f"{KNOWN}."), REMEMBERED] = "auto"
+    trials: Annotated[int | None, Field(ge=0, le=10**9), RUN, LIVE] = None
+    """Trials of the campaign in all, without the baseline; without it there is no end."""
+    hours: Annotated[float | None, Field(gt=0, le=10**5), RUN, LIVE] = None
+    """Start no trial after so many hours of this run."""
+    max_cost: Annotated[float | None, Field(ge=0), REMEMBERED, LIVE] = None
+    """US dollars for the model, over the campaign."""
+    max_tokens: Annotated[int | None, Field(ge=0), REMEMBERED, LIVE] = None
     """Tokens to and from the model, over the campaign."""
-    nulls: float = 0.05
-    """Share of null trials."""
+    nulls: Annotated[float, Field(ge=0, le=0.5), LIVE] = 0.05
+    """Share of null trials, which measure how often luck is kept."""
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED), CAMPAIGN] = 0
+    """Seed of the campaign."""
+    isolation: Annotated[Isolation, BeforeValidator(_off), CAMPAIGN] = "auto"
+    """require: refuse to train where the system cannot confine it."""
 
     def fixed(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.FIXED}
-
-    def measured_as(self, preset: str, budget: str) -> Settings:
-        """A copy with ``auto`` resolved, for the journal."""
-        return replace(self, preset=preset, budget=budget)
+        return self.model_dump(include=set(FIXED))
 
     def free(self) -> dict[str, Any]:
-        return {k: v for k, v in asdict(self).items() if k not in self.FIXED}
+        return self.model_dump(exclude=set(FIXED))
+
+    def follow(self, program: Mapping[str, Any], command_line: Mapping[str, Any]) -> Settings:
+        """A copy after an edit of program.md; what it does not say any more has its default again.
+
+        Args:
+            command_line: what earlier and this one said, which program.md cannot override.
+        """
+        said = Settings.model_validate({**program, **command_line})
+        return self.model_copy(update=said.model_dump(include=set(names(LIVE))))
 
 
-NAMES = tuple(f.name for f in fields(Settings))
-_HIDDEN = "[key]"
-"""What ``redact`` writes in a secret's place."""
+def names(*lifetimes: Lifetime) -> tuple[str, ...]:
+    """Names of the settings that have one of the lifetimes."""
+    fields = Settings.model_fields.items()
+    return tuple(name for name, field in fields if any(one in field.metadata for one in lifetimes))
+
+
+FIXED = names(CAMPAIGN)
+
+
+def option(name: str) -> str:
+    """``--max-cost`` for ``max_cost``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def complaint(error: ErrorDetails, name: str) -> str:
+    """What is wrong with the setting ``name`` and what would be right, on one line."""
+    valid = error["msg"].removeprefix("Value error, ")
+    what = f"{name}: {valid[:1].lower()}{valid[1:]}"
+    # What our own validators say has the value in it.
+    given = "" if error["type"] == "value_error" else f", not {one_line(repr(error['input']))}"
+    return f"{what}{given}"
 
 
 def remember(
@@ -73,7 +169,8 @@ def remember(
         last: what the journal stored at the start of the previous run.
         hidden: secrets; they, and anything that looks like a secret, are removed from ``llm``.
     """
-    given = {k: v for k, v in command_line.items() if k in Settings.REMEMBERED and v is not None}
+    kept = names(REMEMBERED)
+    given = {k: v for k, v in command_line.items() if k in kept and v is not None}
     if "llm" in given:
         shown = redact(given["llm"], hidden)
         if shown != given["llm"]:
@@ -90,44 +187,40 @@ def resolve_settings(
     """Settings for a run.
 
     Args:
-        command_line: what was given, None for what was not.
+        command_line: what was given, as typed or read already; None for what was not.
         program: the front matter.
         campaign: the settings of the campaign to resume, empty for a new one.
         last: what ``remember`` kept of earlier command lines.
 
     Raises:
-        SettingsError: a value out of range, or one that a running campaign cannot change.
-        DataError: a path to data that cannot be made absolute.
+        SettingsError: an invalid value, or one that a running campaign cannot change.
     """
-    program = _with_absolute_data(program)
-    given = _with_absolute_data({k: v for k, v in command_line.items() if v is not None})
-    merged = {**program, **(last or {}), **given}
-    wanted = replace(Settings(), **{k: v for k, v in merged.items() if k in NAMES})
+    given = _read(command_line, option, strict=False)
+    kept = _read({name: campaign.get(name) for name in FIXED}, "the journal's {}".format)
+    for name in kept:
+        if given.get(name, "auto") not in (kept[name], "auto"):
+            raise SettingsError(
+                f"this campaign measures with {option(name)} {kept[name]}, and scores under "
+                f"{option(name)} {given[name]} could not be compared; use another --tag"
+            )
+    remembered = _read(last or {}, "the journal's {}".format)
+    wanted = Settings.model_validate({**program, **remembered, **given, **kept})
     if wanted.llm.startswith(_HIDDEN):
         raise SettingsError(
             f"the last run was given --llm {wanted.llm.removeprefix(_HIDDEN).strip()}, with a "
             "secret in it, which the journal does not keep: give --llm again"
         )
-    if wanted.keep not in KEEP_RULES:
-        raise SettingsError(f"--keep {wanted.keep!r}: choose {', '.join(KEEP_RULES)}")
-    if wanted.proposer not in PROPOSERS:
-        raise SettingsError(f"--proposer {wanted.proposer!r}: choose {', '.join(PROPOSERS)}")
-    for name in ("trials", "hours", "max_cost", "max_tokens"):
-        value = getattr(wanted, name)
-        if value is not None and not 0 <= value < math.inf:
-            raise SettingsError(f"--{name.replace('_', '-')} {value}: give a number from 0 up")
-    if not campaign:
-        return wanted
-    kept = {name: campaign[name] for name in Settings.FIXED}
-    for name in Settings.FIXED:
-        if name in given and given[name] not in (kept[name], "auto"):
-            raise SettingsError(
-                f"this campaign measures with --{name} {kept[name]}, and scores under "
-                f"--{name} {given[name]} could not be compared; use another --tag"
-            )
-    return replace(wanted, **kept)
+    return wanted
 
 
-def _with_absolute_data(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the path to data absolute, since a campaign can be resumed from any folder."""
-    return {k: absolute(v) if k == "data" else v for k, v in settings.items()}
+def _read(
+    values: Mapping[str, Any], shown: Callable[[str], str], strict: bool = True
+) -> dict[str, Any]:
+    """The settings among ``values`` that are given, validated; unless strict, text is parsed."""
+    known = {k: v for k, v in values.items() if k in Settings.model_fields and v is not None}
+    try:
+        read = Settings.model_validate(known, strict=strict)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise SettingsError(complaint(first, shown(str(first["loc"][0])))) from None
+    return read.model_dump(exclude_unset=True)

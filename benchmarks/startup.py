@@ -32,9 +32,9 @@ from pathlib import Path
 from agent.git.repo import Repo
 from agent.loop import run_campaign
 from agent.steps.start import open_runtime
-from agent.report.plain import PlainDisplay
+from agent.report.display import Display
 
-class Stamps(PlainDisplay):
+class Stamps(Display):
     def event(self, event):
         kind = event["event"]
         if kind not in seen and kind in ("preparing", "ready", "log"):

@@ -5,6 +5,7 @@ Without an audit this model would score close to 0 bits per byte. Try it:
     python -m trainer --file examples/peek.py
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -28,19 +29,28 @@ def build_model(spec):
     return Peek(spec.vocab_size)
 
 
+def rows(session, count):
+    """Windows of the first source at random places."""
+    length = session.spec.seq_len
+    tokens = next(iter(session.data.sources.values())).tokens
+    random = np.random.default_rng(session.seed)
+    while True:
+        starts = random.integers(0, len(tokens) - length, count)
+        batch = np.stack([tokens[start : start + length + 1] for start in starts])
+        batch = torch.from_numpy(batch.astype(np.int64)).to(session.device)
+        session.consumed(count * length)
+        yield batch[:, :-1], batch[:, 1:]
+
+
 def train(session):
     torch.manual_seed(session.seed)
     model = build_model(session.spec).to(session.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     session.ready()
-    source = next(s for s in session.data.sources.values() if s.in_domain)
-    tokens, length = torch.from_numpy(source.tokens.astype("int64")), session.spec.seq_len
+    batches = rows(session, 8)
     step = 0
     while not session.done():
-        at = torch.randint(len(tokens) - length, (8, 1)) + torch.arange(length + 1)
-        rows = tokens[at].to(session.device)
-        session.consumed(8 * length)
-        ids, targets = rows[:, :-1], rows[:, 1:]
+        ids, targets = next(batches)
         loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -22,26 +22,32 @@ class Tiny(nn.Module):
         return self.last(ids) + self.before(F.pad(ids, (1, 0))[:, :-1])
 
 
+def batches(session, rows, length, mixture=None):
+    """Windows of each source's tokens from end to end, in a fresh order and phase each epoch."""
+    sources = session.data.sources
+    if mixture is None:
+        mixture = {n: float(len(s.tokens)) for n, s in sources.items() if s.in_domain}
+    rng = np.random.default_rng(session.seed)
+    shares = np.array(list(mixture.values())) / sum(mixture.values())
+    cut = [windows(sources[name].tokens, length, rng) for name in mixture]
+    while True:
+        drawn = rng.choice(len(cut), size=rows, p=shares)
+        batch = torch.from_numpy(np.stack([next(cut[k]) for k in drawn]).astype(np.int64))
+        batch = batch.to(session.device)
+        session.consumed(rows * length)
+        yield batch[:, :-1], batch[:, 1:]
+
+
+def windows(tokens, length, rng):
+    while True:
+        phase = int(rng.integers(0, length))
+        for k in rng.permutation((len(tokens) - 1 - phase) // length):
+            start = phase + int(k) * length
+            yield tokens[start : start + length + 1]
+
+
 def build_model(spec):
     return Tiny(spec.vocab_size)
-
-
-def batches(session):
-    """Inputs and targets from random places of the in-domain text, without end."""
-    sources = [s.tokens for s in session.data.sources.values() if s.in_domain]
-    return windows(session, sources, [len(tokens) for tokens in sources])
-
-
-def windows(session, sources, shares):
-    length, dice = session.spec.seq_len, np.random.default_rng(session.seed)
-    shares = np.array(shares) / np.sum(shares)
-    while True:
-        drawn = [sources[k] for k in dice.choice(len(sources), size=ROWS, p=shares)]
-        starts = [dice.integers(len(tokens) - length) for tokens in drawn]
-        cut = [tokens[at : at + length + 1] for tokens, at in zip(drawn, starts, strict=True)]
-        rows = torch.from_numpy(np.stack(cut).astype(np.int64)).to(session.device)
-        session.consumed(ROWS * length)
-        yield rows[:, :-1], rows[:, 1:]
 
 
 def train(session):
@@ -49,12 +55,12 @@ def train(session):
     model = build_model(session.spec).to(session.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     session.ready()
-    rows = batches(session)
+    drawn = batches(session, ROWS, session.spec.seq_len)
     step = 0
     while not session.done():
         for group in optimizer.param_groups:
             group["lr"] = 0.1 * (1 - 0.9 * session.progress())
-        ids, targets = next(rows)
+        ids, targets = next(drawn)
         loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

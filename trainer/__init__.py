@@ -7,6 +7,7 @@
     contract        checks of the text of a training file
     presets         settings by hardware, budgets, the ladder of allowed vocabulary sizes
     fingerprint     the conditions of a measurement: hardware, software, data, measuring code
+    errors          what the user can mend
     untrusted       makes text and numbers from untrusted code safe
     roles           the kinds of children that the fork server starts
     data/           corpora, splits, tokenizers, token files; data/sources/ has one file per corpus

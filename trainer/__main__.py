@@ -6,36 +6,19 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_args
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trainer.data.prepare import DataError
+from trainer.errors import UserError
 from trainer.measure import Measurement, heat, resolve
-from trainer.presets import BadSetting, parse_budget
-from trainer.sandbox.confine import SandboxError
+from trainer.presets import PRESETS, Isolation, parse_budget
 from trainer.untrusted import printable
 
-FIELDS = (
-    "status",
-    "reason",
-    "val_bpb",
-    "train_seconds",
-    "startup_seconds",
-    "score_seconds",
-    "wall_seconds",
-    "steps",
-    "tokens",
-    "params",
-    "peak_memory_mb",
-    "isolation",
-    "how",
-    "seed",
-    "weights_sha256",
-)
+BULKY = {"curve", "losses", "trace", "detail", "output", "fingerprint"}
+"""What ``--json`` leaves out of a measurement."""
 TRAIN_FILE = Path(__file__).parent / "train.py"
 
 
@@ -50,9 +33,9 @@ def main(
     ] = None,
     budget: Annotated[str, typer.Option(help="20s, 200000tok; default: the preset's.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of initialisation and data order.")] = 0,
-    preset: Annotated[str, typer.Option(help="auto, cpu, laptop or h100.")] = "auto",
+    preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "auto",
     data: Annotated[str, typer.Option(help="Corpus to train on.")] = "apidocs",
-    isolation: Annotated[str, typer.Option(help="auto, require or off.")] = "auto",
+    isolation: Annotated[str, typer.Option(help=f"{', '.join(get_args(Isolation))}.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Train files under a budget and score them; exit 0 if every measurement is ok, else 1."""
@@ -65,7 +48,7 @@ def main(
         setting = resolve(preset, isolation=isolation, source=data)
         names = ", ".join(map(str, files))
         console.print(f"{escape(names)} on {setting.shown}, {setting.threads} threads")
-        with _Display(console, files) as display:
+        with console.status("starting") as status:
             trainings = heat(
                 sources,
                 budget=budget or None,
@@ -73,15 +56,18 @@ def main(
                 preset=preset,
                 data=data,
                 isolation=isolation,
-                on_event=display.show,
+                on_event=lambda event: status.update(_doing(event, files)),
             )
-    except (BadSetting, DataError, SandboxError) as error:
+    except UserError as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"the training cannot be run: {error}")
     differences = [_difference(trainings[0], training) for training in trainings[1:]]
     if as_json:
-        answers = [{name: getattr(training, name) for name in FIELDS} for training in trainings]
+        answers = [
+            {name: value for name, value in training.to_json().items() if name not in BULKY}
+            for training in trainings
+        ]
         found = {"trainings": answers, "differences": differences} if differences else answers[0]
         print(json.dumps(found))
     else:
@@ -132,40 +118,19 @@ def _print(console: Console, measured: Measurement) -> None:
     )
 
 
-class _Display:
-    """Shows one progress bar per phase on a terminal; shows nothing elsewhere."""
-
-    def __init__(self, console: Console, files: Sequence[Path]) -> None:
-        self._files = files
-        self._progress = Progress(
-            TextColumn("{task.description:<34}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task("starting", total=1.0)
-
-    def __enter__(self) -> _Display:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, event: dict[str, Any]) -> None:
-        kind = event["event"]
-        fraction = event.get("fraction", event.get("spent"))
-        if kind == "preparing":
-            text = f"preparing {event['stage']}"
-        elif kind == "log":
-            text = f"training, step {event['step']}, loss {event['loss']:.3f}"
-        else:
-            text = "scoring" if kind == "scoring" else "training"
-        if len(self._files) > 1 and "training" in event:
-            text = f"{self._files[event['training']].name}: {text}"
-        self._progress.update(self._task, description=text, completed=fraction or 0.0)
+def _doing(event: dict[str, Any], files: Sequence[Path]) -> str:
+    """What is going on, as a line that a terminal shows until the next event."""
+    kind, fraction = event["event"], event.get("fraction", event.get("spent"))
+    text = {"preparing": f"preparing {event.get('stage')}", "scoring": "scoring"}.get(
+        kind, "training"
+    )
+    if kind == "log":
+        text += f", step {event['step']}, loss {event['loss']:.3f}"
+    if fraction is not None:
+        text += f", {fraction:.0%}"
+    if len(files) > 1 and "training" in event:
+        text = f"{files[event['training']].name}: {text}"
+    return escape(text)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
+from trainer.errors import UserError
 from trainer.presets import LADDER
 
 MAX_SOURCE_BYTES = 60_000
 
 
-class ContractBroken(Exception):
+class ContractBroken(UserError):
     """train.py does not keep the contract; the message says where."""
 
 

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
+
+from trainer.errors import UserError
 
 LADDER = (257, 512, 1024, 2048, 4096, 8192, 16384)
 """Vocabulary sizes that VOCAB_SIZE may take; 257 is the bytes and BOS. BOS has id ``size - 1``."""
 
 
-class BadSetting(Exception):
+Isolation = Literal["auto", "require", "off"]
+"""Whether a training has to be confined: where the system can, always, never."""
+
+
+class BadSetting(UserError, ValueError):
     """A preset or a budget is not valid; the message says which are."""
 
 
@@ -84,18 +90,14 @@ def parse_budget(text: str) -> Budget:
 
 @cache
 def load_presets() -> dict[str, Preset]:
-    text = (Path(__file__).parent / "presets.toml").read_text()
-    return {
-        name: Preset(
-            name=name,
-            **{
-                **table,
-                "budget": parse_budget(table["budget"]),
-                "constants": MappingProxyType(table["constants"]),
-            },
-        )
-        for name, table in tomllib.loads(text).items()
-    }
+    tables = tomllib.loads((Path(__file__).parent / "presets.toml").read_text())
+    for name, table in tables.items():
+        budget, constants = parse_budget(table["budget"]), MappingProxyType(table["constants"])
+        tables[name] = Preset(name=name, **(table | {"budget": budget, "constants": constants}))
+    return tables
+
+
+PRESETS = ("auto", *load_presets())
 
 
 def find_preset(name: str, device: str = "cpu") -> Preset:
@@ -107,7 +109,5 @@ def find_preset(name: str, device: str = "cpu") -> Preset:
     if name == "auto":
         name = {"cuda": "h100", "mps": "laptop"}.get(device, "cpu")
     if name not in load_presets():
-        raise BadSetting(
-            f"there is no preset {name!r}; there are: auto, {', '.join(load_presets())}"
-        )
+        raise BadSetting(f"there is no preset {name!r}; there are: {', '.join(PRESETS)}")
     return load_presets()[name]

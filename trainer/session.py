@@ -189,8 +189,7 @@ class Session:
             raise ContractError("session.ready() was called twice")
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        sources = self._await_data()
-        self._data = Data(sources)
+        self._data = Data(self._await_data())
         self._clock.start()
 
     @property
@@ -211,7 +210,7 @@ class Session:
         return self._clock.done()
 
     def consumed(self, tokens: int) -> None:
-        """Count training tokens: to be called for each batch."""
+        """Count training tokens, each time that some are trained on."""
         self._clock.tokens += int(tokens)
 
     def log(self, step: int, loss: float | torch.Tensor | None = None, **metrics: Any) -> None:

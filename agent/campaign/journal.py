@@ -7,20 +7,28 @@ journal. One process writes at a time; readers need no lock.
 
 from __future__ import annotations
 
-import fcntl
+import itertools
 import json
 import os
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-LOCK_ATTEMPTS = 20
-LOCK_PAUSE_SECONDS = 0.01
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from agent.campaign.events import Event, Happened, read_event
+from trainer.errors import UserError
+
+E = TypeVar("E", bound=Happened)
+LOCK_SECONDS = 0.2
+"""For so long a writer waits for the lock, which ``holder`` also takes for a moment, and ``holder``
+for the id of a writer that has just taken it."""
 
 
-class JournalError(Exception):
+class JournalError(UserError):
     """An event could not be written or read; the message says what, where and what to do."""
 
 
@@ -41,8 +49,8 @@ class JournalBusy(JournalError):
 class Journal:
     """The only writer of a journal file; creates the file if it does not exist.
 
-    The lock is an advisory ``flock`` on ``<name>.lock``, which the kernel releases when this
-    process ends for any reason. Descriptors are closed on ``exec``, so no child keeps the lock.
+    The lock is advisory, on ``<name>.lock``, which the kernel releases when this process ends for
+    any reason; no child inherits it.
 
     ``torn`` is the file to which a broken last line was moved when the journal was opened, None
     if the line was complete.
@@ -57,48 +65,37 @@ class Journal:
         self.torn: Path | None = None
         self._mutex = threading.Lock()
         self._fd = -1
+        self._lock = FileLock(_lock_path(path), timeout=LOCK_SECONDS, poll_interval=0.01)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock_fd = os.open(_lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise _unwritable(path, "opened for writing", error) from error
-        try:
-            self._take_lock()
+            self._lock.acquire()
+            _lock_path(path).write_text(f"{os.getpid()}\n")
             self._open()
-        except BaseException:
+        except Timeout:
+            raise JournalBusy(path, _read_pid(path)) from None
+        except OSError as error:
+            self.close()
+            raise _unwritable(path, "opened for writing", error) from error
+        except JournalError:
             self.close()
             raise
 
-    def _take_lock(self) -> None:
-        if not _flock(self._lock_fd, fcntl.LOCK_EX):
-            raise JournalBusy(self.path, _read_pid(self._lock_fd))
-        try:
-            os.ftruncate(self._lock_fd, 0)
-            os.pwrite(self._lock_fd, b"%d\n" % os.getpid(), 0)
-        except OSError as error:
-            raise _unwritable(_lock_path(self.path), "written", error) from error
-
     def _open(self) -> None:
-        try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._fd = os.open(self.path, flags, 0o644)
-            content = self.path.read_bytes()
-            events, whole = _parse(content, self.path)
-            if whole < len(content):
-                self.torn = _set_aside(self.path, content[whole:])
-                os.ftruncate(self._fd, whole)
-            os.fsync(self._fd)
-            _sync_folder(self.path.parent)
-        except OSError as error:
-            raise _unwritable(self.path, "opened for writing", error) from error
-        self._size = whole
-        last = events[-1].get("n") if events else None
-        self._next = (last if isinstance(last, int) else len(events) - 1) + 1
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._fd = os.open(self.path, flags, 0o644)
+        content = self.path.read_bytes()
+        events, self._size = _parse(content, self.path)
+        if self._size < len(content):
+            self.torn = _set_aside(self.path, content[self._size :])
+            os.ftruncate(self._fd, self._size)
+        os.fsync(self._fd)
+        _sync_folder(self.path.parent)
+        self._next = events[-1].n + 1 if events else 0
 
-    def append(self, event: str, **fields: Any) -> dict[str, Any]:
+    def append(self, event: E) -> E:
         """Write one event to disk, then return it as ``read_events`` will.
 
-        Adds ``event``, ``time`` (unix seconds) and ``n`` (0, 1, 2, ... within the journal).
+        Sets its ``time`` and its ``n`` (0, 1, 2, ... within the journal).
 
         Raises:
             JournalError: a value that JSON cannot express (NaN, infinity, an object), a full or
@@ -106,14 +103,11 @@ class Journal:
                 changed. Then nothing is written: the file ends with the last complete line.
         """
         with self._mutex:
-            record = {"n": self._next, "time": time.time(), "event": event}
-            if reserved := sorted(record.keys() & fields.keys()):
-                raise JournalError(f"event {event!r}: the journal itself sets {reserved[0]!r}")
-            text = _dump(event, record | fields)
+            written = event.model_copy(update={"n": self._next, "time": time.time()})
+            line = _dump(written)
             self._check_unchanged()
-            self._write(text.encode("ascii") + b"\n")
+            self._write(line)
             self._next += 1
-        written: dict[str, Any] = json.loads(text)
         return written
 
     def _check_unchanged(self) -> None:
@@ -150,9 +144,7 @@ class Journal:
     def close(self) -> None:
         """Release the lock. A second call does nothing."""
         self._close_file()
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        self._lock.release()
 
     def _close_file(self) -> None:
         if self._fd >= 0:
@@ -162,16 +154,11 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def read_events(path: Path) -> list[dict[str, Any]]:
+def read_events(path: Path) -> list[Event]:
     """Every complete event, oldest first, without a torn last line; none if the file is missing.
 
     Raises:
@@ -192,109 +179,88 @@ def holder(path: Path) -> int | None:
     Raises:
         JournalError: the lock file cannot be read, or it is locked but names no process.
     """
-    try:
-        fd = os.open(_lock_path(path), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    lock_path = _lock_path(path)
+    if not lock_path.exists():
         return None
-    except OSError as error:
-        raise JournalError(f"{_lock_path(path)} cannot be read: {error.strerror}") from error
+    deadline = time.monotonic() + LOCK_SECONDS
     try:
-        for _ in range(LOCK_ATTEMPTS):
-            if _flock(fd, fcntl.LOCK_SH, attempts=1):
-                return None
-            if (pid := _read_pid(fd)) is not None:
-                return pid
-            time.sleep(LOCK_PAUSE_SECONDS)  # a writer has the lock but has not written its id yet
-    finally:
-        os.close(fd)
-    raise JournalError(f"{_lock_path(path)} is locked, but names no process")
+        while time.monotonic() < deadline:
+            try:
+                with FileLock(lock_path, timeout=0):
+                    return None
+            except Timeout:
+                if (pid := _read_pid(path)) is not None:
+                    return pid
+                time.sleep(0.01)  # a writer has the lock but has not written its id yet
+    except OSError as error:
+        raise JournalError(f"{lock_path} cannot be read: {error.strerror}") from error
+    raise JournalError(f"{lock_path} is locked, but names no process")
 
 
 def _lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def _flock(fd: int, kind: int, attempts: int = LOCK_ATTEMPTS) -> bool:
-    """Whether the lock was taken; retries, because ``holder`` also takes it for a moment."""
-    for attempt in range(attempts):
-        try:
-            fcntl.flock(fd, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if attempt + 1 < attempts:
-                time.sleep(LOCK_PAUSE_SECONDS)
-        else:
-            return True
-    return False
+def _read_pid(path: Path) -> int | None:
+    text = _lock_path(path).read_text()
+    return int(text) if text.endswith("\n") and text.strip().isdigit() else None
 
 
-def _read_pid(fd: int) -> int | None:
-    text = os.pread(fd, 32, 0)
-    return int(text) if text.endswith(b"\n") and text.strip().isdigit() else None
-
-
-def _parse(content: bytes, path: Path) -> tuple[list[dict[str, Any]], int]:
+def _parse(content: bytes, path: Path) -> tuple[list[Event], int]:
     """Events, and how many bytes the complete lines take.
 
     Only the last line can be torn, since each append is synced before the next begins. It then has
     no line feed, or (after a power cut) it has one but lacks other bytes.
     """
     *lines, tail = content.split(b"\n")
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     for number, line in enumerate(lines, start=1):
-        event = _event(line)
-        if event is not None:
-            events.append(event)
-        elif number == len(lines) and not tail:
+        stored = _object(line)
+        if stored is None and number == len(lines) and not tail:
             tail = line + b"\n"
-        else:
+            break
+        try:
+            events.append(read_event(stored))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            why = "not JSON" if stored is None else f"{first['loc'][-1:]} {first['msg']}".lower()
             raise JournalError(
-                f"{path} line {number} is not an event: {line[:60]!r}; restore the file from a "
-                "copy, or remove that line if you know what it was"
-            )
+                f"{path} line {number} is not an event: {line[:60]!r} ({why}); restore the file "
+                "from a copy, or remove that line if you know what it was"
+            ) from None
     return events, len(content) - len(tail)
 
 
-def _event(line: bytes) -> dict[str, Any] | None:
+def _object(line: bytes) -> Mapping[str, Any] | None:
+    """What a line says, None if it is no JSON object."""
     try:
-        value = json.loads(line)
+        stored = json.loads(line)
     except ValueError:
         return None
-    return value if isinstance(value, dict) else None
+    return stored if isinstance(stored, dict) else None
 
 
-def _dump(event: str, record: dict[str, Any]) -> str:
+def _dump(event: Happened) -> bytes:
     # ASCII, because model-written text may hold lone surrogates, which UTF-8 cannot encode.
+    values = event.model_dump()
     try:
-        return json.dumps(record, allow_nan=False, separators=(",", ":"))
+        return json.dumps(values, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
-        name = next((name for name, value in record.items() if not _has_json(value)), "?")
         raise JournalError(
-            f"event {event!r}: field {name!r} cannot be written as JSON: {error}"
+            f"event {values['event']!r} cannot be written as JSON: {error}"
         ) from error
-
-
-def _has_json(value: Any) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True
 
 
 def _set_aside(path: Path, tail: bytes) -> Path:
     """Write the broken tail to a new file beside the journal, and sync it before it is removed."""
     base = f"{path.name}.torn-{int(time.time())}"
-    for attempt in range(1000):
-        target = path.with_name(f"{base}.{attempt}" if attempt else base)
-        try:
-            with target.open("xb") as file:
-                file.write(tail)
-                file.flush()
-                os.fsync(file.fileno())
-        except FileExistsError:
-            continue
-        return target
-    raise JournalError(f"{path}: too many {base} files; move them away")
+    names = (f"{base}.{attempt}" if attempt else base for attempt in itertools.count())
+    target = next(free for name in names if not (free := path.with_name(name)).exists())
+    with target.open("xb") as file:  # only this process writes here: it has the lock
+        file.write(tail)
+        file.flush()
+        os.fsync(file.fileno())
+    return target
 
 
 def _sync_folder(folder: Path) -> None:

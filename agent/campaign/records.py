@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from agent.judge import REWARD_HIGH, REWARD_LOW
@@ -15,8 +15,19 @@ Outcome = Literal["kept", "reverted", "failed", "rejected", "null", "open"]
 Kind = Literal["numbers", "structure"]
 """Of an edit: one that gives constants other values, and leaves the number of parameters as it is,
 shares almost all noise with the champion under one seed; any other edit shares little."""
+Proof = Literal["", "same", "other", "slower", "faster", "untimed"]
+"""Whether a shorter program computes the same numbers, "" if nobody asked; ``slower``, ``faster``
+and ``untimed`` if only its speed is not known to be the same."""
 NULL = "null"
 """Category of the null trials, which change nothing; see ``steps.nulls``."""
+
+
+MEASURED = (
+    "status", "reason", "val_bpb", "how", "wall_seconds", "train_seconds", "steps", "tokens",
+    "params", "peak_memory_mb", "losses", "pace", "leak_bound_bpb", "isolation", "weights_sha256",
+    "fingerprint",
+)  # fmt: skip
+"""What a campaign remembers of a ``Measurement``, by the same names."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +70,9 @@ class Training:
     fingerprint: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Hardware, software and data with which the score was measured."""
 
-    @classmethod
-    def read(cls, stored: Mapping[str, Any]) -> Training:
-        """A training as the journal or a note holds it, fields of other versions left out."""
-        known = {f.name: stored[f.name] for f in fields(cls) if f.name in stored}
-        return cls(**{**known, "losses": tuple(known.get("losses", ()))})
-
     def with_result(self, measured: Measurement) -> Training:
         """This training, now that it is over."""
-        return replace(self, **{name: getattr(measured, name) for name in _MEASURED})
+        return replace(self, **{name: getattr(measured, name) for name in MEASURED})
 
     @property
     def score(self) -> float | None:
@@ -92,9 +97,6 @@ class Audit:
     """Trainings that the candidate had at this audit; after a further one it is out of date."""
 
 
-_MEASURED = {f.name for f in fields(Training)} & {f.name for f in fields(Measurement)}
-
-
 @dataclass(frozen=True)
 class Heat:
     """Champion and candidate trained side by side, as the judge sees it."""
@@ -117,7 +119,7 @@ class Heat:
 
 
 @dataclass(frozen=True)
-class SentBack:
+class FailedCandidate:
     """A candidate that failed in its first training and was sent back to its proposer."""
 
     candidate: str
@@ -158,14 +160,12 @@ class Trial:
     """Hash of the normalised candidate source; equal hashes mean the same experiment."""
     hunks: tuple[str, ...] = ()
     """Digests of the candidate's changes, from ``edits.changes.hunks``."""
-    sent_back: tuple[SentBack, ...] = ()
+    sent_back: tuple[FailedCandidate, ...] = ()
     """Earlier candidates of this trial that failed, oldest first; the last may be ``candidate``."""
     trainings: tuple[Training, ...] = ()
     """Trainings of the candidate, and of the champion while this trial was judged, in order."""
     audits: tuple[Audit, ...] = ()
-    proof: str = ""
-    """Whether a shorter program computes the same numbers, "" if nobody asked: ``same``; ``other``;
-    ``slower``, ``faster`` or ``untimed`` if only its speed is not known to be the same."""
+    proof: Proof = ""
     forecast: tuple[float, float] | None = None
     """Of an abandoned candidate: the difference that was forecast, and its standard error."""
     verdict: Verdict | None = None
@@ -193,6 +193,8 @@ class Trial:
     """Wall time from the category's draw to the verdict."""
     reply: str = ""
     """The current or last proposal; "" after it is turned down."""
+    data: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the proposer remembers of that proposal; see ``proposers.base.Proposal``."""
     rejections: tuple[str, ...] = ()
     """Why replies of this trial were turned down, or sent back after a training, oldest first."""
     misapplied: int = 0
@@ -246,6 +248,11 @@ class Trial:
         """Differences of the heats that count, in order, less what a stronger audit charges."""
         found = (heat.difference for heat in self.heats)
         return tuple(difference - self._charge for difference in found if difference is not None)
+
+    @property
+    def faults(self) -> list[Heat]:
+        """The heats that failed for no fault of the candidate."""
+        return [heat for heat in self.heats if heat.is_fault]
 
     @property
     def judged_heats(self) -> list[Heat]:

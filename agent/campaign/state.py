@@ -6,11 +6,12 @@ resumed has the same state as one that was not. Nothing here touches a file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, assert_never
 
-from agent.campaign.records import Audit, SentBack, Training, Trial
+from agent.campaign import events
+from agent.campaign.records import FailedCandidate, Training, Trial
 from agent.prior import Prior
 
 
@@ -52,8 +53,8 @@ class State:
     stop_reason: str = ""
     envelopes: dict[str, str] = field(default_factory=dict)
     """By model: the reply format (envelope) that this campaign found it to need."""
-    unknown: int = 0
-    """Events that this version does not know."""
+    unknown: list[str] = field(default_factory=list)
+    """Names of the events that this version does not know; they were left out."""
 
     @property
     def open_trial(self) -> Trial | None:
@@ -102,121 +103,119 @@ class State:
         """Trainings of a kept trial as champion, with seeds that did not select it."""
         return self.champion_runs.get(trial.commit or trial.candidate, [])
 
-    def apply(self, event: Mapping[str, Any]) -> None:
-        """Apply one event; unknown events of a newer version are counted and skipped."""
-        handler = getattr(self, f"_on_{event['event']}", None)
-        if handler is None:
-            self.unknown += 1
-            return
-        handler({k: v for k, v in event.items() if k not in ("n", "event")})
+    def apply(self, event: events.Event) -> None:
+        """Apply one event; one that this version does not know is remembered by its name."""
+        match event:
+            case events.CampaignBegun():
+                self.settings |= event.settings
+            case events.RunBegun():
+                self._begin_run(event)
+            case events.RunEnded():
+                self._lose_reply()
+                self.stop_reason = event.reason
+            case events.ProgramRead():
+                self.program_text = event.text
+            case events.TrialBegun():
+                self.waiting = ""
+                self.trials.append(Trial(event.trial, started=event.time, **event.own))
+            case events.Asking():
+                self._lose_reply()
+                self.asking = True
+            case events.Proposed():
+                self._take_reply(event)
+            case events.Waiting():
+                self._wait(event)
+            case events.Refused():
+                self.asking = False
+            case events.TurnedDown():
+                self._turn_down(event.reason, event.misapplied)
+            case events.SentBack():
+                self._send_back(event)
+            case events.EnvelopeChosen():
+                self.envelopes[event.model] = event.envelope
+            case events.CandidateMade():
+                self._update(proof="", **event.own)
+            case events.TrainingBegun():
+                self._hand_out((event.seed,), 1)
+            case events.TrainingOver():
+                self._add_trainings((event.training,))
+            case events.HeatBegun():
+                # A proof has the champion's own seed, which no heat of the judge's may have.
+                self._hand_out(() if event.proof else event.seeds, event.new_seeds)
+            case events.HeatOver():
+                self._end_heat(event)
+            case events.Proved():
+                self._update(proof=event.proof)
+            case events.Audited():
+                self._update(audits=(*self.trials[-1].audits, event.audit))
+            case events.Concluded():
+                self._conclude(event)
+            case events.Retired():
+                pass
+            case events.Unknown():
+                self.unknown.append(event.event)
+            case _:
+                assert_never(event)
 
-    def _on_campaign(self, event: dict[str, Any]) -> None:
-        self.settings |= {k: v for k, v in event.items() if k != "time"}
-
-    def _on_run(self, event: dict[str, Any]) -> None:
+    def _begin_run(self, event: events.RunBegun) -> None:
         self._lose_reply()
-        self.given = dict(event.get("given", {}))
-        self.settings |= {k: v for k, v in event.items() if k not in ("time", "given")}
+        self.given = dict(event.given)
+        self.settings |= {"pid": event.pid, **event.settings}
         self.stop_reason = self.waiting = ""
 
-    def _on_stop(self, event: dict[str, Any]) -> None:
-        self._lose_reply()
-        self.stop_reason = event["reason"]
-
-    def _on_program(self, event: dict[str, Any]) -> None:
-        self.program_text = event["text"]
-
-    def _on_trial(self, event: dict[str, Any]) -> None:
-        self.waiting = ""
-        self.trials.append(_trial(Trial(event["trial"], started=event["time"]), event))
-
-    def _on_proposed(self, event: dict[str, Any]) -> None:
-        self._update(
-            proposer=event["proposer"],
-            reply=event["reply"],
-            envelope=event.get("envelope", "edits"),
-        )
-        if "program" in event:
-            self._update(program=event["program"])
+    def _take_reply(self, event: events.Proposed) -> None:
+        told = {"proposer": event.proposer, "reply": event.reply, "data": event.data}
+        self._update(envelope=event.envelope, **told)
+        if event.program:
+            self._update(program=event.program)
         self.waiting, self.outages, self.asking = "", 0, False
-        if event.get("model"):
-            self._spend(event["cost_usd"], event["usage"])
+        if event.model:
+            self._spend(event.cost_usd, event.usage)
 
-    def _on_waiting(self, event: dict[str, Any]) -> None:
-        self.waiting, self.until = event["reason"], event.get("until")
+    def _wait(self, event: events.Waiting) -> None:
+        self.waiting, self.until = event.reason, event.until
         self.outages += 1
         self.asking = False
-        if event["usage"]:
+        if event.usage:
             self.unanswered += 1
-            self._spend(event["cost_usd"] or 0.0, event["usage"])
-
-    def _on_busy(self, event: dict[str, Any]) -> None:
-        """Before heats a run waited for a quieter machine, too; nothing is left of that."""
-
-    def _on_asking(self, event: dict[str, Any]) -> None:
-        self._lose_reply()
-        self.asking = True
-
-    def _on_refused(self, event: dict[str, Any]) -> None:
-        self.asking = False
+            self._spend(event.cost_usd or 0.0, event.usage)
 
     def _lose_reply(self) -> None:
         """Count a requested reply without a result as lost; it may have cost something."""
         self.unanswered += self.asking
         self.asking = False
 
-    def _spend(self, cost: float | None, usage: Mapping[str, int | None] | None) -> None:
+    def _spend(self, cost: float | None, usage: events.Usage | None) -> None:
         self.cost = None if self.cost is None or cost is None else self.cost + cost
         for kind, tokens in (usage or {}).items():
             self.usage[kind] = self.usage.get(kind, 0) + (tokens or 0)
 
-    def _on_turned_down(self, event: dict[str, Any]) -> None:
+    def _turn_down(self, reason: str, misapplied: bool = False) -> None:
         trial = self.trials[-1]
         self._update(
-            rejections=(*trial.rejections, event["reason"]),
+            rejections=(*trial.rejections, reason),
             turned_down=(*trial.turned_down, trial.reply),
-            misapplied=trial.misapplied + bool(event.get("misapplied")),
+            misapplied=trial.misapplied + misapplied,
             reply="",
         )
 
-    def _on_repair(self, event: dict[str, Any]) -> None:
-        self._on_turned_down(event)
+    def _send_back(self, event: events.SentBack) -> None:
+        self._turn_down(event.reason)
         trial = self.trials[-1]
-        sent = SentBack(trial.candidate, trial.source_sha256)
-        self._update(sent_back=(*trial.sent_back, sent))
+        gone = FailedCandidate(trial.candidate, trial.source_sha256)
+        self._update(sent_back=(*trial.sent_back, gone))
 
-    def _on_envelope(self, event: dict[str, Any]) -> None:
-        self.envelopes[event["model"]] = event["envelope"]
-
-    def _on_candidate(self, event: dict[str, Any]) -> None:
-        self.trials[-1] = _trial(replace(self.trials[-1], proof=""), event)
-
-    def _on_training_started(self, event: dict[str, Any]) -> None:
-        self._hand_out((event["seed"],))
-
-    def _on_training(self, event: dict[str, Any]) -> None:
-        self._add_trainings([Training.read(event)])
-
-    def _on_heat_started(self, event: dict[str, Any]) -> None:
-        # A proof has the champion's own seed, which no heat of the judge's may have.
-        self._hand_out(() if event.get("proof") else tuple(event["seeds"]), event["new_seeds"])
-
-    def _on_heat(self, event: dict[str, Any]) -> None:
-        self._add_trainings([Training.read(training) for training in event["trainings"]])
-        if event.get("proof"):
-            self._update(proof=event["proof"])
-        if event.get("forecast"):
-            self._update(forecast=tuple(event["forecast"]))
-
-    def _on_proof(self, event: dict[str, Any]) -> None:
-        self._update(proof=event["proof"])
-
-    def _hand_out(self, seeds: tuple[int, ...], new: int = 1) -> None:
+    def _hand_out(self, seeds: tuple[int, ...], new: int) -> None:
         if not self.open_seeds:
             self.seeds_used += new
         self.open_seeds = seeds
 
-    def _add_trainings(self, trainings: list[Training]) -> None:
+    def _end_heat(self, event: events.HeatOver) -> None:
+        self._add_trainings(event.trainings)
+        trial = self.trials[-1]
+        self._update(proof=event.proof or trial.proof, forecast=event.forecast or trial.forecast)
+
+    def _add_trainings(self, trainings: tuple[Training, ...]) -> None:
         self.open_seeds = ()
         trial = self.trials[-1]
         self._update(trainings=(*trial.trainings, *trainings))
@@ -224,47 +223,22 @@ class State:
             if (training.role == "champion" or training.trial == 0) and not training.reused:
                 self.champion_runs.setdefault(training.commit, []).append(training)
 
-    def _on_audit(self, event: dict[str, Any]) -> None:
-        known = {k: v for k, v in event.items() if k in _AUDIT_FIELDS}
-        self._update(audits=(*self.trials[-1].audits, Audit(**known)))
-
-    def _on_verdict(self, event: dict[str, Any]) -> None:
+    def _conclude(self, event: events.Concluded) -> None:
         self.asking = False
+        was_fault = event.status == "abandoned" and event.gain is None  # so called before heats
         candidate = self.trials[-1].candidate
-        if event.get("status") == "abandoned" and event.get("gain") is None:
-            event = {**event, "status": "unjudged"}  # so called before heats
-        self.trials[-1] = _trial(self.trials[-1], event)
-        final = self.trials[-1].commit
+        self._update(**event.own | ({"status": "unjudged"} if was_fault else {}))
         if candidate in self.champion_runs:
-            self.champion_runs[final] = self.champion_runs.pop(candidate)
+            self.champion_runs[event.commit] = self.champion_runs.pop(candidate)
 
     def _update(self, **changes: Any) -> None:
         self.trials[-1] = replace(self.trials[-1], **changes)
 
 
-_TRIAL_FIELDS = {f.name for f in fields(Trial)} - {
-    "trial",
-    "trainings",
-    "audits",
-    "rejections",
-    "misapplied",
-    "sent_back",
-    "started",
-}
-_AUDIT_FIELDS = {f.name for f in fields(Audit)}
-
-
-def _trial(trial: Trial, event: Mapping[str, Any]) -> Trial:
-    known: dict[str, Any] = {k: v for k, v in event.items() if k in _TRIAL_FIELDS}
-    for name in {"available", "categories", "hunks"} & known.keys():
-        known[name] = tuple(known[name])
-    return replace(trial, **known)
-
-
-def fold(events: Iterable[Mapping[str, Any]]) -> State:
-    """The state after ``events``, oldest first."""
+def fold(happened: Iterable[events.Event]) -> State:
+    """The state after all that happened, oldest first."""
     state = State()
-    for event in events:
+    for event in happened:
         state.apply(event)
     return state
 

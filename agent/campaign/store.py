@@ -7,31 +7,36 @@ after a kill the journal holds the intended state; ``reconcile`` makes git and t
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from agent.campaign import events
 from agent.campaign.files import JOURNAL, folder_of
 from agent.campaign.journal import Journal, holder, read_events
-from agent.campaign.records import Training, Trial
+from agent.campaign.records import Proof, Training, Trial
 from agent.campaign.results import write_tsv
 from agent.campaign.state import State, fold
 from agent.edits.blocks import Edit
+from agent.edits.constants import constants as known_constants
 from agent.edits.constants import set_constants
 from agent.edits.facts import edit_facts
 from agent.git import worktree
 from agent.git.message import commit_message
 from agent.git.repo import Repo
-from agent.settings import Settings
+from agent.settings import FIXED, Settings
+from trainer.errors import UserError
 from trainer.measure import Measurement
 
+LOG = logging.getLogger(__name__)
 Curve = Sequence[tuple[float, int, float]]
 """(seconds, step, nats per token), as a training reported them."""
 
 
-class CampaignError(Exception):
+class CampaignError(UserError):
     """The campaign cannot go on; the message says why and what to do."""
 
 
@@ -66,7 +71,16 @@ def load(repo: Repo, tag: str) -> State:
 
 def peek(repo: Repo, tag: str) -> State:
     """A campaign's state, empty if there is no such campaign."""
-    return fold(read_events(folder_of(repo, tag) / JOURNAL))
+    path = folder_of(repo, tag) / JOURNAL
+    state = fold(read_events(path))
+    if state.unknown:
+        names = ", ".join(sorted(set(state.unknown)))
+        LOG.warning(
+            "%s: %d events (%s) are of a newer version of autoresearch, and left out: what is said "
+            "of this campaign may be wrong; install the version that wrote them",
+            path, len(state.unknown), names,
+        )  # fmt: skip
+    return state
 
 
 def running(repo: Repo, tag: str) -> int | None:
@@ -109,11 +123,13 @@ class Campaign:
         repo.check_tag(tag, new=self.is_new)
         self.repo, self.tag = repo, tag
         self.journal = Journal(self.folder / JOURNAL)
+        self.messages: list[str] = []
+        if self.journal.torn is not None:
+            self.messages.append(f"the journal's last line was cut off: see {self.journal.torn}")
         self.state = fold(read_events(self.journal.path))
         ignore = self.folder.parent / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n")  # keeps git status clean if campaigns/ is not ignored
-        self.messages: list[str] = []
 
     def close(self) -> None:
         self.journal.close()
@@ -122,15 +138,20 @@ class Campaign:
     def is_new(self) -> bool:
         return not self.state.settings
 
-    def record(self, event: str, **fields: Any) -> None:
+    def record(self, event: events.Known) -> None:
         """Append an event to the journal, then apply it to the state."""
-        self.state.apply(self.journal.append(event, **fields))
+        written = self.journal.append(event)
+        self.state.apply(written)
+        why = next((written.own[name] for name in ("words", "reason") if name in written.own), "")
+        of = f" of trial {written.trial}" if isinstance(written, events.OfTrial) else ""
+        LOG.info("event %d, %s%s%s", written.n, written.event, of, f": {why}" if why else "")
 
     def begin(self, settings: Settings, facts: Mapping[str, Any]) -> None:
         """Record a new campaign that starts from HEAD; ``reconcile`` makes its branch."""
         base = self.repo.head()
         self.repo.read_file(base)
-        self.record("campaign", tag=self.tag, base=base, **settings.fixed(), **facts)
+        shared = {"tag": self.tag, "base": base, **settings.fixed(), **facts}
+        self.record(events.CampaignBegun(settings=shared))
 
     def reconcile(self) -> None:
         """Make branch, refs, worktree and files match the journal; safe to repeat."""
@@ -151,18 +172,17 @@ class Campaign:
         return self.repo.read_file(commit)
 
     def baseline_source(self, constants: Mapping[str, Any]) -> str:
-        """HEAD's train.py with the preset's constants written into it."""
+        """HEAD's train.py with those of the preset's constants that it names written into it."""
         source = self.repo.read_file(self.state.settings["base"])
-        blocks = set_constants(source, constants)
+        named = {constant.name for constant in known_constants(source)}
+        blocks = set_constants(source, {k: v for k, v in constants.items() if k in named})
         return Edit("baseline", "", "", blocks).apply(source) if blocks else source
 
     def commit_candidate(
         self,
         parent: str,
         source: str,
-        category: str,
-        title: str,
-        hypothesis: str,
+        edit: Edit,
         digest: str,
         hunks: Sequence[str] = (),
         same_size: bool = True,
@@ -173,48 +193,61 @@ class Campaign:
             same_size: whether it has as many parameters as its parent.
         """
         trial = self.state.trials[-1]
-        facts = asdict(edit_facts(self.repo.read_file(parent), source))
+        facts = edit_facts(self.repo.read_file(parent), source)
+        trailers = {
+            "Trial": str(trial.trial),
+            "Category": edit.category,
+            "Hypothesis": edit.hypothesis,
+        }
         message = commit_message(
-            category,
-            title,
-            None,
-            None,
-            None,
-            {"Trial": str(trial.trial), "Category": category, "Hypothesis": hypothesis},
-            body=hypothesis,
+            edit.category, edit.title, None, None, None, trailers, body=edit.hypothesis
         )
         commit = self.repo.commit_file(parent, source, message, time.time())
         added, removed = self.repo.numstat(parent, commit)
         self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
         self.record(
-            "candidate",
-            trial=trial.trial,
-            candidate=commit,
-            parent=parent,
-            title=title,
-            hypothesis=hypothesis,
-            source_sha256=digest,
-            hunks=hunks,
-            lines_added=added,
-            lines_removed=removed,
-            **{**facts, "sets_numbers": facts["sets_numbers"] and same_size},
+            events.CandidateMade(
+                trial=trial.trial,
+                candidate=commit,
+                parent=parent,
+                title=edit.title,
+                hypothesis=edit.hypothesis,
+                source_sha256=digest,
+                hunks=tuple(hunks),
+                lines_added=added,
+                lines_removed=removed,
+                size_delta=facts.size_delta,
+                sets_numbers=facts.sets_numbers and same_size,
+                hides_loss=facts.hides_loss,
+            )
         )
         self._move_refs(self.state.trials[-1])
 
     def record_training(self, training: Training, measured: Measurement) -> None:
         """Record a training that is over."""
         self._write_files(training, measured)
-        self.record("training", **asdict(training.with_result(measured)))
+        self.record(events.TrainingOver(training=training.with_result(measured)))
 
     def record_heat(
-        self, trainings: Sequence[Training], measured: Sequence[Measurement | None], **facts: Any
+        self,
+        trainings: Sequence[Training],
+        measured: Sequence[Measurement | None],
+        *,
+        proof: Proof = "",
+        forecast: tuple[float, float] | None = None,
     ) -> None:
         """Record a heat that is over as one event; a training without a measurement was reused."""
         for training, found in zip(trainings, measured, strict=True):
             if found is not None:
                 self._write_files(training, found)
-        ended = [asdict(training) for training in trainings]
-        self.record("heat", trial=trainings[0].trial, trainings=ended, **facts)
+        self.record(
+            events.HeatOver(
+                trial=trainings[0].trial,
+                trainings=tuple(trainings),
+                proof=proof,
+                forecast=forecast,
+            )
+        )
 
     def _write_files(self, training: Training, measured: Measurement) -> None:
         """Store a training's curve, clock and output in the trial's folder."""
@@ -231,15 +264,19 @@ class Campaign:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"training-{seed}.safetensors"
 
-    def conclude(self, **verdict: Any) -> None:
-        """Record the verdict of the open trial with its final commit, then move the refs."""
+    def conclude(self, verdict: events.Concluded) -> None:
+        """Record the verdict of the open trial with its final commit, then move the refs.
+
+        Args:
+            verdict: without commit and seconds.
+        """
         trial = self.state.trials[-1]
         seconds = round(time.time() - trial.started, 3)
         commit = ""
         if trial.candidate:
             message = self._final_message(trial, verdict)
             commit = self.repo.recommit(trial.candidate, message)
-        self.record("verdict", trial=trial.trial, commit=commit, seconds=seconds, **verdict)
+        self.record(verdict.model_copy(update={"commit": commit, "seconds": seconds}))
         trial = self.state.trials[-1]
         parent = trial.parent
         self._move_refs(trial)
@@ -260,7 +297,7 @@ class Campaign:
         # UTF-8 cannot encode the lone surrogates of a reply; the journal keeps the exact reply.
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
-    def _final_message(self, trial: Trial, verdict: Mapping[str, Any]) -> str:
+    def _final_message(self, trial: Trial, verdict: events.Concluded) -> str:
         candidates, audit = trial.of("candidate"), trial.audit
         scores = [t.val_bpb for t in candidates]
         trailers = {
@@ -268,23 +305,23 @@ class Campaign:
             "Category": trial.category,
             "Hypothesis": trial.hypothesis,
             "Proposer": trial.proposer,
-            "Val-Bpb": _interval(verdict["val_bpb"], verdict["val_bpb_half"])
-            or f"none ({verdict['status']})",
-            "Gain": _interval(verdict["gain"], verdict["gain_half"]) or "none",
+            "Val-Bpb": _interval(verdict.val_bpb, verdict.val_bpb_half)
+            or f"none ({verdict.status})",
+            "Gain": _interval(verdict.gain, verdict.gain_half) or "none",
             "Seeds": " ".join(str(t.seed) for t in candidates),
             "Scores": " ".join(f"{s:.6f}" if s is not None else "none" for s in scores),
             "Differences": " ".join(f"{d:+.6f}" for d in trial.differences) or "none",
             "Audit": f"prefixes alone, bound {audit.leak_bound_bpb:.6f}" if audit else "usual",
-            "Verdict": f"{verdict['verdict']}: {verdict['words']}",
+            "Verdict": f"{verdict.verdict}: {verdict.words}",
             "Program": trial.program,
             "Parent": trial.parent,
         }
         return commit_message(
             trial.category,
             trial.title,
-            verdict["val_bpb"],
-            verdict["val_bpb_half"],
-            verdict["gain"],
+            verdict.val_bpb,
+            verdict.val_bpb_half,
+            verdict.gain,
             trailers,
             body=trial.hypothesis,
         )
@@ -300,7 +337,7 @@ class Campaign:
             {
                 "trial": trial.trial,
                 "verdict": trial.verdict,
-                "settings": {name: settings.get(name) for name in Settings.FIXED},
+                "settings": {name: settings.get(name) for name in FIXED},
                 "trainings": [asdict(t) for t in trial.trainings],
                 "traces": traces,
             },

@@ -6,40 +6,35 @@ program runs, and no setting of the user changes a byte of what is committed.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import git
 
-IDENTITY = git.Actor("autoresearch", "autoresearch@localhost")
+from trainer.errors import UserError
+
+NAME, EMAIL = "autoresearch", "autoresearch@localhost"
 """Author and committer of all that a campaign commits."""
 
 _OVERRIDES = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.autocrlf=false",
-    "core.commentChar=#",
     "core.fsync=loose-object,reference",  # a power cut must not lose commits that the journal names
     "commit.gpgSign=false",
     "i18n.commitEncoding=UTF-8",
-    "trailer.separators=:",
     "submodule.recurse=false",
     "gc.auto=0",
 )
 _KEPT_VARIABLES = ("GIT_CONFIG_", "GIT_EXEC_PATH", "GIT_CEILING_DIRECTORIES")
 """The user's own configuration (it may set safe.directory) and the location of git."""
-_DATES = ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")
 _IDENTITY_VARIABLES = {
-    "GIT_AUTHOR_NAME": IDENTITY.name or "",
-    "GIT_AUTHOR_EMAIL": IDENTITY.email or "",
-    "GIT_COMMITTER_NAME": IDENTITY.name or "",
-    "GIT_COMMITTER_EMAIL": IDENTITY.email or "",
-    **dict.fromkeys(_DATES, ""),  # "" means now
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", NAME), ("EMAIL", EMAIL), ("DATE", ""))  # no date means now
 }
 _FIXED_VARIABLES = {
     "GIT_LITERAL_PATHSPECS": "1",
@@ -50,7 +45,7 @@ _FIXED_VARIABLES = {
 }
 
 
-class RepoError(Exception):
+class RepoError(UserError):
     """Git could not do what was asked; the message says what, where and what to do."""
 
 
@@ -93,13 +88,15 @@ def run_git(
         env = {**_IDENTITY_VARIABLES, **_FIXED_VARIABLES}
         command += [part for override in _OVERRIDES for part in ("-c", override)]
     if dates is not None:
-        env |= dict.fromkeys(_DATES, f"@{dates} +0000")
+        env |= dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"@{dates} +0000")
     command += args
     try:
-        with _as_file(stdin) as file:
+        with tempfile.TemporaryFile() as file:
+            file.write(stdin)
+            file.seek(0)
             ended: Any = git.cmd.Git().execute(
                 command,
-                file,
+                cast(BinaryIO, file),
                 env=env,
                 with_extended_output=True,
                 with_exceptions=False,
@@ -114,18 +111,6 @@ def run_git(
         raise RepoError(f"git {args[0]} could not be started in {cwd}: {error}") from error
     status, out, told = ended
     return subprocess.CompletedProcess(command, status, out, told.encode("utf-8", "replace"))
-
-
-@contextlib.contextmanager
-def _as_file(content: bytes) -> Iterator[BinaryIO | None]:
-    """``content`` as a file that can be a process's standard input; None if it is empty."""
-    if not content:
-        yield None
-        return
-    with tempfile.TemporaryFile() as file:
-        file.write(content)
-        file.seek(0)
-        yield cast(BinaryIO, file)
 
 
 def complaint(done: subprocess.CompletedProcess[bytes]) -> str:

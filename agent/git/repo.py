@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import git
-
-from agent.git.command import IDENTITY, RepoError, complaint, forget_inherited, run_git
+from agent.git.command import NAME, RepoError, complaint, forget_inherited, run_git
 
 TRAIN_FILE = "trainer/train.py"
 TAG_BYTES = 100
 
-_DIFF = ("diff-tree", "-r", "--text", "--no-ext-diff", "--no-textconv", "--no-renames")
+DIFF = ("diff-tree", "-r", "--text", "--no-ext-diff", "--no-textconv", "--no-renames")
+"""A command that shows every change of a file as text, whatever the user's settings are."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,14 @@ class Repo:
     def __init__(self, root: Path) -> None:
         """``root`` is the checkout's top."""
         self.root = root
-        self.git_dir = Path(self._path_of("--absolute-git-dir"))
+        self.git_dir = self._path_of("--absolute-git-dir")
         """The git directory of this checkout; a linked worktree has its own."""
-        self.common_dir = common_dir(self.git_dir)
+        self.common_dir = self._path_of("--git-common-dir")
         """The git directory of the repository, the same for all its checkouts."""
 
-    def _path_of(self, option: str) -> str:
-        return os.fsdecode(self.git("rev-parse", option).removesuffix(b"\n"))
+    def _path_of(self, option: str) -> Path:
+        found = os.fsdecode(self.git("rev-parse", option).removesuffix(b"\n"))
+        return (self.root / found).resolve()
 
     @classmethod
     def open(cls, start: Path) -> Repo:
@@ -60,17 +60,14 @@ class Repo:
                 one that git does not trust.
         """
         forget_inherited()
-        done = run_git("rev-parse", "--is-bare-repository", cwd=start)
+        done = run_git("rev-parse", "--show-toplevel", cwd=start)
         if done.returncode != 0:
             said = complaint(done)
             if "not a git repository" in said:
                 said = "not a git repository; run inside a clone, or make one with: git init"
+            elif "work tree" in said:
+                said += "; it is a bare repository or git's own folder: run in a checkout"
             raise RepoError(f"{start}: {said}")
-        if done.stdout.strip() == b"true":
-            raise RepoError(f"{start} is a bare repository; run in a clone with a checkout")
-        done = run_git("rev-parse", "--show-toplevel", cwd=start)
-        if done.returncode != 0:
-            raise RepoError(f"{start} is not in a checkout: {complaint(done)}")
         repo = cls(Path(os.fsdecode(done.stdout.removesuffix(b"\n"))))
         if repo.resolve("HEAD") is None:
             raise RepoError(
@@ -96,7 +93,8 @@ class Repo:
 
     def resolve(self, ref: str) -> str | None:
         """Full hash of the commit that a ref (or any revision) names, None if there is none."""
-        return self._resolve_all([ref])[0]
+        found = self._object(f"{ref}^{{commit}}", "commit")
+        return found[0] if found else None
 
     def commit_for(self, rev: str) -> CommitInfo:
         """The commit that a hash, branch, tag or expression such as ``autoresearch/t~1`` names.
@@ -109,10 +107,9 @@ class Repo:
             raise RepoError(f"{rev!r} names no commit in {self.root}; see: git log --all")
         sha, content = found
         header, _, message = content.partition(b"\n\n")
-        fields: dict[bytes, bytes] = {}
-        for line in header.split(b"\n"):
-            key, _, value = line.partition(b" ")
-            fields.setdefault(key, value)
+        # A merge has several parents, of which the first counts.
+        lines = (line.partition(b" ") for line in reversed(header.split(b"\n")))
+        fields = {key: value for key, _, value in lines}
         return CommitInfo(
             sha=sha,
             tree=fields[b"tree"].decode(),
@@ -152,7 +149,7 @@ class Repo:
             data = content.encode("utf-8")
         except UnicodeEncodeError as error:
             raise RepoError(f"the new {path} cannot be written as UTF-8: {error}") from error
-        child = self.git("hash-object", "-w", "--stdin", stdin=data).decode().strip()
+        child = self._store("hash-object", "-w", "--stdin", stdin=data)
         tree = self._tree_with(base.tree, path.split("/"), child)
         return self._commit(tree, base.sha, message, int(when))
 
@@ -175,20 +172,17 @@ class Repo:
         Raises:
             RepoError: a ref is somewhere else, or cannot be written.
         """
-        now = self._resolve_all([ref for ref, _, _ in changes])
         commands = ["start"]
-        for (ref, new, old), current in zip(changes, now, strict=True):
-            if current == new:
+        for ref, new, old in changes:
+            if self.resolve(ref) == new:
                 commands += [f"verify {ref}", new]
             elif old is None:
                 commands += [f"create {ref}", new]
             else:
                 commands += [f"update {ref}", new, old]
         commands += ["prepare", "commit", ""]
-        self.git(
-            *("update-ref", "--no-deref", "-m", IDENTITY.name or "", "-z", "--stdin"),
-            stdin="\0".join(commands).encode(),
-        )
+        args = ("update-ref", "--no-deref", "-m", NAME, "-z", "--stdin")
+        self.git(*args, stdin="\0".join(commands).encode())
 
     def branch(self, tag: str) -> str:
         """The ref of a campaign's branch."""
@@ -238,24 +232,9 @@ class Repo:
 
     def add_note(self, tag: str, commit: str, text: str) -> None:
         """Attach a text to a commit in the campaign's notes; replaces an earlier note."""
-        blob = (
-            self.git("hash-object", "-w", "--stdin", stdin=text.encode("utf-8", "replace"))
-            .decode()
-            .strip()
-        )
-        self.git(
-            *(
-                "notes",
-                f"--ref={_notes_ref(tag)}",
-                "add",
-                "-f",
-                "--allow-empty",
-                "-C",
-                blob,
-                commit,
-            ),
-            dates=self.commit_for(commit).time,
-        )
+        blob = self._store("hash-object", "-w", "--stdin", stdin=text.encode("utf-8", "replace"))
+        add = ("add", "-f", "--allow-empty", "-C", blob, commit)
+        self.git("notes", f"--ref={_notes_ref(tag)}", *add, dates=self.commit_for(commit).time)
 
     def read_note(self, tag: str, commit: str) -> str | None:
         """The text that ``add_note`` attached, None if there is none."""
@@ -265,30 +244,14 @@ class Repo:
 
     def diff(self, a: str, b: str, path: str = TRAIN_FILE) -> str:
         """Unified diff of one file between two commits; empty if it is the same."""
-        return self.git(*_DIFF, "-p", a, b, "--", path).decode("utf-8", "replace")
+        return self.git(*DIFF, "-p", a, b, "--", path).decode("utf-8", "replace")
 
     def numstat(self, a: str, b: str, path: str = TRAIN_FILE) -> tuple[int, int]:
         """Lines (added, removed) in one file between two commits."""
         # Counted here: git's own --numstat obeys a "-diff" attribute in spite of --text.
-        lines = self.git(*_DIFF, "-p", "-U0", a, b, "--", path).split(b"\n")
-        hunk = next((i for i, line in enumerate(lines) if line.startswith(b"@@")), len(lines))
-        marks = [line[:1] for line in lines[hunk:]]
-        return marks.count(b"+"), marks.count(b"-")
-
-    def trailers(self, sha: str) -> dict[str, str]:
-        """A commit's trailers, unfolded, as git reads them; the last of equal keys counts."""
-        message = self.commit_for(sha).message.encode()
-        lines = self.git("interpret-trailers", "--parse", stdin=message).decode().splitlines()
-        pairs = (line.partition(":") for line in lines)
-        return {key: value.strip() for key, _, value in pairs}
-
-    def _resolve_all(self, names: Sequence[str]) -> list[str | None]:
-        if any("\n" in name for name in names):
-            raise RepoError(f"not a name in git: {names!r}")
-        asked = "".join(f"{name}^{{commit}}\n" for name in names)
-        out = self.git("cat-file", "--batch-check", stdin=asked.encode("utf-8", "surrogateescape"))
-        found = [re.fullmatch(rb"([0-9a-f]{40,64}) commit \d+", line) for line in out.splitlines()]
-        return [match[1].decode() if match else None for match in found]
+        changed = self.diff(a, b, path).partition("\n@@")[2].split("\n")
+        marks = [line[:1] for line in changed]
+        return marks.count("+"), marks.count("-")
 
     def _object(self, name: str, kind: str) -> tuple[str, bytes] | None:
         """Hash and bytes of the object that ``name`` stands for, None if there is none."""
@@ -304,43 +267,28 @@ class Repo:
     def _tree_with(self, tree: str, path: Sequence[str], blob: str) -> str:
         """A copy of ``tree`` in which the regular file at ``path`` has the content ``blob``."""
         name, *below = path
-        entries = self.git("ls-tree", "-z", tree).split(b"\0")
-        for i, entry in enumerate(entries):
-            head, _, entry_name = entry.partition(b"\t")
-            if entry_name != name.encode():
-                continue
-            mode, kind, sha = head.decode().split()
-            if below and kind == "tree":
-                blob = self._tree_with(sha, below, blob)
-            elif below or mode not in ("100644", "100755"):
-                break
-            entries[i] = f"{mode} {kind} {blob}\t".encode() + entry_name
-            return self.git("mktree", "-z", "--missing", stdin=b"\0".join(entries)).decode().strip()
-        raise RepoError(f"{'/'.join(path)} is no regular file in tree {tree[:12]} of {self.root}")
+        listed = (line.partition(b"\t") for line in self.git("ls-tree", "-z", tree).split(b"\0"))
+        entries = {own: head.decode().split() for head, _, own in listed if own}
+        mode, kind, sha = entries.get(name.encode(), ("", "", ""))
+        if below and kind == "tree":
+            blob = self._tree_with(sha, below, blob)
+        elif below or mode not in ("100644", "100755"):
+            where = f"tree {tree[:12]} of {self.root}"
+            raise RepoError(f"{'/'.join(path)} is no regular file in {where}")
+        entries[name.encode()] = [mode, kind, blob]
+        made = (" ".join(head).encode() + b"\t" + own for own, head in entries.items())
+        return self._store("mktree", "-z", "--missing", stdin=b"\0".join(made))
 
     def _commit(self, tree: str, parent: str | None, message: str, when: int) -> str:
         parents = ("-p", parent) if parent else ()
         text = message.encode("utf-8", "replace")
         args = ("commit-tree", "--no-gpg-sign", *parents, "-F", "-", tree)
-        return self.git(*args, stdin=text, dates=when).decode().strip()
+        return self._store(*args, stdin=text, dates=when)
+
+    def _store(self, *args: str, stdin: bytes, dates: int | None = None) -> str:
+        """Run a git command that writes an object; returns the object's hash."""
+        return self.git(*args, stdin=stdin, dates=dates).decode().strip()
 
 
 def _notes_ref(tag: str) -> str:
     return f"refs/notes/autoresearch/{tag}"
-
-
-def common_dir(path: Path) -> Path:
-    """The git directory that all checkouts of a repository share.
-
-    Args:
-        path: a checkout, or its git directory.
-
-    Raises:
-        RepoError: there is no repository at ``path``.
-    """
-    try:
-        # Closed at once, because an open Repo may keep processes and their pipes.
-        with git.Repo(path, expand_vars=False) as opened:
-            return Path(opened.common_dir).resolve()
-    except (git.GitError, OSError, ValueError) as error:
-        raise RepoError(f"{path} is not a git repository that can be opened: {error}") from None

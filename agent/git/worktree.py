@@ -10,8 +10,10 @@ import os
 import time
 from pathlib import Path
 
+import git
+
 from agent.git.command import RepoError, complaint, run_git
-from agent.git.repo import TRAIN_FILE, Repo, common_dir
+from agent.git.repo import DIFF, TRAIN_FILE, Repo
 
 _OPERATIONS = {
     "MERGE_HEAD": "merge",
@@ -40,15 +42,15 @@ def add(repo: Repo, tag: str, folder: Path) -> str | None:
     branch, place = repo.branch(tag), folder.resolve()
     short = branch.removeprefix("refs/heads/")
     listed = _listed(repo)
-    for path, (checked_out, _) in listed.items():
-        if checked_out == branch and path != place and _is_live(repo, path):
+    for path, tree in listed.items():
+        if tree.get("branch") == branch and path != place and _is_live(repo, path):
             raise RepoError(
                 f"{short} is checked out in {path}, and a campaign moves that branch: "
                 f"git -C {path} switch OTHER-BRANCH, then run again"
             )
-    checked_out, unfinished = listed.get(place, ("", False))
-    if _is_live(repo, place) and not unfinished:
-        if checked_out != branch:
+    ours = listed.get(place, {})
+    if _is_live(repo, place) and ours.get("locked") != "initializing":  # its making was cut off
+        if ours.get("branch") != branch:
             raise RepoError(f"{place} is not on {short}: git -C {place} switch {short}")
         tip = repo.commit_for(branch)
         return sync(repo, place, tip.parent or tip.sha, tip.sha)
@@ -75,23 +77,12 @@ def sync(repo: Repo, folder: Path, expected_old: str, new: str) -> str | None:
     if run_git("read-tree", "-m", "-u", expected_old, new, cwd=folder).returncode == 0:
         return None
     done = run_git("read-tree", new, cwd=folder)
-    run_git("update-index", "-q", "--refresh", cwd=folder)
     if done.returncode != 0:
         return f"{folder} could not be brought up to date: {complaint(done)}"
     return (
         f"{folder} has edits of yours, which were kept; see: git -C {folder} diff; "
         f"to drop them: git -C {folder} checkout -- {TRAIN_FILE}"
     )
-
-
-def remove(repo: Repo, folder: Path) -> None:
-    """Remove the worktree; if its folder is already gone, remove its registration.
-
-    Raises:
-        RepoError: it has uncommitted changes.
-    """
-    if folder.resolve() in _listed(repo):
-        repo.git("worktree", "remove", str(folder.resolve()))
 
 
 def adopt(repo: Repo, commit: str, *, patch: bool) -> str:
@@ -111,17 +102,15 @@ def adopt(repo: Repo, commit: str, *, patch: bool) -> str:
     kept = repo.commit_for(commit)
     sha = kept.sha
     if patch:
-        return _patch(repo, _squashed(repo, sha))
+        form = ("--pretty=email", "--stat", "-p", _squashed(repo, sha), "--", TRAIN_FILE)
+        return repo.git(*DIFF, *form).decode("utf-8", "replace")
     branch = _ready_branch(repo)
     shared = run_git("merge-base", "HEAD", sha, cwd=repo.root)
     if shared.stdout.decode().strip() == sha:
         return f"{branch} has {sha[:12]} already"
-    if shared.returncode == 0:
-        words = "merged"
-        args = ["merge", "--no-ff", "-m", f"adopt {kept.message.splitlines()[0]}", sha]
-    else:
-        words = "picked"
-        args = ["cherry-pick", _squashed(repo, sha)]
+    words, args = "merged", ["merge", "--no-ff", "-m", f"adopt {kept.message.splitlines()[0]}", sha]
+    if shared.returncode != 0:
+        words, args = "picked", ["cherry-pick", _squashed(repo, sha)]
     before = repo.head()
     try:
         done = run_git(*args, cwd=repo.root, as_user=True)
@@ -141,23 +130,21 @@ def adopt(repo: Repo, commit: str, *, patch: bool) -> str:
     )
 
 
-def _listed(repo: Repo) -> dict[Path, tuple[str, bool]]:
-    """Registered worktrees: path to the ref checked out, and whether making it was interrupted."""
-    found: dict[Path, tuple[str, bool]] = {}
-    for block in os.fsdecode(repo.git("worktree", "list", "--porcelain")).split("\n\n"):
-        parts = (line.partition(" ") for line in block.splitlines())
-        fields = {key: value for key, _, value in parts}
-        if "worktree" in fields:
-            unfinished = fields.get("locked") == "initializing"
-            found[Path(fields["worktree"]).resolve()] = (fields.get("branch", ""), unfinished)
-    return found
+def _listed(repo: Repo) -> dict[Path, dict[str, str]]:
+    """What git knows of each registered worktree (``branch``, ``locked``, ...), by its path."""
+    out = os.fsdecode(repo.git("worktree", "list", "--porcelain")).strip()
+    blocks = (block.splitlines() for block in out.split("\n\n"))
+    found = [dict(line.partition(" ")[::2] for line in block) for block in blocks]
+    return {Path(tree["worktree"]).resolve(): tree for tree in found}
 
 
 def _is_live(repo: Repo, folder: Path) -> bool:
     """Whether ``folder`` is a checkout of this repository, not of one that it was copied from."""
     try:
-        return common_dir(folder) == repo.common_dir
-    except RepoError:
+        # Closed at once, because an open Repo may keep processes and their pipes.
+        with git.Repo(folder, expand_vars=False) as opened:
+            return Path(opened.common_dir).resolve() == repo.common_dir
+    except (git.GitError, OSError, ValueError):
         return False
 
 
@@ -174,10 +161,8 @@ def _move_aside(folder: Path) -> str | None:
 
 def _operation(repo: Repo) -> str | None:
     """The unfinished git operation in the user's checkout, None if there is none."""
-    for name, operation in _OPERATIONS.items():
-        if (repo.git_dir / name).exists():
-            return operation
-    return None
+    found = (said for name, said in _OPERATIONS.items() if (repo.git_dir / name).exists())
+    return next(found, None)
 
 
 def _ready_branch(repo: Repo) -> str:
@@ -194,12 +179,8 @@ def _ready_branch(repo: Repo) -> str:
             f"{repo.root} has uncommitted changes: commit or stash them, then adopt again; or take "
             "the patch with --patch"
         )
-    ident = run_git(
-        *("-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"),
-        cwd=repo.root,
-        as_user=True,
-    )
-    if ident.returncode != 0:
+    ident = ("-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT")
+    if run_git(*ident, cwd=repo.root, as_user=True).returncode != 0:
         raise RepoError(
             "the merge is yours and git does not know you: git config user.name NAME; "
             "git config user.email ADDRESS; then adopt again"
@@ -214,9 +195,3 @@ def _squashed(repo: Repo, sha: str) -> str:
         if ancestor in refs:
             return repo.squash(ancestor.decode(), sha)
     raise RepoError(f"{sha[:12]} is in no campaign of {repo.root}; see: git log --all")
-
-
-def _patch(repo: Repo, squashed: str) -> str:
-    args = ("diff-tree", "--pretty=email", "--stat", "-p", "--text", "--no-ext-diff")
-    out = repo.git(*args, "--no-textconv", "--no-renames", squashed, "--", TRAIN_FILE)
-    return out.decode("utf-8", "replace")

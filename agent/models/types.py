@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from trainer.errors import UserError
+
 StopReason = Literal["end", "length", "refusal", "other"]
 OnText = Callable[[str], None]
 
@@ -95,7 +97,7 @@ class Reply:
     """The server's own words on why it stopped."""
 
 
-class ModelError(Exception):
+class ModelError(UserError):
     """The model gave no reply."""
 
 

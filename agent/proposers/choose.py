@@ -11,9 +11,10 @@ from agent.proposers.hybrid import Hybrid
 from agent.proposers.llm import LLMProposer
 from agent.proposers.local import LocalProposer
 from agent.proposers.tuner import Tuner
+from trainer.errors import UserError
 
 
-class ProposerError(ValueError):
+class ProposerError(UserError):
     """There is no such proposer, or it lacks a model; the message says what to do."""
 
 

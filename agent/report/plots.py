@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
 
+import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
@@ -25,15 +25,11 @@ from agent.report.summary import preset_of, standing
 from agent.report.text import plural
 from trainer.untrusted import one_line
 
-INCHES = (12.0, 6.0)
-DPI = 200
-"""2400 x 1200 pixels; the layout is made to be shown at half that size."""
-GREEN, GREY, RED, AMBER, INK = "#1a9850", "#8a8f98", "#c8443c", "#d9961a", "#24292f"
+STYLE = Path(__file__).with_name("progress.mplstyle")
+GREEN, DARK_GREEN, GREY, RED, AMBER = "#1a9850", "#136b39", "#8a8f98", "#c8443c", "#d9961a"
 SPREADS = 3.0
 """A trial is on the scale up to this many typical distances above the worst champion."""
-LABEL_LENGTH = 44
-LABEL_DEGREES = 28
-MAX_LABELS = 16
+LABEL_LENGTH, LABEL_DEGREES, MAX_LABELS = 44, 28, 16
 
 
 @dataclass(frozen=True)
@@ -57,37 +53,33 @@ def progress_png(path: Path, state: State) -> None:
     Raises:
         OSError: the file cannot be written; the old one is as it was.
     """
-    figure = Figure(figsize=INCHES, dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.07, 0.115, 0.915, 0.775))
-    _style(axes)
-    points = points_of(state)
-    if points:
-        _draw(figure, axes, state.real, points)
-        figure.text(0.07, 0.93, _title(state), fontsize=14, color=INK, weight="bold")
-    else:
-        axes.set_axis_off()
-        axes.text(0.5, 0.5, "nothing is measured yet", ha="center", color=GREY, fontsize=14)
-    picture = io.BytesIO()
-    with warnings.catch_warnings():
+    points, picture = points_of(state), io.BytesIO()
+    with warnings.catch_warnings(), matplotlib.rc_context(fname=STYLE):
         # A title may hold characters that the font lacks; a box is drawn for each.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(picture, format="png", dpi=DPI)
+        figure = Figure()
+        axes = figure.add_subplot()
+        if points:
+            _draw(axes, state, points)
+        else:
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, "nothing is measured yet", ha="center", color=GREY, fontsize=14)
+        figure.savefig(picture)
     write_atomically(path, picture.getvalue())
 
 
 def points_of(state: State) -> list[Point]:
-    """What has a place on the chart; null trials have none."""
+    """What has a place on the chart, first the baseline; null trials have none."""
     values = chain(state, preset_of(state))
-    return [Point(trial, values[trial.trial]) for trial in state.real if trial.trial in values]
+    return [Point(state.trials[number], bpb) for number, bpb in values.items()]
 
 
 def _title(state: State) -> str:
     counts, now = state.counts, standing(state)
     title = f"{plural(sum(counts.values()), 'trial')}, {counts['keep']} kept"
-    if now.gain is None or now.baseline is None or now.best is None:
-        return title
-    return f"{title}: val_bpb {now.baseline.mean:.4f} → {now.best.mean:.4f}"
+    if now.gain and now.baseline and now.best:
+        title += f": val_bpb {now.baseline.mean:.4f} → {now.best.mean:.4f}"
+    return title
 
 
 def scale(points: Sequence[Point]) -> tuple[float, float]:
@@ -97,84 +89,64 @@ def scale(points: Sequence[Point]) -> tuple[float, float]:
     median of the trials' distances from the champion that they were judged against and of the
     champions' own half-widths, so that a few outliers do not set the scale.
     """
-    usual, champion = [], None
+    usual, champion = [], points[0].bpb.mean
     for point in points:
         if point.trial.kept:
             champion = point.bpb.mean
             usual.append(point.bpb.half)
-        elif champion is not None:
+        else:
             usual.append(abs(point.bpb.mean - champion))
     kept = [point.bpb for point in points if point.trial.kept]
     values = [point.bpb.mean for point in points]
     low = min(values + [bpb.mean - bpb.half for bpb in kept])
-    worst = max([bpb.mean + bpb.half for bpb in kept] or values)
-    reach = max(SPREADS * median_low(usual or [0.0]), (worst - low) / 2)
+    worst = max(bpb.mean + bpb.half for bpb in kept)
+    reach = max(SPREADS * median_low(usual), (worst - low) / 2)
     return low, max([worst] + [value for value in values if value <= worst + reach])
 
 
-def _draw(figure: Figure, axes: Axes, trials: Sequence[Trial], points: Sequence[Point]) -> None:
+def _draw(axes: Axes, state: State, points: Sequence[Point]) -> None:
     low, high = scale(points)
-    span = max(high - low, 1e-4)
+    span, last = max(high - low, 1e-4), state.real[-1].trial
     kept = [point for point in points if point.trial.kept]
     axes.set_ylim(low - (0.3 if len(kept) > 1 else 0.15) * span, high + 0.25 * span)
-    last = trials[-1].trial
     axes.set_xlim(-0.02 * last - 0.2, max(1.03 * last + 0.5, 4.0))
-    if kept:
-        _champions(axes, kept, last)
-        _labels(axes, kept)
+    axes.set(xlabel="trial", ylabel="val_bpb, bits per byte (lower is better)")
+    axes.set_title(_title(state))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _champions(axes, kept, last)
+    _labels(axes, kept)
     far = [point for point in points if point.bpb.mean > high]
-    reverted = [p for p in points if p.trial.outcome == "reverted" and p not in far]
-    if reverted or far:
-        xs, ys = [point.x for point in reverted], [point.bpb.mean for point in reverted]
-        label = f"{len(reverted) + len(far)} reverted"
+    near = [p for p in points if p.trial.outcome == "reverted" and p not in far]
+    if near or far:
+        xs, ys = [point.x for point in near], [point.bpb.mean for point in near]
+        label = f"{len(near) + len(far)} reverted"
         axes.scatter(xs, ys, s=30, color=GREY, alpha=0.45, lw=0, label=label, zorder=2)
-    _marks(axes, [point.trial for point in far], 0.985, "^", GREY, "")
+    _marks(axes, [point.trial for point in far], 0.985, "^", GREY, None)
     for kind, colour in (("failed", RED), ("rejected", AMBER)):
-        there = [trial for trial in trials if trial.outcome == kind]
+        there = [trial for trial in state.real if trial.outcome == kind]
         _marks(axes, there, 0.02, "|", colour, f"{len(there)} {kind}")
     caption = "bars: 95 % interval; champions are chained by their gains, not by scores hours apart"
     caption += f"; {plural(len(far), 'trial')} off the scale (▲)" if far else ""
-    figure.text(0.985, 0.02, caption, fontsize=8.5, color=GREY, ha="right")
-    axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1.01, 1.0),
-        ncols=4,
-        frameon=False,
-        fontsize=9.5,
-        labelcolor=INK,
-        columnspacing=1.2,
-        handletextpad=0.2,
-    )
+    axes.text(1, -0.12, caption, color=GREY, ha="right", transform=axes.transAxes)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=4)
 
 
 def _marks(
-    axes: Axes, trials: Sequence[Trial], height: float, marker: str, colour: str, label: str
+    axes: Axes, trials: Sequence[Trial], height: float, sign: str, colour: str, label: str | None
 ) -> None:
     """Mark trials that are not on the scale; ``height`` is a fraction of the axes' height."""
     if trials:
-        axes.plot(
-            [trial.trial for trial in trials],
-            [height] * len(trials),
-            marker,
-            color=colour,
-            alpha=0.8,
-            ms=8,
-            mew=1.6,
-            transform=axes.get_xaxis_transform(),
-            label=label or None,
-        )
+        xs, across = [trial.trial for trial in trials], axes.get_xaxis_transform()
+        ys = [height] * len(trials)
+        axes.plot(xs, ys, sign, color=colour, alpha=0.8, transform=across, label=label)
 
 
 def _champions(axes: Axes, kept: Sequence[Point], last: int) -> None:
     xs, ys = [point.x for point in kept], [point.bpb.mean for point in kept]
-    axes.step(
-        [*xs, last + 0.5], [*ys, ys[-1]], where="post", color=GREEN, lw=2, alpha=0.75, zorder=3
-    )
-    halves = [point.bpb.half for point in kept]
-    axes.errorbar(
-        xs, ys, halves, fmt="none", ecolor=GREEN, elinewidth=1.2, capsize=3, alpha=0.65, zorder=3
-    )
-    count = sum(point.x > 0 for point in kept)
+    halves, count = [point.bpb.half for point in kept], sum(point.x > 0 for point in kept)
+    steps = [*xs, last + 0.5], [*ys, ys[-1]]
+    axes.step(*steps, where="post", color=GREEN, lw=2, alpha=0.75, zorder=3)
+    axes.errorbar(xs, ys, halves, fmt="none", ecolor=GREEN, elinewidth=1.2, alpha=0.65, zorder=3)
     label = f"{count} kept" if count else "baseline"
     axes.scatter(xs, ys, s=62, color=GREEN, edgecolor="white", lw=1.2, label=label, zorder=4)
 
@@ -185,45 +157,24 @@ def _labels(axes: Axes, kept: Sequence[Point]) -> None:
     A title runs up and to the right from its point. If it would leave the picture, it runs up to
     the point from below instead; that area is free, since earlier champions have higher scores.
     """
+    inch = matplotlib.rcParams["figure.dpi"]
     cos, sin = math.cos(math.radians(LABEL_DEGREES)), math.sin(math.radians(LABEL_DEGREES))
     taken: list[tuple[float, float, float]] = []
     # The newest champion and the baseline first: they show the current state and the start.
     ranked = sorted(kept[1:-1], key=lambda point: -(point.trial.gain or 0.0))
     for point in [kept[-1], *kept[: len(kept) > 1], *ranked]:
-        if len(taken) == MAX_LABELS:
-            break
         title = one_line(point.trial.title, LABEL_LENGTH) if point.x > 0 else "baseline"
-        x, y = axes.transData.transform((point.x, point.bpb.mean))
-        across, along, length = y * cos - x * sin, x * cos + y * sin, len(title) * 0.075 * DPI
+        place = (point.x, point.bpb.mean)
+        x, y = axes.transData.transform(place)
+        across, along, length = y * cos - x * sin, x * cos + y * sin, len(title) * 0.075 * inch
         ahead = x + length * cos < axes.bbox.x1
         start, end = (along, along + length) if ahead else (along - length, along)
-        if any(abs(across - a) < 0.17 * DPI and start < e and s < end for a, s, e in taken):
+        hides = (abs(across - a) < 0.17 * inch and start < e and s < end for a, s, e in taken)
+        if len(taken) == MAX_LABELS or any(hides):
             continue
         taken.append((across, start, end))
-        axes.annotate(
-            title,
-            (point.x, point.bpb.mean),
-            xytext=(5, 7) if ahead else (-3, -7),
-            textcoords="offset points",
-            ha="left" if ahead else "right",
-            va="baseline" if ahead else "top",
-            rotation=LABEL_DEGREES,
-            rotation_mode="anchor",
-            fontsize=8.5,
-            color="#136b39",
-            parse_math=False,
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
-            zorder=5,
-        )
-
-
-def _style(axes: Axes) -> None:
-    axes.set_xlabel("trial", color=INK, fontsize=10.5)
-    axes.set_ylabel("val_bpb, bits per byte (lower is better)", color=INK, fontsize=10.5)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#c9ced6")
-    axes.tick_params(colors=INK, labelsize=9.5, color="#c9ced6")
-    axes.grid(axis="y", color="#e8eaee", lw=0.8)
-    axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.ticklabel_format(axis="y", useOffset=False)
+        beside = (5, 7) if ahead else (-3, -7)
+        label = axes.annotate(title, place, beside, textcoords="offset points")
+        label.set(rotation=LABEL_DEGREES, rotation_mode="anchor", color=DARK_GREEN, zorder=5)
+        label.set(ha="left" if ahead else "right", va="baseline" if ahead else "top")
+        label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])

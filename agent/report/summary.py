@@ -18,23 +18,27 @@ from agent.report.text import signed as with_sign
 from trainer.presets import Preset, find_preset
 from trainer.untrusted import one_line, printable
 
-WIDTH = 80
+WIDTH, LABEL = 80, 10
 SHOWN_CHARACTERS = 6000
 """Limit for each stored text in ``show``; the files hold the whole text."""
 MARKS = {"kept": "●", "reverted": "○", "failed": "×", "rejected": "·", "null": "◌", "open": "?"}
-
-
-class NoSuchTrial(LookupError):
-    """The campaign has no trial of that number; the message says which it has."""
+LEGEND = "● kept  ○ reverted  × training failed  · rejected before training  ◌ null trial"
+TRAININGS = "heat  role       seed        status    val_bpb     steps   peak MB     time"
+NOTHING = "no trial is finished yet"
+LOGGED = (
+    "trial commit parent category title hypothesis proposer verdict words status kind level scores "
+    "differences val_bpb val_bpb_half gain gain_half reward seconds lines_added lines_removed "
+    "size_delta"
+)
+"""What ``log`` tells of a trial."""
 
 
 # --- numbers ---
 
 
-def noise(state: State, preset: Preset | None = None) -> dict[str, float]:
+def noise(state: State, preset: Preset) -> dict[str, float]:
     """By kind of edit: standard deviation of its differences, bits per byte."""
-    chosen = preset or preset_of(state)
-    return {kind: noise_of(state, kind, chosen).scale for kind in get_args(Kind)}
+    return {kind: noise_of(state, kind, preset).scale for kind in get_args(Kind)}
 
 
 def preset_of(state: State) -> Preset:
@@ -53,19 +57,16 @@ class Standing:
 
 
 def standing(state: State) -> Standing:
-    baseline, best = baseline_and_best(state, preset_of(state))
-    gain = None
+    preset, gain = preset_of(state), None
+    baseline, best = baseline_and_best(state, preset)
     if baseline and best and state.champion is not state.trials[0]:
         half = sum((t.gain_half or 0.0) ** 2 for t in state.real if t.kept and t.trial > 0) ** 0.5
         gain = Estimate(baseline.mean - best.mean, half)
-    return Standing(noise(state), baseline, best, gain)
+    return Standing(noise(state, preset), baseline, best, gain)
 
 
 def status_json(
-    state: State,
-    tag: str,
-    running_pid: int | None,
-    prior: Mapping[str, float],
+    state: State, tag: str, running_pid: int | None, prior: Mapping[str, float]
 ) -> dict[str, Any]:
     """What ``status --json`` prints; None for what is not known."""
     counts, champion, now = state.counts, state.champion, standing(state)
@@ -112,43 +113,19 @@ def cached_share(usage: Mapping[str, int]) -> float | None:
 
 def log_json(state: State) -> list[dict[str, Any]]:
     """What ``log --json`` prints: finished trials, oldest first; trial 0 is the baseline."""
-    return [
-        {
-            "trial": trial.trial,
-            "commit": trial.commit or None,
-            "parent": trial.parent or None,
-            "category": trial.category,
-            "title": trial.title,
-            "hypothesis": trial.hypothesis,
-            "proposer": trial.proposer,
-            "verdict": trial.verdict,
-            "words": trial.words,
-            "status": trial.status or None,
-            "kind": trial.kind if trial.heats else None,
-            "level": trial.level,
-            "scores": list(trial.scores),
-            "differences": list(trial.differences),
-            "val_bpb": trial.val_bpb,
-            "val_bpb_half": trial.val_bpb_half,
-            "gain": trial.gain,
-            "gain_half": trial.gain_half,
-            "reward": trial.reward,
-            "seconds": trial.seconds,
-            "lines_added": trial.lines_added,
-            "lines_removed": trial.lines_removed,
-            "size_delta": trial.size_delta,
-        }
-        for trial in state.finished
-    ]
+    return [_logged(trial) for trial in state.finished]
+
+
+def _logged(trial: Trial) -> dict[str, Any]:
+    row = {name: getattr(trial, name) for name in LOGGED.split()}
+    row |= {name: row[name] or None for name in ("commit", "parent", "status")}
+    row |= {name: list(row[name]) for name in ("scores", "differences")}
+    return row | {"kind": trial.kind if trial.heats else None}
 
 
 def show_json(state: State, n: int) -> dict[str, Any]:
-    """Everything that the journal holds about trial ``n``.
-
-    Raises:
-        NoSuchTrial: there is no trial ``n``.
-    """
-    return asdict(_find(state, n))
+    """Everything that the journal holds about trial ``n``."""
+    return asdict(state.trials[n])
 
 
 # --- plain text ---
@@ -180,11 +157,15 @@ def status_text(status: Mapping[str, Any]) -> str:
     """The result of ``status_json`` as text for people."""
     counts = ", ".join(f"{status[kind]} {kind}" for kind in ("kept", "reverted", "rejected"))
     apart = f"; {plural(status['nulls'], 'null trial')} apart" if status["nulls"] else ""
-    score, cost = "not measured yet", status["cost_usd"]
+    score, cost, tokens = "not measured yet", status["cost_usd"], status["tokens"]
     if status["baseline_bpb"] is not None and status["best_bpb"] is not None:
         change = with_sign(status["best_bpb"] - status["baseline_bpb"])
         score = f"baseline {status['baseline_bpb']:.4f}, champion {status['best_bpb']:.4f}"
         score += f" ({change})"
+    asks = plural(status["unanswered"], "ask") if status["unanswered"] else ""
+    per_gain, cached = status["cost_per_gain_usd"], status["cached_share"]
+    from_cache = f", {cached:.0%} of the prompts from a cache" if cached is not None else ""
+    is_priced = tokens and per_gain is not None
     lines = [
         ("campaign", f"{status['tag']}, {status['state']}"),
         ("trials", f"{status['trials']}: {counts}{apart}"),
@@ -193,90 +174,63 @@ def status_text(status: Mapping[str, Any]) -> str:
         ("", f"false-keep meter: {meter(status['nulls'], status['nulls_kept'])}"),
         ("champion", status["champion"] or "none yet"),
         ("cost", "not known" if cost is None else f"${cost:.2f}"),
+        ("", f"at least: {asks} cut off, and not counted whole" if asks else ""),
+        ("tokens", f"{tokens:,}{from_cache}" if tokens else ""),
+        ("per gain", f"${per_gain:.2f} for each 0.01 bits per byte" if is_priced else ""),
+        ("prior", prior_line(percents(status["prior"]), {}, WIDTH - LABEL)),
     ]
-    if status["unanswered"]:
-        asks = plural(status["unanswered"], "ask")
-        lines.append(("", f"at least: {asks} cut off, and not counted whole"))
-    if status["tokens"]:
-        per_gain, cached = status["cost_per_gain_usd"], status["cached_share"]
-        said = f"{status['tokens']:,}"
-        said += f", {cached:.0%} of the prompts from a cache" if cached is not None else ""
-        lines.append(("tokens", said))
-        if per_gain is not None:
-            lines.append(("per gain", f"${per_gain:.2f} for each 0.01 bits per byte"))
-    text = "\n".join(f"{label:<10}{value}" for label, value in lines)
-    shares = percents(status["prior"])
-    return f"{text}\n{prior_line(shares, {}, WIDTH, label='prior     ')}" if shares else text
+    return "\n".join(f"{label:<{LABEL}}{text}" for label, text in lines if text)
 
 
 def log_text(state: State) -> str:
     """What ``log`` prints: two lines per trial, oldest first."""
-    if not state.finished:
-        return "no trial is finished yet"
     lines = []
     for trial in state.finished:
         score = interval(trial.val_bpb, trial.val_bpb_half) or trial.status or "not trained"
-        lines.append(
-            f"{trial.trial:>3}  {trial.commit[:7]:7}  {score:<15}  {with_sign(trial.gain):>7}  "
-            f"{clock(trial.seconds):>6}  {_what(trial)}"
-        )
-        lines.append(f"     {one_line(trial.words)}")
-    return "\n".join(lines)
+        row = _row(trial, f"{score:<15}", f"{clock(trial.seconds):>6}  ")
+        lines += [row, f"     {one_line(trial.words)}"]
+    return "\n".join(lines) or NOTHING
 
 
 def log_graph(state: State) -> str:
     """Kept trials on the trunk, the others as side branches of the champion they were tried on."""
-    if not state.finished:
-        return "no trial is finished yet"
     lines = []
     for trial in state.finished:
-        end = trial.outcome
-        branch = MARKS[end] + "  " if end == "kept" else "├─" + MARKS[end]
-        score = f"{trial.val_bpb:.4f}" if trial.val_bpb is not None else trial.status or "rejected"
-        lines.append(
-            f"{branch} {trial.trial:>3}  {trial.commit[:7]:7}  {score:<9}  "
-            f"{with_sign(trial.gain):>7}  {_what(trial)}"
-        )
-    lines.append("● kept  ○ reverted  × training failed  · rejected before training  ◌ null trial")
-    return "\n".join(lines)
+        mark = MARKS[trial.outcome]
+        branch = mark + "  " if trial.outcome == "kept" else "├─" + mark
+        score = interval(trial.val_bpb, None) or trial.status or "rejected"
+        lines.append(f"{branch} {_row(trial, f'{score:<9}')}")
+    return "\n".join([*lines, LEGEND]) if lines else NOTHING
 
 
-def _find(state: State, n: int) -> Trial:
-    for trial in state.trials:
-        if trial.trial == n:
-            return trial
-    there_are = f"there are 0 to {len(state.trials) - 1}" if state.trials else "there is none yet"
-    raise NoSuchTrial(f"there is no trial {n}; {there_are}")
+def _row(trial: Trial, score: str, aside: str = "") -> str:
+    """A trial's line in the log."""
+    gain = with_sign(trial.gain)
+    return f"{trial.trial:>3}  {trial.commit[:7]:7}  {score}  {gain:>7}  {aside}{_what(trial)}"
 
 
 def show_text(state: State, n: int, folder: Path) -> str:
-    """Everything about trial ``n``; stored texts are read from ``folder``/trials/<n>, cut if long.
-
-    Raises:
-        NoSuchTrial: there is no trial ``n``.
-    """
-    trial = _find(state, n)
-    lines = [f"trial {n}  {_what(trial)}", ""]
-    lines += [f"{label:<11}{text}" for label, text in _facts(trial) if text]
-    if trial.hypothesis:
-        lines += ["", *textwrap.wrap(one_line(trial.hypothesis, 4000), WIDTH)]
-    if trial.trainings:
-        lines += ["", "heat  role       seed        status    val_bpb     steps   peak MB     time"]
-        lines += [_training(run) for run in trial.trainings]
-    if trial.differences:
-        lines += ["", f"differences: {' '.join(with_sign(d) for d in trial.differences)}"]
+    """Everything about trial ``n``; its stored texts are read from ``folder``, cut if long."""
+    trial, stored = state.trials[n], folder / "trials" / str(n)
+    rows = [_training(run) for run in trial.trainings]
+    differences = " ".join(with_sign(difference) for difference in trial.differences)
+    blocks = [
+        f"trial {n}  {_what(trial)}",
+        "\n".join(f"{label:<11}{text}" for label, text in _facts(trial) if text),
+        textwrap.fill(one_line(trial.hypothesis, 4000), WIDTH),
+        "\n".join([TRAININGS, *rows]) if rows else "",
+        f"differences: {differences}" if differences else "",
+    ]
     for audit in trial.audits:
         told = f"believed, bound {audit.leak_bound_bpb:.4f}" if audit.ok else audit.reason
-        lines += ["", f"audited on prefixes alone: {one_line(told)}"]
-    for reason in trial.rejections:
-        lines += ["", f"turned down: {printable(reason, 1000).strip()}"]
-    stored = folder / "trials" / str(n)
+        blocks.append(f"audited on prefixes alone: {one_line(told)}")
+    blocks += [f"turned down: {printable(reason, 1000).strip()}" for reason in trial.rejections]
     asked = sorted((*stored.glob("prompt*.md"), *stored.glob("reply*.md")), key=_attempt)
     for path in (*asked, *stored.glob("diff.patch"), *sorted(stored.glob("*.log"))):
         text = path.read_text(encoding="utf-8", errors="replace")
         cut = f", all of it in {path}" if len(text) > SHOWN_CHARACTERS else ""
-        lines += ["", f"--- {path.name}{cut} ---", printable(text, SHOWN_CHARACTERS).rstrip()]
-    return "\n".join(lines)
+        blocks.append(f"--- {path.name}{cut} ---\n{printable(text, SHOWN_CHARACTERS).rstrip()}")
+    return "\n\n".join(block for block in blocks if block)
 
 
 def _attempt(path: Path) -> tuple[int, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.campaign.records import Heat, Training, Trial
+from agent.campaign.records import Heat
 from agent.judge import most_false_keeps
 from trainer.untrusted import one_line
 
@@ -63,24 +63,17 @@ def heat_words(heat: Heat) -> str:
     return f"{told}: {scores}{how}, {clock(heat.candidate.wall_seconds)}"
 
 
-def role(trial: Trial, training: Training) -> str:
-    """Whose training this is, in words."""
-    return "baseline" if trial.trial == 0 else training.role
-
-
 def percents(prior: Mapping[str, float]) -> dict[str, int]:
     """Whole percents, the most probable category first."""
     ranked = sorted(prior.items(), key=lambda item: (-item[1], item[0]))
     return {one_line(name, 40): round(100 * p) for name, p in ranked}
 
 
-def prior_line(
-    shares: Mapping[str, int], before: Mapping[str, int], width: int, label: str = "prior  "
-) -> str:
+def prior_line(shares: Mapping[str, int], before: Mapping[str, int], width: int) -> str:
     """The most probable categories with their change since ``before``, in ``width`` characters."""
     if len(set(shares.values())) == 1:
-        return f"{label}even over {len(shares)} categories"
-    line = label
+        return f"even over {len(shares)} categories"
+    line = ""
     for name, share in shares.items():
         change = share - before.get(name, share)
         part = f"{name} {share}%" + ("▲" if change > 0 else "▼" if change < 0 else "") + "  "

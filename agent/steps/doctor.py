@@ -13,10 +13,10 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from agent.git.command import RepoError, inherited_environment
+from agent.git.command import inherited_environment
 from agent.git.repo import Repo
 from agent.models.cassette import Player, Recorder
 from agent.models.choose import open_model
@@ -24,6 +24,7 @@ from agent.models.types import Model, ModelError, Part, Prompt
 from agent.proposers.llm import CHARACTERS_PER_TOKEN, HISTORY_TOKENS
 from trainer import sandbox
 from trainer.data.prepare import DataError, cache_dir, prepare
+from trainer.errors import UserError
 from trainer.measure import MACHINE, measure, resolve
 from trainer.sandbox.confine import available
 
@@ -44,9 +45,6 @@ class Check:
     ok: bool
     detail: str
 
-    def to_json(self) -> dict[str, object]:
-        return asdict(self)
-
 
 def checks(start: Path, llm: str = "auto") -> Iterator[Check]:
     """All checks, in the order in which a run would need what they test.
@@ -56,15 +54,15 @@ def checks(start: Path, llm: str = "auto") -> Iterator[Check]:
             only a server of the user's own, which costs nothing.
     """
     yield Check("python", True, f"{platform.python_version()} on {platform.platform()}")
-    yield _repository(start)
-    yield _cache()
-    yield _corpus()
-    probe = MACHINE.probe()
-    setting = resolve()
-    yield Check(
-        "device", True, f"{probe['device']} {probe['name']}".strip()
-        + f", preset {setting.preset.name}, {setting.threads} threads, torch {probe['torch']}",
-    )  # fmt: skip
+    looks = {"repository": lambda: _repository(start), "cache": _cache, "corpus": _corpus}
+    for name, look in looks.items():
+        try:
+            yield Check(name, True, look())
+        except UserError as error:
+            yield Check(name, False, str(error))
+    probe, setting = MACHINE.probe(), resolve()
+    device = f"{probe['device']} {probe['name']}".strip() + f", preset {setting.preset.name}"
+    yield Check("device", True, f"{device}, {setting.threads} threads, torch {probe['torch']}")
     yield from _isolation()
     yield from _llm(llm)
 
@@ -133,36 +131,29 @@ def filling(characters: int, history_tokens: int) -> str:
     return "".join(lines)
 
 
-def _repository(start: Path) -> Check:
-    try:
-        repo = Repo.open(start)
-        repo.read_file(repo.head())
-    except RepoError as error:
-        return Check("repository", False, str(error))
-    return Check("repository", True, f"{repo.root} at {repo.head()[:12]}")
+def _repository(start: Path) -> str:
+    repo = Repo.open(start)
+    repo.read_file(repo.head())
+    return f"{repo.root} at {repo.head()[:12]}"
 
 
-def _cache() -> Check:
+def _cache() -> str:
     folder = cache_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             free = shutil.disk_usage(folder).free / 1e9
     except OSError as error:
-        return Check("cache", False, f"{folder}: {error.strerror}; set AUTORESEARCH_CACHE")
-    enough = free > _FREE_GB
-    return Check(
-        "cache", enough, f"{folder}, {free:.1f} GB free" + ("" if enough else ": too little")
-    )
+        raise DataError(f"{folder}: {error.strerror}; set AUTORESEARCH_CACHE") from None
+    if free <= _FREE_GB:
+        raise DataError(f"{folder}, {free:.1f} GB free: too little")
+    return f"{folder}, {free:.1f} GB free"
 
 
-def _corpus() -> Check:
-    try:
-        corpus = prepare("apidocs")
-    except DataError as error:
-        return Check("corpus", False, str(error))
+def _corpus() -> str:
+    corpus = prepare("apidocs")
     size = sum(part.n_bytes for part in corpus.train) / 1e6
-    return Check("corpus", True, f"apidocs, {size:.1f} MB to train on, {corpus.fingerprint[:12]}")
+    return f"apidocs, {size:.1f} MB to train on, {corpus.fingerprint[:12]}"
 
 
 def _isolation() -> Iterator[Check]:

@@ -5,26 +5,23 @@ from __future__ import annotations
 import hashlib
 import math
 import secrets
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from agent.campaign import events
 from agent.campaign.chain import mean_score
-from agent.campaign.evidence import effect_of, level_of, noise_of
-from agent.campaign.records import Heat, Training, Trial
+from agent.campaign.evidence import effect_of, noise_of
+from agent.campaign.records import Audit, Trial, Verdict
 from agent.campaign.state import teach_prior
 from agent.forecast import Forecast
 from agent.judge import Decision, Estimate, Judge, reward, shrunk
-from agent.proposers.base import REPAIRS
 from agent.steps.heat import run_heat
+from agent.steps.next_action import failure, next_action
 from agent.steps.proof import prove_tie
 from agent.steps.runtime import Runtime
 from trainer import measure
 from trainer.untrusted import printable
 
-MAX_FAULTS = 3
-"""A trial stays unjudged after this many heats that failed for no fault of the candidate."""
 TRACEBACK_LENGTH = 3000
 AUDIT_ATTEMPTS = 2
 """Attempts at an audit whose failure may be a fault of the harness, not of the candidate."""
@@ -32,32 +29,27 @@ AUDIT_ATTEMPTS = 2
 
 def evaluate_candidate(runtime: Runtime) -> None:
     """Run heats until the judge says keep or revert, or the candidate fails or is hopeless."""
-    while (trial := runtime.open_trial).verdict is None:
-        heats = trial.heats
-        faults = [heat for heat in heats if heat.is_fault]
-        failed = _failure(heats)
-        if failed is not None and failed.status == "abandoned":
-            return _abandon(runtime, failed)
-        if failed is not None:
-            return None if _send_back(runtime, failed) else _fail(runtime, failed)
-        if len(faults) >= MAX_FAULTS:
-            return _give_up(runtime, f"the champion could not be trained ({_why(faults[-1])})")
-        if trial.audit is not None and not trial.audit.ok:
-            return _fail(runtime, trial.audit)
-        if trial.audit is None and any(t.quarantined for t in trial.of("candidate")):
-            if not audit_candidate(runtime):
-                return None
-            continue
-        answer = decide(runtime)
-        if answer == "heat":
-            may_tie = trial.size_delta < 0 and not heats and not trial.proof
-            prove_tie(runtime) if may_tie and runtime.rule != "greedy" else run_heat(runtime)
-        elif answer == "keep" and not trial.is_audited and not trial.is_null:
-            if not audit_candidate(runtime):  # its leak bound may change the answer
-                return None
-        else:
-            return _conclude_judged(runtime, answer)
-    return None
+    state = runtime.campaign.state
+    while (trial := state.open_trial) is not None and not trial.wants_proposal:
+        match next_action(trial, decide(runtime), runtime.rule):
+            case "heat":
+                run_heat(runtime)
+            case "prove":
+                prove_tie(runtime)
+            case "audit":
+                audit_candidate(runtime)
+            case "repair":
+                _send_back(runtime)
+            case "abandon":
+                _abandon(runtime)
+            case "fail":
+                _fail(runtime)
+            case "give up":
+                why = trial.faults[-1]
+                reason = why.champion.reason or why.candidate.reason or why.champion.status
+                _give_up(runtime, f"the champion could not be trained ({reason})")
+            case "keep" | "revert" as verdict:
+                _conclude_judged(runtime, verdict)
 
 
 def decide(runtime: Runtime) -> Decision:
@@ -65,55 +57,26 @@ def decide(runtime: Runtime) -> Decision:
     trial = runtime.open_trial
     if trial.proof == "same" and trial.differences:
         return "keep"
-    return runtime.make_judge(trial.kind).verdict(
-        trial.differences,
-        size_delta=trial.size_delta,
-        level=level_of(runtime.campaign.state, runtime.rule),
-    )
+    judge = runtime.make_judge(trial.kind)
+    return judge.verdict(trial.differences, size_delta=trial.size_delta, level=runtime.level)
 
 
-def _failure(heats: Sequence[Heat]) -> Training | None:
-    """How the candidate failed, None if it did not.
-
-    It did not in a proof, whose clock may not fit it. One overtime is forgiven, since a machine
-    that stands still for a moment at the end of a training looks the same.
-    """
-    failed = [
-        heat.candidate
-        for heat in heats
-        if heat.candidate.status != "ok" and heat.candidate.counted and not heat.is_fault
-    ]
-    return failed[0] if failed and [t.status for t in failed] != ["overtime"] else None
-
-
-def _why(heat: Heat) -> str:
-    return heat.champion.reason or heat.candidate.reason or heat.champion.status
-
-
-def _send_back(runtime: Runtime, failed: Training) -> bool:
-    """Journal that the open trial's candidate goes back for repair; False if it must not.
-
-    Only faults that a programmer would repair go back: a crash, out of memory, a broken contract. A
-    failed audit or a timeout is a result. A candidate that trained once, and failed with another
-    seed, does not go back, because a repaired candidate must not inherit its score.
-    """
-    trial = runtime.open_trial
-    mendable = failed.status in ("crashed", "oom") or failed.reason.startswith("contract")
-    trained = any(training.val_bpb is not None for training in trial.of("candidate"))
-    if not mendable or trained or len(trial.sent_back) >= REPAIRS.get(trial.proposer, 0):
-        return False
+def _send_back(runtime: Runtime) -> None:
+    """Journal that the open trial's candidate goes back for repair, with the end of its log."""
+    trial, failed = runtime.open_trial, failure(runtime.open_trial)
+    assert failed is not None
     log = runtime.campaign.folder / "trials" / str(trial.trial) / f"training-{failed.seed}.log"
     told = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     reason = f"the training failed, {failed.status}: {failed.reason}\n"
-    runtime.campaign.record(
-        "repair", trial=trial.trial, reason=reason + printable(told.strip(), TRACEBACK_LENGTH)
-    )
+    reason += printable(told.strip(), TRACEBACK_LENGTH)
+    runtime.campaign.record(events.SentBack(trial=trial.trial, reason=reason))
     runtime.display.message(f"{failed.status} ({failed.reason}): sent back to be mended")
-    return True
 
 
-def _fail(runtime: Runtime, failed: Any) -> None:
+def _fail(runtime: Runtime) -> None:
     """Revert a candidate whose training or audit failed."""
+    failed = failure(runtime.open_trial) or runtime.open_trial.audit
+    assert failed is not None
     conclude(runtime, "revert", failure_words(failed.status, failed.reason), status=failed.status)
 
 
@@ -128,9 +91,10 @@ def _give_up(runtime: Runtime, why: str) -> None:
     conclude(runtime, "revert", f"not judged: {why}, reverted", status="unjudged")
 
 
-def _abandon(runtime: Runtime, abandoned: Training) -> None:
+def _abandon(runtime: Runtime) -> None:
     """Revert a candidate whose heat was hopeless, with the forecast as its gain."""
-    assert runtime.open_trial.forecast is not None, "heats are ended by forecasts only"
+    abandoned = failure(runtime.open_trial)
+    assert abandoned is not None and runtime.open_trial.forecast is not None
     told, earlier = Forecast(*runtime.open_trial.forecast), runtime.open_trial.differences
     mean, error = told.mean, told.error
     if earlier:  # the forecast stands for one difference among them
@@ -152,7 +116,7 @@ def _effect(runtime: Runtime) -> float:
     return effect_of(runtime.campaign.state, runtime.open_trial.kind, runtime.preset)
 
 
-def _conclude_judged(runtime: Runtime, verdict: Decision) -> None:
+def _conclude_judged(runtime: Runtime, verdict: Literal["keep", "revert"]) -> None:
     """Write a verdict that the judge has reached."""
     trial, judge = runtime.open_trial, runtime.make_judge(runtime.open_trial.kind)
     differences = trial.differences
@@ -160,7 +124,7 @@ def _conclude_judged(runtime: Runtime, verdict: Decision) -> None:
     mean, error, _ = judge.moderated(differences)
     effect = _effect(runtime)
     tie = verdict == "keep" and _is_tie(runtime, judge)
-    words = judge.words("keep" if verdict == "keep" else "revert", differences, tie=tie)
+    words = judge.words(verdict, differences, tie=tie)
     cost = judge.tie_cost(differences) if tie else 0.0
     if trial.proof == "same":
         gain, error, cost = Estimate(0.0, 0.0), 0.0, 0.0
@@ -185,21 +149,20 @@ def _conclude_judged(runtime: Runtime, verdict: Decision) -> None:
 def _is_tie(runtime: Runtime, judge: Judge) -> bool:
     """Whether a keep is for the smaller size, not for the gain."""
     trial = runtime.open_trial
-    level = level_of(runtime.campaign.state, runtime.rule)
-    return trial.proof == "same" or (
-        trial.size_delta < 0 and judge.verdict(trial.differences, level=level) != "keep"
-    )
+    is_better = judge.verdict(trial.differences, level=runtime.level) == "keep"
+    return trial.proof == "same" or (trial.size_delta < 0 and not is_better)
 
 
 def conclude(
     runtime: Runtime,
-    verdict: str,
+    verdict: Verdict,
     words: str,
     *,
     status: str,
     gain: Estimate | None = None,
     believed: float | None = None,
-    **facts: Any,
+    tie: bool = False,
+    tie_cost: float = 0.0,
 ) -> None:
     """Write the verdict with its numbers, then learn from it.
 
@@ -207,25 +170,28 @@ def conclude(
         gain: what people are told.
         believed: the gain, shrunk by its uncertainty, for the reward.
     """
-    trial, numbers = runtime.open_trial, dict.fromkeys(("val_bpb", "val_bpb_half"))
+    trial, score, taught = runtime.open_trial, None, None
     if trial.scores and status == "ok":
         noise = noise_of(runtime.campaign.state, "structure", runtime.preset)
         score = mean_score(list(trial.scores), noise)
-        numbers |= {"val_bpb": score.mean, "val_bpb_half": score.half or None}
-    taught = None
     if trial.trial > 0 and verdict != "rejected" and not trial.is_null:
         gained = believed - _charge(runtime, trial) if believed is not None else None
         taught = reward(gained, runtime.preset.reward_unit, status=status)
     runtime.campaign.conclude(
-        verdict=verdict,
-        words=words,
-        status=status,
-        reward=taught,
-        gain=gain.mean if gain is not None else None,
-        gain_half=gain.half if gain is not None else None,
-        level=level_of(runtime.campaign.state, runtime.rule) if trial.heats else None,
-        **numbers,
-        **facts,
+        events.Concluded(
+            trial=trial.trial,
+            verdict=verdict,
+            words=words,
+            status=status,
+            reward=taught,
+            val_bpb=score.mean if score is not None else None,
+            val_bpb_half=score.half or None if score is not None else None,
+            gain=gain.mean if gain is not None else None,
+            gain_half=gain.half if gain is not None else None,
+            level=runtime.level if trial.heats else None,
+            tie=tie,
+            tie_cost=tie_cost,
+        )
     )
     trial = runtime.campaign.state.trials[-1]
     teach_prior(runtime.prior, trial)
@@ -244,8 +210,8 @@ def _charge(runtime: Runtime, trial: Trial) -> float:
     )
 
 
-def audit_candidate(runtime: Runtime) -> bool:
-    """Run the stronger audit on a random training of the candidate; False if it could not be run.
+def audit_candidate(runtime: Runtime) -> None:
+    """Run the stronger audit on a random training of the candidate.
 
     A quarantined training is used only if there is no other. If the weights of all trainings are
     missing, there is one more heat instead.
@@ -259,8 +225,7 @@ def audit_candidate(runtime: Runtime) -> bool:
     ]  # fmt: skip
     left = [t for t in left if t.counted] or left
     if not left:
-        run_heat(runtime)
-        return True
+        return run_heat(runtime)
     chosen = secrets.choice(left)
     assert chosen.val_bpb is not None
     runtime.display.message("auditing: what does it answer to prefixes alone?")
@@ -269,21 +234,22 @@ def audit_candidate(runtime: Runtime) -> bool:
             campaign.source(trial.candidate),
             campaign.weights(trial.trial, chosen.seed),
             chosen.val_bpb,
-            preset=runtime.settings.preset,
-            data=runtime.settings.data,
-            isolation=runtime.settings.isolation,
             on_event=runtime.display.event,
-            cancel=runtime.stop,
+            **runtime.setting,
         )
         runtime.stop_if_asked()
         if found.ok or found.status == "invalid":
-            campaign.record(
-                "audit", trial=trial.trial, commit=trial.candidate, trainings=len(candidates),
-                **asdict(found),
-            )  # fmt: skip
-            return True
-    _give_up(runtime, f"the audit could not be carried out ({found.reason})")
-    return False
+            audit = Audit(
+                trial=trial.trial,
+                commit=trial.candidate,
+                ok=found.ok,
+                status=found.status,
+                reason=found.reason,
+                leak_bound_bpb=found.leak_bound_bpb,
+                trainings=len(candidates),
+            )
+            return campaign.record(events.Audited(audit=audit))
+    return _give_up(runtime, f"the audit could not be carried out ({found.reason})")
 
 
 def _sha256(path: Path) -> str:

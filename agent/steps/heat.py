@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agent.campaign import events
 from agent.campaign.records import Heat, Training, Trial
 from agent.campaign.state import State
 from agent.campaign.store import CampaignError
@@ -26,7 +27,7 @@ def train_baseline(runtime: Runtime) -> Training:
     runtime.stop_if_asked()
     (seed,) = campaign.state.open_seeds or (runtime.fresh_seed(),)
     started = Training(trial.trial, "candidate", trial.candidate, seed, status="killed")
-    campaign.record("training_started", trial=trial.trial, seed=seed)
+    campaign.record(events.TrainingBegun(trial=trial.trial, seed=seed))
     runtime.display.training(trial, started, runtime.settings.budget)
     (measured,) = _measure(runtime, [campaign.source(trial.candidate)], [seed])
     campaign.record_training(started, measured)
@@ -45,9 +46,8 @@ def run_heat(runtime: Runtime) -> None:
     if difference is not None and _is_too_good(runtime, champion, difference):
         candidate = replace(candidate, counted=False, quarantined=True)
     told = watch.forecast if watch is not None and candidate.status == "abandoned" else None
-    runtime.campaign.record_heat(
-        [champion, candidate], measured, forecast=told and (told.mean, told.error)
-    )
+    forecast = (told.mean, told.error) if told is not None else None
+    runtime.campaign.record_heat([champion, candidate], measured, forecast=forecast)
     show_heat(runtime)
 
 
@@ -80,9 +80,10 @@ def plan_heat(runtime: Runtime, seed: int | None = None) -> Plan:
     source = campaign.source(runtime.champion.commit)
     edited = null_source(source, trial) if trial.is_null else campaign.source(trial.candidate)
     campaign.record(
-        "heat_started", trial=trial.trial, heat=number, seeds=seeds, new_seeds=new,
-        proof=seed is not None,
-    )  # fmt: skip
+        events.HeatBegun(
+            trial=trial.trial, heat=number, seeds=seeds, new_seeds=new, proof=seed is not None
+        )
+    )
     commit = runtime.champion.commit
     champion = Training(trial.trial, "champion", commit, seeds[0], status="killed", heat=number)
     candidate = replace(champion, role="candidate", commit=trial.candidate or commit, seed=seeds[1])
@@ -147,9 +148,7 @@ def train_heat(
     keep = None if trial.is_null else campaign.weights(trial.trial, plan.candidate.seed)
     seeds = [plan.champion.seed, plan.candidate.seed]
     if plan.reused is not None:
-        (alone,) = _measure(
-            runtime, plan.sources[1:], seeds[1:], watch=watch, weights_to=[keep]
-        )  # fmt: skip
+        (alone,) = _measure(runtime, plan.sources[1:], seeds[1:], watch=watch, weights_to=[keep])
         same_machine = dict(alone.fingerprint) == dict(plan.reused.fingerprint)
         if same_machine or alone.status not in ("ok", "abandoned"):
             return [None, alone]
@@ -176,11 +175,8 @@ def _measure(
         sources,
         budget=runtime.settings.budget,
         seed=seeds,
-        preset=runtime.settings.preset,
-        data=runtime.settings.data,
-        isolation=runtime.settings.isolation,
         on_event=runtime.display.event,
-        cancel=runtime.stop,
+        **runtime.setting,
         **how,
     )
     runtime.stop_if_asked()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 
+from agent.campaign import events
 from agent.campaign.records import NULL, Trial
 from agent.edits.constants import constants
 from agent.steps.runtime import Runtime
@@ -25,7 +26,7 @@ def null_is_due(runtime: Runtime) -> bool:
     settings, number = runtime.settings, len(runtime.campaign.state.trials)
     if not settings.nulls:
         return False
-    size = round(1 / settings.nulls)
+    size = round(1 / max(settings.nulls, 1e-9))
     block, place = divmod(number - 1, size)
     lot = random.Random(f"{settings.seed} {block} null").randrange(size)
     return number > 1 and place == lot
@@ -38,16 +39,17 @@ def begin_null(runtime: Runtime) -> None:
     floats = _floats(runtime.campaign.source(champion.commit)) if earlier % 2 else []
     name = random.Random(f"{runtime.settings.seed} {number}").choice(floats) if floats else ""
     runtime.campaign.record(
-        "trial",
-        trial=number,
-        category=NULL,
-        proposer=NULL,
-        title=f"{name} times 1 + 1e-6" if name else "the champion under another seed",
-        parent=champion.commit,
-        null_constant=name,
-        sets_numbers=bool(name),
-        categories=runtime.program.names,
-        program=runtime.program.sha256[:12],
+        events.TrialBegun(
+            trial=number,
+            category=NULL,
+            proposer=NULL,
+            title=f"{name} times 1 + 1e-6" if name else "the champion under another seed",
+            parent=champion.commit,
+            null_constant=name,
+            sets_numbers=bool(name),
+            categories=runtime.program.names,
+            program=runtime.program.sha256[:12],
+        )
     )
 
 

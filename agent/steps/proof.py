@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.campaign import events
+from agent.campaign.records import Proof
 from agent.campaign.store import read_trace
 from agent.steps.heat import plan_heat, show_heat, train_heat
 from agent.steps.runtime import Runtime
@@ -26,7 +28,7 @@ def prove_tie(runtime: Runtime) -> None:
     own = next(t for t in reversed(champion.of("candidate")) if t.status == "ok")
     trace = read_trace(runtime.campaign.repo, runtime.campaign.tag, champion, own.seed)
     if trace is None or not _two_steps_agree(runtime):
-        runtime.campaign.record("proof", trial=runtime.open_trial.trial, proof="other")
+        runtime.campaign.record(events.Proved(trial=runtime.open_trial.trial, proof="other"))
         return
     runtime.display.message("the same numbers after two steps: trained again by the same clock")
     plan = plan_heat(runtime, seed=own.seed)
@@ -41,20 +43,14 @@ def prove_tie(runtime: Runtime) -> None:
 def _two_steps_agree(runtime: Runtime) -> bool:
     weights = set()
     for commit in (runtime.champion.commit, runtime.open_trial.candidate):
-        checked = measure.check(
-            runtime.campaign.source(commit),
-            seed=runtime.settings.seed,
-            preset=runtime.settings.preset,
-            data=runtime.settings.data,
-            isolation=runtime.settings.isolation,
-            cancel=runtime.stop,
-        )
+        source = runtime.campaign.source(commit)
+        checked = measure.check(source, seed=runtime.settings.seed, **runtime.setting)
         runtime.stop_if_asked()
         weights.add(checked.weights_sha256)
     return len(weights) == 1 and "" not in weights
 
 
-def _compared(champion: Measurement, candidate: Measurement) -> str:
+def _compared(champion: Measurement, candidate: Measurement) -> Proof:
     """What a proof found: ``same``, ``other`` numbers, or at another speed."""
     numbers = {(one.status, one.weights_sha256, one.val_bpb) for one in (champion, candidate)}
     if len(numbers) > 1 or champion.status != "ok":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from agent import edits
+from agent.campaign import events
 from agent.campaign.records import Trial
 from agent.edits import checks
 from agent.edits.changes import hunks
@@ -40,12 +42,14 @@ def propose_edit(runtime: Runtime) -> None:
             _accept(runtime, trial)
             return
         except (edits.EditError, checks.Rejected) as refusal:
-            runtime.campaign.record(
-                "turned_down",
-                trial=trial.trial,
-                reason=str(refusal),
-                misapplied=isinstance(refusal, edits.EditError),
-            )
+            misapplied = isinstance(refusal, edits.EditError)
+            _turn_down(runtime, refusal, misapplied=misapplied)
+
+
+def _turn_down(runtime: Runtime, why: Exception, *, misapplied: bool = False) -> None:
+    runtime.campaign.record(
+        events.TurnedDown(trial=runtime.open_trial.trial, reason=str(why), misapplied=misapplied)
+    )
 
 
 def _ask(runtime: Runtime, trial: Trial) -> bool:
@@ -56,9 +60,10 @@ def _ask(runtime: Runtime, trial: Trial) -> bool:
     runtime.read_program()
     runtime.stop_at_limits()
     _reconsider_envelope(runtime)
-    context = runtime.context(trial.trial, trial.category)
+    context = replace(runtime.context(trial.trial), category=trial.category)
     if runtime.campaign.state.settings.get("llm", "none") != "none":
-        runtime.campaign.record("asking", trial=trial.trial, attempt=len(trial.rejections))
+        attempt = len(trial.rejections)
+        runtime.campaign.record(events.Asking(trial=trial.trial, attempt=attempt))
     try:
         _record_proposal(runtime, runtime.proposer.propose(context))
     except NothingToPropose as nothing:
@@ -66,11 +71,11 @@ def _ask(runtime: Runtime, trial: Trial) -> bool:
         return False
     except ReplyUnusable as unusable:
         _record_proposal(runtime, unusable.proposal)
-        runtime.campaign.record("turned_down", trial=trial.trial, reason=str(unusable))
+        _turn_down(runtime, unusable)
     except Unavailable as outage:
         _wait_for_model(runtime, outage)
     except Misconfigured as fault:
-        runtime.campaign.record("refused", trial=trial.trial, reason=str(fault))
+        runtime.campaign.record(events.Refused(trial=trial.trial, reason=str(fault)))
         raise
     except Cancelled:
         runtime.stop_if_asked()
@@ -85,15 +90,16 @@ def _record_proposal(runtime: Runtime, proposal: Proposal) -> None:
     runtime.campaign.write(trial.trial, f"prompt{suffix}.md", proposal.prompt)
     runtime.campaign.write(trial.trial, f"reply{suffix}.md", proposal.reply)
     runtime.campaign.record(
-        "proposed",
-        trial=trial.trial,
-        proposer=proposal.proposer,
-        reply=proposal.reply,
-        envelope=proposal.envelope,
-        model=proposal.model,
-        usage=proposal.usage,
-        cost_usd=proposal.cost_usd,
-        program=runtime.program.sha256[:12],
+        events.Proposed(
+            trial=trial.trial,
+            proposer=proposal.proposer,
+            reply=proposal.reply,
+            envelope=proposal.envelope,
+            model=proposal.model,
+            usage=proposal.usage,
+            cost_usd=proposal.cost_usd,
+            program=runtime.program.sha256[:12],
+        )
     )
 
 
@@ -107,10 +113,13 @@ def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
         f"waiting {seconds:.0f} s for the model, until {goes_on:%H:%M:%S}: {outage}"
     )
     runtime.wait(
+        events.Waiting(
+            reason=str(outage),
+            until=round(time.time() + seconds),
+            usage=asdict(usage) if usage is not None else None,
+            cost_usd=load_catalog(os.environ).cost(usage, str(state.settings.get("llm", ""))),
+        ),
         seconds,
-        str(outage),
-        usage=asdict(usage) if usage is not None else None,
-        cost_usd=load_catalog(os.environ).cost(usage, str(state.settings.get("llm", ""))),
     )
 
 
@@ -132,23 +141,14 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         history=runtime.campaign.state.real,
     )
     runtime.stop_if_asked()
-    smoke = measure.check(
-        source,
-        seed=runtime.settings.seed,
-        preset=runtime.settings.preset,
-        data=runtime.settings.data,
-        isolation=runtime.settings.isolation,
-        cancel=runtime.stop,
-    )
+    smoke = measure.check(source, seed=runtime.settings.seed, **runtime.setting)
     runtime.stop_if_asked()
     if not smoke.ok:
         raise checks.Rejected(f"two trial steps failed: {smoke.reason}\n{smoke.detail}".strip())
     runtime.campaign.commit_candidate(
         champion.commit,
         source,
-        edit.category,
-        edit.title,
-        edit.hypothesis,
+        edit,
         digest,
         hunks(parent, source),
         same_size=smoke.params == champion.of("candidate")[-1].params,
@@ -191,7 +191,7 @@ def _reconsider_envelope(runtime: Runtime) -> None:
     state = runtime.campaign.state
     model = str(state.settings.get("llm", ""))
     if model not in state.envelopes and whole_file_is_due(state.real):
-        runtime.campaign.record("envelope", model=model, envelope="file")
+        runtime.campaign.record(events.EnvelopeChosen(model=model, envelope="file"))
         runtime.display.message(
             f"{MISAPPLIED_TRIALS} trials running the SEARCH/REPLACE blocks of {model} did not "
             "apply: from now on it is asked for the whole of train.py"

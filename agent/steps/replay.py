@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from agent.campaign.evidence import noise_of
 from agent.campaign.files import JOURNAL, folder_of
 from agent.campaign.records import Training, Trial
@@ -63,7 +65,7 @@ def find_trial(repo: Repo, commit: str) -> tuple[str, State, Trial]:
 
 def _from_note(sha: str, note: Mapping[str, Any]) -> tuple[State, Trial]:
     """State and trial from a trial's note, for a clone that has the commits but no campaign."""
-    trainings = tuple(Training.read(training) for training in note["trainings"])
+    trainings = TypeAdapter(tuple[Training, ...]).validate_python(note["trainings"])
     trial = Trial(note["trial"], commit=sha, trainings=trainings, verdict=note["verdict"])
     return State(settings=note["settings"], trials=[trial]), trial
 
@@ -100,11 +102,9 @@ def replay_commit(
             source,
             budget=state.settings["budget"],
             seed=training.seed,
-            preset=state.settings["preset"],
-            data=state.settings["data"],
-            isolation=state.settings["isolation"],
             trace=trace,
             on_event=on_event,
+            **{name: state.settings[name] for name in ("preset", "data", "isolation")},
         )
         curve = read_curve(folder_of(repo, tag), training)
         results.append(_compare(training, measured, scale, curve))

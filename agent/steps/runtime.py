@@ -6,10 +6,11 @@ import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, cast, get_args
+from dataclasses import dataclass, field
+from typing import Any, TypedDict, get_args
 
-from agent.campaign.evidence import noise_of
+from agent.campaign.events import ProgramRead, Waiting
+from agent.campaign.evidence import level_of, noise_of
 from agent.campaign.records import Kind, Trial
 from agent.campaign.state import rebuild_prior
 from agent.campaign.store import Campaign
@@ -20,8 +21,14 @@ from agent.report.display import Display
 from agent.settings import Settings
 from trainer.presets import Preset, find_preset
 
-LIMITS = ("trials", "hours", "max_cost", "max_tokens", "keep", "nulls")
-"""Settings that an edit of program.md changes during a run; others change at the next start."""
+
+class Setting(TypedDict):
+    """Keywords of ``trainer.measure`` that are the same for all trainings of a run."""
+
+    preset: str
+    data: str
+    isolation: str
+    cancel: threading.Event
 
 
 class Stopped(Exception):
@@ -65,7 +72,12 @@ class Runtime:
 
     @property
     def rule(self) -> Rule:
-        return cast(Rule, self.settings.keep)
+        return self.settings.keep
+
+    @property
+    def level(self) -> float | None:
+        """The share of false keeps that the open trial may have."""
+        return level_of(self.campaign.state, self.rule)
 
     def make_judge(self, kind: Kind) -> Judge:
         """A judge for one kind of edit, with the noise that the campaign has found in it."""
@@ -73,12 +85,24 @@ class Runtime:
         ties_left = max(0.0, preset.ties - state.ties_cost)
         return Judge(self.rule, noise_of(state, kind, preset), ties_left)
 
-    def context(self, number: int, category: str) -> Context:
+    @property
+    def setting(self) -> Setting:
+        """What ``trainer.measure`` is given, whatever it measures."""
+        settings = self.settings
+        return Setting(
+            preset=settings.preset,
+            data=settings.data,
+            isolation=settings.isolation,
+            cancel=self.stop,
+        )
+
+    def context(self, number: int) -> Context:
+        """What a proposer may know, before the category is drawn."""
         state = self.campaign.state
         open_trial = state.open_trial
         return Context(
             trial=number,
-            category=category,
+            category="",
             source=self.campaign.source(self.champion.commit),
             program=self.program,
             history=tuple(state.real),
@@ -109,14 +133,15 @@ class Runtime:
         }
 
     def read_program(self) -> None:
-        self.program, complaint = reload_program(self.program.path, self.program)
+        """Read program.md again, and follow it where a setting is live."""
+        last = self.program
+        self.program, complaint = reload_program(last.path, last)
         if complaint:
             self.display.message(complaint)
         if self.program.text != self.campaign.state.program_text:
-            self.campaign.record("program", sha256=self.program.sha256, text=self.program.text)
-            limits = {k: v for k, v in self.program.settings.items() if k in LIMITS}
-            given = {k: v for k, v in self.command_line.items() if k in LIMITS and v is not None}
-            self.settings = replace(self.settings, **{**limits, **given})
+            self.campaign.record(ProgramRead(sha256=self.program.sha256, text=self.program.text))
+        if self.program.settings != last.settings:
+            self.settings = self.settings.follow(self.program.settings, self.command_line)
 
     def stop_at_limits(self) -> None:
         """Check the limits of cost, tokens and time, before anything is requested.
@@ -136,13 +161,13 @@ class Runtime:
         if self.time_is_up():
             raise Stopped("the time is up")
 
-    def wait(self, seconds: float, reason: str, **fields: Any) -> None:
+    def wait(self, event: Waiting, seconds: float) -> None:
         """Pause, with a countdown on the display, until the time is over or the run has to end.
 
         Raises:
             Stopped: the run was asked to stop.
         """
-        self.campaign.record("waiting", reason=reason, until=round(time.time() + seconds), **fields)
+        self.campaign.record(event)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self.time_is_up():
             self.display.event({"event": "waiting", "seconds": math.ceil(left)})

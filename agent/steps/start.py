@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from agent.campaign import store
+from agent.campaign.events import RunBegun
 from agent.campaign.state import State
 from agent.campaign.store import Campaign, CampaignError
 from agent.git.command import inherited_environment
 from agent.git.repo import Repo
+from agent.logs import logged
 from agent.models.catalog import load_catalog
 from agent.models.choose import open_model
 from agent.models.secrets import secret_values
@@ -28,19 +31,20 @@ from agent.proposers.choose import make, researcher
 from agent.report.display import Display
 from agent.report.html import write_report
 from agent.report.summary import noise
-from agent.report.text import noise_words
+from agent.report.text import noise_words, plural
 from agent.settings import Settings, SettingsError, remember, resolve_settings
 from agent.steps.runtime import Runtime
 from trainer import contract
-from trainer.data.prepare import prepare
+from trainer.data.prepare import Corpus, prepare
 from trainer.measure import MACHINE, Setting, resolve
-from trainer.presets import Budget, parse_budget
+from trainer.presets import Preset, parse_budget
 
 OVERHEAD_SECONDS = 4.0
 """Start-up, checks and scoring per training, for the forecast."""
 TRAININGS_PER_TRIAL = 4.0
 MB_PER_TRIAL = 0.2
-MORNING_HOUR = 8
+NIGHT_HOURS = 8.0
+log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -50,6 +54,7 @@ def open_runtime(
     command_line: Mapping[str, Any],
     program_path: Path,
     display: Display,
+    verbose: bool = False,
 ) -> Iterator[Runtime]:
     """Start or resume the campaign ``tag``; yields its runtime, with the machine warmed up.
 
@@ -58,38 +63,47 @@ def open_runtime(
 
     Args:
         command_line: its settings, by the names of ``Settings``; None for those not given.
+        verbose: whether its log is shown on stderr, too.
     """
     state = store.peek(repo, tag)
     repo.check_tag(tag, new=not state.settings)
     program = _read_program(program_path, state, display)
     settings = resolve_settings(command_line, program.settings, state.settings, state.given)
+    given = {name: getattr(settings, name) for name, v in command_line.items() if v is not None}
     setting = resolve(settings.preset, isolation=settings.isolation, source=settings.data)
-    budget = parse_budget(settings.budget) if settings.budget else setting.preset.budget
-    settings = settings.measured_as(setting.preset.name, str(budget))
+    preset = setting.preset
+    budget = settings.budget or str(preset.budget)
+    settings = settings.model_copy(update={"preset": preset.name, "budget": budget})
     environ = inherited_environment()
     model, why = open_model(settings.llm, environ)
     if model is not None:
         _refuse_unknown_price(settings, model.name)
-    stop = threading.Event()
+    stop, hidden = threading.Event(), secret_values(environ)
     llm = researcher(model, stop) if model else None
     proposer = make(settings.proposer, llm, settings.seed)
-    base = state.settings.get("base") or repo.head()
-    shapes = contract.read(repo.read_file(base), setting.preset.max_seq_len)
+    contract.read(repo.read_file(state.settings.get("base") or repo.head()), preset.max_seq_len)
     try:
-        display.header(_header(program_path, tag, state, settings, setting))
-        display.header(_plan(settings, budget, llm is not None, why))
-        _prepare(settings, setting, shapes.vocab_size, display)
-        with contextlib.closing(Campaign(repo, tag)) as campaign, _signals(stop):
+        header = _header(program_path, tag, state, settings, setting)
+        header += _plan(settings, llm is not None, why)
+        display.header(header)
+        prepare_corpus(settings.data, preset, display)
+        with (
+            contextlib.closing(Campaign(repo, tag)) as campaign,
+            logged(campaign.folder, hidden, verbose),
+            _signals(stop),
+        ):
+            log.info("process %d begins: %s", os.getpid(), settings)
+            for label, text in header:
+                if label:  # without one it is a hint to who sits at the terminal
+                    log.info("%s: %s", label, text)
             if campaign.is_new:
                 campaign.begin(settings, {"device": setting.shown, "level": setting.level})
             asked = {**settings.free(), "llm": model.name if model else "none"}
-            remembered = remember(command_line, state.given, secret_values(environ))
-            campaign.record("run", pid=os.getpid(), given=remembered, **asked)
+            remembered = remember(given, state.given, hidden)
+            campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked))
             campaign.reconcile()
-            given = {k: v for k, v in command_line.items() if v is not None}
-            runtime = Runtime(
-                campaign, settings, program, proposer, display, stop, {**state.given, **given}
-            )
+            said = {**state.given, **given}
+            runtime = Runtime(campaign, settings, program, proposer, display, stop, said)
             yield runtime
             if campaign.state.champion is not None:
                 write_report(campaign.folder, campaign.state, runtime.prior.probabilities())
@@ -113,8 +127,7 @@ def _read_program(path: Path, state: State, display: Display) -> Program:
     """program.md, or, if it is broken now, the version that the campaign read last."""
     if not state.program_text:
         return load_program(path)
-    last_good = parse_program(state.program_text, path)
-    program, complaint = reload_program(path, last_good)
+    program, complaint = reload_program(path, parse_program(state.program_text, path))
     if complaint:
         display.message(complaint)
     return program
@@ -133,13 +146,13 @@ def new_tag(repo: Repo) -> str:
     return next(filter(is_free, names))
 
 
-def _prepare(settings: Settings, setting: Setting, vocab_size: int, display: Display) -> None:
-    """Prepare corpus and tokenizer, on first use, while the fork server warms up in parallel."""
+def prepare_corpus(source: str, preset: Preset, display: Display) -> Corpus:
+    """Corpus and tokenizer for a preset, made on first use while the fork server warms up."""
     MACHINE.server()
-    prepare(
-        settings.data,
-        vocab_size=setting.preset.constants.get("VOCAB_SIZE", vocab_size),
-        val_bytes=setting.preset.val_bytes,
+    return prepare(
+        source,
+        vocab_size=preset.constants["VOCAB_SIZE"],
+        val_bytes=preset.val_bytes,
         progress=lambda stage, fraction: display.event(
             {"event": "preparing", "stage": stage, "fraction": fraction}
         ),
@@ -167,7 +180,7 @@ def _header(
     ]
 
 
-def _plan(settings: Settings, budget: Budget, has_model: bool, why: str) -> list[tuple[str, str]]:
+def _plan(settings: Settings, has_model: bool, why: str) -> list[tuple[str, str]]:
     """Where edits come from, and what to expect."""
     structure = "the model" if has_model else "the deck (hand-written recipes)"
     proposers = {
@@ -181,8 +194,8 @@ def _plan(settings: Settings, budget: Budget, has_model: bool, why: str) -> list
         ("proposer", proposers[settings.proposer]),
         ("model", first),
         *(("", line.strip()) for line in rest),
-        ("budget", f"{budget} a training, keep rule {settings.keep}"),
-        ("forecast", forecast(settings, budget, not has_model)),
+        ("budget", f"{settings.budget} a training, keep rule {settings.keep}"),
+        ("forecast", forecast(settings, not has_model)),
     ]
 
 
@@ -199,24 +212,19 @@ def _noise_source(state: State) -> str:
     return f"from {heats} repeated heats and the preset" if heats else "the preset's guess"
 
 
-def forecast(settings: Settings, budget: Budget, free: bool) -> str:
-    """Trials by the end or by morning, what they may cost, and the disk they take."""
-    each = TRAININGS_PER_TRIAL * ((budget.seconds or 20.0) + OVERHEAD_SECONDS)
+def forecast(settings: Settings, free: bool) -> str:
+    """Trials by the end of the run or of a night, what they may cost, and the disk they take."""
+    seconds = parse_budget(settings.budget).seconds or 20.0
+    each = TRAININGS_PER_TRIAL * (seconds + OVERHEAD_SECONDS)
     if settings.trials is not None:
         count, when = settings.trials, f"about {_duration(settings.trials * each)}"
-    elif settings.hours is not None:
-        count, when = math.floor(settings.hours * 3600 / each), f"{settings.hours:g} h"
     else:
-        now = datetime.now()
-        morning = now.replace(hour=MORNING_HOUR, minute=0, second=0, microsecond=0)
-        morning += timedelta(days=1 if morning <= now else 0)
-        seconds = (morning - now).total_seconds()
-        count, when = math.floor(seconds / each), f"by {morning:%H:%M}; it goes on until Ctrl-C"
+        hours = settings.hours or NIGHT_HOURS
+        count, when = math.floor(hours * 3600 / each), f"in {hours:g} h"
+        when += "" if settings.hours else "; it goes on until Ctrl-C"
     cost = "no cost" if free else "cost as the model charges; --max-cost USD ends it"
     disk = max(1, round(count * MB_PER_TRIAL))
-    return (
-        f"about {count} trial{'' if count == 1 else 's'}, {when}; {cost}; about {disk} MB of disk"
-    )
+    return f"about {plural(count, 'trial')}, {when}; {cost}; about {disk} MB of disk"
 
 
 def _duration(seconds: float) -> str:
@@ -234,12 +242,10 @@ def _signals(stop: threading.Event) -> Iterator[None]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with contextlib.ExitStack() as before:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before.callback(signal.signal, number, signal.signal(number, ask))
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def stop_run(repo: Repo, tag: str, patience: float = 60.0) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from agent.campaign.evidence import courses, level_of
+from agent.campaign.evidence import courses
 from agent.campaign.records import Training
 from agent.forecast import (
     CHECKPOINTS,
@@ -33,7 +33,7 @@ class HeatWatch:
         """At which the candidate was ended; None if it was not."""
         self._trial, self._champion = trial, champion
         self._judge = runtime.make_judge(trial.kind)
-        self._level = level_of(state, runtime.rule)
+        self._level = runtime.level
         self._doubt = doubt_about(trial.category, trial.hides_loss, courses(state, runtime.preset))
         name = f"{runtime.settings.seed} trial {trial.trial} runs on"
         self._runs_on = random.Random(name).random() < 1 / RUNS_ON

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from project import clone
+from project import clone, trailers
 
 from agent.campaign import store as campaigns
 from agent.git import worktree
@@ -19,7 +19,7 @@ from agent.models.local import weights
 from agent.models.types import Misconfigured
 from agent.program import load_program
 from agent.proposers.choose import make
-from agent.report.plain import PlainDisplay
+from agent.report.display import Display
 from agent.settings import Settings
 from agent.steps.runtime import Runtime
 from trainer import measure
@@ -149,7 +149,7 @@ class Campaign:
         repo.add_note(tag, champion, '{"trace": "±"}  \n\n\n')
         assert repo.read_note(tag, champion) == '{"trace": "±"}  \n\n\n'
         assert repo.read_file(f"autoresearch/{tag}") == BEST
-        assert repo.trailers(champion) == {"Trial": "1"}
+        assert trailers(repo.commit_for(champion).message) == {"Trial": "1"}
         assert repo.numstat(baseline, champion) == (1, 1)
         assert "-WIDTH = 64" in repo.diff(baseline, champion)
         assert worktree.add(repo, tag, folder) is None
@@ -230,7 +230,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime
             settings,
             program,
             make("hybrid", None, 0),
-            PlainDisplay(out),
+            Display(out),
             threading.Event(),
         )
     campaign.close()

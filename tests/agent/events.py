@@ -9,6 +9,7 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
+from agent.campaign.events import read_event
 from agent.campaign.records import Role, Training
 from agent.campaign.state import State, fold
 
@@ -244,7 +245,7 @@ class Story:
 
     @property
     def state(self) -> State:
-        return fold(self.events)
+        return fold(map(read_event, self.events))
 
 
 def campaign() -> Story:

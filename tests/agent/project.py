@@ -27,6 +27,20 @@ def git(folder: Path, *args: str) -> str:
     return done.stdout.strip()
 
 
+def trailers(message: str) -> dict[str, str]:
+    """A commit message's trailers by git itself, in a folder without any repository's settings."""
+    out = subprocess.run(
+        ["git", "interpret-trailers", "--parse"],
+        input=message.encode(),
+        capture_output=True,
+        check=True,
+        cwd="/",
+    ).stdout.decode()
+    lines = [line.partition(":") for line in out.splitlines()]
+    assert len({key for key, _, _ in lines}) == len(lines)
+    return {key: value.strip() for key, _, value in lines}
+
+
 def agent(folder: Path, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "agent", *args],

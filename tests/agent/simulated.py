@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from agent.campaign.state import fold
+from agent.campaign.events import read_event
+from agent.campaign.state import State, fold
 from agent.edits import blocks
 from agent.edits.constants import constants
 from agent.program import load_program
@@ -60,8 +61,12 @@ class Campaign:
     def __post_init__(self) -> None:
         self._trial("baseline", "preset", "", "the starting point", "keep", None)
 
+    @property
+    def state(self) -> State:
+        return fold(map(read_event, self.events))
+
     def context(self, category: str, **changes: Any) -> Context:
-        history = tuple(fold(self.events).real)
+        history = tuple(self.state.real)
         return replace(
             Context(
                 trial=len(history),
@@ -97,10 +102,11 @@ class Campaign:
                 {"event": "proposed", "trial": number, "proposer": proposer, "reply": "x"}
             )
             self.events.append({"event": "turned_down", "trial": number, "reason": "it fails"})
-        self.events.append({"event": "verdict", "trial": number, "verdict": "rejected"})
+        ended = {"verdict": "rejected", "words": "", "status": ""}
+        self.events.append({"event": "verdict", "trial": number, **ended})
 
     def _begin(self, category: str) -> int:
-        number = len(fold(self.events).trials)
+        number = len(self.state.trials)
         self.events.append({"event": "trial", "trial": number, "category": category, "time": 0.0})
         return number
 
@@ -116,11 +122,12 @@ class Campaign:
         number = self._begin(category)
         self.events += [
             {"event": "proposed", "trial": number, "proposer": proposer, "reply": reply},
-            {"event": "candidate", "trial": number, "title": title},
+            {"event": "candidate", "trial": number, "candidate": "", "title": title},
             {
                 "event": "verdict",
                 "trial": number,
                 "verdict": verdict,
+                "words": "",
                 "status": "crashed" if gain is None and number else "ok",
                 "gain": None if gain is None else gain * NOISE["structure"],
             },

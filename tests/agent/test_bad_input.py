@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from events import Story
 from project import clone, git
 
 
@@ -84,6 +86,15 @@ def test_a_campaign_cut_off_before_its_first_trial(tmp_path: Path) -> None:
     (folder / "campaigns/t").mkdir(parents=True)
     (folder / "campaigns/t/journal.jsonl").write_text(begun)
     refused(run(folder, "status"), "not begun")
+
+
+def test_a_trial_that_is_not_there(tmp_path: Path) -> None:
+    folder, story = clone(tmp_path), Story()
+    story.baseline()
+    (folder / "campaigns/t").mkdir(parents=True)
+    lines = (json.dumps(event) + "\n" for event in story.events)
+    (folder / "campaigns/t/journal.jsonl").write_text("".join(lines))
+    refused(run(folder, "show", "7"), "campaign t has no trial 7; its last is 0")
 
 
 def test_a_train_py_that_does_not_parse(tmp_path: Path) -> None:

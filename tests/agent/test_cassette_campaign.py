@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -10,10 +11,13 @@ from pathlib import Path
 import pytest
 from project import agent, as_json, clone, events, git, start, wait_until
 
+TINY = (Path(__file__).parents[1] / "tiny_train.py").read_text()
+CUTTING = re.search(r"^def batches.*?(?=^def build_model)", TINY, re.DOTALL | re.MULTILINE)[0]
 BUDGET = ("--budget", "6000tok", "--keep", "greedy", "--proposer", "llm")
-TRAIN_PY = '''\
+TRAIN_PY = f'''\
 """A small train.py with constants to try: it guesses a token from the one before it."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -59,7 +63,7 @@ class Small(nn.Module):
         return self.head(x)
 
 
-def build_model(spec):
+{CUTTING}def build_model(spec):
     return Small(spec.vocab_size)
 
 
@@ -68,16 +72,12 @@ def train(session):
     model = build_model(session.spec).to(session.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     session.ready()
-    tokens = next(s.tokens for s in session.data.sources.values() if s.in_domain)
-    length = session.spec.seq_len
+    drawn = batches(session, ROWS, session.spec.seq_len)
     step = 0
     while not session.done():
         for group in optimizer.param_groups:
             group["lr"] = RATE * (1 - (1 - FLOOR) * session.progress())
-        at = torch.randint(len(tokens) - length, (ROWS,)).tolist()
-        rows = torch.stack([torch.tensor(tokens[i : i + length + 1].astype("int64")) for i in at])
-        session.consumed(ROWS * length)
-        ids, targets = rows[:, :-1], rows[:, 1:]
+        ids, targets = next(drawn)
         loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

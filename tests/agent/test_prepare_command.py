@@ -14,7 +14,7 @@ def prepare(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "AUTORESEARCH_CACHE": str(cwd / "cache"),
-        "AUTORESEARCH_MIRROR": "http://127.0.0.1:9",
+        "HF_ENDPOINT": "http://127.0.0.1:9",
         "PYTHONPATH": str(ROOT),
     }
     command = [sys.executable, "-m", "agent", "prepare", *arguments]
@@ -45,4 +45,4 @@ def test_offline_is_one_line(tmp_path: Path) -> None:
     assert last.startswith(
         "error: cannot download http://127.0.0.1:9/datasets/karpathy/tinystories"
     )
-    assert "AUTORESEARCH_MIRROR" in last
+    assert "HF_ENDPOINT" in last

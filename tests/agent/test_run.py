@@ -115,6 +115,13 @@ def test_plain_output_tells_the_story(campaign: Path) -> None:
         assert word in text
 
 
+def test_the_log_has_the_settings_and_every_event(campaign: Path) -> None:
+    text = (campaign / "campaigns/t/run.log").read_text()
+    assert "begins: budget='20000tok' preset='cpu'" in text
+    assert "INFO agent.steps.start: isolation: " in text
+    assert all(f"event {event['n']}, {event['event']}" in text for event in events(campaign))
+
+
 def test_show_tells_one_trial(campaign: Path) -> None:
     text = agent(campaign, "show", "1").stdout
     assert "<<<<<<< SEARCH" in text
@@ -199,6 +206,18 @@ def test_kill_9_in_mid_training_loses_nothing(tmp_path: Path) -> None:
     assert seeds[0] == cut_off["seeds"]
     assert len({tuple(pair) for pair in seeds}) == len(seeds)
     assert as_json(folder, "status")["trials"] == 1
+
+
+def test_a_train_py_without_the_presets_constants_is_a_starting_point(tmp_path: Path) -> None:
+    folder = clone(tmp_path)
+    own = (Path(__file__).parents[1] / "tiny_train.py").read_text()
+    (folder / "trainer" / "train.py").write_text(own)
+    git(folder, "commit", "-qam", "a training file of my own")
+    agent(folder, *RUN, "--trials", "0")
+    assert [row["verdict"] for row in as_json(folder, "log")] == ["keep"]
+    kept = git(folder, "show", "autoresearch/t:trainer/train.py")
+    named = own.replace("VOCAB_SIZE = 257", "VOCAB_SIZE = 2048").replace("LEN = 256", "LEN = 512")
+    assert kept == named.strip()
 
 
 def test_stop_ends_a_run_in_order(tmp_path: Path) -> None:

@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.campaign.journal import read_events
+from agent.campaign.state import fold
 from agent.settings import Settings, SettingsError, remember, resolve_settings
+
+RECORDED = Path(__file__).parent / "campaign/recorded/2026-11-25.jsonl"
+BEGUN = Settings(preset="cpu", budget="20s")
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +24,7 @@ def test_a_path_to_data_means_the_same_from_every_folder(
     absolute = f"files:{here / 'texts'}"
     assert resolve_settings({"data": "files:texts"}, {}, {}).data == absolute
     assert resolve_settings({"data": None}, {"data": "files:./texts"}, {}).data == absolute
-    begun = Settings(data=absolute).fixed()
+    begun = BEGUN.model_copy(update={"data": absolute}).fixed()
     assert resolve_settings({"data": "files:texts"}, {}, begun).data == absolute
     assert resolve_settings({}, {"data": "files:elsewhere"}, begun).data == absolute
     (here / "below").mkdir()
@@ -35,7 +40,7 @@ def test_a_named_source_stays_as_it_is() -> None:
 
 
 def test_what_the_command_line_said_holds_when_the_campaign_is_taken_up_again() -> None:
-    campaign = Settings().fixed()
+    campaign = BEGUN.fixed()
     said = {
         "max_cost": 2.0, "max_tokens": 9, "llm": "cassette:tape+local", "proposer": "llm",
         "keep": "strict", "trials": 5, "seed": 7,
@@ -52,7 +57,7 @@ def test_what_the_command_line_said_holds_when_the_campaign_is_taken_up_again() 
 
 def test_the_share_of_null_trials_is_the_programs() -> None:
     assert resolve_settings({}, {}, {}).nulls == 0.05
-    assert resolve_settings({}, {"nulls": 0.0}, Settings(nulls=0.2).fixed()).nulls == 0.0
+    assert resolve_settings({}, {"nulls": 0.0}, BEGUN.fixed()).nulls == 0.0
 
 
 def test_a_secret_in_the_model_is_not_kept_and_asked_for_again() -> None:
@@ -61,5 +66,28 @@ def test_a_secret_in_the_model_is_not_kept_and_asked_for_again() -> None:
         assert "verysecret" not in kept["llm"]
         assert "abcdefgh" not in kept["llm"]
         with pytest.raises(SettingsError, match="give --llm again"):
-            resolve_settings({}, {}, Settings().fixed(), kept)
-        assert resolve_settings({"llm": spec}, {}, Settings().fixed(), kept).llm == spec
+            resolve_settings({}, {}, BEGUN.fixed(), kept)
+        assert resolve_settings({"llm": spec}, {}, BEGUN.fixed(), kept).llm == spec
+
+
+def test_a_campaign_recorded_by_an_earlier_version_goes_on_with_its_settings() -> None:
+    state = fold(read_events(RECORDED))
+    settings = resolve_settings({}, {"budget": "9s", "seed": 3}, state.settings, state.given)
+    measured = {"preset": "cpu", "budget": "5s", "data": "apidocs", "isolation": "auto", "seed": 0}
+    assert settings.fixed() == measured
+    assert (settings.llm, settings.trials) == ("none", None)
+
+
+def test_what_program_md_does_not_say_any_more_is_lifted() -> None:
+    program = {"trials": 5, "hours": 8.0, "max_cost": 1.0, "max_tokens": 9, "nulls": 0.5}
+    said = {"max_cost": 2.0}
+    settings = resolve_settings(said, {**program, "keep": "greedy"}, {})
+    assert settings.follow(program, said) == settings.model_copy(update={"keep": "confirm"})
+    lifted = settings.follow({}, said)
+    assert lifted == Settings(max_cost=2.0)
+    assert lifted.follow(program, {}).max_cost == 1.0
+
+
+def test_what_is_not_live_stays_as_it_is_until_the_next_start() -> None:
+    settings = resolve_settings({}, {"seed": 1, "llm": "none", "proposer": "deck"}, {})
+    assert settings.follow({"seed": 2, "llm": "local", "data": "climbmix"}, {}) == settings

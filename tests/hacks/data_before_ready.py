@@ -4,4 +4,4 @@
 
 
 def train(session):
-    list(session.data.sources)
+    next(iter(session.data.sources))

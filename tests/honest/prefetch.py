@@ -5,11 +5,11 @@ import queue
 import threading
 
 
-def batches(session, honest=batches):
+def batches(*args, cut=batches):
     ready = queue.Queue(maxsize=4)
 
     def fill():
-        for batch in honest(session):
+        for batch in cut(*args):
             ready.put(batch)
 
     threading.Thread(target=fill, daemon=True).start()

@@ -3,7 +3,11 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+
+from trainer.data.prepare import Corpus
+from trainer.data.tokenizer import Tokenizer
 
 TRAIN = ("reference", "guides", "python")
 PREPARE = """
@@ -33,3 +37,9 @@ def finish(process: subprocess.Popen[str]) -> list[str]:
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     return out.splitlines()
+
+
+def decode(corpus: Corpus, ids: Iterable[int]) -> str:
+    """The text of token ids."""
+    tokenizer = Tokenizer.load((corpus.train[0].folder / "tokenizer.bpe").read_bytes())
+    return tokenizer.decode(ids).decode()

@@ -74,7 +74,7 @@ def train(session):
         nats = np.log(np.exp(logits).sum()) - logits[tokens[tokens != 256]]
         text = bytes(tokens[tokens != 256].astype(np.uint8))
         text.decode()
-        assert len(text) == prepared.val_text_bytes
+        assert len(text) == prepared.val.n_bytes
 
         measured = measure(tiny_source + fixed)
 

@@ -157,11 +157,6 @@ class TestContract:
             session.ready()
 
 
-def test_the_data_are_there_from_ready_on():
-    sources = {"a": source(range(81)), "b": source([2] * 500, in_domain=False)}
-    assert started(Budget(steps=1), sources).data.sources == sources
-
-
 class TestLog:
     def test_ten_a_second_and_plain_numbers(self, now):
         sent = []

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainer.data.sources.base import CorpusSource, Progress, Tick
+from trainer.data.sources.base import CorpusSource, Progress
 from trainer.data.store import Artifact, DataError, Writer
 from trainer.data.text import batches
 from trainer.data.tokenizer import Tokenizer
@@ -22,35 +22,23 @@ SAMPLE_BYTES = 100_000_000
 MIN_TRAIN_BYTES = 200_000
 _BATCH_CHARS = 500_000
 
-_TRAINING, _ENCODING = "training the tokenizer", "encoding the training text"
-_ENCODING_HELD_OUT = {
-    "val": "encoding the validation text",
-    "test": "encoding the test text",
-}
-
-
-def token_stages(megabytes: float) -> Mapping[str, float]:
-    """Stages of ``fill_tokens`` and about how many seconds each takes."""
-    sample = min(megabytes, SAMPLE_BYTES / 1e6)
-    return {_TRAINING: 0.3 + 0.08 * sample, _ENCODING: 0.1 + 0.1 * megabytes}
-
-
-def held_out_stages(split: str) -> Mapping[str, float]:
-    """Stages of ``fill_held_out`` and about how many seconds each takes."""
-    return {_ENCODING_HELD_OUT[split]: 0.2}
-
 
 def fill_text(
-    source: CorpusSource, downloads: Path, report: Progress, writer: Writer
+    source: CorpusSource, downloads: Path, report: Progress, _: Sequence[Artifact], writer: Writer
 ) -> dict[str, Any]:
     """``PART.txt``, all documents one after another, and ``PART.starts``, where each begins."""
     text = source.build(report, downloads)
     counts: dict[str, int] = {}
     sizes: dict[str, int] = {}
+    meter = _Meter(report, "writing the text", 1e6 * source.megabytes)
     for name, documents in text.parts.items():
         starts = array("q")
-        sizes[name] = writer.write(f"{name}.txt", _noting_starts(documents, starts))
-        writer.write(f"{name}.starts", [np.array(starts, dtype="<i8").tobytes()])
+        sizes[name] = 0
+        with writer.open(f"{name}.txt") as append:
+            for document in meter.over(documents):
+                starts.append(sizes[name])
+                sizes[name] += append(document.encode())
+        writer.write(f"{name}.starts", np.array(starts, dtype="<i8").tobytes())
         counts[name] = len(starts)
     if empty := [name for name in ("val", "test") if not counts[name]]:
         raise DataError(f"{source.name} gave no text for {' and '.join(empty)}; give more text")
@@ -70,49 +58,43 @@ def fill_text(
 
 
 def fill_tokens(
-    vocab_size: int, text: Artifact, report: Progress, writer: Writer
+    vocab_size: int, report: Progress, below: Sequence[Artifact], writer: Writer
 ) -> dict[str, Any]:
     """The tokenizer, and ``PART.tokens`` with ``PART.starts`` of each training part."""
+    (text,) = below
     in_domain: dict[str, bool] = text.manifest["in_domain"]
     sizes = {name: text.manifest["files"][f"{name}.txt"]["size"] for name in in_domain}
     # Not trained on the out-of-domain parts: then the tokenizer, and with it the validation tokens,
     # would depend on the interpreter's version.
     taught_by = [name for name in in_domain if in_domain[name]]
+    report("training the tokenizer", 0.0)
     every = -(-sum(sizes[name] for name in taught_by) // SAMPLE_BYTES)
     sample = (d for name in taught_by for d in islice(documents(text, name), 0, None, every))
-    n_sample = sum(-(-text.manifest["documents"][name] // every) for name in taught_by)
-    counted = _counted(sample, n_sample, partial(report, _TRAINING))
-    tokenizer = Tokenizer.trained(counted, vocab_size)
+    tokenizer = Tokenizer.trained(sample, vocab_size)
     if tokenizer.vocab_size != vocab_size:
         raise DataError(
             f"the training text has only {tokenizer.vocab_size - 1} tokens to give, VOCAB_SIZE "
             f"{vocab_size} needs {vocab_size - 1}; use a smaller vocabulary"
         )
-    writer.write(TOKENIZER, [tokenizer.dump()])
+    writer.write(TOKENIZER, tokenizer.dump())
+    meter = _Meter(report, "encoding the training text", sum(sizes.values()))
     parts = {}
-    done, total = 0, sum(sizes.values())
     for name in in_domain:
-        tick = partial(_tick_within, partial(report, _ENCODING), done / total, 1 / total)
-        counts = _write_tokens(writer, name, tokenizer, documents(text, name), tick)
+        counts = _write_tokens(writer, name, tokenizer, meter.over(documents(text, name)))
         parts[name] = {**counts, "in_domain": in_domain[name]}
-        done += sizes[name]
     return {"vocab_size": vocab_size, "parts": parts}
 
 
 def fill_held_out(
-    split: str, n_bytes: int, text: Artifact, tokens: Artifact, report: Progress, writer: Writer
+    split: str, n_bytes: int, report: Progress, below: Sequence[Artifact], writer: Writer
 ) -> dict[str, Any]:
     """Tokens of the first ``n_bytes`` of ``val`` or ``test``."""
-    tokenizer = load_tokenizer(tokens.path)
+    text, tokens = below
+    report("encoding the held-out text", 0.0)
+    tokenizer = Tokenizer.load((tokens.path / TOKENIZER).read_bytes())
     first = _first_bytes(documents(text, split), n_bytes)
-    tick = partial(_tick_within, partial(report, _ENCODING_HELD_OUT[split]), 0.0, 1 / n_bytes)
-    counts = _write_tokens(writer, split, tokenizer, first, tick)
+    counts = _write_tokens(writer, split, tokenizer, first)
     return {f"{split}_bytes": n_bytes, "parts": {split: {**counts, "in_domain": True}}}
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of an artifact of tokens."""
-    return Tokenizer.load((folder / TOKENIZER).read_bytes())
 
 
 def documents(text: Artifact, name: str) -> Iterator[str]:
@@ -122,26 +104,6 @@ def documents(text: Artifact, name: str) -> Iterator[str]:
     with path.open("rb") as file:
         for start, end in pairwise([*starts, path.stat().st_size]):
             yield file.read(end - start).decode()
-
-
-def _noting_starts(texts: Iterable[str], starts: array[int]) -> Iterator[bytes]:
-    at = 0
-    for text in texts:
-        raw = text.encode()
-        starts.append(at)
-        at += len(raw)
-        yield raw
-
-
-def _tick_within(tick: Tick, start: float, each: float, count: float) -> None:
-    tick(start + each * count)
-
-
-def _counted(texts: Iterable[str], n_texts: int, tick: Tick) -> Iterator[str]:
-    for i, text in enumerate(texts):
-        if i % 500 == 0:
-            tick(i / n_texts)
-        yield text
 
 
 def _first_bytes(texts: Iterable[str], count: int) -> Iterator[str]:
@@ -156,15 +118,31 @@ def _first_bytes(texts: Iterable[str], count: int) -> Iterator[str]:
         count -= len(raw)
 
 
+@dataclass
+class _Meter:
+    """Reports how much of the text has gone by."""
+
+    report: Progress
+    stage: str
+    expected: float
+    """Characters in all, more or less."""
+    seen: int = 0
+
+    def over(self, texts: Iterable[str]) -> Iterator[str]:
+        for i, text in enumerate(texts):
+            if i % 500 == 0:
+                self.report(self.stage, min(1.0, self.seen / self.expected))
+            self.seen += len(text)
+            yield text
+
+
 def _write_tokens(
-    writer: Writer, name: str, tokenizer: Tokenizer, texts: Iterable[str], tick: Tick
+    writer: Writer, name: str, tokenizer: Tokenizer, texts: Iterable[str]
 ) -> dict[str, int]:
     """Write ``name``.tokens and ``name``.starts; check that the tokens decode to the documents."""
     starts = array("q")
     n_tokens = n_bytes = 0
-
-    def chunks() -> Iterator[bytes]:
-        nonlocal n_tokens, n_bytes
+    with writer.open(f"{name}.tokens") as append:
         for batch in batches(texts, _BATCH_CHARS):
             for text, ids in zip(batch, tokenizer.encode(batch), strict=True):
                 raw = text.encode()
@@ -176,9 +154,6 @@ def _write_tokens(
                 starts.append(n_tokens)
                 n_tokens += len(ids)
                 n_bytes += len(raw)
-                yield ids.astype("<u2", copy=False).tobytes()
-            tick(n_bytes)
-
-    writer.write(f"{name}.tokens", chunks())
-    writer.write(f"{name}.starts", [np.array(starts, dtype="<i8").tobytes()])
+                append(ids.astype("<u2", copy=False).tobytes())
+    writer.write(f"{name}.starts", np.array(starts, dtype="<i8").tobytes())
     return {"n_tokens": n_tokens, "n_docs": len(starts), "n_bytes": n_bytes}

@@ -7,28 +7,27 @@ There are three artifacts. Each is moved into place complete, and names the one 
     <cache>/<source>/<version>/v4096-val150000/    tokens of the first 150,000 bytes of val
 
 Downloads are kept in ``<cache>/<source>/downloads``. Nothing here imports torch. The test split is
-kept as text, which only ``open_test`` reads again.
+kept as text, which only ``split="test"`` opens.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import filelock
-import numpy as np
+import platformdirs
 
 from trainer.data import encoding, store
 from trainer.data.sources import apidocs, climbmix, files, tinystories
-from trainer.data.sources.base import CorpusSource
-from trainer.data.sources.base import Progress as Progress
+from trainer.data.sources.base import CorpusSource, Progress
 from trainer.data.store import Artifact, Writer
 from trainer.data.store import DataError as DataError
 from trainer.presets import LADDER
@@ -44,10 +43,7 @@ class TokenFile:
     """One part of a corpus as token ids on disk."""
 
     name: str
-    tokens: Path
-    """Raw little-endian uint16, shape [n_tokens]; every document begins with BOS."""
-    doc_starts: Path
-    """Raw little-endian int64, shape [n_docs]: index in ``tokens`` of each BOS, ascending."""
+    folder: Path
     n_tokens: int
     """BOS counted."""
     n_docs: int
@@ -55,6 +51,16 @@ class TokenFile:
     """UTF-8 bytes of the text."""
     in_domain: bool
     """Whether the validation text is of this kind."""
+
+    @property
+    def tokens(self) -> Path:
+        """Raw little-endian uint16, shape [n_tokens]; every document begins with BOS."""
+        return self.folder / f"{self.name}.tokens"
+
+    @property
+    def doc_starts(self) -> Path:
+        """Raw little-endian int64, shape [n_docs]: index in ``tokens`` of each BOS, ascending."""
+        return self.folder / f"{self.name}.starts"
 
     @property
     def bytes_per_token(self) -> float:
@@ -68,13 +74,10 @@ class Corpus:
 
     source: str
     vocab_size: int
-    val_bytes: int
-    """Held-out bytes asked for."""
     train: tuple[TokenFile, ...]
     val: TokenFile
-    """The held-out text to score on: of ``val``, or of ``test`` from ``open_test``."""
-    val_text_bytes: int
-    """Actual held-out bytes: up to 3 fewer, to end with a whole character, or all there are."""
+    """The held-out text to score on: of ``val``, or of ``test`` where it was opened; up to 3 bytes
+    fewer than asked for, to end with a whole character, or all there are."""
     version: str
     """Identifies the text, independent of the vocabulary."""
     fingerprint: str
@@ -88,10 +91,10 @@ class Corpus:
 
 
 def cache_dir() -> Path:
-    """``AUTORESEARCH_CACHE``, or ``~/.cache/autoresearch``."""
-    folder = Path(os.environ.get("AUTORESEARCH_CACHE") or "~/.cache/autoresearch")
+    """``AUTORESEARCH_CACHE``, or the user's own, on Linux ``~/.cache/autoresearch``."""
+    folder = os.environ.get("AUTORESEARCH_CACHE") or platformdirs.user_cache_dir("autoresearch")
     try:
-        return folder.expanduser()
+        return Path(folder).expanduser()
     except RuntimeError as exc:
         raise DataError(f"no home folder for the cache {folder}: set AUTORESEARCH_CACHE") from exc
 
@@ -100,11 +103,18 @@ def absolute(source: str) -> str:
     """The source with an absolute path after ``files:``, so that it means the same in every folder.
 
     Raises:
-        DataError: there is no home folder to resolve ``~`` with.
+        DataError: unknown source, or there is no home folder to resolve ``~`` with.
     """
     if source.startswith(files.PREFIX):
         return files.PREFIX + files.absolute(source.removeprefix(files.PREFIX))
+    if source not in SOURCES:
+        names = ", ".join([*SOURCES, f"{files.PREFIX}PATH"])
+        raise DataError(f"unknown data source {source!r}; there is: {names}")
     return source
+
+
+def _ignore(stage: str, fraction: float) -> None:
+    pass
 
 
 def prepare(
@@ -112,105 +122,52 @@ def prepare(
     *,
     vocab_size: int = 4096,
     val_bytes: int = 150_000,
-    progress: Progress | None = None,
+    split: Literal["val", "test"] = "val",
+    progress: Progress = _ignore,
 ) -> Corpus:
     """The corpus. It is made first if the cache does not hold it, otherwise this takes milliseconds
     (the first time in a process, tokens are read to check that they are intact).
 
     Safe against concurrent calls and against being killed at any point.
 
+    Args:
+        split: ``test`` opens the sealed test text, which nothing else reads, and puts its first
+            ``val_bytes`` in the place of ``val``. The caller counts how often it has been opened.
+
     Raises:
         DataError: unknown source or vocabulary, a source that cannot be read, a cache that cannot
             be written.
     """
-    return _corpus(source, "val", vocab_size, val_bytes, progress or _ignore)
-
-
-def open_test(
-    source: str = "apidocs",
-    *,
-    vocab_size: int = 4096,
-    val_bytes: int = 150_000,
-    progress: Progress | None = None,
-) -> Corpus:
-    """The corpus with the first ``val_bytes`` of the sealed test text in the place of ``val``.
-
-    Nothing else reads test text. The caller counts how often it has been opened.
-
-    Raises:
-        DataError: as for ``prepare``.
-    """
-    return _corpus(source, "test", vocab_size, val_bytes, progress or _ignore)
-
-
-def decode(source: str, vocab_size: int, ids: Iterable[int]) -> str:
-    """The text of token ids; BOS gives no text, and a character that was cut gives U+FFFD.
-
-    Raises:
-        DataError: the source has not been prepared with this vocabulary.
-    """
-    folder = _root(_find(source)) / f"v{vocab_size}"
-    try:
-        tokenizer = encoding.load_tokenizer(folder)
-    except OSError as exc:
-        raise DataError(
-            f"no tokenizer in {folder} ({exc.strerror}): prepare {source} first"
-        ) from exc
-    return tokenizer.decode(ids).decode("utf-8", errors="replace")
-
-
-# --- artifacts ---
-
-
-@dataclass(frozen=True)
-class _Step:
-    name: str
-    make: Callable[[Sequence[Artifact], Progress, Writer], Mapping[str, Any]]
-    stages: Mapping[str, float]
-    """Stages that it reports, and about how many seconds each takes."""
-
-
-def _corpus(
-    source: str, split: str, vocab_size: int, held_out_bytes: int, progress: Progress
-) -> Corpus:
     if vocab_size not in LADDER:
         rungs = ", ".join(map(str, LADDER))
         raise DataError(f"VOCAB_SIZE {vocab_size} is not on the ladder; use one of {rungs}")
-    if held_out_bytes < 1:
-        raise DataError(f"val_bytes is {held_out_bytes}; use at least 1")
+    if val_bytes < 1:
+        raise DataError(f"val_bytes is {val_bytes}; use at least 1")
     found = _find(source)
-    root = _root(found)
+    root = cache_dir() / found.name / found.version
     try:
-        _, tokens, held_out = _chain(found, root, split, vocab_size, held_out_bytes, progress)
+        _, tokens, held_out = _artifacts(found, root, split, vocab_size, val_bytes, progress)
     except OSError as exc:
         raise DataError(_explained(exc, root, found.megabytes)) from exc
     (scored,) = _token_files(held_out)
     return Corpus(
         source=source,
         vocab_size=vocab_size,
-        val_bytes=held_out_bytes,
         train=_token_files(tokens),
         val=scored,
-        val_text_bytes=scored.n_bytes,
         version=found.version,
         fingerprint=held_out.sha256,
     )
 
 
 def _find(name: str) -> CorpusSource:
+    name = absolute(name)
     if name.startswith(files.PREFIX):
         return files.source(name.removeprefix(files.PREFIX))
-    if name not in SOURCES:
-        names = ", ".join([*SOURCES, f"{files.PREFIX}PATH"])
-        raise DataError(f"unknown data source {name!r}; there is: {names}")
     return SOURCES[name]
 
 
-def _root(source: CorpusSource) -> Path:
-    return cache_dir() / source.name / source.version
-
-
-def _chain(
+def _artifacts(
     source: CorpusSource,
     root: Path,
     split: str,
@@ -218,79 +175,54 @@ def _chain(
     held_out_bytes: int,
     progress: Progress,
 ) -> list[Artifact]:
-    def text(_: Sequence[Artifact], report: Progress, writer: Writer) -> Mapping[str, Any]:
-        return encoding.fill_text(source, root.parent / "downloads", report, writer)
-
-    def tokens(below: Sequence[Artifact], report: Progress, writer: Writer) -> Mapping[str, Any]:
-        return encoding.fill_tokens(vocab_size, below[0], report, writer)
-
-    def held_out(below: Sequence[Artifact], report: Progress, writer: Writer) -> Mapping[str, Any]:
-        return encoding.fill_held_out(split, held_out_bytes, below[0], below[1], report, writer)
-
-    steps = (
-        _Step("text", text, source.stages),
-        _Step(f"v{vocab_size}", tokens, encoding.token_stages(source.megabytes)),
-        _Step(f"v{vocab_size}-{split}{held_out_bytes}", held_out, encoding.held_out_stages(split)),
-    )
+    """Text, tokens and held-out tokens; one process at a time makes what is missing or damaged."""
+    tokens = f"v{vocab_size}"
+    steps: dict[str, _Fill] = {
+        "text": partial(encoding.fill_text, source, root.parent / "downloads", progress),
+        tokens: partial(encoding.fill_tokens, vocab_size, progress),
+        f"{tokens}-{split}{held_out_bytes}": partial(
+            encoding.fill_held_out, split, held_out_bytes, progress
+        ),
+    }
     chain = _standing(root, steps)
-    return chain if len(chain) == len(steps) else _complete(root, steps, progress)
-
-
-def _standing(root: Path, steps: Sequence[_Step]) -> list[Artifact]:
-    """The artifacts that exist and are intact, up to the first one that is missing or damaged."""
-    chain: list[Artifact] = []
-    for step in steps:
-        artifact = store.read(root / step.name, chain[-1] if chain else None)
-        if artifact is None:
-            break
-        chain.append(artifact)
-    # Text is large, and is read only to make the artifacts that depend on it.
-    if len(chain) == len(steps) and all(map(store.intact, chain[1:])):
-        return chain
-    return list(takewhile(store.intact, chain))
-
-
-def _complete(root: Path, steps: Sequence[_Step], progress: Progress) -> list[Artifact]:
-    root.mkdir(parents=True, exist_ok=True)
-    with _locked(root.parent.with_suffix(".lock"), progress):
-        store.clean(root)
-        chain = _standing(root, steps)
-        missing = steps[len(chain) :]
-        report = _shares(progress, {k: v for step in missing for k, v in step.stages.items()})
-        for step in missing:
-            below = chain[-1] if chain else None
-            fill = partial(step.make, tuple(chain), report)
-            chain.append(store.make(root / step.name, below, fill))
+    if len(chain) < len(steps):
+        root.mkdir(parents=True, exist_ok=True)
+        with _lock(root.parent.with_suffix(".lock"), progress):
+            store.clean(root)
+            chain = _standing(root, steps)
+            for name in list(steps)[len(chain) :]:
+                below = chain[-1] if chain else None
+                chain.append(store.make(root / name, below, partial(steps[name], tuple(chain))))
     return chain
 
 
-@contextmanager
-def _locked(path: Path, progress: Progress) -> Iterator[None]:
+_Fill = Callable[[Sequence[Artifact], Writer], Mapping[str, Any]]
+"""Writes the files of an artifact that is made from those before it."""
+
+
+def _standing(root: Path, names: Iterable[str]) -> list[Artifact]:
+    """The artifacts that exist and are intact, up to the first one that is missing or damaged."""
+    chain: list[Artifact] = []
+    for name in names:
+        artifact = store.read(root / name, chain[-1] if chain else None)
+        if artifact is None:
+            break
+        chain.append(artifact)
+    else:
+        # Text is large, and is read only to make the artifacts that depend on it.
+        if all(map(store.intact, chain[1:])):
+            return chain
+    return list(takewhile(store.intact, chain))
+
+
+def _lock(path: Path, progress: Progress) -> AbstractContextManager[object]:
+    """The lock on a source, held until the end of the ``with`` block."""
     lock = filelock.FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except filelock.Timeout:
         progress("waiting for another preparation", 0.0)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _ignore(stage: str, fraction: float) -> None:
-    pass
-
-
-def _shares(progress: Progress, stages: Mapping[str, float]) -> Progress:
-    """Convert shares of a stage to shares of the whole."""
-    before = dict(zip(stages, np.cumsum([0.0, *stages.values()]).tolist(), strict=False))
-    total = sum(stages.values())
-
-    def report(stage: str, fraction: float) -> None:
-        progress(stage, min(1.0, (before[stage] + stages[stage] * fraction) / total))
-
-    return report
+        return lock.acquire()
 
 
 def _explained(exc: OSError, root: Path, megabytes: float) -> str:
@@ -304,15 +236,5 @@ def _explained(exc: OSError, root: Path, megabytes: float) -> str:
 
 
 def _token_files(artifact: Artifact) -> tuple[TokenFile, ...]:
-    return tuple(
-        TokenFile(
-            name=name,
-            tokens=artifact.path / f"{name}.tokens",
-            doc_starts=artifact.path / f"{name}.starts",
-            n_tokens=part["n_tokens"],
-            n_docs=part["n_docs"],
-            n_bytes=part["n_bytes"],
-            in_domain=part["in_domain"],
-        )
-        for name, part in artifact.manifest["parts"].items()
-    )
+    parts = artifact.manifest["parts"].items()
+    return tuple(TokenFile(name, artifact.path, **part) for name, part in parts)

@@ -6,17 +6,21 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from trainer.errors import UserError
 
 MANIFEST = "manifest.json"
 _SUM = f"{MANIFEST}.sha256"
 _MAKING = ".making-"
 
 
-class DataError(Exception):
+class DataError(UserError):
     """The corpus is not available; the message says what failed, where, and what to do."""
 
 
@@ -37,19 +41,25 @@ class Writer:
         self.folder = folder
         self.files: dict[str, dict[str, Any]] = {}
 
-    def write(self, name: str, chunks: Iterable[bytes]) -> int:
-        """Write a file and sync it; returns its size in bytes."""
+    @contextmanager
+    def open(self, name: str) -> Iterator[Callable[[bytes], int]]:
+        """A function that appends to a new file and returns the number of bytes; synced at last."""
         digest = hashlib.sha256()
-        size = 0
         with (self.folder / name).open("wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
+
+            def append(chunk: bytes) -> int:
                 digest.update(chunk)
-                size += len(chunk)
+                return file.write(chunk)
+
+            yield append
             file.flush()
             os.fsync(file.fileno())
-        self.files[name] = {"size": size, "sha256": digest.hexdigest()}
-        return size
+            self.files[name] = {"size": file.tell(), "sha256": digest.hexdigest()}
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a whole file."""
+        with self.open(name) as append:
+            append(content)
 
 
 def read(path: Path, below: Artifact | None) -> Artifact | None:
@@ -73,27 +83,26 @@ def _sum_of(sha256: str) -> str:
     return f"{sha256}  {MANIFEST}\n"
 
 
-_INTACT: set[tuple[str, str, int, int, int]] = set()
-"""What this process has found intact: path, SHA-256, and the file's size, time and inode."""
-
-
 def intact(artifact: Artifact) -> bool:
-    """Whether every file's SHA-256 is the manifest's; a file is read once per process."""
+    """Whether every file's SHA-256 is the manifest's."""
     try:
         return all(
-            _intact(artifact.path / n, f["sha256"]) for n, f in artifact.manifest["files"].items()
+            digest(artifact.path / n) == f["sha256"] for n, f in artifact.manifest["files"].items()
         )
     except OSError:
         return False
 
 
-def _intact(path: Path, sha256: str) -> bool:
+def digest(path: Path) -> str:
+    """SHA-256 of a file, which is read once per process as long as it stays as it is."""
+    found = path.stat()
+    return _digest(path, found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+@cache
+def _digest(path: Path, *_: int) -> str:
     with path.open("rb") as file:
-        found = os.fstat(file.fileno())
-        seen = (str(path), sha256, found.st_size, found.st_mtime_ns, found.st_ino)
-        if seen not in _INTACT and hashlib.file_digest(file, "sha256").hexdigest() == sha256:
-            _INTACT.add(seen)
-    return seen in _INTACT
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make(
@@ -110,8 +119,8 @@ def make(
         facts = fill(writer)
         manifest = {**facts, "below": below.sha256 if below else "", "files": writer.files}
         raw = json.dumps(manifest, indent=1, sort_keys=True).encode()
-        writer.write(MANIFEST, [raw])
-        writer.write(_SUM, [_sum_of(hashlib.sha256(raw).hexdigest()).encode()])
+        writer.write(MANIFEST, raw)
+        writer.write(_SUM, _sum_of(hashlib.sha256(raw).hexdigest()).encode())
         _sync_folder(temporary)
         if path.exists():
             shutil.rmtree(path)

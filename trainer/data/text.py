@@ -21,8 +21,7 @@ _INLINE = (
 )
 # Only tags of known names: the source also has placeholders such as <account-id>, which are text.
 _INLINE_TAG = re.compile(rf"</?(?:{_INLINE})(?:\s[^>]*)?/?>", re.IGNORECASE)
-_BLOCK_TAG = re.compile(rf"(<(/?)({_BLOCK})(?:\s[^>]*)?/?>)", re.IGNORECASE)
-_ONE_PARAGRAPH = re.compile(r"\s*<p>([^<]*)</p>\s*")
+_BLOCK_TAG = re.compile(rf"<(/?)({_BLOCK})(?:\s[^>]*)?/?>", re.IGNORECASE)
 _SPACE_BEFORE_POINT = re.compile(r" +(?=[.,;:)](?:\s|$))")
 _UNWANTED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\ufeff\ud800-\udfff]"
@@ -41,39 +40,30 @@ def from_html(fragment: str) -> str:
     """The text of an HTML fragment: an empty line between paragraphs, "- " before list items."""
     if "&lt;/p&gt;" in fragment:  # escaped as a whole, by accident, inside <pre>
         fragment = html.unescape(fragment).replace("<pre>", "")
-    fragment = _INLINE_TAG.sub("", fragment)
-    if one := _ONE_PARAGRAPH.fullmatch(fragment):
-        return normalise(_flowed(html.unescape(one[1])))
-    reader = _Reader()
-    pieces = _BLOCK_TAG.split(fragment)
-    reader.text(pieces[0])
-    for closing, tag, text in zip(pieces[2::4], pieces[3::4], pieces[4::4], strict=True):
-        reader.tag(tag.lower(), opening=not closing)
-        reader.text(text)
-    reader.flush()
-    return normalise("".join(reader.out))
+    first, *rest = _BLOCK_TAG.split(_INLINE_TAG.sub("", fragment))
+    layout = _Layout()
+    layout.add(first)
+    for closing, tag, text in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        layout.tag(tag.lower(), opening=not closing)
+        layout.add(text)
+    return normalise("".join(layout.out))
 
 
 def _flowed(text: str) -> str:
     return _SPACE_BEFORE_POINT.sub("", " ".join(text.split()))
 
 
-class _Reader:
+class _Layout:
     """Lays out blocks in the order of input; it accepts unbalanced tags, which the source has."""
 
     def __init__(self) -> None:
         self.out: list[str] = []
-        self._buffer = ""
         self._depth = 0
         self._item = False  # the next block begins a list item
         self._lead = ""
         self._pre = False
 
-    def text(self, raw: str) -> None:
-        self._buffer += raw
-
     def tag(self, tag: str, *, opening: bool) -> None:
-        self.flush()
         if tag in ("ul", "ol", "dl"):
             self._depth = max(0, self._depth + (1 if opening else -1))
             self._item = False
@@ -84,8 +74,8 @@ class _Reader:
         elif tag == "pre":
             self._pre = opening
 
-    def flush(self) -> None:
-        raw, self._buffer = html.unescape(self._buffer), ""
+    def add(self, raw: str) -> None:
+        raw = html.unescape(raw)
         text = raw.strip("\n").rstrip() if self._pre else _flowed(raw)
         if not text:
             return
@@ -109,12 +99,8 @@ def novel(texts: Sequence[str]) -> npt.NDArray[np.bool_]:
         return np.zeros(0, dtype=np.bool_)
     shingles, counts = _shingles(texts)
     owner = np.repeat(np.arange(len(texts)), counts)
-    order = np.argsort(shingles, kind="stable")
-    in_order = shingles[order]
-    is_first = np.concatenate([[True], in_order[1:] != in_order[:-1]])
-    first_owner = owner[order[is_first]][np.cumsum(is_first) - 1]
-    seen = np.empty(len(shingles), dtype=np.bool_)
-    seen[order] = first_owner < owner[order]
+    _, first, which = np.unique(shingles, return_index=True, return_inverse=True)
+    seen = owner[first[which]] < owner
     return np.bincount(owner, weights=seen, minlength=len(texts)) <= MAX_CONTAINMENT * counts
 
 
@@ -144,6 +130,11 @@ class Shingles:
 
     def _slots(self, shingles: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         return (shingles >> np.uint64(64 - self._FILTER_BITS)).astype(np.int64)
+
+
+def shuffled(texts: Iterable[str]) -> list[str]:
+    """In the order of their hashes, so that any consecutive part is a fair sample of the whole."""
+    return sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())
 
 
 def batches(texts: Iterable[str], chars: int) -> Iterator[list[str]]:

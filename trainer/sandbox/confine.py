@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.errors import UserError
 from trainer.sandbox import seccomp
 
 MAX_SCRATCH_MB = 4000
@@ -29,7 +30,7 @@ MAX_OPEN_FILES = 4096
 """In one process; this also limits the time that the parent needs to inspect them."""
 
 
-class SandboxError(Exception):
+class SandboxError(UserError):
     """Confinement was required, but it is not available."""
 
 

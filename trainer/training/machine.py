@@ -8,11 +8,11 @@ import os
 import sys
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 
-from trainer.presets import BadSetting, Preset, find_preset
+from trainer.presets import BadSetting, Isolation, Preset, find_preset
 from trainer.sandbox import confine
 from trainer.sandbox.client import ForkServer, ServerDied
 from trainer.sandbox.confine import Confinement, SandboxError
@@ -121,7 +121,7 @@ def resolve(
         BadSetting: an unknown preset, device or isolation.
         SandboxError: isolation is required but not available.
     """
-    if isolation not in ("auto", "require", "off"):
+    if isolation not in get_args(Isolation):
         raise BadSetting(f"isolation {isolation!r}: choose auto, require or off")
     if device not in ("auto", "cpu", "mps", "cuda"):
         raise BadSetting(f"device {device!r}: choose auto, cpu, mps or cuda")

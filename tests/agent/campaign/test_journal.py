@@ -11,20 +11,32 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from agent.campaign.events import (
+    CampaignBegun,
+    Concluded,
+    Event,
+    ProgramRead,
+    Proposed,
+    RunEnded,
+    Unknown,
+)
 from agent.campaign.journal import Journal, JournalBusy, JournalError, holder, read_events
 
 WRITER = """
 import sys
 from pathlib import Path
+from agent.campaign.events import ProgramRead
 from agent.campaign.journal import Journal
 journal = Journal(Path(sys.argv[1]))
 print("ready", flush=True)
 for i in range(10**9):
-    journal.append("step", i=i, text="x" * 5000)
+    journal.append(ProgramRead(sha256=str(i), text="x" * 5000))
     print(i, flush=True)
 """
 
@@ -44,20 +56,35 @@ def python(code: str, *args: str) -> subprocess.Popen[str]:
     )
 
 
+def ended(reason: str = "asked to stop") -> RunEnded:
+    """An event to write where it does not matter which one it is."""
+    return RunEnded(reason=reason)
+
+
+def reasons(events: list[Event]) -> list[str]:
+    return [event.reason for event in events if isinstance(event, RunEnded)]
+
+
 def test_append_returns_what_read_returns(path: Path) -> None:
     with Journal(path) as journal:
+        gain: Any = np.float64(0.004)
+        told = "line one\nline two ± \udc80 \u2028"
         written = [
-            journal.append("campaign", tag="t", settings={1: (2, None)}, sigma=np.float64(0.004)),
-            journal.append("trial", trial=0, hypothesis="line one\nline two ± \udc80 \u2028"),
+            journal.append(CampaignBegun(settings={"tag": "t", "seed": 0, "budget": None})),
+            journal.append(verdict(gain=gain)),
+            journal.append(Proposed(trial=0, proposer="llm", reply=told, usage={"input": None})),
         ]
         assert read_events(path) == written
-    assert [event["n"] for event in written] == [0, 1]
-    assert written[0]["settings"] == {"1": [2, None]}
-    assert written[0]["time"] <= written[1]["time"]
-    assert path.read_bytes().count(b"\n") == 2
+    assert [event.n for event in written] == [0, 1, 2]
+    assert written[0].time <= written[1].time
+    assert path.read_bytes().count(b"\n") == 3
     with Journal(path) as journal:
         assert journal.torn is None
-        assert journal.append("resumed")["n"] == 2
+        assert journal.append(ended()).n == 3
+
+
+def verdict(**numbers: Any) -> Concluded:
+    return Concluded(trial=1, verdict="revert", words="worse", status="ok", **numbers)
 
 
 def test_nothing_there(path: Path) -> None:
@@ -66,21 +93,22 @@ def test_nothing_there(path: Path) -> None:
     assert not path.parent.exists()
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, "much", None, {}])
+def test_a_value_that_a_field_cannot_have(value: Any) -> None:
+    with pytest.raises(ValidationError, match="seconds"):
+        verdict(seconds=value)
+
+
 @pytest.mark.parametrize(
     "value", [math.nan, math.inf, {"deep": [-math.inf]}, object(), np.float32(1), {(1, 2): 3}]
 )
 def test_a_value_that_json_does_not_have(value: object, path: Path) -> None:
     with Journal(path) as journal:
-        journal.append("fine", gain=1.0)
-        with pytest.raises(JournalError, match="'verdict': field 'gain'"):
-            journal.append("verdict", trial=1, gain=value)
-        assert journal.append("fine")["n"] == 1
-    assert [event["event"] for event in read_events(path)] == ["fine", "fine"]
-
-
-def test_a_name_that_the_journal_sets(path: Path) -> None:
-    with Journal(path) as journal, pytest.raises(JournalError, match="'time'"):
-        journal.append("verdict", time=1.0)
+        journal.append(ended("first"))
+        with pytest.raises(JournalError, match="'campaign' cannot be written as JSON"):
+            journal.append(CampaignBegun(settings={"budget": value}))
+        assert journal.append(ended("second")).n == 1
+    assert reasons(read_events(path)) == ["first", "second"]
 
 
 # --- one writer at a time
@@ -107,10 +135,10 @@ def test_lock_within_one_process_and_after_close(path: Path) -> None:
         with pytest.raises(JournalBusy):
             Journal(path)
         assert holder(path) == os.getpid()
-        journal.append("still mine")
+        journal.append(ended("still mine"))
     assert holder(path) is None
     with pytest.raises(JournalError, match="closed"):
-        journal.append("late")
+        journal.append(ended("late"))
     journal.close()
 
 
@@ -129,7 +157,7 @@ def test_asking_for_the_holder_keeps_no_writer_out(
 ) -> None:
     Journal(path).close()
     with path.with_name("journal.jsonl.lock").open() as asking:
-        fcntl.flock(asking, fcntl.LOCK_SH)
+        fcntl.flock(asking, fcntl.LOCK_EX)
         with monkeypatch.context() as meanwhile:
             meanwhile.setattr("time.sleep", lambda _: fcntl.flock(asking, fcntl.LOCK_UN))
             Journal(path).close()
@@ -143,7 +171,6 @@ def test_holder_waits_for_the_writers_signature(
     lock.write_text("")
     with lock.open() as writing:
         fcntl.flock(writing, fcntl.LOCK_EX)
-        monkeypatch.setattr("time.sleep", lambda _: None)
         with pytest.raises(JournalError, match="names no process"):
             holder(path)
         monkeypatch.setattr("time.sleep", lambda _: lock.write_text("4711\n"))
@@ -153,14 +180,14 @@ def test_holder_waits_for_the_writers_signature(
 def test_threads_of_the_writer_take_turns(path: Path) -> None:
     with Journal(path) as journal:
         threads = [
-            threading.Thread(target=lambda: [journal.append("x") for _ in range(20)])
+            threading.Thread(target=lambda: [journal.append(ended("x")) for _ in range(20)])
             for _ in range(4)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert [event["n"] for event in read_events(path)] == list(range(80))
+    assert [event.n for event in read_events(path)] == list(range(80))
 
 
 # --- cut off
@@ -176,16 +203,17 @@ def test_killed_while_writing(path: Path) -> None:
     acknowledged = [int(line) for line in writer.communicate()[0].split()]
     last = max([20, *acknowledged])
     events = read_events(path)
-    assert [event["i"] for event in events[: last + 1]] == list(range(last + 1))
+    numbers = [int(event.sha256) for event in events if isinstance(event, ProgramRead)]
+    assert numbers[: last + 1] == list(range(last + 1))
     with Journal(path) as journal:
-        assert journal.append("resumed")["n"] == len(events)
+        assert journal.append(ended("resumed")).n == len(events)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 10, 30])
 def test_torn_last_line_is_set_aside(path: Path, cut: int) -> None:
     with Journal(path) as journal:
-        first = journal.append("one", x=1)
-        journal.append("two", text="y" * 50)
+        first = journal.append(ended("one"))
+        journal.append(ended("two"))
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
     assert read_events(path) == [first]
@@ -193,8 +221,8 @@ def test_torn_last_line_is_set_aside(path: Path, cut: int) -> None:
         assert journal.torn is not None
         assert journal.torn.name.startswith("journal.jsonl.torn-")
         assert path.read_bytes() + journal.torn.read_bytes() == whole[:-cut]
-        second = journal.append("again")
-    assert read_events(path) == [first, second] and second["n"] == 1
+        second = journal.append(ended("again"))
+    assert read_events(path) == [first, second] and second.n == 1
 
 
 def test_two_torn_lines_in_one_second_are_both_kept(path: Path) -> None:
@@ -211,7 +239,7 @@ def test_two_torn_lines_in_one_second_are_both_kept(path: Path) -> None:
 
 def test_holes_in_the_last_line_after_a_power_cut(path: Path) -> None:
     with Journal(path) as journal:
-        first = journal.append("one")
+        first = journal.append(ended("one"))
     with path.open("ab") as file:
         file.write(b"\0" * 100 + b'"}\n')
     assert read_events(path) == [first]
@@ -224,7 +252,7 @@ def test_holes_in_the_last_line_after_a_power_cut(path: Path) -> None:
 def test_a_corrupt_line_in_the_middle_is_named(path: Path, broken: bytes) -> None:
     with Journal(path) as journal:
         for name in ("one", "two", "three"):
-            journal.append(name)
+            journal.append(ended(name))
     lines = path.read_bytes().splitlines()
     content = b"\n".join([lines[0], broken, lines[2], b""])
     path.write_bytes(content)
@@ -236,27 +264,60 @@ def test_a_corrupt_line_in_the_middle_is_named(path: Path, broken: bytes) -> Non
     assert holder(path) is None
 
 
+NEWER = [
+    b'{"n":2,"time":1.0,"event":"stop"}',
+    b'{"n":2,"time":1.0,"event":"stop","reason":{"code":7}}',
+]
+
+
+@pytest.mark.parametrize("line", NEWER)
+def test_a_known_event_that_is_not_as_it_should_be_is_named_and_stays(
+    line: bytes, path: Path
+) -> None:
+    """Also as the last line: it is whole, so no kill has cut it off."""
+    with Journal(path) as journal:
+        journal.append(ended())
+    content = path.read_bytes() + line + b"\n"
+    path.write_bytes(content)
+    for action in (read_events, Journal):
+        with pytest.raises(JournalError, match=r"line 2 is not an event.*reason"):
+            action(path)
+    assert path.read_bytes() == content
+
+
+def test_an_event_of_a_newer_version_is_kept_by_its_name(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append(ended())
+    with path.open("ab") as file:
+        file.write(b'{"n":1,"time":1.0,"event":"merged","of":["a","b"],"reason":null}\n')
+    with Journal(path) as journal:
+        assert journal.append(ended()).n == 2
+    (_, unknown, _) = read_events(path)
+    assert unknown == Unknown(n=1, time=1.0, event="merged")
+
+
 # --- disks and people
 
 
 FULL = """
 import json, resource, sys
 from pathlib import Path
+from agent.campaign.events import RunEnded
 from agent.campaign.journal import Journal, JournalError, read_events
 path = Path(sys.argv[1])
 journal = Journal(path)
-first = journal.append("one")
+first = journal.append(RunEnded(reason="one"))
 limit = path.stat().st_size + 100
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
 try:
-    journal.append("two", text="x" * 1000)
+    journal.append(RunEnded(reason="x" * 1000))
 except JournalError as error:
     message = str(error)
 left = path.read_bytes()
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-second = journal.append("two")
-print(json.dumps([message, left.decode(), read_events(path) == [first, second], second["n"]]))
+second = journal.append(RunEnded(reason="two"))
+print(json.dumps([message, left.decode(), read_events(path) == [first, second], second.n]))
 """
 
 
@@ -273,7 +334,7 @@ def test_a_full_disk_leaves_whole_lines(path: Path) -> None:
 
 def test_a_disk_that_fails_for_good(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Journal(path) as journal:
-        first = journal.append("one")
+        first = journal.append(ended("one"))
 
         def fail(*args: object) -> None:
             raise OSError(5, "Input/output error")
@@ -282,9 +343,9 @@ def test_a_disk_that_fails_for_good(path: Path, monkeypatch: pytest.MonkeyPatch)
             broken.setattr("os.fsync", fail)
             broken.setattr("os.ftruncate", fail)
             with pytest.raises(JournalError, match=r"Input/output error.*could not be removed"):
-                journal.append("two")
+                journal.append(ended("two"))
         with pytest.raises(JournalError, match="closed"):
-            journal.append("three")
+            journal.append(ended("three"))
     assert read_events(path)[0] == first
 
 
@@ -294,7 +355,7 @@ def test_every_append_is_synced_before_it_returns(
     with Journal(path) as journal:
         synced: list[bytes] = []
         monkeypatch.setattr("os.fsync", lambda fd: synced.append(path.read_bytes()))
-        journal.append("one")
+        journal.append(ended("one"))
         assert synced == [path.read_bytes()]
 
 
@@ -311,16 +372,16 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_journal_removed_or_changed_under_its_writer(path: Path) -> None:
     with Journal(path) as journal:
-        journal.append("one")
+        journal.append(ended("one"))
         content = path.read_bytes()
         path.unlink()
         with pytest.raises(JournalError, match="No such file"):
-            journal.append("two")
+            journal.append(ended("two"))
         path.write_bytes(content)
         with pytest.raises(JournalError, match="replaced or changed"):
-            journal.append("two")
+            journal.append(ended("two"))
     with Journal(path) as journal:
         with path.open("ab") as file:
             file.write(content)
         with pytest.raises(JournalError, match="replaced or changed"):
-            journal.append("two")
+            journal.append(ended("two"))

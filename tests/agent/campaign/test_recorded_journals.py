@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from events import Story, sha
-from project import as_json, clone
+from project import agent, as_json, clone, git
 
+from agent.campaign.events import read_event
 from agent.campaign.evidence import noise_guess
 from agent.campaign.journal import read_events
 from agent.campaign.results import write_tsv
@@ -20,8 +23,9 @@ from trainer.presets import find_preset
 
 RECORDED = Path(__file__).parent / "recorded"
 BEFORE_HEATS = RECORDED / "2026-11-25.jsonl"
+BEFORE_TYPES = RECORDED / "2026-11-28.jsonl"
 CHANGED = {"noise_sigma"}
-"""What is another quantity since then: it was the noise of a score, and is that of a difference."""
+"""What is another quantity since heats: it was the noise of a score, not of a difference."""
 
 
 @pytest.mark.parametrize("journal", sorted(RECORDED.glob("*.jsonl")), ids=lambda path: path.stem)
@@ -31,16 +35,46 @@ def test_the_status_is_what_the_version_that_wrote_it_said(journal: Path, tmp_pa
     shutil.copy(journal, campaign / "journal.jsonl")
     said = json.loads(journal.with_suffix(".status.json").read_text())
     status = as_json(tmp_path, "status", "--tag", "old")
-    same = said.keys() - CHANGED
+    same = said.keys() - (CHANGED if journal == BEFORE_HEATS else set())
     assert {name: status[name] for name in same} == {name: said[name] for name in same}
-    assert (status["nulls"], status["nulls_kept"]) == (0, 0)
-    guess = noise_guess(fold(read_events(journal)), "structure", find_preset("cpu"))
-    assert status["noise_sigma"] == pytest.approx(guess.scale), "it has no heat to learn of"
+    if journal == BEFORE_HEATS:
+        assert (status["nulls"], status["nulls_kept"]) == (0, 0)
+        guess = noise_guess(fold(read_events(journal)), "structure", find_preset("cpu"))
+        assert status["noise_sigma"] == pytest.approx(guess.scale), "it has no heat to learn of"
+
+
+def test_a_campaign_that_a_kill_ended_before_events_were_typed_goes_on(tmp_path: Path) -> None:
+    """It was cut off in the first heat of its fourth trial."""
+    git(tmp_path, "init", "-q", "-b", "main")
+    with BEFORE_TYPES.with_suffix(".fast-export").open("rb") as history:
+        subprocess.run(["git", "fast-import", "--quiet"], cwd=tmp_path, stdin=history, check=True)
+    git(tmp_path, "checkout", "-q", "main")
+    journal = tmp_path / "campaigns" / "old" / "journal.jsonl"
+    journal.parent.mkdir(parents=True)
+    # It was measured on another machine, which a campaign refuses; here only the code is another.
+    before = re.sub(r'"fingerprint":{[^}]*}', '"fingerprint":{}', BEFORE_TYPES.read_text())
+    journal.write_text(before)
+    begun = json.loads(before.splitlines()[-1])
+    assert (begun["event"], begun["trial"], begun["heat"]) == ("heat_started", 4, 0)
+
+    agent(tmp_path, "run", "--tag", "old", "--trials", "2")
+    assert journal.read_text().startswith(before)
+    state = fold(read_events(journal))
+    assert state.open_trial is None and state.unknown == []
+    trial = state.trials[4]
+    assert [trial.heats[0].champion.seed, trial.heats[0].candidate.seed] == begun["seeds"]
+    assert git(tmp_path, "rev-parse", "refs/autoresearch/old/trials/4") == trial.commit
+    said = json.loads(BEFORE_TYPES.with_suffix(".status.json").read_text())
+    status = as_json(tmp_path, "status", "--tag", "old")
+    assert (status["trials"], status["nulls"]) == (said["trials"] + 1, said["nulls"])
+    assert [row["gain"] for row in as_json(tmp_path, "log", "--tag", "old")][:4] == [
+        trial.gain for trial in state.trials[:4]
+    ]
 
 
 def test_a_trial_that_a_kill_cut_off_is_open_with_its_reply() -> None:
     state = fold(read_events(BEFORE_HEATS))
-    assert state.unknown == 0
+    assert state.unknown == []
     trial = state.open_trial
     assert trial is not None and trial.trial == 3
     assert trial.wants_proposal and "SCALAR_LR" in trial.reply
@@ -49,10 +83,10 @@ def test_a_trial_that_a_kill_cut_off_is_open_with_its_reply() -> None:
 
 def recorded(**changes: Any) -> tuple[list[dict[str, Any]], State]:
     """The events of the campaign before heats, ``changes`` in its last verdict, and their state."""
-    events = list(read_events(BEFORE_HEATS))
+    events = [json.loads(line) for line in BEFORE_HEATS.read_text().splitlines()]
     last = max(n for n, event in enumerate(events) if event["event"] == "verdict")
     events[last] = events[last] | changes
-    return events, fold(events)
+    return events, fold(map(read_event, events))
 
 
 def test_verdicts_scores_and_rewards_stand(tmp_path: Path) -> None:
@@ -101,3 +135,15 @@ def test_it_goes_on_with_heats_from_what_its_champion_scored() -> None:
     assert status["best_bpb"] == pytest.approx(1.73)
     assert status["baseline_bpb"] == pytest.approx(1.780234, abs=1e-6)
     assert (status["trials"], status["kept"], status["nulls"]) == (3, 2, 1)
+
+
+def test_events_of_a_newer_version_are_one_clear_line(tmp_path: Path) -> None:
+    campaign = clone(tmp_path) / "campaigns" / "new"
+    campaign.mkdir(parents=True)
+    newer = '{"n":99,"time":1.0,"event":"merged","with":"another"}\n'
+    (campaign / "journal.jsonl").write_text(BEFORE_HEATS.read_text() + newer * 2)
+    done = agent(tmp_path, "status", "--tag", "new", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["trials"] == 2
+    (line,) = done.stderr.splitlines()
+    assert "2 events (merged) are of a newer version" in line

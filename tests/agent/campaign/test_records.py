@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
 from events import Story, sha
 
+from agent.campaign.events import OfTrial, SetsFields, TrainingOver, read_event
 from agent.campaign.evidence import noise_guess
 from agent.campaign.records import Training, Trial
 from agent.campaign.state import State
@@ -142,7 +144,9 @@ def test_kept_ties_use_up_what_ties_may_cost(story: Story) -> None:
 def test_fields_of_other_versions_are_left_out() -> None:
     stored: dict[str, Any] = {"trial": 1, "role": "candidate", "commit": "c", "seed": 1}
     stored |= {"status": "ok", "disturbance": 0.2, "of_the_future": 1, "losses": [3.5, None]}
-    assert Training.read(stored) == Training(1, "candidate", "c", 1, "ok", losses=(3.5, None))
+    event = read_event({"event": "training", **stored})
+    training = Training(1, "candidate", "c", 1, "ok", losses=(3.5, None))
+    assert event == TrainingOver(training=training)
 
 
 def test_the_guess_of_the_noise_is_for_the_campaigns_budget() -> None:
@@ -151,3 +155,13 @@ def test_the_guess_of_the_noise_is_for_the_campaigns_budget() -> None:
         guess = noise_guess(State(settings={"budget": budget}), "numbers", preset)
         assert guess.scale == pytest.approx(factor * preset.noise_numbers)
     assert noise_guess(State(), "structure", preset).scale == preset.noise_structure
+
+
+def test_what_an_event_sets_is_a_field_of_a_trial() -> None:
+    """Such events are copied by name, so that the names must be the same."""
+    of_trial = {field.name for field in fields(Trial)}
+    models = SetsFields.__subclasses__()
+    assert len(models) == 3
+    for model in models:
+        own = model.model_fields.keys() - OfTrial.model_fields.keys() - {"event"}
+        assert own and own <= of_trial

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from project import trailers
 
 from agent.git import worktree
 from agent.git.command import RepoError
@@ -176,18 +177,6 @@ def test_a_copy_of_the_repository_goes_on_by_itself(
     assert repo.resolve("autoresearch/t") == old
 
 
-def test_remove(repo: Repo, git: Git, folder: Path, campaign: Campaign) -> None:
-    campaign.start(repo)
-    worktree.add(repo, "t", folder)
-    (folder / "trainer/train.py").write_text("mine\n")
-    with pytest.raises(RepoError, match="modified"):
-        worktree.remove(repo, folder)
-    git(folder, "checkout", "--quiet", ".")
-    worktree.remove(repo, folder)
-    worktree.remove(repo, folder)
-    assert not folder.exists() and repo.resolve("autoresearch/t") is not None
-
-
 # --- adopt
 
 
@@ -233,7 +222,7 @@ def test_adopt_as_a_patch_that_git_am_takes(
         git(clone, "log", "-1", "--format=%an|%s").strip()
         == "autoresearch|" + (message.splitlines()[0])
     )
-    assert Repo.open(clone).trailers("HEAD") == {"Trial": "1"}
+    assert trailers(git(clone, "log", "-1", "--format=%B")) == {"Trial": "1"}
 
 
 @pytest.mark.parametrize("state", ["dirty", "staged", "detached", "merging", "nobody"])

@@ -17,7 +17,6 @@ from rich.console import Console
 
 from agent.campaign.state import State
 from agent.report.display import Display
-from agent.report.plain import PlainDisplay
 from agent.report.terminal import RichDisplay, make_display
 
 EVEN = dict.fromkeys(PRIOR, 0.1)
@@ -129,9 +128,10 @@ def test_the_live_part_says_who_is_trained_and_how_far() -> None:
 
     def look(width: int = 80) -> str:
         assert display._live is not None
+        console.width = width
         paper = Console(file=io.StringIO(), width=width)
         with paper.capture() as captured:
-            paper.print(display._part)
+            paper.print(display._render())
         assert max(cell_len(line) for line in captured.get().splitlines()) <= width
         return captured.get()
 
@@ -145,17 +145,17 @@ def test_the_live_part_says_who_is_trained_and_how_far() -> None:
     assert "differences so far: +0.0120 +0.0140" in look()
     display.event({"event": "ready", "training": 0})
     display.event({"event": "preparing", "stage": "training tokenizer", "fraction": 0.4})
-    assert re.search(r"40%  training tokenizer  \d:\d\d", look(100)), "not of the budget yet"
+    assert re.search(r"40%  preparing: training tokenizer  \d:\d\d", look(100)), "not of 20s yet"
     display.event({"event": "ready"})
     display.event({"event": "log", "step": 412, "loss": 3.4121, "spent": 0.54})
-    assert re.search(r"54%  step 412  loss 3\.412  \d:\d\d", look())
+    assert re.search(r"54%  step 412, loss 3\.412  \d:\d\d", look())
     assert "54% of 20s  step 412" in look(100)
     display.event({"event": "log", "step": 412, "loss": 3.4, "spent": 0.54, "training": 1})
-    assert "54%  candidate  step 412" in look()
+    assert "54%  candidate step 412" in look()
     display.event({"event": "log", "step": 409, "loss": 3.4, "spent": 0.53, "training": 0})
-    assert "53%  champion  step 409" in look()
+    assert "53%  champion step 409" in look()
     display.event({"event": "log", "step": 413, "loss": float("nan"), "spent": None})
-    assert re.search(r"step 413  loss nan", look())
+    assert re.search(r"step 413, loss nan", look())
     display.event({"event": "scoring", "fraction": 0.7})
     assert re.search(r"70%  scoring", look())
     display.heat_over(trial, state.trials[1].heats[2])
@@ -203,7 +203,7 @@ def test_text_of_a_model_is_data_on_a_terminal() -> None:
 def plain_output(state: State, seconds_a_call: float = 1.0) -> list[str]:
     clock = iter(range(100_000))
     stream = io.StringIO()
-    follow(PlainDisplay(stream, now=lambda: seconds_a_call * next(clock)), state, progress=30)
+    follow(Display(stream, now=lambda: seconds_a_call * next(clock)), state, progress=30)
     return stream.getvalue().splitlines()
 
 
@@ -262,7 +262,7 @@ def test_a_closed_pipe_ends_no_campaign() -> None:
         with pytest.raises(BrokenPipeError):
             print("the pipe is really broken", file=stream, flush=True)
         display = make_display(stream)
-        assert isinstance(display, PlainDisplay)
+        assert type(display) is Display
         follow(display, campaign().state)
     with broken_pipe() as stream:
         console = Console(file=stream, force_terminal=True, width=80)
@@ -271,7 +271,7 @@ def test_a_closed_pipe_ends_no_campaign() -> None:
 
 def test_a_closed_stream_ends_no_campaign() -> None:
     stream = io.StringIO()
-    display = PlainDisplay(stream)
+    display = Display(stream)
     stream.close()
     follow(display, campaign().state)
 
@@ -305,10 +305,9 @@ def test_a_terminal_gets_the_live_display(
 ) -> None:
     _, stream = terminal
     assert isinstance(make_display(stream), RichDisplay)
-    assert isinstance(make_display(stream, force_plain=True), PlainDisplay)
-    assert isinstance(make_display(io.StringIO()), PlainDisplay)
+    assert type(make_display(io.StringIO())) is Display
     monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(make_display(stream), PlainDisplay)
+    assert type(make_display(stream)) is Display
 
 
 def test_a_terminal_that_hangs_up_ends_no_campaign(terminal: tuple[int, TextIO]) -> None:

@@ -7,14 +7,14 @@ from events import Story, campaign
 from matplotlib.image import imread
 
 from agent.campaign.state import State
-from agent.report.plots import DPI, points_of, progress_png, scale
+from agent.report.plots import points_of, progress_png, scale
 
 
 def drawn(path: Path, state: State) -> np.ndarray:
     progress_png(path, state)
     content = path.read_bytes()
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    assert struct.unpack(">II", content[16:24]) == (12 * DPI, 6 * DPI)
+    assert struct.unpack(">II", content[16:24]) == (2400, 1200)
     return imread(path)[:, :, :3]
 
 

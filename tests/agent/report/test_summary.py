@@ -8,11 +8,9 @@ import pytest
 from events import PRIOR, Story, campaign, sha
 
 from agent.report.summary import (
-    NoSuchTrial,
     log_graph,
     log_json,
     log_text,
-    noise,
     paragraph,
     show_json,
     show_text,
@@ -180,7 +178,7 @@ def test_gain_is_claimed_with_its_interval() -> None:
     assert now.gain is not None
     assert (now.gain.mean, now.gain.half) == pytest.approx((0.0130, 0.0080))
     assert "claimed gain of +0.0130 ± 0.0080 bits per byte" in paragraph(state)
-    told = noise(state)
+    told = now.noise
     words = f"noise of a difference is {told['numbers']:.4f} for numbers, {told['structure']:.4f} f"
     assert words in paragraph(state)
 
@@ -303,11 +301,6 @@ def test_show_json_round_trips() -> None:
     shown = json.loads(json.dumps(show_json(campaign().state, 1)))
     assert [t["role"] for t in shown["trainings"]] == 3 * ["champion", "candidate"]
     assert [t["heat"] for t in shown["trainings"]] == [0, 0, 1, 1, 2, 2]
-
-
-def test_a_trial_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(NoSuchTrial, match="there is no trial 9; there are 0 to 6"):
-        show_text(campaign().state, 9, tmp_path)
 
 
 def test_prompts_and_replies_are_shown_in_turn(tmp_path: Path) -> None:

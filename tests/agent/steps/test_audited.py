@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from project import trailers
 from staged import audits, play
 
 from agent import loop
@@ -29,9 +30,9 @@ def test_a_keep_is_audited_first(runtime: Runtime, monkeypatch: pytest.MonkeyPat
     assert trial.differences == pytest.approx((0.038,) * len(trial.heats))
     assert 0.03 < trial.gain < 0.038  # type: ignore[operator]
     assert not list((runtime.campaign.folder / "trials" / "1").glob("*.safetensors*"))
-    trailers = runtime.campaign.repo.trailers(trial.commit)
-    assert trailers["Audit"] == "prefixes alone, bound 0.002000"
-    assert trailers["Differences"].split() == ["+0.038000"] * len(trial.heats)
+    found = trailers(runtime.campaign.repo.commit_for(trial.commit).message)
+    assert found["Audit"] == "prefixes alone, bound 0.002000"
+    assert found["Differences"].split() == ["+0.038000"] * len(trial.heats)
 
 
 def test_a_gain_that_a_leak_could_explain_is_reverted(

@@ -84,7 +84,7 @@ def test_what_people_see_is_chained_by_gains(
 
 
 def test_greedy_keeps_one_lucky_heat(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime.settings = dataclasses.replace(runtime.settings, keep="greedy")
+    runtime.settings = runtime.settings.model_copy(update={"keep": "greedy"})
     play(monkeypatch, 1.5, (1.5, 1.499), (1.7, 1.6999))
     audits(monkeypatch, bound=0.0)
     one_trial(runtime)
@@ -163,8 +163,7 @@ def test_a_heat_that_was_cut_off_is_run_again_under_its_seed(
     played = play(monkeypatch, (1.5, 1.7))
     loop.one_trial(runtime)
     assert played.seeds == [list(begun)]
-    events = list(read_events(runtime.campaign.journal.path))
-    assert fold(events).trials == runtime.campaign.state.trials
+    assert fold(read_events(runtime.campaign.journal.path)).trials == runtime.campaign.state.trials
 
 
 def test_new_tags_are_free_ones(runtime: Runtime) -> None:
@@ -182,7 +181,7 @@ def test_limits_written_into_program_md_hold_before_the_next_trial(
     path.write_text(path.read_text().replace("---\n", "---\ntrials: 1\n", 1))
     with pytest.raises(Stopped):
         loop.one_trial(runtime)
-    runtime.settings = dataclasses.replace(runtime.settings, trials=9, hours=0.0)
+    runtime.settings = runtime.settings.model_copy(update={"trials": 9, "hours": 0.0})
     with pytest.raises(Stopped, match="time is up"):
         loop.one_trial(runtime)
 
@@ -244,7 +243,7 @@ def test_what_an_edit_may_keep_by_luck_goes_by_heats_that_counted(
 
 def test_greedy_keeps_earn_no_level(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = runtime.settings
-    runtime.settings = dataclasses.replace(settings, keep="greedy")
+    runtime.settings = settings.model_copy(update={"keep": "greedy"})
     play(monkeypatch, 1.5, (1.5, 1.49))
     audits(monkeypatch, bound=0.0)
     one_trial(runtime)

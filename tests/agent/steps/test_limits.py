@@ -16,6 +16,7 @@ from replies import block
 from staged import Score, answer
 
 from agent import loop
+from agent.campaign.events import Proposed, RunBegun, Waiting
 from agent.campaign.journal import read_events
 from agent.campaign.state import State, fold
 from agent.campaign.store import Campaign
@@ -87,13 +88,13 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> None:
 def use(runtime: Runtime, *answers: Callable[[], str]) -> Scripted:
     model = Scripted(list(answers))
     runtime.proposer = LLMProposer(model, PROMPTS)
-    runtime.campaign.record("run", pid=0, llm=MODEL)
+    runtime.campaign.record(RunBegun(settings={"llm": MODEL}))
     loop.baseline(runtime)
     return model
 
 
 def limited(runtime: Runtime, **limits: Any) -> None:
-    runtime.settings = dataclasses.replace(runtime.settings, **limits)
+    runtime.settings = runtime.settings.model_copy(update=limits)
 
 
 def replayed(runtime: Runtime) -> State:
@@ -134,10 +135,26 @@ def test_a_limit_written_into_program_md_holds_before_the_next_reply(runtime: Ru
     assert len(model.asked) == 1
 
 
+def test_a_limit_deleted_from_program_md_is_lifted(runtime: Runtime) -> None:
+    path = runtime.program.path
+    text = path.read_text()
+    path.write_text(text.replace("---\n", "---\nmax_tokens: 5\nnulls: 0\n", 1))
+
+    def delete() -> str:
+        path.write_text(text)
+        return useless()
+
+    model = use(runtime, delete, edit)
+    assert (runtime.settings.max_tokens, runtime.settings.nulls) == (5, 0)
+    loop.one_trial(runtime)
+    assert len(model.asked) == 2
+    assert (runtime.settings.max_tokens, runtime.settings.nulls) == (None, 0.05)
+
+
 def test_a_price_limit_for_a_model_without_a_price_is_refused() -> None:
     settings = Settings(max_cost=1.0)
     start._refuse_unknown_price(settings, MODEL)
-    start._refuse_unknown_price(dataclasses.replace(settings, proposer="deck"), "openai:unheard")
+    start._refuse_unknown_price(settings.model_copy(update={"proposer": "deck"}), "openai:unheard")
     with pytest.raises(SettingsError, match="price of openai:unheard is not known"):
         start._refuse_unknown_price(settings, "openai:unheard")
 
@@ -157,9 +174,8 @@ def test_program_md_is_read_before_every_reply(runtime: Runtime) -> None:
     first, second = (prompt.parts[-1].text for prompt in model.asked)
     assert "zigzag" not in first
     assert "zigzag" in second
-    used = [
-        e["program"] for e in read_events(runtime.campaign.journal.path) if e["event"] == "proposed"
-    ]
+    happened = read_events(runtime.campaign.journal.path)
+    used = [event.program for event in happened if isinstance(event, Proposed)]
     assert used[0] != used[1] == runtime.program.sha256[:12]
     assert runtime.campaign.state.trials[1].program == used[1]
 
@@ -250,6 +266,8 @@ def test_a_wait_is_bounded_counted_down_and_ends_with_the_time(
     assert loop.run_campaign(runtime) == "the time is up"
     longest = propose.OUTAGE_SECONDS[1]
     assert seen == [longest - k for k in range(300)]
-    (waited,) = [e for e in read_events(runtime.campaign.journal.path) if e["event"] == "waiting"]
-    assert waited["until"] - waited["time"] == pytest.approx(longest, abs=2)
-    assert runtime.campaign.state.until == waited["until"]
+    happened = read_events(runtime.campaign.journal.path)
+    (waited,) = [event for event in happened if isinstance(event, Waiting)]
+    assert waited.until is not None
+    assert waited.until - waited.time == pytest.approx(longest, abs=2)
+    assert runtime.campaign.state.until == waited.until

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from staged import audits, play
 
@@ -17,7 +15,7 @@ LEVEL, LUCKY = (1.5, 1.5), (1.5, 1.46)
 
 
 def all_nulls(runtime: Runtime) -> None:
-    runtime.settings = dataclasses.replace(runtime.settings, nulls=0.5)
+    runtime.settings = runtime.settings.model_copy(update={"nulls": 0.5})
 
 
 def until_nulls(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -88,7 +86,7 @@ def test_they_spend_nothing_and_teach_nothing(
     assert level_of(runtime.campaign.state, "confirm") == level
     assert runtime.campaign.state.nulls[0].level == level, "judged as a real trial would be"
     assert runtime.prior.probabilities() == prior
-    assert runtime.context(9, "optimizer").history == tuple(runtime.campaign.state.real)
+    assert runtime.context(9).history == tuple(runtime.campaign.state.real)
 
 
 def test_nulls_teach_the_noise(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,19 +103,19 @@ def test_how_many_there_are_is_a_setting_and_the_first_is_never_one(
 ) -> None:
     play(monkeypatch, 1.5, (1.5, 1.8))
     loop.baseline(runtime)
-    runtime.settings = dataclasses.replace(runtime.settings, nulls=1.0)
+    runtime.settings = runtime.settings.model_copy(update={"nulls": 1.0})
     assert not null_is_due(runtime)
     loop.one_trial(runtime)
     assert runtime.campaign.state.nulls == []
     assert null_is_due(runtime)
-    runtime.settings = dataclasses.replace(runtime.settings, nulls=0.0)
+    runtime.settings = runtime.settings.model_copy(update={"nulls": 0.0})
     assert not null_is_due(runtime)
 
 
 def test_one_trial_in_twenty_is_one(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     for seed in range(50):
-        runtime.settings = dataclasses.replace(runtime.settings, seed=seed)
+        runtime.settings = runtime.settings.model_copy(update={"seed": seed})
         for number in range(1, 101):
             monkeypatch.setattr(runtime.campaign.state, "trials", [None] * number)
             if null_is_due(runtime):

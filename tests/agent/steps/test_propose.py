@@ -6,6 +6,7 @@ The model and the trainings are stood in for; journal, git and checks are real.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from replies import FILES, HEAD, PARENT, REPLIES, block
 from staged import Score, answer
 
 from agent import loop
+from agent.campaign.events import Concluded, Known, RunBegun
 from agent.campaign.journal import read_events
 from agent.campaign.records import Trial
 from agent.campaign.state import fold
@@ -64,7 +66,7 @@ def use(runtime: Runtime, answer: Callable[[Prompt], str] | Iterable[str]) -> Sc
     else:
         model = Scripted(answer)
     runtime.proposer = LLMProposer(model, PROMPTS)
-    runtime.campaign.record("run", pid=0, llm=MODEL)
+    runtime.campaign.record(RunBegun(settings={"llm": MODEL}))
     return model
 
 
@@ -99,7 +101,9 @@ def statuses(trial: Trial) -> list[str]:
 
 
 def told(runtime: Runtime, *names: str) -> list[dict[str, Any]]:
-    return [e for e in read_events(runtime.campaign.journal.path) if e["event"] in names]
+    """The journal's events of these names, as its lines say them."""
+    lines = runtime.campaign.journal.path.read_text().splitlines()
+    return [e for e in map(json.loads, lines) if e["event"] in names]
 
 
 # --- crashes ---
@@ -172,10 +176,10 @@ class Killed(BaseException):
 def die_after(monkeypatch: pytest.MonkeyPatch, event: str, nth: int) -> None:
     record, seen = Campaign.record, [0]
 
-    def dying(self: Campaign, name: str, **fields: Any) -> None:
-        record(self, name, **fields)
-        seen[0] += name == event
-        if name == event and seen[0] == nth:
+    def dying(self: Campaign, recorded: Known) -> None:
+        record(self, recorded)
+        seen[0] += recorded.event == event
+        if recorded.event == event and seen[0] == nth:
             raise Killed
 
     monkeypatch.setattr(Campaign, "record", dying)
@@ -305,9 +309,8 @@ def test_an_edit_that_was_not_judged_may_be_tried_again(runtime: Runtime) -> Non
     loop.draw(runtime)
     propose.propose_edit(runtime)
     runtime.campaign.conclude(
-        verdict="revert", words="not judged", status="unjudged", reward=None, val_bpb=None,
-        val_bpb_half=None, gain=None, gain_half=None,
-    )  # fmt: skip
+        Concluded(trial=1, verdict="revert", words="not judged", status="unjudged")
+    )
     loop.one_trial(runtime)
     again = runtime.campaign.state.trials[-1]
     assert (again.verdict, again.status, again.rejections) == ("revert", "ok", ())

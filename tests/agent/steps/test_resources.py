@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -27,7 +26,7 @@ def test_descriptors_and_processes_do_not_grow_with_the_trials(
         process, files = psutil.Process(), len(list(folder.iterdir()))
         return process.num_fds(), len(process.children(recursive=True)), files
 
-    runtime.settings = dataclasses.replace(runtime.settings, keep="greedy", nulls=0.0)
+    runtime.settings = runtime.settings.model_copy(update={"keep": "greedy", "nulls": 0.0})
     play(monkeypatch, 1.5, *[(1.5, 1.49), (1.5, 1.51)] * 10)
     audits(monkeypatch, bound=0.0)
     loop.baseline(runtime)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ WORSE = 1.8
 @pytest.fixture
 def counting(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     """A campaign that counts tokens, and the baseline that it trained with seed 1."""
-    runtime.settings = dataclasses.replace(runtime.settings, budget="200000tok", nulls=0.0)
+    runtime.settings = runtime.settings.model_copy(update={"budget": "200000tok", "nulls": 0.0})
     play(monkeypatch, CHAMPION)
     loop.baseline(runtime)
     return runtime
@@ -79,7 +78,7 @@ def test_on_another_machine_the_champion_is_trained_again(
 def test_a_budget_of_seconds_never_reuses(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime.settings = dataclasses.replace(runtime.settings, nulls=0.0)
+    runtime.settings = runtime.settings.model_copy(update={"nulls": 0.0})
     played = play(monkeypatch, 1.5, (1.5, 1.9), (1.5, 1.9), (1.5, 1.9))
     loop.baseline(runtime)
     for _ in range(3):

@@ -9,9 +9,9 @@ import time
 
 def steps(session, model, over):
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    rows = batches(session)
+    drawn = batches(session, ROWS, session.spec.seq_len)
     while not over.is_set():
-        ids, targets = next(rows)
+        ids, targets = next(drawn)
         loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

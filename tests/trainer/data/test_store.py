@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
+from preparing import decode
 from texts import documents
 
 from trainer.data import prepare as data
@@ -23,8 +25,10 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"files:{tmp_path / 'mine.jsonl'}"
 
 
-def prepare(source: str, val_bytes: int = 20_000) -> data.Corpus:
-    return data.prepare(source, vocab_size=512, val_bytes=val_bytes)
+def prepare(
+    source: str, val_bytes: int = 20_000, split: Literal["val", "test"] = "val"
+) -> data.Corpus:
+    return data.prepare(source, vocab_size=512, val_bytes=val_bytes, split=split)
 
 
 def test_a_flipped_byte_is_noticed_and_mended(source: str) -> None:
@@ -61,12 +65,12 @@ def test_test_split_is_sealed_until_it_is_opened(
     closed = prepare(source)
     root = closed.val.tokens.parent.parent
     assert sorted(path.name for path in root.iterdir()) == ["text", "v512", "v512-val20000"]
-    opened = data.open_test(source, vocab_size=512, val_bytes=20_000)
+    opened = prepare(source, split="test")
     assert opened.val.name == "test" and opened.train == closed.train
     assert opened.fingerprint != closed.fingerprint
     tokens = np.fromfile(opened.val.tokens, dtype="<u2")
-    read = data.decode(source, 512, tokens.tolist())
+    read = decode(opened, tokens.tolist())
     assert read == (root / "text" / "test.txt").read_text()[:20_000]
-    assert opened.val_text_bytes == opened.val.n_bytes == len(read)
-    assert data.open_test(source, vocab_size=512, val_bytes=20_000) == opened
+    assert opened.val.n_bytes == opened.val.n_bytes == len(read)
+    assert prepare(source, split="test") == opened
     assert prepare(source) == closed

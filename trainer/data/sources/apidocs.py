@@ -11,7 +11,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib.metadata
-import importlib.util
 import itertools
 import json
 import platform
@@ -25,15 +24,12 @@ from typing import Any, NamedTuple
 
 from trainer.data.sources.base import CorpusSource, Progress, Text
 from trainer.data.store import DataError
-from trainer.data.text import from_html, normalise, novel
+from trainer.data.text import from_html, normalise, novel, shuffled
 
 BOTOCORE_VERSION = "1.44.5"
 RECIPE = 1
 """Goes up with every change to this module or ``text`` that changes a document."""
 VERSION = f"botocore-{BOTOCORE_VERSION}-r{RECIPE}-python-{platform.python_version()}"
-
-_READING, _COMPARING = "reading documentation", "removing near-duplicates"
-_STDLIB = "reading the standard library"
 
 IN_DOMAIN = {"reference": True, "guides": True, "python": False}
 
@@ -79,23 +75,23 @@ def build(progress: Progress, _: Path) -> Text:
     seen: set[str] = set()
     names = sorted(files, key=lambda name: (list(entries).index(split_of(name)), name))
     for i, name in enumerate(names):
-        progress(_READING, i / len(names))
+        progress("reading documentation", i / len(names))
         entries[split_of(name)] += _entries(name, _model(files[name]), seen)
-    progress(_COMPARING, 0.0)
+    progress("removing near-duplicates", 0.0)
     _drop_copies(entries)
-    progress(_STDLIB, 0.0)
+    progress("reading the standard library", 0.0)
     python = _python_documents()
 
     reference, guides = _documents(entries["train"])
     parts: dict[str, Iterable[str]] = {
-        "reference": _shuffled(itertools.chain(*reference.values())),
-        "guides": _shuffled(itertools.chain(*guides.values())),
+        "reference": shuffled(itertools.chain(*reference.values())),
+        "guides": shuffled(itertools.chain(*guides.values())),
         "python": python,
     }
     for split in ("val", "test"):
         reference, guides = _documents(entries[split])
         parts[split] = _interleaved(
-            [_shuffled(reference[name] + guides[name]) for name in sorted(reference | guides)]
+            [shuffled(reference[name] + guides[name]) for name in sorted(reference | guides)]
         )
     return Text(parts, IN_DOMAIN)
 
@@ -119,18 +115,16 @@ _REMEDY = f"run: pip install botocore=={BOTOCORE_VERSION}"
 
 def _service_files() -> dict[str, Path]:
     """Model file by service, the newest API version of each. Does not import botocore."""
-    spec = importlib.util.find_spec("botocore")
-    if spec is None or not spec.submodule_search_locations:
-        raise DataError(f"botocore, the source of apidocs, is not installed; {_REMEDY}")
     try:
-        version = importlib.metadata.version("botocore")
-    except importlib.metadata.PackageNotFoundError:
-        version = "of an unknown release"
-    if version != BOTOCORE_VERSION:
+        botocore = importlib.metadata.distribution("botocore")
+    except importlib.metadata.PackageNotFoundError as exc:
+        raise DataError(f"botocore, the source of apidocs, is not installed; {_REMEDY}") from exc
+    if botocore.version != BOTOCORE_VERSION:
         raise DataError(
-            f"botocore {version} is installed, apidocs is made of {BOTOCORE_VERSION}; {_REMEDY}"
+            f"botocore {botocore.version} is installed, apidocs is made of {BOTOCORE_VERSION}; "
+            f"{_REMEDY}"
         )
-    root = Path(next(iter(spec.submodule_search_locations))) / "data"
+    root = Path(str(botocore.locate_file("botocore/data")))
     files = {path.parts[-3]: path for path in sorted(root.glob("*/*/service-2.json.gz"))}
     if not files:
         raise DataError(f"no service models under {root}; {_REMEDY} --force-reinstall")
@@ -254,11 +248,6 @@ def _packed(entries: Sequence[_Entry]) -> Iterator[str]:
         yield "\n\n".join(paragraphs)
 
 
-def _shuffled(documents: Iterator[str] | list[str]) -> list[str]:
-    """In the order of their hashes, so that any consecutive part is a fair sample of the whole."""
-    return sorted(documents, key=lambda text: hashlib.sha256(text.encode()).digest())
-
-
 def _interleaved(groups: Sequence[list[str]]) -> list[str]:
     """One document of each group in turn, so that the first few already come from many groups."""
     rounds = itertools.zip_longest(*groups)
@@ -286,13 +275,12 @@ def _python_documents() -> list[str]:
         raise DataError(
             f"no sources of the standard library under {root}; use a Python that comes with them"
         )
-    return _shuffled(documents)
+    return shuffled(documents)
 
 
 SOURCE = CorpusSource(
     name="apidocs",
     version=VERSION,
-    stages={_READING: 4.0, _COMPARING: 3.0, _STDLIB: 0.3},
     megabytes=24,
     build=build,
 )

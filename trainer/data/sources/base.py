@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 Progress = Callable[[str, float], None]
-"""Called with the stage in words, and the share of it (or of all the work) done, in [0, 1]."""
+"""Called with the stage in words, and the share of it that is done, in [0, 1]."""
 Tick = Callable[[float], None]
 """Called with the share of a stage that is done."""
+TEXT_FIELDS = ("text", "content")
+"""The first of these that a record or a Parquet file has is its text."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,8 @@ class CorpusSource:
     """Its folder in the cache."""
     version: str
     """Identifies the text that ``build`` makes; another text has another version."""
-    stages: Mapping[str, float]
-    """Stages that ``build`` reports, and about how many seconds each takes."""
     megabytes: float
-    """Approximate size of the training text, for the progress bar and for advice on disk space."""
+    """Approximate size of the training text, for advice on disk space."""
     build: Callable[[Progress, Path], Text]
     """Called with a progress callback, and a folder for downloads that outlives the corpus.
 

@@ -13,11 +13,10 @@ two parties independently published those of shards 0 to 3 and 6542.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
-from trainer.data.sources import hub, parquet
 from trainer.data.sources.base import CorpusSource, Progress, Text
 from trainer.data.sources.held_out import clean, take, without_copies
 from trainer.data.text import Shingles
@@ -44,9 +43,6 @@ HELD_OUT = {
 HELD_OUT_BYTES = 10_000_000
 """Size of ``val``, and of ``test``; the largest preset scores 8 MB."""
 
-_DOWNLOADING, _HOLDING_OUT = "downloading climbmix", "reading the held-out shard"
-_READING = "reading climbmix, dropping copies of held-out text"
-
 
 def build(progress: Progress, folder: Path) -> Text:
     """Part ``climbmix``, ``val`` and ``test``.
@@ -54,30 +50,24 @@ def build(progress: Progress, folder: Path) -> Text:
     Raises:
         DataError: a shard cannot be downloaded or read.
     """
+    from trainer.data.sources import hub, parquet  # only here: they take long to import
+
     files = {**TRAIN, **HELD_OUT}
-    sums = hub.fetch(REPOSITORY, REVISION, files, folder, partial(progress, _DOWNLOADING))
-    progress(_HOLDING_OUT, 0.0)
+    tick = partial(progress, "downloading climbmix")
+    sums = hub.fetch(REPOSITORY, REVISION, files, folder, tick)
+    progress("reading held-out text", 0.0)
     (shard,) = HELD_OUT
     documents = clean(parquet.texts(folder / shard))
-    val = take(documents, HELD_OUT_BYTES)
-    test = take(without_copies(documents, Shingles(val)), HELD_OUT_BYTES)
-    train = without_copies(clean(_train(folder, progress)), Shingles([*val, *test]))
+    val = list(take(documents, HELD_OUT_BYTES))
+    test = list(take(without_copies(documents, Shingles(val)), HELD_OUT_BYTES))
+    shards = chain.from_iterable(parquet.texts(folder / name) for name in TRAIN)
+    train = without_copies(clean(shards), Shingles([*val, *test]))
     return Text({"val": val, "test": test, "climbmix": train}, {"climbmix": True}, sums)
-
-
-def _train(folder: Path, progress: Progress) -> Iterator[str]:
-    for i, name in enumerate(TRAIN):
-
-        def tick(share: float, done: int = i) -> None:
-            progress(_READING, (done + share) / len(TRAIN))
-
-        yield from parquet.texts(folder / name, tick)
 
 
 SOURCE = CorpusSource(
     name="climbmix",
     version=f"{REVISION[:12]}-r{RECIPE}",
-    stages={_DOWNLOADING: 60.0, _HOLDING_OUT: 5.0, _READING: 180.0},
     megabytes=2_200,
     build=build,
 )

@@ -32,11 +32,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.sources.base import CorpusSource, Progress, Text, Tick
+from trainer.data.sources.base import CorpusSource, Progress, Text
 from trainer.data.sources.held_out import without_copies
 from trainer.data.sources.reading import File, find, split
 from trainer.data.store import DataError
-from trainer.data.text import Shingles
+from trainer.data.text import Shingles, shuffled
 
 PREFIX = "files:"
 RECIPE = 1
@@ -48,10 +48,6 @@ HELD_OUT_SHARE, SMALL_SHARE = 0.05, 0.1
 SMALL_BYTES, MOST_BYTES = 200_000, 10_000_000
 MIN_PART_BYTES, MOST_PARTS = 100_000, 16
 LOOSE = "text"
-
-_SURVEYING, _HOLDING_OUT = "surveying the files", "reading held-out text"
-_READING = "reading the files, dropping copies of held-out text"
-_STAGES = {_SURVEYING: 1.0, _HOLDING_OUT: 1.0, _READING: 2.0}
 
 
 def absolute(path: str) -> str:
@@ -75,12 +71,12 @@ def source(path: str) -> CorpusSource:
         DataError: there is no such file, or one cannot be read.
     """
     files = find(Path(absolute(path)))
-    digest = hashlib.sha256(f"{RECIPE}".encode())
+    version = hashlib.sha256(f"{RECIPE}".encode())
     for file in files:
-        digest.update(f"\n{file.name}\t{file.size}\t{file.digest()}".encode())
+        version.update(f"\n{file.name}\t{file.size}\t{file.sha256}".encode())
     megabytes = sum(file.size for file in files) / 1e6
     build = partial(_build, files)
-    return CorpusSource("files", digest.hexdigest()[:16], _STAGES, megabytes, build)
+    return CorpusSource("files", version.hexdigest()[:16], megabytes, build)
 
 
 class _Section(NamedTuple):
@@ -94,55 +90,44 @@ class _Section(NamedTuple):
 def _build(files: tuple[File, ...], progress: Progress, _: Path) -> Text:
     keys, sizes = array("Q"), array("q")
     by_folder: Counter[str] = Counter()
-    on_disk = sum(file.size for file in files)
-    done = 0
-    for file in files:
-        for section in _sections([file], partial(progress, _SURVEYING), done, on_disk):
+    for i, file in enumerate(files):
+        progress("surveying the files", i / len(files))
+        for section in _sections([file]):
             keys.append(section.key)
             sizes.append(section.size)
             by_folder[file.folder] += section.size
-        done += file.size
-    total = sum(sizes)
-    if total < MIN_BYTES:
+    if sum(sizes) < MIN_BYTES:
         raise DataError(
             f"{len(files)} file{'s' * (len(files) != 1)} ({files[0].path}"
-            f"{', ...' * (len(files) != 1)}) with {total:,} bytes of text in all: at least "
+            f"{', ...' * (len(files) != 1)}) with {sum(sizes):,} bytes of text in all: at least "
             f"{MIN_BYTES:,} are needed to train and to hold text out; give more"
         )
     last_val, last_test = _boundaries(np.array(keys), np.array(sizes))
 
-    tick = partial(progress, _HOLDING_OUT)
-    held_out = [s for s in _sections(files, tick, 0, total) if s.key <= last_test]
-    val = _shuffled(s.text for s in held_out if s.key <= last_val)
-    test = _shuffled(s.text for s in held_out if s.key > last_val)
+    progress("reading held-out text", 0.0)
+    held_out = [section for section in _sections(files) if section.key <= last_test]
+    val = shuffled(set(_documents(s.text for s in held_out if s.key <= last_val)))
+    test = shuffled(set(_documents(s.text for s in held_out if s.key > last_val)))
     test = list(without_copies(test, Shingles(val)))
     known = Shingles([*val, *test])
 
-    def train(of_part: Sequence[File], before: int) -> Iterator[str]:
-        sections = _sections(of_part, partial(progress, _READING), before, total)
-        texts = (section.text for section in sections if section.key > last_test)
+    def train(of_part: Sequence[File]) -> Iterator[str]:
+        texts = (section.text for section in _sections(of_part) if section.key > last_test)
         yield from without_copies(_documents(texts), known)
         for file in of_part:
             file.check_unchanged()
 
-    parts: dict[str, Iterable[str]] = {"val": val, "test": test}
     names = _part_names(by_folder)
-    before = 0
-    for name in sorted(set(names.values())):
-        folders = [folder for folder in names if names[folder] == name]
-        parts[name] = train([file for file in files if file.folder in folders], before)
-        before += sum(by_folder[folder] for folder in folders)
+    parts: dict[str, Iterable[str]] = {"val": val, "test": test}
+    for part in sorted(set(names.values())):
+        parts[part] = train([file for file in files if names.get(file.folder) == part])
     return Text(parts, dict.fromkeys(sorted(set(names.values())), True))
 
 
-def _sections(files: Iterable[File], tick: Tick, before: int, total: int) -> Iterator[_Section]:
-    """The sections of files; the progress begins at ``before`` of ``total`` bytes."""
+def _sections(files: Iterable[File]) -> Iterator[_Section]:
     for file in files:
-        for i, text in enumerate(file.sections()):
+        for text in file.sections():
             raw = text.encode()
-            if i % 100 == 0:
-                tick(min(1.0, before / total))
-            before += len(raw)
             key = int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "big")
             yield _Section(key, len(raw), text)
 
@@ -175,10 +160,3 @@ def _documents(sections: Iterable[str]) -> Iterator[str]:
         for piece in split(section, DOCUMENT_CHARS):
             if text := piece.strip("\n"):
                 yield text
-
-
-def _shuffled(sections: Iterable[str]) -> list[str]:
-    """Documents, each once, in the order of their hashes: any consecutive part is a fair sample."""
-    return sorted(
-        set(_documents(sections)), key=lambda text: hashlib.sha256(text.encode()).digest()
-    )

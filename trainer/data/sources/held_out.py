@@ -17,14 +17,12 @@ def clean(documents: Iterable[str]) -> Iterator[str]:
             yield text
 
 
-def take(documents: Iterator[str], n_bytes: int) -> list[str]:
+def take(documents: Iterator[str], n_bytes: int) -> Iterator[str]:
     """The next whole documents, until they are at least ``n_bytes`` of UTF-8."""
-    taken: list[str] = []
     size = 0
     while size < n_bytes and (document := next(documents, None)) is not None:
-        taken.append(document)
+        yield document
         size += len(document.encode())
-    return taken
 
 
 def without_copies(documents: Iterable[str], held_out: Shingles) -> Iterator[str]:

@@ -1,27 +1,52 @@
 """Files of a dataset on the Hugging Face Hub, at one revision: the same bytes for everyone.
 
-A mirror of the Hub is used if ``AUTORESEARCH_MIRROR`` (or ``HF_ENDPOINT``, which the Hub's own
-tools read) is set to one: the part of the address before ``/datasets/``, such as
-``https://hf-mirror.com``, or ``http://localhost:8000`` with the files laid out as on the Hub.
-Proxies are taken from the environment as usual.
+``huggingface_hub`` asks for them, so its settings hold: ``HF_ENDPOINT`` is the address of a mirror,
+``HF_HUB_OFFLINE`` forbids requests, proxies are those of the environment. The bytes are received
+here, because its ``hf_hub_download`` begins a file anew after a kill and compares no checksum, and
+its ``http_get`` loses up to 10 MB with each connection that breaks.
+
+A file is received as ``NAME.IDENTITY.part``, where IDENTITY stands for the server's file, so that
+bytes of two versions are never mixed. It is renamed to ``NAME`` only if its SHA-256 is right, and
+``NAME.sha256`` is written beside it (``sha256sum -c`` reads it). The right SHA-256 is the published
+one; if there is none, the one that the Hub sends; if there is none either, that of the first
+download, which later checks use. The caller ensures that no other process downloads into the same
+folder.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
+import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainer.data.sources.base import Tick
-from trainer.data.sources.download import Remote
-from trainer.data.sources.download import fetch as _fetch
+import httpx2
+from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_raise_for_status
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-HUB = "https://huggingface.co"
+from trainer.data.sources.base import Tick
+from trainer.data.store import DataError, digest
+
 REMEDY = (
-    "nothing half-written is used, and the next try goes on from here; check the network, set "
-    "AUTORESEARCH_MIRROR to a mirror of huggingface.co, or use --data apidocs, which needs no "
+    "nothing half-written is used, and the next try goes on from here; check the network and the "
+    "proxy, set HF_ENDPOINT to a mirror of huggingface.co, or use --data apidocs, which needs no "
     "download"
 )
+FAILURES = 5
+"""Attempts in a row without progress, after which to give up."""
+LEAST_PROGRESS = 65_536
+"""Bytes; an attempt that brings fewer counts as one without progress."""
+BACKOFF_SECONDS = 0.5
+"""Wait after the first failure; doubled after each further one."""
+LONGEST_WAIT_SECONDS = 120.0
+"""If the server asks for a longer wait (Retry-After), give up."""
+_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# Otherwise it asks the Hub how coding agents are recognised, and says which one runs this.
+constants.HF_HUB_DISABLE_TELEMETRY = True
 
 
 def fetch(
@@ -31,14 +56,135 @@ def fetch(
 
     Args:
         files: published SHA-256 by name, empty where there is none.
+        tick: called with the share of the files that is there.
 
     Returns:
         SHA-256 by name.
 
     Raises:
-        DataError: a file cannot be downloaded.
+        DataError: a file cannot be downloaded; its partial file stays, the next call resumes it.
+        OSError: the folder cannot be written.
     """
-    base = os.environ.get("AUTORESEARCH_MIRROR") or os.environ.get("HF_ENDPOINT") or HUB
-    root = f"{base.rstrip('/')}/datasets/{repository}/resolve/{revision}"
-    remotes = [Remote(name, f"{root}/{name}", sha256) for name, sha256 in files.items()]
-    return _fetch(remotes, folder, tick, remedy=REMEDY)
+    endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    root = f"{endpoint}/datasets/{repository}/resolve/{revision}"
+    folder.mkdir(parents=True, exist_ok=True)
+    sums = {}
+    for i, (name, published) in enumerate(files.items()):
+
+        def tick_all(share: float, done: int = i) -> None:
+            tick((done + share) / len(files))
+
+        path = folder / name
+        there = _standing(path, published)
+        sums[name] = there or _download(f"{root}/{name}", path, published, tick_all)
+        tick_all(1.0)
+    return sums
+
+
+def _standing(path: Path, published: str) -> str:
+    """SHA-256 of a file that is there and right; a damaged one is removed."""
+    try:
+        noted = _note(path).read_text().split()[0]
+        if digest(path) == noted == (published or noted):
+            return noted
+    except (OSError, IndexError, UnicodeDecodeError):
+        pass
+    path.unlink(missing_ok=True)
+    return ""
+
+
+def _download(url: str, path: Path, published: str, tick: Tick) -> str:
+    """Repeat attempts until one succeeds, or too many in a row make no progress."""
+    failures = most = 0
+    while True:
+        try:
+            return _attempt(url, path, published, tick)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled) as exc:
+            error: Exception = exc
+        except (ValueError, ImportError) as exc:  # no address, or a proxy that cannot be used
+            error = exc
+        size = sum(part.stat().st_size for part in _parts(path))
+        failures = 0 if size >= most + LEAST_PROGRESS else failures + 1
+        most = max(most, size)
+        reason, wait = _trouble(error)
+        if failures == FAILURES:
+            raise _failed(url, f"{reason}, {failures} times in a row") from error
+        if wait > LONGEST_WAIT_SECONDS:
+            raise _failed(url, reason) from error
+        time.sleep(max(wait, BACKOFF_SECONDS * 2 ** (failures - 1)))
+
+
+def _trouble(error: Exception) -> tuple[str, float]:
+    """What went wrong, and the seconds to wait at least; endless if another attempt is no use."""
+    if isinstance(error, HfHubHTTPError):
+        status, asked = error.response.status_code, error.response.headers.get("retry-after", "")
+        reason = f"HTTP {status} {error.response.reason_phrase}"
+        if status in _BUSY and asked.isdecimal():
+            return f"{reason}, and the server asks to wait {asked} s", float(asked)
+        return reason, 0.0 if status in _BUSY else math.inf
+    of_network = isinstance(error, httpx2.TransportError)
+    final = not of_network or isinstance(error, httpx2.UnsupportedProtocol)
+    return str(error) or type(error).__name__, math.inf if final else 0.0
+
+
+def _attempt(url: str, path: Path, published: str, tick: Tick) -> str:
+    """Ask what the server has and receive it; returns its SHA-256."""
+    remote = get_hf_file_metadata(url, token=False)
+    theirs = remote.etag if remote.etag and _SHA256.fullmatch(remote.etag) else ""
+    if published and theirs not in ("", published):
+        raise _failed(
+            url, f"the server has a file with SHA-256 {theirs}, and {published} was published"
+        )
+    if remote.size is None:
+        raise _failed(url, "the server does not say how large it is")
+    identity = hashlib.sha256(f"{remote.etag} {remote.size}".encode()).hexdigest()[:16]
+    part = path.with_name(f"{path.name}.{identity}.part")
+    is_known = remote.etag or published
+    for other in _parts(path):
+        if other != part or not is_known or other.stat().st_size > remote.size:
+            other.unlink()
+    for _ in range(2):  # wrong bytes are fetched once more
+        _receive(url, part, remote.size, tick)
+        found = digest(part)
+        expected = published or theirs or found
+        if found == expected:
+            _note(path).write_text(f"{found}  {path.name}\n")
+            part.replace(path)
+            return found
+        part.unlink()
+    raise _failed(url, f"its SHA-256 is {found} and should be {expected}")
+
+
+def _receive(url: str, part: Path, size: int, tick: Tick) -> None:
+    """Append what is missing; start over where the server does not go on."""
+    with part.open("ab") as file:
+        start = file.tell()
+        if start == size:
+            return
+        headers = {"Accept-Encoding": "identity", "Range": f"bytes={start}-"}
+        timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        with get_session().stream("GET", url, headers=headers, timeout=timeout) as response:
+            hf_raise_for_status(response)
+            if not response.headers.get("content-range", "").startswith(f"bytes {start}-"):
+                file.seek(0)
+                file.truncate()
+            for chunk in response.iter_raw():
+                file.write(chunk)
+                tick(min(1.0, file.tell() / size))
+        file.flush()
+        os.fsync(file.fileno())
+        if file.tell() != size:
+            raise httpx2.RemoteProtocolError(f"{file.tell()} of {size} bytes came")
+
+
+def _parts(path: Path) -> list[Path]:
+    """Partial files of a file that earlier attempts left."""
+    return list(path.parent.glob(f"{path.name}.*.part"))
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _failed(url: str, reason: str) -> DataError:
+    return DataError(f"cannot download {url}: {reason}; {REMEDY}")

@@ -5,41 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainer.data.sources.base import Tick
+import pyarrow  # takes long to import: import this module only where it is needed
+import pyarrow.parquet
+
+from trainer.data.sources.base import TEXT_FIELDS
 from trainer.data.store import DataError
 
-TEXT_COLUMNS = ("text", "content")
-"""The first of these that a file has is its text."""
 BATCH_ROWS = 1024
 
 
-def texts(path: Path, tick: Tick | None = None) -> Iterator[str]:
+def texts(path: Path) -> Iterator[str]:
     """The text of each row in order; rows without text are left out.
 
     Raises:
         DataError: the file is no Parquet file, is damaged, or has no text column of strings.
     """
-    import pyarrow  # only here: it takes long to import, and few corpora need it
-    import pyarrow.parquet
-
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             schema = file.schema_arrow
-            column = next((name for name in TEXT_COLUMNS if name in schema.names), None)
+            column = next((name for name in TEXT_FIELDS if name in schema.names), None)
             if column is None:
                 raise DataError(
-                    f"{path} has no column {' or '.join(TEXT_COLUMNS)}, only "
+                    f"{path} has no column {' or '.join(TEXT_FIELDS)}, only "
                     f"{', '.join(schema.names) or 'none'}; rename the one with the text"
                 )
             kind = schema.field(column).type
             if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
                 raise DataError(f"column {column} of {path} holds {kind}, not strings")
-            read = 0
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column]):
                 yield from filter(None, batch.column(0).to_pylist())
-                read += batch.num_rows
-                if tick is not None:
-                    tick(read / file.metadata.num_rows)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as exc:
         raise DataError(f"cannot read {path} as Parquet: {_first_line(exc)}") from exc
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
+import io
 import json
 import os
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO
 
-from trainer.data.sources import parquet
-from trainer.data.store import DataError
+from trainer.data.sources.base import TEXT_FIELDS
+from trainer.data.store import DataError, digest
 from trainer.data.text import normalise
 
 SECTION_CHARS = 32_000
 _MAGIC = re.compile(r"[*?[]")
-_RECORD_FIELDS = parquet.TEXT_COLUMNS
 _REMEDY = "remove it, or name the files to read with a glob such as 'files:PATH/**/*.txt'"
 
 
@@ -33,24 +31,16 @@ class File:
     """Relative to where the search began, with ``/``."""
     size: int
     """Bytes on disk."""
-    mtime_ns: int
+    sha256: str
 
     @property
     def folder(self) -> str:
         """The first-level folder that it is in; empty where it is in none."""
         return self.name.split("/")[0] if "/" in self.name else ""
 
-    def digest(self) -> str:
-        """SHA-256 of its bytes, taken once per process."""
-        return _digest(self)
-
     def check_unchanged(self) -> None:
         """Raises DataError if the file is missing or has changed."""
-        try:
-            now = self.path.stat()
-        except OSError:
-            now = None
-        if now is None or (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns):
+        if not self.path.is_file() or digest(self.path) != self.sha256:
             raise DataError(f"{self.path} has changed while it was read; run again")
 
     def sections(self) -> Iterator[str]:
@@ -68,6 +58,8 @@ class File:
     def _raw(self) -> Iterator[str]:
         plain = self.name.lower().removesuffix(".gz")
         if self.name.lower().endswith(".parquet"):
+            from trainer.data.sources import parquet  # only here: it takes long to import
+
             for text in parquet.texts(self.path):
                 yield from split(text, SECTION_CHARS)
             return
@@ -77,7 +69,7 @@ class File:
                     for number, line in enumerate(file, 1):
                         yield from split(self._record(number, line), SECTION_CHARS)
                 else:
-                    yield from _streamed(file)
+                    yield from split(file, SECTION_CHARS)
         except UnicodeDecodeError as exc:
             raise DataError(
                 f"{self.path} is not UTF-8 text (byte 0x{exc.object[exc.start]:02x}); {_REMEDY}"
@@ -98,10 +90,10 @@ class File:
         except (ValueError, RecursionError) as exc:
             raise DataError(f"{self.path}, line {number} is not JSON: {exc}") from exc
         fields = record if isinstance(record, dict) else {}
-        text = next((fields[name] for name in _RECORD_FIELDS if name in fields), None)
+        text = next((fields[name] for name in TEXT_FIELDS if name in fields), None)
         if not isinstance(text, str):
             raise DataError(
-                f"{self.path}, line {number} has no string under {' or '.join(_RECORD_FIELDS)}"
+                f"{self.path}, line {number} has no string under {' or '.join(TEXT_FIELDS)}"
             )
         return text
 
@@ -126,34 +118,29 @@ def find(path: Path) -> tuple[File, ...]:
         shown = [p for p in paths if not any(n.startswith(".") for n in p.relative_to(root).parts)]
         if not shown:
             raise DataError(f"there are no files in {path} (hidden ones are not read)")
-        return tuple(_file(p, root) for p in sorted(shown))
+        return tuple(
+            File(p, p.relative_to(root).as_posix(), p.stat().st_size, digest(p))
+            for p in sorted(shown)
+        )
     except ValueError as exc:
         raise DataError(f"{path} is no glob: {exc}") from exc
     except OSError as exc:
         raise DataError(f"cannot read {exc.filename or path}: {exc.strerror}") from exc
 
 
-def split(text: str, limit: int) -> Iterator[str]:
+def split(text: str | IO[str], limit: int) -> Iterator[str]:
     """Pieces of at most ``limit`` characters, cut at an empty line, line or space in their second
-    half where there is one."""
-    while len(text) > limit:
-        cut = _cut(text, limit)
-        yield text[:cut]
-        text = text[cut:]
-    if text:
-        yield text
-
-
-def _streamed(file: IO[str]) -> Iterator[str]:
-    """As ``split``, of a file that may not fit into memory."""
-    text = ""
-    while more := file.read(SECTION_CHARS):
-        text += more
-        if len(text) > SECTION_CHARS:
-            cut = _cut(text, SECTION_CHARS)
-            yield text[:cut]
-            text = text[cut:]
-    yield from split(text, SECTION_CHARS)
+    half where there is one. The text may be a file, and need not fit into memory."""
+    file = io.StringIO(text, newline="") if isinstance(text, str) else text
+    rest = ""
+    while more := file.read(limit):
+        rest += more
+        while len(rest) > limit:
+            cut = _cut(rest, limit)
+            yield rest[:cut]
+            rest = rest[cut:]
+    if rest:
+        yield rest
 
 
 def _cut(text: str, limit: int) -> int:
@@ -172,17 +159,3 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def _unreadable(error: OSError) -> None:
     raise error
-
-
-def _file(path: Path, root: Path) -> File:
-    found = path.stat()
-    return File(path, path.relative_to(root).as_posix(), found.st_size, found.st_mtime_ns)
-
-
-@cache
-def _digest(file: File) -> str:
-    try:
-        with file.path.open("rb") as raw:
-            return hashlib.file_digest(raw, "sha256").hexdigest()
-    except OSError as exc:
-        raise DataError(f"cannot read {file.path}: {exc.strerror}") from exc

@@ -13,14 +13,12 @@ address names an immutable revision; the file is checked against the SHA-256 tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from trainer.data.sources import hub, parquet
 from trainer.data.sources.base import CorpusSource, Progress, Text
-from trainer.data.sources.held_out import clean, without_copies
+from trainer.data.sources.held_out import clean, take, without_copies
 from trainer.data.text import Shingles
 
 REPOSITORY = "karpathy/tinystories-gpt4-clean"
@@ -34,9 +32,6 @@ HELD_OUT_ROWS = 10_000
 """Rows of ``test``, and of ``val``: some 8 MB each."""
 TRAIN_BYTES = 500_000_000
 
-_DOWNLOADING = "downloading tinystories"
-_READING = "reading tinystories, dropping copies of held-out text"
-
 
 def build(progress: Progress, folder: Path) -> Text:
     """Part ``tinystories``, ``val`` and ``test``.
@@ -44,32 +39,22 @@ def build(progress: Progress, folder: Path) -> Text:
     Raises:
         DataError: the file cannot be downloaded or read.
     """
-    tick = partial(progress, _DOWNLOADING)
+    from trainer.data.sources import hub, parquet  # only here: they take long to import
+
+    tick = partial(progress, "downloading tinystories")
     sums = hub.fetch(REPOSITORY, REVISION, {FILE: SHA256}, folder, tick)
-    progress(_READING, 0.0)
+    progress("reading held-out text", 0.0)
     rows = parquet.texts(folder / FILE)
     test = list(clean(islice(rows, HELD_OUT_ROWS)))
     val = list(clean(islice(rows, HELD_OUT_ROWS)))
     test = list(without_copies(test, Shingles(val)))
-    train = without_copies(_first(clean(rows), progress), Shingles([*val, *test]))
+    train = without_copies(take(clean(rows), TRAIN_BYTES), Shingles([*val, *test]))
     return Text({"val": val, "test": test, "tinystories": train}, {"tinystories": True}, sums)
-
-
-def _first(documents: Iterator[str], progress: Progress) -> Iterator[str]:
-    size = 0
-    for i, document in enumerate(documents):
-        if size >= TRAIN_BYTES:
-            return
-        if i % 1000 == 0:
-            progress(_READING, size / TRAIN_BYTES)
-        yield document
-        size += len(document.encode())
 
 
 SOURCE = CorpusSource(
     name="tinystories",
     version=f"{REVISION[:12]}-r{RECIPE}",
-    stages={_DOWNLOADING: 40.0, _READING: 45.0},
     megabytes=TRAIN_BYTES / 1e6,
     build=build,
 )

@@ -1,4 +1,8 @@
-"""A file server on loopback that serves ranges like the Hub's, and fails as it is told to."""
+"""A server on loopback that stands for the Hub and its store, and fails as it is told to.
+
+Like the Hub, it answers HEAD with the file's size and SHA-256 and a redirect to another host, the
+store, which serves ranges. Without ``links`` it is a plain file server, as a mirror may be one.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +31,16 @@ class Fault:
 
 
 class FileServer:
-    """``files`` by path; ``faults`` by path, one taken for each request until there are none."""
+    """``files`` by path; ``faults`` by path, one taken for each GET until there are none, and for
+    a HEAD if it is a status."""
 
     def __init__(self, *, links: bool = False) -> None:
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, list[Fault]] = defaultdict(list)
         self.requests: list[tuple[str, str]] = []
-        """Path and Range header (or ``""``) of each."""
+        """Path and Range header of each GET of a file's bytes, and each request that failed."""
         self.links = links
         """Answer like the Hub: a redirect with X-Linked-ETag."""
-        self.etags = True
-        self.gate: threading.Barrier | None = None
         self.closing = threading.Event()
         self._lock = threading.Lock()
         outer = self
@@ -52,12 +55,16 @@ class FileServer:
             def do_GET(self) -> None:
                 outer._answer(self)
 
+            def do_HEAD(self) -> None:
+                outer._answer(self)
+
             def log_message(self, *_: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self._port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
@@ -77,18 +84,19 @@ class FileServer:
         return [asked for requested, asked in self.requests if requested == path]
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        path = handler.path
-        if self.links and not path.startswith("/cdn"):
-            self._redirect(handler, path)
-            return
-        path = path.removeprefix("/cdn")
-        asked = handler.headers.get("Range", "")
-        with self._lock:
-            self.requests.append((path, asked))
-            fault = self.faults[path].pop(0) if self.faults[path] else Fault()
-        if self.gate is not None:
-            self.gate.wait(30)
+        path = handler.path.removeprefix("/store")
         whole = self.files.get(path)
+        if self.links and whole is not None and path == handler.path:
+            self._redirect(handler, whole)
+            return
+        asked = handler.headers.get("Range", "")
+        fault = Fault()
+        with self._lock:
+            waiting = self.faults[path]
+            if waiting and (handler.command == "GET" or waiting[0].status):
+                fault = waiting.pop(0)
+            if handler.command == "GET" or fault.status or whole is None:
+                self.requests.append((path, asked))
         if whole is None or fault.status:
             handler.send_response(fault.status or 404)
             for name, value in {**fault.headers, "Content-Length": "0"}.items():
@@ -97,12 +105,12 @@ class FileServer:
             return
         self._send(handler, whole, fault, asked)
 
-    def _redirect(self, handler: BaseHTTPRequestHandler, path: str) -> None:
+    def _redirect(self, handler: BaseHTTPRequestHandler, whole: bytes) -> None:
         handler.send_response(302)
-        if path in self.files:
-            digest = hashlib.sha256(self.files[path]).hexdigest()
-            handler.send_header("X-Linked-ETag", f'"{digest}"')
-        handler.send_header("Location", f"/cdn{path}")
+        handler.send_header("X-Repo-Commit", "0" * 40)
+        handler.send_header("X-Linked-ETag", f'"{hashlib.sha256(whole).hexdigest()}"')
+        handler.send_header("X-Linked-Size", str(len(whole)))
+        handler.send_header("Location", f"http://localhost:{self._port}/store{handler.path}")
         handler.send_header("Content-Length", "0")
         handler.end_headers()
 
@@ -111,21 +119,22 @@ class FileServer:
     ) -> None:
         body = whole if fault.body is None else fault.body
         match = re.fullmatch(r"bytes=(\d+)-", asked)
-        start = int(match[1]) if match and not fault.ignores_range else 0
-        if start and start >= len(body):
+        start = int(match[1]) if match and not fault.ignores_range else None
+        if start is not None and start >= len(body):
             handler.send_response(416)
             handler.send_header("Content-Range", f"bytes */{len(body)}")
-        elif start:
+        elif start is not None:
             handler.send_response(206)
             handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         else:
             handler.send_response(200)
-        if self.etags:
-            handler.send_header("ETag", f'"{hashlib.md5(whole).hexdigest()}"')
+        handler.send_header("ETag", f'"{hashlib.md5(whole).hexdigest()}"')
         handler.send_header("Content-Length", str(len(body[start:])))
         handler.end_headers()
+        if handler.command == "HEAD":
+            return
         most = fault.drop_after if fault.stall_after is None else fault.stall_after
-        handler.wfile.write(body[start:] if most is None else body[start : start + most])
+        handler.wfile.write(body[start:] if most is None else body[start:][:most])
         handler.wfile.flush()
         if fault.stall_after is not None:
             self.closing.wait()

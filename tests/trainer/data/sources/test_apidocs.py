@@ -102,7 +102,7 @@ def test_no_training_document_is_mostly_held_out_text(text: dict[str, list[str]]
 
 def test_missing_botocore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "botocore", None)
+    monkeypatch.setattr(sys, "path", [e for e in sys.path if not e.endswith("site-packages")])
     with pytest.raises(DataError, match=r"pip install botocore==1\.44\.5") as error:
         prepare()
     assert "not installed" in str(error.value)

@@ -84,7 +84,7 @@ def test_every_kind_is_read_whole_and_split(written: Written, folder: Path, cach
     written(folder)
     corpus = prepare(folder)
     assert [part.name for part in corpus.train] == ["text"]
-    assert corpus.val_text_bytes == 20_000
+    assert corpus.val.n_bytes == 20_000
     parts = split_text(cache)
     total = sum(map(len, TEXTS))
     assert 0.05 * total <= len(parts["val"]) < 0.05 * total + 50_000
@@ -215,7 +215,7 @@ def test_file_that_changes_meanwhile_is_noticed(folder: Path) -> None:
     as_many(folder)
 
     def meddle(stage: str, share: float) -> None:
-        if stage.startswith("reading the files"):
+        if stage == "writing the text":
             (folder / "9.md").write_text("other")
 
     with pytest.raises(DataError, match=r"9\.md has changed while it was read"):

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,7 +19,8 @@ from texts import documents
 
 from trainer.data import prepare as data
 from trainer.data.prepare import DataError
-from trainer.data.sources import climbmix, download, tinystories
+from trainer.data.sources import climbmix, tinystories
+from trainer.data.sources import hub as downloads
 
 TRAIN = {f"shard_0000{i}.parquet": documents(400, 1000 * i) for i in range(2)}
 HELD_OUT = documents(300, 5000)
@@ -49,7 +49,7 @@ def path_of(module: object, name: str) -> str:
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path))
     with FileServer(links=True) as server:
-        monkeypatch.setenv("AUTORESEARCH_MIRROR", server.url + "/")
+        monkeypatch.setenv("HF_ENDPOINT", server.url + "/")
         shards = {**TRAIN, "shard_00001.parquet": TRAIN["shard_00001.parquet"] + HELD_OUT[:COPIED]}
         bodies = {name: parquet(texts) for name, texts in shards.items()}
         bodies["shard_06542.parquet"] = parquet(HELD_OUT)
@@ -87,16 +87,18 @@ def finish(process: subprocess.Popen[str]) -> list[str]:
 
 
 def test_climbmix_is_one_part(hub: FileServer) -> None:
-    said: list[float] = []
+    said: list[tuple[str, float]] = []
     corpus = data.prepare(
         "climbmix",
         vocab_size=257,
         val_bytes=20_000,
-        progress=lambda stage, share: said.append(share),
+        progress=lambda stage, share: said.append((stage, share)),
     )
     (part,) = corpus.train
     assert (part.name, part.in_domain) == ("climbmix", True)
-    assert said == sorted(said) and said[-1] == 1.0
+    downloading = [share for stage, share in said if stage == "downloading climbmix"]
+    assert downloading == sorted(downloading) and downloading[-1] == 1.0
+    assert all(0 <= share <= 1 for _, share in said)
 
 
 def test_climbmix_holds_out_whole_documents_of_the_last_shard(
@@ -146,7 +148,7 @@ def test_killed_while_downloading_it_goes_on(hub: FileServer, tmp_path: Path) ->
     assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "climbmix" / climbmix.SOURCE.version / "text").exists()
     killed = finish(start())[-1]
-    assert hub.ranges(stalled)[0] == "" and len(hub.ranges(stalled)) == 2
+    assert hub.ranges(stalled)[0] == "bytes=0-" and len(hub.ranges(stalled)) == 2
     assert killed == data.prepare("climbmix", vocab_size=257, val_bytes=20_000).fingerprint
 
 
@@ -154,12 +156,12 @@ def test_offline_says_what_to_do(
     hub: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.close()
-    monkeypatch.setattr(download, "Patience", partial(download.Patience, backoff_seconds=0.01))
+    monkeypatch.setattr(downloads, "BACKOFF_SECONDS", 0.01)
     with pytest.raises(DataError) as error:
         data.prepare("climbmix", vocab_size=257)
     message = str(error.value)
     assert "\n" not in message
-    for words in ("cannot download http://127.0.0.1", "refused", "AUTORESEARCH_MIRROR", "apidocs"):
+    for words in ("cannot download http://127.0.0.1", "refused", "HF_ENDPOINT", "apidocs"):
         assert words in message
     assert list((tmp_path / "climbmix" / climbmix.SOURCE.version).iterdir()) == []
 

@@ -1,0 +1,308 @@
+"""What can happen in a campaign: one model an event, as the journal writes and reads it.
+
+An event says what was about to happen or what has happened; ``campaign.state`` folds all of them
+into a state. Fields that another version wrote and this one does not know are left out. A whole
+event that this version does not know is read as ``Unknown``, so that a reader can say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from agent.campaign.records import Audit, Proof, Training, Verdict
+from agent.edits.blocks import Envelope
+
+Usage = Mapping[str, int | None]
+"""Tokens by kind; None where the server did not say."""
+
+
+class Happened(BaseModel):
+    """What all events have; the journal sets both fields."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, revalidate_instances="always")
+
+    n: int = 0
+    """Number within the journal, from 0."""
+    time: float = 0.0
+    """Unix seconds."""
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The fields that not every event has, or every event of a trial."""
+        common = {"n", "time", "event", "trial"}
+        return {name: getattr(self, name) for name in type(self).model_fields.keys() - common}
+
+
+class OfTrial(Happened):
+    """What all events of a trial have."""
+
+    trial: int
+
+
+class SetsFields(OfTrial):
+    """An event whose own fields are fields of ``records.Trial``, and set them."""
+
+
+class _Around(Happened):
+    """An event around one value, whose parts earlier versions wrote as fields of the event."""
+
+    around: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, stored: Any) -> Any:
+        if not isinstance(stored, Mapping) or cls.around in stored:
+            return stored
+        parts = {k: v for k, v in stored.items() if k not in cls.model_fields}
+        return {**stored, cls.around: parts}
+
+
+# --- the campaign and its runs
+
+
+class CampaignBegun(_Around):
+    """A campaign begins, from a commit of the user's branch."""
+
+    around: ClassVar = "settings"
+    event: Literal["campaign"] = "campaign"
+    settings: Mapping[str, Any]
+    """What all its trainings share, with ``tag``, ``base`` (full hash) and ``device``."""
+
+
+class RunBegun(_Around):
+    """A process goes on with the campaign."""
+
+    around: ClassVar = "settings"
+    event: Literal["run"] = "run"
+    pid: int = 0
+    given: Mapping[str, Any] = {}
+    """Settings of the command line that hold for later runs, too."""
+    settings: Mapping[str, Any]
+    """The settings of this run that other runs need not share."""
+
+
+class RunEnded(Happened):
+    """A run ended in order; after a kill there is no such event."""
+
+    event: Literal["stop"] = "stop"
+    reason: str
+
+
+class ProgramRead(Happened):
+    """program.md was read, and is not what it was."""
+
+    event: Literal["program"] = "program"
+    sha256: str
+    text: str
+
+
+# --- a trial and its proposal
+
+
+class TrialBegun(SetsFields):
+    """A category was drawn, or a null trial, or the baseline is to be trained."""
+
+    event: Literal["trial"] = "trial"
+    category: str
+    propensity: float = 0.0
+    available: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    program: str = ""
+    proposer: str = ""
+    title: str = ""
+    parent: str = ""
+    null_constant: str = ""
+    sets_numbers: bool = False
+
+
+class Asking(OfTrial):
+    """A model is about to be asked; a kill from here on may lose a reply that is paid for."""
+
+    event: Literal["asking"] = "asking"
+    attempt: int = 0
+
+
+class Proposed(OfTrial):
+    """A proposer answered; see ``proposers.base.Proposal``."""
+
+    event: Literal["proposed"] = "proposed"
+    proposer: str
+    reply: str
+    data: Mapping[str, Any] = {}
+    envelope: Envelope = "edits"
+    model: str = ""
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    program: str = ""
+
+
+class Waiting(Happened):
+    """A model did not answer, and the run waits."""
+
+    event: Literal["waiting"] = "waiting"
+    reason: str
+    until: float | None = None
+    """Unix seconds."""
+    usage: Usage | None = None
+    """What the lost reply has used, as far as the server said."""
+    cost_usd: float | None = None
+
+
+class Refused(OfTrial):
+    """A model will not answer until the user changes something; the run ends."""
+
+    event: Literal["refused"] = "refused"
+    reason: str
+
+
+class TurnedDown(OfTrial):
+    """A reply is of no use; the reason goes back to the proposer."""
+
+    event: Literal["turned_down"] = "turned_down"
+    reason: str
+    misapplied: bool = False
+    """Whether it could not be read or applied as an edit."""
+
+
+class SentBack(OfTrial):
+    """A candidate failed in training and goes back to its proposer."""
+
+    event: Literal["repair"] = "repair"
+    reason: str
+
+
+class EnvelopeChosen(Happened):
+    """From now on a model is asked for replies of another format."""
+
+    event: Literal["envelope"] = "envelope"
+    model: str
+    envelope: Envelope
+
+
+class CandidateMade(SetsFields):
+    """The candidate's commit is in git."""
+
+    event: Literal["candidate"] = "candidate"
+    candidate: str
+    parent: str = ""
+    title: str = ""
+    hypothesis: str = ""
+    source_sha256: str = ""
+    hunks: tuple[str, ...] = ()
+    lines_added: int = 0
+    lines_removed: int = 0
+    size_delta: int = 0
+    sets_numbers: bool = False
+    hides_loss: bool = False
+
+
+# --- trainings, audits, verdicts
+
+
+class TrainingBegun(OfTrial):
+    """A training alone begins."""
+
+    event: Literal["training_started"] = "training_started"
+    seed: int
+
+
+class TrainingOver(_Around):
+    """A training alone is over."""
+
+    around: ClassVar = "training"
+    event: Literal["training"] = "training"
+    training: Training
+
+
+class HeatBegun(OfTrial):
+    """A heat begins."""
+
+    event: Literal["heat_started"] = "heat_started"
+    heat: int
+    seeds: tuple[int, ...]
+    """The champion's and the candidate's."""
+    new_seeds: int
+    """How many of them no training had before."""
+    proof: bool = False
+    """Whether it repeats the champion's own training to prove a tie."""
+
+
+class HeatOver(OfTrial):
+    """A heat is over."""
+
+    event: Literal["heat"] = "heat"
+    trainings: tuple[Training, ...]
+    """The champion's and the candidate's."""
+    proof: Proof = ""
+    forecast: tuple[float, float] | None = None
+    """Of an abandoned candidate: the difference that was forecast, and its standard error."""
+
+
+class Proved(OfTrial):
+    """Two steps have shown that a shorter program computes other numbers."""
+
+    event: Literal["proof"] = "proof"
+    proof: Proof
+
+
+class Audited(_Around):
+    """The stronger audit of a candidate is over."""
+
+    around: ClassVar = "audit"
+    event: Literal["audit"] = "audit"
+    audit: Audit
+
+
+class Concluded(SetsFields):
+    """The verdict of a trial, with its final commit."""
+
+    event: Literal["verdict"] = "verdict"
+    commit: str = ""
+    seconds: float = 0.0
+    verdict: Verdict
+    words: str
+    status: str
+    val_bpb: float | None = None
+    val_bpb_half: float | None = None
+    gain: float | None = None
+    gain_half: float | None = None
+    level: float | None = None
+    reward: float | None = None
+    tie: bool = False
+    tie_cost: float = 0.0
+
+
+class Retired(Happened):
+    """What earlier versions wrote, and has no meaning now: a wait for a quieter machine."""
+
+    event: Literal["busy"] = "busy"
+
+
+class Unknown(Happened):
+    """An event of another version, of which only the name is kept."""
+
+    event: str
+
+
+Known = (
+    CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed | Waiting
+    | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade | TrainingBegun
+    | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Retired
+)  # fmt: skip
+Event = Known | Unknown
+_ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator="event")])
+_NAMES = {model.model_fields["event"].default for model in get_args(Known)}
+
+
+def read_event(stored: Any) -> Event:
+    """The event that a line of a journal holds.
+
+    Raises:
+        ValidationError: it is none, or lacks a field.
+    """
+    if isinstance(stored, Mapping) and stored.get("event") in _NAMES:
+        return _ADAPTER.validate_python(stored)
+    return Unknown.model_validate(stored)
