@@ -16,14 +16,24 @@ class ContractBroken(UserError):
 
 
 @dataclass(frozen=True)
-class Shapes:
-    """VOCAB_SIZE and SEQ_LEN as train.py states them."""
+class Spec:
+    """Shapes that the scorer requires of the model: VOCAB_SIZE and SEQ_LEN of train.py."""
 
     vocab_size: int
     seq_len: int
 
 
-def read(source: str, max_seq_len: int) -> Shapes:
+@dataclass(frozen=True)
+class Code:
+    """A train.py, and on what it computes."""
+
+    source: str
+    spec: Spec
+    device: str
+    threads: int
+
+
+def read(source: str, max_seq_len: int) -> Spec:
     """Check the text of a train.py and read its shapes.
 
     Raises:
@@ -51,7 +61,7 @@ def read(source: str, max_seq_len: int) -> Shapes:
     for name in ("build_model", "train"):
         if not any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body):
             raise ContractBroken(f"train.py has no function {name} at module level")
-    return Shapes(vocab_size, seq_len)
+    return Spec(vocab_size, seq_len)
 
 
 def _literal_int(tree: ast.Module, name: str) -> int:

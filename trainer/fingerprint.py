@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from trainer.data.prepare import Corpus
+from trainer.training.machine import Setting
 
 
-def of(
-    device: str, threads: int, probe: Mapping[str, Any], corpus: Corpus | None
-) -> dict[str, Any]:
+def of(setting: Setting, probe: Mapping[str, Any], corpus: Corpus | None) -> dict[str, Any]:
     """Everything, apart from source, seed and budget, that must match to reproduce a number.
 
     Args:
@@ -26,8 +25,8 @@ def of(
         "processor": processor(),
         "instructions": instructions(),
         "cores": os.cpu_count(),
-        "threads": threads,
-        "device": device,
+        "threads": setting.threads,
+        "device": setting.device,
         "device_name": probe["name"],
         "torch": probe["torch"],
         "python": platform.python_version(),
@@ -53,11 +52,8 @@ def instructions() -> str:
 def _cpuinfo(field: str) -> str:
     """A field of the first processor; empty if the system does not give it (not Linux, or ARM)."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith(field):
-                return line.partition(":")[2].strip()
-    return ""
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")
 
 
 @cache

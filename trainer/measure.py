@@ -8,13 +8,13 @@ it either; the processes that they use are started once and stay warm.
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from trainer import contract, fingerprint
 from trainer.data.prepare import prepare
@@ -22,16 +22,15 @@ from trainer.presets import BadSetting, Budget, parse_budget
 from trainer.results import AuditResult as AuditResult
 from trainer.results import CheckResult as CheckResult
 from trainer.results import Measurement as Measurement
+from trainer.results import ScoringResult, TrainingResult
 from trainer.sandbox.client import ServerDied
 from trainer.sandbox.confine import SandboxError as SandboxError
-from trainer.scoring.parent import Scored, score_weights
-from trainer.training import machine
-from trainer.training.heat import how_to_train, numbered, train_all
-from trainer.training.job import Job, Trained
+from trainer.scoring.parent import score_weights
+from trainer.training.heat import how_to_train, train_all
+from trainer.training.job import Job, OnEvent, Trained
 from trainer.training.machine import MACHINE as MACHINE
 from trainer.training.machine import Setting as Setting
 from trainer.training.machine import resolve as resolve
-from trainer.training.parent import OnEvent
 from trainer.training.watch import Watch as Watch
 
 CHECK_STEPS = 2
@@ -132,37 +131,39 @@ def heat(
     """
     seeds = [seed] * len(sources) if isinstance(seed, int) else list(seed)
     traces = [trace] if isinstance(trace, str) else list(trace or [None] * len(sources))
-    _refuse_impossible(len(sources), seeds, traces, weights_to, split)
-    emit = on_event or _ignore
-    cancelled = cancel.is_set if cancel is not None else _never
+    paths = [None] * len(sources) if weights_to is None else weights_to
+    _refuse_impossible(len(sources), seeds, traces, paths, split)
     setting = resolve(preset, device, isolation, data)
     spend = setting.preset.budget if budget is None else budget
     spend = parse_budget(spend) if isinstance(spend, str) else spend
-    started = time.monotonic()
+    numbers: Sequence[int | None] = range(len(seeds)) if len(seeds) > 1 else [None]
     with MACHINE:
-        jobs: list[Job | Trained] = []
-        for source, own_seed, own_trace in zip(sources, seeds, traces, strict=True):
-            try:
-                jobs.append(_job(source, setting, spend, own_seed, own_trace, emit))
-                started = time.monotonic() if len(jobs) == 1 else started
-            except contract.ContractBroken as error:
-                jobs.append(Trained("invalid", f"contract: {error}"))
+        probe = MACHINE.probe()  # first: its process takes a moment to end
+        jobs = [
+            _job(setting, spend, *of, on_event, cancel)
+            for of in zip(sources, seeds, traces, numbers, strict=True)
+        ]
+        started = time.monotonic()
         how = how_to_train(jobs, peak_memory_mb)
-        emits = [emit] if len(sources) == 1 else [numbered(emit, n) for n in range(len(sources))]
-        trained = train_all(jobs, how, emits, cancelled, watch, champion_first)
-        try:
-            paths = weights_to or [None] * len(sources)
-            scored = [
-                _score(job, one, path, None, emit, cancelled)
-                for job, one, path, emit in zip(jobs, trained, paths, emits, strict=True)
-            ]
-        finally:
-            for one in trained:
-                one.close()
-        probe = MACHINE.probe()
+        with train_all(jobs, how, watch, champion_first) as trained:
+            scored = _score_all(jobs, trained, paths)
     return [
-        _measurement(one, score, job, how, own_seed, spend, setting, probe, started)
-        for one, score, job, own_seed in zip(trained, scored, jobs, seeds, strict=True)
+        Measurement(
+            **_training_result(one, score),
+            val_bpb=score.val_bpb,
+            score_seconds=round(score.seconds, 4),
+            wall_seconds=round(time.monotonic() - started, 4),
+            seed=own_seed,
+            isolation=setting.level,
+            budget=str(spend),
+            preset=setting.preset.name,
+            how=how,
+            leak_bound_bpb=score.leak_bound_bpb,
+            fingerprint=fingerprint.of(
+                setting, probe, job.corpus if isinstance(job, Job) else None
+            ),
+        )
+        for job, one, score, own_seed in zip(jobs, trained, scored, seeds, strict=True)
     ]
 
 
@@ -170,86 +171,99 @@ def _refuse_impossible(
     count: int,
     seeds: Sequence[int],
     traces: Sequence[str | None],
-    weights_to: Sequence[Path | None] | None,
+    paths: Sequence[Path | None],
     split: str,
 ) -> None:
     if split != "val":
         raise BadSetting(f"split {split!r}: only val is open")
     if not 1 <= count <= MOST_TRAININGS:
         raise BadSetting(f"a heat of {count} trainings: give 1 to {MOST_TRAININGS} files")
-    if len(seeds) != count:
-        raise BadSetting(f"{len(seeds)} seeds for {count} files: give one seed, or one for each")
-    if weights_to is not None and len(weights_to) != count:
-        raise BadSetting(f"{len(weights_to)} places for weights of {count} files")
+    each = {"seeds for": seeds, "recorded clocks for": traces, "places for weights of": paths}
+    for what, given in each.items():
+        if len(given) != count:
+            raise BadSetting(f"{len(given)} {what} {count} files: give one for each")
     for seed in seeds:
         if not 0 <= seed < 1 << 63:
             raise BadSetting(f"seed {seed}: choose a whole number from 0 to 2**63 - 1")
-    if len(traces) != count:
-        raise BadSetting(
-            f"{len(traces)} recorded clocks for {count} files: give one, or None, each"
-        )
+
+
+def _job(
+    setting: Setting,
+    budget: Budget,
+    source: str,
+    seed: int = 0,
+    trace: str | None = None,
+    number: int | None = None,
+    on_event: OnEvent | None = None,
+    cancel: threading.Event | None = None,
+) -> Job | Trained:
+    """The training of a source; already its result if the source breaks the contract.
+
+    Args:
+        number: of the training in its heat, which each event then tells.
+    """
+    try:
+        spec = contract.read(source, setting.preset.max_seq_len)
+    except contract.ContractBroken as error:
+        return Trained("invalid", f"contract: {error}")
+
+    emit = on_event or (lambda event: None)
+
+    def tell(event: dict[str, Any]) -> None:
+        emit(event if number is None else {**event, "training": number})
+
+    return Job(
+        code=contract.Code(source, spec, setting.device, setting.threads),
+        corpus=prepare(
+            setting.data,
+            vocab_size=spec.vocab_size,
+            val_bytes=setting.preset.val_bytes,
+            progress=lambda stage, fraction: emit(
+                {"event": "preparing", "stage": stage, "fraction": fraction}
+            ),
+        ),
+        budget=budget,
+        seed=seed,
+        setting=setting,
+        trace=trace,
+        on_event=tell,
+        cancelled=cancel.is_set if cancel is not None else lambda: False,
+    )
+
+
+def _score_all(
+    jobs: Sequence[Job | Trained],
+    trainings: Sequence[Trained],
+    weights_to: Sequence[Path | None],
+    max_windows: int | None = None,
+) -> list[ScoringResult]:
+    """Score the weights of those that left any, save them where a path is given."""
+    scored = []
+    for job, trained, path in zip(jobs, trainings, weights_to, strict=True):
+        if isinstance(job, Trained) or trained.weights is None:
+            scored.append(ScoringResult(trained.status, trained.reason))
+            continue
+        if path is not None:
+            _copy(trained.weights, path)
+        scored.append(_score(job, trained.weights.fileno(), max_windows))
+    return scored
 
 
 def _score(
-    job: Job | Trained,
-    trained: Trained,
-    weights_to: Path | None,
-    max_windows: int | None,
-    emit: OnEvent,
-    cancelled: Callable[[], bool],
-) -> Scored:
-    """Score the weights of a training, if it left any."""
-    if trained.weights is None or not isinstance(job, Job):
-        return Scored(trained.status, trained.reason)
-    if weights_to is not None:
-        _copy(trained.weights, weights_to)
+    job: Job, weights: int, max_windows: int | None = None, claimed_bpb: float | None = None
+) -> ScoringResult:
+    server = MACHINE.server()
     try:
-        return score_weights(MACHINE.server(), job, trained.weights, max_windows, emit, cancelled)
+        return score_weights(server, job, weights, max_windows, claimed_bpb)
     except ServerDied as error:
         MACHINE.close()
-        return Scored("crashed", f"crash: {error}")
+        return ScoringResult("crashed", f"crash: {error}")
 
 
-def _measurement(
-    trained: Trained,
-    scored: Scored,
-    job: Job | Trained,
-    how: str,
-    seed: int,
-    budget: Budget,
-    setting: Setting,
-    probe: dict[str, Any],
-    started: float,
-) -> Measurement:
-    failed = trained if trained.status != "ok" else scored
-    corpus = job.corpus if isinstance(job, Job) else None
-    return Measurement(
-        status=failed.status,
-        reason=failed.reason,
-        val_bpb=scored.val_bpb if failed.status == "ok" else None,
-        startup_seconds=round(trained.startup_seconds, 4),
-        train_seconds=round(trained.train_seconds, 4),
-        score_seconds=round(scored.seconds, 4),
-        wall_seconds=round(time.monotonic() - started, 4),
-        steps=trained.steps,
-        tokens=trained.tokens,
-        params=trained.params,
-        peak_memory_mb=trained.peak_memory_mb,
-        curve=trained.curve,
-        losses=tuple(None if loss is None else round(loss, 6) for loss in trained.losses),
-        trace=trained.trace,
-        weights_sha256=trained.weights_sha256,
-        seed=seed,
-        isolation=setting.level,
-        budget=str(budget),
-        preset=setting.preset.name,
-        how=how,
-        pace=round(trained.pace, 4),
-        leak_bound_bpb=scored.leak_bound_bpb,
-        detail=trained.detail,
-        output=trained.output,
-        fingerprint=fingerprint.of(setting.device, setting.threads, probe, corpus),
-    )
+def _training_result(trained: Trained, scored: ScoringResult) -> dict[str, Any]:
+    """The fields of a ``TrainingResult``, after the scoring."""
+    told = {field.name: getattr(trained, field.name) for field in fields(TrainingResult)}
+    return {**told, "status": scored.status, "reason": scored.reason}
 
 
 def check(
@@ -268,30 +282,11 @@ def check(
         BadSetting, DataError, SandboxError: nothing could be checked.
     """
     setting = resolve(preset, device, isolation, data)
-    cancelled = cancel.is_set if cancel is not None else _never
-    started = time.monotonic()
     with MACHINE:
-        try:
-            job = _job(source, setting, Budget(steps=CHECK_STEPS), seed, None, _ignore)
-        except contract.ContractBroken as error:
-            trained, scored = Trained("invalid", f"contract: {error}"), Scored("invalid", "")
-        else:
-            (trained,) = train_all([job], "alone", [_ignore], cancelled)
-            try:
-                scored = _score(job, trained, None, CHECK_WINDOWS, _ignore, cancelled)
-            finally:
-                trained.close()
-    failed = trained if trained.status != "ok" else scored
-    return CheckResult(
-        ok=failed.status == "ok",
-        status=failed.status,
-        reason=failed.reason,
-        detail=trained.detail,
-        peak_memory_mb=trained.peak_memory_mb,
-        params=trained.params,
-        weights_sha256=trained.weights_sha256,
-        seconds=time.monotonic() - started,
-    )
+        job = _job(setting, Budget(steps=CHECK_STEPS), source, seed, cancel=cancel)
+        with train_all([job], "alone") as (trained,):
+            (scored,) = _score_all([job], [trained], [None], CHECK_WINDOWS)
+    return CheckResult(**_training_result(trained, scored))
 
 
 def audit(
@@ -318,70 +313,21 @@ def audit(
         OSError: the weights cannot be read.
     """
     setting = resolve(preset, device, isolation, data)
-    cancelled = cancel.is_set if cancel is not None else _never
-    emit = on_event or _ignore
     with MACHINE, weights.open("rb") as file:
-        try:
-            job = _job(source, setting, setting.preset.budget, 0, None, emit)
-            scored = score_weights(
-                MACHINE.server(), job, file.fileno(), None, emit, cancelled, claimed_bpb
-            )
-        except contract.ContractBroken as error:
-            scored = Scored("invalid", f"contract: {error}")
-        except ServerDied as error:
-            MACHINE.close()
-            scored = Scored("crashed", f"crash: {error}")
+        job = _job(setting, setting.preset.budget, source, on_event=on_event, cancel=cancel)
+        if isinstance(job, Trained):
+            scored = ScoringResult(job.status, job.reason)
+        else:
+            scored = _score(job, file.fileno(), claimed_bpb=claimed_bpb)
     return AuditResult(
         scored.status == "ok", scored.status, scored.reason, scored.leak_bound_bpb, scored.seconds
     )
 
 
-def _job(
-    source: str,
-    setting: Setting,
-    budget: Budget,
-    seed: int,
-    trace: str | None,
-    emit: OnEvent,
-) -> Job:
-    shapes = contract.read(source, setting.preset.max_seq_len)
-
-    def progress(stage: str, fraction: float) -> None:
-        emit({"event": "preparing", "stage": stage, "fraction": fraction})
-
-    corpus = prepare(
-        setting.data,
-        vocab_size=shapes.vocab_size,
-        val_bytes=setting.preset.val_bytes,
-        progress=progress,
-    )
-    return Job(
-        source=source,
-        shapes=shapes,
-        corpus=corpus,
-        budget=budget,
-        seed=seed,
-        preset=setting.preset,
-        device=setting.device,
-        threads=setting.threads,
-        level=setting.level,
-        readable=machine.readable(setting.device),
-        trace=trace,
-    )
-
-
-def _copy(fd: int, path: Path) -> None:
+def _copy(file: IO[bytes], path: Path) -> None:
     """Copy an open file to ``path`` atomically."""
     unfinished = path.with_name(f"{path.name}.part")
-    with os.fdopen(os.dup(fd), "rb") as file, unfinished.open("wb") as copy:
+    with unfinished.open("wb") as copy:
         file.seek(0)
         shutil.copyfileobj(file, copy, 1 << 20)
     unfinished.replace(path)
-
-
-def _ignore(event: dict[str, Any]) -> None:
-    """The event handler if the caller gives none."""
-
-
-def _never() -> bool:
-    return False

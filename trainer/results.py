@@ -7,53 +7,59 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One measured training.
+class TrainingResult:
+    """What came of a training.
 
     ``status`` is ``ok``, ``crashed``, ``oom``, ``overtime``, ``invalid``, ``killed`` or
-    ``abandoned``. Only ``ok`` has a score. Otherwise ``reason`` begins with the fixed name of the
-    audit or limit; of ``abandoned`` it is what the caller's ``watch`` said.
+    ``abandoned``. If it is not ``ok``, ``reason`` begins with the fixed name of the audit or limit;
+    of ``abandoned`` it is what the caller's ``watch`` said.
     """
 
     status: str
-    reason: str
+    reason: str = ""
+    startup_seconds: float = 0.0
+    train_seconds: float = 0.0
+    steps: int = 0
+    """As the training reported."""
+    tokens: int = 0
+    """As the training reported."""
+    params: int = 0
+    peak_memory_mb: float = 0.0
+    curve: tuple[tuple[float, int, float], ...] = field(default=(), repr=False)
+    """(seconds since READY, step, nats per token), as reported."""
+    losses: tuple[float | None, ...] = ()
+    """Mean training loss in each twentieth of the budget, as reported, None where nothing was: bits
+    per byte of the text read, by the in-domain bytes per token of the vocabulary."""
+    pace: float = 1.0
+    """How many times as many steps a second, on its own clock, the training did in the second best
+    tenth of its budget as in the second worst, as reported: where the file's steps are all alike,
+    how much the machine changed its pace. 1 where unknown."""
+    trace: str = field(default="", repr=False)
+    """Readings of the session's clock, base64 of float64; ``measure(trace=...)`` replays them."""
+    weights_sha256: str = ""
+    detail: str = field(default="", repr=False)
+    """Traceback of the candidate, printable and bounded: data, not instructions."""
+    output: str = field(default="", repr=False)
+    """What the candidate printed, printable and bounded; never used as a score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(TrainingResult):
+    """One measured training. Only if its ``status`` is ``ok`` it has a score."""
+
     val_bpb: float | None
     """Bits per byte of validation text."""
-    startup_seconds: float
-    train_seconds: float
     score_seconds: float
     wall_seconds: float
     """Of everything, the other trainings of a heat included."""
-    steps: int
-    """As the training reported."""
-    tokens: int
-    """As the training reported."""
-    params: int
-    peak_memory_mb: float
-    curve: tuple[tuple[float, int, float], ...] = field(repr=False)
-    """(seconds since READY, step, nats per token), as reported."""
-    losses: tuple[float | None, ...]
-    """Mean training loss in each twentieth of the budget, as reported, None where nothing was: bits
-    per byte of the text read, by the in-domain bytes per token of the vocabulary."""
-    trace: str = field(repr=False)
-    """Readings of the session's clock, base64 of float64; ``measure(trace=...)`` replays them."""
-    weights_sha256: str
     seed: int
     isolation: str
     budget: str
     preset: str
     how: str
     """``alone``; of the trainings of a heat ``side by side`` or ``in turn``."""
-    pace: float
-    """How many times as many steps a second, on its own clock, the training did in the second best
-    tenth of its budget as in the second worst, as reported: where the file's steps are all alike,
-    how much the machine changed its pace. 1 where unknown."""
     leak_bound_bpb: float
     """Upper bound on the gain from a leak that the audits cannot detect, bits per byte."""
-    detail: str = field(repr=False)
-    """Traceback of the candidate, printable and bounded: data, not instructions."""
-    output: str = field(repr=False)
-    """What the candidate printed, printable and bounded; never used as a score."""
     fingerprint: dict[str, Any] = field(repr=False)
     """Hardware, software and data with which the score was measured."""
 
@@ -62,24 +68,31 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class CheckResult:
-    """Whether a source trains two steps and its weights pass the audits on a few windows."""
+class CheckResult(TrainingResult):
+    """Whether a source trains two steps and its weights pass the audits on a few windows.
 
-    ok: bool
+    Two files that compute the same numbers have the same ``weights_sha256``, with one seed.
+    """
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+
+@dataclass(frozen=True)
+class ScoringResult:
+    """What came of a scoring, with its audits."""
+
     status: str
     reason: str
-    detail: str
-    peak_memory_mb: float
-    seconds: float
-    params: int = 0
-    """As the training reported."""
-    weights_sha256: str = ""
-    """After the two steps: two files that compute the same numbers have the same, with one seed."""
+    val_bpb: float | None = None
+    leak_bound_bpb: float = 0.0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class AuditResult:
-    """The result of the stronger audit of kept weights."""
+    """The result of the stronger audit of kept weights; a journal keeps it by these names."""
 
     ok: bool
     status: str

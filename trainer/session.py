@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from trainer.contract import Spec as Spec
 from trainer.presets import Budget
 
 DONE_FALSE, DONE_TRUE = -1.0, -2.0
@@ -28,14 +29,6 @@ LOG_INTERVAL_SECONDS = 0.1
 
 class ContractError(Exception):
     """train.py broke the contract of its session; the message says how."""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """Shapes that the scorer requires of the model."""
-
-    vocab_size: int
-    seq_len: int
 
 
 class Clock:
@@ -233,18 +226,10 @@ class Session:
         self._next_log = now + LOG_INTERVAL_SECONDS
         message: dict[str, Any] = {"event": "log", "step": int(step), "tokens": self._clock.tokens}
         for name, value in {"loss": loss, **metrics}.items():
-            number = _number(value)
-            if number is not None:
+            if value is not None and math.isfinite(number := float(value)):
                 message[name[:40]] = number
         self._emit(message)
 
     def _require_ready(self, what: str) -> None:
         if self._data is None:
             raise ContractError(f"session.{what}() was called before session.ready()")
-
-
-def _number(value: Any) -> float | None:
-    if value is None:
-        return None
-    number = float(value)
-    return number if math.isfinite(number) else None

@@ -18,9 +18,11 @@ def printable(text: str, limit: int = 2000) -> str:
 
 
 def one_line(text: object, limit: int = LINE_LENGTH) -> str:
-    """One line of printable text; unprintable characters become U+FFFD, a long tail an ellipsis."""
+    """One line of printable text, cut between words; unprintable characters become U+FFFD."""
     line = " ".join(printable(" ".join(str(text).split()), 4 * limit).split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+    if len(line) <= limit:
+        return line
+    return line[: limit - 1].rsplit(" ", 1)[0].rstrip(" ,;:.") + "…"
 
 
 def whole(value: object) -> int:

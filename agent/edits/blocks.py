@@ -33,14 +33,14 @@ from typing import Literal
 
 from agent.edits.locate import Block as Block
 from agent.edits.locate import EditError as EditError
-from agent.edits.locate import elides, lines_of, locate, quote
+from agent.edits.locate import elides, lines_of, locate, quote, text_of
+from trainer.untrusted import one_line
 
 Envelope = Literal["edits", "file"]
 
 TITLE_LENGTH = 60
 HYPOTHESIS_LENGTH = 600
 MAX_DIVIDERS = 20
-LONGEST_FENCE = 200
 
 OPEN, DIVIDER, CLOSE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
 
@@ -50,14 +50,15 @@ _FIELD = re.compile(
     re.IGNORECASE,
 )
 _NEARLY_MARKER = re.compile(r"\s*(?:<{4,}|>{4,}|(?:<{2,}|>{2,})\s*(?:SEARCH|REPLACE)\b|={7}\s*$)")
-_FENCE = re.compile(r"\s*(`{3,}|~{3,})\s*(\S*)\s*(\S*)\s*$")
+_FENCE = re.compile(r"\s*+(`{3,}+|~{3,}+)\s*+(\S*+)\s*+(\S*+)\s*+$")
 _PATH = re.compile(
     r"[\s#>*_`'\"-]*(?:(?:in|file|path)\b[\s:]*)?[\s*`'\"]*"
     r"([\w./\\~-]+\.(?:py|pyi|toml|md|txt|json|jsonl|yaml|yml|cfg|ini|sh|c|cpp|cu|h))\b",
     re.IGNORECASE,
 )
 _OWN_PATHS = ("train.py", "trainer/train.py")
-_THOUGHT = re.compile(r"\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+_BEFORE = re.compile(r"\A\ufeff?(?:\s*<think>.*?(?:</think>|\Z))?", re.DOTALL)
+"""A byte order mark, and the reasoning that some servers leave at the beginning."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,8 @@ class Edit:
         """The file's lines, ending as ``lines`` do."""
         assert self.file is not None
         written = lines_of(self.file)
-        for number, line in enumerate(written, 1):
-            if elides(line) and line not in lines:
-                raise EditError(
-                    f"the file elides code (its line {number}, {quote(line.strip())}); write all "
-                    "of train.py, from its first line to its last"
-                )
+        if flaw := _flaw(written, lines):
+            raise EditError(f"the file {flaw}")
         return [*written, ""] if lines[-1] == "" else written
 
 
@@ -119,16 +116,16 @@ def parse(reply: str, envelope: Envelope = "edits") -> Edit:
         envelope: the format that was asked for.
 
     Raises:
-        EditError: a field is missing; a block or the file is missing, cut off, empty, elided or
-            without effect; a marker is malformed; or another file is named.
+        EditError: a field is missing; a block or the file is missing, cut off or empty; a block is
+            elided or without effect; a marker is malformed; or another file is named.
     """
-    lines = _whole_lines(reply)
-    fields = _Fields()
+    lines = _BEFORE.sub("", reply, count=1).replace("\r\n", "\n").split("\n")
+    around = _Around()
     if envelope == "file" and not any(line.rstrip() == OPEN for line in lines):
-        file = _read_file(lines, fields)
-        return fields.edit((), file)
-    blocks = _read_blocks(lines, fields)
-    return fields.edit(blocks, None)
+        file = _read_file(lines, around)
+        return around.edit((), file)
+    blocks = _read_blocks(lines, around)
+    return around.edit(blocks, None)
 
 
 def render(
@@ -141,8 +138,8 @@ def render(
     """
     parts = [f"category: {category}"]
     if title:
-        parts.append(f"title: {_one_line(title, TITLE_LENGTH)}")
-    parts.append(f"hypothesis: {_one_line(hypothesis, HYPOTHESIS_LENGTH)}")
+        parts.append(f"title: {one_line(title, TITLE_LENGTH)}")
+    parts.append(f"hypothesis: {one_line(hypothesis, HYPOTHESIS_LENGTH)}")
     for block in blocks:
         search, replace = lines_of(block.search), lines_of(block.replace)
         if any(line.rstrip() in (OPEN, CLOSE) for line in search + replace):
@@ -151,67 +148,66 @@ def render(
     return "\n".join(parts) + "\n"
 
 
-class _Fields:
-    """The fields of the envelope, from the lines around blocks or fences."""
+class _Around:
+    """What stands around blocks or fences: the fields, and a line that may name a file."""
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
         self._open = ""
         """The field that the next line may continue."""
+        self._above = ""
+        """The last line that could name a file for the block or fence that follows."""
 
-    def read(self, line: str) -> bool:
-        """Process a line; returns True if it sets a field or is blank, so it cannot name a file."""
+    def read(self, line: str) -> None:
         if match := _FIELD.match(line):
-            self._open = match[1].lower()
-            value = match[2]
+            self._open, value = match[1].lower(), match[2]
             if self._open == "category":
                 value = value.strip("`*\"'. \t").lower()
                 known = self._values.get("category", value)
                 if known != value:
                     raise EditError(f"two categories, {known!r} and {value!r}; name one")
             self._values[self._open] = value
-            return True
-        if not line.strip():
+        elif not line.strip():
             self._open = ""
-            return True
-        if self._open in ("hypothesis", "title"):
-            self._values[self._open] += " " + line
-        return False
+        else:
+            self._above = line
+            if self._open in ("hypothesis", "title"):
+                self._values[self._open] += " " + line
 
-    def end(self) -> None:
-        """End the current field; the following lines do not belong to it."""
+    def read_fence(self, fence: re.Match[str]) -> None:
+        """Note the path on a fence (```` ```python trainer/train.py ````), if there is one."""
         self._open = ""
+        if "." in fence[2] + fence[3]:
+            self._above = f"{fence[2]} {fence[3]}".replace(":", " ").split()[-1]
+
+    def enter(self, what: str) -> None:
+        """Begin a block or file; refuse it if the line above names another file."""
+        match = _PATH.match(self._above) if len(self._above) <= 100 else None
+        if match and not re.search(r"\w\s+\w", self._above[match.end() :]):
+            path = match[1].replace("\\", "/").removeprefix("./")
+            if path not in _OWN_PATHS:
+                raise EditError(f"{what} names the file {path}; only trainer/train.py is edited")
+        self._open = self._above = ""
 
     def edit(self, blocks: tuple[Block, ...], file: str | None) -> Edit:
         """
         Raises:
             EditError: a field is missing, or there is nothing to apply.
         """
-        category = self._values.get("category", "")
-        hypothesis = _one_line(self._values.get("hypothesis", ""), HYPOTHESIS_LENGTH)
-        title = _one_line(self._values.get("title", ""), TITLE_LENGTH)
+        category, hypothesis = self._values.get("category"), self._values.get("hypothesis", "")
+        hypothesis = one_line(hypothesis, HYPOTHESIS_LENGTH)
         for name, value in (("category", category), ("hypothesis", hypothesis)):
             if not value:
                 raise EditError(f"there is no line '{name}: ...' with a value")
         if not blocks and file is None:
             raise EditError(f"there is no block; an edit is written as {OPEN!r} ... {CLOSE!r}")
-        return Edit(
-            category, hypothesis, title or _one_line(hypothesis, TITLE_LENGTH), blocks, file
-        )
+        title = one_line(self._values.get("title") or hypothesis, TITLE_LENGTH)
+        return Edit(category or "", hypothesis, title, blocks, file)
 
 
-def _whole_lines(reply: str) -> list[str]:
-    """The reply's lines, without the reasoning that some servers leave at its beginning."""
-    text = reply.removeprefix("\N{BYTE ORDER MARK}")
-    if thought := _THOUGHT.match(text):
-        text = text[thought.end() :]
-    return text.replace("\r\n", "\n").split("\n")
-
-
-def _read_blocks(lines: Sequence[str], fields: _Fields) -> tuple[Block, ...]:
+def _read_blocks(lines: Sequence[str], around: _Around) -> tuple[Block, ...]:
     bodies: list[list[str]] = []
     body: list[str] | None = None
-    above = ""  # the last line that could name a file for the block that follows
     for number, line in enumerate(lines, 1):
         marker = line.rstrip()
         if body is not None:
@@ -222,47 +218,45 @@ def _read_blocks(lines: Sequence[str], fields: _Fields) -> tuple[Block, ...]:
                 )
             if marker == CLOSE:
                 bodies.append(body)
-                body, above = None, ""
+                body = None
             else:
                 body.append(line)
         elif marker == OPEN:
-            _refuse_other_file(above, f"block {len(bodies) + 1}")
+            around.enter(f"block {len(bodies) + 1}")
             body = []
-            fields.end()
         elif _NEARLY_MARKER.match(line):
             raise EditError(
                 f"line {number} of the reply, {quote(line)}, is a marker out of place or "
                 f"misspelt; a block is {OPEN!r}, {DIVIDER!r}, {CLOSE!r}, each alone on its line "
                 "and not indented"
             )
-        elif fence := _fence(line):
-            fields.end()
-            above = _named_on(fence) or above
-        elif not fields.read(line):
-            above = line
+        elif fence := _FENCE.match(line):
+            around.read_fence(fence)
+        else:
+            around.read(line)
     if body is not None:
         raise EditError(f"block {len(bodies) + 1} is cut off: there is no {CLOSE!r} after it")
     return tuple(_read_block(body, f"block {i}") for i, body in enumerate(bodies, 1))
 
 
-def _read_file(lines: Sequence[str], fields: _Fields) -> str:
+def _read_file(lines: Sequence[str], around: _Around) -> str:
     """The one fenced file; a longer fence may hold shorter ones, as in CommonMark."""
     files: list[list[str]] = []
-    mark, above = "", ""
+    mark = ""
     for line in lines:
-        fence = _fence(line)
+        fence = _FENCE.match(line)
         if mark:
             if fence and fence[1].startswith(mark) and not fence[2]:
                 mark = ""
             else:
                 files[-1].append(line)
         elif fence:
-            _refuse_other_file(_named_on(fence) or above, "the code fence")
-            fields.end()
+            around.read_fence(fence)
+            around.enter("the code fence")
             mark = fence[1]
             files.append([])
-        elif not fields.read(line):
-            above = line
+        else:
+            around.read(line)
     if mark:
         raise EditError(f"the file is cut off: its code fence {mark!r} is not closed")
     if len(files) != 1:
@@ -272,42 +266,7 @@ def _read_file(lines: Sequence[str], fields: _Fields) -> str:
         )
     if not any(line.strip() for line in files[0]):
         raise EditError("the file is empty")
-    if broken := next((line for line in files[0] if "\r" in line), None):
-        raise EditError(f"the file has a carriage return inside a line, {quote(broken)}")
-    return _text(files[0])
-
-
-def _text(lines: Sequence[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _one_line(text: str, length: int) -> str:
-    """Printable, single-spaced, and cut between words to at most ``length`` characters."""
-    words = "".join(c if c.isprintable() else " " for c in text).split()
-    line = " ".join(words)
-    if len(line) > length:
-        line = line[: length - 1].rsplit(" ", 1)[0].rstrip(" ,;:.") + "…"
-    return line
-
-
-def _fence(line: str) -> re.Match[str] | None:
-    return _FENCE.match(line) if len(line) <= LONGEST_FENCE else None
-
-
-def _named_on(fence: re.Match[str]) -> str:
-    """The path on a fence (```` ```python trainer/train.py ````), "" if there is none."""
-    if "." not in fence[2] + fence[3]:
-        return ""
-    return f"{fence[2]} {fence[3]}".replace(":", " ").split()[-1]
-
-
-def _refuse_other_file(above: str, what: str) -> None:
-    match = _PATH.match(above) if len(above) <= 100 else None
-    if not match or re.search(r"\w\s+\w", above[match.end() :]):
-        return
-    path = match[1].replace("\\", "/").removeprefix("./")
-    if path not in _OWN_PATHS:
-        raise EditError(f"{what} names the file {path}; only trainer/train.py is edited")
+    return text_of(files[0])
 
 
 def _read_block(body: list[str], name: str) -> Block:
@@ -321,10 +280,10 @@ def _read_block(body: list[str], name: str) -> Block:
     for i in dividers:
         search, replace = body[:i], body[i + 1 :]
         bare = _unfenced(search), _unfenced(replace)
-        if bare[1] and bare[1] is replace and _fence(replace[0]):
+        if bare[1] and bare[1] is replace and _FENCE.match(replace[0]):
             bare = search, replace  # the fence is not closed, so lines may be missing
         for old, new in ((search, replace), bare):
-            readings.setdefault(Block(_text(old), _text(new)), _fault(old, new))
+            readings.setdefault(Block(text_of(old), text_of(new)), _fault(old, new))
     sound = [block for block, fault in readings.items() if not fault]
     if not sound:
         raise EditError(f"{name} {next(iter(readings.values()))}")
@@ -332,7 +291,7 @@ def _read_block(body: list[str], name: str) -> Block:
 
 
 def _unfenced(lines: list[str]) -> list[str]:
-    fenced = len(lines) > 1 and _fence(lines[0]) and lines[-1].strip() in ("```", "~~~")
+    fenced = len(lines) > 1 and _FENCE.match(lines[0]) and lines[-1].strip() in ("```", "~~~")
     return lines[1:-1] if fenced else lines
 
 
@@ -341,9 +300,16 @@ def _fault(search: list[str], replace: list[str]) -> str:
         return "has an empty search text; quote the lines that the new ones replace or stand beside"
     if search == replace:
         return "changes nothing: search and replacement are the same"
-    for line in replace:
+    return _flaw(replace, search)
+
+
+def _flaw(written: Sequence[str], old: Sequence[str]) -> str:
+    """What is wrong with new lines; an elision may stand in the old ones, too."""
+    for number, line in enumerate(written, 1):
         if "\r" in line:
             return f"has a carriage return inside a line, {quote(line)}"
-        if elides(line) and line not in search:
-            return f"elides code ({quote(line.strip())}); write the replacement in full"
+        if elides(line) and line not in old:
+            return (
+                f"elides code (new line {number}, {quote(line.strip())}); write every line in full"
+            )
     return ""

@@ -1,19 +1,8 @@
-"""What an edit changes, in a form that can be compared across trials, and which edits lost before.
+"""What an edit changes, in a form that can be compared across trials.
 
 A hunk is a run of changed statements with the statements beside it and the function or class around
 it, without comments and layout. Two edits share a hunk if they make the same change at the same
 place, even if the rest of the file is different.
-
-An edit that gives the same file as a past edit is not tried again, nor is an edit with:
-
-- the same hunks as a trial that failed or that lost significantly (the 95 % interval of its gain
-  ends below 0). The champion may be another one, but it is the same at this place;
-- all hunks of a trial that lost significantly, and others, if that trial changed code. The others
-  can be tried without the lost ones. Numbers may be combined freely, since two of them often help
-  only together; so may the hunks of a failed trial, since the new ones may fix it.
-
-An edit whose result was within noise may be tried again on another champion. An edit that was never
-judged may be tried again at any time.
 """
 
 from __future__ import annotations
@@ -23,30 +12,9 @@ import difflib
 import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
 
 _NUMBER = re.compile(r"([A-Z][A-Z0-9_]*)(?:: [^=]+)? = ")
-
-
-class TriedEdit(Protocol):
-    """The fields of a finished trial that decide whether its edit may be tried again."""
-
-    @property
-    def trial(self) -> int: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def hunks(self) -> tuple[str, ...]: ...
-    @property
-    def verdict(self) -> str | None: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def gain(self) -> float | None: ...
-    @property
-    def gain_half(self) -> float | None: ...
 
 
 def fingerprint(source: str) -> str:
@@ -60,11 +28,27 @@ def fingerprint(source: str) -> str:
 
 def digest(tree: ast.AST) -> str:
     """``fingerprint`` of a source that is already parsed; removes the docstrings from ``tree``."""
+    _remove_texts(tree)
+    return hashlib.sha256(ast.dump(tree).encode(errors="surrogatepass")).hexdigest()
+
+
+def canonical_lines(tree: ast.AST) -> list[str]:
+    """Lines of the source as ``ast.unparse`` writes them; removes the docstrings from ``tree``."""
+    _remove_texts(tree)
+    return [line for line in ast.unparse(tree).split("\n") if line.strip()]
+
+
+def differences(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
+    """Start and end, in each of two lists of lines, of every run in which they differ."""
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    return ((i1, i2, j1, j2) for tag, i1, i2, j1, j2 in matcher.get_opcodes() if tag != "equal")
+
+
+def _remove_texts(tree: ast.AST) -> None:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             body[:] = [statement for statement in body if not is_text(statement)]
-    return hashlib.sha256(ast.dump(tree).encode(errors="surrogatepass")).hexdigest()
 
 
 def is_text(node: ast.AST) -> bool:
@@ -84,45 +68,15 @@ def hunks(parent: str, candidate: str) -> tuple[str, ...]:
     Raises:
         SyntaxError: a source is not Python.
     """
-    old, new = _statements(parent), _statements(candidate)
+    old, new = canonical_lines(ast.parse(parent)), canonical_lines(ast.parse(candidate))
     found = []
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-        if tag == "equal":
-            continue
+    for i1, i2, j1, j2 in differences(old, new):
         removed, added = old[i1:i2], new[j1:j2]
         place = (_scope(old, i1), "".join(old[i1 - 1 : i1]), "".join(old[i2 : i2 + 1]))
         written = json.dumps([place, removed, added])
         digest = hashlib.sha256(written.encode()).hexdigest()[:16]
         found.append(f"{'number' if _sets_numbers(removed, added) else 'code'}:{digest}")
     return tuple(found)
-
-
-def lost_before(changes: Sequence[str], trials: Sequence[TriedEdit]) -> TriedEdit | None:
-    """The latest trial that forbids another try of ``changes``, None if there is none."""
-    proposed = Counter(changes)
-    for trial in reversed(trials):
-        past = Counter(trial.hunks)
-        if trial.verdict != "revert" or trial.status == "unjudged" or not past:
-            continue
-        failed = trial.status not in ("ok", "abandoned")
-        lost = not failed and (trial.gain or 0.0) + (trial.gain_half or 0.0) < 0
-        if (failed or lost) and past == proposed:
-            return trial
-        if lost and past <= proposed and any(hunk.startswith("code:") for hunk in past):
-            return trial
-    return None
-
-
-def _statements(source: str) -> list[str]:
-    """Lines of the source as ``ast.unparse`` writes them, without comments and docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body[:1] = [] if len(node.body) > 1 else [ast.Pass()]
-    return [line for line in ast.unparse(tree).split("\n") if line.strip()]
 
 
 def _scope(lines: Sequence[str], at: int) -> str:

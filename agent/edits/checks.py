@@ -7,29 +7,33 @@ names another file. ``trainer.contract`` checks what the harness itself requires
 from __future__ import annotations
 
 import ast
-import difflib
+import re
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pyflakes import checker
 from pyflakes.messages import UndefinedLocal, UndefinedName
 
 from agent.edits.blocks import Edit
-from agent.edits.changes import TriedEdit, digest, fingerprint, hunks, is_text, lost_before
-from agent.edits.constants import constants, sections
+from agent.edits.changes import differences, digest, fingerprint, hunks, is_text
+from agent.edits.constants import constants, sections, targets
 from trainer import contract
 
 MAX_LINES_ADDED = 400
 MAX_BYTES_ADDED = 20_000
-MAX_STRING, MAX_DOCSTRING = 500, 2_000
-"""Characters in one new literal."""
-MAX_INTEGER_BITS = 128
-MAX_ITEMS = 64
-"""Literals in one new list, tuple, set or dict, nested ones counted."""
 MAX_LITERALS = 4_000
 """Characters in all new literals of an edit together."""
+_LIMITS = {
+    "str": (500, "a string of {} characters"),
+    "bytes": (500, "a string of {} characters"),
+    "docstring": (2_000, "a string of {} characters"),
+    "int": (34, "a whole number of {} characters in hexadecimal"),
+    "items": (64, "a collection of {} literals"),
+}
+"""The most characters in one new literal, by kind; in one new collection the most literals, nested
+ones counted."""
 
 CROSS_CUTTING = frozenset({"hyperparameters", "regularisation", "efficiency", "simplification"})
 """Categories that may set constants of any section, and whose constants any category may set."""
@@ -38,6 +42,7 @@ _SEEDERS = frozenset(
     {"seed", "manual_seed", "manual_seed_all", "default_rng"}
     | {"Random", "RandomState", "SeedSequence", "PCG64"}
 )
+_POSTPONED = re.compile(r"^from __future__ import .*\bannotations\b", re.MULTILINE)
 
 
 class Rejected(Exception):
@@ -49,18 +54,14 @@ def check(
     parent: str,
     candidate: str,
     *,
-    categories: Collection[str],
     max_seq_len: int,
     tried: Collection[str] = (),
-    history: Sequence[TriedEdit] = (),
 ) -> str:
     """Check an edit of ``parent`` that gave ``candidate``, both whole sources.
 
     Args:
-        categories: those of the program.
         max_seq_len: the preset's bound on SEQ_LEN.
         tried: fingerprints of all sources that were trained before.
-        history: finished trials, whose hunks the edit may repeat.
 
     Returns:
         The candidate's fingerprint.
@@ -68,10 +69,6 @@ def check(
     Raises:
         Rejected: the first check that fails.
     """
-    if edit.category not in categories:
-        near = difflib.get_close_matches(edit.category, categories, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(categories)}"
-        raise Rejected(f"unknown category: {edit.category}; {hint}")
     _refuse_growth(parent, candidate)
     try:
         _refuse_uncompilable(candidate)
@@ -86,10 +83,10 @@ def check(
             _SeedBlind().visit(ast.parse(candidate))
         ):
             raise Rejected("seed only: nothing else changes, and luck is no improvement")
-        _refuse_what_lost(parent, candidate, history)
         _refuse_payload(parent, candidate)
         _refuse_undefined_names(parent, candidate)
-        _refuse_false_claim(edit.category, parent, candidate)
+        if all(change.startswith("number:") for change in hunks(parent, candidate)):
+            _refuse_false_claim(edit.category, parent, candidate)
     except contract.ContractBroken as broken:
         raise Rejected(f"contract: {broken}") from None
     except RecursionError:
@@ -104,13 +101,9 @@ def sections_touched(parent: str, candidate: str) -> frozenset[str]:
         SyntaxError: a source is not Python.
     """
     before, after = sections(parent), sections(candidate)
-    matcher = difflib.SequenceMatcher(
-        None, parent.split("\n"), candidate.split("\n"), autojunk=False
-    )
     touched: set[str] = set()
-    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-        if tag != "equal":
-            touched |= {*before[i1:i2], *after[j1:j2]}
+    for i1, i2, j1, j2 in differences(parent.split("\n"), candidate.split("\n")):
+        touched |= {*before[i1:i2], *after[j1:j2]}
     return frozenset(touched)
 
 
@@ -148,16 +141,6 @@ def _refuse_arity(candidate: str) -> None:
                 )
 
 
-def _refuse_what_lost(parent: str, candidate: str, history: Sequence[TriedEdit]) -> None:
-    past = lost_before(hunks(parent, candidate), history)
-    if past is not None:
-        how = "lost by more than luck explains" if past.status == "ok" else f"was {past.status}"
-        raise Rejected(
-            f"already reverted: all that trial {past.trial} changed comes back as it was "
-            f"({past.title}), and it {how}; leave it out, or change what it does"
-        )
-
-
 class _SeedBlind(ast.NodeTransformer):
     """Removes code that only chooses the random numbers."""
 
@@ -175,17 +158,13 @@ class _SeedBlind(ast.NodeTransformer):
         seeds = isinstance(node.value, ast.Call) and _called(node.value) in _SEEDERS
         return None if seeds else node
 
-    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+    def visit_Assign(self, node: ast.Assign | ast.AnnAssign) -> ast.AST:
         self.generic_visit(node)
-        if all(isinstance(target, ast.Name) and _is_seed(target.id) for target in node.targets):
+        if all(isinstance(target, ast.Name) and _is_seed(target.id) for target in targets(node)):
             node.value = ast.Constant(0)
         return node
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        self.generic_visit(node)
-        if isinstance(node.target, ast.Name) and _is_seed(node.target.id):
-            node.value = ast.Constant(0)
-        return node
+    visit_AnnAssign = visit_Assign
 
 
 def _called(node: ast.Call) -> str:
@@ -201,69 +180,50 @@ def _is_seed(name: str) -> bool:
 
 def _refuse_payload(parent: str, candidate: str) -> None:
     """Refuse data that is stored in the file instead of being learnt: weights, tables, text."""
-    known = Counter(key for _, key, _ in _literals(ast.parse(parent)))
+    literals = list(_literals(ast.parse(candidate)))
+    new = Counter(key for key, _ in literals) - Counter(
+        key for key, _ in _literals(ast.parse(parent))
+    )
+    lines = dict(literals)
     total = 0
-    for line, key, is_docstring in _literals(ast.parse(candidate)):
-        if known[key] > 0:
-            known[key] -= 1
-            continue
-        kind, value = key
-        size = len(value)
-        if kind == "items":
-            size = 0  # its items are counted as literals themselves
-            if int(value) > MAX_ITEMS:
-                raise _payload(line, f"a collection of {value} literals; at most {MAX_ITEMS}")
-        elif kind == "int" and size > MAX_INTEGER_BITS // 4 + 2:
-            raise _payload(line, f"a whole number of more than {MAX_INTEGER_BITS} bits")
-        elif kind in ("str", "bytes"):
-            limit = MAX_DOCSTRING if is_docstring else MAX_STRING
-            if size > limit:
-                raise _payload(line, f"a string of {size} characters; at most {limit}")
-        total += size
+    for (kind, text), count in new.items():
+        size = int(text) if kind == "items" else len(text)
+        limit, what = _LIMITS.get(kind, (size, ""))
+        if size > limit:
+            where = f"train.py line {lines[kind, text]}"
+            raise Rejected(
+                f"high-entropy literals: {where} has {what.format(size)}; at most {limit}"
+            )
+        total += 0 if kind == "items" else count * size  # items are literals themselves
     if total > MAX_LITERALS:
         raise Rejected(
             f"high-entropy literals: {total} characters of new literals; at most {MAX_LITERALS}"
         )
 
 
-def _payload(line: int, what: str) -> Rejected:
-    return Rejected(f"high-entropy literals: train.py line {line} has {what}")
-
-
-def _literals(tree: ast.AST) -> Iterator[tuple[int, tuple[str, str], bool]]:
-    """Line, kind and text of each literal and each collection, and whether it is a docstring."""
+def _literals(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:
+    """Kind and text of each literal and each collection, and its line."""
     docstrings = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and is_text(n)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant):
             value = node.value
+            kind = "docstring" if id(node) in docstrings else type(value).__name__
             # Hexadecimal, because Python refuses to print very long integers in decimal.
             text = hex(value) if isinstance(value, int) else str(value)
-            if isinstance(value, bytes):
-                text = value.decode("latin-1")
-            yield node.lineno, (type(value).__name__, text), id(node) in docstrings
+            yield (kind, value.decode("latin-1") if isinstance(value, bytes) else text), node.lineno
         elif isinstance(node, ast.List | ast.Tuple | ast.Set | ast.Dict):
             count = sum(isinstance(inner, ast.Constant) for inner in ast.walk(node))
-            yield node.lineno, ("items", str(count)), False
+            yield ("items", str(count)), node.lineno
 
 
-class _Unannotated(ast.NodeTransformer):
-    """Removes annotations, which are never evaluated if their evaluation is postponed."""
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        node.annotation = None
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        node.annotation = ast.copy_location(ast.Constant(None), node.annotation)
-        return self.generic_visit(node)
+def _remove_annotations(tree: ast.AST) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.copy_location(ast.Constant(None), node.annotation)
 
 
 def _refuse_undefined_names(parent: str, candidate: str) -> None:
@@ -276,13 +236,8 @@ def _refuse_undefined_names(parent: str, candidate: str) -> None:
 def _undefined_names(source: str) -> list[tuple[int, str, str]]:
     """Line, name and message of each name whose use would raise NameError, by pyflakes."""
     tree = ast.parse(source)
-    if any(
-        isinstance(node, ast.ImportFrom)
-        and node.module == "__future__"
-        and any(alias.name == "annotations" for alias in node.names)
-        for node in tree.body
-    ):
-        tree = _Unannotated().visit(tree)
+    if _POSTPONED.search(source):
+        _remove_annotations(tree)  # which are then never evaluated
     messages: list[Any] = checker.Checker(tree, "train.py").messages
     return sorted(
         (message.lineno, str(message.message_args[0]), message.message % message.message_args)
@@ -292,7 +247,7 @@ def _undefined_names(source: str) -> list[tuple[int, str, str]]:
 
 
 def _refuse_false_claim(category: str, parent: str, candidate: str) -> None:
-    """Refuse an edit that only sets constants, all of them in the sections of other categories.
+    """Refuse such values of constants that are all in the sections of other categories.
 
     The place of a code edit does not show its category, so code is never refused. But each constant
     is in the section that it belongs to, and a new value for one of ``architecture`` teaches the
@@ -303,22 +258,11 @@ def _refuse_false_claim(category: str, parent: str, candidate: str) -> None:
         return
     if touched & {"", category, *CROSS_CUTTING}:
         return
-    before, after = ({c.name: c.value for c in constants(text)} for text in (parent, candidate))
-    moved = [name for name in after if name in before and after[name] != before[name]]
-    if moved and _without(moved, parent) == _without(moved, candidate):
+    before = {c.name: c.value for c in constants(parent)}
+    moved = [c.name for c in constants(candidate) if c.value != before.get(c.name, c.value)]
+    if moved:
         raise Rejected(
             f"category: the edit claims {category} but only sets {', '.join(moved)}, of "
             f"{', '.join(sorted(touched))}; name the category that it belongs to, or change "
             f"something of {category}"
         )
-
-
-def _without(names: Collection[str], source: str) -> str:
-    """The fingerprint with the values of these module-level constants left out."""
-    tree = ast.parse(source)
-    for node in tree.body:
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(isinstance(target, ast.Name) and target.id in names for target in targets):
-                node.value = ast.Constant(0)
-    return digest(tree)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import difflib
 import io
+import json
 import math
 import re
 import tokenize
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.edits.blocks import Block, EditError
+from agent.edits.locate import Block, EditError, places, text_of
 
 _BANNER = re.compile(r"#\s*={3,}\s*(.+?)\s*={3,}\s*$")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -35,6 +36,19 @@ class Range:
     log: bool = False
     integer: bool = False
     """Marked ``int``, or the value and both bounds are written as integers."""
+
+    def place(self, value: float) -> float:
+        """Position of a value, in [0, 1], on the range's own scale; a value outside is moved in."""
+        value = min(self.high, max(self.low, value))
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+    def value(self, place: float) -> float:
+        """The value at a position."""
+        if self.log:
+            return self.low * math.exp(place * math.log(self.high / self.low))
+        return self.low + place * (self.high - self.low)
 
 
 @dataclass(frozen=True)
@@ -83,25 +97,17 @@ def constants(source: str) -> tuple[Constant, ...]:
     """
     comments, section = _comments(source), sections(source)
     found = []
-    for name, node in _assignments(source).items():
-        if node is None or node.lineno != node.end_lineno or not name.isupper():
+    for name, value in _assigned(source).items():
+        line = value.lineno
+        if line != value.end_lineno or not name.isupper():
             continue
-        assert node.value is not None
         try:
-            literal = ast.literal_eval(node.value)
+            literal = ast.literal_eval(value)
         except ValueError:
             continue
-        comment = comments.get(node.lineno, "").lstrip("#").strip()
-        found.append(
-            Constant(
-                name=name,
-                value=literal,
-                line=node.lineno,
-                section=section[node.lineno - 1],
-                comment=comment,
-                domain=_domain(comment, literal),
-            )
-        )
+        comment = comments.get(line, "").lstrip("#").strip()
+        domain = _domain(comment, literal)
+        found.append(Constant(name, literal, line, section[line - 1], comment, domain))
     return tuple(sorted(found, key=lambda constant: constant.line))
 
 
@@ -117,18 +123,18 @@ def set_constants(source: str, values: Mapping[str, Any]) -> tuple[Block, ...]:
     old = source.split("\n")
     new = list(old)
     known = {constant.name: constant for constant in constants(source)}
+    assigned = _assigned(source)
     for name, value in values.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise EditError(f"train.py has no constant {name} on one line of its own{hint}")
-        node = _assignments(source)[name]
-        assert node is not None and node.value is not None
+        place, at = assigned[name], known[name].line - 1
         literal = format_literal(value, like=known[name].value)
         # Columns of the syntax tree count UTF-8 bytes.
-        line = old[node.lineno - 1].encode()
-        start, end = node.value.col_offset, node.value.end_col_offset
-        new[node.lineno - 1] = (line[:start] + literal.encode() + line[end:]).decode()
+        line = old[at].encode()
+        written = line[: place.col_offset] + literal.encode() + line[place.end_col_offset :]
+        new[at] = written.decode()
     return _blocks(old, new)
 
 
@@ -138,19 +144,16 @@ def format_literal(value: Any, *, like: Any = None) -> str:
     Raises:
         EditError: the value is not a finite literal.
     """
-    if isinstance(value, float | int) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise EditError(f"{value} cannot be written as a constant")
-        is_float = isinstance(value, float)
-        if isinstance(like, int) and not isinstance(like, bool) and value == int(value):
+    is_number = isinstance(value, float | int) and not isinstance(value, bool)
+    if is_number and math.isfinite(value):
+        if isinstance(like, int) and value == int(value):
             return str(int(value))
-        if not is_float and not isinstance(like, float):
+        if isinstance(value, int) and not isinstance(like, float):
             return str(value)
         text = re.sub(r"e([-+])0*(\d)", r"e\1\2", f"{value:.4g}").replace("e+", "e")
         return text if re.search(r"[.e]", text) else f"{text}.0"
     if isinstance(value, str):
-        text = repr(value)
-        return f'"{text[1:-1]}"' if text[0] == "'" and '"' not in text else text
+        return json.dumps(value, ensure_ascii=False)
     try:
         if ast.literal_eval(repr(value)) == value:
             return repr(value)
@@ -159,23 +162,24 @@ def format_literal(value: Any, *, like: Any = None) -> str:
     raise EditError(f"{value!r} cannot be written as a constant")
 
 
-def _assignments(source: str) -> dict[str, ast.Assign | ast.AnnAssign | None]:
-    """The last module-level assignment of each name; None if it is not a simple ``NAME = ...``."""
-    last: dict[str, ast.Assign | ast.AnnAssign | None] = {}
+def _assigned(source: str) -> dict[str, ast.expr]:
+    """The value in the last module-level assignment of each name, if it is ``NAME = ...``."""
+    last: dict[str, ast.expr] = {}
     for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign):
-            targets = node.targets
-        elif isinstance(node, ast.AugAssign) or (isinstance(node, ast.AnnAssign) and node.value):
-            targets = [node.target]
-        else:
+        if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) or not node.value:
             continue
-        plain = len(targets) == 1 and isinstance(targets[0], ast.Name)
-        keep = node if plain and not isinstance(node, ast.AugAssign) else None
-        for target in targets:
-            for name in ast.walk(target):
-                if isinstance(name, ast.Name):
-                    last[name.id] = keep
+        names = [n.id for t in targets(node) for n in ast.walk(t) if isinstance(n, ast.Name)]
+        for name in names:
+            last.pop(name, None)
+        plain = isinstance(targets(node)[0], ast.Name) and not isinstance(node, ast.AugAssign)
+        if plain and len(names) == 1:
+            last[names[0]] = node.value
     return last
+
+
+def targets(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> list[ast.expr]:
+    """What a statement assigns to."""
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
 
 
 def _comments(source: str) -> dict[int, str]:
@@ -210,18 +214,10 @@ def _blocks(old: list[str], new: list[str]) -> tuple[Block, ...]:
     windows: list[tuple[int, int]] = []
     for i in (i for i, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]):
         start, end = i, i + 1
-        while _count(old, old[start:end]) > 1:
+        while len(places(old, old[start:end])) > 1:
             start, end = max(0, start - 1), min(len(old), end + 1)
         if windows and start < windows[-1][1]:
             start, end = min(start, windows[-1][0]), max(end, windows[-1][1])
             windows.pop()
         windows.append((start, end))
-    return tuple(
-        Block("".join(f"{x}\n" for x in old[a:b]), "".join(f"{x}\n" for x in new[a:b]))
-        for a, b in windows
-    )
-
-
-def _count(lines: list[str], window: list[str]) -> int:
-    size = len(window)
-    return sum(lines[i : i + size] == window for i in range(len(lines) - size + 1))
+    return tuple(Block(text_of(old[a:b]), text_of(new[a:b])) for a, b in windows)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from dataclasses import dataclass
 
-from agent.edits.changes import digest, is_text
+from agent.edits.changes import canonical_lines, differences, digest
 
 _LOSS = re.compile(
     r"loss|entropy|\blog\b|consumed|dropout|smooth|mixture|sources|penalty", re.IGNORECASE
@@ -35,17 +34,14 @@ def edit_facts(parent: str, candidate: str) -> EditFacts:
         SyntaxError: a source is not Python.
     """
     old, new = ast.parse(parent), ast.parse(candidate)
-    size_delta = statements(new) - statements(old)
-    if size_delta < 0 and _nodes(new) >= _nodes(old):
+    before, after = canonical_lines(old), canonical_lines(new)  # removes docstrings from both
+    size_delta = _count(new, ast.stmt) - _count(old, ast.stmt)
+    if size_delta < 0 and _count(new, ast.AST) >= _count(old, ast.AST):
         size_delta = 0
-    removed, added = (ast.unparse(tree).split("\n") for tree in (old, new))
     changed = [
         line
-        for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(
-            None, removed, added, False
-        ).get_opcodes()
-        if tag != "equal"
-        for line in (*removed[i1:i2], *added[j1:j2])
+        for i1, i2, j1, j2 in differences(before, after)
+        for line in (*before[i1:i2], *after[j1:j2])
     ]
     for tree in (old, new):
         _forget_numbers(tree)
@@ -56,13 +52,8 @@ def edit_facts(parent: str, candidate: str) -> EditFacts:
     )
 
 
-def statements(tree: ast.AST) -> int:
-    """Number of statements, without docstrings: a comment, a blank or a long line adds nothing."""
-    return sum(isinstance(node, ast.stmt) and not is_text(node) for node in ast.walk(tree))
-
-
-def _nodes(tree: ast.AST) -> int:
-    return sum(1 for _ in ast.walk(tree))
+def _count(tree: ast.AST, kind: type[ast.AST]) -> int:
+    return sum(isinstance(node, kind) for node in ast.walk(tree))
 
 
 def _forget_numbers(tree: ast.Module) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 LONGEST_REMARK = 300
@@ -56,6 +56,10 @@ def lines_of(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n") if text else []
 
 
+def text_of(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
 def quote(line: str) -> str:
     return repr(line if len(line) <= 100 else line[:97] + "...")
 
@@ -72,10 +76,10 @@ def locate(lines: list[str], block: Block, name: str) -> tuple[int, int, list[st
         EditError: it is not found, not unique, changes nothing, or cannot be re-indented.
     """
     readings = sorted((block, *block.others), key=lambda b: len(b.search), reverse=True)
-    for find in (_exact, _reindented):
+    for reindented in (False, True):
         for reading in readings:
             search, replace = lines_of(reading.search), lines_of(reading.replace)
-            starts = list(find(lines, search))
+            starts = places(lines, search, reindented)
             if len(starts) > 1:
                 numbers = ", ".join(str(start + 1) for start in starts[:10])
                 raise EditError(
@@ -84,7 +88,7 @@ def locate(lines: list[str], block: Block, name: str) -> tuple[int, int, list[st
                 )
             if starts:
                 start, end = starts[0], starts[0] + len(search)
-                if find is _reindented:
+                if reindented:
                     replace = _reindent(replace, search, lines[start:end], name)
                 if replace == lines[start:end]:
                     raise EditError(f"{name} changes nothing")
@@ -92,19 +96,13 @@ def locate(lines: list[str], block: Block, name: str) -> tuple[int, int, list[st
     raise EditError(f"{name}: {_nearest(lines, lines_of(block.search))}")
 
 
-def _exact(lines: list[str], search: list[str]) -> Iterator[int]:
-    for start in range(len(lines) - len(search) + 1):
-        if lines[start] == search[0] and lines[start : start + len(search)] == search:
-            yield start
-
-
-def _reindented(lines: list[str], search: list[str]) -> Iterator[int]:
-    key = _dedented(search)
-    anchor = next(i for i, line in enumerate(key) if line)
-    for start in range(len(lines) - len(search) + 1):
-        likely = lines[start + anchor].endswith(key[anchor].lstrip())
-        if likely and _dedented(lines[start : start + len(search)]) == key:
-            yield start
+def places(lines: list[str], search: list[str], reindented: bool = False) -> list[int]:
+    """Where the search text begins in ``lines``."""
+    size = len(search)
+    starts = [i for i in range(len(lines) - size + 1) if lines[i].strip() == search[0].strip()]
+    if not reindented:
+        return [i for i in starts if lines[i : i + size] == search]
+    return [i for i in starts if _dedented(lines[i : i + size]) == _dedented(search)]
 
 
 def _dedented(lines: list[str]) -> list[str]:
@@ -158,10 +156,8 @@ def _nearest(lines: list[str], search: list[str]) -> str:
             message += f"; it has {quote(search[around - start])} where line {around + 1} differs"
     else:
         key = max(keys, key=len)[:200]
-        shown = [i for i, k in enumerate(file_keys) if key in k][:5]
-        if not shown:
-            close = difflib.get_close_matches(key, {k[:200] for k in file_keys if k}, cutoff=0.4)
-            shown = [i for i, k in enumerate(file_keys) if k[:200] in close][:5]
+        close = difflib.get_close_matches(key, {k[:200] for k in file_keys if k}, cutoff=0.4)
+        shown = [i for i, k in enumerate(file_keys) if key in k or k[:200] in close][:5]
     if not shown:
         return f"{message}, nor anything like it"
     quoted = "\n".join(f"{i + 1:5} | {lines[i][:200]}" for i in shown)

@@ -20,13 +20,13 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import takewhile, zip_longest
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
-from agent.models.types import Misconfigured, Model, OnText, Prompt, Reply, Usage
+from pydantic import TypeAdapter
+
+from agent.models.types import Misconfigured, Model, Prompt, Reply
 
 _BEGINNING = b'{"model": '
 """The beginning of every line that is written here."""
@@ -51,14 +51,21 @@ class Request:
             *((name, fixed) for name, _, fixed in self.parts if fixed),
         )
 
+    def common(self, other: Request) -> int:
+        """Number of fixed parts, from the first on, that are the same."""
+        same = (mine == its for mine, its in zip(self.fixed, other.fixed, strict=False))
+        return len(list(takewhile(bool, same)))
+
 
 @dataclass(frozen=True)
-class Recording:
-    """One line: what was asked, what was answered, and the model's spec."""
+class Recording(Request):
+    """One line: what was asked, the spec of the model, and what it answered."""
 
-    request: Request
-    reply: Reply
     model: str
+    reply: Reply
+
+
+_LINE = TypeAdapter(Recording)
 
 
 class Recorder:
@@ -74,19 +81,10 @@ class Recorder:
         self._path = path
         self._torn: int | None = None
         self._append(b"")
-        recordings, self._torn = _read(path)
-        self._requests = [recording.request for recording in recordings]
-
-    def __repr__(self) -> str:
-        return f"<cassette:{self._path}+{self.name}>"
+        self._recorded, self._torn = _read(path)
 
     def complete(
-        self,
-        prompt: Prompt,
-        *,
-        max_tokens: int,
-        on_text: OnText | None = None,
-        cancel: threading.Event | None = None,
+        self, prompt: Prompt, *, max_tokens: int, cancel: threading.Event | None = None
     ) -> Reply:
         """See ``Model.complete``.
 
@@ -94,24 +92,18 @@ class Recorder:
             Misconfigured: the file has the replies of another campaign.
         """
         request = _request(prompt, max_tokens)
-        self._refuse_another_campaign(request)
-        reply = self.model.complete(prompt, max_tokens=max_tokens, on_text=on_text, cancel=cancel)
-        entry = {
-            "model": self.name,
-            **asdict(request),
-            "reply": asdict(reply),
-        }
-        # ASCII, because a reply may hold lone surrogates, which UTF-8 cannot encode.
-        self._append(json.dumps(entry).encode() + b"\n")
-        self._requests.append(request)
-        return reply
-
-    def _refuse_another_campaign(self, asked: Request) -> None:
-        if any(_of_another_campaign(asked, old) for old in self._requests):
+        if any(_of_another_campaign(request, old) for old in self._recorded):
             raise Misconfigured(
                 f"the cassette {self._path} has the replies of another campaign, which these would "
                 "go before; record into a new file"
             )
+        reply = self.model.complete(prompt, max_tokens=max_tokens, cancel=cancel)
+        recording = Recording(request.trial, request.attempt, request.parts, self.name, reply)
+        # ASCII, because a reply may hold lone surrogates, which UTF-8 cannot encode.
+        line = json.dumps({"model": self.name, **asdict(recording)})
+        self._append(line.encode() + b"\n")
+        self._recorded.append(recording)
+        return reply
 
     def _append(self, line: bytes) -> None:
         try:
@@ -138,9 +130,8 @@ class Player:
         """
         self.name = f"cassette:{path}"
         self._path = path
-        recordings, _ = _read(path)
-        self._recorded = [(recording.request, recording.reply) for recording in recordings]
-        models = {recording.model for recording in recordings}
+        self._recorded, _ = _read(path)
+        models = {recording.model for recording in self._recorded}
         if len(models) > 1:
             raise Misconfigured(
                 f"the cassette {path} holds replies of {' and of '.join(sorted(models))}; record "
@@ -149,16 +140,8 @@ class Player:
         self.recorded = next(iter(models), "")
         """The spec of the recorded model, which decides how prompts are written."""
 
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
-
     def complete(
-        self,
-        prompt: Prompt,
-        *,
-        max_tokens: int,
-        on_text: OnText | None = None,
-        cancel: threading.Event | None = None,
+        self, prompt: Prompt, *, max_tokens: int, cancel: threading.Event | None = None
     ) -> Reply:
         """See ``Model.complete``.
 
@@ -166,29 +149,26 @@ class Player:
             Misconfigured: no such request was recorded.
         """
         asked = _request(prompt, max_tokens)
-        same = [(r, reply) for r, reply in self._recorded if r.fixed == asked.fixed]
+        same = [recording for recording in self._recorded if recording.fixed == asked.fixed]
         if not same:
             raise Misconfigured(f"the cassette {self._path} {self._why(asked)}")
-        exact = [(r, reply) for r, reply in same if r.parts == asked.parts]
-        _, reply = (exact or same)[-1]
-        if on_text is not None:
-            on_text(reply.text)
-        return reply
+        exact = [recording for recording in same if recording.parts == asked.parts]
+        return (exact or same)[-1].reply
 
     def _why(self, asked: Request) -> str:
         if not self._recorded:
             return "is empty"
-        last = max((r.trial for r, _ in self._recorded if r.trial is not None), default=None)
+        last = max((r.trial for r in self._recorded if r.trial is not None), default=None)
         if asked.trial is not None and last is not None and asked.trial > last:
             return f"ends with trial {last}; record more, or ask for no more --trials"
-        nearest = max(
-            range(len(self._recorded)), key=lambda i: _common(asked, self._recorded[i][0])
+        common = [recording.common(asked) for recording in self._recorded]
+        at = max(common)
+        nearest = common.index(at)
+        old, new = (
+            request.fixed[at][0] if at < len(request.fixed) else "nothing"
+            for request in (self._recorded[nearest], asked)
         )
-        pairs = zip_longest(
-            self._recorded[nearest][0].fixed, asked.fixed, fillvalue=("nothing", "")
-        )
-        old, new = next(pair for pair in pairs if pair[0] != pair[1])
-        names = old[0] if old[0] == new[0] else f"{old[0]}, now {new[0]}"
+        names = old if old == new else f"{old}, now {new}"
         return (
             f"does not have this request; its request {nearest + 1}, the nearest, differs from "
             f"the part {names!r} on. Record again, or restore what it was recorded with"
@@ -204,11 +184,6 @@ def _request(prompt: Prompt, max_tokens: int) -> Request:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
-
-
-def _common(a: Request, b: Request) -> int:
-    pairs = zip(a.fixed, b.fixed, strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _of_another_campaign(asked: Request, old: Request) -> bool:
@@ -233,25 +208,13 @@ def _read(path: Path) -> tuple[list[Recording], int | None]:
     recordings: list[Recording] = []
     start = 0
     for number, line in enumerate(content.splitlines(keepends=True), 1):
+        if not line.endswith(b"\n") and line.startswith(_BEGINNING[: len(line)]):
+            return recordings, start
         try:
-            recordings.append(_entry(json.loads(line)))
-        except (ValueError, KeyError, TypeError):
-            if not line.endswith(b"\n") and line.startswith(_BEGINNING[: len(line)]):
-                return recordings, start
+            recordings.append(_LINE.validate_python(json.loads(line)))
+        except ValueError:  # no JSON, or pydantic's, which is one
             raise Misconfigured(
                 f"the cassette {path}, line {number}, is not a recorded reply; remove it"
             ) from None
         start += len(line)
-    if content and not content.endswith(b"\n"):
-        raise Misconfigured(f"the cassette {path} does not end with a line end; add one")
     return recordings, None
-
-
-def _entry(line: Mapping[str, Any]) -> Recording:
-    reply = dict(line["reply"])
-    usage = reply.pop("usage")
-    parts = tuple((str(name), str(text), str(fixed)) for name, text, fixed in line["parts"])
-    trial = int(line["trial"]) if line["trial"] is not None else None
-    request = Request(trial, int(line["attempt"]), parts)
-    whole = Reply(**reply, usage=Usage(**usage) if usage else None)
-    return Recording(request, whole, str(line["model"]))

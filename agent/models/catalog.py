@@ -9,32 +9,22 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent.models.types import Misconfigured, Usage
 
 OWN_FILE = Path(__file__).with_name("models.toml")
 _DATE = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2})$")
-_NUMBER = (int, float)
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "input": _NUMBER,
-    "output": _NUMBER,
-    "cache_read": _NUMBER,
-    "cache_write": _NUMBER,
-    "prompt_limit": int,
-    "max_tokens": int,
-    "timeout": _NUMBER,
-    "key_env": str,
-    "envelope": str,
-    "extra": dict,
-}
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(BaseModel):
     """One model. Prices are US dollars per million tokens; None is unknown."""
+
+    model_config = _STRICT
 
     input: float | None = None
     output: float | None = None
@@ -48,9 +38,9 @@ class Entry:
     """Seconds without any data; for a command, the limit of its whole run."""
     key_env: str | None = None
     """The environment variable that holds the key."""
-    envelope: str = "edits"
+    envelope: Literal["edits", "file"] = "edits"
     """Format of a proposal: ``edits`` (SEARCH/REPLACE) or ``file`` (all of train.py)."""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = {}
     """Fields added to the request without changes."""
 
     def limit(self, max_tokens: int) -> int:
@@ -60,26 +50,21 @@ class Entry:
         """US dollars, None if a price is not known."""
         if self.prompt_limit is not None and usage.prompt > self.prompt_limit:
             return None
-        total = 0.0
-        for tokens, price in (
-            (usage.input, self.input),
-            (usage.output, self.output),
-            (usage.cache_read, self.cache_read),
-            (usage.cache_write, self.cache_write),
-        ):
-            if tokens and price is None:
-                return None
-            total += tokens * (price or 0.0) / 1e6
-        return total
+        kinds = ("input", "output", "cache_read", "cache_write")
+        priced = [(getattr(usage, kind), getattr(self, kind)) for kind in kinds]
+        if any(tokens and price is None for tokens, price in priced):
+            return None
+        return float(sum(tokens * (price or 0.0) for tokens, price in priced) / 1e6)
 
 
-@dataclass(frozen=True)
-class Catalog:
+class Catalog(BaseModel):
     """All entries and defaults."""
 
-    defaults: Mapping[str, str]
+    model_config = _STRICT
+
+    defaults: Mapping[str, str] = {}
     """By service: the model that is used when none is named."""
-    models: Mapping[str, Entry]
+    models: Mapping[str, Entry] = {}
     """By spec."""
 
     def entry(self, name: str) -> Entry:
@@ -96,45 +81,38 @@ class Catalog:
 
 
 def load_catalog(environ: Mapping[str, str]) -> Catalog:
-    """Read both files.
+    """Read both files; the user's goes over ours key by key.
 
     Raises:
         Misconfigured: the user's file cannot be read or has an unknown key or an invalid value.
     """
-    tables = _read(OWN_FILE)
+    ours = _read(OWN_FILE)
     named = environ.get("AUTORESEARCH_MODELS")
     config = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")) / ".config")
     path = Path(named or Path(config) / "autoresearch" / "models.toml").expanduser()
-    if named or path.exists():
-        own = _read(path)
-        tables["defaults"] |= own.get("defaults", {})
-        for name, table in own.get("models", {}).items():
-            tables["models"][name] = tables["models"].get(name, {}) | table
-    return Catalog(
-        tables["defaults"], {name: Entry(**table) for name, table in tables["models"].items()}
-    )
+    if not named and not path.exists():
+        return ours
+    own = _read(path)
+    models = {
+        name: ours.models.get(name, Entry()).model_copy(update=entry.model_dump(exclude_unset=True))
+        for name, entry in own.models.items()
+    }
+    return Catalog(defaults={**ours.defaults, **own.defaults}, models={**ours.models, **models})
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Catalog:
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Catalog(**tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{path} is not TOML: {error}") from None
-    for name, table in tables.items():
-        if name not in ("defaults", "models") or not isinstance(table, dict):
-            raise Misconfigured(f'{path}: {name!r} is not a table [defaults] or [models."SPEC"]')
-    for service, model in tables.get("defaults", {}).items():
-        if not isinstance(model, str):
-            raise Misconfigured(f"{path}: defaults.{service} must be a model's name")
-    for name, table in tables.get("models", {}).items():
-        for key, value in (table if isinstance(table, dict) else {"": None}).items():
-            if key not in _TYPES:
-                raise Misconfigured(
-                    f"{path}: models.{name!r} has {key!r}; a model has {', '.join(_TYPES)}"
-                )
-            wrong = not isinstance(value, _TYPES[key]) or isinstance(value, bool)
-            if wrong or (key == "envelope" and value not in ("edits", "file")):
-                raise Misconfigured(f"{path}: models.{name!r}: {key} = {value!r} is no such value")
-    return tables
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":  # its value may be a key
+            known = Entry if first["loc"][0] == "models" else Catalog
+            raise Misconfigured(
+                f"{path}: {where} is not known; there are {', '.join(known.model_fields)}"
+            ) from None
+        raise Misconfigured(f"{path}: {where} = {first['input']!r}: {first['msg']}") from None

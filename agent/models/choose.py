@@ -6,8 +6,10 @@ import json
 import re
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 from agent.models.catalog import Catalog, load_catalog
 from agent.models.secrets import redact, secret_values
@@ -24,13 +26,14 @@ to plug one in, set ANTHROPIC_API_KEY or OPENAI_API_KEY, or start Ollama; or say
   --llm local                                    SmolLM2-135M on this machine: weak, and free
   --llm cassette:FILE                            replies that were recorded"""
 
-ANTHROPIC_URL = "https://api.anthropic.com"
-OPENAI_URL = "https://api.openai.com/v1"
+ADDRESSES = {"anthropic": "https://api.anthropic.com", "openai": "https://api.openai.com/v1"}
+"""Of the vendors, in the order in which ``auto`` looks for their keys."""
 OLLAMA_ADDRESS = "localhost:11434"
 PROBE_SECONDS = 1.0
 OWN_SERVER_KEY = "AUTORESEARCH_API_KEY"
 """Variable with the key for a server named in a spec; a vendor's key is sent to the vendor only."""
 
+_URL = re.compile(r"https?://(?:\[[\da-f:.]+\]|[^\s/:]+)(?::\d+)?(?:/\S*)?", re.IGNORECASE)
 _RECORDING = re.compile(r"(.+?)\+((?:anthropic|openai|command):.*|auto|local)", re.DOTALL)
 
 
@@ -43,126 +46,115 @@ def open_model(spec: str, environ: Mapping[str, str]) -> tuple[Model | None, str
     Raises:
         Misconfigured: not a spec, a key is missing, or the user's models.toml has a mistake.
     """
-    catalog = load_catalog(environ)
-    kind, _, rest = spec.strip().partition(":")
-    shown = redact(spec, _hidden(environ, catalog))
-    if spec.strip() == "none":
+    opener = _Opener(environ, load_catalog(environ))
+    spec = spec.strip()
+    if spec == "none":
         return None, f"none, as asked\n{PLUG_IN}"
-    if spec.strip() == "auto":
-        return _auto(environ, catalog)
-    if spec.strip() == "local":
-        from agent.models.local.client import LocalModel
-
-        local = LocalModel(environ=environ, entry=catalog.entry("local"))
-        return local, "local, as asked: SmolLM2-135M, which is weak and sets constants only"
+    if spec == "auto":
+        return opener.auto()
+    if spec == "local":
+        why = "local, as asked: SmolLM2-135M, which is weak and sets constants only"
+        return opener.local(), why
+    kind, _, rest = spec.partition(":")
+    shown = redact(spec, opener.hidden)
     if kind not in ("anthropic", "openai", "command", "cassette"):
         raise Misconfigured(f"there is no model {shown!r}; give {KNOWN}")
     if not rest.strip():
-        example = catalog.defaults.get(kind, "")
+        example = opener.catalog.defaults.get(kind, "")
         raise Misconfigured(
             f"{shown!r} is not complete; give {KNOWN}"
             + (f", for example {kind}:{example}" if example else "")
         )
     if kind == "cassette":
         return _cassette(rest, environ)
-    if kind == "command":
-        # Imported when used: each SDK takes about a second to import.
-        from agent.models.command.client import CommandModel
-
-        command = CommandModel(
-            rest,
-            environ=environ,
-            entry=catalog.entry(f"command:{rest}"),
-            hidden=_hidden(environ, catalog),
-        )
-        return command, f"{command.name}, as asked"
-    model = _anthropic(rest, environ, catalog) if kind == "anthropic" else None
-    model = model or _openai(rest, environ, catalog)
+    model = opener.command(rest) if kind == "command" else opener.hosted(kind, rest)
     return model, f"{model.name}, as asked"
 
 
-def _auto(environ: Mapping[str, str], catalog: Catalog) -> tuple[Model | None, str]:
-    if environ.get("ANTHROPIC_API_KEY"):
-        model = _anthropic(catalog.defaults["anthropic"], environ, catalog)
-        return model, f"{model.name}, because ANTHROPIC_API_KEY is set"
-    if environ.get("OPENAI_API_KEY"):
-        model = _openai(catalog.defaults["openai"], environ, catalog)
-        return model, f"{model.name}, because OPENAI_API_KEY is set"
-    url = _plain("OLLAMA_HOST", _ollama_url(environ))
-    names = _ollama_models(url)
-    if names:
-        wanted = catalog.defaults.get("ollama", "")
-        chosen = wanted if wanted in names else names[0]
-        model = _openai(f"{chosen}@{url}/v1", environ, catalog)
-        others = f", one of {len(names)} models there" if len(names) > 1 else ""
-        return model, f"{model.name}, because Ollama answers at {url}{others}"
-    ollama = f"no Ollama at {url}" if names is None else f"Ollama at {url} has no model yet"
-    return None, f"none: no ANTHROPIC_API_KEY or OPENAI_API_KEY is set, {ollama}\n{PLUG_IN}"
+@dataclass(frozen=True)
+class _Opener:
+    """Opens a model of each kind. Clients are imported when used: an SDK takes about a second."""
 
+    environ: Mapping[str, str]
+    catalog: Catalog
 
-def _anthropic(model: str, environ: Mapping[str, str], catalog: Catalog) -> Model:
-    from agent.models.anthropic import AnthropicModel
+    @cached_property
+    def hidden(self) -> tuple[str, ...]:
+        """Values that must not be shown, including those of variables that a models.toml names."""
+        named = {entry.key_env for entry in self.catalog.models.values() if entry.key_env}
+        return secret_values(self.environ, named)
 
-    if "://" in model:
-        raise Misconfigured("anthropic: takes a model's name and no URL; set ANTHROPIC_BASE_URL")
-    key = _key("ANTHROPIC_API_KEY", f"anthropic:{model}", environ)
-    return AnthropicModel(
-        model,
-        api_key=key,
-        base_url=_plain("ANTHROPIC_BASE_URL", environ.get("ANTHROPIC_BASE_URL") or ANTHROPIC_URL),
-        entry=catalog.entry(f"anthropic:{model}"),
-        hidden=(key, *_hidden(environ, catalog)),
-    )
+    def auto(self) -> tuple[Model | None, str]:
+        for service in ADDRESSES:
+            key = f"{service.upper()}_API_KEY"
+            if self.environ.get(key):
+                model = self.hosted(service, self.catalog.defaults[service])
+                return model, f"{model.name}, because {key} is set"
+        url = _plain("OLLAMA_HOST", _ollama_url(self.environ))
+        names = _ollama_models(url)
+        if names:
+            wanted = self.catalog.defaults.get("ollama", "")
+            model = self.hosted("openai", f"{wanted if wanted in names else names[0]}@{url}/v1")
+            others = f", one of {len(names)} models there" if len(names) > 1 else ""
+            return model, f"{model.name}, because Ollama answers at {url}{others}"
+        ollama = f"no Ollama at {url}" if names is None else f"Ollama at {url} has no model yet"
+        return None, f"none: no ANTHROPIC_API_KEY or OPENAI_API_KEY is set, {ollama}\n{PLUG_IN}"
 
+    def local(self) -> Model:
+        from agent.models.local.client import LocalModel
 
-def _openai(rest: str, environ: Mapping[str, str], catalog: Catalog) -> Model:
-    from agent.models.openai import OpenAIModel
+        return LocalModel(environ=self.environ, entry=self.catalog.entry("local"))
 
-    model, at, url = rest.partition("@")
-    if at:
-        url = _server(url)
-    entry = catalog.entry(f"openai:{model}@{url}" if at else f"openai:{model}")
-    if entry.key_env:
-        key_from = entry.key_env
-    elif at:
-        key_from = OWN_SERVER_KEY
-    else:
-        key_from = "OPENAI_API_KEY"
-    if key_from == OWN_SERVER_KEY and not environ.get(key_from):
-        # The user's own server may need no key, but the SDK requires one.
-        key, hidden = "none", _hidden(environ, catalog)
-    else:
-        key = _key(key_from, f"openai:{rest}", environ)
-        hidden = (key, *_hidden(environ, catalog))
-    return OpenAIModel(
-        model,
-        api_key=key,
-        base_url=url or _plain("OPENAI_BASE_URL", environ.get("OPENAI_BASE_URL") or OPENAI_URL),
-        own_server=bool(at),
-        key_from=key_from,
-        entry=entry,
-        hidden=hidden,
-    )
+    def command(self, command: str) -> Model:
+        from agent.models.command.client import CommandModel
 
+        entry = self.catalog.entry(f"command:{command}")
+        return CommandModel(command, environ=self.environ, entry=entry, hidden=self.hidden)
 
-def _key(name: str, spec: str, environ: Mapping[str, str]) -> str:
-    key = environ.get(name, "").strip()
-    if not key:
-        raise Misconfigured(f"{spec} needs a key in the environment: export {name}=...")
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise Misconfigured(f"{name} holds a character that no key has; export it again")
-    return key
+    def hosted(self, service: str, rest: str) -> Model:
+        """A model at a vendor's own address, or for ``openai`` at any address after an @."""
+        vendor = service.upper()
+        model, at, address = rest.partition("@")
+        if service == "anthropic" and (at or "://" in rest):
+            raise Misconfigured(
+                "anthropic: takes a model's name and no URL; set ANTHROPIC_BASE_URL"
+            )
+        if at:
+            url = _server(address)
+        else:
+            url = _plain(
+                f"{vendor}_BASE_URL", self.environ.get(f"{vendor}_BASE_URL") or ADDRESSES[service]
+            )
+        name = f"{service}:{model}@{url}" if at else f"{service}:{model}"
+        entry = self.catalog.entry(name)
+        key_from = entry.key_env or (OWN_SERVER_KEY if at else f"{vendor}_API_KEY")
+        given = self._access(key_from, name)
+        given |= {"name": name, "model": model, "base_url": url, "entry": entry}
+        if service == "anthropic":
+            from agent.models.anthropic import AnthropicModel
 
+            return AnthropicModel(**given)
+        from agent.models.openai import OpenAIModel
 
-def _hidden(environ: Mapping[str, str], catalog: Catalog) -> tuple[str, ...]:
-    """Values that must not be shown, including those of variables that a models.toml names."""
-    return secret_values(environ, {e.key_env for e in catalog.models.values() if e.key_env})
+        return OpenAIModel(own_server=bool(at), **given)
+
+    def _access(self, variable: str, name: str) -> dict[str, Any]:
+        """The key, where it comes from, and what is never shown."""
+        key = self.environ.get(variable, "").strip()
+        if not key and variable == OWN_SERVER_KEY:
+            # The user's own server may need no key, but the SDK requires one.
+            return {"api_key": "none", "key_from": variable, "hidden": self.hidden}
+        if not key:
+            raise Misconfigured(f"{name} needs a key in the environment: export {variable}=...")
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise Misconfigured(f"{variable} holds a character that no key has; export it again")
+        return {"api_key": key, "key_from": variable, "hidden": (key, *self.hidden)}
 
 
 def _server(url: str) -> str:
     """The base URL of a spec, with the usual path ``/v1`` if it has none."""
     url = _plain("what follows @ in --llm openai:MODEL@URL", url).rstrip("/")
-    return url + ("/v1" if urlsplit(url).path == "" else "")
+    return url if "/" in url.partition("://")[2] else f"{url}/v1"
 
 
 def _plain(where: str, url: str) -> str:
@@ -171,18 +163,13 @@ def _plain(where: str, url: str) -> str:
     Raises:
         Misconfigured: it has a user, password, query or fragment, or is no URL.
     """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
     # Checked first, and in the raw text, so that no other message quotes a key.
     if re.search(r"[?#@]", url):
         raise Misconfigured(
             f"{where} must hold no password, no ?query and no #fragment; put the key into "
             f"{OWN_SERVER_KEY}, or for the vendors into ANTHROPIC_API_KEY or OPENAI_API_KEY"
         )
-    if not host or parts.scheme not in ("http", "https"):
+    if not _URL.fullmatch(url):
         raise Misconfigured(f"{where} must be a URL, http://... or https://...")
     return url
 
@@ -202,13 +189,11 @@ def _cassette(rest: str, environ: Mapping[str, str]) -> tuple[Model, str]:
 
 def _ollama_url(environ: Mapping[str, str]) -> str:
     """The URL that Ollama's own client would use."""
-    address = environ.get("OLLAMA_HOST", "").strip() or OLLAMA_ADDRESS
-    scheme, separator, host = address.rpartition("://")
-    host = host.rstrip("/")
-    if ":" not in host:
-        host += ":11434"
+    address = (environ.get("OLLAMA_HOST", "").strip() or OLLAMA_ADDRESS).rstrip("/")
+    url = address if "://" in address else f"http://{address}"
+    port = "" if ":" in url.partition("://")[2] else ":11434"
     # 0.0.0.0 is an address for a server to bind to, not one to connect to.
-    return f"{scheme if separator else 'http'}://{host.replace('0.0.0.0', '127.0.0.1', 1)}"
+    return url.replace("0.0.0.0", "127.0.0.1", 1) + port
 
 
 def _ollama_models(url: str) -> list[str] | None:

@@ -9,156 +9,95 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import openai
 
-from agent.models.catalog import Entry
-from agent.models.http import MAX_RETRIES, leave_long_waits, refusal, run_coroutine, seconds_to_wait
-from agent.models.secrets import quote
-from agent.models.types import (
-    Misconfigured,
-    ModelError,
-    OnText,
-    Prompt,
-    Reply,
-    StopReason,
-    Unavailable,
-    Usage,
-)
+from agent.models.http import Received, SDKModel
+from agent.models.types import Prompt, StopReason, Usage
 
 CACHE_MARKS = 18
 """The latest four marks are written to the cache, all of them are looked up in it."""
 
-_STOP_REASONS: dict[str, StopReason] = {
-    "stop": "end",
-    "length": "length",
-    "content_filter": "refusal",
-}
 _NOT_KNOWN = re.compile(
     r"unsupported|not supported|un(?:known|recognized|expected)|extra|not permitted|not allowed"
     r"|deprecated|instead",
     re.IGNORECASE,
 )
+_BAD_REQUEST = re.compile(r"invalid_?request|bad_?request|context_length", re.IGNORECASE)
 _THOUGHT = re.compile(r"\A\s*(?:<think>)?.*?</think>\s*|\A\s*<think>.*\Z", re.DOTALL)
 
 
-class OpenAIModel:
+@dataclass(eq=False, kw_only=True)
+class OpenAIModel(SDKModel):
     """A model by name, at OpenAI or at ``base_url``."""
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        api_key: str,
-        base_url: str,
-        own_server: bool,
-        key_from: str,
-        entry: Entry,
-        hidden: Sequence[str],
+    sdk: ClassVar[Any] = openai
+    base_error = openai.OpenAIError
+    stop_reasons: ClassVar[Mapping[str, StopReason]] = {
+        "stop": "end",
+        "length": "length",
+        "content_filter": "refusal",
+        "refusal": "refusal",
+    }
+
+    own_server: bool
+    """Whether ``base_url`` is the user's own; then requests have no fields that only OpenAI itself
+    supports."""
+
+    def __post_init__(self) -> None:
+        names = ["max_tokens", "max_completion_tokens"]
+        self._limits = names if self.own_server else names[::-1]
+        """Names of the field for the limit; the first is used."""
+        self._optional = {"stream_options"} | (set() if self.own_server else {"prompt_cache"})
+        """Fields that are sent as long as the server does not refuse them."""
+
+    async def _receive(
+        self, client: Any, prompt: Prompt, max_tokens: int, received: Received
     ) -> None:
-        """
-        Args:
-            own_server: whether ``base_url`` was part of the spec; then requests have no fields
-                that only OpenAI itself supports.
-            key_from: where the key comes from, for messages.
-        """
-        self.name = f"openai:{model}@{base_url}" if own_server else f"openai:{model}"
-        self._model = model
-        self._key = api_key
-        self._base_url = base_url
-        self._key_from = key_from
-        self._entry = entry
-        self._hidden = hidden
-        self._limit = "max_tokens" if own_server else "max_completion_tokens"
-        self._cached = not own_server
-        self._counted = True
-        self._given_up: set[str] = set()
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
-
-    def complete(
-        self,
-        prompt: Prompt,
-        *,
-        max_tokens: int,
-        on_text: OnText | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Reply:
-        """See ``Model.complete``."""
-        return run_coroutine(self._complete(prompt, max_tokens, on_text), cancel)
-
-    async def _complete(self, prompt: Prompt, max_tokens: int, on_text: OnText | None) -> Reply:
-        while True:
-            received = _Received(self._model, self._hidden)
-            try:
-                await self._ask(prompt, max_tokens, received, on_text)
-                failure = received.fault(self.name)
-            except (openai.OpenAIError, json.JSONDecodeError) as error:
-                if self._give_way(error):
-                    continue
-                failure = self._failure(error, received.usage)
-            # Raised outside ``except``, so that the SDK's exception, which holds the request, is
-            # not its context.
-            if failure is not None:
-                raise failure
-            return received.reply()
-
-    async def _ask(
-        self, prompt: Prompt, max_tokens: int, received: _Received, on_text: OnText | None
-    ) -> None:
-        async with openai.AsyncOpenAI(
-            api_key=self._key,
-            base_url=self._base_url,
-            max_retries=MAX_RETRIES,
-            timeout=self._entry.timeout,
-            http_client=openai.DefaultAsyncHttpxClient(
-                event_hooks={"response": [leave_long_waits]}
-            ),
-        ) as client:
-            stream: Any = await client.chat.completions.create(**self._request(prompt, max_tokens))
-            async with stream:
-                async for chunk in stream:
-                    received.take(chunk, on_text)
+        async with await client.chat.completions.create(
+            **self._request(prompt, max_tokens)
+        ) as stream:
+            async for chunk in stream:
+                _take(chunk, received)
+        if received.detail and received.stop:
+            received.stop = "refusal"
+        # Servers that do not know a model's reasoning tags leave the reasoning in the text.
+        received.text = _THOUGHT.sub("", received.text, count=1)
 
     def _request(self, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
         request: dict[str, Any] = {
-            "model": self._model,
+            "model": self.model,
             "messages": self._messages(prompt),
-            self._limit: self._entry.limit(max_tokens),
+            self._limits[0]: self.entry.limit(max_tokens),
             "stream": True,
-            "extra_body": dict(self._entry.extra),
+            "extra_body": dict(self.entry.extra),
         }
-        if self._counted:
+        if "stream_options" in self._optional:
             request["stream_options"] = {"include_usage": True}
-        if self._cached:
+        if "prompt_cache" in self._optional:
             # Cached prefixes are found at marks only; one key sends all requests to one server.
             request["prompt_cache_options"] = {"mode": "explicit"}
             digest = hashlib.sha256(prompt.system.text.encode()).hexdigest()
             request["prompt_cache_key"] = f"autoresearch-{digest[:24]}"
+        if prompt.seed is not None:
+            request["seed"] = prompt.seed
+        if prompt.schema:
+            schema = {"name": "reply", "schema": json.loads(prompt.schema)}
+            request["response_format"] = {"type": "json_schema", "json_schema": schema}
         return request
 
     def _messages(self, prompt: Prompt) -> list[dict[str, Any]]:
-        if not self._cached:
-            # As plain strings, which every server takes.
-            texts = [prompt.system.text, "\n".join(part.text for part in prompt.user)]
-            return [
-                {"role": role, "content": text}
-                for role, text in zip(("system", "user"), texts, strict=True)
-            ]
-        marks = prompt.marked(CACHE_MARKS)
-        blocks: list[dict[str, Any]] = []
-        for i, part in enumerate(prompt.parts):
-            blocks.append({"type": "text", "text": part.text})
-            if i in marks:
-                blocks[-1]["prompt_cache_breakpoint"] = {"mode": "explicit"}
-        return [
-            {"role": "system", "content": blocks[:1]},
-            {"role": "user", "content": blocks[1:]},
-        ]
+        if "prompt_cache" in self._optional:
+            mark = {"prompt_cache_breakpoint": {"mode": "explicit"}}
+            blocks = prompt.blocks(CACHE_MARKS, mark)
+            contents: list[Any] = [blocks[:1], blocks[1:]]
+        else:  # as plain strings, which every server takes
+            contents = [prompt.system.text, "\n".join(part.text for part in prompt.user)]
+        roles = zip(("system", "user"), contents, strict=True)
+        return [{"role": role, "content": content} for role, content in roles]
 
     def _give_way(self, error: Exception) -> bool:
         """Whether to ask again without an optional field, or with its older name.
@@ -168,101 +107,37 @@ class OpenAIModel:
         if not isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
             return False
         said = f"{error.param or ''} {error.message}"
-        if "prompt_cache" in said and self._cached:
-            self._cached = False
+        if refused := {name for name in self._optional if name in said}:
+            self._optional -= refused
             return True
-        if "stream_options" in said and self._counted:
-            self._counted = False
-            return True
-        if self._limit in said and _NOT_KNOWN.search(said) and not self._given_up:
-            self._given_up.add(self._limit)
-            names = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-            self._limit = names[self._limit]
+        if len(self._limits) > 1 and self._limits[0] in said and _NOT_KNOWN.search(said):
+            del self._limits[0]
             return True
         return False
 
-    def _failure(self, error: Exception, usage: Usage | None) -> ModelError:
-        body = getattr(error, "body", None)
-        told = body.get("message") if isinstance(body, dict) else None
-        said = quote(str(told or error), self._hidden)
-        if isinstance(error, openai.APIConnectionError):
-            cause = quote(str(error.__cause__ or error) or type(error).__name__, self._hidden)
-            return Unavailable(
-                f"{self.name}: no whole answer from {self._base_url}: {cause}", usage=usage
-            )
+    def _meaning(self, error: Any) -> tuple[int, str]:
+        told = error.body.get("message") if isinstance(error.body, dict) else None
+        code = str(error.code or "")
         if isinstance(error, openai.APIStatusError):
             # The status means too many requests, but waiting does not add credit to an account.
-            status = 402 if error.code == "insufficient_quota" else error.status_code
-            return refusal(
-                self.name,
-                status,
-                said,
-                key=self._key_from,
-                retry_after=seconds_to_wait(error.response.headers),
-            )
-        if isinstance(error, openai.APIError):  # inside a stream, so without a status
-            code = str(error.code or "")
+            status = 402 if code == "insufficient_quota" else error.status_code
+        elif _BAD_REQUEST.search(f"{error.type} {code}"):  # inside a stream, so without a status
+            status = 400
+        else:
             status = int(code) if code.isdigit() else 500
-            if re.search(r"invalid_?request|bad_?request|context_length", f"{error.type} {code}",
-                         re.IGNORECASE):  # fmt: skip
-                status = 400
-            failure = refusal(self.name, status, said, key=self._key_from)
-            if isinstance(failure, Unavailable):
-                failure.usage = usage
-            return failure
-        if isinstance(error, json.JSONDecodeError):
-            return Unavailable(f"{self.name}: the stream is not JSON: {said}", usage=usage)
-        return Misconfigured(f"{self.name}: {said}")
+        return status, str(told or error)
 
 
-class _Received:
-    """The part of a reply that has arrived."""
-
-    def __init__(self, model: str, hidden: Sequence[str]) -> None:
-        self.model = model
-        self._hidden = hidden
-        self.usage: Usage | None = None
-        self._texts: list[str] = []
-        self._refusals: list[str] = []
-        self._stop: str | None = None
-        self._begun = False
-
-    def take(self, chunk: Any, on_text: OnText | None) -> None:
-        """Process one chunk; reasoning comes in separate fields and is skipped."""
-        self._begun = self._begun or chunk.object == "chat.completion.chunk"
-        self.model = chunk.model or self.model
-        if chunk.usage is not None:
-            self.usage = _usage(chunk.usage)
-        for choice in chunk.choices or []:
-            if choice.finish_reason:
-                self._stop = choice.finish_reason
-            if choice.delta is None:
-                continue
-            if choice.delta.refusal:
-                self._refusals.append(choice.delta.refusal)
-            if choice.delta.content:
-                self._texts.append(choice.delta.content)
-                if on_text is not None:
-                    on_text(choice.delta.content)
-
-    def fault(self, name: str) -> ModelError | None:
-        """Why this is not a whole message, None if it is."""
-        if not self._begun:
-            return Unavailable(f"{name}: the answer is not a stream of Chat Completions")
-        if self._stop is None:
-            return Unavailable(f"{name}: the stream was cut off", usage=self.usage)
-        return None
-
-    def reply(self) -> Reply:
-        refused = "".join(self._refusals)
-        return Reply(
-            # Servers that do not know a model's reasoning tags leave the reasoning in the text.
-            text=_THOUGHT.sub("", "".join(self._texts), count=1),
-            stop_reason="refusal" if refused else _STOP_REASONS.get(self._stop or "", "other"),
-            usage=self.usage,
-            model=self.model,
-            detail=quote(refused, self._hidden) or quote(self._stop or "", self._hidden),
-        )
+def _take(chunk: Any, received: Received) -> None:
+    """Process one chunk; reasoning comes in separate fields and is skipped."""
+    received.model = chunk.model or received.model
+    if chunk.usage is not None:
+        received.usage = _usage(chunk.usage)
+    for choice in chunk.choices or []:
+        received.stop = choice.finish_reason or received.stop
+        if choice.delta is not None:
+            received.detail += choice.delta.refusal or ""
+            received.text += choice.delta.content or ""
 
 
 def _usage(told: Any) -> Usage:

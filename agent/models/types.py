@@ -8,14 +8,13 @@ ever contains a key: external texts pass through ``secrets``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from trainer.errors import UserError
 
 StopReason = Literal["end", "length", "refusal", "other"]
-OnText = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,14 @@ class Prompt:
         latest ones."""
         marks = [i for i, part in enumerate(self.parts) if part.mark]
         return frozenset(marks if len(marks) <= most else marks[:2] + marks[2 - most :])
+
+    def blocks(self, most: int, mark: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The parts as both vendors' APIs take them, with ``mark`` on at most ``most`` of them."""
+        marks = self.marked(most)
+        return [
+            {"type": "text", "text": part.text, **(mark if i in marks else {})}
+            for i, part in enumerate(self.parts)
+        ]
 
 
 @dataclass(frozen=True)
@@ -129,18 +136,12 @@ class Model(Protocol):
     """The spec that opens it, without any key; prices are looked up by it."""
 
     def complete(
-        self,
-        prompt: Prompt,
-        *,
-        max_tokens: int,
-        on_text: OnText | None = None,
-        cancel: threading.Event | None = None,
+        self, prompt: Prompt, *, max_tokens: int, cancel: threading.Event | None = None
     ) -> Reply:
         """Ask and wait.
 
         Args:
             max_tokens: bound on the reply, reasoning included.
-            on_text: is given the reply's text as it arrives, in this thread.
 
         Raises:
             Unavailable, Misconfigured: see these classes.

@@ -6,9 +6,10 @@ then SEARCH/REPLACE blocks), and the same code in ``edits`` and ``checks`` proce
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.campaign.records import Trial
 from agent.edits.blocks import EditError, Envelope
@@ -61,11 +62,24 @@ class Proposal:
     """None if usage or price is not known."""
     envelope: Envelope = "edits"
     """The format that was asked for."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What the proposer itself wants to read again from the trial's record, JSON-able."""
 
 
 REPAIRS: Mapping[str, int] = {"llm": 2}
 """By proposer: how often per trial a candidate that failed in training may go back to it. A recipe
 or a number does not improve with feedback."""
+
+
+def rejected(context: Context, proposer: str) -> int:
+    """Number of the proposer's replies in the category that the current champion had no use for."""
+    since = itertools.takewhile(lambda trial: not trial.kept, reversed(context.history))
+    past = [
+        len(trial.rejections)
+        for trial in since
+        if trial.category == context.category and trial.proposer == proposer
+    ]
+    return sum(past) + len(context.feedback)
 
 
 class NothingToPropose(Exception):

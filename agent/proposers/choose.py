@@ -15,7 +15,7 @@ from trainer.errors import UserError
 
 
 class ProposerError(UserError):
-    """There is no such proposer, or it lacks a model; the message says what to do."""
+    """The proposer lacks a model; the message says what to do."""
 
 
 def researcher(model: Model, cancel: threading.Event) -> Proposer:
@@ -33,20 +33,18 @@ def make(proposer: str, llm: Proposer | None, seed: int) -> Proposer:
         seed: the campaign's.
 
     Raises:
-        ProposerError: an unknown name, or ``llm`` without a model.
+        ProposerError: ``llm`` without a model.
     """
-    if proposer == "llm":
-        if llm is None:
-            raise ProposerError(
-                "--proposer llm needs a model, and none is at hand: set ANTHROPIC_API_KEY or "
-                "OPENAI_API_KEY, or name one, as --llm anthropic:MODEL, --llm openai:MODEL@URL or "
-                "--llm 'command:CMD'; without a model use --proposer hybrid"
-            )
-        return llm
-    if proposer == "deck":
-        return Deck()
-    if proposer == "tuner":
-        return Tuner()
-    if proposer == "hybrid":
-        return Hybrid(numbers=Tuner(), structure=llm or Deck(), seed=seed)
-    raise ProposerError(f"--proposer {proposer!r}: choose llm, deck, tuner or hybrid")
+    if proposer == "llm" and llm is None:
+        raise ProposerError(
+            "--proposer llm needs a model, and none is at hand: set ANTHROPIC_API_KEY or "
+            "OPENAI_API_KEY, or name one, as --llm anthropic:MODEL, --llm openai:MODEL@URL or "
+            "--llm 'command:CMD'; without a model use --proposer hybrid"
+        )
+    structure = llm or Deck()
+    return {
+        "llm": structure,
+        "deck": Deck(),
+        "tuner": Tuner(),
+        "hybrid": Hybrid(numbers=Tuner(), structure=structure, seed=seed),
+    }[proposer]

@@ -8,14 +8,13 @@ rejected before training may be tried on the next champion, because it was never
 from __future__ import annotations
 
 import functools
-import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.edits import blocks
-from agent.proposers.base import Context, NothingToPropose, Proposal
+from agent.proposers.base import Context, NothingToPropose, Proposal, rejected
 from agent.proposers.prompts import trial_record
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -45,11 +44,8 @@ def recipes(folder: Path = RECIPES) -> tuple[Recipe, ...]:
     Raises:
         EditError: a file is not a reply.
     """
-    found = []
-    for path in sorted(folder.glob("*.md")):
-        reply = path.read_text(encoding="utf-8")
-        found.append(Recipe(path.stem, reply, blocks.parse(reply)))
-    return tuple(found)
+    replies = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
+    return tuple(Recipe(name, text, blocks.parse(text)) for name, text in sorted(replies.items()))
 
 
 class Deck:
@@ -81,15 +77,4 @@ class Deck:
         order = [r for r in recipes(self._folder) if r.edit.category == context.category]
         random.Random(f"deck:{context.seed}:{context.category}").shuffle(order)
         open_ones = [r for r in order if r.edit.title not in tried and r.applies(context.source)]
-        return open_ones[_rejected(context) :]
-
-
-def _rejected(context: Context) -> int:
-    """Number of recipes of the category that were turned down on the current champion."""
-    since = itertools.takewhile(lambda trial: not trial.kept, reversed(context.history))
-    past = [
-        len(trial.rejections)
-        for trial in since
-        if trial.category == context.category and trial.proposer == Deck.name
-    ]
-    return sum(past) + len(context.feedback)
+        return open_ones[rejected(context, self.name) :]

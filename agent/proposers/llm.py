@@ -8,48 +8,69 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from agent.campaign.records import Trial
 from agent.edits.blocks import Envelope
 from agent.models.catalog import Catalog, load_catalog
-from agent.models.types import Model, OnText, Part, Prompt, Reply
+from agent.models.types import Model, Part, Prompt, Reply
 from agent.proposers.base import Context, Proposal, ReplyUnusable
 from agent.proposers.prompts import PROMPTS, templates
 from trainer.contract import MAX_SOURCE_BYTES
 from trainer.presets import LADDER
-from trainer.untrusted import printable
+from trainer.untrusted import one_line
 
 MAX_TOKENS = 32_000
 """Limit for a reply; it includes reasoning, so models that reason need a large one."""
 HISTORY_TOKENS = 12_000
 CHARACTERS_PER_TOKEN = 3
 """A low estimate, so that the history is too short rather than too long."""
-TEXT_LENGTH = 300
 
 ShownOutcome = Literal["baseline", "kept", "near", "reverted", "abandoned", "failed", "rejected"]
 
 
 @dataclass
-class LLMProposer:
-    """Asks a model, one edit at a time."""
+class ModelProposer:
+    """Asks a model, and makes a proposal of its reply."""
 
     model: Model
     prompts_dir: Path = PROMPTS
     max_tokens: int = MAX_TOKENS
-    history_tokens: int = HISTORY_TOKENS
     catalog: Catalog = field(default_factory=lambda: load_catalog(os.environ))
-    on_text: OnText | None = None
     cancel: threading.Event | None = None
     name: str = field(default="llm", init=False)
     attempts: int = field(default=3, init=False)
 
     def __post_init__(self) -> None:
         self._templates = templates(self.prompts_dir)
+
+    def ask(self, prompt: Prompt) -> tuple[Reply, Proposal]:
+        """What the model replies, and that as a proposal.
+
+        Raises:
+            Unavailable, Misconfigured, Cancelled: see ``agent.models.types``.
+        """
+        reply = self.model.complete(prompt, max_tokens=self.max_tokens, cancel=self.cancel)
+        schema = f"\nJSON schema of the reply: {prompt.schema}\n" if prompt.schema else ""
+        return reply, Proposal(
+            proposer=self.name,
+            reply=reply.text,
+            prompt=prompt.text + schema,
+            model=reply.model,
+            usage=asdict(reply.usage) if reply.usage is not None else None,
+            cost_usd=self.catalog.cost(reply.usage, self.model.name),
+        )
+
+
+@dataclass
+class LLMProposer(ModelProposer):
+    """Asks for one edit at a time, of anything."""
+
+    history_tokens: int = HISTORY_TOKENS
 
     def covers(self, context: Context) -> bool:
         """A model has ideas for everything."""
@@ -62,21 +83,9 @@ class LLMProposer:
             ReplyUnusable: the reply is cut off, declined or empty.
             Unavailable, Misconfigured, Cancelled: see ``agent.models.types``.
         """
-        prompt = self.prompt(context)
-        reply = self.model.complete(
-            prompt, max_tokens=self.max_tokens, on_text=self.on_text, cancel=self.cancel
-        )
-        proposal = Proposal(
-            proposer=self.name,
-            reply=reply.text,
-            prompt=prompt.text,
-            model=reply.model,
-            usage=asdict(reply.usage) if reply.usage is not None else None,
-            cost_usd=self.catalog.cost(reply.usage, self.model.name),
-            envelope=self._envelope(context),
-        )
-        fault = self._fault(reply)
-        if fault:
+        reply, proposal = self.ask(self.prompt(context))
+        proposal = replace(proposal, envelope=self._envelope(context))
+        if fault := self._fault(reply):
             raise ReplyUnusable(fault, proposal)
         return proposal
 
@@ -93,14 +102,15 @@ class LLMProposer:
     def _fault(self, reply: Reply) -> str:
         """Why the reply must not be applied, "" if it may be. It checks the stop reason
         first: a reply that was cut off or declined can still look like an edit."""
-        if reply.stop_reason == "length":
-            told = f" of {reply.usage.output} tokens" if reply.usage is not None else ""
-            return f"the reply{told} was cut off at its limit before its end; think and write less"
-        if reply.stop_reason == "refusal":
-            return f"the model declined to answer ({reply.detail or 'no reason given'})"
-        if reply.stop_reason == "other":
-            return f"the reply ended early ({reply.detail or 'no reason given'})"
-        return "" if reply.text.strip() else "the reply is empty"
+        told = f" of {reply.usage.output} tokens" if reply.usage is not None else ""
+        why = reply.detail or "no reason given"
+        return {
+            "length": f"the reply{told} was cut off at its limit before its end; think and write "
+            "less",
+            "refusal": f"the model declined to answer ({why})",
+            "other": f"the reply ended early ({why})",
+            "end": "" if reply.text.strip() else "the reply is empty",
+        }[reply.stop_reason]
 
     def prompt(self, context: Context) -> Prompt:
         """The prompt; its parts that change least come first.
@@ -109,49 +119,27 @@ class LLMProposer:
             Misconfigured: a template is missing or broken.
         """
         program, envelope = context.program, self._envelope(context)
-        category = next(
-            (c for c in program.categories if c.name == context.category),
-            {"name": context.category, "description": ""},
+        rules = self._templates.render(
+            "rules",
+            ladder=LADDER,
+            max_source_bytes=MAX_SOURCE_BYTES,
+            prose=program.prose,
+            envelope=envelope,
+        )
+        champion = self._templates.render("train", facts=context.facts, source=context.source)
+        focus = self._templates.render(
+            "focus",
+            context=context,
+            description=description(context),
+            feedback=[*zip_longest(context.turned_down, context.feedback, fillvalue="")],
+            envelope=envelope,
         )
         return Prompt(
             (
-                Part(
-                    "rules",
-                    self._templates.render(
-                        "rules",
-                        ladder=LADDER,
-                        max_source_bytes=MAX_SOURCE_BYTES,
-                        prose=program.prose,
-                        envelope=envelope,
-                    ),
-                    mark=True,
-                    fixed=program.prose,
-                ),
-                Part(
-                    "train.py",
-                    self._templates.render("train", facts=context.facts, source=context.source),
-                    mark=True,
-                    fixed=context.source,
-                ),
+                Part("rules", rules, mark=True, fixed=program.prose),
+                Part("train.py", champion, mark=True, fixed=context.source),
                 *self._history(context.history),
-                Part(
-                    "focus",
-                    self._templates.render(
-                        "focus",
-                        category=category,
-                        prior=context.prior,
-                        notes=program.notes,
-                        noise=context.noise,
-                        feedback=[
-                            {"reply": reply, "reason": reason}
-                            for reply, reason in zip_longest(
-                                context.turned_down, context.feedback, fillvalue=""
-                            )
-                        ],
-                        envelope=envelope,
-                    ),
-                    fixed=f"{context.category}\n{program.notes}",
-                ),
+                Part("focus", focus, fixed=f"{context.category}\n{program.notes}"),
             ),
             trial=context.trial,
             attempt=len(context.feedback),
@@ -167,29 +155,34 @@ class LLMProposer:
             [v.outcome in ("kept", "baseline") for v in views],
             self.history_tokens * CHARACTERS_PER_TOKEN,
         )
-        head = self._templates.render("history", left_out=_summary([views[i] for i in left_out]))
-        parts = [Part("history", head)]
-        for i, v in enumerate(views):
-            if i not in left_out:
-                text = brief[i] if i < shortened else whole[i]
-                parts.append(Part(f"trial {v.number}", text, mark=True))
-        return parts
+        texts = [*brief[:shortened], *whole[shortened:]]
+        head = self._templates.render("history", left_out=[views[i] for i in sorted(left_out)])
+        return [
+            Part("history", head),
+            *(
+                Part(f"trial {trial.trial}", texts[i], mark=True)
+                for i, trial in enumerate(trials)
+                if i not in left_out
+            ),
+        ]
+
+
+def description(context: Context) -> str:
+    """What program.md says of the category; "" where it has been dropped from there."""
+    categories = context.program.categories
+    return next((c.description for c in categories if c.name == context.category), "")
 
 
 @dataclass(frozen=True)
 class View:
-    """A trial as it is shown to the model. Texts are one printable line each."""
+    """A trial as it is shown to the model; its texts are one printable line each."""
 
-    number: int
-    category: str
+    trial: Trial
     outcome: ShownOutcome
     gain: float
     """In bits per byte, to two digits, so that the search does not overfit the validation text."""
     half: float
     """Half-width of its 95 % interval."""
-    heats: int
-    """Number of heats on which the gain is based."""
-    status: str
     title: str
     hypothesis: str
     reason: str
@@ -197,36 +190,28 @@ class View:
 
 def view(trial: Trial) -> View:
     """What the model is shown of a finished trial."""
-    gain = _two_digits(trial.gain)
-    reason = ""
-    outcome: ShownOutcome
+    outcome, reason = _outcome(trial)
+    gain, half = _two_digits(trial.gain), _two_digits(trial.gain_half)
+    title, hypothesis = one_line(trial.title), one_line(trial.hypothesis)
+    return View(trial, outcome, gain, half, title, hypothesis, one_line(reason))
+
+
+def _outcome(trial: Trial) -> tuple[ShownOutcome, str]:
+    """How it ended, and why if it was not measured to its end."""
     if trial.trial == 0:
-        outcome = "baseline"
-    elif trial.verdict == "keep":
-        outcome = "kept"
-    elif trial.verdict == "rejected":
-        outcome = "rejected"
-        reason = (trial.rejections[-1] if trial.rejections else trial.words).partition("\n")[0]
-    elif trial.status == "abandoned":
-        outcome = "abandoned"
-    elif trial.status not in ("", "ok"):
-        outcome = "failed"
-        failed = [t for t in trial.trainings if t.status == trial.status]
-        reason = failed[-1].reason.strip().rpartition("\n")[2] if failed else trial.words
-    else:
-        outcome = "near" if gain > 0 and trial.differences else "reverted"
-    return View(
-        number=trial.trial,
-        category=trial.category,
-        outcome=outcome,
-        gain=gain,
-        half=_two_digits(trial.gain_half),
-        heats=len(trial.differences),
-        status=trial.status,
-        title=_line(trial.title),
-        hypothesis=_line(trial.hypothesis),
-        reason=_line(reason),
-    )
+        return "baseline", ""
+    if trial.verdict == "keep":
+        return "kept", ""
+    if trial.verdict == "rejected":
+        reason = trial.rejections[-1] if trial.rejections else trial.words
+        return "rejected", reason.partition("\n")[0]
+    if trial.status == "abandoned":
+        return "abandoned", ""
+    if trial.status not in ("", "ok"):
+        failed = [t.reason for t in trial.trainings if t.status == trial.status]
+        return "failed", failed[-1].strip().rpartition("\n")[2] if failed else trial.words
+    near = _two_digits(trial.gain) > 0 and trial.differences
+    return "near" if near else "reverted", ""
 
 
 def _two_digits(value: float | None) -> float:
@@ -261,24 +246,3 @@ def compress(
                 left_out.add(oldest)
             oldest += 1
     return frozenset(left_out), shortened
-
-
-def _summary(views: Sequence[View]) -> list[Mapping[str, Any]]:
-    """Counts by category."""
-
-    def count(category: str, among: Callable[[View], bool]) -> int:
-        return sum(1 for v in views if v.category == category and among(v))
-
-    return [
-        {
-            "category": category,
-            "trials": count(category, lambda v: True),
-            "near": count(category, lambda v: v.outcome == "near"),
-            "failed": count(category, lambda v: v.outcome in ("failed", "rejected")),
-        }
-        for category in dict.fromkeys(v.category for v in views)
-    ]
-
-
-def _line(text: str) -> str:
-    return " ".join(printable(text.replace("\n", " "), TEXT_LENGTH).split())

@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 
+from agent.edits.constants import format_literal
 from agent.models.types import Misconfigured
 from agent.proposers.base import Context
 from trainer.untrusted import printable
@@ -15,11 +16,11 @@ from trainer.untrusted import printable
 PROMPTS = Path(__file__).parents[1] / "prompts"
 """In a clone it is a link to the folder at its top, in an installation a folder of its own."""
 DATA_LENGTH = 6_000
-RECENT_TRIALS = 10
 
 
 class Templates:
-    """The templates of one folder. The filter ``data`` bounds external text."""
+    """The templates of one folder. The filter ``data`` bounds external text, ``literal`` writes a
+    constant's value."""
 
     def __init__(self, folder: Path) -> None:
         self._environment = jinja2.Environment(
@@ -29,7 +30,7 @@ class Templates:
             lstrip_blocks=True,
             autoescape=False,
         )
-        self._environment.filters["data"] = _data
+        self._environment.filters |= {"data": _data, "literal": format_literal}
 
     def render(self, name: str, **values: Any) -> str:
         """The text of ``name``.md.j2, ending in one line feed.
@@ -54,18 +55,7 @@ def templates(folder: Path = PROMPTS) -> Templates:
 
 def trial_record(context: Context) -> str:
     """What a proposal was made from, as text: a short form of the facts in a model's prompt."""
-    champion = next((trial for trial in reversed(context.history) if trial.kept), None)
-    return templates().render(
-        "record",
-        trial=context.trial,
-        category=context.category,
-        champion=champion,
-        facts=context.facts,
-        noise=context.noise,
-        prior=sorted(context.prior.items(), key=lambda item: -item[1]),
-        recent=[trial for trial in context.history if trial.trial > 0][-RECENT_TRIALS:],
-        feedback=context.feedback,
-    )
+    return templates().render("record", context=context)
 
 
 def _data(text: object) -> str:

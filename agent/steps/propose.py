@@ -12,6 +12,7 @@ from typing import Any
 from agent import edits
 from agent.campaign import events
 from agent.campaign.records import Trial
+from agent.campaign.repeats import refuse_repeat
 from agent.edits import checks
 from agent.edits.changes import hunks
 from agent.models.catalog import load_catalog
@@ -95,6 +96,7 @@ def _record_proposal(runtime: Runtime, proposal: Proposal) -> None:
             proposer=proposal.proposer,
             reply=proposal.reply,
             envelope=proposal.envelope,
+            data=proposal.data,
             model=proposal.model,
             usage=proposal.usage,
             cost_usd=proposal.cost_usd,
@@ -134,12 +136,11 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
     edit, source, digest = read_edit(
         trial,
         parent,
-        # program.md may have dropped the trial's category since it was drawn.
-        categories=dict.fromkeys((*runtime.program.names, trial.category)),
         max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
         tried={fingerprint for t in trials for fingerprint in t.tried},
-        history=runtime.campaign.state.real,
     )
+    changes = hunks(parent, source)
+    refuse_repeat(changes, runtime.campaign.state.real)
     runtime.stop_if_asked()
     smoke = measure.check(source, seed=runtime.settings.seed, **runtime.setting)
     runtime.stop_if_asked()
@@ -150,7 +151,7 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         source,
         edit,
         digest,
-        hunks(parent, source),
+        changes,
         same_size=smoke.params == champion.of("candidate")[-1].params,
     )
 

@@ -222,7 +222,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def runtime(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
     """A campaign that has not begun to measure; checks are passed, git is real."""
-    fine = CheckResult(True, "ok", "", "", 0.0, 0.0, params=1000)
+    fine = CheckResult("ok", params=1000)
     monkeypatch.setattr(measure, "check", lambda source, **options: fine)
     settings = Settings(preset="cpu", budget="20s", llm="none")
     campaign = campaigns.Campaign(Repo.open(home), "t")

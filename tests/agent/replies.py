@@ -8,7 +8,6 @@ turned down. ``FILES`` holds those that answer a model's being asked for the who
 from __future__ import annotations
 
 CATEGORY = "schedule"
-CATEGORIES = ("architecture", "schedule", "optimizer", "hyperparameters")
 
 PARENT = '''"""A training file."""
 

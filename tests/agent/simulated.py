@@ -59,7 +59,7 @@ class Campaign:
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._trial("baseline", "preset", "", "the starting point", "keep", None)
+        self._trial("baseline", Proposal("preset", ""), "the starting point", "keep", None)
 
     @property
     def state(self) -> State:
@@ -93,7 +93,7 @@ class Campaign:
         if keep:
             self.source = edit.apply(self.source)
         verdict = "keep" if keep else "revert"
-        self._trial(category, proposal.proposer, proposal.reply, edit.title, verdict, gain)
+        self._trial(category, proposal, edit.title, verdict, gain)
 
     def reject(self, category: str, proposer: str, times: int) -> None:
         number = self._begin(category)
@@ -113,15 +113,20 @@ class Campaign:
     def _trial(
         self,
         category: str,
-        proposer: str,
-        reply: str,
+        proposal: Proposal,
         title: str,
         verdict: str,
         gain: float | None,
     ) -> None:
         number = self._begin(category)
         self.events += [
-            {"event": "proposed", "trial": number, "proposer": proposer, "reply": reply},
+            {
+                "event": "proposed",
+                "trial": number,
+                "proposer": proposal.proposer,
+                "reply": proposal.reply,
+                "data": proposal.data,
+            },
             {"event": "candidate", "trial": number, "candidate": "", "title": title},
             {
                 "event": "verdict",

@@ -3,7 +3,6 @@
 A file here is appended to tests/tiny_train.py.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ import pytest
 
 from trainer import measure as measuring
 from trainer.measure import MACHINE, Measurement, audit, check, measure, resolve
-from trainer.scoring.parent import Scored, score_weights
+from trainer.results import ScoringResult
+from trainer.training.job import Job
 
 HONEST = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.startswith("test_"))
 UNIFORM_GUESS_BPB = 8.0
@@ -32,20 +32,13 @@ class Training:
     weights: Path
     measured: Measurement
 
-    def score_again(self) -> Scored:
+    def score_again(self) -> ScoringResult:
         """What another scoring of the same weights, with its own secret positions, says."""
         setting = resolve("cpu", "cpu")
-        with MACHINE:
-            job = measuring._job(
-                self.source, setting, setting.preset.budget, 0, None, measuring._ignore
-            )
-            fd = os.open(self.weights, os.O_RDONLY)
-            try:
-                return score_weights(
-                    MACHINE.server(), job, fd, None, measuring._ignore, measuring._never
-                )
-            finally:
-                os.close(fd)
+        with MACHINE, self.weights.open("rb") as weights:
+            job = measuring._job(setting, setting.preset.budget, self.source)
+            assert isinstance(job, Job)
+            return measuring._score(job, weights.fileno())
 
 
 @pytest.fixture(scope="module", params=HONEST, ids=lambda path: path.stem)

@@ -3,18 +3,18 @@
 import pytest
 
 from trainer import contract
-from trainer.contract import ContractBroken, Shapes, read
+from trainer.contract import ContractBroken, Spec, read
 
 FUNCTIONS = "\ndef build_model(spec): ...\ndef train(session): ...\n"
 GOOD = "VOCAB_SIZE = 2048\nSEQ_LEN = 256" + FUNCTIONS
 
 
 def test_shapes():
-    assert read(GOOD, 1024) == Shapes(2048, 256)
+    assert read(GOOD, 1024) == Spec(2048, 256)
 
 
 def test_the_last_assignment_counts():
-    assert read(GOOD + "SEQ_LEN: int = 128\nX = VOCAB_SIZE = 512\n", 1024) == Shapes(512, 128)
+    assert read(GOOD + "SEQ_LEN: int = 128\nX = VOCAB_SIZE = 512\n", 1024) == Spec(512, 128)
 
 
 def test_nothing_is_run():

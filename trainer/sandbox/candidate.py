@@ -13,34 +13,35 @@ import tempfile
 import traceback
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from trainer.sandbox import confine
-from trainer.sandbox.wire import Channel, Gone
+from trainer.sandbox.wire import Channel, Gone, record
 from trainer.session import ContractError
 
 _FILENAME = "train.py"
+_Request = TypeVar("_Request")
 
 
-def confine_and_work(control: Channel, work: Callable[[Channel, dict[str, Any]], None]) -> int:
-    """Confine this process, take a job and do ``work``; returns the exit status."""
-    confinement = control.receive()
-    scratch = confinement["scratch"]
+def confine_and_work(
+    control: Channel, kind: type[_Request], work: Callable[[Channel, _Request], None]
+) -> int:
+    """Confine this process, take a request and do ``work``; returns the exit status."""
+    wanted = record(confine.Confinement, control.receive())
     try:
-        confine.confine_process(confinement["level"], confinement["readable"], scratch)
+        confine.confine_process(wanted.level, wanted.readable, wanted.scratch)
     except confine.SandboxError as error:
         control.send({"event": "unconfined", "reason": str(error)})
         return 1
     control.send({"event": "confined"})
-    if scratch is not None:  # where temporary files and relative paths can be written
-        os.environ["TMPDIR"] = tempfile.tempdir = scratch
-        os.chdir(scratch)
-    job = control.receive(want_fds=True)
-    torch.set_num_threads(job["threads"])
+    if wanted.scratch is not None:  # where temporary files and relative paths can be written
+        os.environ["TMPDIR"] = tempfile.tempdir = wanted.scratch
+        os.chdir(wanted.scratch)
+    request = record(kind, control.receive(want_fds=True))
     try:
-        work(control, job)
+        work(control, request)
     except Gone:
         return 1
     except BaseException as error:  # noqa: BLE001  the candidate may raise anything at all

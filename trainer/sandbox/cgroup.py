@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,8 @@ _PATIENCE_SECONDS = 10.0
 _ATTEMPTS = 100
 _LOOK_SECONDS = 0.0003
 _PREFIX = "autoresearch-"
+_OUT_OF_MEMORY = ("memory.events", "memory.oom_control")
+_KILLS = re.compile(r"\boom_kill (\d+)")
 _numbers = itertools.count()
 
 
@@ -52,13 +55,8 @@ class Cgroup:
 
     def out_of_memory(self) -> int:
         """How many members the kernel has killed so far because the limit was reached."""
-        total = 0
-        for folder in self.folders:
-            for name in ("memory.events", "memory.oom_control"):
-                words = _read(folder / name).split()
-                if "oom_kill" in words:
-                    total += int(words[words.index("oom_kill") + 1])
-        return total
+        files = [folder / name for folder in self.folders for name in _OUT_OF_MEMORY]
+        return sum(int(count) for file in files for count in _KILLS.findall(_read(file)))
 
     def add(self, pid: int) -> None:
         """Make a process a member; processes that it starts later are members, too."""
@@ -67,10 +65,7 @@ class Cgroup:
 
     def members(self) -> set[int]:
         """Processes of the group that have not ended."""
-        found: set[int] = set()
-        for folder in self.folders:
-            found |= _members(folder)
-        return found
+        return set().union(*map(_members, self.folders))
 
     def freeze(self, deadline: float) -> set[int]:
         """Stop all members until ``thaw``; returns those seen frozen, none if that is impossible.
@@ -122,14 +117,11 @@ class Cgroup:
         self.kill()
         for folder in self.folders:
             for _ in range(_ATTEMPTS):  # it is busy until dead processes have been reaped
-                try:
+                with contextlib.suppress(OSError):
                     folder.rmdir()
-                except FileNotFoundError:
+                if not folder.exists():
                     break
-                except OSError:
-                    time.sleep(0.005)
-                else:
-                    break
+                time.sleep(0.005)
 
 
 def create(roots: Iterable[Path] | None = None) -> Cgroup:

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from trainer.sandbox import cgroup
+from trainer.sandbox import cgroup, confine, tree
 from trainer.sandbox.wire import Channel, Gone, Silent, WireError
 
 _ENVIRONMENT = (
@@ -135,6 +135,31 @@ class ForkServer:
     def kill_all(self) -> None:
         """Kill all processes below the server, the scorer too."""
         self._ask({"op": "kill", "all": True}, [], 60.0)
+
+    def limit(self, memory_mb: int) -> None:
+        """Limit the memory that all untrusted processes below the server take together."""
+        self.cgroup.limit(memory_mb)
+        self._memory_mb, self._killed_before = memory_mb, self.cgroup.out_of_memory()
+
+    def excess(self, scratch: Path | None = None) -> tuple[str, str] | None:
+        """Status and reason if all processes together exceed their limits, otherwise None.
+
+        The limits of single processes do not bound these totals. Before it, call ``limit``.
+
+        Args:
+            scratch: a folder whose size is limited too.
+        """
+        used = tree.usage(self.pid, self._memory_mb)
+        if used.processes > tree.MAX_PROCESSES:
+            return "invalid", f"processes: more than {tree.MAX_PROCESSES}"
+        killed = self.cgroup.out_of_memory() > self._killed_before
+        if used.memory_mb > self._memory_mb or killed:
+            return "oom", f"memory: more than {self._memory_mb} MB in all processes"
+        named_mb = 0.0 if scratch is None else confine.disk_mb(scratch)
+        if named_mb + used.unlinked_mb > confine.MAX_SCRATCH_MB:
+            most = f"{confine.MAX_SCRATCH_MB} MB or {confine.MAX_SCRATCH_FILES} files"
+            return "invalid", f"disk: more than {most} of scratch, or too deep to look into"
+        return None
 
     def poll(self) -> None:
         """Record the children that have ended so far."""

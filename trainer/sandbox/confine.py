@@ -18,12 +18,12 @@ import resource
 import stat
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import UserError
 from trainer.sandbox import seccomp
 
-LEVELS = ("os", "process", "off")
 MAX_SCRATCH_MB = 4000
 MAX_SCRATCH_FILES = 20_000
 MAX_OPEN_FILES = 4096
@@ -34,12 +34,19 @@ class SandboxError(UserError):
     """Confinement was required, but it is not available."""
 
 
+@dataclass(frozen=True)
+class Confinement:
+    """How a child is to confine itself, see ``confine_process``."""
+
+    level: str
+    readable: tuple[str, ...]
+    scratch: str | None
+
+
 def available() -> tuple[str, str]:
     """The level that ``auto`` gives on this machine, and why."""
-    try:
-        import nono_py
-    except ImportError:
-        return "process", "nono-py is not installed"
+    import nono_py  # it takes a tenth of a second
+
     info = nono_py.support_info()
     if not info.is_supported:
         return "process", str(info.details)

@@ -19,36 +19,24 @@ SEQ_LEN = 64
 CLONE_NEWUSER = 0x10000000
 CLONE = {"x86_64": 56, "aarch64": 220}
 IO_URING_SETUP, PIDFD_GETFD = 425, 438
+IPC_PRIVATE, IPC_RMID = 0, 0
 PTRACE_SEIZE = 0x4206  # it does not stop the traced process
 
 
-def _libc(name: str, *arguments: int) -> None:
-    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) == -1:
+def _libc(name: str, *arguments: Any) -> int:
+    result: int = getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments)
+    if result == -1:
         raise OSError(ctypes.get_errno(), name)
-
-
-def _system_call(number: int, *arguments: Any) -> None:
-    _libc("syscall", number, *arguments)
+    return result
 
 
 def _clone() -> None:
     """Start a process in its own user namespace: the effect of ``unshare``, through ``clone``."""
-    pid = ctypes.CDLL(None, use_errno=True).syscall(
-        CLONE[platform.machine()], CLONE_NEWUSER | signal.SIGCHLD, 0, 0, 0, 0
-    )
+    number, flags = CLONE[platform.machine()], CLONE_NEWUSER | signal.SIGCHLD
+    pid = _libc("syscall", number, flags, 0, 0, 0, 0)
     if pid == 0:
         os._exit(0)
-    if pid == -1:
-        raise OSError(ctypes.get_errno(), "clone")
     os.waitpid(pid, 0)
-
-
-def _shared_memory() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    memory = libc.shmget(0, 4096, 0o600)
-    if memory == -1:
-        raise OSError(ctypes.get_errno(), "shmget")
-    libc.shmctl(memory, 0, None)
 
 
 def _change_mode() -> None:
@@ -74,8 +62,8 @@ ESCAPES: dict[str, Callable[[], Any]] = {
     "trace a process": lambda: _libc("ptrace", PTRACE_SEIZE, os.getppid(), 0, 0),
     "memory of the fork server": lambda: open(f"/proc/{os.getppid()}/mem", "rb"),  # noqa: PTH123, SIM115
     "descriptors of the fork server": lambda: os.listdir(f"/proc/{os.getppid()}/fd"),  # noqa: PTH208
-    "a descriptor of the fork server": lambda: _system_call(
-        PIDFD_GETFD, os.pidfd_open(os.getppid()), 0, 0
+    "a descriptor of the fork server": lambda: _libc(
+        "syscall", PIDFD_GETFD, os.pidfd_open(os.getppid()), 0, 0
     ),
     "limits of the fork server": lambda: resource.prlimit(
         os.getppid(), resource.RLIMIT_CORE, (0, 0)
@@ -83,8 +71,10 @@ ESCAPES: dict[str, Callable[[], Any]] = {
     "processors of the fork server": lambda: os.sched_setaffinity(
         os.getppid(), os.sched_getaffinity(0)
     ),
-    "io_uring": lambda: _system_call(IO_URING_SETUP, 1, ctypes.create_string_buffer(120)),
-    "memory that outlives a process": _shared_memory,
+    "io_uring": lambda: _libc("syscall", IO_URING_SETUP, 1, ctypes.create_string_buffer(120)),
+    "memory that outlives a process": lambda: _libc(
+        "shmctl", _libc("shmget", IPC_PRIVATE, 4096, 0o600), IPC_RMID, None
+    ),
     "modes of files": _change_mode,
     "a key in the environment": lambda: next(
         name for name in os.environ if "KEY" in name or "TOKEN" in name or "SECRET" in name

@@ -12,23 +12,38 @@ import site
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
+_LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib")
+_FILES = (
+    *("/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/urandom"),
+    *("/sys/devices/system/cpu", "/proc/cpuinfo", "/proc/meminfo", "/proc/self"),
+    *("/usr/include", sysconfig.get_path("include")),
+)
 _COMPILERS = ("cc", "c++", "gcc", "g++", "clang", "clang++", "as", "ld", "ar", "ldconfig")
+"""What torch.compile and Triton start."""
+_CUDA = (
+    *("dev/nvidia[0-9]*", "dev/nvidiactl", "dev/nvidia-modeset", "dev/nvidia-uvm"),
+    *("dev/nvidia-uvm-tools", "dev/nvidia-caps/*", "proc/driver/nvidia", "proc/devices"),
+    *("sys/module/nvidia*", "sys/bus/pci", "sys/devices/pci*", "sys/devices/system/node"),
+    *("etc/nvidia", "usr/share/nvidia", "usr/local/cuda*"),
+)
 
 
-def granted(device: str = "cpu") -> list[Path]:
+@cache
+def granted(device: str = "cpu") -> tuple[Path, ...]:
     """All that a child that computes on ``device`` (``cpu``, ``mps``, ``cuda``) may access.
 
     It always includes the compiler, for ``torch.compile``: the compiler can read only what the
     child can read, and its output runs under the same confinement as the child.
     """
-    paths = [*_interpreter(), *_system(), *_compiler(), *devices(device)]
+    paths = [*_interpreter(), *map(Path, _FILES), *_compilers(), *devices(device)]
     paths += _distributions(("torch", "numpy", "safetensors", "packaging"))
-    return [path for path in dict.fromkeys(paths) if path.exists()]
+    return tuple(path for path in dict.fromkeys(paths) if path.exists())
 
 
 def _interpreter() -> list[Path]:
@@ -42,27 +57,20 @@ def _interpreter() -> list[Path]:
     return [
         *_entries(Path(sysconfig.get_path("stdlib")), lambda name: name not in skip),
         *_entries(prefix / "lib", lambda name: not name.startswith("python")),
+        *(path for folder in _LIBRARIES for path in _entries(Path(folder), _is_no_interpreter)),
         Path(sys.executable).resolve(),
     ]
 
 
-def _system() -> Iterator[Path]:
-    for folder in ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib"):
-        yield from _entries(Path(folder), lambda name: not name.startswith(("python", "pypy")))
-    for name in ("/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/urandom"):
-        yield Path(name)
-    for name in ("/sys/devices/system/cpu", "/proc/cpuinfo", "/proc/meminfo", "/proc/self"):
-        yield Path(name)
+def _is_no_interpreter(name: str) -> bool:
+    return not name.startswith(("python", "pypy"))
 
 
-def _compiler() -> Iterator[Path]:
-    """The tools that torch.compile and Triton start, and the headers that they include."""
+def _compilers() -> Iterator[Path]:
     for name in _COMPILERS:
         found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
         if found is not None:
             yield Path(found).resolve()
-    yield Path("/usr/include")
-    yield Path(sysconfig.get_path("include"))
 
 
 def devices(device: str, root: Path = Path("/")) -> list[Path]:
@@ -74,24 +82,7 @@ def devices(device: str, root: Path = Path("/")) -> list[Path]:
     """
     if device != "cuda":
         return []
-    patterns = (
-        "dev/nvidia[0-9]*",
-        "dev/nvidiactl",
-        "dev/nvidia-modeset",
-        "dev/nvidia-uvm",
-        "dev/nvidia-uvm-tools",
-        "dev/nvidia-caps/*",
-        "proc/driver/nvidia",
-        "proc/devices",
-        "sys/module/nvidia*",
-        "sys/bus/pci",
-        "sys/devices/pci*",
-        "sys/devices/system/node",
-        "etc/nvidia",
-        "usr/share/nvidia",
-        "usr/local/cuda*",
-    )
-    return [path for pattern in patterns for path in sorted(root.glob(pattern))]
+    return [path for pattern in _CUDA for path in sorted(root.glob(pattern))]
 
 
 def _entries(folder: Path, wanted: Callable[[str], bool]) -> list[Path]:

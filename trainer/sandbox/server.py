@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import pkgutil
 import selectors
 import signal
 import subprocess
@@ -39,8 +40,9 @@ from trainer.sandbox.wire import Channel, WireError
 class ChildRole:
     """What a child of the server does."""
 
-    start: Callable[[Channel, list[int]], int]
-    """Gets the control channel and the descriptors of the request; returns the exit status."""
+    start: str
+    """``module:function``, which gets the control channel and the descriptors of the request, and
+    returns the exit status. It is imported in the child, unless the server has done so before."""
     trusted: bool = False
     """Whether it runs no candidate code: ``kill`` then spares it, and its memory is not limited."""
     scorer_may_start: bool = False
@@ -63,48 +65,37 @@ class _Server:
     """A pipe that closes when the supervisor ends; None where there is no supervisor."""
     trusted: set[int] = field(default_factory=set)
     children: set[int] = field(default_factory=set)
+    selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
 
     def serve(self) -> None:
-        """Answer until the main client is gone, then kill all descendants."""
+        """Answer until the main client or the supervisor is gone."""
         wakeup_read, wakeup_write = os.pipe()
         os.set_blocking(wakeup_write, False)
-        os.set_blocking(wakeup_read, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
-        selector = selectors.DefaultSelector()
-        selector.register(wakeup_read, selectors.EVENT_READ)
-        selector.register(self.main, selectors.EVENT_READ)
+        self.selector.register(wakeup_read, selectors.EVENT_READ)
+        self.selector.register(self.main, selectors.EVENT_READ)
         if self.supervisor is not None:
-            selector.register(self.supervisor, selectors.EVENT_READ)
+            self.selector.register(self.supervisor, selectors.EVENT_READ)
         while True:
-            for key, _ in selector.select():
+            for key, _ in self.selector.select():
                 if key.fd == self.supervisor:
-                    tree.kill_descendants(self.reap)
                     return
                 if key.fd == wakeup_read:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(wakeup_read, 4096)
+                    os.read(wakeup_read, 4096)
                     self.reap()
                     continue
-                client = key.fileobj
-                assert isinstance(client, Channel)
+                client: Any = key.fileobj
                 try:
                     request = client.receive(10.0, want_fds=True)
-                    self._answer(client, request, client.take_fds(), selector)
+                    self._answer(client, request, client.take_fds())
                 except WireError:
                     if client is self.main:
-                        tree.kill_descendants(self.reap)
                         return
-                    selector.unregister(client)
+                    self.selector.unregister(client)
                     client.close()
 
-    def _answer(
-        self,
-        client: Channel,
-        request: dict[str, Any],
-        fds: list[int],
-        selector: selectors.BaseSelector,
-    ) -> None:
+    def _answer(self, client: Channel, request: dict[str, Any], fds: list[int]) -> None:
         answer: dict[str, Any] = {"id": request["id"]}
         if request["op"] == "spawn":
             name = request["role"]
@@ -119,8 +110,7 @@ class _Server:
                 self.cgroup.add(pid)
             answer["pid"] = pid
         elif request["op"] == "connect":
-            other = Channel.from_fd(fds.pop(0))
-            selector.register(other, selectors.EVENT_READ)
+            self.selector.register(Channel.from_fd(fds.pop(0)), selectors.EVENT_READ)
         elif request["op"] == "kill":
             spare = () if request.get("all") else tuple(self.trusted)
             answer["killed"] = tree.kill_descendants(self.reap, spare)
@@ -199,7 +189,8 @@ def _enter(role: ChildRole, fds: list[int], server: int) -> int:
     tree.die_with_parent(server)
     if not role.trusted:
         tree.be_first_to_go()
-    return role.start(Channel.from_fd(fds[0]), fds)
+    start: Callable[[Channel, list[int]], int] = pkgutil.resolve_name(role.start)
+    return start(Channel.from_fd(fds[0]), fds)
 
 
 def _supervised(channel: Channel) -> int | None:
@@ -247,4 +238,6 @@ def main(roles: Roles, preload: Callable[[], None], program: str) -> None:
         preload()
     gc.collect()
     gc.freeze()  # every child shares the present objects; a collection would copy their pages
-    _Server(roles, program, method, channel, group, supervisor).serve()
+    started = _Server(roles, program, method, channel, group, supervisor)
+    started.serve()
+    tree.kill_descendants(started.reap)

@@ -71,10 +71,8 @@ def kill_descendants(reap: Callable[[], None], spare: Collection[int] = ()) -> i
         live = [process for process in me.children(recursive=True) if process.pid not in spare]
         if not live:
             return len(killed)
-        for wanted in (signal.SIGSTOP, signal.SIGKILL):
-            for process in live:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.send_signal(wanted)
+        _signal(live, signal.SIGSTOP)
+        _signal(live, signal.SIGKILL)
         killed.update(process.pid for process in live)
         time.sleep(0.001)
 
@@ -103,17 +101,19 @@ def stop(root: int, deadline: float) -> list[psutil.Process]:
         if now > again:  # one may wait, unstoppable, for a child between vfork and exec
             resume(found)
             again = now + _VFORK_SECONDS
-        for process in found:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGSTOP)
+        _signal(found, signal.SIGSTOP)
         stopped = found
 
 
 def resume(processes: Iterable[psutil.Process]) -> None:
     """Let processes that ``stop`` has stopped go on (SIGCONT); others with their ids are left."""
+    _signal(processes, signal.SIGCONT)
+
+
+def _signal(processes: Iterable[psutil.Process], number: int) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGCONT)
+            process.send_signal(number)
 
 
 def processor_seconds(root: int, processes: Iterable[psutil.Process]) -> float:
@@ -169,10 +169,7 @@ def usage(pid: int, enough_mb: float = math.inf) -> TreeUsage:
     Resident sizes count a shared page once for each process that shares it. If their sum is more
     than ``enough_mb``, each shared page is divided by its owners (PSS), which takes longer.
     """
-    try:
-        tree = psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return TreeUsage(0.0, 0)
+    tree = below(pid)
     if sys.platform != "linux":
         return TreeUsage(sum(map(_resident, tree)) / 2**20, len(tree))
     pids = [process.pid for process in tree]
@@ -223,11 +220,8 @@ def file_usage(pids: Iterable[int], ancestor: int) -> FileUsage:
 
 def _memory_devices() -> frozenset[int]:
     """Devices whose files are memory: that of memfds and shared anonymous memory, and /dev/shm."""
-    fd = os.memfd_create("probe")
-    try:
-        found = {os.fstat(fd).st_dev}
-    finally:
-        os.close(fd)
+    with os.fdopen(os.memfd_create("probe")) as file:
+        found = {os.fstat(file.fileno()).st_dev}
     with contextlib.suppress(OSError):
         found.add(_SHARED_MEMORY.stat().st_dev)
     return frozenset(found)
@@ -246,7 +240,7 @@ def _files(pid: int) -> Iterator[tuple[int, int, int, int]]:
     with contextlib.suppress(OSError), (process / "maps").open("rb") as maps:
         for line in maps:
             if line.endswith(b" (deleted)\n"):
-                yield from _mapped(Path(f"/proc/{pid}"), line.split(maxsplit=5))
+                yield _mapped(Path(f"/proc/{pid}"), line.split(maxsplit=5))
 
 
 def resident(pid: int) -> int:
@@ -283,7 +277,7 @@ def living(pid: int) -> Path:
     return Path(f"/proc/{pid}")
 
 
-def _mapped(process: Path, fields: list[bytes]) -> Iterator[tuple[int, int, int, int]]:
+def _mapped(process: Path, fields: list[bytes]) -> tuple[int, int, int, int]:
     """The file of one line of /proc/PID/maps: ``low-high rwxs offset major:minor inode path``."""
     low, high = (int(number, 16) for number in fields[0].split(b"-"))
     major, minor = (int(number, 16) for number in fields[3].split(b":"))
@@ -291,4 +285,4 @@ def _mapped(process: Path, fields: list[bytes]) -> Iterator[tuple[int, int, int,
     # Only root may inspect the file itself; other users have to take the size of the mapping.
     with contextlib.suppress(OSError):
         size = (process / "map_files" / f"{low:x}-{high:x}").stat().st_blocks * 512
-    yield os.makedev(major, minor), int(fields[4]), size, 0
+    return os.makedev(major, minor), int(fields[4]), size, 0

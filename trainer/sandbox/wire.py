@@ -8,7 +8,6 @@ untrusted child do not ask, so a child cannot push descriptors.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import json
 import os
@@ -16,12 +15,25 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from typing import Any, TypeVar, get_type_hints
 
 MAX_BYTES = 16 << 20
 MAX_FDS = 64
 _HEADER = struct.Struct(">I")
+_Record = TypeVar("_Record")
+
+
+def record(kind: type[_Record], message: Mapping[str, Any]) -> _Record:
+    """The dataclass that a trusted sender sent by ``asdict``; its fields may be dataclasses."""
+    kinds = get_type_hints(kind)
+    return kind(
+        **{
+            name: record(kinds[name], value) if is_dataclass(kinds[name]) else value
+            for name, value in message.items()
+        }
+    )
 
 
 class WireError(Exception):
@@ -117,13 +129,8 @@ class Channel:
     def _read(self, want_fds: bool) -> None:
         try:
             if want_fds:
-                space = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
-                data, ancillary, _, _ = self._sock.recvmsg(1 << 16, space)
-                for level, kind, payload in ancillary:
-                    if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                        received = array.array("i")
-                        received.frombytes(payload[: len(payload) - len(payload) % 4])
-                        self._fds.extend(received)
+                data, fds, _, _ = socket.recv_fds(self._sock, 1 << 16, MAX_FDS)
+                self._fds.extend(fds)
             else:
                 data = self._sock.recv(1 << 20)
         except OSError as error:

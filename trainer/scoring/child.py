@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,26 +14,22 @@ from safetensors.torch import load as load_tensors
 
 from trainer.sandbox import candidate
 from trainer.sandbox.wire import Channel
-from trainer.session import Spec
+from trainer.scoring.request import AnswerRequest
 
 
-def main(control: Channel) -> int:
+def main(control: Channel, fds: list[int]) -> int:
     """Answer the scorer until it hangs up; returns the exit status."""
-    return candidate.confine_and_work(control, _answer)
+    return candidate.confine_and_work(control, AnswerRequest, _answer)
 
 
 @torch.inference_mode()
-def _answer(control: Channel, job: Mapping[str, Any]) -> None:
-    """Answer ``{"slot": S, "rows": B}`` with B windows of logits until the scorer hangs up.
-
-    The job's descriptors are the weights, the memory for ids (int64 [slots, rows, T]) and that for
-    logits (float32 [slots, rows, T, V]). With ``untrained`` the model does not load the weights.
-    """
+def _answer(control: Channel, job: AnswerRequest) -> None:
+    """Answer ``{"slot": S, "rows": B}`` with B windows of logits until the scorer hangs up."""
     os.environ["TORCHDYNAMO_DISABLE"] = "1"  # a compiler needs a place to write
     fds = control.take_fds()
-    spec = Spec(**job["spec"])
-    shape = (job["slots"], job["rows"], spec.seq_len)
-    device = torch.device(job["device"])
+    shape = (job.slots, job.rows, job.code.spec.seq_len)
+    device = torch.device(job.code.device)
+    torch.set_num_threads(job.code.threads)
     torch.manual_seed(0)
     # Mapped, since a descriptor that another child also has shares its file position.
     weights = load_tensors(mmap.mmap(fds[0], 0, prot=mmap.PROT_READ)[:])
@@ -44,10 +38,10 @@ def _answer(control: Channel, job: Mapping[str, Any]) -> None:
     if device.type == "cuda":  # makes copies to `out` several times faster; failure is harmless
         runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
         runtime.cudaHostRegister(out.data_ptr(), out.nbytes, 0)
-    logits = out.view(*shape, spec.vocab_size)
-    module = candidate.load_module(job["source"])
-    model = module.build_model(spec)
-    if not job["untrained"]:
+    logits = out.view(*shape, job.code.spec.vocab_size)
+    module = candidate.load_module(job.code.source)
+    model = module.build_model(job.code.spec)
+    if not job.untrained:
         model.load_state_dict(weights, strict=True)
     del weights
     model.to(device).eval()

@@ -15,8 +15,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ import torch
 
 from trainer.sandbox.wire import Channel, Gone, Silent, WireError
 from trainer.scoring.losses import Ids, Losses, token_losses
+from trainer.scoring.request import AnswerRequest, ScoreRequest
 
 LOGITS_BYTES = 8 << 20
 """Logits of a batch on the CPU: few enough to fit its cache and to reuse memory between batches."""
@@ -45,63 +46,55 @@ class Refused(Exception):
     """The model cannot be scored or is not accepted; begins with the fixed name of the cause."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Seconds that a model's process may spend: processor time, or clock time on a device."""
+def limits(job: ScoreRequest, weights_bytes: int) -> tuple[float, float]:
+    """Seconds that an honest model needs to get ready and to answer, with a margin.
 
-    ready_seconds: float
-    answers_seconds: float
-
-
-def limits(job: Mapping[str, Any], weights_bytes: int) -> Limits:
-    """What an honest model needs, with a margin: it gets ready in about 0.1 s on a small CPU."""
-    budget = float(job["budget_seconds"])
-    ready = max(READY_SECONDS, READY_SHARE * budget) + READY_SECONDS_PER_BYTE * weights_bytes
-    if job["device"] != "cpu":
+    Processor time, or clock time on a device. On a small CPU a model gets ready in about 0.1 s.
+    """
+    ready = max(READY_SECONDS, READY_SHARE * job.budget_seconds)
+    ready += READY_SECONDS_PER_BYTE * weights_bytes
+    if job.code.device != "cpu":
         ready += DEVICE_READY_SECONDS
-    return Limits(ready, job["threads"] * (ANSWERS_SECONDS + ANSWERS_SHARE * budget))
+    return ready, job.code.threads * (ANSWERS_SECONDS + ANSWERS_SHARE * job.budget_seconds)
 
 
 class ModelProcess:
     """A fresh confined process with the candidate's weights; gives losses for ids."""
 
     def __init__(
-        self, server: Channel, job: Mapping[str, Any], weights: int, untrained: bool = False
+        self,
+        server: Channel,
+        job: ScoreRequest,
+        weights: int,
+        windows: int,
+        untrained: bool = False,
     ) -> None:
-        """Start it; with ``untrained`` the model stays as ``build_model`` made it."""
-        spec = job["spec"]
-        self._server = server
-        self._startup_seconds = job["startup_seconds"]
-        self._length, self._vocabulary = spec["seq_len"], spec["vocab_size"]
+        """
+        Args:
+            windows: how many there are in all, which the time for answers is for.
+            untrained: whether the model stays as ``build_model`` made it.
+        """
+        self._server, self._windows, self._asked_windows = server, windows, 0
+        self._length, self._vocabulary = job.code.spec.seq_len, job.code.spec.vocab_size
+        self._on_clock = job.code.device != "cpu"
         window = 4 * self._length * self._vocabulary
-        room = LOGITS_BYTES if job["device"] == "cpu" else DEVICE_LOGITS_BYTES
-        self.rows = max(1, room // window)
+        self.rows = max(1, (DEVICE_LOGITS_BYTES if self._on_clock else LOGITS_BYTES) // window)
         self._ids_fd, self._ids = _shared(_SLOTS * self.rows * self._length * 8)
         self._out_fd, self._out = _shared(_SLOTS * self.rows * window)
         self._asked = False
         self._channel, theirs = Channel.pair()
         with theirs:
             server.send({"op": "spawn", "role": "eval", "id": 0}, [theirs.fileno()])
-        self._on_clock = job["device"] != "cpu"
         self._process, self._spent = psutil.Process(server.receive(ANSWER_SECONDS)["pid"]), [0.0]
-        self._windows, self._asked_windows = int(job["windows"]), 0
-        self._say({"level": job["level"], "readable": job["readable"], "scratch": None})
-        self._expect("confined", self._startup_seconds)
+        self._say(asdict(job.confinement))
+        self._expect("confined", job.startup_seconds)
         self._spent = [self._processor_seconds()]
-        message = {
-            "source": job["source"],
-            "spec": spec,
-            "device": job["device"],
-            "threads": job["threads"],
-            "slots": _SLOTS,
-            "rows": self.rows,
-            "untrained": untrained,
-        }
-        self._limits = limits(job, os.fstat(weights).st_size)
+        self._most_ready, self._most_answers = limits(job, os.fstat(weights).st_size)
+        request = AnswerRequest(job.code, _SLOTS, self.rows, untrained)
         own = _copied(weights)
-        self._say(message, [own, self._ids_fd, self._out_fd])
+        self._say(asdict(request), [own, self._ids_fd, self._out_fd])
         os.close(own)
-        self._expect("loaded", self._startup_seconds)
+        self._expect("loaded", job.startup_seconds)
 
     def answers(
         self, ids: Ids, targets: Ids, emit: Callable[[dict[str, Any]], None] | None = None
@@ -121,7 +114,7 @@ class ModelProcess:
             if emit is not None:
                 emit({"event": "scoring", "fraction": done / len(ids)})
         self._asked_windows += len(ids)
-        self._judge_effort(self._asked_windows)
+        self._judge_effort()
         return losses
 
     def losses(self, ids: Ids, targets: Ids) -> Iterator[Losses]:
@@ -162,23 +155,20 @@ class ModelProcess:
         )
         return losses.view(targets.shape).numpy().astype(np.float64)
 
-    def _judge_effort(self, windows: int) -> None:
+    def _judge_effort(self) -> None:
         """Refuse a model that continues to learn during scoring, where no training clock runs.
 
         Checked are two durations since the model got its weights: of loading and the first answer,
         beyond the duration of a quick answer; and of all answers together.
-
-        Args:
-            windows: how many windows it was asked since then.
         """
         answers = np.diff(self._spent)
         if len(answers) < 2:
             return
         first, total = float(answers[0] - answers[1:].min()), float(answers.sum())
-        share = max(1.0, windows / self._windows)
+        share = max(1.0, self._asked_windows / self._windows)
         for what, spent, most in (
-            ("to get ready", first, self._limits.ready_seconds),
-            ("to answer", total, share * self._limits.answers_seconds),
+            ("to get ready", first, self._most_ready),
+            ("to answer", total, share * self._most_answers),
         ):
             if spent > most:
                 raise Refused(f"eval-time: {spent:.1f} s {what}, at most {most:.1f}")

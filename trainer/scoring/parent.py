@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
-from trainer.sandbox import tree
+from trainer.results import ScoringResult
 from trainer.sandbox.client import ForkServer, ServerDied
 from trainer.sandbox.wire import Channel, Silent, WireError
+from trainer.scoring.request import ScoreRequest
 from trainer.training.job import Job
-from trainer.training.parent import OnEvent
 from trainer.training.process import WATCH_SECONDS
 
 AUDIT_PASSES = 10
@@ -21,26 +20,13 @@ STARTUP_SECONDS = 60.0
 """A child may take at least this long to load weights; a candidate gains nothing by it."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """The result of a scoring."""
-
-    status: str
-    reason: str
-    val_bpb: float | None = None
-    leak_bound_bpb: float = 0.0
-    seconds: float = 0.0
-
-
 def score_weights(
     server: ForkServer,
     job: Job,
     weights: int,
-    max_windows: int | None,
-    on_event: OnEvent,
-    cancelled: Callable[[], bool],
+    max_windows: int | None = None,
     claimed_bpb: float | None = None,
-) -> Scored:
+) -> ScoringResult:
     """Have ``weights`` (a descriptor open for reading) scored and audited.
 
     Args:
@@ -48,34 +34,27 @@ def score_weights(
         claimed_bpb: the score that these weights got; if given, the stronger audit is made.
     """
     started = time.monotonic()
+    request = ScoreRequest(
+        code=job.code,
+        confinement=job.setting.confinement(None),
+        tokens=str(job.corpus.val.tokens),
+        text_bytes=job.corpus.val.n_bytes,
+        budget_seconds=job.budget.seconds or job.setting.preset.budget.seconds or 0.0,
+        startup_seconds=max(STARTUP_SECONDS, job.setting.preset.startup_seconds),
+        max_windows=max_windows,
+        claimed_bpb=claimed_bpb,
+    )
+    passes = 1 if claimed_bpb is None else AUDIT_PASSES
+    seconds = passes * (120.0 + 4 * (job.setting.preset.budget.seconds or 0.0))
     channel, theirs = Channel.pair()
-    server.cgroup.limit(job.preset.memory_mb)
+    server.limit(job.setting.preset.memory_mb)
     try:
         with theirs, server.connect() as scorers_line:
             server.spawn("score", [theirs.fileno(), 2, scorers_line.fileno()])
-        channel.send(
-            {
-                "source": job.source,
-                "spec": asdict(job.shapes),
-                "val": {
-                    "tokens": str(job.corpus.val.tokens),
-                    "text_bytes": job.corpus.val.n_bytes,
-                },
-                "level": job.level,
-                "readable": list(job.readable),
-                "device": job.device,
-                "threads": job.threads,
-                "budget_seconds": job.budget.seconds or job.preset.budget.seconds or 0.0,
-                "startup_seconds": max(STARTUP_SECONDS, job.preset.startup_seconds),
-                "max_windows": max_windows,
-                "claimed_bpb": claimed_bpb,
-            },
-            [weights],
-        )
-        passes = 1 if claimed_bpb is None else AUDIT_PASSES
-        scored = _await(server, channel, job, on_event, cancelled, passes)
+        channel.send(asdict(request), [weights])
+        scored = _await(server, channel, job, time.monotonic() + seconds)
     except WireError:
-        scored = Scored("crashed", "scorer: the scorer ended without an answer")
+        scored = ScoringResult("crashed", "scorer: the scorer ended without an answer")
     finally:
         channel.close()
         with contextlib.suppress(ServerDied):
@@ -83,37 +62,25 @@ def score_weights(
     return replace(scored, seconds=time.monotonic() - started)
 
 
-def _await(
-    server: ForkServer,
-    channel: Channel,
-    job: Job,
-    on_event: OnEvent,
-    cancelled: Callable[[], bool],
-    passes: int,
-) -> Scored:
-    deadline = time.monotonic() + passes * (120.0 + 4 * (job.preset.budget.seconds or 0.0))
+def _await(server: ForkServer, channel: Channel, job: Job, deadline: float) -> ScoringResult:
     next_watch = 0.0
-    limit = job.preset.memory_mb
-    killed = server.cgroup.out_of_memory()
     while (now := time.monotonic()) < deadline:
-        if cancelled():
-            return Scored("killed", "cancelled")
+        if job.cancelled():
+            return ScoringResult("killed", "cancelled")
         if now >= next_watch:
             next_watch = now + WATCH_SECONDS
-            used = tree.usage(server.pid, limit)
-            if used.processes > tree.MAX_PROCESSES:
-                return Scored("invalid", f"processes: more than {tree.MAX_PROCESSES}")
-            if used.memory_mb > limit or server.cgroup.out_of_memory() > killed:
-                return Scored("oom", f"memory: more than {limit} MB in all processes of scoring")
+            if (excess := server.excess()) is not None:
+                return ScoringResult(excess[0], f"{excess[1]} of scoring")
         try:
             message = channel.receive(WATCH_SECONDS)
         except Silent:
             continue
-        if message["event"] == "score" and math.isfinite(message["val_bpb"]):
-            return Scored("ok", "", message["val_bpb"], message["leak_bound_bpb"])
-        if server.cgroup.out_of_memory() > killed:  # before the check above saw it
-            return Scored("oom", f"memory: more than {limit} MB in all processes of scoring")
-        if message["event"] != "scoring":
-            return Scored("invalid", str(message.get("reason", "non-finite: no score")))
-        on_event(message)
-    return Scored("invalid", "eval-timeout: scoring took too long")
+        if message["event"] == "scoring":
+            job.on_event(message)
+        elif message["event"] == "score" and math.isfinite(message["val_bpb"]):
+            return ScoringResult("ok", "", message["val_bpb"], message["leak_bound_bpb"])
+        elif (excess := server.excess()) is not None:  # before the check above saw it
+            return ScoringResult(excess[0], f"{excess[1]} of scoring")
+        else:
+            return ScoringResult("invalid", str(message.get("reason", "non-finite: no score")))
+    return ScoringResult("invalid", "eval-timeout: scoring took too long")

@@ -7,7 +7,6 @@ Windows, positions and order are drawn from the system's randomness, unknown to 
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +28,7 @@ CONTROLS = 64
 
 def compare_untrained(untrained: ModelProcess, ids: Ids, targets: Ids, real: Losses) -> Finding:
     """Test on a few windows whether the trained model is better than an untrained one."""
-    rows = _dice().sample(range(len(ids)), min(UNTRAINED_WINDOWS, len(ids)))
+    rows = random.SystemRandom().sample(range(len(ids)), min(UNTRAINED_WINDOWS, len(ids)))
     scored = targets[rows] >= 0
     answers = np.concatenate(list(untrained.losses(ids[rows], targets[rows])))
     return statistics.movement(answers[scored], real[rows][scored])
@@ -43,7 +42,7 @@ def ask_again(fresh: ModelProcess, ids: Ids, targets: Ids, real: Losses) -> floa
     Raises:
         Refused: the answers changed.
     """
-    dice = _dice()
+    dice = random.SystemRandom()
     rows = np.array(dice.sample(range(len(ids)), min(WINDOWS, len(ids))))
     cuts = np.array([_cut(dice, targets[row]) for row in rows])
     changed = ids[rows]
@@ -77,7 +76,7 @@ def ask_with_prefixes(
     Raises:
         Refused: the answers changed.
     """
-    dice = _dice()
+    dice = random.SystemRandom()
     count, length = ids.shape
     turns = -(-CUTS // count)
     asked = [
@@ -102,10 +101,6 @@ def ask_with_prefixes(
     audited = np.concatenate(losses)
     moved = audited - np.concatenate(real_losses)
     return believe(statistics.state(again)) + believe(statistics.prefix(moved, again, audited))
-
-
-def _dice() -> random.Random:
-    return random.Random(secrets.randbits(64))
 
 
 def believe(finding: Finding) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,25 +17,30 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.sandbox.wire import Channel
+from trainer.sandbox.wire import Channel, record
 from trainer.scoring import questions
 from trainer.scoring.losses import Ids, Losses, cut_windows
 from trainer.scoring.model import ModelProcess, Refused
+from trainer.scoring.request import ScoreRequest
 from trainer.scoring.statistics import MEAN_NATS, Finding
 from trainer.untrusted import printable
 
 
-def main(control: Channel, server: Channel) -> int:
-    """Take one job, answer with one score or one refusal; returns the exit status."""
-    job = control.receive(want_fds=True)
+def main(control: Channel, fds: list[int]) -> int:
+    """Take one job, answer with one score or one refusal; returns the exit status.
+
+    The third of the descriptors is a connection to the fork server, to start children.
+    """
+    server = Channel.from_fd(fds[2])
+    job = record(ScoreRequest, control.receive(want_fds=True))
     (weights,) = control.take_fds()
     # On the CPU the model's process needs all threads: it computes the next batch meanwhile.
-    torch.set_num_threads(1 if job["device"] == "cpu" else job["threads"])
+    torch.set_num_threads(1 if job.code.device == "cpu" else job.code.threads)
     try:
-        tokens = np.fromfile(Path(job["val"]["tokens"]), dtype="<u2").astype(np.int64)
-        job = {**job, "windows": max(1, len(tokens) // job["spec"]["seq_len"])}
-        task = Task(job, tokens, partial(ModelProcess, server, job, weights), control.send)
-        answer = score(task) if job["claimed_bpb"] is None else audit(task, job["claimed_bpb"])
+        tokens = np.fromfile(Path(job.tokens), dtype="<u2").astype(np.int64)
+        windows = max(1, len(tokens) // job.code.spec.seq_len)
+        task = Task(job, tokens, partial(ModelProcess, server, job, weights, windows), control.send)
+        answer = score(task) if job.claimed_bpb is None else audit(task, job.claimed_bpb)
     except Refused as error:
         answer = {"event": "refused", "reason": printable(str(error), 500)}
     control.send(answer)
@@ -47,17 +52,17 @@ class Task:
 
     def __init__(
         self,
-        job: Mapping[str, Any],
+        job: ScoreRequest,
         tokens: Ids,
         start_child: Callable[..., ModelProcess],
         emit: Callable[[dict[str, Any]], None],
     ) -> None:
-        length, self.bos = job["spec"]["seq_len"], job["spec"]["vocab_size"] - 1
-        self.whole = job["max_windows"] is None
-        if not self.whole:
-            tokens = tokens[: job["max_windows"] * length + 1]
+        length, self.bos = job.code.spec.seq_len, job.code.spec.vocab_size - 1
+        self.whole = job.max_windows is None
+        if job.max_windows is not None:
+            tokens = tokens[: job.max_windows * length + 1]
         self.start_child, self.emit = start_child, emit
-        self.text_bytes = int(job["val"]["text_bytes"])
+        self.text_bytes = job.text_bytes
         self.ids, self.targets = cut_windows(tokens, length, self.bos)
         self.scored = self.targets >= 0
         self.tokens = int(self.scored.sum())

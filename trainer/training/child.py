@@ -15,17 +15,18 @@ from safetensors.torch import save_file
 from trainer.presets import Budget
 from trainer.sandbox import candidate
 from trainer.sandbox.wire import Channel, Gone
-from trainer.session import Clock, ContractError, Session, Source, Spec
-from trainer.training.compile_cache import FOLDER
+from trainer.session import Clock, ContractError, Session, Source
+from trainer.training import compile_cache
+from trainer.training.request import WEIGHTS, TrainRequest
 
 
-def main(control: Channel) -> int:
+def main(control: Channel, fds: list[int]) -> int:
     """Train what the parent sends; returns the exit status."""
-    return candidate.confine_and_work(control, _train)
+    return candidate.confine_and_work(control, TrainRequest, _train)
 
 
-def probe() -> dict[str, Any]:
-    """What this machine has. It runs in its own process, because the check initialises devices."""
+def probe(control: Channel, fds: list[int]) -> int:
+    """Tell what this machine has: in a process of its own, because that initialises devices."""
     answer: dict[str, Any] = {"device": "cpu", "name": "", "torch": torch.__version__}
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
@@ -33,16 +34,19 @@ def probe() -> dict[str, Any]:
         answer["device_memory_mb"] = properties.total_memory // 2**20
     elif torch.backends.mps.is_available():
         answer |= {"device": "mps", "name": "Apple GPU"}
-    return answer
+    control.send(answer)
+    return 0
 
 
-def _train(control: Channel, job: Mapping[str, Any]) -> None:
-    compiled = Path.cwd() / FOLDER
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(compiled / "inductor")
-    os.environ["TRITON_CACHE_DIR"] = str(compiled / "triton")
-    device = torch.device(job["device"])
-    torch.manual_seed(job["seed"])
-    spec = Spec(**job["spec"])
+def _train(control: Channel, job: TrainRequest) -> None:
+    scratch = Path.cwd()
+    compile_cache.unpack(scratch)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(scratch / compile_cache.FOLDER / "inductor")
+    os.environ["TRITON_CACHE_DIR"] = str(scratch / compile_cache.FOLDER / "triton")
+    device = torch.device(job.code.device)
+    on_cuda = device.type == "cuda"
+    torch.set_num_threads(job.code.threads)
+    torch.manual_seed(job.seed)
     sent = 0
 
     def send(message: dict[str, Any]) -> None:
@@ -52,15 +56,17 @@ def _train(control: Channel, job: Mapping[str, Any]) -> None:
         sent = len(clock.trace)
 
     def end_turn() -> tuple[float, float]:
-        if device.type == "cuda":  # work that is queued belongs to this turn
+        if on_cuda:  # work that is queued belongs to this turn
             torch.cuda.synchronize()
         send({"event": "turn", "steps": clock.steps})
         answer = control.receive()
         return answer["spent"], answer["turn"]
 
-    clock = Clock(Budget(**job["budget"]), unpack_trace(job["trace"]), end_turn)
+    clock = Clock(job.budget, unpack_trace(job.trace), end_turn)
 
     def await_data() -> Mapping[str, Source]:
+        if job.packs:
+            compile_cache.pack(scratch)
         control.send({"event": "ready"})
         answer = control.receive(want_fds=True)
         if answer.get("seconds") is not None:
@@ -69,32 +75,31 @@ def _train(control: Channel, job: Mapping[str, Any]) -> None:
         return _sources(answer["sources"], control.take_fds())
 
     session = Session(
-        spec=spec,
+        spec=job.code.spec,
         device=device,
-        seed=job["seed"],
+        seed=job.seed,
         clock=clock,
         await_data=await_data,
         emit=send,
     )
-    module = candidate.load_module(job["source"])
+    module = candidate.load_module(job.code.source)
     try:
         model = module.train(session)
-    except Gone:
-        raise
-    except BaseException:
-        send({"event": "readings"})
+    except BaseException as error:
+        if not isinstance(error, Gone):
+            send({"event": "readings"})
         raise
     if not isinstance(model, torch.nn.Module):
         raise ContractError(f"train() returned {type(model).__name__}, not a torch.nn.Module")
     weights = plain_state_dict(model)
-    save_file(weights, job["weights"])
+    save_file(weights, scratch / WEIGHTS)
     send(
         {
             "event": "weights",
             "steps": session.logged_steps or clock.steps,
             "tokens": clock.tokens,
             "params": sum(p.numel() for p in model.parameters()),
-            "device_memory_mb": _device_memory_mb(device),
+            "device_memory_mb": torch.cuda.max_memory_allocated(device) / 2**20 if on_cuda else 0.0,
         }
     )
 
@@ -107,20 +112,18 @@ def plain_state_dict(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def _device_memory_mb(device: torch.device) -> float:
-    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0
-
-
-def _sources(described: list[dict[str, Any]], fds: list[int]) -> dict[str, Source]:
-    sources = {}
-    for i, part in enumerate(described):
-        sources[part["name"]] = Source(
-            tokens=np.memmap(os.fdopen(fds[2 * i], "rb"), dtype="<u2", mode="r"),
-            doc_starts=np.memmap(os.fdopen(fds[2 * i + 1], "rb"), dtype="<i8", mode="r"),
-            bytes_per_token=part["bytes_per_token"],
-            in_domain=part["in_domain"],
+def _sources(described: list[tuple[str, float, bool]], fds: list[int]) -> dict[str, Source]:
+    """The parts of the corpus; of each, ``fds`` has its tokens and where its documents start."""
+    arrays = [os.fdopen(fd, "rb") for fd in fds]
+    return {
+        name: Source(
+            tokens=np.memmap(arrays[2 * i], dtype="<u2", mode="r"),
+            doc_starts=np.memmap(arrays[2 * i + 1], dtype="<i8", mode="r"),
+            bytes_per_token=bytes_per_token,
+            in_domain=in_domain,
         )
-    return sources
+        for i, (name, bytes_per_token, in_domain) in enumerate(described)
+    }
 
 
 def pack_trace(trace: list[float]) -> str:

@@ -10,18 +10,17 @@ from __future__ import annotations
 import contextlib
 import random
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import psutil
 
-from trainer.sandbox.client import ForkServer, ServerDied
-from trainer.training.compile_cache import CompileCache
+from trainer.sandbox.client import ServerDied
 from trainer.training.job import Job, Trained
 from trainer.training.machine import MACHINE
-from trainer.training.parent import OnEvent, Training, compile_key, run_training
+from trainer.training.parent import Training, compile_key, run_training
+from trainer.training.process import ChildProcess
 from trainer.training.watch import Watch, Watcher
 
 TURN_SHARE = 0.01
@@ -52,9 +51,8 @@ def how_to_train(jobs: Sequence[Job | Trained], peak_memory_mb: float | None = N
     runnable = [job for job in jobs if isinstance(job, Job)]
     if len(jobs) == 1:
         return "alone"
-    if not runnable or runnable[0].budget.seconds is None:
-        return "in turn"
-    fit = _fit(len(runnable), runnable[0].device, peak_memory_mb)
+    has_turns = bool(runnable) and runnable[0].budget.seconds is not None
+    fit = has_turns and _fit(len(runnable), runnable[0].setting.device, peak_memory_mb)
     return "side by side" if fit else "in turn"
 
 
@@ -71,15 +69,16 @@ def _memory_mb(count: int) -> int:
     return int(psutil.virtual_memory().available / 2**20 / count)
 
 
+@contextlib.contextmanager
 def train_all(
     jobs: Sequence[Job | Trained],
     how: str,
-    emits: Sequence[OnEvent],
-    cancelled: Callable[[], bool],
     watch: Watch | None = None,
     champion_first: bool = True,
-) -> list[Trained]:
+) -> Iterator[list[Trained]]:
     """Train what can be trained, in the order of ``jobs``; the first is the champion.
+
+    A context manager, because the weights are open while they are used.
 
     Args:
         champion_first: whether the champion, in turn, is trained before the others or after them.
@@ -89,18 +88,26 @@ def train_all(
     watcher = Watcher(watch, len(jobs), waits=champion_first or how == "side by side")
     for n, broken in results.items():
         watcher.ended(n, broken)
-    with contextlib.ExitStack() as stack:
-        stack.push(partial(_close_if_failed, results))
-        if how == "side by side":
-            results |= _side_by_side(runnable, emits, cancelled, watcher)
-        else:
-            for n in sorted(runnable, key=lambda n: (n == 0) != champion_first):
-                job = runnable[n]
-                if n and 0 in results:
-                    job = replace(job, startup_cap=_allowed(results[0].startup_seconds))
-                results[n] = _in_turn(n, job, emits[n], cancelled, watcher)
+    in_turn = sorted(runnable, key=lambda n: (n == 0) != champion_first)
+    groups = [list(runnable)] if how == "side by side" else [[n] for n in in_turn]
+    try:
+        for group in groups:
+            try:
+                if how == "side by side":
+                    run_heat(runnable, results, watcher)
+                else:
+                    _run_in_turn(group[0], runnable, results, watcher)
+            except ServerDied as error:
+                MACHINE.close()
+                for n in group:
+                    results.pop(n, Trained("")).close()
+                    results[n] = Trained("crashed", f"crash: {error}")
+            for n in group:
                 watcher.ended(n, results[n])
-    return [results[n] for n in range(len(jobs))]
+        yield [results[n] for n in range(len(jobs))]
+    finally:
+        for trained in results.values():
+            trained.close()
 
 
 def on_one_footing(jobs: dict[int, Job]) -> dict[int, Job]:
@@ -119,64 +126,38 @@ def _allowed(champion_seconds: float) -> float:
     return STARTUP_FACTOR * champion_seconds + STARTUP_SLACK
 
 
-def _in_turn(
-    number: int, job: Job, emit: OnEvent, cancelled: Callable[[], bool], watcher: Watcher
-) -> Trained:
+def _run_in_turn(
+    number: int, jobs: Mapping[int, Job], results: dict[int, Trained], watcher: Watcher
+) -> None:
     """Run one training of a heat, while no other is there."""
     if (reason := watcher.look(number, ())) is not None:
-        return Trained("abandoned", reason)
-    look = partial(watcher.look, number)
-    try:
-        return run_training(MACHINE.server(), MACHINE.compile_cache, job, emit, cancelled, look)
-    except ServerDied as error:
-        MACHINE.close()
-        return Trained("crashed", f"crash: {error}")
+        results[number] = Trained("abandoned", reason)
+        return
+    job = jobs[number]
+    if number and 0 in results:
+        job = replace(job, startup_cap=_allowed(results[0].startup_seconds))
+    results[number] = run_training(MACHINE.server(), job, partial(watcher.look, number))
 
 
-def _side_by_side(
-    jobs: Mapping[int, Job],
-    emits: Sequence[OnEvent],
-    cancelled: Callable[[], bool],
-    watcher: Watcher,
-) -> dict[int, Trained]:
-    """Run all trainings at once, each with an equal share of the memory."""
-    servers, most_mb = MACHINE.servers(len(jobs)), _memory_mb(len(jobs))
-    limited = {
-        n: replace(job, preset=replace(job.preset, memory_mb=min(job.preset.memory_mb, most_mb)))
-        for n, job in jobs.items()
-    }
-    try:
-        return run_heat(servers, MACHINE.compile_cache, limited, emits, cancelled, watcher)
-    except ServerDied as error:
-        MACHINE.close()
-        return dict.fromkeys(jobs, Trained("crashed", f"crash: {error}"))
-
-
-def run_heat(
-    servers: Sequence[ForkServer],
-    compile_cache: CompileCache,
-    jobs: Mapping[int, Job],
-    emits: Sequence[OnEvent],
-    cancelled: Callable[[], bool],
-    watcher: Watcher,
-) -> dict[int, Trained]:
-    """Train all jobs side by side, each below a server of its own.
+def run_heat(jobs: Mapping[int, Job], results: dict[int, Trained], watcher: Watcher) -> None:
+    """Train all jobs side by side, each below a server of its own, with equal shares of the memory.
 
     Args:
         jobs: by their numbers in the heat; the first is the champion.
-        emits: by these numbers.
+        results: is filled, by these numbers.
 
     Raises:
         ServerDied: a fork server is gone, and with it the heat.
     """
-    results: dict[int, Trained] = {}
+    limits = (job.setting.preset.memory_mb for job in jobs.values())
+    memory_mb = min(_memory_mb(len(jobs)), *limits)
     with contextlib.ExitStack() as stack:
-        stack.push(partial(_close_if_failed, results))
         # All servers are up before the first starts: to be started takes all processors.
-        trainings = {
-            n: stack.enter_context(Training(server, compile_cache, job, emits[n], cancelled))
-            for server, (n, job) in zip(servers, jobs.items(), strict=True)
-        }
+        children = [
+            stack.enter_context(ChildProcess(server, memory_mb, job.cancelled))
+            for server, job in zip(MACHINE.servers(len(jobs)), jobs.values(), strict=True)
+        ]
+        trainings = {n: Training(child, jobs[n]) for n, child in zip(jobs, children, strict=True)}
         dice = random.Random(secrets.randbits(64))
         # By lot, because whoever begins first is a little slower to the end.
         for number in dice.sample(list(trainings), len(trainings)):
@@ -195,7 +176,6 @@ def run_heat(
                     trainings[number].run(_turn_seconds([trainings[n] for n in order]))
                     trainings[number].pause()
                     _end_what_is_over(trainings, results, watcher)
-        return results
 
 
 def _end_what_is_over(
@@ -214,15 +194,6 @@ def _end_what_is_over(
             watcher.ended(number, results[number])
 
 
-def _close_if_failed(
-    results: dict[int, Trained], kind: type[BaseException] | None, *_: Any
-) -> None:
-    """Close the weights of the trainings that are over, if nobody will be given them."""
-    if kind is not None:
-        for trained in results.values():
-            trained.close()
-
-
 def _turn_seconds(trainings: Sequence[Training]) -> float:
     """Length of the next turn, the same for all."""
     budget = trainings[0].job.budget.seconds
@@ -231,12 +202,3 @@ def _turn_seconds(trainings: Sequence[Training]) -> float:
     return min(
         max(TURN_SHARE * budget, SHORTEST_TURN, STEPS_PER_TURN * slowest), LONGEST_SHARE * budget
     )
-
-
-def numbered(on_event: OnEvent, number: int) -> OnEvent:
-    """``on_event``, told which training each event is about."""
-
-    def emit(event: dict[str, Any]) -> None:
-        on_event({**event, "training": number})
-
-    return emit

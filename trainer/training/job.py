@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from io import BufferedReader
+from typing import Any
 
-from trainer.contract import Shapes
+from trainer.contract import Code
 from trainer.data.prepare import Corpus
-from trainer.presets import Budget, Preset
+from trainer.presets import Budget
+from trainer.results import TrainingResult
+from trainer.training.machine import Setting
+
+OnEvent = Callable[[dict[str, Any]], None]
 
 GRACE_SECONDS, GRACE_SHARE = 0.3, 0.01
 
@@ -16,16 +22,13 @@ GRACE_SECONDS, GRACE_SHARE = 0.3, 0.01
 class Job:
     """All that defines a training."""
 
-    source: str
-    shapes: Shapes
+    code: Code
     corpus: Corpus
     budget: Budget
     seed: int
-    preset: Preset
-    device: str
-    threads: int
-    level: str
-    readable: tuple[str, ...]
+    setting: Setting
+    on_event: OnEvent
+    cancelled: Callable[[], bool]
     trace: str | None = None
     """Recorded clock readings to replay; None for the real clock."""
     startup_cap: float | None = None
@@ -39,38 +42,26 @@ class Job:
 
     def wall_cap(self) -> float:
         """Bound in seconds on a training that does not run on the real clock."""
-        seconds = self.budget.seconds or self.preset.budget.seconds or 300.0
+        seconds = self.budget.seconds or self.setting.preset.budget.seconds or 300.0
         return 60.0 + 10 * seconds
 
 
-@dataclass(frozen=True)
-class Trained:
-    """The result of a training."""
+class Ended(Exception):
+    """The training ended without valid weights."""
 
-    status: str
-    reason: str = ""
-    detail: str = ""
-    """Traceback of the candidate, made printable: data, not instructions."""
-    output: str = ""
-    """What the candidate printed, made printable and bounded."""
-    weights: int | None = None
-    """Descriptor of the weights, open for reading; the caller closes it."""
-    weights_sha256: str = ""
-    startup_seconds: float = 0.0
-    train_seconds: float = 0.0
-    steps: int = 0
-    tokens: int = 0
-    params: int = 0
-    peak_memory_mb: float = 0.0
-    curve: tuple[tuple[float, int, float], ...] = ()
-    """(seconds since READY, step, nats per token)."""
-    losses: tuple[float | None, ...] = ()
-    """By twentieths of the budget, bits per byte of the text read; None where none was reported."""
-    pace: float = 1.0
-    """How much faster steps were at their fastest than at their slowest; 1 where unknown."""
-    trace: str = ""
+    def __init__(self, status: str, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.detail = status, reason, detail
+
+
+@dataclass(frozen=True)
+class Trained(TrainingResult):
+    """The result of a training whose weights have not been scored."""
+
+    weights: BufferedReader | None = None
+    """Open for reading; the caller closes it."""
 
     def close(self) -> None:
-        """Close the descriptor of the weights, if there are any."""
+        """Close the weights, if there are any."""
         if self.weights is not None:
-            os.close(self.weights)
+            self.weights.close()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import platform
+import os
 import sys
 import threading
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, get_args
 
 import psutil
@@ -16,7 +15,7 @@ import psutil
 from trainer.presets import BadSetting, Isolation, Preset, find_preset
 from trainer.sandbox import confine
 from trainer.sandbox.client import ForkServer, ServerDied
-from trainer.sandbox.confine import SandboxError
+from trainer.sandbox.confine import Confinement, SandboxError
 from trainer.sandbox.readable import granted
 from trainer.sandbox.wire import Channel, WireError
 from trainer.training.compile_cache import CompileCache
@@ -103,6 +102,11 @@ class Setting:
     threads: int
     data: str
 
+    def confinement(self, scratch: str | None) -> Confinement:
+        """Of a child that may write to ``scratch`` only."""
+        readable = tuple(map(str, granted(self.device)))
+        return Confinement(self.level, readable, scratch)
+
     @property
     def shown(self) -> str:
         return f"{self.device}, preset {self.preset.name}, isolation {self.level}"
@@ -125,15 +129,9 @@ def resolve(
         find_preset(preset)
     found = MACHINE.probe()["device"] if device == "auto" else device
     chosen = find_preset(preset, found)
-    threads = chosen.threads or len(psutil.Process().cpu_affinity() if _LINUX else [0]) or 1
-    if not _LINUX and not chosen.threads:
-        threads = psutil.cpu_count(logical=False) or 1
+    if sys.platform == "linux":
+        cores: int | None = len(os.sched_getaffinity(0))
+    else:
+        cores = psutil.cpu_count(logical=False)
+    threads = chosen.threads or cores or 1
     return Setting(chosen, found, confine.level_for(isolation), threads, source)
-
-
-_LINUX = platform.system() == "Linux"
-
-
-@cache
-def readable(device: str) -> tuple[str, ...]:
-    return tuple(map(str, granted(device)))

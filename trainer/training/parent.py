@@ -11,27 +11,20 @@ import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-from trainer.sandbox import confine
 from trainer.sandbox.client import ForkServer
-from trainer.training.compile_cache import CompileCache
+from trainer.sandbox.confine import SandboxError
 from trainer.training.curve import Curve, Losses
-from trainer.training.job import Job, Trained
-from trainer.training.process import ChildProcess, Ended
-from trainer.training.remains import (
-    TRACE_BYTES,
-    WeightsError,
-    open_weights,
-    opened,
-    readings,
-    recorded_steps,
-)
+from trainer.training.job import Ended, Job, Trained
+from trainer.training.machine import MACHINE
+from trainer.training.process import ChildProcess
+from trainer.training.remains import TRACE_BYTES, NoFile, open_file, readings, recorded_steps
+from trainer.training.request import WEIGHTS, TrainRequest
 from trainer.untrusted import finite, printable, whole
 
-OnEvent = Callable[[dict[str, Any]], None]
 Look = Callable[[Losses], str | None]
 """Is given the losses of the twentieths that are over; returns why the training is to end."""
 
@@ -46,16 +39,10 @@ _LOOK_SECONDS = 0.25
 """How often a training without turns is looked at when it reports nothing."""
 
 
-def run_training(
-    server: ForkServer,
-    compile_cache: CompileCache,
-    job: Job,
-    on_event: OnEvent,
-    cancelled: Callable[[], bool],
-    look: Look | None = None,
-) -> Trained:
+def run_training(server: ForkServer, job: Job, look: Look | None = None) -> Trained:
     """Run one training to its end and leave none of its processes behind."""
-    with Training(server, compile_cache, job, on_event, cancelled, look) as training:
+    with ChildProcess(server, job.setting.preset.memory_mb, job.cancelled) as child:
+        training = Training(child, job, look)
         training.start_up()
         training.run(None)
         return training.finish()
@@ -63,36 +50,28 @@ def run_training(
 
 def compile_key(job: Job) -> str:
     """By which the compile cache knows what was compiled for a training."""
-    return f"{job.device} {hashlib.sha256(job.source.encode()).hexdigest()}"
+    return f"{job.setting.device} {hashlib.sha256(job.code.source.encode()).hexdigest()}"
 
 
 class Training:
-    """One training, from its start-up to its weights; a context manager.
+    """One training, from its start-up to its weights.
 
     Its clock runs during ``run`` only, so that several can take turns, each below its own server.
     """
 
-    def __init__(
-        self,
-        server: ForkServer,
-        compile_cache: CompileCache,
-        job: Job,
-        on_event: OnEvent,
-        cancelled: Callable[[], bool],
-        look: Look | None = None,
-    ) -> None:
+    def __init__(self, child: ChildProcess, job: Job, look: Look | None = None) -> None:
         """``look`` is called while it runs; in a heat side by side it is asked between turns."""
         self.job = job
         self.is_over = False
         """Whether there is nothing left to run: the weights are there, or it ended without."""
         self.startup_seconds = 0.0
-        self.startup_cap = min(job.startup_cap or math.inf, job.preset.startup_seconds)
+        self.startup_cap = min(job.startup_cap or math.inf, job.setting.preset.startup_seconds)
         """Seconds of start-up that do not count as training time."""
         self.step_seconds = 0.0
         """Mean duration of its steps, as it reports them."""
-        self._child = ChildProcess(server, job.preset.memory_mb, cancelled)
-        self._compile_cache, self._on_event, self._look = compile_cache, on_event, look
+        self._child, self._look = child, look
         self._compile_key = compile_key(job)
+        self._packs = job.setting.preset.compiles and not job.budget.steps
         self._spent = 0.0
         """Seconds on this training's clock, without the turn that is under way."""
         self._running_since: float | None = None
@@ -100,19 +79,14 @@ class Training:
         """Seconds on this clock within which the weights must arrive."""
         self._has_data = False
         self._waits_for_turn = self._was_cut_off = False
-        self._final: dict[str, Any] = {}
+        self._counts: dict[str, Any] = {}
+        """Of steps, tokens and parameters, as reported with the weights."""
+        self._device_memory_mb = 0.0
         self._ended: Ended | None = None
         self._trace = bytearray()
         recorded = None if job.trace is None else recorded_steps(job.trace)
         self._curve = Curve(job.budget, job.corpus.bytes_per_token, recorded)
         self._next_log = 0.0
-
-    def __enter__(self) -> Training:
-        self._child.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._child.__exit__()
 
     def clock(self) -> float:
         """Seconds on this training's clock."""
@@ -125,16 +99,21 @@ class Training:
         """By twentieths of the budget, of those that are over."""
         return self._curve.completed_losses
 
+    @contextlib.contextmanager
+    def _noting_its_end(self) -> Iterator[None]:
+        try:
+            yield
+        except Ended as end:
+            self._ended, self.is_over = end, True
+
     def start_up(self) -> None:
         """Confine the child, give it the source, wait until it is ready for data."""
-        try:
+        with self._noting_its_end():
             self._start_up()
-            self.startup_seconds = self.clock()
-            self._keep_compiled(self.startup_seconds)
-        except Ended as end:
-            self.startup_seconds = self.clock()
-            self._end(end)
+        self.startup_seconds = self.clock()
         self._running_since = None
+        if not self.is_over:
+            self._keep_compiled()
 
     def run(self, turn_seconds: float | None) -> None:
         """Let it train until its turn is over; without turns, to its end.
@@ -145,7 +124,7 @@ class Training:
         if self.is_over:
             return
         self._running_since = time.monotonic()
-        try:
+        with self._noting_its_end():
             self._child.resume()
             if not self._has_data:
                 self._give_data(turn_seconds)
@@ -155,8 +134,6 @@ class Training:
                 self._run_to_its_end()
             else:
                 self._run_a_turn(turn_seconds)
-        except Ended as end:
-            self._end(end)
         # At least the turn that it was given: a claim to be done at once gains nothing.
         least = 0.0 if self.is_over else turn_seconds or 0.0
         self._spent = max(self.clock(), self._spent + least)
@@ -194,17 +171,15 @@ class Training:
 
     def abandon(self, reason: str) -> None:
         """End it between two turns."""
-        self._end(Ended("abandoned", reason))
+        self._ended, self.is_over = Ended("abandoned", reason), True
 
     def pause(self) -> None:
         """Stop all its processes until the next ``run``; the time that this takes is its own."""
         if self.is_over:
             return
         began = time.monotonic()
-        try:
+        with self._noting_its_end():
             self._child.stop()
-        except Ended as end:
-            self._end(end)
         if self._has_data:
             self._spent += time.monotonic() - began
 
@@ -214,23 +189,31 @@ class Training:
         result = Trained(
             status="ok",
             output=printable(self._child.printed.decode(errors="replace"), 8000),
-            startup_seconds=self.startup_seconds,
-            train_seconds=self._spent,
-            peak_memory_mb=self._child.peak_memory_mb,
+            startup_seconds=round(self.startup_seconds, 4),
+            train_seconds=round(self._spent, 4),
+            # What the child reports for its device can raise the kernel's figure, never lower it.
+            peak_memory_mb=max(self._child.peak_memory_mb, self._device_memory_mb),
             curve=tuple(self._curve.points),
-            losses=self._curve.losses,
-            pace=self._curve.pace,
+            losses=tuple(None if loss is None else round(loss, 6) for loss in self._curve.losses),
+            pace=round(self._curve.pace, 4),
             trace=base64.b64encode(self._trace).decode(),
+            **self._counts,
         )
         try:
             if self._ended is not None:
                 raise self._ended
-            return self._collect(result, self._final)
+            return self._with_weights(result)
         except Ended as end:
             return replace(result, status=end.status, reason=end.reason, detail=end.detail)
 
-    def _end(self, end: Ended) -> None:
-        self._ended, self.is_over = end, True
+    def _with_weights(self, result: Trained) -> Trained:
+        limit = 4 * self.job.setting.preset.max_params + (16 << 20)
+        try:
+            weights = open_file(self._child.scratch / WEIGHTS, limit)
+        except NoFile as error:
+            raise Ended("invalid", f"weights: {error}") from None
+        digest = hashlib.file_digest(weights, "sha256").hexdigest()
+        return replace(result, weights=weights, weights_sha256=digest)
 
     def _start_up(self) -> None:
         job, child = self.job, self._child
@@ -241,36 +224,28 @@ class Training:
                 "they have been killed, measure again",
             )
         beyond = CHECK_SECONDS if job.budget.steps else job.budget.seconds or job.wall_cap()
-        limit = job.preset.startup_seconds + beyond
-        if job.preset.compiles and job.may_lend:
-            self._compile_cache.lend(self._compile_key, child.scratch)
+        limit = job.setting.preset.startup_seconds + beyond
+        if job.setting.preset.compiles and job.may_lend:
+            MACHINE.compile_cache.lend(self._compile_key, child.scratch)
+        # Before the clock runs: to find what is readable takes a second, the first time.
+        confinement = job.setting.confinement(str(child.scratch))
         self._running_since = time.monotonic()
         child.start()
-        child.send({"level": job.level, "readable": job.readable, "scratch": str(child.scratch)})
+        child.send(asdict(confinement))
         self._await("confined", limit=limit)
-        child.send(
-            {
-                "source": job.source,
-                "spec": asdict(job.shapes),
-                "seed": job.seed,
-                "device": job.device,
-                "threads": job.threads,
-                "budget": asdict(job.budget),
-                "trace": job.trace,
-                "weights": str(child.scratch / "weights.safetensors"),
-            }
-        )
+        packs = self._packs and not MACHINE.compile_cache.has(self._compile_key)
+        request = TrainRequest(job.code, job.seed, job.budget, job.trace, packs)
+        child.send(asdict(request))
         self._await("ready", limit=limit)
-        self._on_event({"event": "ready"})
+        self.job.on_event({"event": "ready"})
 
-    def _keep_compiled(self, startup: float) -> None:
+    def _keep_compiled(self) -> None:
         """Keep what the training compiled, if start-up stayed within its cap.
 
         The training has no data yet, and had no time to learn from the other files it can read.
         """
-        job = self.job
-        if job.preset.compiles and not job.budget.steps and startup <= job.preset.startup_seconds:
-            self._compile_cache.take(self._compile_key, self._child.scratch)
+        if self._packs and self.startup_seconds <= self.job.setting.preset.startup_seconds:
+            MACHINE.compile_cache.take(self._compile_key, self._child.scratch)
 
     def _give_data(self, turn_seconds: float | None) -> None:
         """Pass the training data; from here on the child trains."""
@@ -278,12 +253,7 @@ class Training:
         message: dict[str, Any] = {
             "turn": turn_seconds,
             "sources": [
-                {
-                    "name": part.name,
-                    "bytes_per_token": part.bytes_per_token,
-                    "in_domain": part.in_domain,
-                }
-                for part in job.corpus.train
+                (part.name, part.bytes_per_token, part.in_domain) for part in job.corpus.train
             ],
         }
         self._allowed = job.wall_cap()
@@ -293,14 +263,12 @@ class Training:
             left = max(0.001, job.budget.seconds - self._curve.late)
             message["seconds"] = left
             self._allowed = left + job.overrun()
+        paths = [path for part in job.corpus.train for path in (part.tokens, part.doc_starts)]
         with contextlib.ExitStack() as stack:
-            fds = []
-            for part in job.corpus.train:
-                for path in (part.tokens, part.doc_starts):
-                    fds.append(stack.enter_context(opened(path)))
+            files = [stack.enter_context(path.open("rb")) for path in paths]
             self._has_data = True
             self._running_since = time.monotonic()
-            self._child.send(message, fds)
+            self._child.send(message, [file.fileno() for file in files])
 
     def _await(
         self, *events: str, limit: float | None = None, until: float = math.inf
@@ -327,10 +295,10 @@ class Training:
             return
         if message["event"] == "weights":
             # Only what is used: the rest may be large, and is kept until the heat is over.
-            counts = {name: whole(message.get(name)) for name in ("steps", "tokens", "params")}
-            on_device = self.job.device != "cpu"
-            memory_mb = (finite(message.get("device_memory_mb")) or 0.0) if on_device else 0.0
-            self._final = {**counts, "device_memory_mb": memory_mb}
+            counts = ("steps", "tokens", "params")
+            self._counts = {name: whole(message.get(name)) for name in counts}
+            if self.job.setting.device != "cpu":
+                self._device_memory_mb = finite(message.get("device_memory_mb")) or 0.0
             self._curve.reach(1.0)
             self.is_over = True
         else:
@@ -346,7 +314,7 @@ class Training:
             reason = printable(f"{name}: {message.get('error', '')}", 500)
             raise Ended(status, reason, printable(str(message.get("traceback", "")), 8000))
         if kind == "unconfined" and awaiting == "confined":  # later the candidate could send this
-            raise confine.SandboxError(printable(str(message.get("reason")), 500))
+            raise SandboxError(printable(str(message.get("reason")), 500))
         if kind == "weights":
             raise Ended("invalid", f"contract: weights came before {awaiting}")
         if kind == "log" and self._has_data:
@@ -365,21 +333,4 @@ class Training:
             return
         self._next_log = now + _LOG_SECONDS
         self._curve.add_point(seconds, step, loss)
-        self._on_event({"event": "log", "step": step, "loss": loss, "spent": share})
-
-    def _collect(self, result: Trained, final: dict[str, Any]) -> Trained:
-        limit = 4 * self.job.preset.max_params + (16 << 20)
-        try:
-            weights, digest = open_weights(self._child.scratch / "weights.safetensors", limit)
-        except WeightsError as error:
-            raise Ended("invalid", f"weights: {error}") from None
-        return replace(
-            result,
-            weights=weights,
-            weights_sha256=digest,
-            steps=final["steps"],
-            tokens=final["tokens"],
-            params=final["params"],
-            # What the child reports for its device can raise the kernel's figure, never lower it.
-            peak_memory_mb=max(result.peak_memory_mb, final["device_memory_mb"]),
-        )
+        self.job.on_event({"event": "log", "step": step, "loss": loss, "spent": share})

@@ -14,9 +14,10 @@ from typing import Any
 
 import psutil
 
-from trainer.sandbox import confine, tree
+from trainer.sandbox import tree
 from trainer.sandbox.client import Exit, ForkServer, ServerDied
 from trainer.sandbox.wire import Channel, Gone, Silent, WireError
+from trainer.training.job import Ended
 from trainer.training.remains import empty
 
 WATCH_SECONDS = 0.25
@@ -28,15 +29,7 @@ _OUTPUT_BYTES = 32_000
 _READS = 16  # at a time, so that a flood of output does not keep the parent from its clock
 
 
-class Ended(Exception):
-    """The training ended without valid weights."""
-
-    def __init__(self, status: str, reason: str, detail: str = "") -> None:
-        super().__init__(reason)
-        self.status, self.reason, self.detail = status, reason, detail
-
-
-class ChildProcess:
+class ChildProcess(contextlib.ExitStack):
     """The process and all that it starts, below a fork server that has no other; a context manager.
 
     Start and end are clean: a new scratch folder, no process of an earlier training, none left.
@@ -46,6 +39,7 @@ class ChildProcess:
 
     def __init__(self, server: ForkServer, memory_mb: int, cancelled: Callable[[], bool]) -> None:
         """``memory_mb`` limits the memory of all its processes together."""
+        super().__init__()
         self.server = server
         self.printed = bytearray()
         """The first part of its output."""
@@ -58,34 +52,26 @@ class ChildProcess:
         self._pid = 0
 
     def __enter__(self) -> ChildProcess:
-        self._stack = contextlib.ExitStack()
         self.left_over = self.server.kill() + self.server.cgroup.kill()
         """Processes of an earlier training that were still there, and have been killed."""
-        self.server.cgroup.limit(self._memory_mb)
+        self.server.limit(self._memory_mb)
         self.server.cgroup.thaw()
-        self._killed_before = self.server.cgroup.out_of_memory()
         folder = tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True)
-        self.scratch = Path(self._stack.enter_context(folder))
-        self._stack.callback(empty, self.scratch)
-        self._stack.callback(self._leave_none)
+        self.scratch = Path(self.enter_context(folder))
+        self.callback(empty, self.scratch)
+        self.callback(self._leave_none)
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def start(self) -> None:
         """Start it; it waits for its confinement."""
         self._output, writing_end = os.pipe()
-        self._stack.callback(os.close, self._output)
+        self.callback(os.close, self._output)
         os.set_blocking(self._output, False)
         self._output_open = True
         self._channel, theirs = Channel.pair()
-        self._stack.callback(self._channel.close)
-        try:
-            with theirs:
-                self._pid = self.server.spawn("train", [theirs.fileno(), writing_end])
-        finally:
-            os.close(writing_end)
+        self.callback(self._channel.close)
+        with theirs, os.fdopen(writing_end, "wb"):
+            self._pid = self.server.spawn("train", [theirs.fileno(), writing_end])
 
     def stop(self) -> None:
         """Stop all its processes: its control group where that can be frozen, else each of them.
@@ -186,9 +172,7 @@ class ChildProcess:
                 if clock() < limit:
                     return message  # otherwise it is too late, whatever it contains
             except Silent:
-                watched = [self._channel.fileno()]
-                if self._output_open:
-                    watched.append(self._output)
+                watched = [self._channel.fileno(), *([self._output] if self._output_open else [])]
                 select.select(watched, [], [], min(left, WATCH_SECONDS))
                 self._drain()
             except Gone:
@@ -199,37 +183,26 @@ class ChildProcess:
     @property
     def peak_memory_mb(self) -> float:
         """Of the process itself, as the kernel reports it; 0 while it runs."""
-        ended = self._exit()
-        return ended.peak_memory_mb if ended else 0.0
+        return self._exit.peak_memory_mb
 
     def _watch(self) -> None:
-        """Check totals over the whole tree, which the limits of single processes do not bound."""
         self.server.poll()
-        limit = self._memory_mb
-        used = tree.usage(self.server.pid, limit)
-        if used.processes > tree.MAX_PROCESSES:
-            raise Ended("invalid", f"processes: more than {tree.MAX_PROCESSES}")
-        if used.memory_mb > limit or self.server.cgroup.out_of_memory() > self._killed_before:
-            raise Ended("oom", f"memory: more than {limit} MB in all processes")
-        if confine.disk_mb(self.scratch) + used.unlinked_mb > confine.MAX_SCRATCH_MB:
-            most = f"{confine.MAX_SCRATCH_MB} MB or {confine.MAX_SCRATCH_FILES} files"
-            raise Ended("invalid", f"disk: more than {most} of scratch, or too deep to look into")
+        if (excess := self.server.excess(self.scratch)) is not None:
+            raise Ended(*excess)
 
     def _death(self) -> Ended:
         """Why the child closed its end without a message, according to its exit status."""
         self.server.kill()
-        ended = self._exit()
-        code = ended.code if ended else 0
+        code = self._exit.code
         if code < 0:
             if -code == signal.SIGKILL:
                 return Ended("oom", "memory: the system killed the training (SIGKILL)")
             return Ended("crashed", f"crash: killed by signal {-code} ({signal.strsignal(-code)})")
         return Ended("crashed", f"crash: the process ended by itself (exit status {code})")
 
-    def _exit(self) -> Exit | None:
-        with contextlib.suppress(ServerDied):
-            self.server.poll()
-        return self.server.exits.get(self._pid)
+    @property
+    def _exit(self) -> Exit:
+        return self.server.exits.get(self._pid, Exit(0, 0.0))
 
     def _drain(self) -> None:
         """Keep the first part of the child's output; read the rest so that it never blocks."""

@@ -1,14 +1,12 @@
-"""What a training leaves: weights, clock readings, a scratch folder. All of it is untrusted."""
+"""What a training leaves: files, clock readings, a scratch folder. All of it is untrusted."""
 
 from __future__ import annotations
 
 import base64
-import contextlib
-import hashlib
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -17,32 +15,31 @@ TRACE_BYTES = 3_750_000
 """Limit on the readings of a clock, 8 bytes each."""
 
 
-class WeightsError(Exception):
-    """There is no file that could hold weights; the message says what is wrong."""
+class NoFile(Exception):
+    """There is no such file as could be used; the message says what is wrong."""
 
 
-def open_weights(path: Path, limit: int) -> tuple[int, str]:
-    """A descriptor of the weights, open for reading, and their SHA-256.
+def open_file(path: Path, limit: int) -> BufferedReader:
+    """A file that a training left, open for reading.
 
     Args:
         limit: bytes.
 
     Raises:
-        WeightsError: there is no regular file at ``path``, or its size is not within the limit.
+        NoFile: there is no regular file at ``path``, or its size is not within the limit.
     """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open(path, "rb", opener=lambda name, _: os.open(name, flags))  # noqa: SIM115
     except OSError:
-        raise WeightsError("there is no file of weights") from None
-    state = os.fstat(fd)
-    if not stat.S_ISREG(state.st_mode):
-        os.close(fd)
-        raise WeightsError("what is left in their place is no file")
-    if not 0 < state.st_size <= limit:
-        os.close(fd)
-        raise WeightsError(f"{state.st_size} bytes, at most {limit} are allowed")
-    with os.fdopen(os.dup(fd), "rb") as file:
-        return fd, hashlib.file_digest(file, "sha256").hexdigest()
+        raise NoFile("there is no file") from None
+    state = os.fstat(file.fileno())
+    if stat.S_ISREG(state.st_mode) and 0 < state.st_size <= limit:
+        return file
+    file.close()
+    if stat.S_ISREG(state.st_mode):
+        raise NoFile(f"{state.st_size} bytes, at most {limit} are allowed")
+    raise NoFile("what is left in its place is no file")
 
 
 def readings(value: object) -> bytes:
@@ -67,12 +64,3 @@ def empty(folder: Path) -> None:
         if path.is_dir() and not path.is_symlink():
             for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
                 subprocess.run([*command, "--", str(path)], check=False, stderr=subprocess.DEVNULL)
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[int]:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)

@@ -1,1 +1,1 @@
-"""Any program as a model: its ``client``, and the ``watcher`` that kills it when the agent ends."""
+"""Any program as a model: its ``client``, and the ``supervisor`` that runs and kills it."""

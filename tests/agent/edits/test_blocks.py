@@ -52,7 +52,7 @@ def test_title_is_the_hypothesis_cut_at_a_word() -> None:
 
 def test_control_characters_never_reach_title_or_hypothesis() -> None:
     edit = parse(reply(LR_BLOCK, head="category: schedule\nhypothesis: a \x1b[31mred\x07 one\n"))
-    assert edit.hypothesis == "a [31mred one"
+    assert edit.hypothesis == "a \ufffd[31mred\ufffd one"
 
 
 def test_empty_replacement_deletes_and_a_blank_line_is_not_empty() -> None:

@@ -59,14 +59,12 @@ def train(session):
     return model
 '''
 
-CATEGORIES = ("architecture", "schedule", "preprocessing", "hyperparameters", "efficiency")
-
 
 def judge(
     candidate: str, category: str = "efficiency", parent: str = PARENT, **more: object
 ) -> str:
     edit = Edit(category, "because", "because", (Block("a\n", "b\n"),))
-    arguments = {"categories": CATEGORIES, "max_seq_len": 128} | more
+    arguments = {"max_seq_len": 128} | more
     return check(edit, parent, candidate, **arguments)  # type: ignore[arg-type]
 
 
@@ -253,11 +251,6 @@ def test_annotations_count_only_where_they_are_evaluated() -> None:
     )
 
 
-def test_unknown_category() -> None:
-    text = rejected("unknown category", changed(("DEPTH = 2", "DEPTH = 3")), "architectur")
-    assert "did you mean architecture?" in text
-
-
 def test_a_claim_that_only_constants_elsewhere_belie() -> None:
     depth = changed(("DEPTH = 2  # blocks", "DEPTH = 3  # layers"))
     text = rejected("category", depth, "schedule")
@@ -268,7 +261,7 @@ def test_a_claim_that_only_constants_elsewhere_belie() -> None:
     judge(changed(("DEPTH = 2", "DEPTH = 3"), ("WARMUP = 0.1", "WARMUP = 0.2")), "schedule")
     judge(changed(("RATE = 0.1", "RATE = 0.2")), "schedule")
     judge(changed(("return torch.nn.Linear(", "return torch.nn.Bilinear(4, ")), "schedule")
-    judge(depth, "dataset", categories=("dataset",))
+    judge(depth, "dataset")
 
 
 def test_sections_touched() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from replies import CATEGORIES, CATEGORY, FILES, PARENT, REPLIES
+from replies import CATEGORY, FILES, PARENT, REPLIES
 
 from agent.campaign.records import Trial
 from agent.edits.blocks import EditError, parse
@@ -158,7 +158,7 @@ def source_of(reply: str, envelope: str) -> str | None:
     """What is made of a reply on its way to a training, None if it is turned down."""
     trial = Trial(1, category=CATEGORY, reply=reply, envelope=envelope)
     try:
-        return propose.read_edit(trial, PARENT, categories=CATEGORIES, max_seq_len=128)[1]
+        return propose.read_edit(trial, PARENT, max_seq_len=128)[1]
     except (EditError, Rejected) as refusal:
         assert str(refusal)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from replies import CATEGORIES, CATEGORY, FILES, PARENT, REPLIES, Outcome, after
+from replies import CATEGORY, FILES, PARENT, REPLIES, Outcome, after
 
 from agent.campaign.records import Trial
 from agent.edits.blocks import EditError
@@ -17,7 +17,7 @@ def outcome_of(reply: str, envelope: str) -> str:
     """The source that would be trained, or the reason why there is none."""
     trial = Trial(1, category=CATEGORY, reply=reply, envelope=envelope)
     try:
-        return propose.read_edit(trial, PARENT, categories=CATEGORIES, max_seq_len=128)[1]
+        return propose.read_edit(trial, PARENT, max_seq_len=128)[1]
     except (EditError, Rejected) as refusal:
         return f"refused: {refusal}"
 

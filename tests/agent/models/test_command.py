@@ -41,9 +41,8 @@ def test_command_reads_the_prompt_and_writes_the_reply(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
     spec = script(tmp_path, "print(sys.stdin.read().upper(), os.environ['MY_API_KEY'] != '')")
-    heard: list[str] = []
-    reply = ask(command(spec, environ | {"MY_API_KEY": KEY}), on_text=heard.append)
-    assert reply.text == f"{PROMPT.text.upper()} True\n" == "".join(heard)
+    reply = ask(command(spec, environ | {"MY_API_KEY": KEY}))
+    assert reply.text == f"{PROMPT.text.upper()} True\n"
     assert (reply.stop_reason, reply.usage) == ("end", None)
 
 
@@ -92,8 +91,20 @@ subprocess.Popen([sys.executable, '-c', child])
 """
 
 
-def pids(heard: list[str]) -> list[int]:
-    return [int(line) for line in "".join(heard).split()]
+def tree(folder: Path, ending: str) -> tuple[str, Path]:
+    """A spec for a program that starts a child and a grandchild, and the file with their pids."""
+    pids = folder / "pids"
+    pids.touch()
+    body = f"os.dup2(os.open({str(pids)!r}, os.O_WRONLY | os.O_APPEND), 1)\nending = {ending!r}\n"
+    return script(folder, f"{body}{TREE}\ntime.sleep(600)\n"), pids
+
+
+def all_three(pids: Path) -> list[int]:
+    deadline = time.monotonic() + 30
+    while len(found := pids.read_text().split()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(found) == 3
+    return [int(pid) for pid in found]
 
 
 def gone(found: list[int]) -> bool:
@@ -114,22 +125,13 @@ def test_whole_tree_is_killed(
     environ: dict[str, str], tmp_path: Path, ending: str, why: str
 ) -> None:
     """A child, and a grandchild in a session of its own; ``pass`` makes that one an orphan."""
-    spec = script(tmp_path, f"ending = {ending!r}\n{TREE}\ntime.sleep(600)\n")
+    spec, pids = tree(tmp_path, ending)
     cancel = threading.Event()
-    heard: list[str] = []
-
-    def on_text(text: str) -> None:
-        heard.append(text)
-        if why == "cancel" and len(pids(heard)) == 3:
-            cancel.set()
-
+    if why == "cancel":
+        threading.Thread(target=lambda: all_three(pids) and cancel.set()).start()
     with pytest.raises(Cancelled if why == "cancel" else Unavailable):
-        ask(
-            command(spec, environ, timeout=3 if why == "timeout" else 60),
-            on_text=on_text, cancel=cancel,
-        )  # fmt: skip
-    assert len(pids(heard)) == 3
-    assert gone(pids(heard))
+        ask(command(spec, environ, timeout=3 if why == "timeout" else 60), cancel=cancel)
+    assert gone(all_three(pids))
 
 
 AGENT = """
@@ -138,11 +140,7 @@ from agent.models.types import Part, Prompt
 from agent.models.choose import open_model
 
 model, _ = open_model(sys.argv[1], os.environ)
-model.complete(
-    Prompt((Part("rules", "Wait."),)),
-    max_tokens=1,
-    on_text=lambda text: print(text, end="", flush=True),
-)
+model.complete(Prompt((Part("rules", "Wait."),)), max_tokens=1)
 """
 
 
@@ -150,21 +148,15 @@ model.complete(
 def test_whole_tree_dies_with_a_killed_agent(
     environ: dict[str, str], tmp_path: Path, root: str
 ) -> None:
-    spec = script(tmp_path, f"ending = 'time.sleep(600)'\n{TREE}\ntime.sleep(600)\n")
+    spec, pids = tree(tmp_path, "time.sleep(600)")
     if root == "without the mark":
         spec = spec.replace("command:", "command:env -u AUTORESEARCH_COMMAND ")
-    process = subprocess.Popen(
-        [sys.executable, "-c", AGENT, spec],
-        env=environ,
-        cwd=Path(__file__).parents[3],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    found = [int(process.stdout.readline()) for _ in range(3)]
+    agent = [sys.executable, "-c", AGENT, spec]
+    process = subprocess.Popen(agent, env=environ, cwd=Path(__file__).parents[3])
+    found = all_three(pids)
     assert not gone(found)
     process.kill()
-    process.communicate()
+    process.wait()
     deadline = time.monotonic() + 30
     while not gone(found) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -191,6 +183,14 @@ def test_what_a_command_leaves_behind_does_not_keep_anybody_waiting(
     )
     reply = ask(command(script(tmp_path, body), environ))
     assert gone([int(reply.text)])
+
+
+def test_a_command_that_ends_its_own_process_group_is_heard(environ: dict[str, str]) -> None:
+    """As scripts do that kill what they left behind; the one who runs them is not among it."""
+    spec = "command:sh -c 'trap \"\" TERM; echo done; kill 0; exit 0'"
+    assert ask(command(spec, environ)).text == "done\n"
+    with pytest.raises(Unavailable, match="signal 15"):
+        ask(command("command:sh -c 'kill 0; sleep 9'", environ))
 
 
 def test_command_that_writes_without_end_is_stopped(

@@ -63,6 +63,17 @@ def test_no_server_is_an_outage(opened: Open, waits: list[float], kind: str) -> 
 
 
 @BOTH
+def test_no_proxy_is_asked_for_a_server_on_this_machine(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://192.0.2.1:9")
+    with Server() as server:
+        assert ask(opened(kind, server)).text == EDIT
+
+
+@BOTH
 def test_silence_is_an_outage(
     environ: dict[str, str], opened: Open, waits: list[float], tmp_path: Path, kind: str
 ) -> None:

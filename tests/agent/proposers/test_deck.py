@@ -39,7 +39,7 @@ def test_a_recipe_is_a_reply_that_passes_the_checks(recipe: Any) -> None:
         recipe.reply
     )
     candidate = edit.apply(SOURCE)
-    checks.check(edit, SOURCE, candidate, categories=PROGRAM.names, max_seq_len=1024)
+    checks.check(edit, SOURCE, candidate, max_seq_len=1024)
     assert max(map(len, candidate.splitlines())) <= 100
 
 

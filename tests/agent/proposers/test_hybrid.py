@@ -80,5 +80,3 @@ def test_make_makes_what_was_asked_for() -> None:
 def test_make_says_what_is_wrong() -> None:
     with pytest.raises(ProposerError, match=r"ANTHROPIC_API_KEY.*--llm"):
         make("llm", None, 0)
-    with pytest.raises(ProposerError, match="choose llm, deck, tuner or hybrid"):
-        make("dice", None, 0)

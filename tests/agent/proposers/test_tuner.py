@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import random
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -114,6 +115,21 @@ def test_the_reply_says_what_and_why() -> None:
     assert edit.title.startswith("X 0.5 → 0.")
     assert "of the budget" in edit.hypothesis
     assert "point:" not in edit.hypothesis + edit.title
+
+
+def test_points_that_were_written_below_the_reply_are_still_read() -> None:
+    source = "# === schedule ===\nX = 0.5  # range 0..1\n"
+    campaign = Campaign(source)
+    proposal, _ = campaign.ask(Tuner(), "schedule")
+    point = json.loads(json.dumps(proposal.data))
+    assert point["before"] == {"X": 0.5} and point["after"]["X"] != 0.5
+    old = replace(proposal, reply=f"{proposal.reply}\npoint: {json.dumps(point)}\n", data={})
+    found = []
+    for recorded in (proposal, old):
+        told = Campaign(source)
+        told.conclude("schedule", recorded, -1.0, keep=False)
+        found.append(measured(told.context("schedule")))
+    assert found[0] == found[1] and len(found[0]) == 1
 
 
 def test_a_section_of_choices_is_used_up() -> None:

@@ -205,7 +205,7 @@ def test_a_constant_that_changes_the_number_of_parameters_is_structure(
 ) -> None:
     """Known before the first heat, since the noise is what the heat is watched with."""
     for params, kind in ((1000, "numbers"), (1001, "structure")):
-        checked = CheckResult(True, "ok", "", "", 0.0, 0.0, params=params)
+        checked = CheckResult("ok", params=params)
         monkeypatch.setattr(measure, "check", lambda *a, found=checked, **o: found)
         play(monkeypatch, 1.5, (1.5, 1.9))
         loop.baseline(runtime)

@@ -59,7 +59,7 @@ def same_steps(monkeypatch: pytest.MonkeyPatch, *weights: str) -> None:
     left = ["", *weights]
 
     def check(source: str, **options: Any) -> CheckResult:
-        return CheckResult(True, "ok", "", "", 0.0, 0.0, 1000, left.pop(0))
+        return CheckResult("ok", params=1000, weights_sha256=left.pop(0))
 
     monkeypatch.setattr(measure, "check", check)
 
@@ -129,7 +129,7 @@ def test_a_proof_that_was_cut_off_is_tried_again(
         loop.one_trial(deleting)
     same_steps(monkeypatch)
     monkeypatch.setattr(
-        measure, "check", lambda *a, **o: CheckResult(True, "ok", "", "", 0.0, 0.0, 1000, "w")
+        measure, "check", lambda *a, **o: CheckResult("ok", params=1000, weights_sha256="w")
     )
     play(monkeypatch, (timed(20.0), timed(20.0)))
     audits(monkeypatch, bound=0.0)

@@ -243,8 +243,8 @@ def test_what_fails_its_trial_steps_goes_back_with_the_traceback(
 ) -> None:
     def check(source: str, **options: Any) -> CheckResult:
         if "'wide'" in source:
-            return CheckResult(False, "crashed", "crash: ValueError: wide", TRACEBACK, 0.0, 0.0)
-        return CheckResult(True, "ok", "", "", 0.0, 0.0)
+            return CheckResult("crashed", "crash: ValueError: wide", detail=TRACEBACK)
+        return CheckResult("ok")
 
     monkeypatch.setattr(measure, "check", check)
     model = use(runtime, [edit("wide"), edit("narrow")])

@@ -133,8 +133,9 @@ def given(server: ForkServer, source: str, threads: int = 2) -> int:
         channel.send({"level": "off", "readable": [], "scratch": "/"})
         assert channel.receive(120) == {"event": "confined"}
         budget = {"seconds": None, "tokens": None, "steps": 1}
-        job = {"source": source, "threads": threads, "device": "cpu", "seed": 0, "trace": None}
-        channel.send({**job, "budget": budget, "spec": {"vocab_size": 257, "seq_len": 8}})
+        spec = {"vocab_size": 257, "seq_len": 8}
+        code = {"source": source, "spec": spec, "device": "cpu", "threads": threads}
+        channel.send({"code": code, "budget": budget, "seed": 0, "trace": None})
         with pytest.raises(Gone):
             while True:
                 channel.receive(120)

@@ -13,6 +13,32 @@ from trainer.sandbox import seccomp
 ALLOW, EPERM = 0x7FFF0000, 0x00050000 | errno.EPERM
 ENOSYS, KILL = 0x00050000 | errno.ENOSYS, 0x80000000
 X86, ARM = 0xC000003E, 0xC00000B7
+NUMBERS = """
+socket 41 198, connect 42 203, bind 49 200, listen 50 201, sendmsg 46 211, sendmmsg 307 269,
+unshare 272 97, setns 308 268, ptrace 101 117, process_vm_readv 310 270,
+process_vm_writev 311 271, pidfd_getfd 438 438, kcmp 312 272, io_uring_setup 425 425,
+io_uring_enter 426 426, io_uring_register 427 427, mount 165 40, bpf 321 280,
+perf_event_open 298 241, userfaultfd 323 282, keyctl 250 219, add_key 248 217,
+timer_create 222 107, request_key 249 218, shmget 29 194, shmat 30 196, shmctl 31 195,
+semget 64 190, semop 65 193, semctl 66 191, semtimedop 220 192, msgget 68 186, msgsnd 69 189,
+msgrcv 70 188, msgctl 71 187, mq_open 240 180, mq_unlink 241 181, chmod 90 -, fchmod 91 52,
+fchmodat 268 53, fchmodat2 452 452, chown 92 -, fchown 93 55, lchown 94 -, fchownat 260 54,
+utime 132 -, utimes 235 -, futimesat 261 -, utimensat 280 88, setxattr 188 5, lsetxattr 189 6,
+fsetxattr 190 7, removexattr 197 14, lremovexattr 198 15, fremovexattr 199 16,
+setxattrat 463 463, removexattrat 466 466, file_setattr 469 469, setpriority 141 140,
+ioprio_set 251 30, inotify_add_watch 254 27, fanotify_init 300 262, fadvise64 221 223,
+readahead 187 213, mincore 27 232, cachestat 451 451, process_madvise 440 440,
+open_by_handle_at 304 265, prlimit64 302 261, sched_setparam 142 118,
+sched_setscheduler 144 119, sched_setaffinity 203 122, sched_setattr 314 274, clone 56 220,
+clone3 435 435, ioctl 16 29, fcntl 72 25, madvise 28 233, prctl 157 167, sendto 44 206
+"""
+"""Name and number on x86_64 and aarch64: a second table, which the filter's must agree with."""
+
+
+def numbers(machine: str) -> dict[str, int]:
+    rows = [row.split() for row in NUMBERS.split(",")]
+    column = {"x86_64": 1, "aarch64": 2}[machine]
+    return {row[0]: int(row[column]) for row in rows if row[column] != "-"}
 
 
 def decide(
@@ -48,16 +74,18 @@ def decide(
 @pytest.mark.parametrize(("machine", "audit"), [("x86_64", X86), ("aarch64", ARM)])
 class TestProgram:
     def test_what_is_denied(self, machine, audit):
-        table = seccomp._TABLES[machine]
-        for number in table.denied.values():
+        known = numbers(machine)
+        denied = [known[name] for name in seccomp._DENIED if name in known]
+        assert len(denied) > 60
+        for number in denied:
             assert decide(machine, audit, number) == EPERM
-        assert decide(machine, audit, table.clone3) == ENOSYS
+        assert decide(machine, audit, known["clone3"]) == ENOSYS
 
-    def test_no_number_is_there_twice(self, machine, audit):
-        table = seccomp._TABLES[machine]
-        numbers = [*table.denied.values(), *table.own.values(), table.clone, table.clone3]
-        numbers += [table.ioctl, table.fcntl, table.madvise, table.prctl, table.sendto]
-        assert len(numbers) == len(set(numbers))
+    def test_every_call_is_in_the_second_table_once(self, machine, audit):
+        known = numbers(machine)
+        assert len(set(known.values())) == len(known)
+        with_an_argument = {"clone", "clone3", "ioctl", "fcntl", "madvise", "prctl", "sendto"}
+        assert {*seccomp._DENIED, *seccomp._OWN, *with_an_argument} == numbers("x86_64").keys()
 
     def test_another_architecture_is_killed(self, machine, audit):
         assert decide(machine, 0x40000003, 1) == KILL
@@ -65,41 +93,41 @@ class TestProgram:
     def test_read_write_and_thread_are_allowed(self, machine, audit):
         thread = 0x3D0F00  # what libc asks for
         for number in (0, 1, 63, 64):
-            if number not in seccomp._TABLES[machine].denied.values():
+            if number not in numbers(machine).values():
                 assert decide(machine, audit, number) == ALLOW
-        assert decide(machine, audit, seccomp._TABLES[machine].clone, thread) == ALLOW
+        assert decide(machine, audit, numbers(machine)["clone"], thread) == ALLOW
 
     @pytest.mark.parametrize("flag", [17, 26, 27, 28, 29, 30, 25])
     def test_a_namespace_is_not(self, machine, audit, flag):
-        assert decide(machine, audit, seccomp._TABLES[machine].clone, 1 << flag | 17) == EPERM
+        assert decide(machine, audit, numbers(machine)["clone"], 1 << flag | 17) == EPERM
 
     def test_limits_and_schedules_are_set_for_oneself_only(self, machine, audit):
-        for number in seccomp._TABLES[machine].own.values():
+        for number in (numbers(machine)[name] for name in seccomp._OWN):
             assert decide(machine, audit, number, 0) == ALLOW
             assert decide(machine, audit, number, 4711) == EPERM
 
     def test_nobody_hides_from_the_watch(self, machine, audit):
-        number = seccomp._TABLES[machine].prctl
+        number = numbers(machine)["prctl"]
         assert decide(machine, audit, number, 4) == EPERM
         assert decide(machine, audit, number, 15) == ALLOW
 
     def test_files_take_no_marks(self, machine, audit):
-        table = seccomp._TABLES[machine]
+        known = numbers(machine)
         for number, usual, marks in (
-            (table.ioctl, 0x5401, seccomp._MARKING_IOCTLS),
-            (table.fcntl, 2, seccomp._MARKING_FCNTLS),
+            (known["ioctl"], 0x5401, seccomp._MARKING_IOCTLS),
+            (known["fcntl"], 2, seccomp._MARKING_FCNTLS),
         ):
             assert decide(machine, audit, number, 3, usual) == ALLOW
             for mark in marks:
                 assert decide(machine, audit, number, 3, mark) == EPERM
 
     def test_memory_is_given_back_but_no_file_is_put_out_of_the_cache(self, machine, audit):
-        number = seccomp._TABLES[machine].madvise
+        number = numbers(machine)["madvise"]
         for advice, answer in ((4, ALLOW), (8, ALLOW), (14, ALLOW), (20, EPERM), (21, EPERM)):
             assert decide(machine, audit, number, arg2=advice) == answer
 
     def test_what_is_sent_has_no_address(self, machine, audit):
-        number = seccomp._TABLES[machine].sendto
+        number = numbers(machine)["sendto"]
         assert decide(machine, audit, number, 3, arg4=0) == ALLOW
         for address in (0x1000, 1 << 32):
             assert decide(machine, audit, number, 3, arg4=address) == EPERM

@@ -6,16 +6,20 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from trainer.contract import Code, Spec
+from trainer.sandbox.confine import Confinement
 from trainer.scoring import model as model_process
 from trainer.scoring import questions, scorer
 from trainer.scoring.losses import cut_windows
 from trainer.scoring.model import ModelProcess, Refused
+from trainer.scoring.request import ScoreRequest
 
 LENGTH, VOCABULARY = 16, 50
 BOS = VOCABULARY - 1
@@ -23,11 +27,14 @@ RNG = np.random.default_rng(0)
 TOKENS = np.concatenate(
     [np.concatenate([[BOS], RNG.integers(0, BOS, size)]) for size in (300, 5, 1, 700, 0, 211)]
 )
-JOB = {
-    "spec": {"seq_len": LENGTH, "vocab_size": VOCABULARY},
-    "val": {"text_bytes": 3000},
-    "max_windows": None,
-}
+JOB = ScoreRequest(
+    code=Code("", Spec(VOCABULARY, LENGTH), "cpu", threads=1),
+    confinement=Confinement("os", (), None),
+    tokens="",
+    text_bytes=3000,
+    budget_seconds=1.0,
+    startup_seconds=1.0,
+)
 EMBEDDING = torch.randn(VOCABULARY, VOCABULARY, generator=torch.Generator().manual_seed(0))
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -71,7 +78,7 @@ def task(
     def start(untrained: bool = False, blank: Forward = untrained) -> Child:
         return Child(new_forward(), blank, log, untrained)
 
-    return scorer.Task({**JOB, **job}, TOKENS, start, lambda message: None)
+    return scorer.Task(replace(JOB, **job), TOKENS, start, lambda message: None)
 
 
 def scored(*args, **job) -> dict:

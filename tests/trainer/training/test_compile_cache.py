@@ -11,7 +11,7 @@ import pytest
 from trainer.measure import MACHINE, measure
 from trainer.presets import find_preset
 from trainer.training import compile_cache, machine
-from trainer.training.compile_cache import FOLDER, CompileCache
+from trainer.training.compile_cache import FOLDER, PACKED, CompileCache, pack, unpack
 
 COMPILES = """
 from torch._dynamo.utils import counters
@@ -65,16 +65,19 @@ def cache():
 
 
 def made(folder: Path, **files: str) -> Path:
+    """A training's scratch folder, where it has compiled this and packed it."""
     (folder / FOLDER / "deep" / "er").mkdir(parents=True)
     for name, text in files.items():
         (folder / FOLDER / "deep" / "er" / name).write_text(text)
+    pack(folder)
     return folder
 
 
 def lent(cache: CompileCache, key: str, folder: Path) -> dict[str, str]:
     folder.mkdir()
     cache.lend(key, folder)
-    return {path.name: path.read_text() for path in folder.rglob("*") if path.is_file()}
+    unpack(folder)
+    return {p.name: p.read_text() for p in (folder / FOLDER).rglob("*") if p.is_file()}
 
 
 def test_what_was_taken_is_lent_to_the_same_key_only(cache, tmp_path) -> None:
@@ -89,42 +92,47 @@ def test_a_later_training_changes_nothing(cache, tmp_path) -> None:
     first = tmp_path / "2"
     lent(cache, "a", first)
     (first / FOLDER / "deep" / "er" / "kernel").write_text("learnt")
+    pack(first)
     cache.take("a", first)
     assert lent(cache, "a", tmp_path / "3") == {"kernel": "x"}
 
 
-def test_only_regular_files_are_taken(cache, tmp_path) -> None:
-    folder = made(tmp_path / "1", kernel="x")
-    (tmp_path / "secret").write_text("secret")
-    (folder / FOLDER / "link").symlink_to(tmp_path / "secret")
-    (folder / FOLDER / "folder").symlink_to(tmp_path)
-    os.mkfifo(folder / FOLDER / "fifo")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(folder / FOLDER / "socket"))
-    cache.take("a", folder)
-    assert lent(cache, "a", tmp_path / "2") == {"kernel": "x"}
-    assert not any(path.is_symlink() for path in (tmp_path / "2").rglob("*"))
-
-
-def test_a_link_in_the_folders_place_is_not_followed(cache, tmp_path) -> None:
+def test_only_a_regular_file_is_taken(cache, tmp_path) -> None:
     made(tmp_path / "1", kernel="x")
-    (tmp_path / "2").mkdir()
-    (tmp_path / "2" / FOLDER).symlink_to(tmp_path / "1" / FOLDER)
-    cache.take("a", tmp_path / "2")
-    assert lent(cache, "a", tmp_path / "3") == {}
+    for name in ("link", "folder", "fifo", "socket"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link" / PACKED).symlink_to(tmp_path / "1" / PACKED)
+    (tmp_path / "folder" / PACKED).mkdir()
+    os.mkfifo(tmp_path / "fifo" / PACKED)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket" / PACKED))
+    for name in ("link", "folder", "fifo", "socket"):
+        cache.take(name, tmp_path / name)
+        assert not cache.has(name)
+    cache.take("a", tmp_path / "1")
+    assert lent(cache, "a", tmp_path / "2") == {"kernel": "x"}
 
 
-@pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_FILES"])
-def test_too_much_is_not_taken_at_all(cache, tmp_path, monkeypatch, limit) -> None:
-    monkeypatch.setattr(compile_cache, limit, 5)
-    cache.take("a", made(tmp_path / "1", **{f"kernel{i}": "xx" for i in range(4)}))
+def test_a_link_in_an_archive_leads_nowhere(cache, tmp_path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    folder = made(tmp_path / "1", kernel="x")
+    (folder / FOLDER / "link").symlink_to(tmp_path / "secret")
+    pack(folder)
+    cache.take("a", folder)
     assert lent(cache, "a", tmp_path / "2") == {}
 
 
-def test_too_deep_is_not_taken_at_all(cache, tmp_path) -> None:
+@pytest.mark.parametrize("left", [b"no archive", b"x" * 100_000])
+def test_what_is_no_archive_is_compiled_again(cache, tmp_path, left: bytes) -> None:
     folder = made(tmp_path / "1", kernel="x")
-    (folder / FOLDER / "/".join("d" * 20)).mkdir(parents=True)
+    (folder / PACKED).write_bytes(left)
     cache.take("a", folder)
+    assert cache.has("a") and lent(cache, "a", tmp_path / "2") == {}
+
+
+def test_too_much_is_not_taken_at_all(cache, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(compile_cache, "MAX_BYTES", 5000)
+    cache.take("a", made(tmp_path / "1", kernel="x" * 10_000))
     assert lent(cache, "a", tmp_path / "2") == {}
 
 
@@ -137,6 +145,6 @@ def test_the_last_few_are_kept_and_nothing_after_the_end(cache, tmp_path, monkey
         cache.take(str(i), made(tmp_path / f"from{i}", kernel=str(i)))
     assert lent(cache, "0", tmp_path / "to0") == {}
     assert lent(cache, "5", tmp_path / "to5") == {"kernel": "5"}
-    assert len(list((tmp_path / "tmp").glob("*/*"))) == 4
+    assert [cache.has(str(i)) for i in range(6)] == [False, False, True, True, True, True]
     cache.close()
     assert not list((tmp_path / "tmp").iterdir())

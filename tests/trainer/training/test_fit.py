@@ -7,13 +7,14 @@ from typing import Any
 import psutil
 import pytest
 
-from trainer.contract import Shapes
+from trainer.contract import Code, Spec
 from trainer.data.prepare import Corpus
 from trainer.measure import MACHINE, heat
 from trainer.presets import Budget, find_preset
 from trainer.training import heat as heats
 from trainer.training.heat import how_to_train, on_one_footing, train_all
 from trainer.training.job import Job, Trained
+from trainer.training.machine import Setting
 from trainer.training.parent import compile_key
 from trainer.training.watch import NO_CANDIDATE
 
@@ -21,7 +22,8 @@ CPU: dict[str, Any] = {"preset": "cpu", "device": "cpu"}
 
 
 def job(corpus: Corpus, device: str, budget: Budget) -> Job:
-    return Job("", Shapes(257, 256), corpus, budget, 0, find_preset("cpu"), device, 1, "os", ())
+    setting = Setting(find_preset("cpu"), device, "os", 1, "apidocs")
+    return Job(Code("", Spec(257, 256), device, 1), corpus, budget, 0, setting, print, bool)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_nobody_is_lent_what_was_compiled_unless_everybody_is(
 ) -> None:
     """A candidate's start-up is compared with the champion's: cold with cold, lent with lent."""
     champion = job(prepared, "cuda", Budget(seconds=9))
-    jobs = {0: champion, 1: replace(champion, source="other")}
+    jobs = {0: champion, 1: replace(champion, code=replace(champion.code, source="other"))}
     kept = {compile_key(champion)}
     monkeypatch.setattr(MACHINE.compile_cache, "has", kept.__contains__)
     assert [each.may_lend for each in on_one_footing(jobs).values()] == [False, False]
@@ -110,13 +112,15 @@ def test_start_up_beyond_the_champions_is_training_time_in_turn_too(
 ) -> None:
     caps: list[float | None] = []
 
-    def run(server: Any, cache: Any, job: Job, *rest: Any) -> Trained:
+    def run(server: Any, job: Job, *rest: Any) -> Trained:
         caps.append(job.startup_cap)
         return Trained("ok", startup_seconds=2.0)
 
     monkeypatch.setattr(heats, "run_training", run)
     jobs = [job(prepared, "cpu", Budget(seconds=9))] * 2
-    train_all(jobs, "in turn", [lambda event: None] * 2, lambda: False)
+    with train_all(jobs, "in turn"):
+        pass
     assert caps == [None, pytest.approx(3.2)]
-    train_all(jobs, "in turn", [lambda event: None] * 2, lambda: False, champion_first=False)
+    with train_all(jobs, "in turn", champion_first=False):
+        pass
     assert caps[2:] == [None, None]

@@ -7,15 +7,17 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import pytest
 import torch
 
+from trainer.contract import Code, Spec
 from trainer.data.prepare import Corpus
+from trainer.presets import Budget
 from trainer.sandbox.wire import Channel, Gone
 from trainer.training import child
+from trainer.training.request import TrainRequest
 
 HERE = """
 def to_the_device(self, device):
@@ -25,13 +27,13 @@ nn.Module.to = to_the_device
 
 def train(session, honest=train):
     session.ready()
-    session.data._device = torch.device("cpu")
+    session.device = torch.device("cpu")
     session.ready = lambda: None
     return honest(session)
 """
 
 
-def train(channel: Channel, job: dict[str, Any]) -> None:
+def train(channel: Channel, job: TrainRequest) -> None:
     with contextlib.suppress(Gone):
         child._train(channel, job)
 
@@ -57,21 +59,14 @@ def control(
     monkeypatch.setattr(torch.nn.Module, "to", torch.nn.Module.to)  # put back afterwards
     for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
         monkeypatch.setenv(name, "")
-    job = {
-        "source": tiny_source + HERE,
-        "spec": {"vocab_size": 257, "seq_len": 256},
-        "seed": 3,
-        "device": "cuda",
-        "budget": {"seconds": 1000.0},
-        "trace": None,
-        "weights": str(tmp_path / "weights"),
-    }
+    code = Code(tiny_source + HERE, Spec(257, 256), "cuda", torch.get_num_threads())
+    job = TrainRequest(code, seed=3, budget=Budget(seconds=1000.0), trace=None)
     ours, theirs = Channel.pair()
     thread = threading.Thread(target=train, args=(Channel(theirs), job), daemon=True)
     thread.start()
     assert ours.receive(60.0)["event"] == "ready"
     part = prepared.train[0]
-    source = {"name": "a", "bytes_per_token": 1.0, "in_domain": True}
+    source = ("a", 1.0, True)
     with part.tokens.open("rb") as tokens, part.doc_starts.open("rb") as starts:
         ours.send({"turn": 0.0, "sources": [source]}, [tokens.fileno(), starts.fileno()])
     yield ours

@@ -20,14 +20,8 @@ SLOW_TOKENS = """
 import time
 
 def train(session, honest=train):
-    ready = session.ready
-
-    def slow_ready():
-        ready()
-        counted = session._data._consumed
-        session._data._consumed = lambda n: (time.sleep(0.11), counted(n))
-
-    session.ready = slow_ready
+    counted = session.consumed
+    session.consumed = lambda n: (time.sleep(0.11), counted(n))
     return honest(session)
 """
 """Long enough for one report a step, of which there are 20."""

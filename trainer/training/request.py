@@ -1,0 +1,23 @@
+"""What the process of a training is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.contract import Code
+from trainer.presets import Budget
+
+WEIGHTS = "weights.safetensors"
+"""The file in its scratch folder in which a training leaves them."""
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What the child of a training is to do, once it is confined."""
+
+    code: Code
+    seed: int
+    budget: Budget
+    trace: str | None
+    packs: bool = False
+    """Whether to pack what it has compiled."""
