@@ -237,6 +237,7 @@ def test_no_request_where_they_are_forbidden(
 @pytest.mark.parametrize(
     ("proxy", "reason"), [("http://127.0.0.1:9", "refused"), ("nonsense://here", "scheme")]
 )
+@pytest.mark.process
 def test_proxy_that_is_none(server: FileServer, tmp_path: Path, proxy: str, reason: str) -> None:
     quickly = FETCH.replace("tick =", "hub.BACKOFF_SECONDS = 0.01\ntick =")
     done = subprocess.run(
@@ -276,6 +277,7 @@ def test_one_that_cannot_be_had_stops_the_others(server: FileServer, tmp_path: P
     assert len(server.requests) == 1
 
 
+@pytest.mark.process
 def test_killed_midway_it_goes_on(server: FileServer, tmp_path: Path) -> None:
     server.faults[PATH] = [Fault(stall_after=1_000_000)]
     process = subprocess.Popen(
@@ -294,6 +296,7 @@ def test_killed_midway_it_goes_on(server: FileServer, tmp_path: Path) -> None:
     assert server.ranges(PATH) == [FROM_START, f"bytes={there}-"]
 
 
+@pytest.mark.process
 def test_full_disk_is_an_os_error(server: FileServer, tmp_path: Path) -> None:
     """A limit on file size stands for a full disk."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
