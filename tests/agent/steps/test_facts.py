@@ -23,8 +23,8 @@ def test_a_curve_in_a_dozen_points() -> None:
 def test_the_champions_curve_is_told(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, 1.5)
     loop.baseline(runtime)
-    assert not any("training loss" in name for name in runtime.context(1, "schedule").facts)
+    assert not any("training loss" in name for name in runtime.context(1).facts)
     path = runtime.campaign.folder / "trials" / "0" / "training-1.curve.json"
     path.write_text(json.dumps([[1.0, 0, 7.6], [19.0, 400, 3.2]]))
-    (told,) = [v for k, v in runtime.context(1, "schedule").facts.items() if "training loss" in k]
+    (told,) = [v for k, v in runtime.context(1).facts.items() if "training loss" in k]
     assert told == "1.0 s 7.60, 19.0 s 3.20"
