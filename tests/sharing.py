@@ -32,6 +32,8 @@ LONG = (
     "test_deck",
 )
 """Files begun first, so that no worker is left with one of them at the end."""
+SLOW_FIXTURE = "both_outputs"
+"""Of the session, so the tests of all files that use it stay together."""
 WORKERS = 2
 
 
@@ -58,6 +60,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _group(item: pytest.Item) -> str:
+    if SLOW_FIXTURE in getattr(item, "fixturenames", ()):
+        return SLOW_FIXTURE
     if item.path.stem not in SPREAD:
         return item.path.stem
     call = getattr(item, "callspec", None)
