@@ -27,13 +27,13 @@ TRAILERS = {
 
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A campaign of four trials in a repository whose checkout is dirty and detached."""
+    """A campaign of two trials in a repository whose checkout is dirty and detached."""
     folder = clone(tmp_path_factory.mktemp("project"))
     git(folder, "checkout", "-q", "--detach")
     (folder / "notes.txt").write_text("mine, not committed\n")
     (folder / "program.md").write_text((folder / "program.md").read_text() + "\n")
     before = git(folder, "status", "--porcelain=v2", "--branch")
-    done = agent(folder, *RUN, "--trials", "4")
+    done = agent(folder, *RUN, "--trials", "2")
     assert git(folder, "status", "--porcelain=v2", "--branch") == before
     (folder / "first-run.txt").write_text(done.stdout)
     return folder
@@ -41,7 +41,7 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_trial_has_a_verdict_and_a_reason(campaign: Path) -> None:
     log = as_json(campaign, "log")
-    assert [entry["trial"] for entry in log] == [0, 1, 2, 3, 4]
+    assert [entry["trial"] for entry in log] == [0, 1, 2]
     assert log[0]["verdict"] == "keep"
     assert {entry["verdict"] for entry in log[1:]} <= {"keep", "revert", "rejected"}
     for entry in log:
@@ -58,7 +58,7 @@ def test_status_counts_what_the_log_holds(campaign: Path) -> None:
     verdicts = [entry["verdict"] for entry in log[1:]]
     assert status["tag"] == "t"
     assert status["state"] == "stopped"
-    assert status["trials"] == 4
+    assert status["trials"] == 2
     assert status["kept"] == verdicts.count("keep")
     assert status["reverted"] == verdicts.count("revert")
     assert status["champion"] == git(campaign, "rev-parse", "autoresearch/t")
@@ -167,12 +167,12 @@ def test_adopt_prints_a_patch_that_applies(campaign: Path, tmp_path: Path) -> No
 def test_running_again_goes_on_where_it_ended(campaign: Path) -> None:
     before = as_json(campaign, "log")
     seen = len(events(campaign))
-    assert as_json(campaign, *RUN, "--trials", "5")["trials"] == 5
+    assert as_json(campaign, *RUN, "--trials", "3")["trials"] == 3
     after = as_json(campaign, "log")
     assert after[: len(before)] == before
-    assert len(after) == 6
+    assert len(after) == 4
     later = events(campaign)[seen:]
-    assert [e["trial"] for e in later if e["event"] == "trial"] == [5]
+    assert [e["trial"] for e in later if e["event"] == "trial"] == [3]
 
 
 def test_another_budget_is_refused(campaign: Path) -> None:
