@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def test_the_status_is_what_the_version_that_wrote_it_said(journal: Path, tmp_pa
         assert status["noise_sigma"] == pytest.approx(guess.scale), "it has no heat to learn of"
 
 
+@pytest.mark.process
 def test_a_campaign_that_a_kill_ended_before_events_were_typed_goes_on(tmp_path: Path) -> None:
     """It was cut off in the first heat of its fourth trial."""
     git(tmp_path, "init", "-q", "-b", "main")
@@ -137,13 +139,14 @@ def test_it_goes_on_with_heats_from_what_its_champion_scored() -> None:
     assert (status["trials"], status["kept"], status["nulls"]) == (3, 2, 1)
 
 
+@pytest.mark.process
 def test_events_of_a_newer_version_are_one_clear_line(tmp_path: Path) -> None:
     campaign = clone(tmp_path) / "campaigns" / "new"
     campaign.mkdir(parents=True)
     newer = '{"n":99,"time":1.0,"event":"merged","with":"another"}\n'
     (campaign / "journal.jsonl").write_text(BEFORE_HEATS.read_text() + newer * 2)
-    done = agent(tmp_path, "status", "--tag", "new", "--json")
-    assert done.returncode == 0
+    command = [sys.executable, "-m", "agent", "status", "--tag", "new", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["trials"] == 2
     (line,) = done.stderr.splitlines()
     assert "2 events (merged) are of a newer version" in line
