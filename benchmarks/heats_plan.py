@@ -154,11 +154,14 @@ def cases(parts: Sequence[str]) -> list[Case]:
     few = first_of_each_kind()
     wanted = [
         *(Case("nulls", name, n, NULL_SECONDS, True) for n in range(13) for name in CHAMPIONS),
-        *(Case("edits", name, n, 5, True) for n in range(8) for name in edits()),
+        *(Case("edits", name, n, 5, True) for n in range(5) for name in edits()),
         *(Case("turns", "alone", n, 20, False) for n in range(6)),
         *(Case("turns", "alone", n, 5, False) for n in range(8)),
-        *(Case("edits", name, n, 5, False) for n in range(8) for name in few),
-        *(Case("edits", name, n, 20, True) for n in range(5) for name in few),
+        *(Case("edits", name, n, 5, False) for n in range(5) for name in few),
+        *(Case("edits", name, n, 20, True) for n in range(2) for name in few),
+        *(Case("edits", name, n, 5, True) for n in range(5, 8) for name in edits()),
+        *(Case("edits", name, n, 5, False) for n in range(5, 8) for name in few),
+        *(Case("edits", name, n, 20, True) for n in range(2, 5) for name in few),
     ]
     return [case for case in wanted if case.part in parts]
 
