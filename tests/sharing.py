@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from xdist import is_xdist_controller
+from xdist.scheduler import LoadScopeScheduling
 
 SPREAD = {"test_hacks", "test_hacks_in_heats", "test_honest", "test_honest_in_heats", "test_heat"}
 """Files whose tests share nothing that takes long, unless their parameter is the same: both workers
@@ -32,8 +33,8 @@ LONG = (
     "test_deck",
 )
 """Files begun first, so that no worker is left with one of them at the end."""
-SLOW_FIXTURE = "both_outputs"
-"""Of the session, so the tests of all files that use it stay together."""
+SLOW_FIXTURE_USERS = {"test_prepare", "test_apidocs"}
+"""Files that use ``both_outputs``, a slow fixture of the whole session: they stay together."""
 WORKERS = 2
 
 
@@ -50,22 +51,28 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of most files stay together, because they share fixtures."""
-    for item in items:
-        if item.get_closest_marker("alone"):
-            item.add_marker(pytest.mark.xdist_group("alone"))
-        else:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
     items.sort(key=_rank)
 
 
-def _group(item: pytest.Item) -> str:
-    if SLOW_FIXTURE in getattr(item, "fixturenames", ()):
-        return SLOW_FIXTURE
-    if item.path.stem not in SPREAD:
-        return item.path.stem
-    call = getattr(item, "callspec", None)
-    return f"{item.path.stem}, {call.id if call else item.name}"
+class Sharing(LoadScopeScheduling):
+    """Gives the tests of most files to one worker, because they share fixtures.
+
+    Not pytest-xdist's ``loadgroup``, whose groups pytest 9.2 does not heed.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, test = nodeid.partition("::")
+        stem = Path(path).stem
+        if stem in SLOW_FIXTURE_USERS:
+            return "slow fixture"
+        if stem not in SPREAD:
+            return path
+        _, _, parameter = test.partition("[")
+        return f"{path}, {parameter or test}"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Sharing:
+    return Sharing(config, log)
 
 
 def _rank(item: pytest.Item) -> int:
