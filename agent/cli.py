@@ -264,7 +264,10 @@ def prepare_data(
 def _open(tag: str) -> tuple[Repo, str, State]:
     repo = Repo.open(Path.cwd())
     tag = tag or store.last_active(repo)
-    return repo, tag, store.load(repo, tag)
+    state = store.load(repo, tag)
+    if state.left_out:
+        print(f"note: {state.left_out}", file=sys.stderr)
+    return repo, tag, state
 
 
 def _status(repo: Repo, tag: str, state: State) -> dict[str, Any]:
@@ -276,7 +279,7 @@ def _prior(state: State) -> Prior:
     """The prior after all rewards of the campaign."""
     if not state.program_text:
         raise CampaignError("this campaign has not begun its first trial yet; run it again")
-    names = parse_program(state.program_text).names
+    names = parse_program(state.program_text, lenient=True).names
     return rebuild_prior(names, state.settings["seed"], state.finished)
 
 

@@ -28,7 +28,8 @@ class _Safe(logging.Formatter):
         self._hidden = hidden
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(redact(super().format(record), self._hidden), LONGEST)
+        text = printable(redact(super().format(record), self._hidden), LONGEST)
+        return text.replace("\n", "\n    ")  # so that no text can pass for a line of its own
 
 
 @contextlib.contextmanager

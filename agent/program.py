@@ -115,15 +115,22 @@ def reload_program(path: Path, last_good: Program) -> tuple[Program, str | None]
         return last_good, f"{error}; going on with the last good version"
 
 
-def parse_program(text: str, path: Path = Path("program.md")) -> Program:
+def parse_program(text: str, path: Path = Path("program.md"), *, lenient: bool = False) -> Program:
     """Make a program from a file's text.
+
+    Args:
+        lenient: leave out settings that are not valid, for a text that an earlier version allowed.
 
     Raises:
         ProgramError: see the message.
     """
     lines = text.replace("\r\n", "\n").split("\n")
-    start = _front_matter_end(lines, path)
-    front_matter = _front_matter(lines[1 : start - 1], path) if start else FrontMatter()
+    start, front_matter = _front_matter_end(lines, path), FrontMatter()
+    try:
+        front_matter = _front_matter(lines[1 : start - 1], path) if start else front_matter
+    except ProgramError:
+        if not lenient:
+            raise
     sections = _sections(lines, start)
     if "categories" not in sections:
         raise ProgramError(path, len(lines), "there is no section '## Categories'")

@@ -303,6 +303,7 @@ def read_event(stored: Any) -> Event:
     Raises:
         ValidationError: it is none, or lacks a field.
     """
-    if isinstance(stored, Mapping) and stored.get("event") in _NAMES:
+    name = stored.get("event") if isinstance(stored, Mapping) else None
+    if isinstance(name, str) and name in _NAMES:
         return _ADAPTER.validate_python(stored)
     return Unknown.model_validate(stored)

@@ -7,6 +7,7 @@ journal. One process writes at a time; readers need no lock.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
@@ -180,18 +181,19 @@ def holder(path: Path) -> int | None:
         JournalError: the lock file cannot be read, or it is locked but names no process.
     """
     lock_path = _lock_path(path)
-    if not lock_path.exists():
-        return None
     deadline = time.monotonic() + LOCK_SECONDS
     try:
-        while time.monotonic() < deadline:
-            try:
-                with FileLock(lock_path, timeout=0):
+        with lock_path.open("rb") as lock:  # filelock needs to write, and keeps other readers out
+            while time.monotonic() < deadline:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
                     return None
-            except Timeout:
-                if (pid := _read_pid(path)) is not None:
-                    return pid
-                time.sleep(0.01)  # a writer has the lock but has not written its id yet
+                except BlockingIOError:
+                    if (pid := _read_pid(path)) is not None:
+                        return pid
+                    time.sleep(0.01)  # a writer has the lock but has not written its id yet
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise JournalError(f"{lock_path} cannot be read: {error.strerror}") from error
     raise JournalError(f"{lock_path} is locked, but names no process")
@@ -223,10 +225,12 @@ def _parse(content: bytes, path: Path) -> tuple[list[Event], int]:
             events.append(read_event(stored))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            why = "not JSON" if stored is None else f"{first['loc'][-1:]} {first['msg']}".lower()
+            where = ".".join(str(part) for part in first["loc"])
+            why = f"{where}: {first['msg'].lower()}; a newer version may have written it"
             raise JournalError(
-                f"{path} line {number} is not an event: {line[:60]!r} ({why}); restore the file "
-                "from a copy, or remove that line if you know what it was"
+                f"{path} line {number} is not an event: {line[:60]!r} "
+                f"({'not JSON' if stored is None else why}); restore the file from a copy, or "
+                "remove that line if you know what it was"
             ) from None
     return events, len(content) - len(tail)
 

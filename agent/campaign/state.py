@@ -13,6 +13,7 @@ from typing import Any, assert_never
 from agent.campaign import events
 from agent.campaign.records import FailedCandidate, Training, Trial
 from agent.prior import Prior
+from trainer.errors import UserError
 
 
 @dataclass
@@ -55,6 +56,16 @@ class State:
     """By model: the reply format (envelope) that this campaign found it to need."""
     unknown: list[str] = field(default_factory=list)
     """Names of the events that this version does not know; they were left out."""
+
+    @property
+    def left_out(self) -> str:
+        """What to tell of events that this version does not know, "" if there are none."""
+        names = ", ".join(sorted(set(self.unknown)))
+        return names and (
+            f"{len(self.unknown)} of the journal's events ({names}) are of a newer version of "
+            "autoresearch, and left out: what is said of this campaign may be wrong; install the "
+            "version that wrote them"
+        )
 
     @property
     def open_trial(self) -> Trial | None:
@@ -236,10 +247,20 @@ class State:
 
 
 def fold(happened: Iterable[events.Event]) -> State:
-    """The state after all that happened, oldest first."""
+    """The state after all that happened, oldest first.
+
+    Raises:
+        UserError: something happened to a trial before any trial began.
+    """
     state = State()
     for event in happened:
-        state.apply(event)
+        try:
+            state.apply(event)
+        except IndexError:
+            raise UserError(
+                f"event {event.n} of the journal, {event.event}, is of a trial that never began: "
+                "the journal is not whole; restore it from a copy"
+            ) from None
     return state
 
 

@@ -31,7 +31,7 @@ from agent.settings import FIXED, Settings
 from trainer.errors import UserError
 from trainer.measure import Measurement
 
-LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 Curve = Sequence[tuple[float, int, float]]
 """(seconds, step, nats per token), as a training reported them."""
 
@@ -71,16 +71,7 @@ def load(repo: Repo, tag: str) -> State:
 
 def peek(repo: Repo, tag: str) -> State:
     """A campaign's state, empty if there is no such campaign."""
-    path = folder_of(repo, tag) / JOURNAL
-    state = fold(read_events(path))
-    if state.unknown:
-        names = ", ".join(sorted(set(state.unknown)))
-        LOG.warning(
-            "%s: %d events (%s) are of a newer version of autoresearch, and left out: what is said "
-            "of this campaign may be wrong; install the version that wrote them",
-            path, len(state.unknown), names,
-        )  # fmt: skip
-    return state
+    return fold(read_events(folder_of(repo, tag) / JOURNAL))
 
 
 def running(repo: Repo, tag: str) -> int | None:
@@ -144,7 +135,7 @@ class Campaign:
         self.state.apply(written)
         why = next((written.own[name] for name in ("words", "reason") if name in written.own), "")
         of = f" of trial {written.trial}" if isinstance(written, events.OfTrial) else ""
-        LOG.info("event %d, %s%s%s", written.n, written.event, of, f": {why}" if why else "")
+        log.info("event %d, %s%s%s", written.n, written.event, of, f": {why}" if why else "")
 
     def begin(self, settings: Settings, facts: Mapping[str, Any]) -> None:
         """Record a new campaign that starts from HEAD; ``reconcile`` makes its branch."""

@@ -22,7 +22,7 @@ from agent.settings import Settings
 from trainer.presets import Preset, find_preset
 
 
-class Setting(TypedDict):
+class SharedKeywords(TypedDict):
     """Keywords of ``trainer.measure`` that are the same for all trainings of a run."""
 
     preset: str
@@ -86,10 +86,10 @@ class Runtime:
         return Judge(self.rule, noise_of(state, kind, preset), ties_left)
 
     @property
-    def setting(self) -> Setting:
+    def setting(self) -> SharedKeywords:
         """What ``trainer.measure`` is given, whatever it measures."""
         settings = self.settings
-        return Setting(
+        return SharedKeywords(
             preset=settings.preset,
             data=settings.data,
             isolation=settings.isolation,

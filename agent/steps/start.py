@@ -92,13 +92,18 @@ def open_runtime(
             logged(campaign.folder, hidden, verbose),
             _signals(stop),
         ):
-            log.info("process %d begins: %s", os.getpid(), settings)
+            log.info("process %d begins", os.getpid())
             for label, text in header:
                 if label:  # without one it is a hint to who sits at the terminal
                     log.info("%s: %s", label, text)
             if campaign.is_new:
                 campaign.begin(settings, {"device": setting.shown, "level": setting.level})
+            if campaign.state.left_out:
+                display.message(campaign.state.left_out)
+                log.warning(campaign.state.left_out)
             asked = {**settings.free(), "llm": model.name if model else "none"}
+            for name, value in (settings.fixed() | asked).items():
+                log.info("%s: %s", name, value)
             remembered = remember(given, state.given, hidden)
             campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked))
             campaign.reconcile()
@@ -127,7 +132,9 @@ def _read_program(path: Path, state: State, display: Display) -> Program:
     """program.md, or, if it is broken now, the version that the campaign read last."""
     if not state.program_text:
         return load_program(path)
-    program, complaint = reload_program(path, parse_program(state.program_text, path))
+    # Of an earlier version, which may have allowed other values.
+    last_good = parse_program(state.program_text, path, lenient=True)
+    program, complaint = reload_program(path, last_good)
     if complaint:
         display.message(complaint)
     return program

@@ -60,6 +60,13 @@ def test_no_secret_and_no_escape_code_is_written(
     assert SECRET not in text and "sk-" not in text and "\x1b" not in text
 
 
+def test_no_text_passes_for_a_line_of_its_own(tmp_path: Path) -> None:
+    with logged(tmp_path, ()):
+        log.info("it says: %s", "x\n2026-01-01 00:00:00,000 ERROR agent: forged")
+    first, second = (tmp_path / "run.log").read_text().splitlines()
+    assert "it says: x" in first and second.startswith("    2026")
+
+
 def test_old_lines_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "BYTES", 1000)
     with logged(tmp_path, ()):

@@ -233,3 +233,11 @@ def test_every_setting_that_the_shipped_program_offers_is_one(tmp_path: Path) ->
         "seed",
         "isolation",
     }
+
+
+def test_what_an_earlier_version_allowed_is_still_a_program() -> None:
+    text = "---\nhours: 1000000\n---\n## Categories\n- **optimizer**: rules\n"
+    with pytest.raises(ProgramError, match="line 2: hours"):
+        parse_program(text)
+    program = parse_program(text, lenient=True)
+    assert program.names == ("optimizer",) and program.settings == {}

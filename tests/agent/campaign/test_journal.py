@@ -158,10 +158,30 @@ def test_asking_for_the_holder_keeps_no_writer_out(
 ) -> None:
     Journal(path).close()
     with path.with_name("journal.jsonl.lock").open() as asking:
-        fcntl.flock(asking, fcntl.LOCK_EX)
+        fcntl.flock(asking, fcntl.LOCK_SH)
         with monkeypatch.context() as meanwhile:
             meanwhile.setattr("time.sleep", lambda _: fcntl.flock(asking, fcntl.LOCK_UN))
             Journal(path).close()
+
+
+def test_two_may_ask_at_once_and_a_dead_writer_is_none(path: Path) -> None:
+    Journal(path).close()
+    with path.with_name("journal.jsonl.lock").open("rb") as another:
+        fcntl.flock(another, fcntl.LOCK_SH)
+        assert holder(path) is None
+
+
+def test_asking_needs_no_leave_to_write(path: Path) -> None:
+    Journal(path).close()
+    asked: list[str] = []
+    lock = path.with_name("journal.jsonl.lock")
+    real = Path.open
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", lambda p, mode="r", **kw: asked.append(mode) or real(p, mode))
+        assert holder(path) is None
+    assert asked == ["rb"]
+    lock.unlink()
+    assert holder(path) is None
 
 
 def test_holder_waits_for_the_writers_signature(
@@ -269,6 +289,7 @@ def test_a_corrupt_line_in_the_middle_is_named(path: Path, broken: bytes) -> Non
 NEWER = [
     b'{"n":2,"time":1.0,"event":"stop"}',
     b'{"n":2,"time":1.0,"event":"stop","reason":{"code":7}}',
+    b'{"n":2,"time":1.0,"event":"proof","trial":1,"proof":"newer"}',
 ]
 
 
@@ -282,7 +303,9 @@ def test_a_known_event_that_is_not_as_it_should_be_is_named_and_stays(
     content = path.read_bytes() + line + b"\n"
     path.write_bytes(content)
     for action in (read_events, Journal):
-        with pytest.raises(JournalError, match=r"line 2 is not an event.*reason"):
+        with pytest.raises(
+            JournalError, match=r"line 2 is not an event.*(reason|proof): .*newer version"
+        ):
             action(path)
     assert path.read_bytes() == content
 
@@ -388,3 +411,11 @@ def test_a_journal_removed_or_changed_under_its_writer(path: Path) -> None:
             file.write(content)
         with pytest.raises(JournalError, match="replaced or changed"):
             journal.append(ended("two"))
+
+
+@pytest.mark.parametrize("name", ["[1]", "null", "{}"])
+def test_an_event_whose_name_is_none_is_named(name: str, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text(f'{{"n":0,"time":1.0,"event":{name}}}\n')
+    with pytest.raises(JournalError, match=r"line 1 is not an event.*event: input should be"):
+        read_events(path)

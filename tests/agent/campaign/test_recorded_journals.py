@@ -55,20 +55,24 @@ def test_a_campaign_that_a_kill_ended_before_events_were_typed_goes_on(tmp_path:
     journal.parent.mkdir(parents=True)
     # It was measured on another machine, which a campaign refuses; here only the code is another.
     before = re.sub(r'"fingerprint":{[^}]*}', '"fingerprint":{}', BEFORE_TYPES.read_text())
+    before = '{"n":0,"time":1.0,"event":"of_the_future"}\n' + before
     journal.write_text(before)
     begun = json.loads(before.splitlines()[-1])
     assert (begun["event"], begun["trial"], begun["heat"]) == ("heat_started", 4, 0)
 
-    agent(tmp_path, "run", "--tag", "old", "--trials", "2")
+    said = agent(tmp_path, "run", "--tag", "old", "--trials", "2")
+    log = journal.with_name("run.log").read_text()
+    for text in (said.stdout + said.stderr, log):
+        assert text.count("(of_the_future) are of a newer version") == 1
     assert journal.read_text().startswith(before)
     state = fold(read_events(journal))
-    assert state.open_trial is None and state.unknown == []
+    assert state.open_trial is None and state.unknown == ["of_the_future"]
     trial = state.trials[4]
     assert [trial.heats[0].champion.seed, trial.heats[0].candidate.seed] == begun["seeds"]
     assert git(tmp_path, "rev-parse", "refs/autoresearch/old/trials/4") == trial.commit
-    said = json.loads(BEFORE_TYPES.with_suffix(".status.json").read_text())
+    recorded = json.loads(BEFORE_TYPES.with_suffix(".status.json").read_text())
     status = as_json(tmp_path, "status", "--tag", "old")
-    assert (status["trials"], status["nulls"]) == (said["trials"] + 1, said["nulls"])
+    assert (status["trials"], status["nulls"]) == (recorded["trials"] + 1, recorded["nulls"])
     assert [row["gain"] for row in as_json(tmp_path, "log", "--tag", "old")][:4] == [
         trial.gain for trial in state.trials[:4]
     ]
@@ -149,4 +153,4 @@ def test_events_of_a_newer_version_are_one_clear_line(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["trials"] == 2
     (line,) = done.stderr.splitlines()
-    assert "2 events (merged) are of a newer version" in line
+    assert "2 of the journal's events (merged) are of a newer version" in line

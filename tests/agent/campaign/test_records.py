@@ -12,6 +12,7 @@ from agent.campaign.events import OfTrial, SetsFields, TrainingOver, read_event
 from agent.campaign.evidence import noise_guess
 from agent.campaign.records import Training, Trial
 from agent.campaign.state import State
+from trainer.errors import UserError
 from trainer.presets import find_preset
 
 
@@ -165,3 +166,10 @@ def test_what_an_event_sets_is_a_field_of_a_trial() -> None:
     for model in models:
         own = model.model_fields.keys() - OfTrial.model_fields.keys() - {"event"}
         assert own and own <= of_trial
+
+
+def test_an_event_of_a_trial_that_never_began_is_named() -> None:
+    story = Story()
+    story.add("candidate", trial=0, candidate=sha("x"))
+    with pytest.raises(UserError, match=r"event 3 of the journal, candidate, .*never began"):
+        assert story.state
