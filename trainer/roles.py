@@ -6,6 +6,7 @@ trusted; ``score`` has its own connection to the server, over which it starts ``
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 
@@ -22,7 +23,8 @@ ROLES = {
 
 def _preload() -> None:
     """Import what takes seconds, before children are forked."""
-    importlib.import_module("nono_py")
+    with contextlib.suppress(ImportError):  # then nothing is confined
+        importlib.import_module("nono_py")
     importlib.import_module("torch._dynamo")  # the first optimizer would, at a second's cost
     for role in ROLES.values():
         pkgutil.resolve_name(role.start)

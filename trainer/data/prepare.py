@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import filelock
-import platformdirs
 
 from trainer.data import encoding, store
 from trainer.data.sources import apidocs, climbmix, files, tinystories
@@ -91,8 +90,8 @@ class Corpus:
 
 
 def cache_dir() -> Path:
-    """``AUTORESEARCH_CACHE``, or the user's own, on Linux ``~/.cache/autoresearch``."""
-    folder = os.environ.get("AUTORESEARCH_CACHE") or platformdirs.user_cache_dir("autoresearch")
+    """``AUTORESEARCH_CACHE``, or ``~/.cache/autoresearch``."""
+    folder = os.environ.get("AUTORESEARCH_CACHE") or "~/.cache/autoresearch"
     try:
         return Path(folder).expanduser()
     except RuntimeError as exc:

@@ -45,14 +45,16 @@ class Confinement:
 
 def available() -> tuple[str, str]:
     """The level that ``auto`` gives on this machine, and why."""
-    import nono_py  # it takes a tenth of a second
-
+    try:
+        import nono_py  # it takes a tenth of a second
+    except ImportError:
+        return "process", "nono-py cannot be imported"
     info = nono_py.support_info()
     if not info.is_supported:
         return "process", str(info.details)
     if sys.platform == "linux":
         if not seccomp.supported():
-            return "process", "no system-call table for this processor"
+            return "process", "system-calls has no table for this processor, or is missing"
         abi = nono_py.detect_abi()
         if not abi.has_scoping:
             return "process", f"Landlock {abi.version} is too old: Linux 6.12 or newer is needed"

@@ -23,6 +23,11 @@ FOLDER = "compiled"
 PACKED = "compiled.tar"
 MAX_BYTES = 256 << 20
 _KEPT = 4
+_DAMAGED = (
+    *(OSError, tarfile.TarError, ValueError, LookupError),
+    *(OverflowError, MemoryError, RecursionError),
+)
+"""What tarfile raises for archives that are damaged, or made to be."""
 
 
 class CompileCache:
@@ -81,6 +86,9 @@ def unpack(scratch: Path) -> None:
     """In the training: restore what an earlier one has packed, if anything was lent."""
     if (scratch / PACKED).exists():
         try:
-            shutil.unpack_archive(scratch / PACKED, scratch / FOLDER, filter="data")
-        except (OSError, tarfile.TarError):
+            # No compression: what is unpacked could be far larger than what was kept.
+            with tarfile.open(scratch / PACKED, mode="r:") as packed:
+                packed.extractall(scratch / FOLDER, filter="data")
+        except _DAMAGED:
             shutil.rmtree(scratch / FOLDER, ignore_errors=True)
+        (scratch / PACKED).unlink()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from preparing import TRAIN, decode, finish, start
 
-from trainer.data.prepare import Corpus, DataError, prepare
+from trainer.data.prepare import Corpus, DataError, cache_dir, prepare
 from trainer.data.sources import apidocs
 from trainer.data.tokenizer import Tokenizer
 
@@ -188,6 +188,13 @@ def test_bad_arguments_name_the_choices(cache: Path) -> None:
     assert "4096, 8192" in one_line(error)
     with pytest.raises(DataError, match="at least 1"):
         prepare(val_bytes=0)
+
+
+def test_the_usual_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUTORESEARCH_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    assert cache_dir() == tmp_path / ".cache" / "autoresearch"
 
 
 def test_unwritable_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

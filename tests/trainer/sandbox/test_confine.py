@@ -47,6 +47,27 @@ def test_level_for(monkeypatch):
     assert confine.level_for("require") == confine.level_for("auto") == "os"
 
 
+@pytest.mark.parametrize("module", ["nono_py", "system_calls"])
+def test_without_a_package_that_confines_it_goes_on_as_a_process(module):
+    done = run(
+        """
+        import sys
+        sys.modules[sys.argv[1]] = None
+        from trainer.sandbox import confine
+        print(confine.level_for("auto"))
+        try:
+            confine.level_for("require")
+        except confine.SandboxError as error:
+            print(error)
+        """,
+        module,
+    )
+    level, refusal = done.stdout.splitlines() or ["", done.stderr]
+    assert level == "process"
+    assert "--isolation require: this machine cannot confine (" in refusal
+    assert module.replace("_", "-") in refusal
+
+
 def test_readable_has_torch_and_nothing_of_the_rest():
     granted = {path.resolve() for path in readable.granted()}
 

@@ -133,6 +133,20 @@ class TestProgram:
             assert decide(machine, audit, number, 3, arg4=address) == EPERM
 
 
+@pytest.mark.parametrize("name", ["opem", "fork_off"])
+def test_no_denial_is_dropped_for_want_of_a_number(monkeypatch, name):
+    monkeypatch.setattr(seccomp, "_DENIED", (name,))
+    for machine in ("x86_64", "aarch64"):
+        with pytest.raises(LookupError, match=name):
+            seccomp.program(machine)
+
+
+def test_a_call_that_x86_lacks_is_no_reason_to_drop_it(monkeypatch):
+    monkeypatch.setattr(seccomp, "_DENIED", ("arm_fadvise64_64",))
+    with pytest.raises(LookupError, match="arm_fadvise64_64"):
+        seccomp.program("x86_64")
+
+
 def test_x32_numbers_are_refused():
     assert decide("x86_64", X86, 0x40000000 | 41) == EPERM
 

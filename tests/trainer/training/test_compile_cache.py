@@ -1,8 +1,10 @@
 """Compiling works in a confined child; the next training of the same source is lent the result."""
 
+import io
 import os
 import shutil
 import socket
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +85,7 @@ def lent(cache: CompileCache, key: str, folder: Path) -> dict[str, str]:
 def test_what_was_taken_is_lent_to_the_same_key_only(cache, tmp_path) -> None:
     cache.take("a", made(tmp_path / "1", kernel="x", other="y"))
     assert lent(cache, "a", tmp_path / "2") == {"kernel": "x", "other": "y"}
+    assert not (tmp_path / "2" / PACKED).exists()
     assert lent(cache, "b", tmp_path / "3") == {}
 
 
@@ -122,12 +125,48 @@ def test_a_link_in_an_archive_leads_nowhere(cache, tmp_path) -> None:
     assert lent(cache, "a", tmp_path / "2") == {}
 
 
-@pytest.mark.parametrize("left", [b"no archive", b"x" * 100_000])
+def tar(compression: str = "") -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=f"w:{compression}") as archive:
+        entry = tarfile.TarInfo("kernel")
+        entry.size = 50_000
+        archive.addfile(entry, io.BytesIO(os.urandom(50_000)))
+    return file.getvalue()
+
+
+def entry(**fields: object) -> bytes:
+    header = tarfile.TarInfo("kernel")
+    for name, value in fields.items():
+        setattr(header, name, value)
+    return header.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+
+
+LONG_NAME = {"type": tarfile.GNUTYPE_LONGNAME}
+HARD_LINK = {"type": tarfile.LNKTYPE}
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        b"no archive",
+        b"x" * 100_000,
+        tar("gz"),
+        tar("gz")[:30_000],
+        tar("xz")[:30_000],
+        tar()[:30_000],
+        entry(**HARD_LINK, linkname="nothing"),  # KeyError
+        entry(mtime=1 << 70),  # OverflowError
+        entry(**LONG_NAME, size=-5000),  # ValueError
+        entry(**LONG_NAME, size=1 << 40),  # MemoryError
+        entry(**LONG_NAME, size=1)[:1024] * 2000,  # RecursionError
+    ],
+)
 def test_what_is_no_archive_is_compiled_again(cache, tmp_path, left: bytes) -> None:
     folder = made(tmp_path / "1", kernel="x")
     (folder / PACKED).write_bytes(left)
     cache.take("a", folder)
     assert cache.has("a") and lent(cache, "a", tmp_path / "2") == {}
+    assert not (tmp_path / "2" / PACKED).exists()
 
 
 def test_too_much_is_not_taken_at_all(cache, tmp_path, monkeypatch) -> None:

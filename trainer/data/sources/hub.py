@@ -19,8 +19,11 @@ import hashlib
 import math
 import os
 import re
+import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import httpx2
@@ -43,6 +46,9 @@ BACKOFF_SECONDS = 0.5
 """Wait after the first failure; doubled after each further one."""
 LONGEST_WAIT_SECONDS = 120.0
 """If the server asks for a longer wait (Retry-After), give up."""
+PARALLEL = 4
+"""Files that are downloaded at a time."""
+TICK_SECONDS = 0.2
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Otherwise it asks the Hub how coding agents are recognised, and says which one runs this.
@@ -52,11 +58,11 @@ constants.HF_HUB_DISABLE_TELEMETRY = True
 def fetch(
     repository: str, revision: str, files: Mapping[str, str], folder: Path, tick: Tick
 ) -> dict[str, str]:
-    """Download the files of a dataset that are not in ``folder`` yet.
+    """Download the files of a dataset that are not in ``folder`` yet, up to four at a time.
 
     Args:
         files: published SHA-256 by name, empty where there is none.
-        tick: called with the share of the files that is there.
+        tick: called from this thread with the share of the files that is there.
 
     Returns:
         SHA-256 by name.
@@ -68,17 +74,34 @@ def fetch(
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     root = f"{endpoint}/datasets/{repository}/resolve/{revision}"
     folder.mkdir(parents=True, exist_ok=True)
-    sums = {}
-    for i, (name, published) in enumerate(files.items()):
+    shares = dict.fromkeys(files, 0.0)
+    stop = threading.Event()
 
-        def tick_all(share: float, done: int = i) -> None:
-            tick((done + share) / len(files))
+    def get(name: str) -> str:
+        def note(share: float) -> None:
+            if stop.is_set():
+                raise CancelledError
+            shares[name] = share
 
         path = folder / name
-        there = _standing(path, published)
-        sums[name] = there or _download(f"{root}/{name}", path, published, tick_all)
-        tick_all(1.0)
-    return sums
+        there = _standing(path, files[name])
+        found = there or _download(f"{root}/{name}", path, files[name], note, stop)
+        shares[name] = 1.0
+        return found
+
+    pool = ThreadPoolExecutor(PARALLEL)
+    try:
+        running = {name: pool.submit(get, name) for name in files}
+        pending = {*running.values()}
+        while pending:
+            done, pending = wait(pending, TICK_SECONDS, FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+            tick(sum(shares.values()) / len(files))
+    finally:  # after an error or Ctrl-C, the others end with the next bytes that come
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+    return {name: future.result() for name, future in running.items()}
 
 
 def _standing(path: Path, published: str) -> str:
@@ -93,7 +116,7 @@ def _standing(path: Path, published: str) -> str:
     return ""
 
 
-def _download(url: str, path: Path, published: str, tick: Tick) -> str:
+def _download(url: str, path: Path, published: str, tick: Tick, stop: threading.Event) -> str:
     """Repeat attempts until one succeeds, or too many in a row make no progress."""
     failures = most = 0
     while True:
@@ -106,25 +129,37 @@ def _download(url: str, path: Path, published: str, tick: Tick) -> str:
         size = sum(part.stat().st_size for part in _parts(path))
         failures = 0 if size >= most + LEAST_PROGRESS else failures + 1
         most = max(most, size)
-        reason, wait = _trouble(error)
+        reason, seconds = _trouble(error)
         if failures == FAILURES:
             raise _failed(url, f"{reason}, {failures} times in a row") from error
-        if wait > LONGEST_WAIT_SECONDS:
+        if seconds > LONGEST_WAIT_SECONDS:
             raise _failed(url, reason) from error
-        time.sleep(max(wait, BACKOFF_SECONDS * 2 ** (failures - 1)))
+        if stop.wait(max(seconds, BACKOFF_SECONDS * 2 ** (failures - 1))):
+            raise CancelledError
 
 
 def _trouble(error: Exception) -> tuple[str, float]:
     """What went wrong, and the seconds to wait at least; endless if another attempt is no use."""
     if isinstance(error, HfHubHTTPError):
-        status, asked = error.response.status_code, error.response.headers.get("retry-after", "")
+        status = error.response.status_code
         reason = f"HTTP {status} {error.response.reason_phrase}"
-        if status in _BUSY and asked.isdecimal():
-            return f"{reason}, and the server asks to wait {asked} s", float(asked)
-        return reason, 0.0 if status in _BUSY else math.inf
+        if status not in _BUSY:
+            return reason, math.inf
+        asked = _seconds(error.response.headers.get("retry-after", ""))
+        return f"{reason}, and the server asks to wait {asked:.0f} s" if asked else reason, asked
     of_network = isinstance(error, httpx2.TransportError)
     final = not of_network or isinstance(error, httpx2.UnsupportedProtocol)
     return str(error) or type(error).__name__, math.inf if final else 0.0
+
+
+def _seconds(asked: str) -> float:
+    """From now, by a Retry-After that is a number or a date (RFC 9110, 10.2.3); 0 for neither."""
+    if asked.isdecimal():
+        return float(asked)
+    try:
+        return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _attempt(url: str, path: Path, published: str, tick: Tick) -> str:
@@ -135,13 +170,13 @@ def _attempt(url: str, path: Path, published: str, tick: Tick) -> str:
         raise _failed(
             url, f"the server has a file with SHA-256 {theirs}, and {published} was published"
         )
-    if remote.size is None:
-        raise _failed(url, "the server does not say how large it is")
     identity = hashlib.sha256(f"{remote.etag} {remote.size}".encode()).hexdigest()[:16]
     part = path.with_name(f"{path.name}.{identity}.part")
+    # What is there is of use only if it is of the same file, and it can be told when that is whole.
     is_known = remote.etag or published
+    usable = remote.size if is_known and remote.size is not None else -1
     for other in _parts(path):
-        if other != part or not is_known or other.stat().st_size > remote.size:
+        if other != part or other.stat().st_size > usable:
             other.unlink()
     for _ in range(2):  # wrong bytes are fetched once more
         _receive(url, part, remote.size, tick)
@@ -155,7 +190,7 @@ def _attempt(url: str, path: Path, published: str, tick: Tick) -> str:
     raise _failed(url, f"its SHA-256 is {found} and should be {expected}")
 
 
-def _receive(url: str, part: Path, size: int, tick: Tick) -> None:
+def _receive(url: str, part: Path, size: int | None, tick: Tick) -> None:
     """Append what is missing; start over where the server does not go on."""
     with part.open("ab") as file:
         start = file.tell()
@@ -170,10 +205,10 @@ def _receive(url: str, part: Path, size: int, tick: Tick) -> None:
                 file.truncate()
             for chunk in response.iter_raw():
                 file.write(chunk)
-                tick(min(1.0, file.tell() / size))
+                tick(min(1.0, file.tell() / size) if size else 0.0)
         file.flush()
         os.fsync(file.fileno())
-        if file.tell() != size:
+        if size is not None and file.tell() != size:
             raise httpx2.RemoteProtocolError(f"{file.tell()} of {size} bytes came")
 
 

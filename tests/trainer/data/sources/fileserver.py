@@ -41,6 +41,8 @@ class FileServer:
         """Path and Range header of each GET of a file's bytes, and each request that failed."""
         self.links = links
         """Answer like the Hub: a redirect with X-Linked-ETag."""
+        self.lengths = True
+        """Say how long files are; otherwise only the end of the connection tells."""
         self.closing = threading.Event()
         self._lock = threading.Lock()
         outer = self
@@ -129,7 +131,8 @@ class FileServer:
         else:
             handler.send_response(200)
         handler.send_header("ETag", f'"{hashlib.md5(whole).hexdigest()}"')
-        handler.send_header("Content-Length", str(len(body[start:])))
+        if self.lengths:
+            handler.send_header("Content-Length", str(len(body[start:])))
         handler.end_headers()
         if handler.command == "HEAD":
             return
