@@ -321,6 +321,15 @@ def test_no_key_in_the_name_of_a_command(environ: dict[str, str], command: str, 
     assert why == f"command:{name}, as asked"
 
 
+def test_a_version_after_an_at_belongs_to_the_name_of_a_model_of_anthropic(
+    environ: dict[str, str],
+) -> None:
+    keys = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": "https://proxy.example"}
+    model, _ = open_model("anthropic:claude-sonnet-4@20250514", environ | keys)
+    assert model is not None
+    assert model.name == "anthropic:claude-sonnet-4@20250514"
+
+
 # --- catalogue ---
 
 
