@@ -10,15 +10,17 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.models.types import Misconfigured, Usage
 
 OWN_FILE = Path(__file__).with_name("models.toml")
 _DATE = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2})$")
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+# Refused here, since a journal takes no other cost, and finds that only when the reply is paid for.
+_Price = Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
 
 
 class Entry(BaseModel):
@@ -26,10 +28,10 @@ class Entry(BaseModel):
 
     model_config = _STRICT
 
-    input: float | None = None
-    output: float | None = None
-    cache_read: float | None = None
-    cache_write: float | None = None
+    input: _Price = None
+    output: _Price = None
+    cache_read: _Price = None
+    cache_write: _Price = None
     prompt_limit: int | None = None
     """The prices are valid up to this many prompt tokens."""
     max_tokens: int | None = None

@@ -114,8 +114,9 @@ class _Opener:
     def hosted(self, service: str, rest: str) -> Model:
         """A model at a vendor's own address, or for ``openai`` at any address after an @."""
         vendor = service.upper()
-        model, at, address = rest.partition("@")
-        if service == "anthropic" and (at or "://" in rest):
+        # In names of anthropic's models, as some proxies have them, a version follows an @.
+        model, at, address = rest.partition("@") if service == "openai" else (rest, "", "")
+        if service == "anthropic" and "://" in rest:
             raise Misconfigured(
                 "anthropic: takes a model's name and no URL; set ANTHROPIC_BASE_URL"
             )

@@ -14,10 +14,11 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.campaign.records import Trial
@@ -31,11 +32,13 @@ Point = Mapping[str, Any]
 FIRST_RADIUS = 0.15
 """Radius around the champion for the first points, as a share of the range (on its own scale)."""
 MIN_STEP = 0.02
-"""Share of a range; a smaller step could not be distinguished from no step."""
-GRID = 49
-"""Values of a range that are proposed, its ends included, a little over ``MIN_STEP`` apart."""
-ROUNDING = 0.004
-"""Share of a range by which a number may be moved to be written with fewer digits."""
+"""Share of a range; a smaller step could hardly be distinguished from no step."""
+STEPS = 48
+"""Steps of a range's coarsest grid, a little over ``MIN_STEP`` each."""
+FINEST = 3
+"""Times that these steps are halved, each time after all values so far have been used up."""
+LISTED = 300
+"""Most whole numbers that a range may have to be proposed all from the start."""
 DRAWS = 64
 """Most draws for one new point; with each the neighbourhood grows."""
 HOW_MANY = ((1, 5), (2, 3), (3, 2))
@@ -51,14 +54,14 @@ class Tuner:
     attempts = 3
 
     def covers(self, context: Context) -> bool:
-        axes = tunable(context.source, context.category)
+        axes = _axes(context)
         # Each rejected reply counts as an untried point that does not work on this champion.
         left = _untried(axes, _tried(axes, measured(context)))
         spent = rejected(context, self.name)
         return next(itertools.islice(left, spent, None), None) is not None
 
     def propose(self, context: Context) -> Proposal:
-        axes = tunable(context.source, context.category)
+        axes = _axes(context)
         if not axes:
             raise NothingToPropose(f"no constant of the {context.category} section states a range")
         champion = {axis.name: axis.champion for axis in axes}
@@ -92,18 +95,32 @@ class Axis:
     domain: Range | Choice
     meaning: str
     """The constant's comment without the domain."""
+    fine: int = 0
+    """Times that the steps of a range's grid are halved."""
 
     @functools.cached_property
     def others(self) -> tuple[Any, ...]:
-        """All other values, in order if there is one; of a range those of a grid that are far
+        """All other values, in order if there is one; of a long range those of a grid that are far
         enough from the champion to show an effect."""
         if isinstance(self.domain, Choice):
             options = self.domain.options
             found = sorted(set(options)) if self.is_ordered else options
             return tuple(value for value in found if value != self.champion)
-        here, places = self.place(self.champion), [i / (GRID - 1) for i in range(GRID)]
-        grid = dict.fromkeys(_short(self.domain, place) for place in places)
-        return tuple(value for value in grid if abs(self.place(value) - here) >= MIN_STEP)
+        low, high, steps = self.domain.low, self.domain.high, STEPS * 2**self.fine
+        if self.domain.integer and high - low < LISTED:
+            whole = range(math.ceil(low), math.floor(high) + 1)
+            return tuple(value for value in whole if value != self.champion)
+        # Half a step of rounding: every number with one digit is the nearest one of some place.
+        grid = {_short(self.domain, i / steps, 0.5001 / steps) for i in range(steps + 1)}
+        if self.domain.integer:  # sizes are often powers of two
+            grid |= {2**k for k in range(int(high).bit_length()) if low <= 2**k <= high}
+        here, least = self.place(self.champion), MIN_STEP / 2**self.fine
+        return tuple(sorted(value for value in grid if abs(self.place(value) - here) >= least))
+
+    def unused(self, seen: set[Any]) -> Axis:
+        """This axis with the coarsest grid that has a value not seen yet."""
+        finer = [replace(self, fine=fine) for fine in range(FINEST + 1)]
+        return next((axis for axis in finer if {*axis.others} - seen), finer[-1])
 
     @property
     def is_ordered(self) -> bool:
@@ -144,16 +161,15 @@ class Axis:
         return self.value(here + dice.uniform(0.5, 1.0) * (dice.choice(ends) - here))
 
 
-def _short(domain: Range, place: float) -> float:
-    """The value at a position of a range, with as few digits as a shift of ``ROUNDING`` allows."""
-    x = domain.value(place)
-    if domain.integer:
-        return int(min(domain.high, max(domain.low, round(x))))
-    for digits in range(1, 5):
+def _short(domain: Range, place: float, rounding: float) -> float:
+    """The value at a position of a range, with as few digits as a shift of ``rounding`` allows."""
+    number, most = (round, 15) if domain.integer else (float, 4)
+    x = number(domain.value(place))
+    for digits in range(1, most + 1):
         short = float(f"{x:.{digits}g}")
-        if domain.low <= short <= domain.high and abs(domain.place(short) - place) <= ROUNDING:
-            return short
-    return min(domain.high, max(domain.low, float(f"{x:.4g}")))
+        if domain.low <= short <= domain.high and abs(domain.place(short) - place) <= rounding:
+            return number(short)
+    return number(min(domain.high, max(domain.low, float(f"{x:.{most}g}"))))
 
 
 @functools.lru_cache(maxsize=4)
@@ -169,6 +185,13 @@ def tunable(source: str, category: str) -> list[Axis]:
         if c.section == category.lower() and c.domain is not None
     ]
     return [axis for axis in axes if axis.others]
+
+
+def _axes(context: Context) -> list[Axis]:
+    """The section's constants, each with the grid that it has come to."""
+    past = measured(context)
+    axes = tunable(context.source, context.category)
+    return [axis.unused({m.point.get(axis.name) for m in past}) for axis in axes]
 
 
 # --- what the history says ---

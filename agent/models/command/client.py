@@ -15,11 +15,13 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from agent.models.catalog import Entry
+from agent.models.command.supervisor import kill
 from agent.models.secrets import quote, redact, scrub
 from agent.models.types import (
     Cancelled,
@@ -78,18 +80,23 @@ class CommandModel:
         ):
             stdin.write(prompt.text.encode())
             stdin.seek(0)
+            mark = uuid.uuid4().hex
             # -P: otherwise the script's folder comes first in sys.path and can hide packages.
-            supervisor = [sys.executable, "-P", str(_SUPERVISOR), str(stdin.fileno())]
-            with subprocess.Popen(
-                [*supervisor, *self._argv],
-                stdin=subprocess.PIPE,
-                stdout=stdout,
-                stderr=stderr,
-                pass_fds=[stdin.fileno()],
-                env=self._environ,
-                start_new_session=True,
-            ) as process:  # whose end closes the pipe and waits until all is killed
-                self._wait(process, stdout, cancel)
+            supervisor = [sys.executable, "-P", str(_SUPERVISOR), mark, str(stdin.fileno())]
+            try:
+                with subprocess.Popen(
+                    [*supervisor, *self._argv],
+                    stdin=subprocess.PIPE,
+                    stdout=stdout,
+                    stderr=stderr,
+                    pass_fds=[stdin.fileno()],
+                    env=self._environ,
+                    start_new_session=True,
+                ) as process:  # whose end closes the pipe and waits until all is killed
+                    self._wait(process, stdout, cancel)
+            finally:
+                # Nothing is left, unless the supervisor was itself killed.
+                kill(mark)
             if process.returncode != 0:
                 raise self._failure(process.returncode, stderr)
             self._answered = True

@@ -1,8 +1,8 @@
 """Runs a ``command:`` program, and kills it with all that it started once the agent has gone.
 
-Run by path, so that nothing else of the agent is loaded. Its arguments are the number of the file
-with the prompt and the program's command line; its standard input is a pipe that the agent closes
-when it gives up or ends for any reason. It ends as the program ended.
+Run by path, so that nothing else of the agent is loaded. Its arguments are the mark, the number of
+the file with the prompt, and the program's command line; its standard input is a pipe that the
+agent closes when it gives up or ends for any reason. It ends as the program ended.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 
 import psutil
 
@@ -27,11 +26,11 @@ _KILL_SECONDS = 10.0
 _KILL_POLL_SECONDS = 0.02
 
 
-def main(prompt: int, command: list[str]) -> None:
+def main(mark: str, prompt: int, command: list[str]) -> None:
     """Run the program to its end, or to the end of standard input."""
     if sys.platform == "linux":  # orphans of the program become children of this process
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    mark = uuid.uuid4().hex
+    itself = psutil.Process()
     try:
         program = subprocess.Popen(
             command, stdin=prompt, env=os.environ | {_MARK: mark}, start_new_session=True
@@ -42,12 +41,12 @@ def main(prompt: int, command: list[str]) -> None:
 
     def watch() -> None:
         sys.stdin.read()
-        kill(mark)
+        kill(mark, itself)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
     code = program.wait()
-    kill(mark)
+    kill(mark, itself)
     if code < 0:
         with contextlib.suppress(OSError):  # some cannot be caught in the first place
             signal.signal(-code, signal.SIG_DFL)
@@ -55,19 +54,18 @@ def main(prompt: int, command: list[str]) -> None:
     os._exit(code)
 
 
-def kill(mark: str) -> None:
-    """Kill the program and all that it started, including those that left its session."""
+def kill(mark: str, above: psutil.Process | None = None) -> None:
+    """Kill all processes with the mark, and all below ``above``, in whatever session they are."""
     deadline = time.monotonic() + _KILL_SECONDS
-    while time.monotonic() < deadline and (left := _left(mark)):
+    while time.monotonic() < deadline and (left := _left(mark, above)):
         for victim in left:
             with contextlib.suppress(psutil.Error):
                 victim.kill()
         time.sleep(_KILL_POLL_SECONDS)
 
 
-def _left(mark: str) -> list[psutil.Process]:
-    """The live ones among the descendants of this process and the processes with the mark."""
-    below = {process.pid for process in psutil.Process().children(recursive=True)}
+def _left(mark: str, above: psutil.Process | None) -> list[psutil.Process]:
+    below = {process.pid for process in above.children(recursive=True)} if above else set()
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):  # gone meanwhile, or another user's
@@ -78,4 +76,4 @@ def _left(mark: str) -> list[psutil.Process]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:])

@@ -119,7 +119,12 @@ def gone(found: list[int]) -> bool:
 
 @pytest.mark.parametrize(
     ("ending", "why"),
-    [("time.sleep(600)", "cancel"), ("pass", "cancel"), ("pass", "timeout")],
+    [
+        ("time.sleep(600)", "cancel"),
+        ("pass", "cancel"),
+        ("pass", "timeout"),
+        ("pass", "supervisor killed"),
+    ],
 )
 def test_whole_tree_is_killed(
     environ: dict[str, str], tmp_path: Path, ending: str, why: str
@@ -129,6 +134,8 @@ def test_whole_tree_is_killed(
     cancel = threading.Event()
     if why == "cancel":
         threading.Thread(target=lambda: all_three(pids) and cancel.set()).start()
+    elif why == "supervisor killed":
+        threading.Thread(target=lambda: psutil.Process(all_three(pids)[0]).parent().kill()).start()
     with pytest.raises(Cancelled if why == "cancel" else Unavailable):
         ask(command(spec, environ, timeout=3 if why == "timeout" else 60), cancel=cancel)
     assert gone(all_three(pids))

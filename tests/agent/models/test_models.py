@@ -321,6 +321,15 @@ def test_no_key_in_the_name_of_a_command(environ: dict[str, str], command: str, 
     assert why == f"command:{name}, as asked"
 
 
+def test_a_version_after_an_at_belongs_to_the_name_of_a_model_of_anthropic(
+    environ: dict[str, str],
+) -> None:
+    keys = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": "https://proxy.example"}
+    model, _ = open_model("anthropic:claude-sonnet-4@20250514", environ | keys)
+    assert model is not None
+    assert model.name == "anthropic:claude-sonnet-4@20250514"
+
+
 # --- catalogue ---
 
 
@@ -373,6 +382,9 @@ def test_own_file_goes_over_ours_key_by_key(environ: dict[str, str], tmp_path: P
         ('[models."a:b"]\nprice = 3\n', "models.a:b.price is not known; there are input, output"),
         ('[models."a:b"]\ninput = "3"\n', "models.a:b.input = '3': .* number"),
         ('[models."a:b"]\ninput = true\n', "models.a:b.input = True"),
+        ('[models."a:b"]\ninput = nan\n', "models.a:b.input = nan: .* finite"),
+        ('[models."a:b"]\noutput = inf\n', "models.a:b.output = inf: .* finite"),
+        ('[models."a:b"]\ncache_read = -1\n', "models.a:b.cache_read = -1: .* greater"),
         (f'[models."a:b"]\napi_key = "{KEY}"\n', "models.a:b.api_key is not known"),
         ("[defaults]\nopenai = 3\n", "defaults.openai = 3: .* string"),
         ("[prices]\n", "prices is not known; there are defaults, models"),

@@ -26,7 +26,7 @@ from agent import edits
 from agent.edits.blocks import render
 from agent.edits.constants import Range, constants, set_constants
 from agent.proposers.base import NothingToPropose, Proposal
-from agent.proposers.tuner import FAILED, Tuner, measured
+from agent.proposers.tuner import FAILED, Tuner, measured, tunable
 
 
 @dataclass(frozen=True)
@@ -208,6 +208,37 @@ def test_a_champion_outside_its_domain_is_brought_back() -> None:
         assert 0.1 <= ask.changed.get("Y", 0.1) <= 1
         assert ask.changed.get("Z", 1) in (1, 2)
         assert ask.changed.get("W", 7) == 7
+
+
+@pytest.mark.parametrize(
+    ("constant", "wanted"),
+    [
+        ("3  # range 1..200", {*range(1, 201)} - {3}),
+        ("400  # range 64..1024 int", {64, 128, 256, 512, 1024, 100, 200, 500, 900}),
+        ("300  # range 64..1024 log int", {64, 128, 256, 512, 1024, 80, 100, 200, 400}),
+        ("3  # range 1..100000 log int", {2**k for k in range(17)}),
+        ("1000500  # range 1000000..1001000 int", {1000000, 1000100, 1000250, 1001000}),
+        ("0.5  # range 0..1", {0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0}),
+        ("0.3  # range 0.0005..0.1 log", {0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05}),
+    ],
+)
+def test_round_numbers_and_small_whole_ones_are_proposed(constant: str, wanted: set[float]) -> None:
+    (axis,) = tunable(f"# === schedule ===\nX = {constant}\n", "schedule")
+    assert wanted <= set(axis.others)
+    assert list(axis.others) == sorted(axis.others)
+
+
+def test_steps_get_finer_once_the_coarse_ones_are_used_up() -> None:
+    campaign = Campaign("# === schedule ===\nX = 0.5  # range 0..1\n")
+    found = [0.5]
+    while len(found) < 120:
+        proposal, candidate = campaign.ask(Tuner(), "schedule")
+        found.append(values(candidate)["X"])
+        campaign.conclude("schedule", proposal, -1.0, keep=False)
+    assert len(set(found)) == 120
+    assert min(b - a for a, b in itertools.pairwise(sorted(found[:40]))) > 0.009
+    assert any(abs(value - 0.5) < 0.0099 for value in found[1:])
+    assert Tuner().covers(campaign.context("schedule"))
 
 
 def test_gains_are_counted_from_what_was_kept_since() -> None:
