@@ -334,6 +334,7 @@ def test_what_lost_does_not_come_back_beside_something_else(runtime: Runtime) ->
 
 
 @pytest.mark.parametrize("kind", [pytest.param("anthropic", marks=pytest.mark.slow), "own server"])
+@pytest.mark.process
 def test_no_reply_stops_the_loop(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
 ) -> None:
