@@ -22,7 +22,7 @@ from typing import Any
 
 from agent.campaign.records import Trial
 from agent.edits.blocks import TITLE_LENGTH, render
-from agent.edits.constants import Choice, Constant, Range, constants, format_literal, set_constants
+from agent.edits.constants import Choice, Range, constants, format_literal, set_constants
 from agent.proposers.base import Context, NothingToPropose, Proposal, rejected
 from agent.proposers.prompts import trial_record
 
@@ -156,16 +156,11 @@ def _short(domain: Range, place: float) -> float:
     return min(domain.high, max(domain.low, float(f"{x:.4g}")))
 
 
-@functools.lru_cache(maxsize=4)
-def _constants(source: str) -> tuple[Constant, ...]:
-    return constants(source)
-
-
 def tunable(source: str, category: str) -> list[Axis]:
     """Constants of the section whose domain has at least one other value."""
     axes = [
         Axis(c.name, c.value, c.domain, re.sub(r"\W*\b(range|choice)\b.*$", "", c.comment))
-        for c in _constants(source)
+        for c in constants(source)
         if c.section == category.lower() and c.domain is not None
     ]
     return [axis for axis in axes if axis.others]

@@ -192,6 +192,7 @@ MOMENTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("event", "nth"), MOMENTS)
 def test_a_kill_during_a_repair_loses_nothing(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, event: str, nth: int
