@@ -80,9 +80,10 @@ def _option(name: str) -> Any:
     shown = "|".join(value.get("enum", [value["type"].upper()]))
     for bound, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<=")):
         shown += f" {sign}{value[bound]}" if bound in value else ""
-    default = schema["default"] not in (None, "") and str(schema["default"])
     words = " ".join(schema["description"].split())
-    return Annotated[str | None, typer.Option(help=words, metavar=shown, show_default=default)]
+    if schema["default"] not in (None, ""):  # in words, since typer puts text in parentheses
+        words = f"{words.removesuffix('.')}; default: {schema['default']}."
+    return Annotated[str | None, typer.Option(help=words, metavar=shown, show_default=False)]
 
 
 @app.command()

@@ -97,7 +97,13 @@ class Settings(Frozen):
     budget: Annotated[str, BeforeValidator(_budget), CAMPAIGN] = ""
     """Per training: 20s, 5m, 200000tok; without it the preset's."""
     preset: Annotated[
-        str, AfterValidator(_preset), Field(description=f"{', '.join(PRESETS)}."), CAMPAIGN
+        str,
+        AfterValidator(_preset),
+        Field(
+            description="Constants, limits and budget that suit a kind of machine: "
+            f"{', '.join(PRESETS)}."
+        ),
+        CAMPAIGN,
     ] = "auto"
     data: Annotated[str, AfterValidator(_source), CAMPAIGN] = "apidocs"
     """Corpus to train on: apidocs, climbmix, tinystories or files:PATH."""

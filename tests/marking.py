@@ -1,8 +1,8 @@
 """Marks tests that start processes, and fails a test that starts one without the mark.
 
-``process``: it starts Python, hence trainings, scorings or the agent, which takes seconds. ``pytest
--m "not process"`` leaves these out. A file or a test carries the mark itself, or uses a fixture of
-``STARTS_PROCESSES``.
+``process``: it starts Python, hence trainings, scorings or the agent, or takes seconds otherwise.
+``pytest -m "not process"`` leaves these out. A file or a test carries the mark itself, or uses a
+fixture of ``STARTS_PROCESSES``.
 """
 
 from __future__ import annotations

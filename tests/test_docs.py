@@ -11,6 +11,7 @@ import yaml
 from typer.core import TyperCommand, TyperGroup
 
 from agent import cli
+from agent.settings import Lifetime, names
 from trainer.__main__ import main as measure_file
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +71,12 @@ def options(words: list[str]) -> set[str]:
 
 def known(command: TyperCommand) -> set[str]:
     return {name for parameter in command.params for name in parameter.opts} | {"--help"}
+
+
+def test_using_names_the_settings_that_an_edit_of_program_md_changes_during_a_run() -> None:
+    text = (ROOT / "docs/using.md").read_text()
+    (said,) = re.findall(r"in its front matter (.*?)\.\s+It\s+is read again", text, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", said)) == set(names(Lifetime.LIVE))
 
 
 @each_page

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import io
 import json
 import math
@@ -89,6 +90,7 @@ def sections(source: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+@functools.lru_cache(maxsize=64)  # a trial asks a dozen times, of champion and candidate
 def constants(source: str) -> tuple[Constant, ...]:
     """All constants in file order.
 
@@ -182,6 +184,7 @@ def targets(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> list[ast.expr]:
     return node.targets if isinstance(node, ast.Assign) else [node.target]
 
 
+@functools.lru_cache(maxsize=64)
 def _comments(source: str) -> dict[int, str]:
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))

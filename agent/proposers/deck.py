@@ -30,11 +30,16 @@ class Recipe:
 
     def applies(self, source: str) -> bool:
         """Whether every block still matches the source and the result is Python."""
-        try:
-            compile(self.edit.apply(source), "train.py", "exec", dont_inherit=True)
-        except (blocks.EditError, SyntaxError):
-            return False
-        return True
+        return _applies(self.edit, source)
+
+
+@functools.lru_cache(maxsize=256)  # asked for every category of every trial, of few champions
+def _applies(edit: blocks.Edit, source: str) -> bool:
+    try:
+        compile(edit.apply(source), "train.py", "exec", dont_inherit=True)
+    except (blocks.EditError, SyntaxError):
+        return False
+    return True
 
 
 @functools.cache

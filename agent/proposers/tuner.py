@@ -23,7 +23,7 @@ from typing import Any
 
 from agent.campaign.records import Trial
 from agent.edits.blocks import TITLE_LENGTH, render
-from agent.edits.constants import Choice, Constant, Range, constants, format_literal, set_constants
+from agent.edits.constants import Choice, Range, constants, format_literal, set_constants
 from agent.proposers.base import Context, NothingToPropose, Proposal, rejected
 from agent.proposers.prompts import trial_record
 
@@ -172,16 +172,11 @@ def _short(domain: Range, place: float, rounding: float) -> float:
     return number(min(domain.high, max(domain.low, float(f"{x:.{most}g}"))))
 
 
-@functools.lru_cache(maxsize=4)
-def _constants(source: str) -> tuple[Constant, ...]:
-    return constants(source)
-
-
 def tunable(source: str, category: str) -> list[Axis]:
     """Constants of the section whose domain has at least one other value."""
     axes = [
         Axis(c.name, c.value, c.domain, re.sub(r"\W*\b(range|choice)\b.*$", "", c.comment))
-        for c in _constants(source)
+        for c in constants(source)
         if c.section == category.lower() and c.domain is not None
     ]
     return [axis for axis in axes if axis.others]

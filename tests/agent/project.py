@@ -87,11 +87,17 @@ def clone(folder: Path) -> Path:
 
 
 def clone_without_model(folder: Path) -> Path:
-    """The same with train.py's constants and none of its functions, for what trains nothing.
+    """Of train.py only the constants, of the rest what is read in this process: trains nothing.
 
     Most of the time of a trial that trains nothing goes into parsing train.py.
     """
-    clone(folder)
+    shutil.copytree(_template_without_model(), folder, dirs_exist_ok=True)
+    return folder
+
+
+@functools.cache
+def _template_without_model() -> Path:
+    folder = _repository(("program.md", "trainer/train.py", ".gitignore"))
     path = folder / "trainer/train.py"
     lines = path.read_text().splitlines(keepends=True)
     for node in reversed(ast.parse("".join(lines)).body):
@@ -100,22 +106,30 @@ def clone_without_model(folder: Path) -> Path:
             del lines[first - 1 : node.end_lineno]
     path.write_text(re.sub(r"\n{4,}", "\n\n\n", "".join(lines)).rstrip() + WITHOUT_MODEL)
     git(folder, "commit", "-qam", "a file that is not trained")
+    git(folder, "gc", "-q")
     return folder
 
 
 @functools.cache
 def _template() -> Path:
     """Such a repository, made once for all tests, since git takes longer than copying."""
+    folder = _repository(SHIPPED)
+    git(folder, "gc", "-q")  # fewer files to copy
+    return folder
+
+
+def _repository(names: tuple[str, ...]) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="autoresearch-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for name in SHIPPED:
+    for name in names:
         source = ROOT / name
         if source.is_dir():
             ignore = shutil.ignore_patterns("__pycache__", "campaigns")
             shutil.copytree(source, folder / name, symlinks=True, ignore=ignore)
         else:
+            (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(source, folder / name)
-    git(folder, "init", "-q", "-b", "main")
+    git(folder, "init", "-q", "-b", "main", "--template=")  # no hooks to copy
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "a newcomer's clone")
     return folder

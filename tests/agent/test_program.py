@@ -230,6 +230,7 @@ def test_every_setting_that_the_shipped_program_offers_is_one(tmp_path: Path) ->
         "trials",
         "hours",
         "max_cost",
+        "max_tokens",
         "seed",
         "isolation",
     }

@@ -94,11 +94,11 @@ def wait_for(condition, seconds=20.0):
 @pytest.mark.process
 def test_the_neighbour_is_gone_after_its_context_and_when_the_body_raises():
     with neighbour("a") as pids:
-        assert len(pids) == CORES and all(psutil.pid_exists(pid) for pid in pids)
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+        assert len(pids) == CORES and all(map(psutil.pid_exists, pids))
+    assert not any(map(psutil.pid_exists, pids))
     with pytest.raises(KeyboardInterrupt), neighbour("a") as pids:
         raise KeyboardInterrupt
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert not any(map(psutil.pid_exists, pids))
 
 
 @pytest.mark.alone
@@ -239,8 +239,7 @@ def test_the_noise_is_pooled_about_the_mean_of_each_edit():
     assert found["in turns, one seed of apart"]["interval"] == pytest.approx([0.25, 0.25])
     low, high = found["sd"]["apart"]["interval"]
     assert low < 4 * expected < high
-    assert found["mean"]["in turns"] == [0, 100]
-    assert analysis.noise({"a": [(1, 2, 3)]}) == {}
+    assert found["mean"]["in turns"] == [0, 100] and analysis.noise({"a": [(1, 2, 3)]}) == {}
 
 
 def test_the_noise_table_is_by_budget_and_kind():
@@ -261,8 +260,7 @@ def test_the_spread_of_nulls_is_about_zero_and_of_scores_about_each_champion():
     found = analysis.null_spread(analysis.null_heats(readings))["all champions"]
     assert found["score_sd"] == pytest.approx(math.sqrt(2), abs=1e-5)
     assert (found["structural_sd"], found["structural_mean"]) == (0.1, -0.1)
-    assert (found["numeric_sd"], found["numeric_mean"]) == (0.2, 0.2)
-    assert found["numeric_kurtosis"] == 1
+    assert (found["numeric_sd"], found["numeric_mean"], found["numeric_kurtosis"]) == (0.2, 0.2, 1)
     assert analysis.null_spread([]) == {}
 
 
@@ -271,10 +269,9 @@ def test_what_unequal_steps_do_to_scores_is_told_by_regression():
     readings = [null_reading(2.0, 2.0 - 0.1 * s, 2.0 - 0.01 * s, s) for s in (-1, 0, 1)]
     for reading, steps in zip(readings, (10, 20, 40), strict=True):
         reading["runs"][0]["trainings"][1]["steps"] = steps
-    found = {kind: list(row.values()) for kind, row in analysis.pace_within_heats(readings).items()}
-    assert found == {
-        "structural": [3, 0.566, 1.0, 0.08165, 0], "numeric": [3, 0, None, 0.00816, 0.00816],
-    }  # fmt: skip
+    found = analysis.pace_within_heats(readings)
+    assert list(found["structural"].values()) == [3, 0.566, 1.0, 0.08165, 0]
+    assert list(found["numeric"].values()) == [3, 0, None, 0.00816, 0.00816]
 
 
 def test_early_losses_are_correlated_within_and_across_edits():
@@ -289,9 +286,7 @@ def test_early_losses_are_correlated_within_and_across_edits():
     assert found["25%"] == {"n": 6, "within": 1.0, "all": 1.0, "same_sign": 1.0}
     assert found["90%"]["within"] == -1.0 and found["90%"]["all"] > 0.9
     curve = [9.0, 8.0, 7.0, None, 5.0, None, None, None, 1.0, 0.0]
-    assert analysis.loss_at(curve, 0.5) == 6.0
-    assert analysis.loss_at(curve, 0.8) is None
-    assert analysis.loss_at(curve, 0.1) == 9.0
+    assert [analysis.loss_at(curve, share) for share in (0.1, 0.5, 0.8)] == [9.0, 6.0, None]
 
 
 def test_the_cost_of_turns_is_against_the_mean_of_alone_before_and_after():
@@ -379,8 +374,7 @@ def test_the_landed_rule_is_what_it_was_and_measures_a_young_champion_again():
     campaign = keeps.Landed("confirm", landed_judge.Noise(0.01, 9.0))
     assert [campaign.trial(world).trainings for _ in range(4)] == [2, 2, 1, 1]
     assert len(campaign.champion) == 3
-    greedy = keeps.Landed("greedy", campaign.noise).trial(world)
-    assert greedy == keeps.Outcome(False, 1)
+    assert keeps.Landed("greedy", campaign.noise).trial(world) == keeps.Outcome(False, 1)
     judge = landed_judge.Judge("confirm", 1.0)
     for champion, candidate, answer in (
         ([], [], "champion"), ([10.0], [], "candidate"), ([10.0], [10.2], "candidate"),

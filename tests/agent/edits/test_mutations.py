@@ -179,6 +179,7 @@ def check_blocks(reply: str, result: str) -> None:
 
 
 @pytest.mark.parametrize("examples", EXAMPLES)
+@pytest.mark.process
 def test_nothing_is_applied_that_a_damaged_reply_does_not_say(examples: int) -> None:
     applied = refused = 0
 

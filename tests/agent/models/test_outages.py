@@ -86,6 +86,7 @@ def test_silence_is_an_outage(
 
 @BOTH
 @pytest.mark.parametrize("stop", ["end", "stalled"])
+@pytest.mark.process
 def test_slow_is_fine_as_long_as_something_comes(
     environ: dict[str, str], opened: Open, tmp_path: Path, kind: str, stop: str
 ) -> None:

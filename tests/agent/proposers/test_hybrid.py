@@ -55,6 +55,7 @@ def test_hybrid_shares_what_both_cover() -> None:
     assert proposers(0) == proposers(0) != proposers(1)
 
 
+@pytest.mark.process
 def test_hybrid_without_a_model_is_deck_and_tuner() -> None:
     hybrid, campaign = make("hybrid", None, 4), Campaign()
     assert hybrid.name == "hybrid"

@@ -299,6 +299,7 @@ def champion_after(trials: int, seed: int, *, tuned: bool) -> float:
     return loss(campaign.source)
 
 
+@pytest.mark.process
 def test_the_tuner_beats_random_search() -> None:
     tuned = statistics.mean(champion_after(25, seed, tuned=True) for seed in range(6))
     chance = statistics.mean(champion_after(25, seed, tuned=False) for seed in range(6))

@@ -26,6 +26,7 @@ def near(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
 GREEN, RED, AMBER = (26, 152, 80), (211, 105, 99), (225, 174, 75)
 
 
+@pytest.mark.process
 def test_kept_failed_and_rejected_are_on_the_picture(tmp_path: Path) -> None:
     picture = drawn(tmp_path / "progress.png", campaign().state)
     story = Story()

@@ -16,6 +16,8 @@ from agent.steps.runtime import Runtime
 from trainer import measure
 from trainer.measure import CheckResult
 
+pytestmark = pytest.mark.process  # each trial parses the whole of train.py
+
 REPLY = """title: forget what is logged
 category: {category}
 hypothesis: It costs nothing.

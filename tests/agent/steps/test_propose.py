@@ -192,6 +192,7 @@ MOMENTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("event", "nth"), MOMENTS)
 def test_a_kill_during_a_repair_loses_nothing(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, event: str, nth: int
@@ -334,6 +335,7 @@ def test_what_lost_does_not_come_back_beside_something_else(runtime: Runtime) ->
 
 
 @pytest.mark.parametrize("kind", [pytest.param("anthropic", marks=pytest.mark.slow), "own server"])
+@pytest.mark.process
 def test_no_reply_stops_the_loop(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
 ) -> None:

@@ -13,6 +13,7 @@ from agent import loop
 from agent.steps.runtime import Runtime
 
 
+@pytest.mark.process
 def test_descriptors_and_processes_do_not_grow_with_the_trials(
     runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def prepare(
     return data.prepare(source, vocab_size=512, val_bytes=val_bytes, split=split)
 
 
+@pytest.mark.process
 def test_a_flipped_byte_is_noticed_and_mended(source: str) -> None:
     whole = prepare(source)
     root = whole.val.tokens.parent.parent

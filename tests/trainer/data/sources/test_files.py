@@ -94,6 +94,7 @@ def test_every_kind_is_read_whole_and_split(written: Written, folder: Path, cach
     assert sum(map(len, parts.values())) > 0.98 * total
 
 
+@pytest.mark.process
 def test_a_file_alone_and_a_glob(folder: Path) -> None:
     as_jsonl(folder)
     as_many(folder)
@@ -115,6 +116,7 @@ def test_path_may_be_relative(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert data.absolute("apidocs") == "apidocs"
 
 
+@pytest.mark.process
 def test_changed_files_are_another_corpus_and_moved_ones_are_not(folder: Path) -> None:
     as_many(folder)
     first = prepare(folder)
