@@ -37,7 +37,7 @@ STEPS = 48
 """Steps of a range's coarsest grid, a little over ``MIN_STEP`` each."""
 FINEST = 3
 """Times that these steps are halved, each time after all values so far have been used up."""
-LISTED = 300
+LISTED = 500
 """Most whole numbers that a range may have to be proposed all from the start."""
 DRAWS = 64
 """Most draws for one new point; with each the neighbourhood grows."""
@@ -110,7 +110,7 @@ class Axis:
         if self.domain.integer and high - low < LISTED:
             whole = range(math.ceil(low), math.floor(high) + 1)
             return tuple(value for value in whole if value != self.champion)
-        # Half a step of rounding: every number with one digit is the nearest one of some place.
+        # Rounded by up to half a step, so that no round number falls between two places.
         grid = {_short(self.domain, i / steps, 0.5001 / steps) for i in range(steps + 1)}
         if self.domain.integer:  # sizes are often powers of two
             grid |= {2**k for k in range(int(high).bit_length()) if low <= 2**k <= high}

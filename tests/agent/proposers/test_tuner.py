@@ -214,6 +214,7 @@ def test_a_champion_outside_its_domain_is_brought_back() -> None:
     ("constant", "wanted"),
     [
         ("3  # range 1..200", {*range(1, 201)} - {3}),
+        ("3  # range 1..400", {*range(1, 401)} - {3}),
         ("400  # range 64..1024 int", {64, 128, 256, 512, 1024, 100, 200, 500, 900}),
         ("300  # range 64..1024 log int", {64, 128, 256, 512, 1024, 80, 100, 200, 400}),
         ("3  # range 1..100000 log int", {2**k for k in range(17)}),
