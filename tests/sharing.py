@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -52,6 +53,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_rank)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Of two workers each has one core, for which threads of torch in both would wait and spin."""
+    torch = sys.modules.get("torch")
+    if torch and hasattr(session.config, "workerinput"):
+        torch.set_num_threads(1)
 
 
 class Sharing(LoadScopeScheduling):

@@ -81,6 +81,7 @@ def test_the_tuner_changes_few_constants_of_the_section_within_their_domains(
     assert len(asked) >= 5
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("source", [NUMBERS, WHOLE_NUMBERS], ids=["real", "whole"])
 def test_the_tuner_never_repeats_itself(source: str) -> None:
     asked = asks(Campaign(source, seed=1), "hyperparameters", 60)
