@@ -18,12 +18,12 @@ log = logging.getLogger("agent.steps.somewhere")
 def test_what_a_step_logs_is_in_the_campaigns_folder(tmp_path: Path) -> None:
     with logged(tmp_path, ()):
         log.info("heat %d begins", 1)
-        logging.getLogger("some.library").info("chatter")
-        logging.getLogger("some.library").warning("it retries")
+        logging.getLogger("urllib3.pool").info("chatter")
+        logging.getLogger("urllib3.pool").warning("it retries")
     log.info("nobody listens any more")
     text = (tmp_path / "run.log").read_text()
     assert "INFO agent.steps.somewhere: heat 1 begins" in text
-    assert "WARNING some.library: it retries" in text
+    assert "WARNING urllib3.pool: it retries" in text
     assert "chatter" not in text and "nobody listens" not in text
 
 
