@@ -81,6 +81,7 @@ def _train(control: Channel, job: TrainRequest) -> None:
         clock=clock,
         await_data=await_data,
         emit=send,
+        compiles=job.compiles,
     )
     module = candidate.load_module(job.code.source)
     try:

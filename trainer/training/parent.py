@@ -234,7 +234,8 @@ class Training:
         child.send(asdict(confinement))
         self._await("confined", limit=limit)
         packs = self._packs and not MACHINE.compile_cache.has(self._compile_key)
-        request = TrainRequest(job.code, job.seed, job.budget, job.trace, packs)
+        compiles = job.setting.preset.compiles and job.code.device == "cuda"
+        request = TrainRequest(job.code, job.seed, job.budget, job.trace, compiles, packs)
         child.send(asdict(request))
         self._await("ready", limit=limit)
         self.job.on_event({"event": "ready"})
