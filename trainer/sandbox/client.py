@@ -71,7 +71,7 @@ class Exit:
 
 
 class ServerDied(Exception):
-    """The fork server is gone; start another."""
+    """The fork server is gone, or given up; start another."""
 
 
 class ForkServer:
@@ -99,6 +99,7 @@ class ForkServer:
         self.exits: dict[int, Exit] = {}
         self._ids = 0
         self._pid = 0
+        self._given_up = False
 
     @property
     def pid(self) -> int:
@@ -108,7 +109,9 @@ class ForkServer:
         return self._pid
 
     def alive(self) -> bool:
-        return self.process.poll() is None and (not self._pid or psutil.pid_exists(self._pid))
+        if self._given_up or self.process.poll() is not None:
+            return False
+        return not self._pid or psutil.pid_exists(self._pid)
 
     def spawn(self, role: str, fds: list[int], timeout: float = 120.0) -> int:
         """Start a child with ``fds``: its control socket, then the descriptor for its output.
@@ -171,7 +174,7 @@ class ForkServer:
         """End the server and all processes below it; another thread may wait for its answer."""
         self._channel.hang_up()
         try:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=tree.KILL_SECONDS + 5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -187,16 +190,25 @@ class ForkServer:
                 if answer.get("id") == self._ids:
                     return answer
                 self._note(answer)
+        except Gone:
+            self.poll()  # raises, with what the server said last
+            raise self._died("the fork server is gone") from None
         except WireError as error:
-            raise ServerDied(f"the fork server does not answer: {error}") from None
+            raise self._died(f"the fork server does not answer: {error}") from None
 
     def _receive(self, timeout: float) -> dict[str, Any]:
         try:
             return self._channel.receive(timeout)
         except (Gone, OSError) as error:
-            raise ServerDied(f"the fork server is gone: {error}") from None
+            raise self._died(f"the fork server is gone: {error}") from None
+
+    def _died(self, why: str) -> ServerDied:
+        self._given_up = True
+        return ServerDied(why)
 
     def _note(self, message: dict[str, Any]) -> None:
+        if message.get("event") == "unkillable":
+            raise self._died(message["reason"])
         if message.get("event") == "up":
             self._pid = message["pid"]
         if message.get("event") == "exit":

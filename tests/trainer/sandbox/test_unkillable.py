@@ -1,0 +1,119 @@
+"""A process that the kernel does not end: nothing waits for it for ever, and the next training runs.
+
+What waits for a device cannot be made at will. The same is seen of a process that another one traces:
+killed, it stays among its parent's children until the tracer has looked at it. Here this test does.
+"""
+
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from trainer.measure import MACHINE, heat, measure
+from trainer.sandbox import tree
+from trainer.sandbox.client import ForkServer, ServerDied
+from trainer.sandbox.wire import Channel
+from trainer.training import machine
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(sys.platform != "linux", reason="traces a process"),
+]
+
+IMPATIENT = "tests.trainer.sandbox.impatient_server"
+CPU: dict[str, Any] = {"preset": "cpu", "device": "cpu"}
+PTRACE_SEIZE = 0x4206
+WAIT_ALL = 0x40000000
+
+
+@pytest.fixture
+def hold() -> Iterator[Callable[[int], None]]:
+    """Makes a process stay where it is when it is killed, until the test is over."""
+    held: list[int] = []
+
+    def seize(pid: int) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.ptrace(PTRACE_SEIZE, pid, None, None) != 0:
+            pytest.skip(f"may not trace: {os.strerror(ctypes.get_errno())}")
+        held.append(pid)
+
+    yield seize
+    for pid in held:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, 9)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, WAIT_ALL)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fork servers that wait one second for what they have killed."""
+    MACHINE.close()
+    monkeypatch.setattr(machine, "PROGRAM", IMPATIENT)
+    yield
+    MACHINE.close()
+
+
+def below(server: ForkServer) -> list[int]:
+    return [process.pid for process in tree.below(server.pid)]
+
+
+def test_the_server_names_it_and_is_given_up(hold: Callable[[int], None]) -> None:
+    server = ForkServer(IMPATIENT)
+    channel, theirs = Channel.pair()
+    with theirs:
+        pid = server.spawn("train", [theirs.fileno()])
+    hold(pid)
+
+    with pytest.raises(ServerDied, match=rf"process {pid} \(.*still there 1 s after SIGKILL"):
+        server.kill()
+
+    assert not server.alive()
+    own = psutil.Process(server.pid)
+    server.close()
+    own.wait(60)
+    channel.close()
+
+
+def test_a_training_that_cannot_be_killed_is_named_and_the_next_one_runs(
+    tiny_source: str, impatient: None, hold: Callable[[int], None]
+) -> None:
+    """In a heat: at its end, or while the others have their turns."""
+    stuck: list[int] = []
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] == "log" and event["training"] == 1 and not stuck:
+            stuck.extend(below(MACHINE.servers(2)[1]))
+            hold(stuck[0])
+
+    ended = heat([tiny_source] * 2, budget="0.5s", on_event=hear, **CPU)
+    again = measure(tiny_source, budget="2000tok", **CPU)
+
+    for one in ended:
+        assert one.status == "crashed"
+        assert one.reason.startswith(f"crash: process {stuck[0]} (")
+    assert (again.status, again.reason) == ("ok", "")
+
+
+def test_a_process_of_scoring_that_cannot_be_killed(
+    tiny_source: str, impatient: None, hold: Callable[[int], None]
+) -> None:
+    stuck: list[int] = []
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] == "scoring" and not stuck:
+            scorer, *answering = sorted(below(MACHINE.server()))
+            stuck.extend(answering)
+            hold(answering[0])
+
+    scored = measure(tiny_source, budget="2000tok", on_event=hear, **CPU)
+    again = measure(tiny_source, budget="2000tok", **CPU)
+
+    assert scored.status == "crashed"
+    assert scored.reason.startswith(f"crash: process {stuck[0]} ("), scored.reason
+    assert (again.status, again.reason) == ("ok", "")
