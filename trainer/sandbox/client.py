@@ -33,13 +33,20 @@ _ENVIRONMENT = (
     "CUDA_HOME",
     "OPENBLAS_CORETYPE",
 )
+_ALLOCATORS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+"""Settings of torch's device allocator; the second is the name that older versions know."""
 
 
 def environment() -> dict[str, str]:
     """The environment of the server, and so of every child: no keys, nothing personal."""
-    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    kept = {n: os.environ[n] for n in (*_ENVIRONMENT, *_ALLOCATORS) if n in os.environ}
+    if not any(name in kept for name in _ALLOCATORS):
+        # Blocks that grow do not leave gaps, which can run a device out of memory that is free.
+        kept["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
     return {
         **kept,
+        # A worker for every core of a large machine would be more processes than are allowed.
+        "TORCHINDUCTOR_COMPILE_THREADS": str(min(_cores(), tree.COMPILE_WORKERS)),
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         # A computation can depend on the order of a set of strings, and it must be reproducible.
         "PYTHONHASHSEED": "0",
@@ -58,6 +65,12 @@ def environment() -> dict[str, str]:
         "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0",
         "HOME": "/nonexistent",
     }
+
+
+def _cores() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
