@@ -68,7 +68,7 @@ def environment() -> dict[str, str]:
 
 
 def _cores() -> int:
-    if sys.platform == "linux":
+    if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 

@@ -1,7 +1,7 @@
-"""A process that the kernel does not end: nothing waits for it for ever, and the next training runs.
+"""A process that the kernel does not end: nobody waits for it for ever; the next training runs.
 
-What waits for a device cannot be made at will. The same is seen of a process that another one traces:
-killed, it stays among its parent's children until the tracer has looked at it. Here this test does.
+What waits for a device cannot be made at will. The same is seen of a process that another traces:
+killed, it stays among its parent's children until the tracer, here the test, has looked at it.
 """
 
 import contextlib
@@ -107,7 +107,7 @@ def test_a_process_of_scoring_that_cannot_be_killed(
 
     def hear(event: dict[str, Any]) -> None:
         if event["event"] == "scoring" and not stuck:
-            scorer, *answering = sorted(below(MACHINE.server()))
+            _, *answering = sorted(below(MACHINE.server()))
             stuck.extend(answering)
             hold(answering[0])
 
