@@ -152,10 +152,11 @@ class ForkServer:
         """Kill all processes below the server, the scorer too."""
         self._ask({"op": "kill", "all": True}, [], 60.0)
 
-    def limit(self, memory_mb: int) -> None:
-        """Limit the memory that all untrusted processes below the server take together."""
+    def limit(self, memory_mb: int, scratch_mb: int) -> None:
+        """Limit the memory and disk that all untrusted processes below the server take together."""
         self.cgroup.limit(memory_mb)
         self._memory_mb, self._killed_before = memory_mb, self.cgroup.out_of_memory()
+        self._scratch_mb = scratch_mb
 
     def excess(self, scratch: Path | None = None) -> tuple[str, str] | None:
         """Status and reason if all processes together exceed their limits, otherwise None.
@@ -172,8 +173,8 @@ class ForkServer:
         if used.memory_mb > self._memory_mb or killed:
             return "oom", f"memory: more than {self._memory_mb} MB in all processes"
         named_mb = 0.0 if scratch is None else confine.disk_mb(scratch)
-        if named_mb + used.unlinked_mb > confine.MAX_SCRATCH_MB:
-            most = f"{confine.MAX_SCRATCH_MB} MB or {confine.MAX_SCRATCH_FILES} files"
+        if named_mb + used.unlinked_mb > self._scratch_mb:
+            most = f"{self._scratch_mb} MB or {confine.MAX_SCRATCH_FILES} files"
             return "invalid", f"disk: more than {most} of scratch, or too deep to look into"
         return None
 

@@ -46,7 +46,7 @@ def score_weights(
     passes = 1 if claimed_bpb is None else AUDIT_PASSES
     seconds = passes * (120.0 + 4 * (job.setting.preset.budget.seconds or 0.0))
     channel, theirs = Channel.pair()
-    server.limit(job.setting.preset.memory_mb)
+    server.limit(job.setting.preset.memory_mb, job.setting.preset.scratch_mb)
     died = ""
     try:
         with theirs, server.connect() as scorers_line:

@@ -154,7 +154,9 @@ def run_heat(jobs: Mapping[int, Job], results: dict[int, Trained], watcher: Watc
     with contextlib.ExitStack() as stack:
         # All servers are up before the first starts: to be started takes all processors.
         children = [
-            stack.enter_context(ChildProcess(server, memory_mb, job.cancelled))
+            stack.enter_context(
+                ChildProcess(server, memory_mb, job.setting.preset.scratch_mb, job.cancelled)
+            )
             for server, job in zip(MACHINE.servers(len(jobs)), jobs.values(), strict=True)
         ]
         trainings = {n: Training(child, jobs[n]) for n, child in zip(jobs, children, strict=True)}

@@ -105,7 +105,7 @@ class Setting:
     def confinement(self, scratch: str | None) -> Confinement:
         """Of a child that may write to ``scratch`` only."""
         readable = tuple(map(str, granted(self.device)))
-        return Confinement(self.level, readable, scratch)
+        return Confinement(self.level, readable, scratch, self.preset.scratch_mb)
 
     @property
     def shown(self) -> str:

@@ -41,7 +41,8 @@ _LOOK_SECONDS = 0.25
 
 def run_training(server: ForkServer, job: Job, look: Look | None = None) -> Trained:
     """Run one training to its end and leave none of its processes behind."""
-    with ChildProcess(server, job.setting.preset.memory_mb, job.cancelled) as child:
+    preset = job.setting.preset
+    with ChildProcess(server, preset.memory_mb, preset.scratch_mb, job.cancelled) as child:
         training = Training(child, job, look)
         training.start_up()
         training.run(None)
@@ -207,7 +208,7 @@ class Training:
             return replace(result, status=end.status, reason=end.reason, detail=end.detail)
 
     def _with_weights(self, result: Trained) -> Trained:
-        limit = 4 * self.job.setting.preset.max_params + (16 << 20)
+        limit = self.job.setting.preset.weights_bytes
         try:
             weights = open_file(self._child.scratch / WEIGHTS, limit)
         except NoFile as error:
