@@ -72,8 +72,8 @@ class Preset:
 
     @property
     def scratch_mb(self) -> int:
-        """Bound on what a training has on disk; a snapshot beside the weights fits, as does the copy
-        that scoring makes."""
+        """Bound on what a training has on disk: twice the weights, for a snapshot of its own or the
+        copy that scoring makes, and room."""
         return SCRATCH_ROOM_MB + (2 * self.weights_bytes >> 20)
 
 

@@ -38,9 +38,7 @@ def confine_and_work(
     """Confine this process, take a request and do ``work``; returns the exit status."""
     wanted = record(confine.Confinement, control.receive())
     try:
-        confine.confine_process(
-            wanted.level, wanted.readable, wanted.scratch, wanted.scratch_mb
-        )
+        confine.confine_process(wanted.level, wanted.readable, wanted.scratch, wanted.scratch_mb)
     except confine.SandboxError as error:
         control.send({"event": "unconfined", "reason": str(error)})
         return 1
