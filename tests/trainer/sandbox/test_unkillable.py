@@ -16,6 +16,7 @@ import pytest
 
 from trainer.measure import MACHINE, heat, measure
 from trainer.sandbox import tree
+from trainer.sandbox.cgroup import Cgroup
 from trainer.sandbox.client import ForkServer, ServerDied
 from trainer.sandbox.wire import Channel
 from trainer.training import machine
@@ -80,17 +81,28 @@ def test_the_server_names_it_and_is_given_up(hold: Callable[[int], None]) -> Non
     channel.close()
 
 
+@pytest.mark.parametrize("when", ["at its end", "when it does not stop"])
 def test_a_training_that_cannot_be_killed_is_named_and_the_next_one_runs(
-    tiny_source: str, impatient: None, hold: Callable[[int], None]
+    tiny_source: str,
+    impatient: None,
+    hold: Callable[[int], None],
+    when: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In a heat: at its end, or while the others have their turns."""
+    """In a heat, where all are stopped between their turns."""
     stuck: list[int] = []
+
+    def freeze(group: Cgroup, deadline: float) -> set[int]:
+        if stuck and when == "when it does not stop":
+            raise TimeoutError("the control group does not freeze")
+        return set()  # then each process is stopped
 
     def hear(event: dict[str, Any]) -> None:
         if event["event"] == "log" and event["training"] == 1 and not stuck:
             stuck.extend(below(MACHINE.servers(2)[1]))
             hold(stuck[0])
 
+    monkeypatch.setattr(Cgroup, "freeze", freeze)
     ended = heat([tiny_source] * 2, budget="0.5s", on_event=hear, **CPU)
     again = measure(tiny_source, budget="2000tok", **CPU)
 
