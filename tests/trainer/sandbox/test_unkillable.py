@@ -81,35 +81,46 @@ def test_the_server_names_it_and_is_given_up(hold: Callable[[int], None]) -> Non
     channel.close()
 
 
-@pytest.mark.parametrize("when", ["at its end", "when it does not stop"])
-def test_a_training_that_cannot_be_killed_is_named_and_the_next_one_runs(
+def test_a_training_is_named_at_its_end_and_the_next_one_runs(
+    tiny_source: str, impatient: None, hold: Callable[[int], None]
+) -> None:
+    stuck: list[int] = []
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] == "log" and not stuck:
+            stuck.extend(below(MACHINE.server()))
+            hold(stuck[0])
+
+    ended = measure(tiny_source, budget="0.5s", on_event=hear, **CPU)
+    again = measure(tiny_source, budget="2000tok", **CPU)
+
+    assert ended.status == "crashed"
+    assert ended.reason.startswith(f"crash: process {stuck[0]} ("), ended.reason
+    assert (again.status, again.reason) == ("ok", "")
+
+
+def test_a_training_of_a_heat_that_can_neither_be_stopped_nor_killed(
     tiny_source: str,
     impatient: None,
     hold: Callable[[int], None],
-    when: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In a heat, where all are stopped between their turns."""
     stuck: list[int] = []
-
-    def freeze(group: Cgroup, deadline: float) -> set[int]:
-        if stuck and when == "when it does not stop":
-            raise TimeoutError("the control group does not freeze")
-        return set()  # then each process is stopped
 
     def hear(event: dict[str, Any]) -> None:
         if event["event"] == "log" and event["training"] == 1 and not stuck:
             stuck.extend(below(MACHINE.servers(2)[1]))
             hold(stuck[0])
 
-    monkeypatch.setattr(Cgroup, "freeze", freeze)
-    ended = heat([tiny_source] * 2, budget="0.5s", on_event=hear, **CPU)
-    again = measure(tiny_source, budget="2000tok", **CPU)
+    def freeze(group: Cgroup, deadline: float) -> set[int]:
+        if stuck:
+            raise TimeoutError("the control group does not freeze")
+        return set()  # then each process is stopped
 
-    for one in ended:
+    monkeypatch.setattr(Cgroup, "freeze", freeze)
+    for one in heat([tiny_source] * 2, budget="0.5s", on_event=hear, **CPU):
         assert one.status == "crashed"
-        assert one.reason.startswith(f"crash: process {stuck[0]} (")
-    assert (again.status, again.reason) == ("ok", "")
+        assert one.reason.startswith(f"crash: process {stuck[0]} ("), one.reason
 
 
 def test_a_process_of_scoring_that_cannot_be_killed(

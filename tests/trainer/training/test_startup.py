@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from trainer.measure import MACHINE, heat
+from trainer.measure import MACHINE, heat, measure
+from trainer.training import parent
 from trainer.training.startup import FACTOR, SLACK_SECONDS, StartUps
 
 CPU: dict[str, Any] = {"preset": "cpu", "device": "cpu"}
@@ -97,3 +98,15 @@ def test_a_slow_start_costs_either_side_its_time(
         assert measured[late].startup_seconds > 0.7
         assert measured[late].train_seconds < 1 - 0.3
         assert measured[1 - late].train_seconds > 1 - 0.3
+
+
+def test_under_a_token_budget_ready_has_to_come_soon_after_the_cap(
+    tiny_source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no time to take the rest off."""
+    monkeypatch.setattr(
+        parent, "UNCHARGED_SECONDS", -2.5
+    )  # of the preset's 3 s, half a one is left
+    measured = measure(tiny_source + SLOW, budget="40000tok", **CPU)
+    assert measured.status == "overtime"
+    assert measured.reason.startswith("overtime: no ready after 0.5 s")
