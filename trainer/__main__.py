@@ -50,7 +50,7 @@ def main(
         console.print(f"{escape(names)} on {setting.shown}, {setting.threads} threads")
         with console.status("starting") as status:
 
-            def show(event: dict[str, Any]) -> None:
+            def tell(event: dict[str, Any]) -> None:
                 if event["event"] == "note":
                     console.print(escape(event["text"]))
                 else:
@@ -63,7 +63,7 @@ def main(
                 preset=preset,
                 data=data,
                 isolation=isolation,
-                on_event=show,
+                on_event=tell,
             )
     except UserError as error:
         _fail(str(error))
