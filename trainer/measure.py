@@ -61,8 +61,8 @@ def measure(
         source: text of a train.py.
         budget: ``20s``, ``200000tok``; None for the preset's.
         trace: a recorded clock (``Measurement.trace``) to use instead of the real one.
-        on_event: called for ``preparing``, ``ready``, ``log``, ``scoring`` as they happen, and for
-            a ``note``, a text that the user should read.
+        on_event: called for ``note`` (a line for the user), ``preparing``, ``ready``, ``log``,
+            ``scoring`` as they happen.
         cancel: when set, the training is killed and the status is ``killed``.
         weights_to: where to save the weights (safetensors) of a training that succeeded.
         watch: as of ``heat``; the champion's losses are ``()``.
