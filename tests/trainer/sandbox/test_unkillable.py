@@ -9,13 +9,14 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from trainer.measure import MACHINE, heat, measure
-from trainer.sandbox import tree
+from trainer.sandbox import client, tree
 from trainer.sandbox.cgroup import Cgroup
 from trainer.sandbox.client import ForkServer, ServerDied
 from trainer.sandbox.wire import Channel
@@ -26,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="traces a process"),
 ]
 
-IMPATIENT = "tests.trainer.sandbox.impatient_server"
+IMPATIENT = "impatient_server"  # beside this file
 CPU: dict[str, Any] = {"preset": "cpu", "device": "cpu"}
 PTRACE_SEIZE = 0x4206
 WAIT_ALL = 0x40000000
@@ -55,6 +56,9 @@ def hold() -> Iterator[Callable[[int], None]]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fork servers that wait one second for what they have killed."""
     MACHINE.close()
+    usual = client.environment()
+    path = os.pathsep.join([usual["PYTHONPATH"], str(Path(__file__).parent)])
+    monkeypatch.setattr(client, "environment", lambda: {**usual, "PYTHONPATH": path})
     monkeypatch.setattr(machine, "PROGRAM", IMPATIENT)
     yield
     MACHINE.close()
@@ -64,7 +68,7 @@ def below(server: ForkServer) -> list[int]:
     return [process.pid for process in tree.below(server.pid)]
 
 
-def test_the_server_names_it_and_is_given_up(hold: Callable[[int], None]) -> None:
+def test_the_server_names_it_and_is_given_up(impatient: None, hold: Callable[[int], None]) -> None:
     server = ForkServer(IMPATIENT)
     channel, theirs = Channel.pair()
     with theirs:
