@@ -279,6 +279,8 @@ def check(
 ) -> CheckResult:
     """Run two real steps (smoke, memory) and audit a few windows (causality); spend no budget.
 
+    What it compiles is lent to the trainings of this source, where the preset compiles.
+
     Raises:
         BadSetting, DataError, SandboxError: nothing could be checked.
     """
