@@ -25,8 +25,8 @@ import psutil
 MAX_PROCESSES = 64
 """Below one fork server; threads do not count."""
 COMPILE_WORKERS = 12
-"""Processes in which torch compiles; its own choice is one a core, up to 32. Each may start a compiler,
-which starts two more programs: with all of these they stay within ``MAX_PROCESSES``."""
+"""Processes in which torch compiles; its own choice is one a core, up to 32. Each may start a
+compiler, which starts two more programs: with all these they stay within ``MAX_PROCESSES``."""
 KILL_SECONDS = 20.0
 """A killed process ends within this time, if at all: a driver may take seconds to free a device."""
 _VFORK_SECONDS = 0.2

@@ -75,8 +75,6 @@ import os
 def train(session, honest=train):
     file = os.open("snapshot", os.O_RDWR | os.O_CREAT)
     os.posix_fallocate(file, 0, 300 << 20)
-    session.log(0)
-    time.sleep(0.5)
     return honest(session)
 """
     cpu = find_preset("cpu")
@@ -84,8 +82,7 @@ def train(session, honest=train):
     for params in (1_000_000, 50_000_000):
         sized = replace(cpu, max_params=params)
         monkeypatch.setattr(machine, "find_preset", lambda *_, sized=sized: sized)
-        source = f"import time\n{tiny_source}{writes}"
-        measured = measure(source, budget="2000tok", preset="cpu", device="cpu")
+        measured = measure(tiny_source + writes, budget="2000tok", preset="cpu", device="cpu")
         said[params] = (measured.status, measured.reason[:10])
     assert said[50_000_000] == ("ok", "")
     assert said[1_000_000][0] == "crashed"  # the file is too large for it
