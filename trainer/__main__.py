@@ -49,6 +49,13 @@ def main(
         names = ", ".join(map(str, files))
         console.print(f"{escape(names)} on {setting.shown}, {setting.threads} threads")
         with console.status("starting") as status:
+
+            def tell(event: dict[str, Any]) -> None:
+                if event["event"] == "note":
+                    console.print(escape(event["text"]))
+                else:
+                    status.update(_doing(event, files))
+
             trainings = heat(
                 sources,
                 budget=budget or None,
@@ -56,7 +63,7 @@ def main(
                 preset=preset,
                 data=data,
                 isolation=isolation,
-                on_event=lambda event: status.update(_doing(event, files)),
+                on_event=tell,
             )
     except UserError as error:
         _fail(str(error))

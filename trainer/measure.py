@@ -61,7 +61,8 @@ def measure(
         source: text of a train.py.
         budget: ``20s``, ``200000tok``; None for the preset's.
         trace: a recorded clock (``Measurement.trace``) to use instead of the real one.
-        on_event: called for ``preparing``, ``ready``, ``log``, ``scoring`` as they happen.
+        on_event: called for ``note`` (a line for the user), ``preparing``, ``ready``, ``log``,
+            ``scoring`` as they happen.
         cancel: when set, the training is killed and the status is ``killed``.
         weights_to: where to save the weights (safetensors) of a training that succeeded.
         watch: as of ``heat``; the champion's losses are ``()``.
@@ -277,6 +278,8 @@ def check(
     cancel: threading.Event | None = None,
 ) -> CheckResult:
     """Run two real steps (smoke, memory) and audit a few windows (causality); spend no budget.
+
+    What it compiles is lent to the trainings of this source, where the preset compiles.
 
     Raises:
         BadSetting, DataError, SandboxError: nothing could be checked.

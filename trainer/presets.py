@@ -15,6 +15,8 @@ from trainer.errors import UserError
 LADDER = (257, 512, 1024, 2048, 4096, 8192, 16384)
 """Vocabulary sizes that VOCAB_SIZE may take; 257 is the bytes and BOS. BOS has id ``size - 1``."""
 
+SCRATCH_ROOM_MB = 4000
+"""Disk that a training may fill besides its weights: with what it compiles, twice, for instance."""
 
 Isolation = Literal["auto", "require", "off"]
 """Whether a training has to be confined: where the system can, always, never."""
@@ -62,6 +64,17 @@ class Preset:
     reward_unit: float
     ties: float
     constants: MappingProxyType[str, Any]
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bound on the file of the weights: float32, and its header."""
+        return 4 * self.max_params + (16 << 20)
+
+    @property
+    def scratch_mb(self) -> int:
+        """Bound on what a training has on disk: twice the weights, for a snapshot of its own or the
+        copy that scoring makes, and room."""
+        return SCRATCH_ROOM_MB + (2 * self.weights_bytes >> 20)
 
 
 _BUDGET = re.compile(r"(?P<number>\d+(?:\.\d+)?(?:e\d+)?)(?P<unit>s|m|min|h|tok|ktok|Mtok)")

@@ -116,9 +116,11 @@ class Display:
         """An event of a measurement, as ``trainer.measure.measure`` passes it to ``on_event``.
 
         ``preparing`` (stage, fraction), ``ready``, ``log`` (step, loss in nats per token, spent:
-        share of the budget or None), ``scoring`` (fraction). While the run waits for its model,
-        ``waiting`` (seconds left) comes about once a second.
+        share of the budget or None), ``scoring`` (fraction), ``note`` (text). While the run waits
+        for its model, ``waiting`` (seconds left) comes about once a second.
         """
+        if event["event"] == "note":
+            return self.message(event["text"])
         kind, before, now = event["event"], self._activity, self._activity.after(event)
         self._activity = now
         # A stage may be silent for long, so the start of each stage is always reported.

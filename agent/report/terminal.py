@@ -52,6 +52,8 @@ class RichDisplay(Display):
         self._console.print(table)
 
     def event(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "note":
+            return self.message(event["text"])
         self._begin(self._activity.after(event), "")
 
     def verdict(self, trial: Trial, state: State, prior: Mapping[str, float]) -> None:

@@ -10,6 +10,7 @@ KNOWN = (
     *("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "CUDA_", "NVIDIA_"),
     *(
         "PYTHON",
+        "PYTORCH_",
         "OPENBLAS_",
         "GOMP_",
         "MALLOC_",

@@ -1,7 +1,8 @@
 """Training files that cheat in a heat: each is named or gains nothing, and harms no neighbour.
 
 A file in ``in_heats`` is appended to tests/tiny_train.py and trained side by side with the honest
-one. Its head says what must come of it, as in the files beside this one; ``memory_mb`` is a limit.
+one. Its head says what must come of it, as in the files beside this one; ``memory_mb`` is a limit,
+``pays`` how many seconds of its budget its start-up must have cost it.
 """
 
 import json
@@ -17,10 +18,11 @@ import psutil
 import pytest
 
 from trainer import presets
-from trainer.measure import MACHINE, heat, measure
+from trainer.measure import MACHINE, check, heat, measure
 from trainer.sandbox import confine, tree
 from trainer.sandbox.cgroup import Cgroup
 from trainer.sandbox.client import ForkServer
+from trainer.training import machine
 
 FILES = sorted((Path(__file__).parent / "in_heats").glob("*.py"))
 CONFINED = confine.available()[0] == "os"
@@ -107,6 +109,9 @@ def test_gains_nothing_and_harms_nobody(file: Path, stopped_by: str, tiny_source
         for status, reason in expected
     ), (candidate.status, candidate.reason + candidate.detail)
     assert candidate.train_seconds < seconds + 0.6
+    if pays := re.search(r"^# pays: (.+)$", text, re.MULTILINE):
+        assert candidate.train_seconds < seconds - float(pays[1])
+        assert candidate.val_bpb > champion.val_bpb
     assert 0.8 * seconds < champion.train_seconds < seconds + 0.3
     assert len(others) > 3
     if file.stem in COMPUTES:
@@ -118,6 +123,30 @@ def test_gains_nothing_and_harms_nobody(file: Path, stopped_by: str, tiny_source
     json.dumps(candidate.to_json(), allow_nan=False)  # as the journal writes it
     alone = measure(tiny_source, budget=f"{seconds}s", seed=3, trace=champion.trace, **CPU)
     assert (alone.weights_sha256, alone.val_bpb) == (champion.weights_sha256, champion.val_bpb)
+
+
+@pytest.mark.parametrize("learnt_in", ["check", "heat"])
+def test_what_was_learnt_while_others_compile_is_paid_for_when_it_is_lent(
+    learnt_in: str, tiny_source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a preset that compiles, in each heat that is lent what the long start-up has left."""
+    compiles = replace(presets.find_preset("cpu"), compiles=True)
+    monkeypatch.setattr(machine, "find_preset", lambda *_: compiles)
+    cheat = (Path(__file__).parent / "in_heats" / "learns_before_ready.py").read_text()
+    sources = [tiny_source, tiny_source + cheat]
+    MACHINE.close()
+    if learnt_in == "check":
+        assert [check(source, **CPU).status for source in sources] == ["ok", "ok"]
+    else:
+        heat(sources, budget="0.5s", **CPU)
+
+    champion, candidate = heat(sources, budget="2s", **CPU)
+
+    assert candidate.output == "it was lent what it has learnt\n"
+    assert candidate.startup_seconds < 1.0
+    assert candidate.train_seconds < 2 - 0.8
+    assert champion.val_bpb is not None and candidate.val_bpb is not None
+    assert candidate.val_bpb > champion.val_bpb
 
 
 @pytest.mark.parametrize("stopped_by", ["signals"], indirect=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -22,6 +23,12 @@ from trainer.sandbox.wire import Channel, Gone, record
 from trainer.session import ContractError
 
 _FILENAME = "train.py"
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|(?:cannot|can't|unable to) allocate (?:\S+ )?memory|_ALLOC_FAILED"
+    r"|OutOfMemory|bad_alloc",
+    re.IGNORECASE,
+)
+"""What the system, CUDA, its libraries, HIP, Metal and C++ say; torch has a type for some only."""
 _Request = TypeVar("_Request")
 
 
@@ -31,7 +38,7 @@ def confine_and_work(
     """Confine this process, take a request and do ``work``; returns the exit status."""
     wanted = record(confine.Confinement, control.receive())
     try:
-        confine.confine_process(wanted.level, wanted.readable, wanted.scratch)
+        confine.confine_process(wanted.level, wanted.readable, wanted.scratch, wanted.scratch_mb)
     except confine.SandboxError as error:
         control.send({"event": "unconfined", "reason": str(error)})
         return 1
@@ -52,8 +59,7 @@ def confine_and_work(
 
 def _failure(error: BaseException) -> dict[str, Any]:
     kind = "crashed"
-    refused = isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    if refused or isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         kind = "oom"
     elif isinstance(error, ContractError):
         kind = "invalid"
@@ -64,6 +70,13 @@ def _failure(error: BaseException) -> dict[str, Any]:
         "error": f"{type(error).__name__}: {error}"[:2000],
         "traceback": "".join(frames)[-8000:],
     }
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an operation failed for lack of memory, the system's or a device's."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError | OSError) and bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def load_module(source: str) -> types.ModuleType:

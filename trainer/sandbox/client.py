@@ -33,13 +33,20 @@ _ENVIRONMENT = (
     "CUDA_HOME",
     "OPENBLAS_CORETYPE",
 )
+_ALLOCATORS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+"""Settings of torch's device allocator; the second is the name that older versions know."""
 
 
 def environment() -> dict[str, str]:
     """The environment of the server, and so of every child: no keys, nothing personal."""
-    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    kept = {n: os.environ[n] for n in (*_ENVIRONMENT, *_ALLOCATORS) if n in os.environ}
+    if not any(name in kept for name in _ALLOCATORS):
+        # Blocks that grow do not leave gaps, which can run a device out of memory that is free.
+        kept["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
     return {
         **kept,
+        # A worker for every core of a large machine would be more processes than are allowed.
+        "TORCHINDUCTOR_COMPILE_THREADS": str(min(_cores(), tree.COMPILE_WORKERS)),
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         # A computation can depend on the order of a set of strings, and it must be reproducible.
         "PYTHONHASHSEED": "0",
@@ -60,6 +67,12 @@ def environment() -> dict[str, str]:
     }
 
 
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Exit:
     """How a child ended."""
@@ -71,7 +84,7 @@ class Exit:
 
 
 class ServerDied(Exception):
-    """The fork server is gone; start another."""
+    """The fork server is gone, or given up; start another."""
 
 
 class ForkServer:
@@ -99,6 +112,7 @@ class ForkServer:
         self.exits: dict[int, Exit] = {}
         self._ids = 0
         self._pid = 0
+        self._given_up = False
 
     @property
     def pid(self) -> int:
@@ -108,7 +122,9 @@ class ForkServer:
         return self._pid
 
     def alive(self) -> bool:
-        return self.process.poll() is None and (not self._pid or psutil.pid_exists(self._pid))
+        if self._given_up or self.process.poll() is not None:
+            return False
+        return not self._pid or psutil.pid_exists(self._pid)
 
     def spawn(self, role: str, fds: list[int], timeout: float = 120.0) -> int:
         """Start a child with ``fds``: its control socket, then the descriptor for its output.
@@ -136,10 +152,11 @@ class ForkServer:
         """Kill all processes below the server, the scorer too."""
         self._ask({"op": "kill", "all": True}, [], 60.0)
 
-    def limit(self, memory_mb: int) -> None:
-        """Limit the memory that all untrusted processes below the server take together."""
+    def limit(self, memory_mb: int, scratch_mb: int) -> None:
+        """Limit the memory and disk that all untrusted processes below the server take together."""
         self.cgroup.limit(memory_mb)
         self._memory_mb, self._killed_before = memory_mb, self.cgroup.out_of_memory()
+        self._scratch_mb = scratch_mb
 
     def excess(self, scratch: Path | None = None) -> tuple[str, str] | None:
         """Status and reason if all processes together exceed their limits, otherwise None.
@@ -156,8 +173,8 @@ class ForkServer:
         if used.memory_mb > self._memory_mb or killed:
             return "oom", f"memory: more than {self._memory_mb} MB in all processes"
         named_mb = 0.0 if scratch is None else confine.disk_mb(scratch)
-        if named_mb + used.unlinked_mb > confine.MAX_SCRATCH_MB:
-            most = f"{confine.MAX_SCRATCH_MB} MB or {confine.MAX_SCRATCH_FILES} files"
+        if named_mb + used.unlinked_mb > self._scratch_mb:
+            most = f"{self._scratch_mb} MB or {confine.MAX_SCRATCH_FILES} files"
             return "invalid", f"disk: more than {most} of scratch, or too deep to look into"
         return None
 
@@ -171,7 +188,7 @@ class ForkServer:
         """End the server and all processes below it; another thread may wait for its answer."""
         self._channel.hang_up()
         try:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=tree.KILL_SECONDS + 5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -187,16 +204,25 @@ class ForkServer:
                 if answer.get("id") == self._ids:
                     return answer
                 self._note(answer)
+        except Gone:
+            self.poll()  # raises, with what the server said last
+            raise self._died("the fork server is gone") from None
         except WireError as error:
-            raise ServerDied(f"the fork server does not answer: {error}") from None
+            raise self._died(f"the fork server does not answer: {error}") from None
 
     def _receive(self, timeout: float) -> dict[str, Any]:
         try:
             return self._channel.receive(timeout)
         except (Gone, OSError) as error:
-            raise ServerDied(f"the fork server is gone: {error}") from None
+            raise self._died(f"the fork server is gone: {error}") from None
+
+    def _died(self, why: str) -> ServerDied:
+        self._given_up = True
+        return ServerDied(why)
 
     def _note(self, message: dict[str, Any]) -> None:
+        if message.get("event") == "unkillable":
+            raise self._died(message["reason"])
         if message.get("event") == "up":
             self._pid = message["pid"]
         if message.get("event") == "exit":

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import UserError
+from trainer.presets import SCRATCH_ROOM_MB
 from trainer.sandbox import seccomp
 
-MAX_SCRATCH_MB = 4000
 MAX_SCRATCH_FILES = 20_000
 MAX_OPEN_FILES = 4096
 """In one process; this also limits the time that the parent needs to inspect them."""
@@ -41,6 +41,8 @@ class Confinement:
     level: str
     readable: tuple[str, ...]
     scratch: str | None
+    scratch_mb: int = SCRATCH_ROOM_MB
+    """Bound on a file that it writes."""
 
 
 def available() -> tuple[str, str]:
@@ -75,19 +77,22 @@ def level_for(isolation: str) -> str:
     return level
 
 
-def confine_process(level: str, read: Iterable[str], scratch: str | None) -> None:
+def confine_process(
+    level: str, read: Iterable[str], scratch: str | None, scratch_mb: int = SCRATCH_ROOM_MB
+) -> None:
     """Confine the calling process irreversibly; it must have only one thread.
 
     Args:
         level: ``os`` confines; the other levels only set limits.
         read: files and directories that stay readable, devices that stay usable.
         scratch: the one directory that stays writable; None for nothing.
+        scratch_mb: bound on each file that it writes.
 
     Raises:
         SandboxError: the process has threads already, or the OS refuses.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    size = MAX_SCRATCH_MB << 20
+    size = scratch_mb << 20
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     files = min(MAX_OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))

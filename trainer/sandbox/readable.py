@@ -7,8 +7,11 @@ from a home folder, and no distributions except those that torch needs.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import site
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
@@ -24,8 +27,11 @@ _FILES = (
     *("/sys/devices/system/cpu", "/proc/cpuinfo", "/proc/meminfo", "/proc/self"),
     *("/usr/include", sysconfig.get_path("include")),
 )
-_COMPILERS = ("cc", "c++", "gcc", "g++", "clang", "clang++", "as", "ld", "ar", "ldconfig")
-"""What torch.compile and Triton start."""
+_COMPILERS = ("cc", "c++", "gcc", "g++", "clang", "clang++")
+_TOOLS = ("as", "ld", "ar", "ldconfig")
+"""What torch.compile and Triton start besides."""
+_OWN_FILES = ("-print-prog-name=cc1", "-print-prog-name=cc1plus", "-print-libgcc-file-name")
+"""What a compiler is asked: where the programs and the library are that only it uses."""
 _CUDA = (
     *("dev/nvidia[0-9]*", "dev/nvidiactl", "dev/nvidia-modeset", "dev/nvidia-uvm"),
     *("dev/nvidia-uvm-tools", "dev/nvidia-caps/*", "proc/driver/nvidia", "proc/devices"),
@@ -41,7 +47,7 @@ def granted(device: str = "cpu") -> tuple[Path, ...]:
     It always includes the compiler, for ``torch.compile``: the compiler can read only what the
     child can read, and its output runs under the same confinement as the child.
     """
-    paths = [*_interpreter(), *map(Path, _FILES), *_compilers(), *devices(device)]
+    paths = [*_interpreter(), *map(Path, _FILES), *compilers(), *devices(device)]
     paths += _distributions(("torch", "numpy", "safetensors", "packaging"))
     return tuple(path for path in dict.fromkeys(paths) if path.exists())
 
@@ -66,11 +72,29 @@ def _is_no_interpreter(name: str) -> bool:
     return not name.startswith(("python", "pypy"))
 
 
-def _compilers() -> Iterator[Path]:
-    for name in _COMPILERS:
+def compilers() -> Iterator[Path]:
+    """The programs of the compilers that a shell would find here, and what they start."""
+    for name in (*_COMPILERS, *_TOOLS):
         found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
         if found is not None:
             yield Path(found).resolve()
+            if name in _COMPILERS:
+                yield from _own(found)
+
+
+def _own(compiler: str) -> Iterator[Path]:
+    """Where a compiler keeps what only it uses: below /usr/lib, /usr/libexec or anywhere else."""
+    for question in _OWN_FILES:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(
+                [compiler, question], capture_output=True, text=True, check=True, timeout=10
+            )
+            file = Path(done.stdout.strip())
+            # Of a program that it has not, or finds as a shell would, it says the bare name.
+            if file.is_absolute() and file.is_file():
+                file = file.resolve()
+                has_others = str(file.parent) in (*_LIBRARIES, *os.get_exec_path())
+                yield file if has_others else file.parent
 
 
 def devices(device: str, root: Path = Path("/")) -> list[Path]:

@@ -10,6 +10,9 @@ kills them. If the supervisor ends first, the server kills all its descendants a
 processes remain only if both are killed at once. Where there are control groups, the next server's
 control group then removes them.
 
+A server below which the kernel does not end a killed process says so (``unkillable``) and ends: its
+client starts another, below which nothing is left of the last training.
+
 Requests: ``spawn`` (a role, sent with descriptors), ``connect``, ``kill``. Answers carry the
 request's ``id``; ``exit`` events are sent without a request. The caller defines what a role does
 (``trainer.roles``).
@@ -68,7 +71,7 @@ class _Server:
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
 
     def serve(self) -> None:
-        """Answer until the main client or the supervisor is gone."""
+        """Answer until the main client or the supervisor is gone, or a process cannot be killed."""
         wakeup_read, wakeup_write = os.pipe()
         os.set_blocking(wakeup_write, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -89,6 +92,10 @@ class _Server:
                 try:
                     request = client.receive(10.0, want_fds=True)
                     self._answer(client, request, client.take_fds())
+                except tree.Unkillable as error:
+                    with contextlib.suppress(WireError):
+                        self.main.send({"event": "unkillable", "reason": str(error)})
+                    return
                 except WireError:
                     if client is self.main:
                         return
@@ -209,7 +216,8 @@ def _supervised(channel: Channel) -> int | None:
     os.close(ours)
     channel.close()  # so that the parent sees at once when the server is gone
     os.waitpid(server, 0)
-    tree.kill_descendants(_collect)
+    with contextlib.suppress(tree.Unkillable):  # whoever adopts it next can do no more
+        tree.kill_descendants(_collect)
     os._exit(0)
 
 
@@ -240,4 +248,5 @@ def main(roles: Roles, preload: Callable[[], None], program: str) -> None:
     gc.freeze()  # every child shares the present objects; a collection would copy their pages
     started = _Server(roles, program, method, channel, group, supervisor)
     started.serve()
-    tree.kill_descendants(started.reap)
+    with contextlib.suppress(tree.Unkillable):  # its supervisor adopts it
+        tree.kill_descendants(started.reap)

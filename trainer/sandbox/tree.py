@@ -23,12 +23,22 @@ from pathlib import Path
 import psutil
 
 MAX_PROCESSES = 64
+"""Below one fork server; threads do not count."""
+COMPILE_WORKERS = 12
+"""Processes in which torch compiles; its own choice is one a core, up to 32. Each may start a
+compiler, which starts two more programs: with all these they stay within ``MAX_PROCESSES``."""
+KILL_SECONDS = 20.0
+"""A killed process ends within this time, if at all: a driver may take seconds to free a device."""
 _VFORK_SECONDS = 0.2
 MAX_FILES = 20_000
 """Open or mapped files of all processes and threads together."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SHARED_MEMORY = Path("/dev/shm")
 _PR_SET_CHILD_SUBREAPER, _PR_SET_PDEATHSIG = 36, 1
+
+
+class Unkillable(Exception):
+    """The kernel does not end a process that was killed; the message names it."""
 
 
 def _prctl(option: int, value: int) -> None:
@@ -62,8 +72,13 @@ def kill_descendants(reap: Callable[[], None], spare: Collection[int] = ()) -> i
 
     Each round first stops all, so that none can fork while the others are killed. ``reap`` collects
     the caller's dead children, whose exit the caller may need. Returns how many were killed.
+
+    Raises:
+        Unkillable: some are left after ``KILL_SECONDS``. Such a process waits inside the kernel,
+            for a device or a disk, and runs no more code of its own.
     """
     me = psutil.Process()
+    deadline = time.monotonic() + KILL_SECONDS
     killed: set[int] = set()
     while True:
         reap()
@@ -71,10 +86,22 @@ def kill_descendants(reap: Callable[[], None], spare: Collection[int] = ()) -> i
         live = [process for process in me.children(recursive=True) if process.pid not in spare]
         if not live:
             return len(killed)
+        if time.monotonic() > deadline:
+            raise Unkillable(
+                f"{', '.join(map(_shown, live))} still there {KILL_SECONDS:g} s after SIGKILL: the "
+                "kernel does not end what waits for a device or a disk; if it stays, restart the "
+                "machine"
+            )
         _signal(live, signal.SIGSTOP)
         _signal(live, signal.SIGKILL)
         killed.update(process.pid for process in live)
         time.sleep(0.001)
+
+
+def _shown(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return f"process {process.pid} ({process.status()})"
+    return f"process {process.pid}"
 
 
 def stop(root: int, deadline: float) -> list[psutil.Process]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from dataclasses import asdict, replace
@@ -47,7 +46,8 @@ def score_weights(
     passes = 1 if claimed_bpb is None else AUDIT_PASSES
     seconds = passes * (120.0 + 4 * (job.setting.preset.budget.seconds or 0.0))
     channel, theirs = Channel.pair()
-    server.limit(job.setting.preset.memory_mb)
+    server.limit(job.setting.preset.memory_mb, job.setting.preset.scratch_mb)
+    died = ""
     try:
         with theirs, server.connect() as scorers_line:
             server.spawn("score", [theirs.fileno(), 2, scorers_line.fileno()])
@@ -57,8 +57,12 @@ def score_weights(
         scored = ScoringResult("crashed", "scorer: the scorer ended without an answer")
     finally:
         channel.close()
-        with contextlib.suppress(ServerDied):
+        try:
             server.kill_all()
+        except ServerDied as error:
+            died = str(error)
+    if died and scored.status == "crashed":
+        scored = replace(scored, reason=f"crash: {died}")
     return replace(scored, seconds=time.monotonic() - started)
 
 

@@ -19,7 +19,7 @@ import psutil
 from trainer.sandbox.client import ServerDied
 from trainer.training.job import Job, Trained
 from trainer.training.machine import MACHINE
-from trainer.training.parent import Training, compile_key, run_training
+from trainer.training.parent import Training, run_training
 from trainer.training.process import ChildProcess
 from trainer.training.watch import Watch, Watcher
 
@@ -32,8 +32,6 @@ STEPS_PER_TURN = 1.0
 finer the turns, the more evenly a busy machine is shared."""
 LONGEST_SHARE = 0.1
 """A turn is at most this share of the budget, however long a training says its steps are."""
-STARTUP_FACTOR, STARTUP_SLACK = 1.5, 0.2
-"""Start-up beyond this many times that of the champion, and these seconds, is training time."""
 
 LEAST_MB = 2_000
 """Least memory for each training of a heat, if nothing is known of the champion's."""
@@ -111,19 +109,17 @@ def train_all(
 
 
 def on_one_footing(jobs: dict[int, Job]) -> dict[int, Job]:
-    """The trainings of a heat, none with what was compiled of it unless all have that.
+    """The trainings of a heat, each held to the champion's start-up (``startup``).
 
-    Start-up is compared with the champion's, whose source was compiled before.
+    What was compiled before is lent to all that have it, or to none: to none if the champion has
+    nothing, or a candidate not yet. One whose files cannot be kept compiles on its own time.
     """
-    cache = MACHINE.compile_cache
-    if all(cache.has(compile_key(job)) for job in jobs.values()):
+    if len(jobs) == 1 or 0 not in jobs:
         return jobs
-    return {n: replace(job, may_lend=len(jobs) == 1) for n, job in jobs.items()}
-
-
-def _allowed(champion_seconds: float) -> float:
-    """Seconds of start-up that do not count, where the champion's took so many."""
-    return STARTUP_FACTOR * champion_seconds + STARTUP_SLACK
+    cache, champion = MACHINE.compile_cache, jobs[0].compile_key
+    tried = all(cache.has_tried(job.compile_key) for job in jobs.values())
+    lend = tried and cache.has(champion)
+    return {n: replace(job, may_lend=lend, champion=champion) for n, job in jobs.items()}
 
 
 def _run_in_turn(
@@ -133,10 +129,8 @@ def _run_in_turn(
     if (reason := watcher.look(number, ())) is not None:
         results[number] = Trained("abandoned", reason)
         return
-    job = jobs[number]
-    if number and 0 in results:
-        job = replace(job, startup_cap=_allowed(results[0].startup_seconds))
-    results[number] = run_training(MACHINE.server(), job, partial(watcher.look, number))
+    look = partial(watcher.look, number)
+    results[number] = run_training(MACHINE.server(), jobs[number], look)
 
 
 def run_heat(jobs: Mapping[int, Job], results: dict[int, Trained], watcher: Watcher) -> None:
@@ -154,7 +148,9 @@ def run_heat(jobs: Mapping[int, Job], results: dict[int, Trained], watcher: Watc
     with contextlib.ExitStack() as stack:
         # All servers are up before the first starts: to be started takes all processors.
         children = [
-            stack.enter_context(ChildProcess(server, memory_mb, job.cancelled))
+            stack.enter_context(
+                ChildProcess(server, memory_mb, job.setting.preset.scratch_mb, job.cancelled)
+            )
             for server, job in zip(MACHINE.servers(len(jobs)), jobs.values(), strict=True)
         ]
         trainings = {n: Training(child, jobs[n]) for n, child in zip(jobs, children, strict=True)}
@@ -164,10 +160,6 @@ def run_heat(jobs: Mapping[int, Job], results: dict[int, Trained], watcher: Watc
             trainings[number].start_up()
             trainings[number].pause()
         _end_what_is_over(trainings, results, watcher)
-        champion = next(iter(trainings.values()))
-        for training in trainings.values():
-            allowed = _allowed(champion.startup_seconds)
-            training.startup_cap = min(training.startup_cap, allowed)
         while order := [number for number in trainings if number not in results]:
             # A new order each round: whoever goes first may find the caches of another.
             dice.shuffle(order)

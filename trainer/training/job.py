@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader
@@ -31,10 +32,16 @@ class Job:
     cancelled: Callable[[], bool]
     trace: str | None = None
     """Recorded clock readings to replay; None for the real clock."""
-    startup_cap: float | None = None
-    """Seconds of start-up that do not count as training time, if fewer than the preset's."""
+    champion: str | None = None
+    """Compile key of the heat's champion, to whose start-up its own is held; None: to the preset's
+    cap alone."""
     may_lend: bool = True
     """Whether it may be lent what was compiled of its source: not if a rival has nothing."""
+
+    @property
+    def compile_key(self) -> str:
+        """By which the compile cache knows what was compiled for it."""
+        return f"{self.code.device} {hashlib.sha256(self.code.source.encode()).hexdigest()}"
 
     def overrun(self) -> float:
         """Seconds after the budget's end within which the weights must arrive."""

@@ -19,6 +19,7 @@ from trainer.sandbox.confine import Confinement, SandboxError
 from trainer.sandbox.readable import granted
 from trainer.sandbox.wire import Channel, WireError
 from trainer.training.compile_cache import CompileCache
+from trainer.training.startup import StartUps
 
 PROGRAM = "trainer.roles"
 """What the fork server runs. It imports the code of all children, so no parent may import it."""
@@ -30,6 +31,7 @@ class Machine:
     def __init__(self) -> None:
         self.compile_cache = CompileCache()
         """What trainings have compiled while the present server has been up."""
+        self.start_ups = StartUps()
         self._servers: list[ForkServer] = []
         self._lock = threading.RLock()
         self._probe: dict[str, Any] | None = None
@@ -105,7 +107,7 @@ class Setting:
     def confinement(self, scratch: str | None) -> Confinement:
         """Of a child that may write to ``scratch`` only."""
         readable = tuple(map(str, granted(self.device)))
-        return Confinement(self.level, readable, scratch)
+        return Confinement(self.level, readable, scratch, self.preset.scratch_mb)
 
     @property
     def shown(self) -> str:

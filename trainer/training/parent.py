@@ -33,7 +33,7 @@ LONGEST_TURNS = 10.0
 """A turn that does not end is cut off after this many times its length."""
 MOST_LOSS = 1e4
 """Nats per token; what is reported beyond that is no loss, and sums of it would overflow."""
-CHECK_SECONDS = 30.0
+UNCHARGED_SECONDS = 30.0
 """Start-up beyond its cap may take this long where there is no time budget to subtract it from."""
 _LOG_SECONDS = 0.05
 _LOOK_SECONDS = 0.25
@@ -42,16 +42,12 @@ _LOOK_SECONDS = 0.25
 
 def run_training(server: ForkServer, job: Job, look: Look | None = None) -> Trained:
     """Run one training to its end and leave none of its processes behind."""
-    with ChildProcess(server, job.setting.preset.memory_mb, job.cancelled) as child:
+    preset = job.setting.preset
+    with ChildProcess(server, preset.memory_mb, preset.scratch_mb, job.cancelled) as child:
         training = Training(child, job, look)
         training.start_up()
         training.run(None)
         return training.finish()
-
-
-def compile_key(job: Job) -> str:
-    """By which the compile cache knows what was compiled for a training."""
-    return f"{job.setting.device} {hashlib.sha256(job.code.source.encode()).hexdigest()}"
 
 
 class Training:
@@ -66,13 +62,12 @@ class Training:
         self.is_over = False
         """Whether there is nothing left to run: the weights are there, or it ended without."""
         self.startup_seconds = 0.0
-        self.startup_cap = min(job.startup_cap or math.inf, job.setting.preset.startup_seconds)
-        """Seconds of start-up that do not count as training time."""
         self.step_seconds = 0.0
         """Mean duration of its steps, as it reports them."""
         self._child, self._look = child, look
-        self._compile_key = compile_key(job)
-        self._packs = job.setting.preset.compiles and not job.budget.steps
+        key, compiles = job.compile_key, job.setting.preset.compiles
+        self._is_lent = compiles and job.may_lend and MACHINE.compile_cache.has(key)
+        self._packs = compiles and not MACHINE.compile_cache.has_tried(key)
         self._spent = 0.0
         """Seconds on this training's clock, without the turn that is under way."""
         self._running_since: float | None = None
@@ -114,6 +109,7 @@ class Training:
         self.startup_seconds = self.clock()
         self._running_since = None
         if not self.is_over:
+            MACHINE.start_ups.note(self.job.compile_key, self._is_lent, self.startup_seconds)
             self._keep_compiled()
 
     def run(self, turn_seconds: float | None) -> None:
@@ -214,7 +210,7 @@ class Training:
         return utilisation(self._flops_per_token, tokens_per_second, device)
 
     def _with_weights(self, result: Trained) -> Trained:
-        limit = 4 * self.job.setting.preset.max_params + (16 << 20)
+        limit = self.job.setting.preset.weights_bytes
         try:
             weights = open_file(self._child.scratch / WEIGHTS, limit)
         except NoFile as error:
@@ -230,30 +226,49 @@ class Training:
                 f"left-over: {child.left_over} processes of an earlier training were still there; "
                 "they have been killed, measure again",
             )
-        beyond = CHECK_SECONDS if job.budget.steps else job.budget.seconds or job.wall_cap()
-        limit = job.setting.preset.startup_seconds + beyond
-        if job.setting.preset.compiles and job.may_lend:
-            MACHINE.compile_cache.lend(self._compile_key, child.scratch)
+        limit = job.setting.preset.startup_seconds + (job.budget.seconds or UNCHARGED_SECONDS)
+        self._lend_compiled()
         # Before the clock runs: to find what is readable takes a second, the first time.
         confinement = job.setting.confinement(str(child.scratch))
         self._running_since = time.monotonic()
         child.start()
         child.send(asdict(confinement))
         self._await("confined", limit=limit)
-        packs = self._packs and not MACHINE.compile_cache.has(self._compile_key)
         compiles = job.setting.preset.compiles and job.code.device == "cuda"
-        request = TrainRequest(job.code, job.seed, job.budget, job.trace, compiles, packs)
+        request = TrainRequest(job.code, job.seed, job.budget, job.trace, compiles, self._packs)
         child.send(asdict(request))
         self._await("ready", limit=limit)
         self.job.on_event({"event": "ready"})
 
-    def _keep_compiled(self) -> None:
-        """Keep what the training compiled, if start-up stayed within its cap.
+    def _lend_compiled(self) -> None:
+        key, cache = self.job.compile_key, MACHINE.compile_cache
+        why = cache.refused.get(key, "")
+        if self._is_lent:
+            try:
+                cache.lend(key, self._child.scratch)
+            except OSError as error:
+                why = f"what was compiled cannot be copied ({error})"
+        if why:
+            text = f"this training compiles anew, which may cost it training time: {why}"
+            self.job.on_event({"event": "note", "text": text})
 
-        The training has no data yet, and had no time to learn from the other files it can read.
-        """
-        if self._packs and self.startup_seconds <= self.job.setting.preset.startup_seconds:
-            MACHINE.compile_cache.take(self._compile_key, self._child.scratch)
+    def _keep_compiled(self) -> None:
+        """Keep what the training has compiled, before it has any data."""
+        key, cache = self.job.compile_key, MACHINE.compile_cache
+        if self._packs and cache.take(key, self._child.scratch):
+            MACHINE.start_ups.note_compiled(key, self.startup_seconds)
+
+    def _late(self) -> float:
+        """Seconds of start-up that were not free: they count as training time."""
+        job, start_ups = self.job, MACHINE.start_ups
+        cap, champion = job.setting.preset.startup_seconds, job.champion
+        if champion is not None:
+            start_ups.inherit(job.compile_key, champion)
+        # By what the champion was lent: a candidate with files too large to keep is lent nothing.
+        lent = job.may_lend and MACHINE.compile_cache.has(champion or job.compile_key)
+        free = start_ups.free(champion, lent, cap)
+        beyond = start_ups.beyond(job.compile_key, champion, self._is_lent, cap)
+        return max(0.0, self.startup_seconds - free) + beyond
 
     def _give_data(self, turn_seconds: float | None) -> None:
         """Pass the training data; from here on the child trains."""
@@ -266,8 +281,7 @@ class Training:
         }
         self._allowed = job.wall_cap()
         if job.budget.seconds is not None and job.trace is None:
-            # Start-up beyond its cap counts as training time.
-            self._curve.late = max(0.0, self.startup_seconds - self.startup_cap)
+            self._curve.late = self._late()
             left = max(0.001, job.budget.seconds - self._curve.late)
             message["seconds"] = left
             self._allowed = left + job.overrun()

@@ -37,13 +37,16 @@ class ChildProcess(contextlib.ExitStack):
     process can be waited for, and other memory that ``nvidia-smi`` counts belongs to others.
     """
 
-    def __init__(self, server: ForkServer, memory_mb: int, cancelled: Callable[[], bool]) -> None:
-        """``memory_mb`` limits the memory of all its processes together."""
+    def __init__(
+        self, server: ForkServer, memory_mb: int, scratch_mb: int, cancelled: Callable[[], bool]
+    ) -> None:
+        """The limits are of all its processes together."""
         super().__init__()
         self.server = server
         self.printed = bytearray()
         """The first part of its output."""
-        self._memory_mb, self._cancelled = memory_mb, cancelled
+        self._memory_mb, self._scratch_mb = memory_mb, scratch_mb
+        self._cancelled = cancelled
         self._stopped: list[psutil.Process] = []
         self._frozen = False
         self._used = 0.0
@@ -54,7 +57,7 @@ class ChildProcess(contextlib.ExitStack):
     def __enter__(self) -> ChildProcess:
         self.left_over = self.server.kill() + self.server.cgroup.kill()
         """Processes of an earlier training that were still there, and have been killed."""
-        self.server.limit(self._memory_mb)
+        self.server.limit(self._memory_mb, self._scratch_mb)
         self.server.cgroup.thaw()
         folder = tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True)
         self.scratch = Path(self.enter_context(folder))

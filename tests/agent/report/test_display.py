@@ -181,6 +181,15 @@ def test_a_measurement_without_a_trial_is_shown_too() -> None:
     assert "reading documentation" in stream.getvalue()
 
 
+def test_a_note_of_a_measurement_is_a_message() -> None:
+    note = {"event": "note", "text": "this training compiles anew", "training": 0}
+    shown, written = io.StringIO(), io.StringIO()
+    RichDisplay(Console(file=shown, force_terminal=True, width=80, color_system=None)).event(note)
+    Display(written).event(note)
+    assert shown.getvalue() == "this training compiles anew\n"
+    assert written.getvalue().endswith("note: this training compiles anew\n")
+
+
 def test_the_prior_is_shown_when_it_has_moved() -> None:
     lines = [line for line in screen(rich_output(campaign().state, 80)) if "prior" in line]
     assert lines == [

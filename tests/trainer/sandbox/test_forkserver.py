@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -251,3 +252,27 @@ def test_environment_has_no_keys(monkeypatch):
         monkeypatch.setenv(name, "secret")
     assert "secret" not in environment().values()
     assert environment()["PATH"] == os.environ["PATH"]
+
+
+def test_blocks_of_the_device_grow_unless_the_user_says_how_it_is_allocated(monkeypatch):
+    names = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    assert environment()[names[0]] == "expandable_segments:True"
+    for name in names:
+        with monkeypatch.context() as user:
+            user.setenv(name, "max_split_size_mb:64")
+            told = environment()
+        assert {n: told[n] for n in names if n in told} == {name: "max_split_size_mb:64"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks which cores may be used")
+def test_so_many_compile_workers_as_may_have_compilers(monkeypatch):
+    code = "import torch._inductor.config as config; print(config.compile_threads)"
+    command = [sys.executable, "-c", code]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    assert environment()["TORCHINDUCTOR_COMPILE_THREADS"] == "2"
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    # Of each its compiler and two that this starts, besides the training and the pool's own.
+    assert 2 + 4 * int(done.stdout) <= tree.MAX_PROCESSES

@@ -1,5 +1,6 @@
 """What a confined child may reach: devices on a tree that mimics a GPU's, and their ioctls."""
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -85,6 +86,37 @@ def test_a_granted_device_answers_ioctls_and_no_other_does(without: str, expecte
         check=False,
     )
     assert done.stdout.split() == expected.split(), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("folder", "granted"),
+    [
+        ("libexec/gcc/x86_64-redhat-linux/15", "libexec/gcc/x86_64-redhat-linux/15"),
+        ("bin", "bin/cc1plus"),  # beside programs of all kinds
+    ],
+)
+def test_a_compiler_is_asked_where_its_own_programs_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, granted: str
+) -> None:
+    own = tmp_path / folder / "cc1plus"
+    (tmp_path / "bin").mkdir()
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.touch()
+    compiler = tmp_path / "bin" / "g++"
+    compiler.write_text(f"#!/bin/sh\ncase $1 in *=cc1plus) echo {own} ;; *) echo cc1 ;; esac\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+    found = [path for path in readable.compilers() if path.is_relative_to(tmp_path)]
+
+    assert found == [compiler, tmp_path / granted]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
+def test_the_compiler_of_this_machine_has_its_programs_granted() -> None:
+    answer = subprocess.run(["g++", "-print-prog-name=cc1plus"], capture_output=True, text=True)
+    program = Path(answer.stdout.strip()).resolve()
+    assert not {program, *program.parents}.isdisjoint(readable.granted())
 
 
 def test_a_compiler_is_granted_by_its_programs_alone() -> None:

@@ -7,10 +7,11 @@ import socket
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from trainer.measure import MACHINE, measure
+from trainer.measure import MACHINE, check, measure
 from trainer.presets import find_preset
 from trainer.training import compile_cache, machine
 from trainer.training.compile_cache import FOLDER, PACKED, CompileCache, pack, unpack
@@ -28,16 +29,15 @@ def train(session, honest=train):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
-def test_a_confined_training_compiles_and_the_next_one_need_not(
+def test_a_confined_check_compiles_and_the_training_need_not(
     tiny_source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patient = replace(find_preset("cpu"), compiles=True, startup_seconds=120.0)
     monkeypatch.setattr(machine, "find_preset", lambda *_: patient)
     MACHINE.close()
-    first, second = (
-        measure(tiny_source + COMPILES, budget="2000tok", preset="cpu", device="cpu", seed=seed)
-        for seed in (1, 2)
-    )
+    source = tiny_source + COMPILES
+    first = check(source, preset="cpu", device="cpu", seed=1)
+    second = measure(source, budget="2000tok", preset="cpu", device="cpu", seed=2)
     assert (first.status, second.status) == ("ok", "ok"), first.reason + first.detail
     assert first.output == "['fxgraph_cache_miss']\n"
     assert second.output == "['fxgraph_cache_hit']\n"
@@ -171,14 +171,58 @@ def test_what_is_no_archive_is_compiled_again(cache, tmp_path, left: bytes) -> N
 
 def test_too_much_is_not_taken_at_all(cache, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(compile_cache, "MAX_BYTES", 5000)
-    cache.take("a", made(tmp_path / "1", kernel="x" * 10_000))
+    assert not cache.take("a", made(tmp_path / "1", kernel="x" * 10_000))
     assert lent(cache, "a", tmp_path / "2") == {}
+    assert cache.has_tried("a") and not cache.has("a")
+    assert "at most 5000 are allowed" in cache.refused["a"]
+
+
+def test_what_grows_while_it_is_taken_is_cut(cache, tmp_path, monkeypatch) -> None:
+    """The training still runs; here it has written more than a check of the size saw."""
+    monkeypatch.setattr(compile_cache, "MAX_BYTES", 5000)
+    grown = tmp_path / PACKED
+    grown.write_bytes(b"x" * 6000)
+    monkeypatch.setattr(compile_cache, "open_file", lambda path, limit: path.open("rb"))
+    cache.take("a", tmp_path)
+    (tmp_path / "2").mkdir()
+    cache.lend("a", tmp_path / "2")
+    assert (tmp_path / "2" / PACKED).stat().st_size == 5000
+
+
+def test_what_compiled_nothing_is_known_to_have_nothing(cache, tmp_path) -> None:
+    """Or a champion beside it would have to compile again in every heat."""
+    pack(tmp_path)
+    assert cache.take("a", tmp_path) and cache.has("a")
+    assert lent(cache, "a", tmp_path / "2") == {}
+
+
+def test_the_user_is_told_that_a_training_compiles_anew(
+    tiny_source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiles = replace(find_preset("cpu"), compiles=True)
+    monkeypatch.setattr(machine, "find_preset", lambda *_: compiles)
+    monkeypatch.setattr(compile_cache, "MAX_BYTES", 5000)
+    MACHINE.close()
+    told: list[str] = []
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] == "note":
+            told.append(event["text"])
+
+    cpu: dict[str, Any] = {"preset": "cpu", "device": "cpu"}
+    assert check(tiny_source, **cpu).ok
+    assert measure(tiny_source, budget="2000tok", on_event=hear, **cpu).status == "ok"
+    MACHINE.close()
+    (text,) = told
+    assert text.startswith("this training compiles anew, which may cost it training time: what it")
+    assert "at most 5000 are allowed" in text
 
 
 def test_the_last_few_are_kept_and_nothing_after_the_end(cache, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(compile_cache, "_KEPT", 4)
     (tmp_path / "tmp").mkdir()
-    cache.take("nothing compiled", tmp_path)
+    cache.take("nothing packed", tmp_path)
     assert not list((tmp_path / "tmp").iterdir())
     for i in range(6):
         cache.take(str(i), made(tmp_path / f"from{i}", kernel=str(i)))

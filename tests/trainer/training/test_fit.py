@@ -11,11 +11,9 @@ from trainer.contract import Code, Spec
 from trainer.data.prepare import Corpus
 from trainer.measure import MACHINE, heat
 from trainer.presets import Budget, find_preset
-from trainer.training import heat as heats
-from trainer.training.heat import how_to_train, on_one_footing, train_all
+from trainer.training.heat import how_to_train, on_one_footing
 from trainer.training.job import Job, Trained
 from trainer.training.machine import Setting
-from trainer.training.parent import compile_key
 from trainer.training.watch import NO_CANDIDATE
 
 CPU: dict[str, Any] = {"preset": "cpu", "device": "cpu"}
@@ -98,29 +96,20 @@ def test_nobody_is_lent_what_was_compiled_unless_everybody_is(
     """A candidate's start-up is compared with the champion's: cold with cold, lent with lent."""
     champion = job(prepared, "cuda", Budget(seconds=9))
     jobs = {0: champion, 1: replace(champion, code=replace(champion.code, source="other"))}
-    kept = {compile_key(champion)}
+    keys = [each.compile_key for each in jobs.values()]
+    kept = {keys[0]}
     monkeypatch.setattr(MACHINE.compile_cache, "has", kept.__contains__)
-    assert [each.may_lend for each in on_one_footing(jobs).values()] == [False, False]
-    assert on_one_footing({0: champion})[0].may_lend, "alone there is nobody to compare with"
-    kept.add(compile_key(jobs[1]))
-    assert on_one_footing(jobs) == jobs
 
+    def lent() -> list[bool]:
+        footing = on_one_footing(jobs).values()
+        assert [each.champion for each in footing] == [keys[0]] * 2
+        return [each.may_lend for each in footing]
 
-@pytest.mark.process
-def test_start_up_beyond_the_champions_is_training_time_in_turn_too(
-    prepared: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    caps: list[float | None] = []
-
-    def run(server: Any, job: Job, *rest: Any) -> Trained:
-        caps.append(job.startup_cap)
-        return Trained("ok", startup_seconds=2.0)
-
-    monkeypatch.setattr(heats, "run_training", run)
-    jobs = [job(prepared, "cpu", Budget(seconds=9))] * 2
-    with train_all(jobs, "in turn"):
-        pass
-    assert caps == [None, pytest.approx(3.2)]
-    with train_all(jobs, "in turn", champion_first=False):
-        pass
-    assert caps[2:] == [None, None]
+    monkeypatch.setattr(MACHINE.compile_cache, "has_tried", kept.__contains__)
+    assert lent() == [False, False]
+    monkeypatch.setattr(MACHINE.compile_cache, "has_tried", keys.__contains__)
+    assert lent() == [True, True], "what of the other was tried could not be kept"
+    kept.clear()
+    assert lent() == [False, False], "the champion has nothing"
+    assert on_one_footing({0: champion})[0] == champion, "alone there is nobody to compare with"
+    assert on_one_footing({1: jobs[1]})[1] == jobs[1]
