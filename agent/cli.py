@@ -29,7 +29,9 @@ from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, n
 from agent.steps.doctor import checks
 from agent.steps.replay import find_trial, replay_commit, replay_json, replay_text
 from agent.steps.start import new_tag, open_runtime, prepare_corpus, stop_run
+from trainer.data.choice import AUTO
 from trainer.errors import UserError
+from trainer.presets import PRESETS
 from trainer.training.machine import MACHINE, resolve
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -234,14 +236,20 @@ def doctor(
 def prepare_data(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(help="apidocs (the default), climbmix, tinystories or files:PATH."),
+        typer.Argument(help="apidocs, climbmix, tinystories or files:PATH; default: the preset's."),
     ] = None,
+    preset: Annotated[
+        str, typer.Option(help=f"For it: {', '.join(PRESETS)} (this machine's).")
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Prepare the corpus and tokenizer for this machine's preset, before a run needs them."""
+    """Prepare corpus and tokenizer for a preset, before a run needs them."""
     with closing(MACHINE), closing(make_display(sys.stderr if as_json else sys.stdout)) as display:
-        preset = resolve().preset
-        corpora = [prepare_corpus(name, preset, display) for name in sources or ["apidocs"]]
+        chosen = resolve(preset).preset
+        found = [prepare_corpus(name, chosen, display) for name in sources or [AUTO]]
+    for _, note in found:
+        if note:
+            print(note, file=sys.stderr)
     made = [
         {
             "source": corpus.source,
@@ -252,7 +260,7 @@ def prepare_data(
             "fingerprint": corpus.fingerprint,
             "folder": str(corpus.val.tokens.parent.parent),
         }
-        for corpus in corpora
+        for corpus, _ in found
     ]
     lines = [
         f"{m['source']}: {m['train_bytes']:,} bytes to train on, {m['val_bytes']:,} to score on, "

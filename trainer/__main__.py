@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from trainer.data.choice import AUTO
 from trainer.errors import UserError
 from trainer.measure import Measurement, heat, resolve
 from trainer.presets import PRESETS, Isolation, parse_budget
@@ -34,7 +35,9 @@ def main(
     budget: Annotated[str, typer.Option(help="20s, 200000tok; default: the preset's.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of initialisation and data order.")] = 0,
     preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "auto",
-    data: Annotated[str, typer.Option(help="Corpus to train on.")] = "apidocs",
+    data: Annotated[
+        str, typer.Option(help="Corpus to train on; auto: the preset's, if it can be had.")
+    ] = AUTO,
     isolation: Annotated[str, typer.Option(help=f"{', '.join(get_args(Isolation))}.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -49,6 +52,13 @@ def main(
         names = ", ".join(map(str, files))
         console.print(f"{escape(names)} on {setting.shown}, {setting.threads} threads")
         with console.status("starting") as status:
+
+            def tell(event: dict[str, Any]) -> None:
+                if event["event"] == "note":
+                    console.print(escape(event["text"]))
+                else:
+                    status.update(_doing(event, files))
+
             trainings = heat(
                 sources,
                 budget=budget or None,
@@ -56,7 +66,7 @@ def main(
                 preset=preset,
                 data=data,
                 isolation=isolation,
-                on_event=lambda event: status.update(_doing(event, files)),
+                on_event=tell,
             )
     except UserError as error:
         _fail(str(error))
@@ -102,7 +112,10 @@ def _fail(message: str) -> NoReturn:
 
 def _print(console: Console, measured: Measurement) -> None:
     if measured.status == "ok":
-        console.print(f"[bold]val_bpb {measured.val_bpb:.4f}[/bold] (seed {measured.seed})")
+        console.print(
+            f"[bold]val_bpb {measured.val_bpb:.4f}[/bold] (seed {measured.seed}, "
+            f"{measured.val_bytes:,} bytes of {escape(measured.data)})"
+        )
     else:
         console.print(f"[bold red]{measured.status}[/bold red]: {escape(measured.reason)}")
         for text in (measured.detail, measured.output):
