@@ -245,7 +245,7 @@ def test_the_host_is_asked_without_a_download(
     assert hub.requests == []
     hub.close()
     for source in ("climbmix", "tinystories"):
-        with pytest.raises(DataError, match="cannot download .*refused"):
+        with pytest.raises(DataError, match=r"cannot download .*refused"):
             data.reach(source)
 
 
