@@ -22,7 +22,7 @@ from agent.git.repo import Repo
 from agent.loop import run_campaign
 from agent.prior import Prior
 from agent.program import parse_program
-from agent.report import html, summary
+from agent.report import summary
 from agent.report.display import Display
 from agent.report.terminal import make_display
 from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names
@@ -169,6 +169,8 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write progress.png and report.html into the campaign's folder."""
+    from agent.report import html  # only here: other commands need no jinja2
+
     repo, tag, state = _open(tag)
     prior = _prior(state).probabilities()
     if markdown:

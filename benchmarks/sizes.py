@@ -16,7 +16,7 @@ import torch
 from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from agent.edits.constants import set_constants
+from agent.edits.constants import constants, set_constants
 from trainer.contract import Spec
 from trainer.presets import Preset
 
@@ -46,8 +46,10 @@ class Sizes:
 
 
 def with_constants(source: str, preset: Preset) -> str:
-    """``train.py`` with the preset's constants, as a campaign writes them into trial 0."""
-    for block in set_constants(source, preset.constants):
+    """A train.py with those of the preset's constants that it has, as a campaign's trial 0."""
+    has = {constant.name for constant in constants(source)}
+    values = {name: value for name, value in preset.constants.items() if name in has}
+    for block in set_constants(source, values):
         source = source.replace(block.search, block.replace)
     return source
 

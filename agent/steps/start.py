@@ -29,7 +29,6 @@ from agent.models.types import Usage
 from agent.program import Program, load_program, parse_program, reload_program
 from agent.proposers.choose import make, researcher
 from agent.report.display import Display
-from agent.report.html import write_report
 from agent.report.summary import noise
 from agent.report.text import noise_words, plural
 from agent.settings import Settings, SettingsError, remember, resolve_settings
@@ -118,6 +117,8 @@ def open_runtime(
             runtime = Runtime(campaign, settings, program, proposer, display, stop, said)
             yield runtime
             if campaign.state.champion is not None:
+                from agent.report.html import write_report  # only here: doctor needs no jinja2
+
                 write_report(campaign.folder, campaign.state, runtime.prior.probabilities())
     finally:
         MACHINE.close()

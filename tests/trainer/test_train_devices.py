@@ -1,11 +1,8 @@
 """What the shipped train.py does by the device: precision, kernels, compiling; a GPU is a fake."""
 
 import functools
-import json
 import math
-import subprocess
 import sys
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -13,9 +10,6 @@ import torch
 import torch.nn.functional as F
 from shipped import load
 from small_train import SMALL, SMALL_SPEC, filled_model, training
-
-import trainer
-from trainer.presets import load_presets
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -84,32 +78,6 @@ def test_training_in_bfloat16_follows_that_in_float32_and_its_weights_are_float3
         curves.append(losses)
     assert curves[0] != curves[1]
     assert curves[1] == pytest.approx(curves[0], abs=0.1)
-
-
-@pytest.mark.process
-def test_the_step_of_the_h100_preset_on_a_fake_device() -> None:
-    """Without a GPU: bfloat16 products, float32 logits, no wait, FLOPs and memory."""
-    script = Path(__file__).parent / "fake_cuda.py"
-    root = Path(trainer.__file__).parents[1]
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=root)
-    assert done.returncode == 0, done.stderr[-3000:]
-    said = json.loads(done.stdout)
-    h100 = load_presets()["h100"].constants
-    forward, backward = said["forward"], said["backward"]
-    shape = [8, h100["SEQ_LEN"], h100["VOCAB_SIZE"]]
-    assert forward["logits"] == ["torch.float32", "cuda:0", shape]
-    assert forward["loss"] == backward["loss"] == "torch.float32"
-    assert {name.split()[1] for name in forward["products"]} == {"torch.bfloat16"}
-    assert forward["attention"] == ["torch.bfloat16"] * h100["DEPTH"]
-    assert {name.split()[1] for name in backward["products"]} == {"torch.bfloat16"}
-    assert forward["waits"] == backward["waits"] == []
-    assert (backward["gradients"], backward["without_gradient"]) == (["torch.float32"], [])
-    # Counted are matrix products alone; attention has a kernel of its own.
-    expected = backward["flops_per_token"] - backward["attention_flops_per_token"]
-    assert backward["product_flops_per_token"] == expected
-    assert 1e8 < backward["flops_per_token"] < 5e8
-    assert 5e7 < backward["parameters"] < 1e8
-    assert 10 < backward["peak_gib"] < 70
 
 
 def test_use_of_the_device_is_told_where_its_peak_is_known() -> None:
