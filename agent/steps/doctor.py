@@ -64,9 +64,11 @@ def checks(start: Path, llm: str = "auto") -> Iterator[Check]:
             yield Check(name, False, str(error))
     probe, setting = MACHINE.probe(), resolve()
     yield _corpus(setting.preset)
-    device = f"{probe['device']} {probe['name']}".strip() + f", preset {setting.preset.name}"
-    yield Check("device", True, f"{device}, {setting.threads} threads, torch {probe['torch']}")
-    yield from _isolation()
+    memory = f", {probe['device_memory_mb']:,} MB" if "device_memory_mb" in probe else ""
+    device = f"{probe['device']} {probe['name']}".strip() + memory
+    preset = f"preset {setting.preset.name}, {setting.threads} threads, torch {probe['torch']}"
+    yield Check("device", True, f"{device}, {preset}")
+    yield from _isolation(setting.device)
     yield from _llm(llm)
 
 
@@ -171,12 +173,17 @@ def _corpus(preset: Preset) -> Check:
     return Check("corpus", True, text)
 
 
-def _isolation() -> Iterator[Check]:
+def _isolation(device: str) -> Iterator[Check]:
+    """What confinement there is, and each way out of it, with what the device needs readable."""
     level, why = available()
     yield Check("isolation", level == "os", f"{level}: {why.partition(' (')[0]}")
     if level != "os":
         return
-    tried = measure(_ESCAPES.read_text(), budget="1tok", preset="cpu", device="cpu")
+    try:
+        tried = measure(_ESCAPES.read_text(), budget="1tok", preset="cpu", device=device)
+    except UserError as error:
+        yield Check("doors", False, f"could not be tried: {error}")
+        return
     tries = [line.rpartition(": ") for line in tried.output.splitlines() if ": " in line]
     for name, _, state in tries:
         yield Check(f"door: {name}", state != "open", state)

@@ -56,7 +56,7 @@ def test_more_rows_at_a_time_take_more_memory() -> None:
     h100 = find_preset("h100")
     half = h100.constants["MICRO_ROWS"] // 2
     fewer = replace(h100, constants=MappingProxyType({**h100.constants, "MICRO_ROWS": half}))
-    assert sizes(fewer).activation_mb == pytest.approx(sizes(h100).activation_mb / 2, rel=0.05)
+    assert sizes(fewer).activation_mb == pytest.approx(sizes(h100).activation_mb / 2, rel=0.1)
     assert sizes(fewer).flops_per_token == pytest.approx(sizes(h100).flops_per_token)
 
 

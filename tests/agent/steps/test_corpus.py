@@ -57,7 +57,7 @@ def test_what_is_asked_for_is_not_replaced(gpu: Preset, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot download"):
         opened(folder, data="climbmix")
     path = folder / "program.md"
-    path.write_text(path.read_text().replace("# data: apidocs ", "data: climbmix "))
+    path.write_text(path.read_text().replace("\n# data: auto ", "\ndata: climbmix "))
     with pytest.raises(DataError, match="cannot download"):
         opened(folder)
     assert not (folder / "campaigns").exists()

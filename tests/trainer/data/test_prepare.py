@@ -238,6 +238,7 @@ def test_a_cache_of_another_python_is_used_where_botocore_is_missing(
     with pytest.raises(DataError, match="rustbpe"):
         monkeypatch.setitem(sys.modules, "rustbpe", None)
         prepare(vocab_size=1024)
+    assert prepare(vocab_size=257, val_bytes=1000).version == other, "bytes need no training"
 
 
 def test_imports_neither_torch_nor_botocore(cache: Path) -> None:

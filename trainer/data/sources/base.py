@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-
-from trainer.data.store import DataError
 
 Progress = Callable[[str, float], None]
 """Called with the stage in words, and the share of it that is done, in [0, 1]."""
@@ -49,19 +46,3 @@ class CorpusSource:
     reach: Callable[[], None] | None = None
     """For a source that is downloaded: asks the host for it, and raises DataError if it cannot be
     had. None: nothing is downloaded."""
-
-
-def downloading() -> tuple[ModuleType, ModuleType]:
-    """The modules ``hub`` and ``parquet``, imported only when needed: they take long.
-
-    Raises:
-        DataError: a package that they need is not installed.
-    """
-    try:
-        from trainer.data.sources import hub, parquet
-    except ImportError as error:
-        raise DataError(
-            f"{error.name} is not installed, which downloads need; run: pip install "
-            "huggingface_hub httpx2 pyarrow, or use --data apidocs"
-        ) from None
-    return hub, parquet

@@ -17,8 +17,9 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from trainer.data.sources.base import CorpusSource, Progress, Text, downloading
+from trainer.data.sources.base import CorpusSource, Progress, Text
 from trainer.data.sources.held_out import clean, take, without_copies
+from trainer.data.sources.packages import downloading
 from trainer.data.text import Shingles
 
 REPOSITORY = "karpathy/climbmix-400b-shuffle"
