@@ -248,10 +248,7 @@ def prepare_data(
     """Prepare corpus and tokenizer for a preset, before a run needs them."""
     with closing(MACHINE), closing(make_display(sys.stderr if as_json else sys.stdout)) as display:
         chosen = resolve(preset).preset
-        found = [prepare_corpus(name, chosen, display) for name in sources or [AUTO]]
-    for _, note in found:
-        if note:
-            print(note, file=sys.stderr)
+        corpora = [prepare_corpus(name, chosen, display)[0] for name in sources or [AUTO]]
     made = [
         {
             "source": corpus.source,
@@ -262,7 +259,7 @@ def prepare_data(
             "fingerprint": corpus.fingerprint,
             "folder": str(corpus.val.tokens.parent.parent),
         }
-        for corpus, _ in found
+        for corpus in corpora
     ]
     lines = [
         f"{m['source']}: {m['train_bytes']:,} bytes to train on, {m['val_bytes']:,} to score on, "

@@ -30,8 +30,8 @@ from typing import Any, NoReturn
 from benchmarks import gpu_parts as parts
 from benchmarks import machine
 from benchmarks.gpu_parts import TRAIN_FILE, Bench, Done, Figures, Lost, NotYet
-from trainer.data.choice import AUTO, WITHOUT_DOWNLOAD, choose
-from trainer.data.prepare import DataError, prepare
+from trainer.data.choice import AUTO, WITHOUT_DOWNLOAD
+from trainer.data.prepare import DataError, prepare, prepared
 from trainer.errors import UserError
 from trainer.measure import MACHINE, resolve
 from trainer.presets import PRESETS, Preset
@@ -68,10 +68,8 @@ def _training(f: Figures) -> str:
 
 def _minute(f: Figures) -> str:
     audited = f["audit_before_keep"]
-    return (
-        f"{_training(f)}, audited before a keep in {audited['seconds']:.1f} s (charge "
-        f"{audited['leak_bound_bpb']:.5f})"
-    )
+    charge = f"charge {audited['leak_bound_bpb']:.5f}" if audited["ok"] else audited["reason"]
+    return f"{_training(f)}, audited before a keep in {audited['seconds']:.1f} s ({charge})"
 
 
 def _reference(f: Figures) -> str:
@@ -180,6 +178,19 @@ def conditions(preset: Preset, device: str, data: str) -> dict[str, Any]:
     }
 
 
+def without_download(preset: Preset) -> str:
+    """The preset's corpus if it is prepared, else the one that needs no network."""
+    if prepared(preset.data, preset.constants["VOCAB_SIZE"], preset.val_bytes):
+        return preset.data
+    if preset.data != WITHOUT_DOWNLOAD:
+        print(
+            f"{preset.data} is not prepared here: on {WITHOUT_DOWNLOAD}, a small corpus; for text "
+            f"that is read once first run: python -m agent prepare {preset.data}",
+            file=sys.stderr,
+        )
+    return WITHOUT_DOWNLOAD
+
+
 def driver() -> str:
     """Version of NVIDIA's driver; empty where there is none."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
@@ -251,7 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one line of JSON on stdout")
     parser.add_argument("--reference", type=Path, help="a port of the ancestor to this contract")
-    parser.add_argument("--data", default=AUTO, help="corpus; default: the preset's, if it is had")
+    parser.add_argument("--data", default=AUTO, help="corpus; default: the preset's if prepared")
     parser.add_argument("--preset", default="auto", choices=PRESETS)
     parser.add_argument("--isolation", default="auto", choices=("auto", "require", "off"))
     parser.add_argument(
@@ -268,17 +279,15 @@ def main() -> None:
             why = f"torch {probe['torch']} finds no CUDA device here, and all of this is about one"
             _fail(why, NO_DEVICE, args.json)
         preset = setting.preset
+        data = without_download(preset) if args.data == AUTO else args.data
         try:
-            choice = choose(args.data, preset)
-            now = conditions(preset, setting.device, choice.source)
+            now = conditions(preset, setting.device, data)
         except DataError as error:
             _fail(carry(preset, str(error)), 2, args.json)
-        if choice.note:
-            print(choice.note, file=sys.stderr)
         until = time.monotonic() + CALL_SECONDS
         bench = Bench(
-            preset, setting.device, choice.source, args.isolation, args.reference,
-            seconds_left=lambda: until - time.monotonic(),
+            preset, setting.device, data, args.isolation,
+            reference=args.reference, seconds_left=lambda: until - time.monotonic(),
         )  # fmt: skip
         state = opened(now)
         for name in args.part:

@@ -29,6 +29,7 @@ from trainer.sandbox import confine
 Figures = dict[str, Any]
 TRAIN_FILE = ROOT / "trainer" / "train.py"
 ESCAPES = ROOT / "trainer" / "sandbox" / "escapes.py"
+TIME_IS_UP = "the call's time was up"
 CLONED = ("agent", "trainer", "prompts", "program.md", ".gitignore")
 COUNTING = '''
 
@@ -77,6 +78,8 @@ class Bench:
     minute: str = "60s"
     long: str = "300s"
     trials: int = 3
+    each: str = "20s"
+    """Budget of the campaign's trainings."""
     folder: Path = Path(tempfile.gettempdir()) / "autoresearch-benchmarks-gpu"
     """Where the campaign goes on in the next call."""
     cancel: threading.Event = field(default_factory=threading.Event)
@@ -163,7 +166,7 @@ def _graphs(output: str) -> tuple[int | None, int | None]:
 
 def _refuse_lost(bench: Bench, measured: Measurement) -> None:
     if bench.cancel.is_set():
-        raise NotYet("the call's time was up")
+        raise NotYet(TIME_IS_UP)
     if measured.status != "ok":
         raise Lost(f"{measured.status}: {measured.reason} {measured.detail[-1000:]}".strip())
 
@@ -226,10 +229,10 @@ def minute(bench: Bench, done: Done) -> Figures:
         weights = Path(folder) / "weights"
         found = train(bench, bench.minute, weights_to=weights)
         audited = audit(bench.source, weights, found["val_bpb"], **bench.settings)
-    if not audited.ok:
-        raise Lost(f"audit before a keep: {audited.reason}")
-    strong = {"seconds": audited.seconds, "leak_bound_bpb": audited.leak_bound_bpb}
-    return {**found, "audit_before_keep": strong}
+    if bench.cancel.is_set():
+        raise NotYet(TIME_IS_UP)
+    names = ("ok", "reason", "seconds", "leak_bound_bpb")
+    return {**found, "audit_before_keep": {name: getattr(audited, name) for name in names}}
 
 
 def whole(bench: Bench, done: Done) -> Figures:
@@ -272,7 +275,7 @@ def campaign(bench: Bench, done: Done) -> Figures:
     given = {
         "--tag": "gpu",
         "--trials": str(bench.trials),
-        "--budget": bench.short,
+        "--budget": bench.each,
         "--llm": "none",
         "--keep": "greedy",
         "--preset": bench.preset.name,
@@ -325,7 +328,7 @@ def _run(bench: Bench, command: list[str], folder: Path) -> subprocess.Completed
         except subprocess.TimeoutExpired:
             process.terminate()
             process.communicate()
-            raise NotYet("the call's time was up") from None
+            raise NotYet(TIME_IS_UP) from None
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 

@@ -90,9 +90,9 @@ def open_runtime(
         display.header(header)
         corpus, note = prepare_corpus(settings.data, preset, display)
         settings = settings.model_copy(update={"data": corpus.source})
-        data = [("data", text) for text in (note, _data_words(corpus, preset)) if text]
-        for label, text in data:
-            display.message(f"{label}: {text}")
+        words = _data_words(corpus, preset)
+        display.message(f"data: {words}")
+        data = [("data", text) for text in (note, words) if text]
         with (
             contextlib.closing(Campaign(repo, tag)) as campaign,
             logged(campaign.folder, hidden, verbose),
@@ -165,7 +165,7 @@ def prepare_corpus(source: str, preset: Preset, display: Display) -> tuple[Corpu
     """Corpus and tokenizer for a preset, made on first use while the fork server warms up.
 
     Returns:
-        The corpus, and why it is not the preset's, if ``source`` is ``auto`` and that cannot be
+        The corpus, and the line that was shown if ``source`` is ``auto`` and the preset's cannot be
         had.
     """
     MACHINE.server()
@@ -174,6 +174,8 @@ def prepare_corpus(source: str, preset: Preset, display: Display) -> tuple[Corpu
         display.event({"event": "preparing", "stage": stage, "fraction": fraction})
 
     choice = choose(source, preset, progress)
+    if choice.note:
+        display.message(choice.note)
     corpus = prepare(
         choice.source,
         vocab_size=preset.constants["VOCAB_SIZE"],

@@ -50,6 +50,7 @@ def bench(tmp_path: Path, tiny_source: str) -> Bench:
         minute="1s",
         long="2s",
         trials=0,
+        each="20000tok",
         train_file=port,
         reference=port,
         folder=tmp_path / "campaign",
@@ -78,7 +79,7 @@ def test_every_part_gives_its_figures(bench: Bench, results: Path, state: dict[s
     assert figures["doctor"]["checks"] > 10
     assert figures["isolation"]["open"] == []
     assert figures["compiling"]["cold_seconds"] > 0
-    assert figures["minute"]["val_bpb"] > 1 and figures["minute"]["audit_before_keep"]["seconds"]
+    assert figures["minute"]["val_bpb"] > 1 and figures["minute"]["audit_before_keep"]["ok"]
     assert figures["minute"]["graphs_after_ready"] == 0
     assert figures["whole"]["tokens"] > figures["minute"]["tokens"]
     assert figures["heat"]["how"] == "side by side"
@@ -198,6 +199,16 @@ def test_a_corpus_read_often_is_told_with_60_s_beside(epochs: float, told: bool)
     lines = gpu.notes({"parts": parts})
     assert bool(lines) == told
     assert not told or ("read 65.0 times" in lines[0] and "60 s: 13.0 times, 1.0130" in lines[0])
+
+
+def test_it_downloads_nothing_unasked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu, "prepared", lambda *_: False)
+    assert gpu.without_download(find_preset("h100")) == "apidocs"
+    assert "first run: python -m agent prepare climbmix" in capsys.readouterr().err
+    monkeypatch.setattr(gpu, "prepared", lambda *_: True)
+    assert gpu.without_download(find_preset("h100")) == "climbmix"
 
 
 def test_where_no_corpus_can_be_made_it_says_what_to_carry(

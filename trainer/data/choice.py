@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from trainer.data.prepare import DataError, ignore, prepare
 from trainer.data.sources.base import Progress
 from trainer.presets import Preset
+from trainer.untrusted import one_line
 
 AUTO = "auto"
 """The preset's corpus or, if that cannot be had, the one that needs no download."""
 WITHOUT_DOWNLOAD = "apidocs"
+
+WHY_CHARACTERS = 240
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ def choose(asked: str, preset: Preset, progress: Progress = ignore) -> Choice:
             progress=progress,
         )
     except DataError as error:
-        why = f"{preset.data} cannot be had, going on with {WITHOUT_DOWNLOAD}: {error}"
-        return Choice(WITHOUT_DOWNLOAD, why)
+        why = one_line(error, WHY_CHARACTERS)
+        note = f"{preset.data} cannot be had, going on with {WITHOUT_DOWNLOAD}: {why}"
+        return Choice(WITHOUT_DOWNLOAD, f"{note} (--data {preset.data} says it in full)")
     return Choice(preset.data)

@@ -19,6 +19,7 @@ import pytest
 from fileserver import Fault, FileServer
 from texts import documents
 
+from trainer.data import choice
 from trainer.data import prepare as data
 from trainer.data.choice import Choice, choose
 from trainer.data.prepare import DataError
@@ -228,10 +229,10 @@ def test_what_cannot_be_had_is_replaced_with_a_line_that_says_so(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(downloads.constants, "HF_HUB_OFFLINE", True)
-    choice = choose("auto", small("gpu"))
-    assert choice.source == "apidocs"
-    assert choice.note.startswith("climbmix cannot be had, going on with apidocs: cannot download")
-    assert "\n" not in choice.note
+    chosen = choose("auto", small("gpu"))
+    assert chosen.source == "apidocs"
+    assert chosen.note.startswith("climbmix cannot be had, going on with apidocs: cannot download")
+    assert "\n" not in chosen.note
     assert choose("climbmix", small("gpu")) == Choice("climbmix"), "asked for: not replaced"
     assert not data.prepared("climbmix", 257, 20_000)
 
@@ -255,6 +256,15 @@ def test_packages_that_downloads_need_may_be_missing(
     monkeypatch.setitem(sys.modules, "trainer.data.sources.hub", None)
     monkeypatch.delattr("trainer.data.sources.hub")
     assert "is not installed" in choose("auto", small("gpu")).note
+
+
+def test_the_line_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DataError("why " * 500)
+
+    monkeypatch.setattr(choice, "prepare", fail)
+    note = choose("auto", small("gpu")).note
+    assert len(note) < 350 and note.endswith("(--data climbmix says it in full)")
 
 
 def test_published_checksums_are_checksums() -> None:
