@@ -22,14 +22,16 @@ from agent.git.repo import Repo
 from agent.loop import run_campaign
 from agent.prior import Prior
 from agent.program import parse_program
-from agent.report import html, summary
+from agent.report import summary
 from agent.report.display import Display
 from agent.report.terminal import make_display
 from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names
 from agent.steps.doctor import checks
 from agent.steps.replay import find_trial, replay_commit, replay_json, replay_text
 from agent.steps.start import new_tag, open_runtime, prepare_corpus, stop_run
+from trainer.data.choice import AUTO
 from trainer.errors import UserError
+from trainer.presets import PRESETS
 from trainer.training.machine import MACHINE, resolve
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -167,6 +169,8 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write progress.png and report.html into the campaign's folder."""
+    from agent.report import html  # only here: other commands need no jinja2
+
     repo, tag, state = _open(tag)
     prior = _prior(state).probabilities()
     if markdown:
@@ -234,14 +238,17 @@ def doctor(
 def prepare_data(
     sources: Annotated[
         list[str] | None,
-        typer.Argument(help="apidocs (the default), climbmix, tinystories or files:PATH."),
+        typer.Argument(help="apidocs, climbmix, tinystories or files:PATH; default: the preset's."),
     ] = None,
+    preset: Annotated[
+        str, typer.Option(help=f"For it: {', '.join(PRESETS)} (this machine's).")
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Prepare the corpus and tokenizer for this machine's preset, before a run needs them."""
+    """Prepare corpus and tokenizer for a preset, before a run needs them."""
     with closing(MACHINE), closing(make_display(sys.stderr if as_json else sys.stdout)) as display:
-        preset = resolve().preset
-        corpora = [prepare_corpus(name, preset, display) for name in sources or ["apidocs"]]
+        chosen = resolve(preset).preset
+        corpora = [prepare_corpus(name, chosen, display)[0] for name in sources or [AUTO]]
     made = [
         {
             "source": corpus.source,

@@ -20,6 +20,8 @@ from pydantic_core import ErrorDetails
 from agent.settings import Frozen, Settings, complaint
 from trainer.errors import UserError
 
+KNOWN = "{{ known }}"
+"""In the prose, the place of what is known at the preset's scale."""
 _CATEGORY = re.compile(r"[-*]\s+\*\*([^*]+)\*\*\s*:\s*(.*)")
 _NAME = re.compile(r"(?!.{31})[a-z][a-z0-9]*([ -][a-z0-9]+)*")
 _NAME_RULE = "a name is lower-case words of letters and digits, at most 30 characters"
@@ -71,7 +73,8 @@ class Program(Frozen):
     front_matter: FrontMatter
     categories: tuple[Category, ...]
     prose: str
-    """What the model is told: the file without front matter and notes, categories included."""
+    """What the model is told: the file without front matter and notes, categories included. A line
+    ``{{ known }}`` stands for what is known at the preset's scale."""
     notes: str
     """The section ``## Notes``, by which the user steers; the next proposal gets it."""
 

@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 from agent.judge import Rule
 from agent.models.choose import KNOWN
 from agent.models.secrets import redact
+from trainer.data.choice import AUTO
 from trainer.data.prepare import DataError, absolute
 from trainer.errors import UserError
 from trainer.presets import PRESETS, Isolation, find_preset, parse_budget
@@ -74,7 +75,7 @@ def _preset(name: str) -> str:
 def _source(name: str) -> str:
     """With an absolute path, since a campaign can be resumed from any folder."""
     try:
-        return absolute(name)
+        return name if name == AUTO else absolute(name)
     except DataError as error:
         raise ValueError(str(error)) from None
 
@@ -105,8 +106,8 @@ class Settings(Frozen):
         ),
         CAMPAIGN,
     ] = "auto"
-    data: Annotated[str, AfterValidator(_source), CAMPAIGN] = "apidocs"
-    """Corpus to train on: apidocs, climbmix, tinystories or files:PATH."""
+    data: Annotated[str, AfterValidator(_source), CAMPAIGN] = AUTO
+    """Corpus to train on: apidocs, climbmix, tinystories or files:PATH; auto is the preset's."""
     keep: Annotated[Rule, REMEMBERED, LIVE] = "confirm"
     """When an edit is kept; greedy: after one lucky heat."""
     proposer: Annotated[Literal["llm", "deck", "tuner", "hybrid"], REMEMBERED] = "hybrid"

@@ -27,7 +27,6 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from benchmarks import h100
 from benchmarks.machine import RESULTS, ROOT, keep, stamp
 from trainer.measure import measure
 from trainer.presets import find_preset
@@ -271,8 +270,6 @@ def main() -> None:
     )
     run(progress, pairs, budget, args.reference)
     result |= summary(progress.state["pairs"])
-    turnaround = result["turnaround_seconds"]["median"]
-    result["h100_by_calculation"] = h100.calculation(turnaround, repeats=30 if args.full else 10)
     recorded = _read("overhead-reference")
     now = {
         path.stem: stamp(command)

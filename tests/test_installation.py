@@ -46,11 +46,17 @@ def files(root: Path, package: str) -> set[Path]:
     return {path for path in found if path.parent.name != "__pycache__"}
 
 
+def texts(folder: Path) -> dict[str, str]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in found}
+
+
 def test_everything_that_is_read_beside_the_code_is_installed(installed: Path) -> None:
     for package in ("agent", "trainer"):
         assert files(ROOT, package) <= files(installed, package)
-    templates = {path.name: path.read_text() for path in (ROOT / "prompts").iterdir()}
-    assert {p.name: p.read_text() for p in (installed / "agent/prompts").iterdir()} == templates
+    templates = texts(ROOT / "prompts")
+    assert "known/h100.md.j2" in templates
+    assert texts(installed / "agent/prompts") == templates
 
 
 def test_nothing_else_is_put_beside_other_packages(installed: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from trainer.data.choice import AUTO
 from trainer.errors import UserError
 from trainer.measure import Measurement, heat, resolve
 from trainer.presets import PRESETS, Isolation, parse_budget
@@ -34,7 +35,9 @@ def main(
     budget: Annotated[str, typer.Option(help="20s, 200000tok; default: the preset's.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of initialisation and data order.")] = 0,
     preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "auto",
-    data: Annotated[str, typer.Option(help="Corpus to train on.")] = "apidocs",
+    data: Annotated[
+        str, typer.Option(help="Corpus to train on; auto: the preset's, if it can be had.")
+    ] = AUTO,
     isolation: Annotated[str, typer.Option(help=f"{', '.join(get_args(Isolation))}.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -109,7 +112,10 @@ def _fail(message: str) -> NoReturn:
 
 def _print(console: Console, measured: Measurement) -> None:
     if measured.status == "ok":
-        console.print(f"[bold]val_bpb {measured.val_bpb:.4f}[/bold] (seed {measured.seed})")
+        console.print(
+            f"[bold]val_bpb {measured.val_bpb:.4f}[/bold] (seed {measured.seed}, "
+            f"{measured.val_bytes:,} bytes of {escape(measured.data)})"
+        )
     else:
         console.print(f"[bold red]{measured.status}[/bold red]: {escape(measured.reason)}")
         for text in (measured.detail, measured.output):

@@ -12,12 +12,14 @@ import shutil
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import IO, Any
 
 from trainer import contract, fingerprint
+from trainer.data.choice import AUTO, choose
 from trainer.data.prepare import prepare
+from trainer.data.sources.base import Progress
 from trainer.presets import BadSetting, Budget, parse_budget
 from trainer.results import AuditResult as AuditResult
 from trainer.results import CheckResult as CheckResult
@@ -45,7 +47,7 @@ def measure(
     budget: str | Budget | None = None,
     seed: int = 0,
     preset: str = "auto",
-    data: str = "apidocs",
+    data: str = AUTO,
     device: str = "auto",
     isolation: str = "auto",
     split: str = "val",
@@ -61,6 +63,7 @@ def measure(
         source: text of a train.py.
         budget: ``20s``, ``200000tok``; None for the preset's.
         trace: a recorded clock (``Measurement.trace``) to use instead of the real one.
+        data: a corpus; ``auto`` is the preset's, or apidocs where that cannot be had.
         on_event: called for ``note`` (a line for the user), ``preparing``, ``ready``, ``log``,
             ``scoring`` as they happen.
         cancel: when set, the training is killed and the status is ``killed``.
@@ -94,7 +97,7 @@ def heat(
     budget: str | Budget | None = None,
     seed: int | Sequence[int] = 0,
     preset: str = "auto",
-    data: str = "apidocs",
+    data: str = AUTO,
     device: str = "auto",
     isolation: str = "auto",
     split: str = "val",
@@ -134,7 +137,7 @@ def heat(
     traces = [trace] if isinstance(trace, str) else list(trace or [None] * len(sources))
     paths = [None] * len(sources) if weights_to is None else weights_to
     _refuse_impossible(len(sources), seeds, traces, paths, split)
-    setting = resolve(preset, device, isolation, data)
+    setting = _setting(preset, device, isolation, data, on_event)
     spend = setting.preset.budget if budget is None else budget
     spend = parse_budget(spend) if isinstance(spend, str) else spend
     numbers: Sequence[int | None] = range(len(seeds)) if len(seeds) > 1 else [None]
@@ -158,6 +161,8 @@ def heat(
             isolation=setting.level,
             budget=str(spend),
             preset=setting.preset.name,
+            data=setting.data,
+            val_bytes=job.corpus.val.n_bytes if isinstance(job, Job) else 0,
             how=how,
             leak_bound_bpb=score.leak_bound_bpb,
             fingerprint=fingerprint.of(
@@ -166,6 +171,24 @@ def heat(
         )
         for job, one, score, own_seed in zip(jobs, trained, scored, seeds, strict=True)
     ]
+
+
+def _setting(
+    preset: str, device: str, isolation: str, data: str, on_event: OnEvent | None = None
+) -> Setting:
+    """The settings of a measurement; ``auto`` is the preset's corpus, or what can be had."""
+    emit = on_event or (lambda event: None)
+    setting = resolve(preset, device, isolation, data)
+    choice = choose(data, setting.preset, _progress(emit))
+    if choice.note:
+        emit({"event": "note", "text": choice.note})
+    return replace(setting, data=choice.source)
+
+
+def _progress(emit: OnEvent) -> Progress:
+    return lambda stage, fraction: emit(
+        {"event": "preparing", "stage": stage, "fraction": fraction}
+    )
 
 
 def _refuse_impossible(
@@ -219,9 +242,7 @@ def _job(
             setting.data,
             vocab_size=spec.vocab_size,
             val_bytes=setting.preset.val_bytes,
-            progress=lambda stage, fraction: emit(
-                {"event": "preparing", "stage": stage, "fraction": fraction}
-            ),
+            progress=_progress(emit),
         ),
         budget=budget,
         seed=seed,
@@ -272,7 +293,7 @@ def check(
     *,
     seed: int = 0,
     preset: str = "auto",
-    data: str = "apidocs",
+    data: str = AUTO,
     device: str = "auto",
     isolation: str = "auto",
     cancel: threading.Event | None = None,
@@ -284,7 +305,7 @@ def check(
     Raises:
         BadSetting, DataError, SandboxError: nothing could be checked.
     """
-    setting = resolve(preset, device, isolation, data)
+    setting = _setting(preset, device, isolation, data)
     with MACHINE:
         job = _job(setting, Budget(steps=CHECK_STEPS), source, seed, cancel=cancel)
         with train_all([job], "alone") as (trained,):
@@ -298,7 +319,7 @@ def audit(
     claimed_bpb: float,
     *,
     preset: str = "auto",
-    data: str = "apidocs",
+    data: str = AUTO,
     device: str = "auto",
     isolation: str = "auto",
     on_event: OnEvent | None = None,
@@ -315,7 +336,7 @@ def audit(
         BadSetting, DataError, SandboxError: nothing could be audited.
         OSError: the weights cannot be read.
     """
-    setting = resolve(preset, device, isolation, data)
+    setting = _setting(preset, device, isolation, data, on_event)
     with MACHINE, weights.open("rb") as file:
         job = _job(setting, setting.preset.budget, source, on_event=on_event, cancel=cancel)
         if isinstance(job, Trained):

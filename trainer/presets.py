@@ -49,6 +49,8 @@ class Preset:
     """See the head of presets.toml for what each field means."""
 
     name: str
+    data: str
+    device_memory_mb: int
     budget: Budget
     startup_seconds: float
     val_bytes: int
@@ -111,16 +113,28 @@ def load_presets() -> dict[str, Preset]:
 
 
 PRESETS = ("auto", *load_presets())
+_BY_DEVICE = {"mps": "laptop"}
 
 
-def find_preset(name: str, device: str = "cpu") -> Preset:
-    """The preset of that name; ``auto`` selects by device: ``h100`` for cuda, ``laptop`` for mps.
+def find_preset(name: str, device: str = "cpu", device_memory_mb: float | None = None) -> Preset:
+    """The preset of that name; ``auto`` selects by device and, on CUDA, by the device's memory.
+
+    Args:
+        device_memory_mb: None where it is not known; a small card is then assumed.
 
     Raises:
         BadSetting: no such preset.
     """
     if name == "auto":
-        name = {"cuda": "h100", "mps": "laptop"}.get(device, "cpu")
+        name = _by_memory(device_memory_mb) if device == "cuda" else _BY_DEVICE.get(device, "cpu")
     if name not in load_presets():
         raise BadSetting(f"there is no preset {name!r}; there are: {', '.join(PRESETS)}")
     return load_presets()[name]
+
+
+def _by_memory(device_memory_mb: float | None) -> str:
+    """The preset for a CUDA device: of those that fit the largest, else the smallest."""
+    sizes = sorted((p.device_memory_mb, name) for name, p in load_presets().items())
+    on_cuda = [(size, name) for size, name in sizes if size]
+    fit = [name for size, name in on_cuda if size <= (device_memory_mb or 0)]
+    return fit[-1] if fit else on_cuda[0][1]

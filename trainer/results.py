@@ -59,6 +59,10 @@ class Measurement(TrainingResult):
     isolation: str
     budget: str
     preset: str
+    data: str = ""
+    """The corpus by name."""
+    val_bytes: int = 0
+    """Of validation text that was scored: fewer than the preset asks for where there are fewer."""
     how: str
     """``alone``; of the trainings of a heat ``side by side`` or ``in turn``."""
     leak_bound_bpb: float

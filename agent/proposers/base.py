@@ -36,6 +36,8 @@ class Context:
     """The campaign's seed; with ``trial`` it seeds every draw that a proposer makes."""
     facts: Mapping[str, str]
     """Hardware, preset, budget and the results of the champion, as text."""
+    preset: str = ""
+    """Name of the preset, by whose scale a prompt says what is known."""
     feedback: Sequence[str] = ()
     """Why earlier replies in this trial were turned down, oldest first."""
     turned_down: Sequence[str] = ()

@@ -18,6 +18,7 @@ from agent.campaign.records import Trial
 from agent.edits.blocks import Envelope
 from agent.models.catalog import Catalog, load_catalog
 from agent.models.types import Model, Part, Prompt, Reply
+from agent.program import KNOWN
 from agent.proposers.base import Context, Proposal, ReplyUnusable
 from agent.proposers.prompts import PROMPTS, templates
 from trainer.contract import MAX_SOURCE_BYTES
@@ -123,7 +124,7 @@ class LLMProposer(ModelProposer):
             "rules",
             ladder=LADDER,
             max_source_bytes=MAX_SOURCE_BYTES,
-            prose=program.prose,
+            prose=program.prose.replace(KNOWN, self._known(context)),
             envelope=envelope,
         )
         champion = self._templates.render("train", facts=context.facts, source=context.source)
@@ -144,6 +145,11 @@ class LLMProposer(ModelProposer):
             trial=context.trial,
             attempt=len(context.feedback),
         )
+
+    def _known(self, context: Context) -> str:
+        """What is known at the preset's scale; "" where there is no preset."""
+        name = f"known/{context.preset}"
+        return self._templates.render(name).strip() if context.preset else ""
 
     def _history(self, trials: Sequence[Trial]) -> list[Part]:
         views = [view(trial) for trial in trials]

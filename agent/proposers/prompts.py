@@ -6,8 +6,6 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from agent.edits.constants import format_literal
 from agent.models.types import Misconfigured
 from agent.proposers.base import Context
@@ -23,6 +21,8 @@ class Templates:
     constant's value."""
 
     def __init__(self, folder: Path) -> None:
+        import jinja2  # only here: doctor needs the sizes of prompts, and no template
+
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(folder),
             undefined=jinja2.StrictUndefined,
@@ -38,6 +38,8 @@ class Templates:
         Raises:
             Misconfigured: the template is missing or broken.
         """
+        import jinja2
+
         try:
             return self._environment.get_template(f"{name}.md.j2").render(values).strip() + "\n"
         except jinja2.TemplateSyntaxError as error:

@@ -23,9 +23,11 @@ from agent.models.choose import open_model
 from agent.models.types import Model, ModelError, Part, Prompt
 from agent.proposers.llm import CHARACTERS_PER_TOKEN, HISTORY_TOKENS
 from trainer import sandbox
-from trainer.data.prepare import DataError, cache_dir, prepare
+from trainer.data.choice import WITHOUT_DOWNLOAD
+from trainer.data.prepare import DataError, cache_dir, prepare, prepared, reach
 from trainer.errors import UserError
 from trainer.measure import MACHINE, measure, resolve
+from trainer.presets import Preset
 from trainer.sandbox.confine import available
 
 _ESCAPES = Path(sandbox.__file__).parent / "escapes.py"
@@ -54,16 +56,19 @@ def checks(start: Path, llm: str = "auto") -> Iterator[Check]:
             only a server of the user's own, which costs nothing.
     """
     yield Check("python", True, f"{platform.python_version()} on {platform.platform()}")
-    looks = {"repository": lambda: _repository(start), "cache": _cache, "corpus": _corpus}
+    looks = {"repository": lambda: _repository(start), "cache": _cache}
     for name, look in looks.items():
         try:
             yield Check(name, True, look())
         except UserError as error:
             yield Check(name, False, str(error))
     probe, setting = MACHINE.probe(), resolve()
-    device = f"{probe['device']} {probe['name']}".strip() + f", preset {setting.preset.name}"
-    yield Check("device", True, f"{device}, {setting.threads} threads, torch {probe['torch']}")
-    yield from _isolation()
+    yield _corpus(setting.preset)
+    memory = f", {probe['device_memory_mb']:,} MB" if "device_memory_mb" in probe else ""
+    device = f"{probe['device']} {probe['name']}".strip() + memory
+    preset = f"preset {setting.preset.name}, {setting.threads} threads, torch {probe['torch']}"
+    yield Check("device", True, f"{device}, {preset}")
+    yield from _isolation(setting.device)
     yield from _llm(llm)
 
 
@@ -150,18 +155,35 @@ def _cache() -> str:
     return f"{folder}, {free:.1f} GB free"
 
 
-def _corpus() -> str:
-    corpus = prepare("apidocs")
+def _corpus(preset: Preset) -> Check:
+    """The preset's corpus. One that is downloaded is only asked for: it takes long to prepare."""
+    vocab_size = preset.constants["VOCAB_SIZE"]
+    try:
+        if preset.data != WITHOUT_DOWNLOAD and not prepared(
+            preset.data, vocab_size, preset.val_bytes
+        ):
+            reach(preset.data)
+            return Check("corpus", True, f"{preset.data}, which the first run downloads")
+        corpus = prepare(preset.data, vocab_size=vocab_size, val_bytes=preset.val_bytes)
+    except UserError as error:
+        instead = "" if preset.data == WITHOUT_DOWNLOAD else f"; a run takes {WITHOUT_DOWNLOAD}"
+        return Check("corpus", False, f"{error}{instead}")
     size = sum(part.n_bytes for part in corpus.train) / 1e6
-    return f"apidocs, {size:.1f} MB to train on, {corpus.fingerprint[:12]}"
+    text = f"{corpus.source}, {size:.1f} MB to train on, {corpus.fingerprint[:12]}"
+    return Check("corpus", True, text)
 
 
-def _isolation() -> Iterator[Check]:
+def _isolation(device: str) -> Iterator[Check]:
+    """What confinement there is, and each way out of it, with what the device needs readable."""
     level, why = available()
     yield Check("isolation", level == "os", f"{level}: {why.partition(' (')[0]}")
     if level != "os":
         return
-    tried = measure(_ESCAPES.read_text(), budget="1tok", preset="cpu", device="cpu")
+    try:
+        tried = measure(_ESCAPES.read_text(), budget="1tok", preset="cpu", device=device)
+    except UserError as error:
+        yield Check("doors", False, f"could not be tried: {error}")
+        return
     tries = [line.rpartition(": ") for line in tried.output.splitlines() if ": " in line]
     for name, _, state in tries:
         yield Check(f"door: {name}", state != "open", state)

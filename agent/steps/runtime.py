@@ -110,6 +110,7 @@ class Runtime:
             noise={kind: noise_of(state, kind, self.preset).scale for kind in get_args(Kind)},
             seed=self.settings.seed,
             facts=self._facts(),
+            preset=self.settings.preset,
             feedback=open_trial.rejections if open_trial else (),
             turned_down=open_trial.turned_down if open_trial else (),
             envelopes=state.envelopes,

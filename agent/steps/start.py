@@ -29,12 +29,12 @@ from agent.models.types import Usage
 from agent.program import Program, load_program, parse_program, reload_program
 from agent.proposers.choose import make, researcher
 from agent.report.display import Display
-from agent.report.html import write_report
 from agent.report.summary import noise
 from agent.report.text import noise_words, plural
 from agent.settings import Settings, SettingsError, remember, resolve_settings
 from agent.steps.runtime import Runtime
 from trainer import contract
+from trainer.data.choice import choose
 from trainer.data.prepare import Corpus, prepare
 from trainer.measure import MACHINE, Setting, resolve
 from trainer.presets import Preset, parse_budget
@@ -44,6 +44,8 @@ OVERHEAD_SECONDS = 4.0
 TRAININGS_PER_TRIAL = 4.0
 MB_PER_TRIAL = 0.2
 NIGHT_HOURS = 8.0
+MOST_BYTES_OF_A_CHARACTER = 4
+"""Held-out text ends with a whole one."""
 log = logging.getLogger(__name__)
 
 
@@ -83,17 +85,21 @@ def open_runtime(
     proposer = make(settings.proposer, llm, settings.seed)
     contract.read(repo.read_file(state.settings.get("base") or repo.head()), preset.max_seq_len)
     try:
-        header = _header(program_path, tag, state, settings, setting)
+        header = _header(program_path, tag, state, setting)
         header += _plan(settings, llm is not None, why)
         display.header(header)
-        prepare_corpus(settings.data, preset, display)
+        corpus, note = prepare_corpus(settings.data, preset, display)
+        settings = settings.model_copy(update={"data": corpus.source})
+        words = _data_words(corpus, preset)
+        display.message(f"data: {words}")
+        data = [("data", text) for text in (note, words) if text]
         with (
             contextlib.closing(Campaign(repo, tag)) as campaign,
             logged(campaign.folder, hidden, verbose),
             _signals(stop),
         ):
             log.info("process %d begins", os.getpid())
-            for label, text in header:
+            for label, text in header + data:
                 if label:  # without one it is a hint to who sits at the terminal
                     log.info("%s: %s", label, text)
             if campaign.is_new:
@@ -111,6 +117,8 @@ def open_runtime(
             runtime = Runtime(campaign, settings, program, proposer, display, stop, said)
             yield runtime
             if campaign.state.champion is not None:
+                from agent.report.html import write_report  # only here: doctor needs no jinja2
+
                 write_report(campaign.folder, campaign.state, runtime.prior.probabilities())
     finally:
         MACHINE.close()
@@ -153,22 +161,38 @@ def new_tag(repo: Repo) -> str:
     return next(filter(is_free, names))
 
 
-def prepare_corpus(source: str, preset: Preset, display: Display) -> Corpus:
-    """Corpus and tokenizer for a preset, made on first use while the fork server warms up."""
+def prepare_corpus(source: str, preset: Preset, display: Display) -> tuple[Corpus, str]:
+    """Corpus and tokenizer for a preset, made on first use while the fork server warms up.
+
+    Returns:
+        The corpus, and the line that was shown if ``source`` is ``auto`` and the preset's cannot be
+        had.
+    """
     MACHINE.server()
-    return prepare(
-        source,
+
+    def progress(stage: str, fraction: float) -> None:
+        display.event({"event": "preparing", "stage": stage, "fraction": fraction})
+
+    choice = choose(source, preset, progress)
+    if choice.note:
+        display.message(choice.note)
+    corpus = prepare(
+        choice.source,
         vocab_size=preset.constants["VOCAB_SIZE"],
         val_bytes=preset.val_bytes,
-        progress=lambda stage, fraction: display.event(
-            {"event": "preparing", "stage": stage, "fraction": fraction}
-        ),
+        progress=progress,
     )
+    return corpus, choice.note
 
 
-def _header(
-    program: Path, tag: str, state: State, settings: Settings, setting: Setting
-) -> list[tuple[str, str]]:
+def _data_words(corpus: Corpus, preset: Preset) -> str:
+    """The corpus, and the text that is scored: all there is, where that is less than wanted."""
+    words = f"{corpus.source}, scored on {corpus.val.n_bytes:,} bytes held out"
+    is_short = corpus.val.n_bytes <= preset.val_bytes - MOST_BYTES_OF_A_CHARACTER
+    return f"{words}, all it has of {preset.val_bytes:,} wanted" if is_short else words
+
+
+def _header(program: Path, tag: str, state: State, setting: Setting) -> list[tuple[str, str]]:
     """What the campaign is and what it measures with."""
     preset = setting.preset
     probe = MACHINE.probe()
@@ -181,7 +205,6 @@ def _header(
             f"{probe['name'] or probe['device']}, {setting.threads} threads, preset {preset.name}",
         ),
         ("isolation", _isolation_words(setting.level)),
-        ("data", f"{settings.data}, scored on {preset.val_bytes:,} bytes held out"),
         ("noise", f"{noise_words(noise(state, preset))} ({_noise_source(state)})"),
         ("steer", f"edit {program}; it is read before every trial"),
     ]

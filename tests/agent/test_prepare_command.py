@@ -25,19 +25,20 @@ def prepare(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
 
 
-def test_own_files_are_made_ready_for_this_machine(tmp_path: Path) -> None:
+def test_own_files_are_made_ready_for_a_preset(tmp_path: Path) -> None:
     rng = random.Random(0)
     letters = "abcdefghijklmnopqrst"
     words = ["".join(rng.choices(letters, k=rng.randint(2, 9))) for _ in range(200_000)]
     (tmp_path / "words.txt").write_text("\n\n".join(" ".join(words[i::99]) for i in range(99)))
-    done = prepare(tmp_path, "files:words.txt", "--json")
+    done = prepare(tmp_path, "files:words.txt", "--preset", "laptop", "--json")
     assert done.returncode == 0, done.stderr
     (made,) = json.loads(done.stdout)
     assert made["source"] == "files:words.txt"
     assert list(made["parts"]) == ["text"]
     assert made["train_bytes"] > 800_000 and made["val_bytes"] > 50_000
-    assert (Path(made["folder"]) / f"v{made['vocab_size']}").is_dir()
-    again = prepare(tmp_path, "files:words.txt")
+    assert made["vocab_size"] == 4096
+    assert (Path(made["folder"]) / "v4096").is_dir()
+    again = prepare(tmp_path, "files:words.txt", "--preset", "laptop")
     assert f"{made['train_bytes']:,} bytes to train on" in again.stdout
 
 

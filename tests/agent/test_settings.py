@@ -36,7 +36,18 @@ def test_a_path_to_data_means_the_same_from_every_folder(
 
 def test_a_named_source_stays_as_it_is() -> None:
     assert resolve_settings({"data": "tinystories"}, {}, {}).data == "tinystories"
-    assert resolve_settings({}, {}, {}).data == "apidocs"
+    assert resolve_settings({}, {}, {}).data == "auto", "the preset's"
+    assert resolve_settings({}, {"data": "climbmix"}, {}).data == "climbmix"
+    assert resolve_settings({"data": "apidocs"}, {"data": "climbmix"}, {}).data == "apidocs"
+
+
+@pytest.mark.parametrize("said", [{}, {"data": "auto"}])
+def test_a_campaign_keeps_its_corpus(said: dict[str, str]) -> None:
+    """Also one that went on with apidocs since climbmix could not be had."""
+    begun = BEGUN.model_copy(update={"preset": "h100", "data": "apidocs"}).fixed()
+    assert resolve_settings(said, {}, begun).data == "apidocs"
+    with pytest.raises(SettingsError, match="--data apidocs"):
+        resolve_settings({"data": "climbmix"}, {}, begun)
 
 
 def test_what_the_command_line_said_holds_when_the_campaign_is_taken_up_again() -> None:

@@ -171,7 +171,7 @@ def test_help_has_every_option_with_its_bounds_and_default(
     assert "NUMBER >0" in lines["hours"]
     assert "confirm|strict|greedy" in lines["keep"] and "; default: confirm." in lines["keep"]
     assert "default" not in lines["trials"] and "; default: 0." in lines["seed"]
-    assert "a kind of machine: auto, cpu, laptop, h100; default: auto." in lines["preset"]
+    assert "a kind of machine: auto, cpu, laptop, gpu, h100; default: auto." in lines["preset"]
     assert "--nulls" not in text
 
 

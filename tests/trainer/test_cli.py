@@ -58,6 +58,18 @@ def test_in_words(tiny_file: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
+def test_a_corpus_that_cannot_be_had_is_replaced_and_named(tiny_file: Path) -> None:
+    given = ("--file", tiny_file, "--budget", "4000tok", "--preset", "gpu")
+    done = run(*given, HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if "cannot be had" in line)
+    assert line.startswith("climbmix cannot be had, going on with apidocs: cannot download")
+    assert " bytes of apidocs)" in done.stdout
+    done = run(*given, "--data", "climbmix", HF_HUB_OFFLINE="1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: cannot download") and done.stderr.count("\n") == 1
+
+
 def test_two_files_are_a_heat(tiny_file: Path) -> None:
     files = ("--file", tiny_file, "--file", tiny_file)
     done = run(*files, "--budget", "1s", "--preset", "cpu", "--json")

@@ -2,7 +2,10 @@
 
 import pytest
 
+from benchmarks.sizes import sizes
+from trainer.data.prepare import SOURCES
 from trainer.presets import BadSetting, Budget, find_preset, load_presets, parse_budget
+from trainer.training import machine
 
 
 @pytest.mark.parametrize(
@@ -40,24 +43,50 @@ def test_budgets_of_any_size_are_read_again_as_written(seconds):
 
 
 def test_presets_are_whole():
-    assert set(load_presets()) == {"cpu", "laptop", "h100"}
+    assert set(load_presets()) == {"cpu", "laptop", "gpu", "h100"}
     for name, found in load_presets().items():
         assert found.name == name
         assert found.budget.seconds is not None and found.startup_seconds > 0
-        assert found.val_bytes > 0 and found.memory_mb > 0
+        assert found.val_bytes > 0 and found.memory_mb > 0 and found.data in SOURCES
         assert 0 < found.noise_numbers < found.noise_structure, "numbers share most of the noise"
         assert found.noise_dof >= 1 and found.effect > 0 and found.ties > 0
         assert found.reward_unit > found.effect, "or a usual gain would be clipped"
 
 
 def test_auto_goes_by_the_device():
-    assert [find_preset("auto", d).name for d in ("cpu", "mps", "cuda")] == [
-        "cpu",
-        "laptop",
-        "h100",
-    ]
+    assert [find_preset("auto", device).name for device in ("cpu", "mps")] == ["cpu", "laptop"]
+
+
+@pytest.mark.parametrize(
+    ("memory_mb", "name"),
+    [
+        *((None, "gpu"), (0, "gpu"), (4_000, "gpu"), (8_000, "gpu"), (16_000, "gpu")),
+        *((24_000, "gpu"), (48_000, "gpu"), (81_000, "h100"), (143_000, "h100")),
+    ],
+)
+def test_on_cuda_auto_goes_by_the_memory(memory_mb, name):
+    assert find_preset("auto", "cuda", memory_mb).name == name
+
+
+@pytest.mark.parametrize("memory_mb", [None, 15_900, 81_000])
+def test_the_memory_is_what_the_probe_found(monkeypatch, memory_mb):
+    found = {"device": "cuda", "name": "a card", "torch": "2"}
+    found |= {"device_memory_mb": memory_mb} if memory_mb else {}
+    monkeypatch.setattr(machine.MACHINE, "probe", lambda: found)
+    chosen = machine.resolve()
+    assert chosen.preset == find_preset("auto", "cuda", memory_mb)
+    assert (chosen.device, chosen.data) == ("cuda", "climbmix")
+    assert machine.resolve(device="cuda").preset == chosen.preset
+    assert machine.resolve(preset="cpu", source="tinystories").data == "tinystories"
+
+
+def test_what_a_card_needs_is_enough_for_the_preset():
+    for name, preset in load_presets().items():
+        if preset.device_memory_mb:
+            needs = 1.25 * sizes(preset).memory_mb
+            assert 0.5 * preset.device_memory_mb < needs <= preset.device_memory_mb, name
 
 
 def test_unknown_preset_names_those_there_are():
-    with pytest.raises(BadSetting, match=r"'tpu'; there are: auto, cpu, laptop, h100"):
+    with pytest.raises(BadSetting, match=r"'tpu'; there are: auto, cpu, laptop, gpu, h100"):
         find_preset("tpu")

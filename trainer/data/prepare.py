@@ -112,8 +112,8 @@ def absolute(source: str) -> str:
     return source
 
 
-def _ignore(stage: str, fraction: float) -> None:
-    pass
+def ignore(stage: str, fraction: float) -> None:
+    """Reports no progress."""
 
 
 def prepare(
@@ -122,7 +122,7 @@ def prepare(
     vocab_size: int = 4096,
     val_bytes: int = 150_000,
     split: Literal["val", "test"] = "val",
-    progress: Progress = _ignore,
+    progress: Progress = ignore,
 ) -> Corpus:
     """The corpus. It is made first if the cache does not hold it, otherwise this takes milliseconds
     (the first time in a process, tokens are read to check that they are intact).
@@ -144,17 +144,21 @@ def prepare(
         raise DataError(f"val_bytes is {val_bytes}; use at least 1")
     found = _find(source)
     root = cache_dir() / found.name / found.version
+    make = partial(_artifacts, found, split, vocab_size, val_bytes, progress)
     try:
-        _, tokens, held_out = _artifacts(found, root, split, vocab_size, val_bytes, progress)
-    except OSError as exc:
-        raise DataError(_explained(exc, root, found.megabytes)) from exc
+        _, tokens, held_out = make(root)
+    except DataError:
+        if (other := _alike(found, root)) is None:
+            raise
+        root = other
+        _, tokens, held_out = make(root)
     (scored,) = _token_files(held_out)
     return Corpus(
         source=source,
         vocab_size=vocab_size,
         train=_token_files(tokens),
         val=scored,
-        version=found.version,
+        version=root.name,
         fingerprint=held_out.sha256,
     )
 
@@ -166,32 +170,70 @@ def _find(name: str) -> CorpusSource:
     return SOURCES[name]
 
 
+def _alike(source: CorpusSource, root: Path) -> Path | None:
+    """The same text in the cache, if another machine's interpreter prepared it.
+
+    For machines that lack what a source is made from: their cache is a copy.
+    """
+    if not source.alike:
+        return None
+    others = [other for other in sorted(root.parent.glob(source.alike)) if other != root]
+    return next((other for other in reversed(others) if store.read(other / "text", None)), None)
+
+
+def prepared(source: str, vocab_size: int, val_bytes: int) -> bool:
+    """Whether ``prepare`` would find all of it in the cache."""
+    found = _find(source)
+    names = _names("val", vocab_size, val_bytes)
+    return len(_standing(cache_dir() / found.name / found.version, names)) == len(names)
+
+
+def reach(source: str) -> None:
+    """Ask the host of a source that is downloaded whether it can be had.
+
+    Raises:
+        DataError: it cannot; the message says why.
+    """
+    if (ask := _find(source).reach) is not None:
+        ask()
+
+
+def _names(split: str, vocab_size: int, held_out_bytes: int) -> tuple[str, str, str]:
+    """Of text, tokens and held-out tokens."""
+    return "text", f"v{vocab_size}", f"v{vocab_size}-{split}{held_out_bytes}"
+
+
 def _artifacts(
     source: CorpusSource,
-    root: Path,
     split: str,
     vocab_size: int,
     held_out_bytes: int,
     progress: Progress,
+    root: Path,
 ) -> list[Artifact]:
-    """Text, tokens and held-out tokens; one process at a time makes what is missing or damaged."""
-    tokens = f"v{vocab_size}"
-    steps: dict[str, _Fill] = {
-        "text": partial(encoding.fill_text, source, root.parent / "downloads", progress),
-        tokens: partial(encoding.fill_tokens, vocab_size, progress),
-        f"{tokens}-{split}{held_out_bytes}": partial(
-            encoding.fill_held_out, split, held_out_bytes, progress
-        ),
-    }
-    chain = _standing(root, steps)
-    if len(chain) < len(steps):
-        root.mkdir(parents=True, exist_ok=True)
-        with _lock(root.parent.with_suffix(".lock"), progress):
-            store.clean(root)
-            chain = _standing(root, steps)
-            for name in list(steps)[len(chain) :]:
-                below = chain[-1] if chain else None
-                chain.append(store.make(root / name, below, partial(steps[name], tuple(chain))))
+    """Text, tokens and held-out tokens; one process at a time makes what is missing or damaged.
+
+    Raises:
+        DataError: what is missing cannot be made.
+    """
+    fills: tuple[_Fill, ...] = (
+        partial(encoding.fill_text, source, root.parent / "downloads", progress),
+        partial(encoding.fill_tokens, vocab_size, progress),
+        partial(encoding.fill_held_out, split, held_out_bytes, progress),
+    )
+    steps = dict(zip(_names(split, vocab_size, held_out_bytes), fills, strict=True))
+    try:
+        chain = _standing(root, steps)
+        if len(chain) < len(steps):
+            root.mkdir(parents=True, exist_ok=True)
+            with _lock(root.parent.with_suffix(".lock"), progress):
+                store.clean(root)
+                chain = _standing(root, steps)
+                for name in list(steps)[len(chain) :]:
+                    below = chain[-1] if chain else None
+                    chain.append(store.make(root / name, below, partial(steps[name], tuple(chain))))
+    except OSError as exc:
+        raise DataError(_explained(exc, root, source.megabytes)) from exc
     return chain
 
 

@@ -7,11 +7,16 @@ import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import rustbpe
-import tiktoken
+
+from trainer.data.store import DataError
+from trainer.presets import LADDER
+
+if TYPE_CHECKING:
+    import tiktoken
 
 # GPT-4's pattern, but numbers have at most two digits: three-digit tokens waste a small vocabulary.
 PATTERN = (
@@ -33,6 +38,12 @@ class Tokenizer:
     @classmethod
     def trained(cls, texts: Iterable[str], vocab_size: int) -> Tokenizer:
         """Trained on ``texts``; the same texts give the same tokenizer."""
+        if vocab_size == LADDER[0]:  # the bytes and BOS: nothing to learn
+            return cls([bytes([value]) for value in range(256)])
+        try:
+            import rustbpe  # only here: prepared data can be used without it
+        except ImportError:
+            raise _not_installed("rustbpe", "trains the tokenizer") from None
         trainer = rustbpe.Tokenizer()
         trainer.train_from_iterator(iter(texts), vocab_size - 1, pattern=PATTERN)
         ranks = sorted(trainer.get_mergeable_ranks(), key=lambda item: item[1])
@@ -60,6 +71,10 @@ class Tokenizer:
 
     @cached_property
     def _encoding(self) -> tiktoken.Encoding:
+        try:
+            import tiktoken
+        except ImportError:
+            raise _not_installed("tiktoken", "encodes text") from None
         return tiktoken.Encoding(
             "autoresearch",
             pat_str=PATTERN,
@@ -67,3 +82,10 @@ class Tokenizer:
             special_tokens={"<|bos|>": self.bos},
             explicit_n_vocab=self.vocab_size,
         )
+
+
+def _not_installed(package: str, task: str) -> DataError:
+    return DataError(
+        f"{package}, which {task}, is not installed; run: pip install {package}, or set "
+        "AUTORESEARCH_CACHE to a folder that was prepared on another machine"
+    )

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import psutil
 
+from trainer.data.choice import AUTO
 from trainer.presets import BadSetting, Isolation, Preset, find_preset
 from trainer.sandbox import confine
 from trainer.sandbox.client import ForkServer, ServerDied
@@ -115,9 +116,9 @@ class Setting:
 
 
 def resolve(
-    preset: str = "auto", device: str = "auto", isolation: str = "auto", source: str = "apidocs"
+    preset: str = "auto", device: str = "auto", isolation: str = "auto", source: str = AUTO
 ) -> Setting:
-    """Find the device, its preset and the level of isolation.
+    """Find the device, its preset, the preset's corpus and the level of isolation.
 
     Raises:
         BadSetting: an unknown preset, device or isolation.
@@ -130,10 +131,13 @@ def resolve(
     if preset != "auto":
         find_preset(preset)
     found = MACHINE.probe()["device"] if device == "auto" else device
-    chosen = find_preset(preset, found)
+    by_memory = preset == "auto" and found == "cuda"
+    memory_mb = MACHINE.probe().get("device_memory_mb") if by_memory else None
+    chosen = find_preset(preset, found, memory_mb)
     if sys.platform == "linux":
         cores: int | None = len(os.sched_getaffinity(0))
     else:
         cores = psutil.cpu_count(logical=False)
     threads = chosen.threads or cores or 1
-    return Setting(chosen, found, confine.level_for(isolation), threads, source)
+    data = chosen.data if source == AUTO else source
+    return Setting(chosen, found, confine.level_for(isolation), threads, data)

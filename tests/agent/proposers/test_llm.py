@@ -18,9 +18,10 @@ from agent.campaign.records import Training, Trial
 from agent.edits import blocks
 from agent.models.choose import open_model
 from agent.models.types import Misconfigured, Prompt, Unavailable
-from agent.program import Program, parse_program
+from agent.program import Program, load_program, parse_program
 from agent.proposers.base import Context
 from agent.proposers.llm import LLMProposer, ReplyUnusable, compress, view
+from trainer.presets import load_presets
 
 PROMPTS = Path(__file__).parents[3] / "prompts"
 PROGRAM = """\
@@ -137,6 +138,43 @@ def unasked() -> LLMProposer:
 
 def part(prompt: Prompt, name: str) -> str:
     return next(p.text for p in prompt.parts if p.name == name)
+
+
+@pytest.mark.parametrize("preset", load_presets())
+def test_what_is_known_is_that_of_the_preset(
+    unasked: LLMProposer, context: Context, preset: str
+) -> None:
+    text = PROGRAM.replace(
+        "## Notes", "## What is known\n\n{{ known }}\nAnd I know more.\n\n## Notes"
+    )
+    told = part(
+        unasked.prompt(replace(context, program=parse_program(text), preset=preset)), "rules"
+    )
+    known = (PROMPTS / f"known/{preset}.md.j2").read_text().rpartition("#}\n")[2]
+    last = known.strip().splitlines()[-1]
+    assert "{{" not in told and "{%" not in told
+    assert preset == "laptop" or f"{last}\nAnd I know more." in told
+    assert ("0.9979" in told) == (preset == "h100"), "the record of another scale misleads"
+
+
+def test_a_program_that_says_itself_what_is_known_is_told_as_it_is(
+    unasked: LLMProposer, context: Context
+) -> None:
+    """Also one from before the presets had texts."""
+    text = PROGRAM.replace("## Notes", "## What is known at this scale\n\n- Mine.\n\n## Notes")
+    told = part(
+        unasked.prompt(replace(context, program=parse_program(text), preset="h100")), "rules"
+    )
+    assert "## What is known at this scale\n\n- Mine." in told
+    assert "0.9979" not in told
+
+
+def test_the_shipped_program_has_a_place_for_what_is_known(
+    unasked: LLMProposer, context: Context
+) -> None:
+    shipped = load_program(PROMPTS.parent / "program.md")
+    told = part(unasked.prompt(replace(context, program=shipped, preset="h100")), "rules")
+    assert "## What is known at this scale\n\n- The record at this scale" in told
 
 
 # --- asking ---

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -222,6 +223,22 @@ def test_disk_that_takes_no_more(cache: Path) -> None:
 def test_prepared_data_needs_no_botocore(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [e for e in sys.path if not e.endswith("site-packages")])
     assert prepare().val.n_bytes > 149_996
+
+
+def test_a_cache_of_another_python_is_used_where_botocore_is_missing(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = prepare()
+    other = apidocs.VERSION.replace(f"python-{platform.python_version()}", "python-3.99.1")
+    shutil.copytree(cache / "apidocs" / apidocs.VERSION, tmp_path / "apidocs" / other)
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [e for e in sys.path if not e.endswith("site-packages")])
+    there = prepare()
+    assert (there.version, there.fingerprint) == (other, here.fingerprint)
+    with pytest.raises(DataError, match="rustbpe"):
+        monkeypatch.setitem(sys.modules, "rustbpe", None)
+        prepare(vocab_size=1024)
+    assert prepare(vocab_size=257, val_bytes=1000).version == other, "bytes need no training"
 
 
 def test_imports_neither_torch_nor_botocore(cache: Path) -> None:

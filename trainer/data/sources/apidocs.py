@@ -29,7 +29,8 @@ from trainer.data.text import from_html, normalise, novel, shuffled
 BOTOCORE_VERSION = "1.44.5"
 RECIPE = 1
 """Goes up with every change to this module or ``text`` that changes a document."""
-VERSION = f"botocore-{BOTOCORE_VERSION}-r{RECIPE}-python-{platform.python_version()}"
+_OF_ANY_PYTHON = f"botocore-{BOTOCORE_VERSION}-r{RECIPE}-python-"
+VERSION = f"{_OF_ANY_PYTHON}{platform.python_version()}"
 
 IN_DOMAIN = {"reference": True, "guides": True, "python": False}
 
@@ -283,4 +284,5 @@ SOURCE = CorpusSource(
     version=VERSION,
     megabytes=24,
     build=build,
+    alike=f"{_OF_ANY_PYTHON}*",
 )

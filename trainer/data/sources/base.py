@@ -41,3 +41,8 @@ class CorpusSource:
 
     Raises DataError if the source cannot be read.
     """
+    alike: str = ""
+    """Pattern of the versions whose validation text and text of its kind are the same."""
+    reach: Callable[[], None] | None = None
+    """For a source that is downloaded: asks the host for it, and raises DataError if it cannot be
+    had. None: nothing is downloaded."""

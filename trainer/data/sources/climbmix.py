@@ -19,6 +19,7 @@ from pathlib import Path
 
 from trainer.data.sources.base import CorpusSource, Progress, Text
 from trainer.data.sources.held_out import clean, take, without_copies
+from trainer.data.sources.packages import downloading
 from trainer.data.text import Shingles
 
 REPOSITORY = "karpathy/climbmix-400b-shuffle"
@@ -50,8 +51,7 @@ def build(progress: Progress, folder: Path) -> Text:
     Raises:
         DataError: a shard cannot be downloaded or read.
     """
-    from trainer.data.sources import hub, parquet  # only here: they take long to import
-
+    hub, parquet = downloading()
     files = {**TRAIN, **HELD_OUT}
     tick = partial(progress, "downloading climbmix")
     sums = hub.fetch(REPOSITORY, REVISION, files, folder, tick)
@@ -65,9 +65,16 @@ def build(progress: Progress, folder: Path) -> Text:
     return Text({"val": val, "test": test, "climbmix": train}, {"climbmix": True}, sums)
 
 
+def reach() -> None:
+    """Ask for the held-out shard."""
+    hub, _ = downloading()
+    hub.reach(REPOSITORY, REVISION, next(iter(HELD_OUT)))
+
+
 SOURCE = CorpusSource(
     name="climbmix",
     version=f"{REVISION[:12]}-r{RECIPE}",
     megabytes=2_200,
     build=build,
+    reach=reach,
 )

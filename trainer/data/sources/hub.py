@@ -50,9 +50,26 @@ PARALLEL = 4
 """Files that are downloaded at a time."""
 TICK_SECONDS = 0.2
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_NO_ANSWER = (
+    *(httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled),
+    *(ValueError, ImportError),  # no address, or a proxy that cannot be used
+)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Otherwise it asks the Hub how coding agents are recognised, and says which one runs this.
 constants.HF_HUB_DISABLE_TELEMETRY = True
+
+
+def reach(repository: str, revision: str, name: str) -> None:
+    """Ask, once, what the server has of a file.
+
+    Raises:
+        DataError: it does not answer, or does not have it.
+    """
+    url = f"{_root(repository, revision)}/{name}"
+    try:
+        get_hf_file_metadata(url, token=False)
+    except _NO_ANSWER as error:
+        raise _failed(url, _trouble(error)[0]) from error
 
 
 def fetch(
@@ -71,8 +88,7 @@ def fetch(
         DataError: a file cannot be downloaded; its partial file stays, the next call resumes it.
         OSError: the folder cannot be written.
     """
-    endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-    root = f"{endpoint}/datasets/{repository}/resolve/{revision}"
+    root = _root(repository, revision)
     folder.mkdir(parents=True, exist_ok=True)
     shares = dict.fromkeys(files, 0.0)
     stop = threading.Event()
@@ -104,6 +120,11 @@ def fetch(
     return {name: future.result() for name, future in running.items()}
 
 
+def _root(repository: str, revision: str) -> str:
+    endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    return f"{endpoint}/datasets/{repository}/resolve/{revision}"
+
+
 def _standing(path: Path, published: str) -> str:
     """SHA-256 of a file that is there and right; a damaged one is removed."""
     try:
@@ -122,10 +143,8 @@ def _download(url: str, path: Path, published: str, tick: Tick, stop: threading.
     while True:
         try:
             return _attempt(url, path, published, tick)
-        except (httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled) as exc:
+        except _NO_ANSWER as exc:
             error: Exception = exc
-        except (ValueError, ImportError) as exc:  # no address, or a proxy that cannot be used
-            error = exc
         size = sum(part.stat().st_size for part in _parts(path))
         failures = 0 if size >= most + LEAST_PROGRESS else failures + 1
         most = max(most, size)

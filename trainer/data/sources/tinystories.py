@@ -19,6 +19,7 @@ from pathlib import Path
 
 from trainer.data.sources.base import CorpusSource, Progress, Text
 from trainer.data.sources.held_out import clean, take, without_copies
+from trainer.data.sources.packages import downloading
 from trainer.data.text import Shingles
 
 REPOSITORY = "karpathy/tinystories-gpt4-clean"
@@ -39,8 +40,7 @@ def build(progress: Progress, folder: Path) -> Text:
     Raises:
         DataError: the file cannot be downloaded or read.
     """
-    from trainer.data.sources import hub, parquet  # only here: they take long to import
-
+    hub, parquet = downloading()
     tick = partial(progress, "downloading tinystories")
     sums = hub.fetch(REPOSITORY, REVISION, {FILE: SHA256}, folder, tick)
     progress("reading held-out text", 0.0)
@@ -52,9 +52,16 @@ def build(progress: Progress, folder: Path) -> Text:
     return Text({"val": val, "test": test, "tinystories": train}, {"tinystories": True}, sums)
 
 
+def reach() -> None:
+    """Ask for the file."""
+    hub, _ = downloading()
+    hub.reach(REPOSITORY, REVISION, FILE)
+
+
 SOURCE = CorpusSource(
     name="tinystories",
     version=f"{REVISION[:12]}-r{RECIPE}",
     megabytes=TRAIN_BYTES / 1e6,
     build=build,
+    reach=reach,
 )

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,10 +19,13 @@ import pytest
 from fileserver import Fault, FileServer
 from texts import documents
 
+from trainer.data import choice
 from trainer.data import prepare as data
+from trainer.data.choice import Choice, choose
 from trainer.data.prepare import DataError
 from trainer.data.sources import climbmix, tinystories
 from trainer.data.sources import hub as downloads
+from trainer.presets import Preset, find_preset
 
 TRAIN = {f"shard_0000{i}.parquet": documents(400, 1000 * i) for i in range(2)}
 HELD_OUT = documents(300, 5000)
@@ -39,6 +44,11 @@ def parquet(texts: list[str], column: str = "text") -> bytes:
     sink = io.BytesIO()
     pq.write_table(pa.table({column: texts, "n": range(len(texts))}), sink, row_group_size=64)
     return sink.getvalue()
+
+
+def small(name: str) -> Preset:
+    constants = MappingProxyType({"VOCAB_SIZE": 257})
+    return replace(find_preset(name), val_bytes=20_000, constants=constants)
 
 
 def path_of(module: object, name: str) -> str:
@@ -205,6 +215,56 @@ def test_changed_upstream_is_another_fingerprint(
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "other"))
     second = data.prepare("tinystories", vocab_size=257, val_bytes=20_000)
     assert second.fingerprint != first.fingerprint
+
+
+def test_a_gpus_corpus_is_climbmix(hub: FileServer) -> None:
+    assert choose("auto", small("gpu")) == choose("auto", small("h100")) == Choice("climbmix")
+    assert data.prepared("climbmix", 257, 20_000)
+    assert choose("tinystories", small("gpu")) == Choice("tinystories")
+    assert choose("auto", small("cpu")) == Choice("apidocs")
+
+
+def test_what_cannot_be_had_is_replaced_with_a_line_that_says_so(
+    hub: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(downloads.constants, "HF_HUB_OFFLINE", True)
+    chosen = choose("auto", small("gpu"))
+    assert chosen.source == "apidocs"
+    assert chosen.note.startswith("climbmix cannot be had, going on with apidocs: cannot download")
+    assert "\n" not in chosen.note
+    assert choose("climbmix", small("gpu")) == Choice("climbmix"), "asked for: not replaced"
+    assert not data.prepared("climbmix", 257, 20_000)
+
+
+def test_the_host_is_asked_without_a_download(
+    hub: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data.reach("climbmix")
+    data.reach("tinystories")
+    data.reach("apidocs")
+    assert hub.requests == []
+    hub.close()
+    for source in ("climbmix", "tinystories"):
+        with pytest.raises(DataError, match=r"cannot download .*refused"):
+            data.reach(source)
+
+
+def test_packages_that_downloads_need_may_be_missing(
+    hub: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trainer.data.sources.hub", None)
+    monkeypatch.delattr("trainer.data.sources.hub")
+    assert "is not installed" in choose("auto", small("gpu")).note
+
+
+def test_the_line_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DataError("why " * 500)
+
+    monkeypatch.setattr(choice, "prepare", fail)
+    note = choose("auto", small("gpu")).note
+    assert len(note) < 350 and note.endswith("(--data climbmix says it in full)")
 
 
 def test_published_checksums_are_checksums() -> None:
