@@ -91,7 +91,7 @@ def windowed(
 ) -> Any:
     """As ``varlen_attn``, row by row: [tokens, heads, HEAD_DIM] each, rows begin at ``starts``."""
     left, right = how["window_size"]
-    assert sizes == (longest,) and right == 0 and starts.dtype == torch.int32
+    assert longest == (32, 32) and right == 0 and starts.dtype == torch.int32
     assert {x.dtype for x in (q, k, v)} == {torch.bfloat16}
     rows = []
     for a, b in itertools.pairwise(starts.tolist()):
