@@ -86,9 +86,7 @@ def test_nothing_compiles_once_the_clock_runs(preset: str, monkeypatch: pytest.M
     assert len(losses) == 3 and all(map(math.isfinite, losses))
 
 
-def windowed(
-    q: Any, k: Any, v: Any, starts: Any, _: Any, longest: int, *sizes: Any, **how: Any
-) -> Any:
+def windowed(q: Any, k: Any, v: Any, starts: Any, _: Any, *longest: int, **how: Any) -> Any:
     """As ``varlen_attn``, row by row: [tokens, heads, HEAD_DIM] each, rows begin at ``starts``."""
     left, right = how["window_size"]
     assert longest == (32, 32) and right == 0 and starts.dtype == torch.int32
