@@ -74,6 +74,11 @@ def open_runtime(
     given = {name: getattr(settings, name) for name, v in command_line.items() if v is not None}
     setting = resolve(settings.preset, isolation=settings.isolation, source=settings.data)
     preset = setting.preset
+    if preset.device_memory_mb and setting.device == "cpu":
+        raise SettingsError(
+            f"preset {preset.name} is for a GPU, and there is none here: a step of its model would "
+            "take minutes; leave it out, or give --preset cpu"
+        )
     budget = settings.budget or str(preset.budget)
     settings = settings.model_copy(update={"preset": preset.name, "budget": budget})
     environ = inherited_environment()

@@ -34,6 +34,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("args", "words"),
     [
         (("--preset", "tpu"), ("tpu", "cpu")),
+        (("--preset", "h100"), ("h100", "GPU", "--preset cpu")),
         (("--budget", "5x"), ("5x", "20s")),
         (("--tag", "a..b"), ("a..b",)),
         (("--tag", "a/b"), ("a/b",)),
