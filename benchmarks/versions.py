@@ -11,7 +11,6 @@ those of heats, in which the two take turns. Positive differences and ratios abo
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from benchmarks.machine import RESULTS, ROOT, keep, stamp
+from benchmarks.training import code_sha256
 from trainer.data.prepare import DataError
 from trainer.measure import heat, measure
 from trainer.results import Measurement
@@ -100,7 +100,7 @@ def figures(tokens: Sequence[Mapping[str, Any]], heats: Sequence[Mapping[str, An
 def run(revision: str, size: str) -> dict[str, Any]:
     """Take the readings that are not there yet; keep each one of the full mode."""
     sources = {"before": source_at(revision), "now": (ROOT / "trainer" / "train.py").read_text()}
-    code = {who: hashlib.sha256(text.encode()).hexdigest()[:16] for who, text in sources.items()}
+    code = {who: code_sha256(text)[:16] for who, text in sources.items()}
     full = size == "full"
     option = "--full" if full else "--json"
     result = stamp(f"python -m benchmarks.versions {revision} {option}") | {"code": code}
