@@ -57,7 +57,7 @@ def test_every_constant_is_explained_and_lies_in_its_domain() -> None:
         assert_within(constant.domain, constant.value, constant.name)
 
 
-@pytest.mark.parametrize("name", ["cpu", "laptop", "h100"])
+@pytest.mark.parametrize("name", ["cpu", "laptop", "gpu", "h100"])
 def test_constants_of_presets_exist_and_lie_in_their_domains(name: str) -> None:
     preset = load_presets()[name]
     known = {c.name: c for c in constants(SOURCE)}
