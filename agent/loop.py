@@ -123,5 +123,5 @@ def baseline(runtime: Runtime) -> None:
 def _still_wanted(runtime: Runtime) -> None:
     done = sum(runtime.campaign.state.counts.values())
     if runtime.settings.trials is not None and done >= runtime.settings.trials:
-        raise Stopped(f"{done} trials are done")
+        raise Stopped("1 trial is done" if done == 1 else f"{done} trials are done")
     runtime.stop_at_limits()

@@ -66,7 +66,7 @@ TRIES: Mapping[str, Mapping[str, Any] | str] = {
     "no token pairs (PAIR_LR 0)": {"PAIR_LR": 0.0},
     "simplification-no-token-shift": "simplification-no-token-shift",
     "simplification-no-value-embeddings": "simplification-no-value-embeddings",
-    "PAIR_LR 1": {"PAIR_LR": 1.0},
+    "PAIR_LR 2": {"PAIR_LR": 2.0},
 }
 """Changes of ours: constants, or the name of a recipe of the deck."""
 RUNTIME = ("GOMP_SPINCOUNT", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")

@@ -88,4 +88,4 @@ def test_an_installation_runs_a_campaign_in_a_clone(installed: Path, tmp_path: P
     run(*git, "commit", "-qm", "a newcomer's clone")
     python = (sys.executable, "-P", "-m")
     said = run(*python, "agent", "run", "--trials", "1", "--llm", "none", "--budget", "6000tok")
-    assert "1 trials are done" in said
+    assert "1 trial is done" in said

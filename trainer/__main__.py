@@ -123,9 +123,10 @@ def _print(console: Console, measured: Measurement) -> None:
                 console.print(escape(printable(text.strip(), 3000)), style="dim")
     if not measured.startup_seconds:
         return
+    used = "" if measured.mfu is None else f", {measured.mfu:.0%} of the device's FLOP/s"
     console.print(
         f"{measured.steps} steps, {measured.tokens:,} tokens, {measured.params:,} parameters, "
-        f"{measured.peak_memory_mb:.0f} MB\n"
+        f"{measured.peak_memory_mb:.0f} MB{used}\n"
         f"start-up {measured.startup_seconds:.2f} s, training {measured.train_seconds:.2f} s, "
         f"scoring {measured.score_seconds:.2f} s, in all {measured.wall_seconds:.2f} s"
     )

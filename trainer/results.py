@@ -34,6 +34,9 @@ class TrainingResult:
     """How many times as many steps a second, on its own clock, the training did in the second best
     tenth of its budget as in the second worst, as reported: where the file's steps are all alike,
     how much the machine changed its pace. 1 where unknown."""
+    mfu: float | None = None
+    """Share of the device's peak FLOP/s that the training used, as it reported its FLOPs; None on a
+    CPU and on devices whose peak is not known here."""
     trace: str = field(default="", repr=False)
     """Readings of the session's clock, base64 of float64; ``measure(trace=...)`` replays them."""
     weights_sha256: str = ""

@@ -1,4 +1,4 @@
-"""What train.py may use: clock, data, seed, device, log.
+"""What train.py may use: clock, data, seed, device, precision, log.
 
 This module is untrusted: it runs in the sandbox with the candidate's code, which can change any of
 it. The parent keeps its own clock and deadline, and the scorer computes the score, so the candidate
@@ -7,9 +7,11 @@ gains nothing by forging anything here.
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,6 +158,26 @@ class Data:
     sources: Mapping[str, Source]
 
 
+def product_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device multiplies it natively, float32 elsewhere.
+
+    That is CUDA from compute capability 8.0 on, and processors with AVX512-BF16 or AMX.
+    """
+    native = False
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    elif device.type == "cpu":
+        has = torch.cpu.get_capabilities()
+        native = has.get("avx512_bf16", False) or has.get("amx_bf16", False)
+    return torch.bfloat16 if native else torch.float32
+
+
+def precision(device: torch.device) -> AbstractContextManager[object]:
+    """Products in ``product_dtype``, whatever the dtype of what is multiplied (autocast)."""
+    enabled = product_dtype(device) == torch.bfloat16
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
 class Session:
     """The argument of ``train(session)``."""
 
@@ -168,10 +190,13 @@ class Session:
         clock: Clock,
         await_data: Callable[[], Mapping[str, Source]],
         emit: Callable[[dict[str, Any]], None],
+        compiles: bool = False,
     ) -> None:
         self.spec = spec
         self.device = device
         self.seed = seed
+        self.compiles = compiles
+        """Whether ``torch.compile`` pays: the preset lends what was compiled to later trainings."""
         self.logged_steps = 0
         self._clock = clock
         self._await_data = await_data
@@ -187,6 +212,8 @@ class Session:
         """
         if self._data is not None:
             raise ContractError("session.ready() was called twice")
+        gc.collect()
+        gc.freeze()  # a later collection need not look through what there is by now
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         self._data = Data(self._await_data())
@@ -198,6 +225,23 @@ class Session:
         if self._data is None:
             raise ContractError("there is no data before session.ready()")
         return self._data
+
+    def precision(self) -> AbstractContextManager[object]:
+        """Autocast of this device; scoring answers under the same."""
+        return precision(self.device)
+
+    def batch(self, rows: npt.NDArray[np.integer[Any]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of token ids [B, T + 1] -> inputs and targets, int64 [B, T] on the device.
+
+        Both are contiguous, so that what was compiled for one batch fits all. To a GPU they are
+        copied from pinned memory, which is not waited for.
+        """
+        ids = torch.from_numpy(rows.astype(np.int64))
+        both = torch.stack([ids[:, :-1], ids[:, 1:]])
+        if self.device.type == "cuda":
+            both = both.pin_memory().to(self.device, non_blocking=True)
+        inputs, targets = both.to(self.device)
+        return inputs, targets
 
     def progress(self) -> float:
         """Share of the budget that is spent, in [0, 1]; schedules are functions of it."""

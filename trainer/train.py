@@ -14,9 +14,7 @@ in ``range LO..HI`` or ``choice A B`` says what may be tried without touching co
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,101 +22,31 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
 
 if TYPE_CHECKING:
     from trainer.session import Session, Source, Spec
 
-# === dataset ===
-
-OUT_OF_DOMAIN_SHARE = 0.0  # of the rows, from sources unlike the validation text; range 0..0.5
-SIZE_EXPONENT = 1.0  # in-domain sources weigh tokens ** this: 0 equal, 1 by size; range 0..2
-
-
-def mixture(sources: Mapping[str, Source]) -> dict[str, float]:
-    """Each source's share of the training rows, by its size before documents are selected."""
-    shares: dict[str, float] = {}
-    for in_domain, total in ((True, 1.0 - OUT_OF_DOMAIN_SHARE), (False, OUT_OF_DOMAIN_SHARE)):
-        sizes = {n: len(s.tokens) for n, s in sources.items() if s.in_domain == in_domain}
-        weights = {name: size**SIZE_EXPONENT for name, size in sizes.items()}
-        shares |= {name: total * weight / sum(weights.values()) for name, weight in weights.items()}
-    return shares
-
-
-# === preprocessing ===
-
-VOCAB_SIZE = 2048  # tokens, a rung of the tokenizer ladder; choice 512 1024 2048 4096 8192
-SEQ_LEN = 512  # tokens of context, in training and in scoring; choice 128 256 512 1024 2048
-MIN_DOCUMENT = 0  # tokens; what is shorter is left out; choice 0 16 32 64 128 256 512
-MAX_DOCUMENT = 1000000  # tokens kept, from a document's beginning; choice 256 512 1024 4096 1000000
-
-
-def selected(source: Source) -> np.ndarray:
-    """The documents to train on, whole or cropped, one after another; uint16 [N]."""
-    tokens, starts = np.asarray(source.tokens), source.doc_starts
-    ends = np.append(starts[1:], len(tokens))
-    if (ends - starts).min() >= MIN_DOCUMENT and (ends - starts).max() <= MAX_DOCUMENT:
-        return tokens
-    documents = (tokens[a:b] for a, b in zip(starts, ends, strict=True) if b - a >= MIN_DOCUMENT)
-    return np.concatenate([tokens[:0], *(document[:MAX_DOCUMENT] for document in documents)])
-
-
-def rows(tokens: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Rows of SEQ_LEN + 1 tokens, cut end to end, in a new order and phase each time round."""
-    while True:
-        phase = int(rng.integers(min(SEQ_LEN, len(tokens) - SEQ_LEN)))
-        for k in rng.permutation((len(tokens) - 1 - phase) // SEQ_LEN):
-            start = phase + k * SEQ_LEN
-            yield tokens[start : start + SEQ_LEN + 1]
-
-
-def packed(
-    session: Session, shares: Mapping[str, float], count: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Inputs and targets, int64 [count, SEQ_LEN] on the device, without end.
-
-    Each row is of one source, drawn by the ``shares``, which need not sum to one.
-
-    Raises:
-        ValueError: no source has enough tokens for a row.
-    """
-    rng = np.random.default_rng(int(torch.randint(2**31, ())))  # by the seed, new for each stream
-    texts = {name: selected(session.data.sources[name]) for name in shares if shares[name] > 0}
-    texts = {name: text for name, text in texts.items() if len(text) > SEQ_LEN}
-    if not texts:
-        raise ValueError(f"no source has {SEQ_LEN + 1} tokens left for a row: see MIN_DOCUMENT")
-    streams = [rows(text, rng) for text in texts.values()]
-    weights = np.array([shares[name] for name in texts])
-    while True:
-        drawn = rng.choice(len(streams), size=count, p=weights / weights.sum())
-        batch = torch.from_numpy(np.stack([next(streams[i]) for i in drawn]).astype("int64"))
-        if session.device.type == "cuda":  # only a copy from pinned memory is not waited for
-            batch = batch.pin_memory().to(session.device, non_blocking=True)
-        batch = batch.to(session.device)
-        session.consumed(count * SEQ_LEN)
-        yield batch[:, :-1], batch[:, 1:]
-
-
 # === architecture ===
 
-DEPTH = 1  # transformer blocks; range 1..8 int
-WIDTH = 128  # channels of the stream, a multiple of HEAD_DIM; choice 64 128 192 256 384 512
+DEPTH = 1  # transformer blocks; range 1..24 int
+WIDTH = 128  # channels of the stream, a multiple of HEAD_DIM; choice 64 128 192 256 384 512 768
 HEAD_DIM = 64  # channels of an attention head; choice 32 64 128
 MLP_RATIO = 2  # hidden channels of the MLP per channel of the stream; range 1..8 int
 ACTIVATION = "relu2"  # of the MLP; choice relu2 gelu silu
-VALUE_EMBEDDINGS = True  # every block adds a second token embedding to its attention values
-PAIR_ROWS = 32768  # rows of the table of token pairs; choice 4096 8192 16384 32768 65536
-ROTARY_BASE = 10000.0  # longest wavelength of the rotary embedding, tokens; range 100..100000 log
+WINDOWS = "L"  # of attention, block by block, the last is L: long or short; choice L SL SSSL SSSSL
+SHORT_SHARE = 0.125  # of the context that a short window sees; range 0.02..0.5 log
+VALUE_EVERY = 1  # a block in so many adds a token embedding to its values, the last does; 0: none
+ROTARY_BASE = 10000.0  # longest wavelength of the rotary embedding, tokens; range 100..1e6 log
+PAIR_ROWS = 32768  # rows of the table of token pairs; choice 4096 8192 16384 32768 65536 131072
+LOGIT_CAP = 0.0  # logits stay within plus and minus this, by a tanh; 0: no bound; range 0..60
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu2": lambda x: F.relu(x).square(),
-    "gelu": F.gelu,
-    "silu": F.silu,
-}
+ACTIVATIONS = {"relu2": lambda x: F.relu(x).square(), "gelu": F.gelu, "silu": F.silu}
 
 
 def norm(x: Tensor) -> Tensor:
-    """Layer norm without parameters (arXiv:1607.06450): one operation, RMS norm is six on a CPU."""
-    return F.layer_norm(x, (x.size(-1),))
+    """Layer norm without parameters (arXiv:1607.06450)."""
+    return F.layer_norm(x, (x.size(-1),)).to(x.dtype)
 
 
 def previous(x: Tensor) -> Tensor:
@@ -146,17 +74,25 @@ class Rotary(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [B, T, heads, HEAD_DIM] -> the same shape."""
         length = x.size(1)
-        return x * self.cos[:length] + x.roll(HEAD_DIM // 2, -1) * self.sin[:length]
+        return (x * self.cos[:length] + x.roll(HEAD_DIM // 2, -1) * self.sin[:length]).to(x.dtype)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention, [B, heads, T, HEAD_DIM] each."""
-    if q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    # On a CPU the fused kernel takes twice as long as this in bfloat16, a little longer in float32.
-    later = q.new_full((q.size(2), q.size(2)), -math.inf).triu(1)
-    scores = torch.baddbmm(later, q.flatten(0, 1), k.flatten(0, 1).mT, alpha=HEAD_DIM**-0.5)
-    return (scores.softmax(-1) @ v.flatten(0, 1)).view(v.shape)
+def attend(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
+    """Attention to the own position and ``window`` before it; [B, T, heads, HEAD_DIM] each."""
+    count, length = q.shape[:2]
+    if q.is_cuda and q.dtype == torch.bfloat16:  # flash attention passes over what is masked
+        starts = torch.arange(0, (count + 1) * length, length, device=q.device, dtype=torch.int32)
+        q, k, v = (x.to(q.dtype).flatten(0, 1) for x in (q, k, v))
+        seen = (-1 if window >= length else window, 0)
+        y = varlen_attn(q, k, v, starts, starts, length, length, window_size=seen)
+        return y.unflatten(0, (count, length))
+    position = torch.arange(length, device=q.device)
+    distance = position.unsqueeze(1) - position
+    hidden = (distance < 0) | (distance > window)
+    mask = q.new_zeros(length, length).masked_fill(hidden, -math.inf)
+    q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v))
+    scores = torch.baddbmm(mask, q, k.mT, alpha=HEAD_DIM**-0.5)
+    return (scores.softmax(-1) @ v).unflatten(0, (count, -1)).transpose(1, 2)
 
 
 class Attention(nn.Module):
@@ -166,13 +102,17 @@ class Attention(nn.Module):
     last" is then one look-up, which otherwise takes two blocks (induction heads, arXiv:2209.11895).
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, block: int) -> None:
         super().__init__()
+        long = block == DEPTH - 1 or WINDOWS[block % len(WINDOWS)] == "L"
+        self.window = SEQ_LEN if long else max(1, int(SHORT_SHARE * SEQ_LEN))
         self.query = nn.Linear(WIDTH, WIDTH, bias=False)
         self.key = nn.Linear(WIDTH, WIDTH, bias=False)
         self.value = nn.Linear(WIDTH, WIDTH, bias=False)
         self.out = nn.Linear(WIDTH, WIDTH, bias=False)
-        self.values = nn.Embedding(spec.vocab_size, WIDTH) if VALUE_EMBEDDINGS else None
+        has_values = VALUE_EVERY > 0 and (DEPTH - 1 - block) % VALUE_EVERY == 0
+        dtype = getattr(torch, TABLE_DTYPE)
+        self.values = nn.Embedding(spec.vocab_size, WIDTH, dtype=dtype) if has_values else None
 
     def forward(self, x: Tensor, ids: Tensor, rotary: Rotary) -> Tensor:
         """x [B, T, WIDTH], ids [B, T] -> [B, T, WIDTH]"""
@@ -181,8 +121,7 @@ class Attention(nn.Module):
         own, before = self.key(x).chunk(2, dim=-1)
         k = rotary(norm(torch.cat([own, previous(before)], dim=-1).view(heads)))
         v = self.value(x) if self.values is None else self.value(x) + self.values(ids)
-        y = attend(q.transpose(1, 2), k.transpose(1, 2), v.view(heads).transpose(1, 2))
-        return self.out(y.transpose(1, 2).reshape(x.shape))
+        return self.out(attend(q, k, v.view(heads), self.window).reshape(x.shape))
 
 
 class MLP(nn.Module):
@@ -202,10 +141,11 @@ class Model(nn.Module):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(spec.vocab_size, WIDTH)
-        self.pairs = nn.Embedding(PAIR_ROWS, WIDTH, sparse=True)
+        dtype = getattr(torch, TABLE_DTYPE)
+        self.embedding = nn.Embedding(spec.vocab_size, WIDTH, dtype=dtype)
+        self.pairs = nn.Embedding(PAIR_ROWS, WIDTH, sparse=SPARSE_PAIRS)
         self.rotary = Rotary(spec.seq_len)
-        self.attentions = nn.ModuleList(Attention(spec) for _ in range(DEPTH))
+        self.attentions = nn.ModuleList(Attention(spec, block) for block in range(DEPTH))
         self.mlps = nn.ModuleList(MLP() for _ in range(DEPTH))
         # How much of the token before enters at each position, channel by channel.
         self.shift = nn.Parameter(torch.zeros(WIDTH))
@@ -214,27 +154,15 @@ class Model(nn.Module):
         self.embedding_scales = nn.Parameter(torch.zeros(DEPTH))
         self.head = nn.Linear(WIDTH, spec.vocab_size, bias=False)
 
-    def embedded_pairs(self, ids: Tensor) -> Tensor:
-        """ids [B, T] -> [B, T, WIDTH]; apart because a sparse gradient cannot be compiled."""
-        return self.pairs(pair_rows(ids))
-
-    def features(self, ids: Tensor, pairs: Tensor) -> Tensor:
-        """ids [B, T], embedded pairs [B, T, WIDTH] -> what the head reads, [B, T, WIDTH]."""
-        x = norm(self.embedding(ids) + pairs)
-        x = first = x + self.shift * previous(x)
+    def forward(self, ids: Tensor) -> Tensor:
+        x = norm(self.embedding(ids) + self.pairs(pair_rows(ids)))
+        x = first = (x + self.shift * previous(x)).to(self.embedding.weight.dtype)
         for i, (attention, mlp) in enumerate(zip(self.attentions, self.mlps, strict=True)):
-            x = self.stream_scales[i] * x + self.embedding_scales[i] * first
+            x = (self.stream_scales[i] * x + self.embedding_scales[i] * first).to(x.dtype)
             x = x + attention(norm(x), ids, self.rotary)
             x = x + mlp(norm(x))
-        return norm(x)
-
-    def logits(self, features: Tensor) -> Tensor:
-        """features [..., WIDTH] -> float32 [..., vocab_size]"""
-        return self.head(features).float()
-
-    def forward(self, ids: Tensor) -> Tensor:
-        with precision(ids.device):
-            return self.logits(self.features(ids, self.embedded_pairs(ids)))
+        logits = self.head(norm(x)).float()
+        return LOGIT_CAP * torch.tanh(logits / LOGIT_CAP) if LOGIT_CAP else logits
 
 
 def build_model(spec: Spec) -> nn.Module:
@@ -242,6 +170,11 @@ def build_model(spec: Spec) -> nn.Module:
     model = Model(spec)
     initialise(model)
     return model
+
+
+def loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy, nats per token. inputs, targets [B, T]"""
+    return F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
 
 
 # === initialisation ===
@@ -274,26 +207,28 @@ def initialise(model: Model) -> None:
 
 # === regularisation ===
 
-MATRIX_DECAY = 0.1  # weight decay of the matrices, times their learning rate; range 0..1
-EMBEDDING_DECAY = 0.0  # weight decay of embeddings and head, times their rate; range 0..1
-
+MATRIX_DECAY = 0.1  # weight decay of the matrices, times their rate, falls to 0; range 0..1
+EMBEDDING_DECAY = 0.0  # weight decay of the token embedding, times its rate; range 0..0.1
+VALUE_DECAY = 0.0  # weight decay of the value embeddings, times their rate; range 0..0.1
+HEAD_DECAY = 0.0  # weight decay of the head, times its rate; range 0..0.1
 
 # === hyperparameters ===
 
-BATCH_ROWS = 8  # rows of SEQ_LEN tokens in an optimizer step; choice 1 2 4 8 16 32 64 128 256
+BATCH_ROWS = 8  # rows of SEQ_LEN tokens in an optimizer step; choice 1 2 4 8 16 32 64 128 256 512
 EMBEDDING_LR = 0.6  # peak learning rate of the token embedding, AdamW; range 0.01..3 log
-PAIR_LR = 2.0  # peak learning rate of the table of token pairs, Adagrad; range 0.05..5 log
+PAIR_LR = 1.0  # peak learning rate of the table of token pairs, Adagrad; range 0.05..5 log
 VALUE_LR = 0.6  # peak learning rate of the value embeddings, AdamW; range 0.01..3 log
 HEAD_LR = 0.01  # peak learning rate of the head, AdamW; range 0.0005..0.1 log
-SCALAR_LR = 0.05  # peak learning rate of the scales per block, AdamW; range 0.001..1 log
+SCALAR_LR = 0.05  # peak learning rate of stream_scales and new vectors, AdamW; range 0.001..1 log
+SHARE_LR = 0.05  # peak learning rate of embedding_scales, AdamW; range 0.001..1 log
 SHIFT_LR = 0.05  # peak learning rate of the token shift, AdamW; range 0.001..1 log
 MATRIX_LR = 0.02  # peak learning rate of the matrices, Muon; range 0.003..0.3 log
-
 
 # === optimizer ===
 
 ADAM_BETA1 = 0.8  # decay of AdamW's mean of gradients, a step; range 0.5..0.95
 ADAM_BETA2 = 0.95  # decay of AdamW's mean of squares, a step; range 0.9..0.999
+SHARE_BETA1 = 0.8  # ADAM_BETA1 of embedding_scales; range 0.5..0.99
 MUON_MOMENTUM = 0.95  # decay of Muon's mean of gradients, a step; range 0.8..0.99
 MUON_STEPS = 3  # iterations towards an orthogonal update; range 1..5 int
 
@@ -309,113 +244,108 @@ POLAR_EXPRESS = (
 
 def orthogonalise(x: Tensor) -> Tensor:
     """The nearest matrices with singular values of 1, roughly. x [N, R, C] with R <= C."""
-    y = (x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)).to(product_dtype(x.device))
+    y = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
     for a, b, c in POLAR_EXPRESS[:MUON_STEPS]:
         gram = y @ y.mT
         y = torch.baddbmm(y, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), y, beta=a)
     return y.to(x.dtype)
 
 
-def as_wide(x: Tensor) -> Tensor:
-    """[..., R, C] as matrices [N, r, c], r <= c, transposed where needed; a view."""
-    x = x.reshape(-1, *x.shape[-2:])
-    return x.mT if x.size(-2) > x.size(-1) else x
+def wide(x: Tensor) -> list[Tensor]:
+    """[..., R, C] -> views of its matrices, transposed to be at least as wide as high."""
+    return [m.mT if m.size(0) > m.size(1) else m for m in x.reshape(-1, *x.shape[-2:])]
 
 
 class Muon:
-    """Momentum, then an orthogonal update, matrices of one shape in one batch.
+    """Momentum, then an orthogonal update, for all matrices of one shape at once.
 
     https://kellerjordan.github.io/posts/muon/
     """
 
-    def __init__(self, matrices: Iterable[nn.Parameter]) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         self.groups: dict[tuple[int, ...], list[nn.Parameter]] = {}
-        for p in matrices:
-            self.groups.setdefault(tuple(as_wide(p).shape[1:]), []).append(p)
-        self.means = {
-            shape: torch.zeros_like(torch.cat([as_wide(p) for p in group]))
-            for shape, group in self.groups.items()
-        }
-        self.orthogonalise = orthogonalise
-
-    def compile(self) -> None:
-        """Compile the iterations for the shapes that there are, now."""
-        self.orthogonalise = torch.compile(orthogonalise)
-        for mean in self.means.values():
-            self.orthogonalise(mean)
+        for p in parameters:
+            self.groups.setdefault(tuple(sorted(p.shape[-2:])), []).append(p)
+        self.means, self.rates = {}, {}
+        for shape, group in self.groups.items():
+            matrices = [m for p in group for m in wide(p.detach())]
+            self.means[shape] = torch.zeros_like(torch.stack(matrices))
+            rates = [max(1.0, p.size(-2) / p.size(-1)) ** 0.5 for p in group for _ in wide(p)]
+            self.rates[shape] = torch.tensor(rates, device=matrices[0].device).view(-1, 1, 1)
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
+    def step(self, lr: float, momentum: float, decay: float) -> None:
         """Move the matrices; the gradients are left as they are."""
         for shape, group in self.groups.items():
-            grads = torch.cat([as_wide(p.grad) for p in group if p.grad is not None])
-            mean = self.means[shape].lerp_(grads, 1 - MUON_MOMENTUM)
-            updates = self.orthogonalise(grads.lerp_(mean, MUON_MOMENTUM))
-            for p, update in zip(
-                group, updates.split([len(as_wide(p)) for p in group]), strict=True
-            ):
-                rate = lr * max(1.0, p.size(-2) / p.size(-1)) ** 0.5
-                matrices = as_wide(p)
-                # Cautious decay: only where it agrees with the update (arXiv:2411.16085).
-                agrees = matrices * update > 0
-                update = update + MATRIX_DECAY * matrices * agrees
-                matrices.sub_(update, alpha=rate)
+            grads = torch.stack([m for p in group for m in wide(p.grad)])
+            mean = self.means[shape].lerp_(grads, 1 - momentum)
+            updates = orthogonalise(grads.lerp_(mean, momentum))
+            matrices = [m for p in group for m in wide(p)]
+            # Cautious decay: only where it agrees with the update (arXiv:2411.16085).
+            values = torch.stack(matrices)
+            updates += decay * values * (values * updates > 0)
+            torch._foreach_sub_(matrices, (lr * self.rates[shape] * updates).unbind())
 
 
 class RowAdagrad:
     """Adagrad with one rate a row, for a table of which a step sees few rows (arXiv:1906.00091).
 
-    Rows without a gradient cost nothing, so the table may be large. The sparse gradient is taken
-    as it is, a row as often as it was looked up: adding such rows up would make a GPU wait.
+    No row moves by more than the rate in a step (root mean square), however often it was seen.
     """
 
     def __init__(self, table: nn.Parameter) -> None:
         self.table = table
-        self.squares = torch.zeros(len(table), device=table.device)
+        self.squares = torch.zeros(len(table), 1, device=table.device)
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
-        """Move the rows that were looked up; the gradient is left as it is."""
-        if self.table.grad is None:
-            return
-        rows, grads = self.table.grad._indices()[0], self.table.grad._values()
-        self.squares.index_add_(0, rows, grads.square().mean(-1))
-        rates = lr / (self.squares[rows].sqrt() + 1e-10)
-        self.table.index_add_(0, rows, grads * rates.unsqueeze(-1), alpha=-1)
+        """Move the rows that have a gradient; the gradient is left as it is."""
+        grads = self.table.grad
+        seen = slice(None)
+        if grads.is_sparse:
+            grads = grads.coalesce()  # a row's gradients are added up before they are squared
+            seen, grads = grads.indices()[0], grads.values()
+        self.squares[seen] += grads.square().mean(-1, keepdim=True)
+        self.table[seen] -= lr * grads / (self.squares[seen].sqrt() + 1e-10)
 
 
 class Optimizer:
-    """Muon for the blocks' matrices, Adagrad for token pairs, AdamW for all that is left."""
+    """Adagrad for token pairs, Muon for matrices, AdamW for the rest: no parameter is left out.
+
+    What an edit adds goes by its kind: a table, a vector, a matrix.
+    """
 
     def __init__(self, model: Model) -> None:
-        blocks = [*model.attentions.named_parameters(), *model.mlps.named_parameters()]
-        self.muon = Muon(p for name, p in blocks if "values" not in name)
-        self.adagrad = RowAdagrad(model.pairs.weight)
-        groups = [
-            ([model.embedding.weight], EMBEDDING_LR, EMBEDDING_DECAY),
-            ([p for name, p in blocks if "values" in name], VALUE_LR, EMBEDDING_DECAY),
-            ([model.head.weight], HEAD_LR, EMBEDDING_DECAY),
-            ([model.stream_scales, model.embedding_scales], SCALAR_LR, 0.0),
-            ([model.shift], SHIFT_LR, 0.0),
-        ]
-        self.adamw = torch.optim.AdamW(
-            [
-                {"params": params, "lr": lr, "peak_lr": lr, "weight_decay": decay}
-                for params, lr, decay in groups
-                if params
-            ],
-            betas=(ADAM_BETA1, ADAM_BETA2),
-            eps=1e-10,
-            fused=True,
-        )
+        tables = {m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
+        rates = {  # peak learning rate, weight decay and beta1, by name or else by kind
+            "embedding.weight": (EMBEDDING_LR, EMBEDDING_DECAY, ADAM_BETA1),
+            "head.weight": (HEAD_LR, HEAD_DECAY, ADAM_BETA1),
+            "embedding_scales": (SHARE_LR, 0.0, SHARE_BETA1),
+            "shift": (SHIFT_LR, 0.0, ADAM_BETA1),
+            "table": (VALUE_LR, VALUE_DECAY, ADAM_BETA1),
+            "vector": (SCALAR_LR, 0.0, ADAM_BETA1),
+        }
+        groups, matrices = [], []
+        for name, p in model.named_parameters():
+            kind = "table" if p in tables else "vector" if p.ndim < 2 else "matrix"
+            if p is model.pairs.weight:
+                self.adagrad = RowAdagrad(p)
+            elif name in rates or kind in rates:
+                lr, decay, beta1 = rates.get(name) or rates[kind]
+                betas = (beta1, ADAM_BETA2)
+                groups.append({"params": [p], "peak": lr, "weight_decay": decay, "betas": betas})
+            else:
+                matrices.append(p)
+        self.muon = Muon(matrices)
+        self.adamw = torch.optim.AdamW(groups, eps=1e-10, fused=True)
 
-    def step(self, scale: float) -> None:
-        """Take a step at ``scale`` times the peak learning rates."""
+    def step(self, scale: float, momentum: float, decay: float) -> None:
+        """Take a step at ``scale`` times the peak learning rates; the rest is Muon's."""
         for group in self.adamw.param_groups:
-            group["lr"] = scale * group["peak_lr"]
+            group["lr"] = scale * group["peak"]
         self.adamw.step()
         self.adagrad.step(scale * PAIR_LR)
-        self.muon.step(scale * MATRIX_LR)
+        self.muon.step(scale * MATRIX_LR, momentum, decay)
 
 
 # === schedule ===
@@ -423,6 +353,7 @@ class Optimizer:
 WARMUP_SHARE = 0.02  # of the budget, in which learning rates rise from zero; range 0..0.3
 WARMDOWN_SHARE = 0.6  # of the budget, in which they fall at the end; range 0..1
 FINAL_LR_SHARE = 0.0  # of the peak, what is left at the end; range 0..0.3
+MOMENTUM_SHARE = 0.0  # of the budget, in which Muon's momentum rises from 0.85; range 0..0.5
 
 
 def learning_rate_scale(progress: float) -> float:
@@ -434,80 +365,80 @@ def learning_rate_scale(progress: float) -> float:
     return FINAL_LR_SHARE + (1 - FINAL_LR_SHARE) * (1 - progress) / WARMDOWN_SHARE
 
 
+def momentum(progress: float) -> float:
+    """Muon's momentum: its mean of gradients is short while the loss falls fast."""
+    risen = min(1.0, progress / MOMENTUM_SHARE) if MOMENTUM_SHARE else 1.0
+    return 0.85 + risen * (MUON_MOMENTUM - 0.85)
+
+
+# === dataset ===
+
+OUT_OF_DOMAIN_SHARE = 0.0  # of the rows, from sources unlike the validation text; range 0..0.5
+SIZE_EXPONENT = 1.0  # in-domain sources weigh tokens ** this: 0 equal, 1 by size; range 0..2
+
+
+def mixture(sources: Mapping[str, Source]) -> dict[str, float]:
+    """Each source's share of the training rows, by its size before documents are selected."""
+    shares: dict[str, float] = {}
+    for in_domain, total in ((True, 1.0 - OUT_OF_DOMAIN_SHARE), (False, OUT_OF_DOMAIN_SHARE)):
+        sizes = {n: len(s.tokens) for n, s in sources.items() if s.in_domain == in_domain}
+        weights = {name: size**SIZE_EXPONENT for name, size in sizes.items()}
+        shares |= {name: total * weight / sum(weights.values()) for name, weight in weights.items()}
+    return shares
+
+
+# === preprocessing ===
+
+VOCAB_SIZE = 2048  # tokens, a rung of the tokenizer ladder; choice 512 1024 2048 4096 8192 16384
+SEQ_LEN = 512  # tokens of context, in training and in scoring; choice 128 256 512 1024 2048
+MIN_DOCUMENT = 0  # tokens; what is shorter is left out; choice 0 16 32 64 128 256 512
+MAX_DOCUMENT = 1000000  # tokens kept, from a document's beginning; choice 256 512 1024 4096 1000000
+
+
+def selected(source: Source) -> np.ndarray:
+    """The documents to train on, whole or cropped, one after another; uint16 [N]."""
+    tokens, starts = np.asarray(source.tokens), source.doc_starts
+    ends = np.append(starts[1:], len(tokens))
+    if (ends - starts).min() >= MIN_DOCUMENT and (ends - starts).max() <= MAX_DOCUMENT:
+        return tokens
+    documents = (tokens[a:b] for a, b in zip(starts, ends, strict=True) if b - a >= MIN_DOCUMENT)
+    return np.concatenate([tokens[:0], *(document[:MAX_DOCUMENT] for document in documents)])
+
+
+def rows(tokens: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Rows of SEQ_LEN + 1 tokens, cut end to end, in a new order and phase each time round."""
+    while True:
+        phase = int(rng.integers(min(SEQ_LEN, len(tokens) - SEQ_LEN)))
+        for k in rng.permutation((len(tokens) - 1 - phase) // SEQ_LEN):
+            start = phase + k * SEQ_LEN
+            yield tokens[start : start + SEQ_LEN + 1]
+
+
+def packed(
+    session: Session, shares: Mapping[str, float], count: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs and targets, int64 [count, SEQ_LEN] on the device, without end.
+
+    Each row is of one source, drawn by the ``shares``, which need not sum to one.
+    """
+    rng = np.random.default_rng(int(torch.randint(2**31, ())))  # by the seed, new for each stream
+    texts = {name: selected(session.data.sources[name]) for name in shares if shares[name] > 0}
+    texts = {name: text for name, text in texts.items() if len(text) > SEQ_LEN}
+    if not texts:
+        raise ValueError(f"no source has {SEQ_LEN + 1} tokens left for a row: see MIN_DOCUMENT")
+    streams = [rows(text, rng) for text in texts.values()]
+    weights = np.array([shares[name] for name in texts])
+    while True:
+        drawn = rng.choice(len(streams), size=count, p=weights / weights.sum())
+        session.consumed(count * SEQ_LEN)
+        yield session.batch(np.stack([next(streams[i]) for i in drawn]))
+
+
 # === efficiency ===
 
 MICRO_ROWS = 8  # rows in a pass forward and back, divides BATCH_ROWS; choice 1 2 4 8 16 32 64 128
-HEAD_CHUNK = 512  # tokens with logits in memory at a time; choice 128 256 512 1024 4096 32768
-COMPILE = True  # compile on CUDA; elsewhere start-up would not be repaid
-# FLOP/s of dense bfloat16 products by a part of the device's name, as its maker says (SXM).
-PEAK_FLOPS = {
-    "A100": 312e12, "L40S": 362e12, "H100": 989e12, "H200": 989e12, "B200": 2250e12,
-}  # fmt: skip
-
-
-def flops_per_token(model: Model) -> float:
-    """Forward and backward: 6 a weight of a product, and attention (arXiv:2204.02311, app. B)."""
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    return 6.0 * sum(x.weight.numel() for x in layers) + 12.0 * DEPTH * WIDTH * SEQ_LEN
-
-
-def peak_flops(device: torch.device) -> float:
-    """FLOP/s that the device can reach; not a number where the table does not know it."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    return next((peak for known, peak in PEAK_FLOPS.items() if known in name), math.nan)
-
-
-def product_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on CUDA and on processors with AVX512-BF16 or AMX, float32 elsewhere."""
-    native = device.type == "cuda"
-    if device.type == "cpu":
-        has = torch.cpu.get_capabilities()
-        native = has.get("avx512_bf16", False) or has.get("amx_bf16", False)
-    return torch.bfloat16 if native else torch.float32
-
-
-def precision(device: torch.device) -> AbstractContextManager[object]:
-    """Products in ``product_dtype``; weights, the stream between blocks and losses in float32."""
-    enabled = product_dtype(device) == torch.bfloat16
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
-
-
-class Step:
-    """Forward and backward over a micro-batch."""
-
-    def __init__(self, model: Model, device: torch.device) -> None:
-        self.model = model
-        self.device = device
-        self.features: Callable[[Tensor, Tensor], Tensor] = model.features
-        self.head_loss: Callable[[Tensor, Tensor], Tensor] = self._head_loss
-
-    def compile(self) -> None:
-        """Compile both parts, at their next use."""
-        self.features = torch.compile(self.features)
-        self.head_loss = torch.compile(self.head_loss)
-
-    def _head_loss(self, features: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(self.model.logits(features), targets, reduction="sum")
-
-    def backward(self, inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
-        """Add the gradients of ``weight`` times the mean loss; returns that, a 0-D tensor.
-
-        The head goes forward and back a chunk at a time: all logits at once, vocab_size floats a
-        token, would be most of the memory and fall out of the processor's cache.
-        """
-        total = torch.zeros((), device=self.device)
-        with precision(self.device):
-            pairs = self.model.embedded_pairs(inputs)
-            features = self.features(inputs, pairs).flatten(0, 1)
-        chunks = [chunk.detach().requires_grad_() for chunk in features.split(HEAD_CHUNK)]
-        for chunk, wanted in zip(chunks, targets.flatten().split(HEAD_CHUNK), strict=True):
-            with precision(self.device):
-                loss = self.head_loss(chunk, wanted) * (weight / targets.numel())
-            loss.backward()
-            total += loss.detach()
-        features.backward(torch.cat([chunk.grad for chunk in chunks if chunk.grad is not None]))
-        return total
-
+SPARSE_PAIRS = True  # the gradient of the pair table holds seen rows only; choice True False
+TABLE_DTYPE = "float32"  # of the embeddings, and so of the stream; choice float32 bfloat16
 
 # --- training ---
 
@@ -516,43 +447,52 @@ def train(session: Session) -> nn.Module:
     """Train within the session's budget.
 
     Raises:
+        ValueError: a parameter takes no part in the loss.
         FloatingPointError: the loss is not a finite number any more.
     """
     torch.manual_seed(session.seed)
-    spec, device = session.spec, session.device
-    model = Model(spec)
-    initialise(model)
-    model.to(device)
-    optimizer, step = Optimizer(model), Step(model, device)
-    if COMPILE and device.type == "cuda":
-        optimizer.muon.compile()
-        step.compile()
+    model = build_model(session.spec).to(session.device)
+    objective = torch.compile(loss, dynamic=False) if session.compiles else loss
     count = min(BATCH_ROWS, MICRO_ROWS)
-    dummy = torch.randint(spec.vocab_size, (count, spec.seq_len), device=device)
-    step.backward(dummy, dummy, 1.0)
+
+    def add_gradients(batches: Iterator[tuple[Tensor, Tensor]], passes: int) -> Tensor:
+        """Of the mean loss over the next ``passes`` batches; returns that loss, a 0-D tensor."""
+        total = torch.zeros((), device=session.device)
+        for _ in range(passes):
+            inputs, targets = next(batches)
+            with session.precision():
+                part = objective(model, inputs, targets) / passes
+            part.backward()
+            total += part.detach()
+        return total
+
+    # A step on random tokens before the clock runs: it compiles, and at a rate of 0 moves nothing.
+    noise = np.random.default_rng(0).integers(session.spec.vocab_size, size=(count, SEQ_LEN + 1))
+    add_gradients(iter([session.batch(noise)]), 1)
+    if unused := [name for name, p in model.named_parameters() if p.grad is None]:
+        raise ValueError(f"{', '.join(unused)}: not in the loss, so never trained; use or remove")
+    with session.precision():
+        Optimizer(model).step(0.0, 0.0, 0.0)
     model.zero_grad()
+    optimizer = Optimizer(model)
     session.ready()
 
     batches = packed(session, mixture(session.data.sources), count)
     passes = BATCH_ROWS // count
-    flops, peak = flops_per_token(model) * passes * dummy.numel(), peak_flops(device)
-    loss = torch.zeros(())
+    mean_loss = torch.zeros(())
     number = 0
-    began = time.monotonic()
     while not session.done():
-        scale = learning_rate_scale(session.progress())
-        loss = torch.zeros((), device=device)
-        for _ in range(passes):
-            inputs, targets = next(batches)
-            loss += step.backward(inputs, targets, 1 / passes)
-        optimizer.step(scale)
+        progress = session.progress()
+        scale = learning_rate_scale(progress)
+        mean_loss = add_gradients(batches, passes)
+        with session.precision():
+            optimizer.step(scale, momentum(progress), MATRIX_DECAY * (1 - progress))
         model.zero_grad()
         number += 1
-        mfu = flops * number / (time.monotonic() - began) / peak
-        session.log(number - 1, loss=loss, lr_scale=scale, mfu=mfu)
+        session.log(number - 1, loss=mean_loss, lr_scale=scale)
         # Not at every step, because a look at the loss makes a GPU wait.
-        if number % 50 == 0 and not math.isfinite(loss):
+        if number % 50 == 0 and not math.isfinite(mean_loss):
             break
-    if not math.isfinite(loss):
-        raise FloatingPointError(f"the loss is {loss} at step {number}")
+    if not math.isfinite(mean_loss):
+        raise FloatingPointError(f"the loss is {mean_loss} at step {number}")
     return model

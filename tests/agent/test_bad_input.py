@@ -154,4 +154,4 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert "error: " in done.stderr
     assert "No space left" in done.stderr
-    assert "stopped: 1 trials are done" in done.stdout
+    assert "stopped: 1 trial is done" in done.stdout

@@ -47,7 +47,6 @@ FLOOR = 0.3  # of the peak, what is left of the rate at the end; range 0..1
 
 # === efficiency ===
 MICRO_ROWS = 4
-HEAD_CHUNK = 512
 
 
 class Small(nn.Module):

@@ -1,6 +1,8 @@
 """The shipped train.py at a size that trains in a second, on made-up tokens."""
 
 import types
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -41,22 +43,40 @@ def sources(seed: int = 0) -> dict[str, Source]:
 
 
 def training(
-    module: types.ModuleType, *, seed: int = 0, budget: Budget | None = None
+    module: types.ModuleType,
+    *,
+    seed: int = 0,
+    budget: Budget | None = None,
+    spec: Spec = SMALL_SPEC,
+    compiles: bool = False,
+    on_ready: Callable[[], object] = lambda: None,
+    dtype: torch.dtype | None = None,
 ) -> tuple[torch.nn.Module, list[float]]:
-    """Train on the CPU; returns the model and all losses."""
+    """Train on the CPU, with products in ``dtype`` if given; returns the model and all losses."""
     losses: list[float] = []
 
     class Recording(Session):
+        def ready(self) -> None:
+            super().ready()
+            on_ready()
+
+        def precision(self) -> AbstractContextManager[object]:
+            if dtype is None:
+                return super().precision()
+            enabled = dtype == torch.bfloat16
+            return torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled)
+
         def log(self, step: int, loss: object = None, **metrics: object) -> None:
             assert isinstance(loss, torch.Tensor)
             losses.append(loss.item())
 
     session = Recording(
-        spec=SMALL_SPEC,
+        spec=spec,
         device=torch.device("cpu"),
         seed=seed,
         clock=Clock(budget or Budget(tokens=128 * 60)),
         await_data=sources,
         emit=lambda message: None,
+        compiles=compiles,
     )
     return module.train(session), losses

@@ -61,7 +61,7 @@ def test_auto_goes_by_the_device():
     ("memory_mb", "name"),
     [
         *((None, "gpu"), (0, "gpu"), (4_000, "gpu"), (8_000, "gpu"), (16_000, "gpu")),
-        *((24_000, "gpu"), (48_000, "gpu"), (81_000, "h100"), (143_000, "h100")),
+        *((24_000, "gpu"), (32_000, "gpu"), (40_300, "h100"), (81_000, "h100")),
     ],
 )
 def test_on_cuda_auto_goes_by_the_memory(memory_mb, name):
@@ -80,11 +80,12 @@ def test_the_memory_is_what_the_probe_found(monkeypatch, memory_mb):
     assert machine.resolve(preset="cpu", source="tinystories").data == "tinystories"
 
 
-def test_what_a_card_needs_is_enough_for_the_preset():
-    for name, preset in load_presets().items():
-        if preset.device_memory_mb:
-            needs = 1.25 * sizes(preset).memory_mb
-            assert 0.5 * preset.device_memory_mb < needs <= preset.device_memory_mb, name
+@pytest.mark.parametrize(("name", "times"), [("gpu", 1.25), ("h100", 2)])
+def test_what_a_card_needs_is_enough_for_the_preset(name, times):
+    """Of the h100 preset for two trainings side by side."""
+    preset = find_preset(name)
+    needs = times * sizes(preset).memory_mb
+    assert 0.6 * preset.device_memory_mb < needs <= preset.device_memory_mb
 
 
 def test_unknown_preset_names_those_there_are():

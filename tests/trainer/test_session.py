@@ -168,3 +168,25 @@ class TestLog:
         assert 9 <= len(sent) <= 11
         assert sent[0] == {"event": "log", "step": 0, "tokens": 0, "loss": 1.5, "lr": 0.1}
         assert session.logged_steps == 100
+
+
+class TestBatch:
+    @pytest.mark.parametrize("dtype", [np.uint16, np.int64])
+    def test_inputs_and_targets_are_a_step_apart_and_contiguous(self, dtype):
+        session = started(Budget(steps=1))
+        inputs, targets = session.batch(np.arange(18, dtype=dtype).reshape(2, 9))
+        assert inputs.tolist() == [list(range(8)), list(range(9, 17))]
+        assert targets.tolist() == [list(range(1, 9)), list(range(10, 18))]
+        for ids in (inputs, targets):
+            assert ids.dtype == torch.int64 and ids.is_contiguous() and ids.shape == (2, 8)
+
+    def test_there_is_one_before_ready_for_the_warm_up(self):
+        session = Session(
+            spec=Spec(257, 8),
+            device=CPU,
+            seed=0,
+            clock=Clock(Budget(steps=1)),
+            await_data=dict,
+            emit=print,
+        )
+        assert session.batch(np.zeros((1, 9), np.int64))[0].shape == (1, 8)

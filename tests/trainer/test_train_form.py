@@ -21,7 +21,7 @@ def test_the_contract_holds_and_the_file_stays_readable() -> None:
     shapes = contract.read(SOURCE, load_presets()["cpu"].max_seq_len)
     module = load()
     assert (shapes.vocab_size, shapes.seq_len) == (module.VOCAB_SIZE, module.SEQ_LEN)
-    assert len(SOURCE.splitlines()) <= 620
+    assert len(SOURCE.splitlines()) <= 500
 
 
 @pytest.mark.process
@@ -57,7 +57,7 @@ def test_every_constant_is_explained_and_lies_in_its_domain() -> None:
         assert_within(constant.domain, constant.value, constant.name)
 
 
-@pytest.mark.parametrize("name", ["cpu", "laptop", "gpu", "h100"])
+@pytest.mark.parametrize("name", sorted(load_presets()))
 def test_constants_of_presets_exist_and_lie_in_their_domains(name: str) -> None:
     preset = load_presets()[name]
     known = {c.name: c for c in constants(SOURCE)}

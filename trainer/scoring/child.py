@@ -15,6 +15,7 @@ from safetensors.torch import load as load_tensors
 from trainer.sandbox import candidate
 from trainer.sandbox.wire import Channel
 from trainer.scoring.request import AnswerRequest
+from trainer.session import precision
 
 
 def main(control: Channel, fds: list[int]) -> int:
@@ -49,7 +50,8 @@ def _answer(control: Channel, job: AnswerRequest) -> None:
     while True:
         request = control.receive()
         slot, count = request["slot"], request["rows"]
-        answer = model(torch.from_numpy(ids[slot, :count].copy()).to(device))
+        with precision(device):
+            answer = model(torch.from_numpy(ids[slot, :count].copy()).to(device))
         wanted = logits[slot, :count]
         if not isinstance(answer, torch.Tensor) or answer.shape != wanted.shape:
             control.send({"event": "shape"})

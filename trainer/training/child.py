@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch._subclasses import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 
+from trainer.contract import Spec
 from trainer.presets import Budget
 from trainer.sandbox import candidate
 from trainer.sandbox.wire import Channel, Gone
@@ -81,8 +85,10 @@ def _train(control: Channel, job: TrainRequest) -> None:
         clock=clock,
         await_data=await_data,
         emit=send,
+        compiles=job.compiles,
     )
     module = candidate.load_module(job.code.source)
+    flops = flops_per_token(module.build_model, job.code.spec) if on_cuda else 0.0
     try:
         model = module.train(session)
     except BaseException as error:
@@ -99,9 +105,26 @@ def _train(control: Channel, job: TrainRequest) -> None:
             "steps": session.logged_steps or clock.steps,
             "tokens": clock.tokens,
             "params": sum(p.numel() for p in model.parameters()),
+            "flops_per_token": flops,
             "device_memory_mb": torch.cuda.max_memory_allocated(device) / 2**20 if on_cuda else 0.0,
         }
     )
+
+
+def flops_per_token(build_model: Callable[[Spec], torch.nn.Module], spec: Spec) -> float:
+    """FLOPs of forward and backward in products with weights, on fake tensors; attention is none.
+
+    0 where the model does not run on fake tensors: the figure is for show, the training goes on.
+    """
+    with FakeTensorMode(), FlopCounterMode(display=False) as counter, torch.no_grad():
+        try:
+            build_model(spec)(torch.zeros(1, spec.seq_len, dtype=torch.int64))
+        except Exception as error:  # noqa: BLE001 # a candidate may do anything in its forward pass
+            print(f"FLOPs cannot be counted: {type(error).__name__}", file=sys.stderr)
+            return 0.0
+    by_operation: Mapping[object, int] = counter.get_flop_counts().get("Global", {})
+    products = (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.convolution)
+    return 3.0 * sum(by_operation.get(product, 0) for product in products) / spec.seq_len
 
 
 def plain_state_dict(model: torch.nn.Module) -> dict[str, torch.Tensor]:

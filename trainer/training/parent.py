@@ -23,6 +23,7 @@ from trainer.training.machine import MACHINE
 from trainer.training.process import ChildProcess
 from trainer.training.remains import TRACE_BYTES, NoFile, open_file, readings, recorded_steps
 from trainer.training.request import WEIGHTS, TrainRequest
+from trainer.training.utilisation import utilisation
 from trainer.untrusted import finite, printable, whole
 
 Look = Callable[[Losses], str | None]
@@ -81,7 +82,7 @@ class Training:
         self._waits_for_turn = self._was_cut_off = False
         self._counts: dict[str, Any] = {}
         """Of steps, tokens and parameters, as reported with the weights."""
-        self._device_memory_mb = 0.0
+        self._device_memory_mb = self._flops_per_token = 0.0
         self._ended: Ended | None = None
         self._trace = bytearray()
         recorded = None if job.trace is None else recorded_steps(job.trace)
@@ -197,6 +198,7 @@ class Training:
             losses=tuple(None if loss is None else round(loss, 6) for loss in self._curve.losses),
             pace=round(self._curve.pace, 4),
             trace=base64.b64encode(self._trace).decode(),
+            mfu=self._mfu(),
             **self._counts,
         )
         try:
@@ -205,6 +207,11 @@ class Training:
             return self._with_weights(result)
         except Ended as end:
             return replace(result, status=end.status, reason=end.reason, detail=end.detail)
+
+    def _mfu(self) -> float | None:
+        tokens_per_second = self._counts.get("tokens", 0) / max(self._spent, 1e-9)
+        device = str(MACHINE.probe()["name"])
+        return utilisation(self._flops_per_token, tokens_per_second, device)
 
     def _with_weights(self, result: Trained) -> Trained:
         limit = 4 * self.job.setting.preset.max_params + (16 << 20)
@@ -234,7 +241,8 @@ class Training:
         child.send(asdict(confinement))
         self._await("confined", limit=limit)
         packs = self._packs and not MACHINE.compile_cache.has(self._compile_key)
-        request = TrainRequest(job.code, job.seed, job.budget, job.trace, packs)
+        compiles = job.setting.preset.compiles and job.code.device == "cuda"
+        request = TrainRequest(job.code, job.seed, job.budget, job.trace, compiles, packs)
         child.send(asdict(request))
         self._await("ready", limit=limit)
         self.job.on_event({"event": "ready"})
@@ -297,6 +305,7 @@ class Training:
             # Only what is used: the rest may be large, and is kept until the heat is over.
             counts = ("steps", "tokens", "params")
             self._counts = {name: whole(message.get(name)) for name in counts}
+            self._flops_per_token = finite(message.get("flops_per_token")) or 0.0
             if self.job.setting.device != "cpu":
                 self._device_memory_mb = finite(message.get("device_memory_mb")) or 0.0
             self._curve.reach(1.0)
@@ -333,6 +342,4 @@ class Training:
             return
         self._next_log = now + _LOG_SECONDS
         self._curve.add_point(seconds, step, loss)
-        told = {"event": "log", "step": step, "loss": loss, "spent": share}
-        mfu = finite(message.get("mfu"))
-        self.job.on_event(told if mfu is None else {**told, "mfu": mfu})
+        self.job.on_event({"event": "log", "step": step, "loss": loss, "spent": share})

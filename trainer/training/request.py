@@ -19,5 +19,7 @@ class TrainRequest:
     seed: int
     budget: Budget
     trace: str | None
+    compiles: bool = False
+    """Whether it should compile; see ``Session``."""
     packs: bool = False
     """Whether to pack what it has compiled."""

@@ -179,7 +179,9 @@ def test_busy_server_is_asked_again_when_it_says(server: FileServer, tmp_path: P
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("asked", ["3600", formatdate(time.time() + 3600.0, usegmt=True)])
+@pytest.mark.parametrize(
+    "asked", ["3600", formatdate(time.time() + 3600.0, usegmt=True)], ids=["seconds", "date"]
+)
 def test_server_that_asks_for_an_hour_is_given_up(
     server: FileServer, tmp_path: Path, asked: str
 ) -> None:
