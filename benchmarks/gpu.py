@@ -226,7 +226,8 @@ def table(state: Mapping[str, Any]) -> str:
     for part in PARTS:
         if part.name in found:
             each = found[part.name]
-            told = part.words(each["figures"]) if "figures" in each else f"LOST: {each['lost']}"
+            lost = each.get("lost", "").splitlines()[-1:]  # of a traceback what was raised
+            told = f"LOST: {lost[0]}" if lost else part.words(each["figures"])
             rows.append(f"{part.name:<17} {told}")
     return "\n".join([*rows, *notes(state)])
 

@@ -117,24 +117,12 @@ def train(
         NotYet: the call's time was up.
     """
     source = bench.source if text is None else text + COUNTING
-    mfu: list[float] = []
-    measured = measure(
-        source,
-        budget=budget,
-        seed=seed,
-        on_event=lambda event: mfu.append(event["mfu"]) if "mfu" in event else None,
-        **bench.settings,
-        **more,
-    )
+    measured = measure(source, budget=budget, seed=seed, **bench.settings, **more)
     _refuse_lost(bench, measured)
     vocab_size = contract.read(source, bench.preset.max_seq_len).vocab_size
     corpus = prepare(bench.data, vocab_size=vocab_size, val_bytes=bench.preset.val_bytes)
     in_domain = sum(part.n_tokens for part in corpus.train if part.in_domain)
-    return {
-        **_figures(measured),
-        "mfu": round(mfu[-1], 4) if mfu else None,
-        "epochs": round(measured.tokens / in_domain, 2),
-    }
+    return {**_figures(measured), "epochs": round(measured.tokens / in_domain, 2)}
 
 
 def _figures(measured: Measurement) -> Figures:
@@ -143,6 +131,7 @@ def _figures(measured: Measurement) -> Figures:
         "val_bpb": measured.val_bpb,
         "seed": measured.seed,
         "tokens_per_second": round(measured.tokens / max(measured.train_seconds, 1e-9)),
+        "mfu": measured.mfu,
         "steps": measured.steps,
         "tokens": measured.tokens,
         "parameters": measured.params,

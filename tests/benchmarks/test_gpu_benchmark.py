@@ -140,7 +140,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, results: Path) -> list[str]:
 
     def lost(bench: Bench, done: Done) -> Figures:
         ran.append("lost")
-        raise Lost("crashed: no luck")
+        raise Lost("crashed: at\nno luck")
 
     def endless(bench: Bench, done: Done) -> Figures:
         ran.append("endless")
@@ -158,8 +158,11 @@ def test_a_lost_part_is_recorded_and_the_rest_goes_on(calls: list[str], results:
     assert gpu.run(ANY, state, ["fine", "lost", "end"], COMMAND, 100) == []
     assert calls == ["fine", "lost", "fine"]
     found = json.loads(results.read_text())["parts"]
-    assert found["lost"]["lost"] == "crashed: no luck"
+    assert found["lost"]["lost"] == "crashed: at\nno luck"
     assert found["end"]["figures"] == {"saw": ["fine"]}
+    now = {"card": "A card", "device_memory_mb": 1, "torch": "2", "driver": "", "preset": "gpu"}
+    table = gpu.table({"conditions": {**now, "data": "apidocs 1"}, "parts": found})
+    assert "\nlost              LOST: no luck\n" in table
 
 
 def test_it_goes_on_from_its_results_and_gives_up_what_never_ends(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from commands import measure_files, run_here
 
 import trainer
+from trainer.presets import find_preset
 
 pytestmark = pytest.mark.process
 
@@ -64,7 +66,8 @@ def test_a_corpus_that_cannot_be_had_is_replaced_and_named(tiny_file: Path) -> N
     assert done.returncode == 0, done.stderr
     (line,) = (line for line in done.stdout.splitlines() if "cannot be had" in line)
     assert line.startswith("climbmix cannot be had, going on with apidocs: cannot download")
-    assert " bytes of apidocs)" in done.stdout
+    (scored,) = re.findall(r"([\d,]+) bytes of apidocs\)", done.stdout)
+    assert 1_000_000 < int(scored.replace(",", "")) < find_preset("gpu").val_bytes, "all it has"
     done = run(*given, "--data", "climbmix", HF_HUB_OFFLINE="1")
     assert done.returncode == 2
     assert done.stderr.startswith("error: cannot download") and done.stderr.count("\n") == 1

@@ -356,6 +356,4 @@ class Training:
             return
         self._next_log = now + _LOG_SECONDS
         self._curve.add_point(seconds, step, loss)
-        told = {"event": "log", "step": step, "loss": loss, "spent": share}
-        mfu = finite(message.get("mfu"))
-        self.job.on_event(told if mfu is None else {**told, "mfu": mfu})
+        self.job.on_event({"event": "log", "step": step, "loss": loss, "spent": share})

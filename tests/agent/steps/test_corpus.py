@@ -63,8 +63,12 @@ def test_what_is_asked_for_is_not_replaced(gpu: Preset, tmp_path: Path) -> None:
     assert not (folder / "campaigns").exists()
 
 
-def test_the_doctor_looks_for_the_presets_corpus(gpu: Preset) -> None:
+def test_the_doctor_looks_for_the_presets_corpus(
+    gpu: Preset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = doctor._corpus(gpu)
     assert not found.ok
     assert "cannot download" in found.detail and found.detail.endswith("; a run takes apidocs")
     assert doctor._corpus(find_preset("cpu")).ok
+    monkeypatch.setattr(doctor, "reach", lambda source: None)
+    assert doctor._corpus(gpu).detail == "climbmix, which the first run downloads"

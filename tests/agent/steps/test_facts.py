@@ -28,3 +28,4 @@ def test_the_champions_curve_is_told(runtime: Runtime, monkeypatch: pytest.Monke
     path.write_text(json.dumps([[1.0, 0, 7.6], [19.0, 400, 3.2]]))
     (told,) = [v for k, v in runtime.context(1).facts.items() if "training loss" in k]
     assert told == "1.0 s 7.60, 19.0 s 3.20"
+    assert runtime.context(1).preset == "cpu", "by which what is known is told"
