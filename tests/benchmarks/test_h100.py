@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.h100 import Assumed, Work, _Answered, scoring
+from trainer.scoring.model import Batch
 
 WORK = Work(
     val_bytes=4000,
@@ -52,7 +53,7 @@ def test_the_cost_is_that_of_the_scorers_own_normalising():
     nats = np.log(np.exp(logits).sum(1)) - logits[np.arange(5), targets[0]]
     nats[4] = 0.0
 
-    losses = answered._take(0, targets)
+    losses = answered._take(0, Batch(targets, targets))
     answered.close()
 
     assert losses[0] == pytest.approx(nats, abs=1e-5)

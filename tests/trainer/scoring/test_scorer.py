@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -383,6 +384,23 @@ def test_limits_follow_the_budget(preset: str) -> None:
     assert processor.answers == 16 * device.answers
     assert device.answers < 0.25 * budget
     assert device.ready == processor.ready + model_process.DEVICE_READY_SECONDS
+
+
+def test_the_documents_tell_the_limits() -> None:
+    text = " ".join((Path(__file__).parents[3] / "docs" / "measurement.md").read_text().split())
+    budget = load_presets()["h100"].budget.seconds
+    assert budget is not None
+    device = model_process.limits(Code("", Spec(257, 8), "cuda", threads=1), budget, 0)
+    for words in (
+        f"{model_process.DEVICE_READY_SECONDS:.0f} s of the clock beside that",
+        f"{device.ready:.0f} s at the h100 preset",
+        f"{model_process.ANSWERS_SECONDS:g} s and {model_process.ANSWERS_SHARE:.0%} of the budget"
+        .replace("%", " %"),
+        f"and {scorer.ANSWERS_SLACK:g} s; the quickest of three",
+        f"{prefixes.LEAST_CUTS:,} at least",
+    ):  # fmt: skip
+        assert words in text, words
+    assert (scorer.ANSWERS_FACTOR, scorer.ATTEMPTS) == (3, 3), "the text says three times, thrice"
 
 
 def test_processor_time_of_a_process() -> None:
