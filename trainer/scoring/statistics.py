@@ -140,8 +140,8 @@ def unseen(
 
     For the same reason the cuts are drawn evenly. To draw more where a loss is high takes a loss
     that the candidate cannot lower. The rarity of a token is none (it says little of which tokens
-    are hard), and drawing half by the champion's losses would lower the bound by a tenth only,
-    since the candidate may choose the positions that are easy for the champion.
+    are hard), and drawing half by the champion's losses would move the bound by a tenth or so,
+    up or down, since a leak may choose positions that are hard for the candidate only.
     """
     share = cuts / population
     excess = max(poisson_upper(0), poisson_upper(moved) - jitter)
