@@ -39,6 +39,8 @@ CHECK_STEPS = 2
 CHECK_WINDOWS = 8
 MOST_TRAININGS = 8
 """In one heat."""
+AUDIT_SHARE = 0.75
+"""Of the time of a training: so long the stronger audit may ask."""
 
 
 def measure(
@@ -108,6 +110,7 @@ def heat(
     watch: Watch | None = None,
     champion_first: bool = True,
     peak_memory_mb: float | None = None,
+    champion_seconds: float = 0.0,
 ) -> list[Measurement]:
     """Train ``sources`` side by side and score each; the first is the champion.
 
@@ -129,6 +132,8 @@ def heat(
             side by side; last, a watch is shown no losses of it.
         peak_memory_mb: what the champion is known to take, on the device if it is trained on one;
             it tells whether all fit. Not known: on a device they do not.
+        champion_seconds: what the champion's answers are known to take (``answer_seconds``), for a
+            candidate that is trained without it; among several, those of the first count.
 
     Raises:
         BadSetting, DataError, SandboxError: nothing could be measured; the message says what to do.
@@ -150,12 +155,13 @@ def heat(
         started = time.monotonic()
         how = how_to_train(jobs, peak_memory_mb)
         with train_all(jobs, how, watch, champion_first) as trained:
-            scored = _score_all(jobs, trained, paths)
+            scored = _score_all(jobs, trained, paths, champion_seconds=champion_seconds)
     return [
         Measurement(
             **_training_result(one, score),
             val_bpb=score.val_bpb,
             score_seconds=round(score.seconds, 4),
+            answer_seconds=round(score.answer_seconds, 4),
             wall_seconds=round(time.monotonic() - started, 4),
             seed=own_seed,
             isolation=setting.level,
@@ -258,25 +264,37 @@ def _score_all(
     trainings: Sequence[Trained],
     weights_to: Sequence[Path | None],
     max_windows: int | None = None,
+    champion_seconds: float = 0.0,
 ) -> list[ScoringResult]:
-    """Score the weights of those that left any, save them where a path is given."""
-    scored = []
+    """Score the weights of those that left any, save them where a path is given.
+
+    The first is the champion, if there are more: the others may not answer much slower than it.
+    """
+    scored: list[ScoringResult] = []
     for job, trained, path in zip(jobs, trainings, weights_to, strict=True):
         if isinstance(job, Trained) or trained.weights is None:
             scored.append(ScoringResult(trained.status, trained.reason))
             continue
         if path is not None:
             _copy(trained.weights, path)
-        scored.append(_score(job, trained.weights.fileno(), max_windows))
+        champion = scored[0].answer_seconds if scored else champion_seconds
+        scored.append(_score(job, trained.weights.fileno(), max_windows, champion))
     return scored
 
 
 def _score(
-    job: Job, weights: int, max_windows: int | None = None, claimed_bpb: float | None = None
+    job: Job,
+    weights: int,
+    max_windows: int | None = None,
+    champion_seconds: float = 0.0,
+    claimed_bpb: float | None = None,
+    audit_seconds: float = 0.0,
 ) -> ScoringResult:
     server = MACHINE.server()
     try:
-        return score_weights(server, job, weights, max_windows, claimed_bpb)
+        return score_weights(
+            server, job, weights, max_windows, champion_seconds, claimed_bpb, audit_seconds
+        )
     except ServerDied as error:
         MACHINE.close()
         return ScoringResult("crashed", f"crash: {error}")
@@ -322,6 +340,7 @@ def audit(
     data: str = AUTO,
     device: str = "auto",
     isolation: str = "auto",
+    train_seconds: float | None = None,
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
 ) -> AuditResult:
@@ -331,6 +350,8 @@ def audit(
         source: the train.py that made the weights.
         weights: the file that ``measure(weights_to=...)`` saved.
         claimed_bpb: the score that the weights got.
+        train_seconds: what the training took; None for the preset's budget. The audit asks as many
+            positions as take AUDIT_SHARE of this, fewer where these do.
 
     Raises:
         BadSetting, DataError, SandboxError: nothing could be audited.
@@ -342,9 +363,22 @@ def audit(
         if isinstance(job, Trained):
             scored = ScoringResult(job.status, job.reason)
         else:
-            scored = _score(job, file.fileno(), claimed_bpb=claimed_bpb)
+            seconds = train_seconds
+            if seconds is None:
+                seconds = setting.preset.budget.seconds or 0.0
+            scored = _score(
+                job,
+                file.fileno(),
+                claimed_bpb=claimed_bpb,
+                audit_seconds=AUDIT_SHARE * seconds,
+            )
     return AuditResult(
-        scored.status == "ok", scored.status, scored.reason, scored.leak_bound_bpb, scored.seconds
+        ok=scored.status == "ok",
+        status=scored.status,
+        reason=scored.reason,
+        leak_bound_bpb=scored.leak_bound_bpb,
+        seconds=scored.seconds,
+        cuts=scored.cuts,
     )
 
 

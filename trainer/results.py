@@ -69,6 +69,8 @@ class Measurement(TrainingResult):
     """Upper bound on the gain from a leak that the audits cannot detect, bits per byte."""
     fingerprint: dict[str, Any] = field(repr=False)
     """Hardware, software and data with which the score was measured."""
+    answer_seconds: float = 0.0
+    """That the model took to answer when it was scored: of processor time, on a device of clock."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,6 +96,8 @@ class ScoringResult:
     reason: str
     val_bpb: float | None = None
     leak_bound_bpb: float = 0.0
+    answer_seconds: float = 0.0
+    cuts: int = 0
     seconds: float = 0.0
 
 
@@ -107,3 +111,5 @@ class AuditResult:
     leak_bound_bpb: float
     """Upper bound on the gain from a leak that the audit would not detect, bits per byte."""
     seconds: float
+    cuts: int = 0
+    """How many positions it asked."""

@@ -23,9 +23,9 @@ NULL = "null"
 
 
 MEASURED = (
-    "status", "reason", "val_bpb", "how", "wall_seconds", "train_seconds", "steps", "tokens",
-    "params", "peak_memory_mb", "losses", "pace", "leak_bound_bpb", "isolation", "weights_sha256",
-    "fingerprint",
+    "status", "reason", "val_bpb", "how", "wall_seconds", "train_seconds", "answer_seconds",
+    "steps", "tokens", "params", "peak_memory_mb", "losses", "pace", "leak_bound_bpb", "isolation",
+    "weights_sha256", "fingerprint",
 )  # fmt: skip
 """What a campaign remembers of a ``Measurement``, by the same names."""
 
@@ -55,6 +55,8 @@ class Training:
     """An earlier training of the champion, which repeats bit for bit and was not done again."""
     wall_seconds: float = 0.0
     train_seconds: float = 0.0
+    answer_seconds: float = 0.0
+    """What the model took to answer when it was scored; 0 where that is not known."""
     steps: int = 0
     tokens: int = 0
     params: int = 0

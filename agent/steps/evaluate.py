@@ -234,6 +234,7 @@ def audit_candidate(runtime: Runtime) -> None:
             campaign.source(trial.candidate),
             campaign.weights(trial.trial, chosen.seed),
             chosen.val_bpb,
+            train_seconds=chosen.train_seconds,
             on_event=runtime.display.event,
             **runtime.setting,
         )

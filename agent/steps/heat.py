@@ -148,7 +148,14 @@ def train_heat(
     keep = None if trial.is_null else campaign.weights(trial.trial, plan.candidate.seed)
     seeds = [plan.champion.seed, plan.candidate.seed]
     if plan.reused is not None:
-        (alone,) = _measure(runtime, plan.sources[1:], seeds[1:], watch=watch, weights_to=[keep])
+        (alone,) = _measure(
+            runtime,
+            plan.sources[1:],
+            seeds[1:],
+            watch=watch,
+            weights_to=[keep],
+            champion_seconds=plan.reused.answer_seconds,
+        )
         same_machine = dict(alone.fingerprint) == dict(plan.reused.fingerprint)
         if same_machine or alone.status not in ("ok", "abandoned"):
             return [None, alone]

@@ -25,7 +25,7 @@ import pytest
 
 import trainer
 from trainer.data.prepare import cache_dir, prepare
-from trainer.measure import MACHINE, Measurement, audit, measure
+from trainer.measure import MACHINE, AuditResult, Measurement, audit, measure
 from trainer.sandbox import confine, tree
 
 pytestmark = pytest.mark.sandbox
@@ -119,11 +119,14 @@ def test_rare_leaks_are_not_kept(path: Path, tiny_source: str, tmp_path: Path) -
     expected = re.search(r"^# expect at keep: (\w+) (.*)$", text, re.MULTILINE)
     assert expected is not None
     source, weights = tiny_source + text, tmp_path / "weights"
+    longer = re.search(r"^# budget: (\S+)$", text, re.MULTILINE)
+    place = {"preset": "cpu", "device": "cpu"}
 
-    measured = measure(source, budget=BUDGET, preset="cpu", device="cpu", weights_to=weights)
-    found = measured
+    measured = measure(source, budget=longer[1] if longer else BUDGET, weights_to=weights, **place)
+    found: Measurement | AuditResult = measured
     if measured.val_bpb is not None:
-        found = audit(source, weights, measured.val_bpb, preset="cpu", device="cpu")
+        took = measured.train_seconds
+        found = audit(source, weights, measured.val_bpb, train_seconds=took, **place)
 
     assert (found.status, found.reason[: len(expected[2])]) == expected.groups()
 

@@ -5,6 +5,7 @@ Ids and logits pass through shared memory that the scorer made.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 
@@ -25,21 +26,24 @@ def main(control: Channel, fds: list[int]) -> int:
 
 @torch.inference_mode()
 def _answer(control: Channel, job: AnswerRequest) -> None:
-    """Answer ``{"slot": S, "rows": B}`` with B windows of logits until the scorer hangs up."""
+    """Answer ``{"slot": S, "rows": B, "length": L, "at": ...}`` until the scorer hangs up.
+
+    The answer is all logits [B, L, V] of B windows; where ``at`` lists a position of each window,
+    those of these positions only [B, V].
+    """
     os.environ["TORCHDYNAMO_DISABLE"] = "1"  # a compiler needs a place to write
     fds = control.take_fds()
-    shape = (job.slots, job.rows, job.code.spec.seq_len)
     device = torch.device(job.code.device)
     torch.set_num_threads(job.code.threads)
     torch.manual_seed(0)
     # Mapped, since a descriptor that another child also has shares its file position.
     weights = load_tensors(mmap.mmap(fds[0], 0, prot=mmap.PROT_READ)[:])
-    ids = np.frombuffer(mmap.mmap(fds[1], 0, prot=mmap.PROT_READ), "<i8").reshape(shape)
+    ids = np.frombuffer(mmap.mmap(fds[1], 0, prot=mmap.PROT_READ), "<i8").reshape(job.slots, -1)
     out = torch.frombuffer(mmap.mmap(fds[2], 0), dtype=torch.float32)
     if device.type == "cuda":  # makes copies to `out` several times faster; failure is harmless
         runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
         runtime.cudaHostRegister(out.data_ptr(), out.nbytes, 0)
-    logits = out.view(*shape, job.code.spec.vocab_size)
+    out = out.view(job.slots, -1)
     module = candidate.load_module(job.code.source)
     model = module.build_model(job.code.spec)
     if not job.untrained:
@@ -49,12 +53,15 @@ def _answer(control: Channel, job: AnswerRequest) -> None:
     control.send({"event": "loaded"})
     while True:
         request = control.receive()
-        slot, count = request["slot"], request["rows"]
+        slot, rows, length, at = (request[name] for name in ("slot", "rows", "length", "at"))
+        windows = torch.from_numpy(ids[slot, : rows * length].reshape(rows, length).copy())
         with precision(device):
-            answer = model(torch.from_numpy(ids[slot, :count].copy()).to(device))
-        wanted = logits[slot, :count]
-        if not isinstance(answer, torch.Tensor) or answer.shape != wanted.shape:
+            answer = model(windows.to(device))
+        shape: tuple[int, ...] = (rows, length, job.code.spec.vocab_size)
+        if not isinstance(answer, torch.Tensor) or answer.shape != shape:
             control.send({"event": "shape"})
             return
-        wanted.copy_(answer)
+        if at is not None:
+            answer, shape = answer[torch.arange(rows), torch.tensor(at)], (rows, shape[-1])
+        out[slot, : math.prod(shape)].view(shape).copy_(answer)
         control.send({"event": "logits"})

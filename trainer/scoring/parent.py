@@ -15,6 +15,8 @@ from trainer.training.process import WATCH_SECONDS
 
 AUDIT_PASSES = 10
 """Time limit of the stronger audit, as a multiple of that of a scoring."""
+NOISE_SHARE = 0.1
+"""Of the noise of a difference: the stronger audit asks no more once its bound is as small."""
 STARTUP_SECONDS = 60.0
 """A child may take at least this long to load weights; a candidate gains nothing by it."""
 
@@ -24,13 +26,17 @@ def score_weights(
     job: Job,
     weights: int,
     max_windows: int | None = None,
+    champion_seconds: float = 0.0,
     claimed_bpb: float | None = None,
+    audit_seconds: float = 0.0,
 ) -> ScoringResult:
     """Have ``weights`` (a descriptor open for reading) scored and audited.
 
     Args:
         max_windows: score only this many windows, the first ones; None for all validation text.
+        champion_seconds: what the champion's answers took; 0 where that is not known.
         claimed_bpb: the score that these weights got; if given, the stronger audit is made.
+        audit_seconds: how long it may ask.
     """
     started = time.monotonic()
     request = ScoreRequest(
@@ -41,7 +47,10 @@ def score_weights(
         budget_seconds=job.budget.seconds or job.setting.preset.budget.seconds or 0.0,
         startup_seconds=max(STARTUP_SECONDS, job.setting.preset.startup_seconds),
         max_windows=max_windows,
+        champion_seconds=champion_seconds,
         claimed_bpb=claimed_bpb,
+        audit_seconds=audit_seconds,
+        enough_bpb=NOISE_SHARE * job.setting.preset.noise_numbers,
     )
     passes = 1 if claimed_bpb is None else AUDIT_PASSES
     seconds = passes * (120.0 + 4 * (job.setting.preset.budget.seconds or 0.0))
@@ -82,7 +91,14 @@ def _await(server: ForkServer, channel: Channel, job: Job, deadline: float) -> S
         if message["event"] == "scoring":
             job.on_event(message)
         elif message["event"] == "score" and math.isfinite(message["val_bpb"]):
-            return ScoringResult("ok", "", message["val_bpb"], message["leak_bound_bpb"])
+            return ScoringResult(
+                "ok",
+                "",
+                message["val_bpb"],
+                message["leak_bound_bpb"],
+                answer_seconds=message.get("answer_seconds", 0.0),
+                cuts=message.get("cuts", 0),
+            )
         elif (excess := server.excess()) is not None:  # before the check above saw it
             return ScoringResult(excess[0], f"{excess[1]} of scoring")
         else:

@@ -1,4 +1,4 @@
-"""The questions of the audits: they ask a model again and compare the answers with the first ones.
+"""The questions of the usual audits: they ask a model again and compare with its first answers.
 
 Windows, positions and order are drawn from the system's randomness, unknown to the candidate.
 ``statistics`` judges the answers.
@@ -7,8 +7,6 @@ Windows, positions and order are drawn from the system's randomness, unknown to 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -20,10 +18,6 @@ from trainer.scoring.statistics import Finding
 WINDOWS = 96
 """Windows that ``ask_again`` changes after one secret position (the cut) each."""
 UNTRAINED_WINDOWS = 8
-CUTS = 2048
-"""Prefixes of the stronger audit: a leak at 1 position in 500 is missed in 1 of 10 audits."""
-CONTROLS = 64
-"""Windows that the stronger audit asks unchanged, for the jitter of an honest answer."""
 
 
 def compare_untrained(untrained: ModelProcess, ids: Ids, targets: Ids, real: Losses) -> Finding:
@@ -56,51 +50,8 @@ def ask_again(fresh: ModelProcess, ids: Ids, targets: Ids, real: Losses) -> floa
     unchanged = unchanged[targets[again] >= 0]
     before = (targets[rows] >= 0) & (np.arange(ids.shape[1]) < cuts[:, None])
     at_cut = moved[np.arange(count), cuts]
-    return believe(statistics.state(unchanged)) + believe(
-        statistics.causality(at_cut, moved[before], unchanged)
-    )
-
-
-def ask_with_prefixes(
-    fresh: ModelProcess,
-    ids: Ids,
-    targets: Ids,
-    real: Losses,
-    bos: int,
-    emit: Callable[[dict[str, Any]], None],
-) -> float:
-    """Ask a fresh child at CUTS positions, with only BOS tokens after each.
-
-    Returns an upper bound on the gain from a leak, in nats per token.
-
-    Raises:
-        Refused: the answers changed.
-    """
-    dice = random.SystemRandom()
-    count, length = ids.shape
-    turns = -(-CUTS // count)
-    asked = [
-        np.array(dice.sample(range(count), min(count, CUTS - i * count))) for i in range(turns)
-    ]
-    # Each turn asks longer prefixes: remembering earlier ones tells nothing about later text.
-    cuts_of = {
-        row: sorted(_cut(dice, targets[row], late=0.0) for _ in range(turns))
-        for row in range(count)
-    }
-    losses, real_losses = [], []
-    for turn, rows in enumerate(asked):
-        cuts = np.array([cuts_of[row][turn] for row in rows])
-        prefixes = np.where(np.arange(length) <= cuts[:, None], ids[rows], bos)
-        at_cut = np.arange(len(rows)), cuts
-        losses.append(fresh.answers(prefixes, targets[rows])[at_cut])
-        real_losses.append(real[rows][at_cut])
-        emit({"event": "scoring", "fraction": (turn + 1) / (turns + 1)})
-    controls = np.array(dice.sample(range(count), min(CONTROLS, count)))
-    again = _asked(fresh, ids[controls], targets[controls], dice) - real[controls]
-    again = again[targets[controls] >= 0]
-    audited = np.concatenate(losses)
-    moved = audited - np.concatenate(real_losses)
-    return believe(statistics.state(again)) + believe(statistics.prefix(moved, again, audited))
+    found = statistics.causality(at_cut, moved[before], unchanged)
+    return believe(statistics.state(unchanged)) + believe(found)
 
 
 def believe(finding: Finding) -> float:
@@ -122,9 +73,9 @@ def _asked(child: ModelProcess, ids: Ids, targets: Ids, dice: random.Random) -> 
     return losses
 
 
-def _cut(dice: random.Random, targets: Ids, late: float = 0.5) -> int:
-    """A secret position with a scored target, in the last quarter with probability ``late``."""
+def _cut(dice: random.Random, targets: Ids) -> int:
+    """A secret position with a scored target, in the last quarter half of the time."""
     length = len(targets)
-    low = length * 3 // 4 if dice.random() < late else 0
+    low = length * 3 // 4 if dice.random() < 0.5 else 0
     candidates = [t for t in range(low, length - 1) if targets[t] >= 0]
     return dice.choice(candidates or [t for t in range(length) if targets[t] >= 0] or [0])

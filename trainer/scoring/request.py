@@ -23,20 +23,25 @@ class ScoreRequest:
     """A process that holds the weights may take so long to load them."""
     max_windows: int | None = None
     """Score only this many windows, the first ones; None for all."""
+    champion_seconds: float = 0.0
+    """What the champion took to answer the same text; 0 where that is not known."""
     claimed_bpb: float | None = None
     """The score that these weights got; if given, the stronger audit is made."""
+    audit_seconds: float = 0.0
+    """The stronger audit asks about as many positions as fit into this time."""
+    enough_bpb: float = 0.0
+    """It asks no more positions than make its bound as small as this."""
 
 
 @dataclass(frozen=True)
 class AnswerRequest:
     """What the process that holds the weights is to do, once it is confined.
 
-    Its descriptors are the weights, the memory for ids (int64 [slots, rows, T]) and that for logits
-    (float32 [slots, rows, T, V]).
+    Its descriptors are the weights, the memory for ids (int64) and that for logits (float32), each
+    of which is ``slots`` equal parts.
     """
 
     code: Code
     slots: int
-    rows: int
     untrained: bool
     """Whether the model stays as ``build_model`` made it."""

@@ -2,7 +2,7 @@
 
 It never imports candidate code. It owns the validation tokens, the batching and the denominator,
 and asks confined processes that hold the candidate's weights (``model``): one for the score, a
-fresh one for the audits (``questions``).
+fresh one for the audits (``questions``, and before a keep ``prefixes``).
 """
 
 from __future__ import annotations
@@ -18,12 +18,19 @@ import numpy as np
 import torch
 
 from trainer.sandbox.wire import Channel, record
-from trainer.scoring import questions
+from trainer.scoring import prefixes, questions
 from trainer.scoring.losses import Ids, Losses, cut_windows
 from trainer.scoring.model import ModelProcess, Refused
 from trainer.scoring.request import ScoreRequest
-from trainer.scoring.statistics import MEAN_NATS, Finding
+from trainer.scoring.statistics import MEAN_NATS, Finding, cuts_for
 from trainer.untrusted import printable
+
+ANSWERS_FACTOR, ANSWERS_SLACK = 3.0, 0.1
+"""A model's answers may take so many times as long as the champion's, and these seconds: of
+processor time, on a device of the clock. To learn from each window before it answers (test-time
+training) takes four times as long as to answer, an ensemble of K models K times."""
+ATTEMPTS = 3
+"""Scorings of which the quickest counts: what else runs on a machine makes one slower."""
 
 
 def main(control: Channel, fds: list[int]) -> int:
@@ -38,8 +45,8 @@ def main(control: Channel, fds: list[int]) -> int:
     torch.set_num_threads(1 if job.code.device == "cpu" else job.code.threads)
     try:
         tokens = np.fromfile(Path(job.tokens), dtype="<u2").astype(np.int64)
-        windows = max(1, len(tokens) // job.code.spec.seq_len)
-        task = Task(job, tokens, partial(ModelProcess, server, job, weights, windows), control.send)
+        start_child = partial(ModelProcess, server, job, weights, len(tokens))
+        task = Task(job, tokens, start_child, control.send)
         answer = score(task) if job.claimed_bpb is None else audit(task, job.claimed_bpb)
     except Refused as error:
         answer = {"event": "refused", "reason": printable(str(error), 500)}
@@ -61,22 +68,36 @@ class Task:
         self.whole = job.max_windows is None
         if job.max_windows is not None:
             tokens = tokens[: job.max_windows * length + 1]
-        self.start_child, self.emit = start_child, emit
-        self.text_bytes = job.text_bytes
+        self.job, self.start_child, self.emit = job, start_child, emit
         self.ids, self.targets = cut_windows(tokens, length, self.bos)
         self.scored = self.targets >= 0
         self.tokens = int(self.scored.sum())
         if self.tokens != int((tokens[1:] != self.bos).sum()):
             raise AssertionError("the windows do not score each token once")
 
-    def real(self) -> Losses:
-        """Losses of all windows, in order, from a separate child."""
-        with contextlib.closing(self.start_child()) as child:
-            return child.answers(self.ids, self.targets, self.emit)
+    def real(self) -> tuple[Losses, float]:
+        """Losses of all windows, in order, from a separate child, and the seconds that it took.
+
+        Raises:
+            Refused: there is no answer, or it takes longer than beside this champion it may.
+        """
+        most = math.inf
+        if self.job.champion_seconds:
+            most = ANSWERS_FACTOR * self.job.champion_seconds + ANSWERS_SLACK
+        for _ in range(ATTEMPTS):
+            with contextlib.closing(self.start_child()) as child:
+                losses = child.answers(self.ids, self.targets, self.emit)
+                _, seconds = child.effort()
+            if seconds <= most:
+                return losses, seconds
+        raise Refused(
+            f"eval-time: {seconds:.2f} s to answer, at most {most:.2f} ({ANSWERS_FACTOR:g} times "
+            f"what the champion took, and {ANSWERS_SLACK:g} s)"
+        )
 
     def bpb(self, nats: float) -> float:
         """Bits per byte of text from nats per token."""
-        return nats * self.tokens / math.log(2) / self.text_bytes
+        return nats * self.tokens / math.log(2) / self.job.text_bytes
 
 
 def score(task: Task) -> dict[str, Any]:
@@ -85,7 +106,7 @@ def score(task: Task) -> dict[str, Any]:
     Raises:
         Refused: the model cannot be scored, or it does not pass an audit.
     """
-    real = task.real()
+    real, seconds = task.real()
     movement = _movement(task, real)
     with contextlib.closing(task.start_child()) as fresh:
         bound = questions.ask_again(fresh, task.ids, task.targets, real)
@@ -95,6 +116,7 @@ def score(task: Task) -> dict[str, Any]:
         "event": "score",
         "val_bpb": task.bpb(float(real[task.scored].mean())),
         "leak_bound_bpb": task.bpb(bound),
+        "answer_seconds": seconds,
     }
 
 
@@ -120,12 +142,20 @@ def audit(task: Task, claimed_bpb: float) -> dict[str, Any]:
     Raises:
         Refused: the new score differs, or the model does not pass the audit.
     """
-    real = task.real()
+    with contextlib.closing(task.start_child()) as child:
+        real = child.answers(task.ids, task.targets, task.emit)
+        text = prefixes.Text(task.ids, task.targets, real, task.bos)
+        pace = prefixes.seconds_a_window(child, text)
     val_bpb = task.bpb(float(real[task.scored].mean()))
     if abs(val_bpb - claimed_bpb) > task.bpb(MEAN_NATS):
         raise Refused(f"state: scored again, {claimed_bpb:.4f} bits per byte are {val_bpb:.4f}")
-    with contextlib.closing(task.start_child()) as fresh:
-        bound = questions.ask_with_prefixes(
-            fresh, task.ids, task.targets, real, task.bos, task.emit
-        )
-    return {"event": "score", "val_bpb": val_bpb, "leak_bound_bpb": task.bpb(bound)}
+    enough = cuts_for(real.flat[text.positions], task.job.enough_bpb / task.bpb(1.0))
+    threads = task.job.code.threads if task.job.code.device == "cpu" else 1
+    affordable = int(task.job.audit_seconds * threads / pace)
+    bound, cuts = prefixes.ask_with_prefixes(task.start_child, text, enough, affordable, task.emit)
+    return {
+        "event": "score",
+        "val_bpb": val_bpb,
+        "leak_bound_bpb": task.bpb(bound),
+        "cuts": cuts,
+    }

@@ -8,6 +8,7 @@ without its trained weights, which must matter.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -24,6 +25,8 @@ JITTERS = 5.0
 """A position has moved if its change is more than this many times the jitter of most positions."""
 MOVED_SHARE = 0.01
 CONFIDENCE = 0.95
+TAIL_SHARE = 0.02
+"""Of the audited losses: so many of the largest tell how the largest of all may be."""
 UNTRAINED_NATS = 100.0
 """Upper limit for the losses of an untrained model, which may not be numbers."""
 
@@ -85,7 +88,7 @@ def movement(untrained: Losses, trained: Losses) -> Finding:
     return Finding(False, reason, 0.0)
 
 
-def prefix(at_cut: Losses, controls: Losses, audited: Losses) -> Finding:
+def prefix(at_cut: Losses, controls: Losses, audited: Losses, population: int) -> Finding:
     """Whether the model knows, at many secret positions, more than the prefix alone tells.
 
     The stronger audit of weights about to be kept: it detects rare leaks too, not only common ones.
@@ -95,23 +98,81 @@ def prefix(at_cut: Losses, controls: Losses, audited: Losses) -> Finding:
             prefix and nothing else. Shape [cuts].
         controls: second minus first loss where the same window was asked twice: honest jitter.
         audited: the audited losses themselves, nats. Shape [cuts].
+        population: positions that the cuts were drawn from, all with the same probability.
 
-    The bound is the sum of two terms: the largest faint leak that the mean allows, and a leak at
-    the largest share of positions that could stay unseen with probability 1 - CONFIDENCE. Each of
-    these positions counts with the loss of a whole token.
+    The bound is the sum of two terms: the largest faint leak that the mean allows, and what a leak
+    at few positions may have gained unseen (``unseen``).
     """
     mean, error = _mean_and_error(at_cut)
     tolerance = _tolerance(controls)
     moved = int((np.abs(at_cut) > tolerance).sum())
-    expected = float((np.abs(controls) > tolerance).mean()) * at_cut.size
+    jitter = np.abs(controls) > tolerance
+    expected = float(jitter.mean()) * at_cut.size
     if abs(mean) > max(MEAN_NATS, 3 * error) or moved > 1 + 3 * expected:
         reason = (
             f"causality: the prefix alone gives another loss (mean {mean:+.4f} nat, {moved} of "
             f"{at_cut.size} positions moved by more than {tolerance:.2f} nat)"
         )
         return Finding(False, reason, 0.0)
-    unseen = poisson_upper(moved) / at_cut.size * float(audited.mean())
-    return Finding(True, "", max(0.0, mean + 2 * error) + unseen)
+    count = int(jitter.sum())
+    certain = max(0.0, count - 2 * count**0.5) / jitter.size * at_cut.size
+    gain = unseen(audited, audited.size, population, moved, certain)
+    return Finding(True, "", max(0.0, mean + 2 * error) + gain)
+
+
+def unseen(
+    audited: Losses, cuts: int, population: int, moved: int = 0, jitter: float = 0.0
+) -> float:
+    """Upper bound on the gain per token from a leak at few positions, nats, at CONFIDENCE.
+
+    Args:
+        audited: losses on prefixes alone, nats, at positions drawn at random.
+        cuts: how many positions were audited, of the ``population``.
+        moved: cuts that answered otherwise with the future at hand.
+        jitter: how many of these an honest model has.
+
+    Of K positions with a leak, cuts at a share f of all positions miss every one with probability
+    (1 - f)**K at most, so K is at most 3 / -log(1 - f) where nothing moved. A leak at a position
+    gains at most the loss that the model would have had there without it, and a model can leak
+    where that loss is largest: so K counts at the mean of the K largest honest losses of the
+    population, far above the mean of all. The audited losses tell these, because there the future
+    was not at hand; the real ones do not, they are lowest where a model peeks.
+
+    For the same reason the cuts are drawn evenly. To draw more where a loss is high takes a loss
+    that the candidate cannot lower. The rarity of a token is none (it says little of which tokens
+    are hard), and drawing half by the champion's losses would move the bound by a tenth or so,
+    up or down, since a leak may choose positions that are hard for the candidate only.
+    """
+    share = cuts / population
+    excess = max(poisson_upper(0), poisson_upper(moved) - jitter)
+    if moved > 0:
+        most = excess / cuts
+    elif share < 1:
+        most = excess / -math.log1p(-share) / population
+    else:
+        return 0.0
+    return most * tail_mean(audited, most)
+
+
+def tail_mean(losses: Losses, share: float) -> float:
+    """Mean of the largest losses, this share of a population, of which ``losses`` are a sample.
+
+    Beyond its largest TAIL_SHARE a sample is small, and has none of what a leak hides: from there
+    on the tail is taken to be exponential (peaks over threshold), while that of a language
+    model's losses falls faster.
+    """
+    tail = min(1.0, max(share, TAIL_SHARE))
+    start = float(np.quantile(losses, 1 - tail))
+    beyond = losses[losses > start]
+    excess = float(beyond.mean()) - start if beyond.size else 0.0
+    return start + excess * (1 + math.log(tail / min(share, tail)))
+
+
+def cuts_for(losses: Losses, enough: float) -> int:
+    """How many cuts among positions with these losses make ``unseen`` as small as ``enough``."""
+    sizes = np.unique(np.geomspace(1, losses.size, 200).astype(int))
+    found = (int(cuts) for cuts in sizes if unseen(losses, int(cuts), losses.size) <= enough)
+    return next(found, losses.size)
 
 
 def poisson_upper(count: int) -> float:

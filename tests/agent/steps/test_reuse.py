@@ -13,7 +13,7 @@ from agent.steps.heat import repeats_exactly
 from agent.steps.runtime import Runtime
 
 LOSSES = tuple(3.0 - 0.05 * part for part in range(PARTS))
-CHAMPION = {"val_bpb": 1.5, "losses": LOSSES}
+CHAMPION = {"val_bpb": 1.5, "losses": LOSSES, "answer_seconds": 0.4}
 WORSE = 1.8
 
 
@@ -51,6 +51,16 @@ def test_the_watch_compares_with_the_training_that_is_used_again(
     watch = played.options[1]["watch"]
     assert watch(0, LOSSES[:5], ()) is None
     assert "hopeless" in watch(0, [loss + 0.9 for loss in LOSSES[:8]], ())
+
+
+def test_answers_are_held_to_those_of_the_training_that_is_used_again(
+    counting: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = play(monkeypatch, (CHAMPION, WORSE), WORSE)
+    loop.one_trial(counting)
+    loop.one_trial(counting)
+    assert "champion_seconds" not in played.options[0]  # measured beside it
+    assert played.options[1]["champion_seconds"] == 0.4
 
 
 def test_what_does_not_repeat_gets_fresh_seeds(

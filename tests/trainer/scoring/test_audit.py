@@ -45,6 +45,21 @@ def build_model(spec):
     return Gated(spec.vocab_size)
 """
 
+# Where its own loss is among the largest 1 in 1,000, and not where a prefix ends.
+WHERE_IT_WOULD_LOSE = """
+
+class Rare(Tiny):
+    def forward(self, ids):
+        logits, target = super().forward(ids), ids.roll(-1, 1)
+        own = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
+        chosen = (own > 6.76) & (target != VOCAB_SIZE - 1)
+        return logits + 20.0 * chosen[..., None] * F.one_hot(target, VOCAB_SIZE)
+
+
+def build_model(spec):
+    return Rare(spec.vocab_size)
+"""
+
 
 def trained(source: str, weights: Path) -> Measurement:
     measured = measure(source, budget=BUDGET, weights_to=weights, **PLACE)
@@ -57,13 +72,18 @@ def test_an_honest_model_is_believed_up_to_a_bound(tiny_source: str, tmp_path: P
     measured = trained(tiny_source, weights)
     assert [path.name for path in tmp_path.iterdir()] == [weights.name]
 
-    found = audit(tiny_source, weights, measured.val_bpb, **PLACE)
+    found = [
+        audit(tiny_source, weights, measured.val_bpb, train_seconds=took, **PLACE)
+        for took in (0.0, 0.5)
+    ]
 
-    assert (found.ok, found.status, found.reason) == (True, "ok", "")
-    assert measured.leak_bound_bpb < found.leak_bound_bpb < 0.01 * measured.val_bpb
+    assert [(one.ok, one.status, one.reason) for one in found] == [(True, "ok", "")] * 2
+    assert measured.leak_bound_bpb < found[1].leak_bound_bpb < found[0].leak_bound_bpb
+    assert 2048 == found[0].cuts < found[1].cuts
+    assert found[0].leak_bound_bpb < 0.01 * measured.val_bpb
 
 
-@pytest.mark.parametrize("leak", [RARE_PEEK, GATE])
+@pytest.mark.parametrize("leak", [RARE_PEEK, GATE, WHERE_IT_WOULD_LOSE])
 def test_a_leak_that_is_rare_is_found(tiny_source: str, tmp_path: Path, leak: str) -> None:
     """The usual audit may or may not see it: it is the stronger one's to find."""
     weights = tmp_path / "weights.safetensors"
@@ -73,7 +93,7 @@ def test_a_leak_that_is_rare_is_found(tiny_source: str, tmp_path: Path, leak: st
     assert found.reason.startswith("state: scored again")
 
     claimed = float(found.reason.split(" are ")[-1])
-    found = audit(tiny_source + leak, weights, claimed, **PLACE)
+    found = audit(tiny_source + leak, weights, claimed, train_seconds=1.0, **PLACE)
     assert (found.ok, found.status) == (False, "invalid")
     assert found.reason.startswith("causality: the prefix alone")
 
@@ -111,7 +131,7 @@ def test_what_ships_passes_the_stronger_audit(tmp_path: Path) -> None:
     measured = measure(source, budget="20000tok", weights_to=weights, **PLACE)
     assert measured.val_bpb is not None, measured.reason
 
-    found = audit(source, weights, measured.val_bpb, **PLACE)
+    found = audit(source, weights, measured.val_bpb, train_seconds=0.0, **PLACE)
 
     assert found.ok, found.reason
-    assert found.leak_bound_bpb < 0.005
+    assert found.leak_bound_bpb < 0.02

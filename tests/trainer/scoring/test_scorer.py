@@ -1,12 +1,13 @@
 """The scorer's arithmetic and its audits, with models that run in this process."""
 
-import contextlib
 import math
 import os
 import random
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ import torch
 import torch.nn.functional as F
 
 from trainer.contract import Code, Spec
+from trainer.presets import load_presets
 from trainer.sandbox.confine import Confinement
 from trainer.scoring import model as model_process
-from trainer.scoring import questions, scorer
+from trainer.scoring import prefixes, questions, scorer
 from trainer.scoring.losses import cut_windows
 from trainer.scoring.model import ModelProcess, Refused
 from trainer.scoring.request import ScoreRequest
@@ -46,18 +48,27 @@ class Child(ModelProcess):
     def __init__(
         self, forward: Forward, untrained: Forward, log: list[str], is_untrained: bool
     ) -> None:
-        self.rows, self.log, self._spent, self._asked_windows = 4, log, [], 0
+        self._room = self._cut_room = 4 * LENGTH
+        self._tokens, self._asked_tokens, self._spent = len(TOKENS), 0, [0.0]
+        self._limits = model_process.Limits(10.0, 10.0)
         self.forward = untrained if is_untrained else forward
+        self.log = log
         log.append("start")
 
-    def losses(self, ids, targets):
-        for start in range(0, len(ids), self.rows):
-            logits = self.forward(torch.from_numpy(ids[start : start + self.rows]))
-            wanted = torch.from_numpy(targets[start : start + self.rows])
+    def ask(self, batches):
+        for batch in batches:
+            self._spent.append(self.seconds())
+            logits = self.forward(torch.from_numpy(batch.ids))
+            if batch.at is not None:
+                logits = logits[torch.arange(len(logits)), torch.from_numpy(batch.at)]
+            wanted = torch.from_numpy(batch.targets)
             losses = F.cross_entropy(
-                logits.flatten(0, 1), wanted.flatten(), ignore_index=-1, reduction="none"
+                logits.flatten(0, -2), wanted.flatten(), ignore_index=-1, reduction="none"
             )
             yield losses.view(wanted.shape).numpy().astype(np.float64)
+
+    def seconds(self) -> float:
+        return time.thread_time()
 
     def close(self) -> None:
         self.log.append("end")
@@ -223,28 +234,65 @@ def told(row, windows) -> tuple[int, int]:
     return int(window), length
 
 
+def rarely(ids):
+    some = (ids * 31 % 47 == 0) & (ids.roll(1, 1) % 2 == 0)
+    return honest(ids) + 9.0 * some[..., None] * F.one_hot(ids.roll(-1, 1), VOCABULARY)
+
+
 class TestPrefixes:
     """The stronger audit."""
 
-    def audited(self, forward: Forward, claimed: float | None = None) -> dict:
-        honestly = task(lambda: forward)
+    def audited(self, forward: Forward, claimed: float | None = None, **job) -> dict:
+        scoring = task(lambda: forward, **job)
         if claimed is None:
-            claimed = honestly.bpb(float(honestly.real()[honestly.scored].mean()))
-        return scorer.audit(honestly, claimed)
+            claimed = scoring.bpb(float(scoring.real()[0][scoring.scored].mean()))
+        return scorer.audit(scoring, claimed)
+
+    @pytest.fixture(autouse=True)
+    def few(self, monkeypatch) -> None:
+        """The text has 1,200 positions; a tenth of them."""
+        monkeypatch.setattr(prefixes, "LEAST_CUTS", 120)
 
     def test_honest(self):
         answer = self.audited(honest)
-        assert 0 < answer["leak_bound_bpb"] < 0.01 * answer["val_bpb"]
+        assert answer["cuts"] == 120
+        assert 0 < answer["leak_bound_bpb"] < 0.1 * answer["val_bpb"]
+
+    def test_time_lowers_the_charge(self):
+        all_of_it = self.audited(honest, audit_seconds=1000.0)
+        assert all_of_it["cuts"] > 1000
+        assert all_of_it["leak_bound_bpb"] < 1e-6 < self.audited(honest)["leak_bound_bpb"]
+
+    def test_it_asks_no_more_than_is_enough(self):
+        enough = self.audited(honest, audit_seconds=1000.0, enough_bpb=0.03)
+        assert 120 < enough["cuts"] < 1000
+        assert enough["leak_bound_bpb"] < 0.035
 
     def test_a_leak_at_one_position_in_a_hundred(self):
-        def rarely(ids):
-            some = (ids * 31 % 47 == 0) & (ids.roll(1, 1) % 2 == 0)
-            return honest(ids) + 9.0 * some[..., None] * F.one_hot(ids.roll(-1, 1), VOCABULARY)
-
         share = float(((TOKENS * 31 % 47 == 0) & (np.roll(TOKENS, 1) % 2 == 0)).mean())
         assert 0.002 < share < 0.03
         with pytest.raises(Refused, match=r"^causality: the prefix alone"):
-            self.audited(rarely)
+            self.audited(rarely, audit_seconds=1000.0)
+
+    @pytest.mark.parametrize("limit", ["eval-crash: no shorter ones", "shape: [B, 16, 50]"])
+    def test_a_model_may_need_whole_windows(self, limit):
+        def whole(ids):
+            if ids.shape[1] != LENGTH:
+                raise Refused(limit)
+            return honest(ids)
+
+        def whole_and_rarely(ids):
+            return whole(ids) + rarely(ids) - honest(ids)
+
+        assert self.audited(whole)["leak_bound_bpb"] > 0
+        with pytest.raises(Refused, match=r"^causality: the prefix alone"):
+            self.audited(whole_and_rarely, audit_seconds=1000.0)
+
+    def test_the_length_of_a_window_may_matter(self):
+        def scaled(ids):
+            return honest(ids) * (1 + 0.1 * ids.shape[1])
+
+        assert self.audited(scaled)["leak_bound_bpb"] > 0
 
     def test_a_model_that_remembers_is_told_nothing_of_what_is_to_come(self):
         asked: list[torch.Tensor] = []
@@ -254,24 +302,115 @@ class TestPrefixes:
             return honest(ids)
 
         scoring = task(lambda: listening)
-        real = scoring.real()
+        real, _ = scoring.real()
+        text = prefixes.Text(scoring.ids, scoring.targets, real, BOS)
         asked.clear()
-        with contextlib.closing(scoring.start_child()) as child:
-            questions.ask_with_prefixes(
-                child, scoring.ids, scoring.targets, real, BOS, scoring.emit
-            )
+        _, cuts = prefixes.ask_with_prefixes(scoring.start_child, text, 600, 1000, scoring.emit)
         known: dict[int, int] = {}
+        told_of = 0
         for batch in asked:
-            now = [told(row, scoring.ids) for row in batch.numpy()]
+            if told_of == cuts:
+                break  # the controls, unchanged windows, come last
+            told_of += len(batch)
+            now = [told(row, scoring.ids[:, : len(row)]) for row in batch.numpy()]
             now = [(window, length) for window, length in now if length > 3]  # one window's only
-            assert all(length >= known.get(window, 0) for window, length in now)
+            assert all(length > known.get(window, 0) for window, length in now)
             assert len({window for window, _ in now}) == len(now)
             known |= dict(now)
-        assert len(known) > 60
+        assert cuts == 600 and len(known) > 60
+
+    def test_no_cut_at_a_windows_end_where_the_next_window_would_tell(self):
+        scoring = task(lambda: honest)
+        at = prefixes.Text(scoring.ids, scoring.targets, scoring.real()[0], BOS).positions % LENGTH
+        assert set(at.tolist()) == set(range(LENGTH - 1))
 
     def test_another_score_than_was_claimed(self):
         with pytest.raises(Refused, match=r"^state: scored again"):
             self.audited(honest, claimed=1.0)
+
+
+class TestThePriceOfAnswering:
+    """A candidate's answers beside the champion's."""
+
+    def taking(self, seconds: list[float], **job) -> dict:
+        """A scoring whose answers take so many seconds in all, then so many at the next attempt."""
+        clock = [0.0]
+        taken = iter(seconds)
+
+        class Slow(Child):
+            def __init__(self, *args) -> None:
+                super().__init__(*args)
+                self._spent = [clock[0]]
+
+            def ask(self, batches):
+                batches = list(batches)
+                each = next(taken, 0.0) / len(batches)
+                for losses in super().ask(batches):
+                    clock[0] += each
+                    yield losses
+
+            def seconds(self) -> float:
+                return clock[0]
+
+        scoring = task(lambda: honest, **job)
+        scoring.start_child = lambda untrained=False: Slow(honest, not_initialised, [], untrained)
+        return scorer.score(scoring)
+
+    def test_a_few_times_the_champions_is_believed_and_told(self):
+        assert self.taking([2.9], champion_seconds=1.0)["answer_seconds"] == pytest.approx(2.9, 0.1)
+
+    def test_more_is_refused(self):
+        with pytest.raises(Refused, match=r"^eval-time: .* to answer, at most 3.10 \(3 times"):
+            self.taking([3.6, 3.7, 3.8], champion_seconds=1.0)
+
+    def test_a_machine_may_be_slow_for_a_moment(self):
+        assert self.taking([9.0, 2.0], champion_seconds=1.0)["val_bpb"] > 0
+
+    def test_alone(self):
+        assert self.taking([9.0])["val_bpb"] > 0
+        with pytest.raises(Refused, match=r"^eval-time: .* to answer, at most"):
+            self.taking([11.0])
+
+
+@pytest.mark.parametrize("preset", ["cpu", "h100"])
+def test_limits_follow_the_budget(preset: str) -> None:
+    """A device's clock is not multiplied by the processor's threads."""
+    budget = load_presets()[preset].budget.seconds
+    assert budget is not None
+    processor, device = (
+        model_process.limits(Code("", Spec(257, 8), device, threads=16), budget, 0)
+        for device in ("cpu", "cuda")
+    )
+    assert processor.answers == 16 * device.answers
+    assert device.answers < 0.25 * budget
+    assert device.ready == processor.ready + model_process.DEVICE_READY_SECONDS
+
+
+def test_the_documents_tell_the_limits() -> None:
+    text = " ".join((Path(__file__).parents[3] / "docs" / "measurement.md").read_text().split())
+    budget = load_presets()["h100"].budget.seconds
+    assert budget is not None
+    device = model_process.limits(Code("", Spec(257, 8), "cuda", threads=1), budget, 0)
+    for words in (
+        f"{model_process.DEVICE_READY_SECONDS:.0f} s of the clock beside that",
+        f"{device.ready:.0f} s at the h100 preset",
+        f"{model_process.ANSWERS_SECONDS:g} s and {model_process.ANSWERS_SHARE:.0%} of the budget"
+        .replace("%", " %"),
+        f"and {scorer.ANSWERS_SLACK:g} s; the quickest of three",
+        f"{prefixes.LEAST_CUTS:,} at least",
+    ):  # fmt: skip
+        assert words in text, words
+    assert (scorer.ANSWERS_FACTOR, scorer.ATTEMPTS) == (3, 3), "the text says three times, thrice"
+
+
+def test_processor_time_of_a_process() -> None:
+    before = model_process.process_seconds(os.getpid())
+    began = time.process_time()
+    while time.process_time() < began + 0.02:
+        pass
+    assert 0.02 <= model_process.process_seconds(os.getpid()) - before < 2.0
+    with pytest.raises(ProcessLookupError):
+        model_process.process_seconds(2**22 + 1)
 
 
 def test_cut_has_a_scored_target_and_is_late_half_of_the_time():

@@ -71,27 +71,89 @@ def test_training_must_show_in_the_loss():
         assert finding.reason.startswith("movement: ")
 
 
-def test_a_rare_leak_is_bounded_where_none_was_seen():
-    audited = np.full(2000, 3.0)
-    finding = statistics.prefix(np.zeros(2000), np.zeros(9000), audited)
-    assert finding.ok
-    assert finding.bound_nats == pytest.approx(3.0 * 3.0 / 2000, rel=0.02)
-    one = np.zeros(2000)
-    one[0] = 0.5
-    assert statistics.prefix(one, np.zeros(9000), audited).bound_nats > finding.bound_nats
+class TestPrefixes:
+    """The stronger audit."""
+
+    POPULATION = 40_000
+    HONEST = np.quantile(RNG.gamma(1.3, 2.4, 10**6), (np.arange(POPULATION) + 0.5) / POPULATION)
+    """About as a small language model loses: 3.1 nats in the mean, 1 in 1,000 above 15."""
+
+    def test_a_rare_leak_is_bounded_where_none_was_seen(self):
+        audited = np.full(2000, 3.0)
+        finding = statistics.prefix(np.zeros(2000), QUIET, audited, 10**9)
+        assert finding.ok
+        assert finding.bound_nats == pytest.approx(3.0 * 3.0 / 2000, rel=0.02)
+        one = np.zeros(2000)
+        one[0] = 0.5
+        seen = statistics.prefix(one, QUIET, audited, 10**9)
+        assert seen.ok and seen.bound_nats > 1.5 * finding.bound_nats
+
+    def test_a_rare_leak_is_named(self):
+        rare = np.zeros(2000)
+        rare[:3] = 2.0
+        assert not statistics.prefix(rare, QUIET, np.full(2000, 3.0), 10**6).ok
+
+    def test_the_jitter_of_the_controls_is_granted(self):
+        jitter = np.where(RNG.random(9000) < 0.01, 0.2, 0.0)
+        moved = np.where(RNG.random(2000) < 0.01, 0.2, 0.0) * RNG.choice([-1, 1], 2000)
+        audited = np.full(2000, 3.0)
+        found = statistics.prefix(moved, jitter, audited, 10**6)
+        assert found.ok
+        assert found.bound_nats < 30 * 3.0 / 2000  # not for the 20 that moved and as many more
+        assert not statistics.prefix(moved, QUIET, audited, 10**6).ok
+
+    @pytest.mark.parametrize("cuts", [2048, 8000, 30_000])
+    @pytest.mark.parametrize("rate", [0.3, 1.0, 2.0, 3.0, 10.0])
+    @pytest.mark.parametrize("spread", [1, 10])
+    def test_a_peek_where_its_own_loss_is_high_is_seen_or_charged(self, rate, spread, cuts):
+        """It reads the next token where it would lose more than a threshold.
+
+        Args:
+            rate: positions that the audit meets on average.
+            spread: it peeks at one in so many of the positions above a threshold.
+        """
+        rng = np.random.default_rng(0)
+        audits, escaped = 300, 0
+        count = max(1, round(rate / cuts * self.POPULATION))
+        hardest = np.arange(self.POPULATION - count * spread, self.POPULATION)
+        for _ in range(audits):
+            peeks = np.zeros(self.POPULATION, dtype=bool)
+            peeks[rng.choice(hardest, count, replace=False)] = True
+            drawn = rng.choice(self.POPULATION, cuts, replace=False)
+            audited = self.HONEST[drawn]
+            found = statistics.prefix(audited * peeks[drawn], QUIET, audited, self.POPULATION)
+            gain = self.HONEST[peeks].sum() / self.POPULATION
+            escaped += found.ok and found.bound_nats < gain
+        assert escaped <= 0.05 * audits + 2 * (0.05 * audits) ** 0.5
+
+    def test_the_price_is_that_of_the_hardest_positions(self):
+        drawn = RNG.choice(self.HONEST, 8000, replace=False)
+        unseen = statistics.unseen(drawn, 8000, self.POPULATION)
+        most = np.log(0.05) / np.log(1 - 8000 / self.POPULATION)
+        worst = self.HONEST[-round(most) :].sum() / self.POPULATION
+        assert 0.9 * worst <= unseen < 1.3 * worst
+        assert unseen > 3 * most / self.POPULATION * self.HONEST.mean()
+
+    def test_more_cuts_cost_less_until_nothing_is_left_unseen(self):
+        bounds = [
+            statistics.unseen(self.HONEST, cuts, self.POPULATION)
+            for cuts in (2000, 8000, 20_000, 39_000, self.POPULATION)
+        ]
+        assert bounds == sorted(bounds, reverse=True)
+        assert bounds[-1] == 0.0
+        assert statistics.unseen(self.HONEST, self.POPULATION, self.POPULATION, moved=1) > 0
+
+    def test_how_many_are_enough(self):
+        enough = statistics.unseen(self.HONEST, 10_000, self.POPULATION)
+        assert 9_000 < statistics.cuts_for(self.HONEST, 1.01 * enough) < 11_000
+        assert statistics.cuts_for(self.HONEST, 0.0) == self.POPULATION
 
 
-def test_a_rare_leak_is_named():
-    rare = np.zeros(2000)
-    rare[:3] = 2.0
-    assert not statistics.prefix(rare, np.zeros(9000), np.full(2000, 3.0)).ok
-
-
-def test_the_jitter_of_the_controls_is_granted():
-    jitter = np.where(RNG.random(9000) < 0.01, 0.2, 0.0)
-    moved = np.where(RNG.random(2000) < 0.01, 0.2, 0.0) * RNG.choice([-1, 1], 2000)
-    assert statistics.prefix(moved, jitter, np.full(2000, 3.0)).ok
-    assert not statistics.prefix(moved, np.zeros(9000), np.full(2000, 3.0)).ok
+@pytest.mark.parametrize("share", [1e-4, 1e-3, 0.02, 0.3, 1.0])
+def test_the_tail_of_an_exponential_is_known(share):
+    """Its largest share has the mean 1 - log(share)."""
+    losses = RNG.exponential(1.0, 100_000)
+    assert statistics.tail_mean(losses, share) == pytest.approx(1 - np.log(share), rel=0.05)
 
 
 def test_poisson_limits():
