@@ -49,7 +49,7 @@ class Child(ModelProcess):
         self, forward: Forward, untrained: Forward, log: list[str], is_untrained: bool
     ) -> None:
         self._room = self._cut_room = 4 * LENGTH
-        self._tokens, self._asked_tokens, self._spent = len(TOKENS), 0, [0.0]
+        self._tokens, self._asked_tokens, self._spent = len(TOKENS), 0, [self.seconds()]
         self._limits = model_process.Limits(10.0, 10.0)
         self.forward = untrained if is_untrained else forward
         self.log = log
