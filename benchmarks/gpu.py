@@ -22,6 +22,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -150,6 +151,8 @@ def run(
             entry = {"lost": f"{error}, in {tries[part.name]} whole calls"}
         except (Lost, UserError, OSError) as error:
             entry = {"lost": str(error)}
+        except Exception:  # noqa: BLE001 # recorded in full: time on a device is dear, the rest goes on
+            entry = {"lost": traceback.format_exc(limit=-4)}
         entry["seconds"] = round(time.monotonic() - at, 1)
         found[part.name] = {**entry, "date": machine.stamp(command)["date"], "command": command}
         machine.keep("gpu", state)
@@ -271,6 +274,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.reference and not args.reference.is_file():
         parser.error(f"--reference {args.reference}: there is no such file")
+    if not args.reference and any(name.startswith("reference") for name in args.part):
+        parser.error("--part reference ...: give --reference PATH as well")
     try:
         setting = resolve(args.preset, isolation=args.isolation, source=args.data)
         probe = MACHINE.probe()

@@ -147,7 +147,11 @@ def calls(monkeypatch: pytest.MonkeyPatch, results: Path) -> list[str]:
         ran.append("endless")
         raise NotYet("the call's time was up")
 
+    def broken(bench: Bench, done: Done) -> Figures:
+        raise KeyError("of this torch")
+
     parts = (
+        fake("broken", broken),
         fake("fine", fine), fake("lost", lost), fake("endless", endless, calls=2), fake("end", fine)
     )  # fmt: skip
     monkeypatch.setattr(gpu, "PARTS", parts)
@@ -156,10 +160,11 @@ def calls(monkeypatch: pytest.MonkeyPatch, results: Path) -> list[str]:
 
 def test_a_lost_part_is_recorded_and_the_rest_goes_on(calls: list[str], results: Path) -> None:
     state: dict[str, Any] = {"conditions": {}}
-    assert gpu.run(ANY, state, ["fine", "lost", "end"], COMMAND, 100) == []
+    assert gpu.run(ANY, state, ["broken", "fine", "lost", "end"], COMMAND, 100) == []
     assert calls == ["fine", "lost", "fine"]
     found = json.loads(results.read_text())["parts"]
     assert found["lost"]["lost"] == "crashed: at\nno luck"
+    assert 'raise KeyError("of this torch")' in found["broken"]["lost"]
     assert found["end"]["figures"] == {"saw": ["fine"]}
     now = {"device_name": "A card", "device_memory_mb": 1, "torch": "2", "driver": ""}
     now |= {"preset": "gpu", "text": "apidocs 1", "isolation": "os"}
@@ -223,7 +228,9 @@ def test_the_command_goes_on_from_its_results_and_ends_with_1_for_what_is_lost(
     assert first["conditions"]["device_name"] == "A card"
     code, second = call()
     assert (code, second["left"]) == (1, ["endless", "end"])
-    assert calls == ["fine", "lost", "endless"], "what is there is not run again"
+    assert "broken" in second["parts"] and calls == ["fine", "lost", "endless"], (
+        "what is there is not run again"
+    )
     call("--part", "fine")
     assert calls[-1] == "fine", "unless it is asked for"
 
