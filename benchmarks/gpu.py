@@ -17,23 +17,25 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import platform
+import shutil
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmarks import gpu_parts as parts
 from benchmarks import machine
 from benchmarks.gpu_parts import TRAIN_FILE, Bench, Done, Figures, Lost, NotYet
+from trainer import fingerprint
 from trainer.data.choice import AUTO, WITHOUT_DOWNLOAD
 from trainer.data.prepare import DataError, prepare, prepared
 from trainer.errors import UserError
-from trainer.measure import MACHINE, resolve
+from trainer.measure import MACHINE, Setting, resolve
 from trainer.presets import PRESETS, Preset
 
 CALL_SECONDS = 540.0
@@ -149,6 +151,8 @@ def run(
             entry = {"lost": f"{error}, in {tries[part.name]} whole calls"}
         except (Lost, UserError, OSError) as error:
             entry = {"lost": str(error)}
+        except Exception:  # noqa: BLE001 # recorded in full: time on a device is dear, the rest goes on
+            entry = {"lost": traceback.format_exc(limit=-4)}
         entry["seconds"] = round(time.monotonic() - at, 1)
         found[part.name] = {**entry, "date": machine.stamp(command)["date"], "command": command}
         machine.keep("gpu", state)
@@ -157,22 +161,19 @@ def run(
     return [part.name for part in left]
 
 
-def conditions(preset: Preset, device: str, data: str) -> dict[str, Any]:
+def conditions(setting: Setting) -> dict[str, Any]:
     """What must be the same for two parts to belong together."""
-    probe = MACHINE.probe()
-    corpus = prepare(data, vocab_size=preset.constants["VOCAB_SIZE"], val_bytes=preset.val_bytes)
-    stamp = machine.stamp("")
+    probe, preset = MACHINE.probe(), setting.preset
+    vocab_size = preset.constants["VOCAB_SIZE"]
+    corpus = prepare(setting.data, vocab_size=vocab_size, val_bytes=preset.val_bytes)
+    same = fingerprint.of(setting, probe, corpus)
     return {
-        "card": probe["name"],
-        "device": device,
+        **same,
+        "text": f"{setting.data.partition(':')[0]} {corpus.version}",  # no path of this machine
         "device_memory_mb": probe.get("device_memory_mb"),
         "driver": driver(),
-        "torch": probe["torch"],
-        "python": platform.python_version(),
-        "machine": stamp["machine"],
         "preset": preset.name,
-        "data": f"{data.partition(':')[0]} {corpus.version}",
-        "data_fingerprint": corpus.fingerprint,
+        "isolation": setting.level,
         "val_bytes": corpus.val.n_bytes,
         "train_file": hashlib.sha256(TRAIN_FILE.read_bytes()).hexdigest(),
     }
@@ -219,9 +220,9 @@ def table(state: Mapping[str, Any]) -> str:
     """Conditions, a row a part, and what has to be known to read them."""
     now, found = state["conditions"], state["parts"]
     rows = [
-        f"{now['card'] or now['device']}, {now['device_memory_mb'] or '?'} MB, torch "
+        f"{now['device_name'] or now['device']}, {now['device_memory_mb'] or '?'} MB, torch "
         f"{now['torch']}, driver {now['driver'] or 'unknown'}; preset {now['preset']} on "
-        f"{now['data']}"
+        f"{now['text']}, isolation {now['isolation']}"
     ]
     for part in PARTS:
         if part.name in found:
@@ -273,6 +274,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.reference and not args.reference.is_file():
         parser.error(f"--reference {args.reference}: there is no such file")
+    if not args.reference and any(name.startswith("reference") for name in args.part):
+        parser.error("--part reference ...: give --reference PATH as well")
     try:
         setting = resolve(args.preset, isolation=args.isolation, source=args.data)
         probe = MACHINE.probe()
@@ -282,7 +285,7 @@ def main() -> None:
         preset = setting.preset
         data = without_download(preset) if args.data == AUTO else args.data
         try:
-            now = conditions(preset, setting.device, data)
+            now = conditions(replace(setting, data=data))
         except DataError as error:
             _fail(carry(preset, str(error)), 2, args.json)
         until = time.monotonic() + CALL_SECONDS
@@ -294,6 +297,8 @@ def main() -> None:
         for name in args.part:
             state.get("parts", {}).pop(name, None)
             state.get("calls", {}).pop(name, None)
+        if "campaign" not in {*state.get("parts", {}), *state.get("calls", {})}:
+            shutil.rmtree(bench.folder, ignore_errors=True)  # of another file, or to be run again
         usual = [p.name for p in PARTS if args.reference or not p.name.startswith("reference")]
         alarm = threading.Timer(CALL_SECONDS, bench.cancel.set)
         alarm.daemon = True

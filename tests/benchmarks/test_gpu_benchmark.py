@@ -15,6 +15,7 @@ from benchmarks import gpu, gpu_parts, machine
 from benchmarks.gpu import PARTS, Part
 from benchmarks.gpu_parts import COUNTING, Bench, Done, Figures, Lost, NotYet
 from trainer.data.prepare import DataError
+from trainer.measure import resolve
 from trainer.presets import find_preset
 
 NAMES = [part.name for part in PARTS]
@@ -65,7 +66,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def state() -> dict[str, Any]:
-    return {"conditions": gpu.conditions(find_preset("cpu"), "cpu", "apidocs")}
+    return {"conditions": gpu.conditions(resolve("cpu", "cpu"))}
 
 
 @pytest.mark.process
@@ -146,7 +147,11 @@ def calls(monkeypatch: pytest.MonkeyPatch, results: Path) -> list[str]:
         ran.append("endless")
         raise NotYet("the call's time was up")
 
+    def broken(bench: Bench, done: Done) -> Figures:
+        raise KeyError("of this torch")
+
     parts = (
+        fake("broken", broken),
         fake("fine", fine), fake("lost", lost), fake("endless", endless, calls=2), fake("end", fine)
     )  # fmt: skip
     monkeypatch.setattr(gpu, "PARTS", parts)
@@ -155,13 +160,15 @@ def calls(monkeypatch: pytest.MonkeyPatch, results: Path) -> list[str]:
 
 def test_a_lost_part_is_recorded_and_the_rest_goes_on(calls: list[str], results: Path) -> None:
     state: dict[str, Any] = {"conditions": {}}
-    assert gpu.run(ANY, state, ["fine", "lost", "end"], COMMAND, 100) == []
+    assert gpu.run(ANY, state, ["broken", "fine", "lost", "end"], COMMAND, 100) == []
     assert calls == ["fine", "lost", "fine"]
     found = json.loads(results.read_text())["parts"]
     assert found["lost"]["lost"] == "crashed: at\nno luck"
+    assert 'raise KeyError("of this torch")' in found["broken"]["lost"]
     assert found["end"]["figures"] == {"saw": ["fine"]}
-    now = {"card": "A card", "device_memory_mb": 1, "torch": "2", "driver": "", "preset": "gpu"}
-    table = gpu.table({"conditions": {**now, "data": "apidocs 1"}, "parts": found})
+    now = {"device_name": "A card", "device_memory_mb": 1, "torch": "2", "driver": ""}
+    now |= {"preset": "gpu", "text": "apidocs 1", "isolation": "os"}
+    table = gpu.table({"conditions": now, "parts": found})
     assert "\nlost              LOST: no luck\n" in table
 
 
@@ -202,6 +209,30 @@ def test_a_corpus_read_often_is_told_with_60_s_beside(epochs: float, told: bool)
     lines = gpu.notes({"parts": parts})
     assert bool(lines) == told
     assert not told or ("read 65.0 times" in lines[0] and "60 s: 13.0 times, 1.0130" in lines[0])
+
+
+def test_the_command_goes_on_from_its_results_and_ends_with_1_for_what_is_lost(
+    calls: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probe = {"device": "cuda", "name": "A card", "torch": "2.11", "device_memory_mb": 16_000}
+    monkeypatch.setattr(gpu.MACHINE, "probe", lambda: probe)
+
+    def call(*arguments: str) -> tuple[object, dict[str, Any]]:
+        monkeypatch.setattr(sys, "argv", ["gpu", "--preset", "cpu", "--json", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            gpu.main()
+        return ended.value.code, json.loads(capsys.readouterr().out)
+
+    code, first = call("--part", "fine")
+    assert (code, first["left"], list(first["parts"])) == (0, [], ["fine"])
+    assert first["conditions"]["device_name"] == "A card"
+    code, second = call()
+    assert (code, second["left"]) == (1, ["endless", "end"])
+    assert "broken" in second["parts"] and calls == ["fine", "lost", "endless"], (
+        "what is there is not run again"
+    )
+    call("--part", "fine")
+    assert calls[-1] == "fine", "unless it is asked for"
 
 
 def test_it_downloads_nothing_unasked(

@@ -22,7 +22,7 @@ REPLY = """title: forget what is logged
 category: {category}
 hypothesis: It costs nothing.
 <<<<<<< SEARCH
-        session.log(number - 1, loss=loss, lr_scale=scale, mfu=mfu)
+        session.log(number - 1, loss=mean_loss, lr_scale=scale)
 =======
 >>>>>>> REPLACE
 """
