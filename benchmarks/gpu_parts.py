@@ -217,7 +217,13 @@ def minute(bench: Bench, done: Done) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights"
         found = train(bench, bench.minute, weights_to=weights)
-        audited = audit(bench.source, weights, found["val_bpb"], **bench.settings)
+        audited = audit(
+            bench.source,
+            weights,
+            found["val_bpb"],
+            train_seconds=found["train_seconds"],
+            **bench.settings,
+        )
     if bench.cancel.is_set():
         raise NotYet(TIME_IS_UP)
     names = ("ok", "reason", "seconds", "leak_bound_bpb")
