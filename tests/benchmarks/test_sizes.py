@@ -17,6 +17,7 @@ from benchmarks.sizes import TRAIN_FILE, sizes, with_constants
 from trainer.contract import Spec
 from trainer.presets import find_preset, load_presets
 
+pytestmark = pytest.mark.process  # seconds
 ON_CUDA = [name for name, preset in load_presets().items() if preset.device_memory_mb]
 LINEAR = """
 import torch

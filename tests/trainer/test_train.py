@@ -11,7 +11,8 @@ from small_train import SMALL, SMALL_SPEC, filled_model, training
 from trainer.presets import Budget
 from trainer.session import Spec
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+# Trains, for seconds in all.
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.process]
 
 
 def test_forward_gives_float_logits_per_token() -> None:

@@ -230,6 +230,7 @@ def test_round_numbers_and_small_whole_ones_are_proposed(constant: str, wanted: 
     assert list(axis.others) == sorted(axis.others)
 
 
+@pytest.mark.process  # takes seconds
 def test_steps_get_finer_once_the_coarse_ones_are_used_up() -> None:
     campaign = Campaign("# === schedule ===\nX = 0.5  # range 0..1\n")
     found = [0.5]

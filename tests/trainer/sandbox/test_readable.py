@@ -113,6 +113,7 @@ def test_a_compiler_is_asked_where_its_own_programs_are(
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
+@pytest.mark.process  # asks the compilers
 def test_the_compiler_of_this_machine_has_its_programs_granted() -> None:
     answer = subprocess.run(["g++", "-print-prog-name=cc1plus"], capture_output=True, text=True)
     program = Path(answer.stdout.strip()).resolve()
