@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -203,6 +204,8 @@ class Session:
         self._emit = emit
         self._data: Data | None = None
         self._next_log = 0.0
+        self._waiting: deque[tuple[int, int, dict[str, Any]]] = deque()
+        """Steps to report, whose loss the device may not have computed yet."""
 
     def ready(self) -> None:
         """End set-up and compile warm-up (on dummy data): get the data and start the clock.
@@ -260,16 +263,20 @@ class Session:
     def log(self, step: int, loss: float | torch.Tensor | None = None, **metrics: Any) -> None:
         """Report a step for the live display and the curve; ``loss`` in nats per token.
 
-        A tensor is read only when a message is due (ten a second), so logging every step does not
-        make the device wait.
+        A tensor is read only when a message is due (ten a second), on a device when the next one
+        is: by then it is computed, and the device need not wait while the next step is made ready.
         """
         self.logged_steps = max(self.logged_steps, int(step) + 1)
         now = time.monotonic()
         if now < self._next_log:
             return
         self._next_log = now + LOG_INTERVAL_SECONDS
-        message: dict[str, Any] = {"event": "log", "step": int(step), "tokens": self._clock.tokens}
-        for name, value in {"loss": loss, **metrics}.items():
+        self._waiting.append((int(step), self._clock.tokens, {"loss": loss, **metrics}))
+        if len(self._waiting) <= (self.device.type != "cpu"):
+            return
+        step, tokens, values = self._waiting.popleft()
+        message: dict[str, Any] = {"event": "log", "step": step, "tokens": tokens}
+        for name, value in values.items():
             if value is not None and math.isfinite(number := float(value)):
                 message[name[:40]] = number
         self._emit(message)

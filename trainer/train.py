@@ -36,8 +36,8 @@ MLP_RATIO = 2  # hidden channels of the MLP per channel of the stream; range 1..
 ACTIVATION = "relu2"  # of the MLP; choice relu2 gelu silu
 WINDOWS = "L"  # of attention, block by block, the last is L: long or short; choice L SL SSSL SSSSL
 SHORT_SHARE = 0.125  # of the context that a short window sees; range 0.02..0.5 log
-VALUE_EVERY = 1  # a block in so many adds a token embedding to its values, the last does; 0: none
-ROTARY_BASE = 10000.0  # longest wavelength of the rotary embedding, tokens; range 100..1e6 log
+VALUE_EVERY = 1  # blocks from one whose values get a token embedding to the next; range 1..4 int
+ROTARY_BASE = 10000.0  # longest wavelength, in 2 pi tokens; range 100..1000000 log
 PAIR_ROWS = 32768  # rows of the table of token pairs; choice 4096 8192 16384 32768 65536 131072
 LOGIT_CAP = 0.0  # logits stay within plus and minus this, by a tanh; 0: no bound; range 0..60
 
@@ -110,9 +110,9 @@ class Attention(nn.Module):
         self.key = nn.Linear(WIDTH, WIDTH, bias=False)
         self.value = nn.Linear(WIDTH, WIDTH, bias=False)
         self.out = nn.Linear(WIDTH, WIDTH, bias=False)
-        has_values = VALUE_EVERY > 0 and (DEPTH - 1 - block) % VALUE_EVERY == 0
-        dtype = getattr(torch, TABLE_DTYPE)
-        self.values = nn.Embedding(spec.vocab_size, WIDTH, dtype=dtype) if has_values else None
+        self.values = None
+        if (DEPTH - 1 - block) % VALUE_EVERY == 0:  # so the last block has it
+            self.values = nn.Embedding(spec.vocab_size, WIDTH, dtype=getattr(torch, TABLE_DTYPE))
 
     def forward(self, x: Tensor, ids: Tensor, rotary: Rotary) -> Tensor:
         """x [B, T, WIDTH], ids [B, T] -> [B, T, WIDTH]"""
@@ -141,9 +141,8 @@ class Model(nn.Module):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        dtype = getattr(torch, TABLE_DTYPE)
-        self.embedding = nn.Embedding(spec.vocab_size, WIDTH, dtype=dtype)
-        self.pairs = nn.Embedding(PAIR_ROWS, WIDTH, sparse=SPARSE_PAIRS)
+        self.embedding = nn.Embedding(spec.vocab_size, WIDTH, dtype=getattr(torch, TABLE_DTYPE))
+        self.pairs = nn.Embedding(PAIR_ROWS, WIDTH)
         self.rotary = Rotary(spec.seq_len)
         self.attentions = nn.ModuleList(Attention(spec, block) for block in range(DEPTH))
         self.mlps = nn.ModuleList(MLP() for _ in range(DEPTH))
@@ -155,8 +154,10 @@ class Model(nn.Module):
         self.head = nn.Linear(WIDTH, spec.vocab_size, bias=False)
 
     def forward(self, ids: Tensor) -> Tensor:
+        mixed = torch.is_autocast_enabled(ids.device.type)  # else all products are in float32
         x = norm(self.embedding(ids) + self.pairs(pair_rows(ids)))
-        x = first = (x + self.shift * previous(x)).to(self.embedding.weight.dtype)
+        x = x + self.shift * previous(x)
+        x = first = x.to(self.embedding.weight.dtype if mixed else torch.float32)
         for i, (attention, mlp) in enumerate(zip(self.attentions, self.mlps, strict=True)):
             x = (self.stream_scales[i] * x + self.embedding_scales[i] * first).to(x.dtype)
             x = x + attention(norm(x), ids, self.rotary)
@@ -184,7 +185,7 @@ VALUE_STD = 0.1  # of the value embeddings; range 0.001..1 log
 HEAD_STD = 0.02  # of the head: training starts near a uniform guess; range 0.0001..0.1 log
 MATRIX_SCALE = 1.0  # of the input matrices, 1 keeps the variance of the stream; range 0.1..3 log
 EMBEDDING_SCALE = 0.1  # share of the embedding that enters each block; range 0..1
-SHIFT_SCALE = 0.0  # share of the embedding before that is added to each embedding; range 0..1
+SHIFT_SCALE = 0.0  # share of the previous token's embedding that is added; range 0..1
 
 
 @torch.no_grad()
@@ -220,7 +221,7 @@ PAIR_LR = 1.0  # peak learning rate of the table of token pairs, Adagrad; range 
 VALUE_LR = 0.6  # peak learning rate of the value embeddings, AdamW; range 0.01..3 log
 HEAD_LR = 0.01  # peak learning rate of the head, AdamW; range 0.0005..0.1 log
 SCALAR_LR = 0.05  # peak learning rate of stream_scales and new vectors, AdamW; range 0.001..1 log
-SHARE_LR = 0.05  # peak learning rate of embedding_scales, AdamW; range 0.001..1 log
+EMBEDDING_SCALE_LR = 0.05  # peak learning rate of embedding_scales, AdamW; range 0.001..1 log
 SHIFT_LR = 0.05  # peak learning rate of the token shift, AdamW; range 0.001..1 log
 MATRIX_LR = 0.02  # peak learning rate of the matrices, Muon; range 0.003..0.3 log
 
@@ -228,7 +229,7 @@ MATRIX_LR = 0.02  # peak learning rate of the matrices, Muon; range 0.003..0.3 l
 
 ADAM_BETA1 = 0.8  # decay of AdamW's mean of gradients, a step; range 0.5..0.95
 ADAM_BETA2 = 0.95  # decay of AdamW's mean of squares, a step; range 0.9..0.999
-SHARE_BETA1 = 0.8  # ADAM_BETA1 of embedding_scales; range 0.5..0.99
+EMBEDDING_SCALE_BETA1 = 0.8  # ADAM_BETA1 of embedding_scales; range 0.5..0.99
 MUON_MOMENTUM = 0.95  # decay of Muon's mean of gradients, a step; range 0.8..0.99
 MUON_STEPS = 3  # iterations towards an orthogonal update; range 1..5 int
 
@@ -300,8 +301,7 @@ class RowAdagrad:
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """Move the rows that have a gradient; the gradient is left as it is."""
-        grads = self.table.grad
-        seen = slice(None)
+        seen, grads = slice(None), self.table.grad
         if grads.is_sparse:
             grads = grads.coalesce()  # a row's gradients are added up before they are squared
             seen, grads = grads.indices()[0], grads.values()
@@ -320,16 +320,16 @@ class Optimizer:
         rates = {  # peak learning rate, weight decay and beta1, by name or else by kind
             "embedding.weight": (EMBEDDING_LR, EMBEDDING_DECAY, ADAM_BETA1),
             "head.weight": (HEAD_LR, HEAD_DECAY, ADAM_BETA1),
-            "embedding_scales": (SHARE_LR, 0.0, SHARE_BETA1),
+            "embedding_scales": (EMBEDDING_SCALE_LR, 0.0, EMBEDDING_SCALE_BETA1),
             "shift": (SHIFT_LR, 0.0, ADAM_BETA1),
             "table": (VALUE_LR, VALUE_DECAY, ADAM_BETA1),
             "vector": (SCALAR_LR, 0.0, ADAM_BETA1),
         }
-        groups, matrices = [], []
+        self.adagrad, groups, matrices = [], [], []
         for name, p in model.named_parameters():
             kind = "table" if p in tables else "vector" if p.ndim < 2 else "matrix"
-            if p is model.pairs.weight:
-                self.adagrad = RowAdagrad(p)
+            if name == "pairs.weight":
+                self.adagrad.append(RowAdagrad(p))
             elif name in rates or kind in rates:
                 lr, decay, beta1 = rates.get(name) or rates[kind]
                 betas = (beta1, ADAM_BETA2)
@@ -344,7 +344,8 @@ class Optimizer:
         for group in self.adamw.param_groups:
             group["lr"] = scale * group["peak"]
         self.adamw.step()
-        self.adagrad.step(scale * PAIR_LR)
+        for table in self.adagrad:
+            table.step(scale * PAIR_LR)
         self.muon.step(scale * MATRIX_LR, momentum, decay)
 
 
@@ -390,7 +391,7 @@ def mixture(sources: Mapping[str, Source]) -> dict[str, float]:
 # === preprocessing ===
 
 VOCAB_SIZE = 2048  # tokens, a rung of the tokenizer ladder; choice 512 1024 2048 4096 8192 16384
-SEQ_LEN = 512  # tokens of context, in training and in scoring; choice 128 256 512 1024 2048
+SEQ_LEN = 512  # tokens of context, in training and in scoring; choice 128 256 512 1024 2048 4096
 MIN_DOCUMENT = 0  # tokens; what is shorter is left out; choice 0 16 32 64 128 256 512
 MAX_DOCUMENT = 1000000  # tokens kept, from a document's beginning; choice 256 512 1024 4096 1000000
 
@@ -437,7 +438,6 @@ def packed(
 # === efficiency ===
 
 MICRO_ROWS = 8  # rows in a pass forward and back, divides BATCH_ROWS; choice 1 2 4 8 16 32 64 128
-SPARSE_PAIRS = True  # the gradient of the pair table holds seen rows only; choice True False
 TABLE_DTYPE = "float32"  # of the embeddings, and so of the stream; choice float32 bfloat16
 
 # --- training ---
@@ -452,6 +452,8 @@ def train(session: Session) -> nn.Module:
     """
     torch.manual_seed(session.seed)
     model = build_model(session.spec).to(session.device)
+    # On a CPU the gradient holds the few rows that were seen; no compiler takes such a one.
+    model.pairs.sparse = session.device.type == "cpu" and not session.compiles
     objective = torch.compile(loss, dynamic=False) if session.compiles else loss
     count = min(BATCH_ROWS, MICRO_ROWS)
 
@@ -472,7 +474,7 @@ def train(session: Session) -> nn.Module:
     if unused := [name for name, p in model.named_parameters() if p.grad is None]:
         raise ValueError(f"{', '.join(unused)}: not in the loss, so never trained; use or remove")
     with session.precision():
-        Optimizer(model).step(0.0, 0.0, 0.0)
+        Optimizer(model).step(scale=0.0, momentum=0.0, decay=0.0)
     model.zero_grad()
     optimizer = Optimizer(model)
     session.ready()

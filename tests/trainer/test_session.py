@@ -158,6 +158,30 @@ class TestContract:
 
 
 class TestLog:
+    def test_a_loss_on_a_device_is_read_when_the_next_report_is_due(self, now):
+        messages, read = [], []
+
+        class Loss:
+            def __init__(self, number):
+                self.number = number
+
+            def __float__(self):
+                read.append(self.number)
+                return self.number
+
+        session = started(Budget(seconds=10), emit=messages.append)
+        session.device = torch.device("cuda")
+        for step in range(3):
+            session.consumed(10)
+            session.log(step, loss=Loss(float(step)))
+            now[0] += 1.0
+            assert read == [float(s) for s in range(step)]
+        assert [(m["step"], m["tokens"], m["loss"]) for m in messages] == [
+            (0, 10, 0.0),
+            (1, 20, 1.0),
+        ]
+        assert session.logged_steps == 3
+
     def test_ten_a_second_and_plain_numbers(self, now):
         sent = []
         session = started(Budget(seconds=1), emit=sent.append)

@@ -4,20 +4,25 @@ import contextlib
 import itertools
 import math
 import sys
+import types
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import torch
 import torch.nn.functional as F
-from shipped import load
-from small_train import training
+from shipped import SOURCE, load
+from small_train import SMALL, SMALL_SPEC, training
+from torch._subclasses import FakeTensorMode
 
+from benchmarks.sizes import with_constants
 from trainer import session
 from trainer.presets import Budget, load_presets
 from trainer.session import Spec
 
 COMPILE = torch.compile
+ON_A_DEVICE = "if q.is_cuda and q.dtype == torch.bfloat16:"
 PRESETS = sorted(load_presets())
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -61,15 +66,28 @@ def test_products_are_in_bfloat16_only_where_the_processor_multiplies_it(
 def test_nothing_compiles_once_the_clock_runs(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss is one graph, and the guards of the warm-up hold for all that follows."""
     constants = dict(load_presets()[preset].constants) | {
-        "SPARSE_PAIRS": False, "SEQ_LEN": 64, "VOCAB_SIZE": 257, "MICRO_ROWS": 2, "BATCH_ROWS": 4,
+        "SEQ_LEN": 64, "VOCAB_SIZE": 257, "MICRO_ROWS": 2, "BATCH_ROWS": 4,
     }  # fmt: skip
-    module = load(**constants)
+    compiled = compiled_training(load(**constants), Spec(257, 64), monkeypatch, "aot_eager")
+    assert len(compiled) == 1
+
+
+@pytest.mark.process  # the compiler takes seconds
+def test_the_file_as_it_ships_compiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    compiled_training(load(**SMALL), SMALL_SPEC, monkeypatch, "inductor")
+
+
+def compiled_training(
+    module: types.ModuleType, spec: Spec, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> list[Any]:
+    """Train three steps, none of which may compile; returns what was compiled before them."""
     monkeypatch.setitem(sys.modules, "train", module)
     compiled = []
 
     def compile_one_graph(function: Any, **options: Any) -> Any:
         compiled.append(function)
-        return COMPILE(function, backend="aot_eager", fullgraph=True, **options)
+        return COMPILE(function, backend=backend, fullgraph=True, **options)
 
     monkeypatch.setattr(torch, "compile", compile_one_graph)
     torch._dynamo.reset()
@@ -77,13 +95,32 @@ def test_nothing_compiles_once_the_clock_runs(preset: str, monkeypatch: pytest.M
         strict = torch._dynamo.config.patch(error_on_recompile=True)
         _, losses = training(
             module,
-            spec=Spec(257, 64),
+            spec=spec,
             budget=Budget(steps=3),
             compiles=True,
             on_ready=lambda: stack.enter_context(strict),
         )
     assert compiled == [module.loss]
     assert len(losses) == 3 and all(map(math.isfinite, losses))
+    return compiled
+
+
+@pytest.mark.parametrize("preset", [n for n in PRESETS if load_presets()[n].device_memory_mb])
+def test_forward_and_backward_of_a_gpu_preset_through_the_devices_attention(preset: str) -> None:
+    """Shapes and types only: the kernel's own definition for fake tensors stands for a GPU."""
+    source = with_constants(SOURCE, load_presets()[preset])
+    assert source.count(ON_A_DEVICE) == 1
+    module = types.ModuleType("train")
+    exec(compile(source.replace(ON_A_DEVICE, "if True:"), "train.py", "exec"), module.__dict__)
+    spec = Spec(module.VOCAB_SIZE, module.SEQ_LEN)
+    with FakeTensorMode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        model = module.build_model(spec)
+        ids = torch.zeros(2, spec.seq_len, dtype=torch.int64)
+        loss = module.loss(model, ids, ids)
+        loss.backward()
+    assert loss.dtype == torch.float32
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+    assert all(p.grad.dtype == p.dtype for p in model.parameters())
 
 
 def windowed(q: Any, k: Any, v: Any, starts: Any, _: Any, *longest: int, **how: Any) -> Any:

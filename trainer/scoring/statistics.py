@@ -78,6 +78,9 @@ def movement(untrained: Losses, trained: Losses) -> Finding:
     A file that already contains its knowledge scores as well without its training.
     """
     gained = np.clip(np.nan_to_num(untrained, nan=np.inf), 0.0, UNTRAINED_NATS) - trained
+    if not gained.any():
+        reason = "movement: the training changed nothing, as a step at a learning rate of 0 does"
+        return Finding(False, reason, 0.0)
     mean, error = _mean_and_error(gained)
     if mean > max(MEAN_NATS, 3 * error):
         return Finding(True, "", 0.0)

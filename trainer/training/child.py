@@ -87,8 +87,10 @@ def _train(control: Channel, job: TrainRequest) -> None:
         emit=send,
         compiles=job.compiles,
     )
+    # In a module of its own: what this one keeps must not be fake tensors.
+    counted = candidate.load_module(job.code.source) if on_cuda else None
+    flops = flops_per_token(counted.build_model, job.code.spec) if counted is not None else 0.0
     module = candidate.load_module(job.code.source)
-    flops = flops_per_token(module.build_model, job.code.spec) if on_cuda else 0.0
     try:
         model = module.train(session)
     except BaseException as error:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 PEAK_FLOPS = {
     "A100": 312e12,
     "L4": 121e12,
     "L40S": 362e12,
     "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
     "H100": 989e12,
     "H200": 989e12,
     "B200": 2250e12,
     "RTX 3090": 71e12,
     "RTX 4090": 165e12,
 }
-"""FLOP/s of dense bfloat16 products by the last part of the device's name, as its maker says."""
+"""FLOP/s of dense bfloat16 products by words of the device's name, as its maker says."""
 
 
 def utilisation(flops_per_token: float, tokens_per_second: float, device: str) -> float | None:
@@ -24,7 +27,8 @@ def utilisation(flops_per_token: float, tokens_per_second: float, device: str) -
             weights alone, so the share is a lower bound, by some tenth at a context of 2,048.
         device: its name, as the driver tells it.
     """
-    known = [name for name in PEAK_FLOPS if name in device]
-    if not known or not flops_per_token > 0:
+    words = set(re.split(r"[\s-]+", device))
+    known = [name for name in PEAK_FLOPS if words.issuperset(name.split())]
+    if not known or "Laptop" in words or not flops_per_token > 0:
         return None
     return flops_per_token * tokens_per_second / PEAK_FLOPS[max(known, key=len)]
