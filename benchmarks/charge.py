@@ -1,6 +1,6 @@
 """What the stronger audit before a keep takes at each preset, and what it then charges.
 
-    python -m benchmarks.charge          a table (about two minutes)
+    python -m benchmarks.charge --json   one line (about two minutes)
     python -m benchmarks.charge --full   kept in results/
 
 Measured at the cpu preset: train.py is trained for the preset's budget and audited. For the other
@@ -98,6 +98,8 @@ def run(source: str) -> dict[str, Any]:
         # Its model computes eight times as much a token as cpu's, its processor is four times as
         # fast as the two cores, which take 1.6 ms a window.
         "laptop": Place(cpu["val_bpb"], text.bytes_per_token, 3.2e-3),
+        # 22 million weights of products at 4e13 FLOP/s, a quarter of a large consumer card's peak.
+        "gpu": Place(1.05, text.bytes_per_token, 2 * 22e6 * 1024 / 4e13 + 2e-3 / 16),
         # 50 million parameters at 2e14 FLOP/s, a fifth of the peak, and 2 ms of launching kernels
         # for each batch of 8.
         "h100": Place(0.998, text.bytes_per_token, 2 * 50e6 * 2048 / 2e14 + 2e-3 / 8),
@@ -111,11 +113,12 @@ def run(source: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON line")
     parser.add_argument("--full", action="store_true", help="keep the results")
     args = parser.parse_args()
     result = stamp("python -m benchmarks.charge --full") if args.full else {}
     result |= run((ROOT / "trainer" / "train.py").read_text())
-    print(json.dumps(result, indent=1))
+    print(json.dumps(result, indent=None if args.json else 1))
     if args.full:
         keep("charge", result)
 

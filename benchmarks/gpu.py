@@ -9,7 +9,10 @@ that gave no figures is there as lost, with the reason (``--part NAME`` tries it
 card, torch, training file, preset or corpus begins afresh. Exit 3: there is no CUDA device.
 
 It runs from the tree and needs no network. A machine that lacks what corpora are made with
-(rustbpe, botocore, the Hub) can use a cache that was prepared elsewhere: it says which.
+(rustbpe, botocore, the Hub) can use a cache that was prepared elsewhere: it says which. The parts
+doctor and campaign need the agent's packages too (pyproject.toml, or a folder of them on
+PYTHONPATH); without them they are lost, and the rest is measured. The parts belong to one card,
+torch, training file and corpus; which version of the trainer measured each stands with it.
 """
 
 from __future__ import annotations
@@ -154,7 +157,8 @@ def run(
         except Exception:  # noqa: BLE001 # recorded in full: time on a device is dear, the rest goes on
             entry = {"lost": traceback.format_exc(limit=-4)}
         entry["seconds"] = round(time.monotonic() - at, 1)
-        found[part.name] = {**entry, "date": machine.stamp(command)["date"], "command": command}
+        date, code = machine.stamp(command)["date"], fingerprint.trainer_digest()
+        found[part.name] = {**entry, "date": date, "command": command, "trainer": code}
         machine.keep("gpu", state)
         left = left[1:]
     machine.keep("gpu", state)
@@ -167,6 +171,7 @@ def conditions(setting: Setting) -> dict[str, Any]:
     vocab_size = preset.constants["VOCAB_SIZE"]
     corpus = prepare(setting.data, vocab_size=vocab_size, val_bytes=preset.val_bytes)
     same = fingerprint.of(setting, probe, corpus)
+    del same["trainer"]  # each part has its own: a mended line does not cost the others
     return {
         **same,
         "text": f"{setting.data.partition(':')[0]} {corpus.version}",  # no path of this machine
@@ -205,11 +210,19 @@ def driver() -> str:
 def opened(now: Mapping[str, Any]) -> dict[str, Any]:
     """What earlier calls found under the same conditions; else nothing."""
     path = machine.RESULTS / "gpu.json"
-    state: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        state: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): move it away, and run again") from None
     before = state.get("conditions", {})
     if before and before != now:
         changed = sorted(name for name in now if before.get(name) != now[name])
-        print(f"begins afresh, since these changed: {', '.join(changed)}", file=sys.stderr)
+        kept = path.replace(path.with_name("gpu-before.json"))
+        print(
+            f"begins afresh, since these changed: {', '.join(changed)}; what there was is in "
+            f"{kept.name}",
+            file=sys.stderr,
+        )
     return state if before == now else {"conditions": dict(now)}
 
 
@@ -272,6 +285,7 @@ def main() -> None:
         help="only this one, again if it is there",
     )  # fmt: skip
     args = parser.parse_args()
+    until = time.monotonic() + CALL_SECONDS
     if args.reference and not args.reference.is_file():
         parser.error(f"--reference {args.reference}: there is no such file")
     if not args.reference and any(name.startswith("reference") for name in args.part):
@@ -288,7 +302,6 @@ def main() -> None:
             now = conditions(replace(setting, data=data))
         except DataError as error:
             _fail(carry(preset, str(error)), 2, args.json)
-        until = time.monotonic() + CALL_SECONDS
         bench = Bench(
             preset, setting.device, data, args.isolation,
             reference=args.reference, seconds_left=lambda: until - time.monotonic(),
@@ -300,11 +313,12 @@ def main() -> None:
         if "campaign" not in {*state.get("parts", {}), *state.get("calls", {})}:
             shutil.rmtree(bench.folder, ignore_errors=True)  # of another file, or to be run again
         usual = [p.name for p in PARTS if args.reference or not p.name.startswith("reference")]
-        alarm = threading.Timer(CALL_SECONDS, bench.cancel.set)
+        call_seconds = until - time.monotonic()
+        alarm = threading.Timer(call_seconds, bench.cancel.set)
         alarm.daemon = True
         alarm.start()
         command = " ".join(["python -m benchmarks.gpu", *_shown(args)])
-        left = run(bench, state, args.part or usual, command, CALL_SECONDS)
+        left = run(bench, state, args.part or usual, command, call_seconds)
         alarm.cancel()
     except UserError as error:
         _fail(str(error), 2, args.json)

@@ -30,6 +30,8 @@ Figures = dict[str, Any]
 TRAIN_FILE = ROOT / "trainer" / "train.py"
 ESCAPES = ROOT / "trainer" / "sandbox" / "escapes.py"
 TIME_IS_UP = "the call's time was up"
+END_SECONDS = 30.0
+"""For a campaign to end in order, once the time is up."""
 CLONED = ("agent", "trainer", "prompts", "program.md", ".gitignore")
 COUNTING = '''
 
@@ -322,7 +324,10 @@ def _run(bench: Bench, command: list[str], folder: Path) -> subprocess.Completed
             out, err = process.communicate(timeout=max(1.0, bench.seconds_left()))
         except subprocess.TimeoutExpired:
             process.terminate()
-            process.communicate()
+            try:
+                process.communicate(timeout=END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
             raise NotYet(TIME_IS_UP) from None
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 

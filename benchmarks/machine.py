@@ -29,5 +29,7 @@ def keep(name: str, result: dict[str, Any]) -> Path:
     """Write ``results/<name>.json``."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    written = path.with_suffix(".tmp")
+    written.write_text(json.dumps(result, indent=1) + "\n")
+    written.replace(path)  # at once: a kill in between leaves what there was
     return path

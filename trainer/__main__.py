@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from trainer.contract import constants
 from trainer.data.choice import AUTO
 from trainer.errors import UserError
 from trainer.measure import Measurement, heat, resolve
-from trainer.presets import PRESETS, Isolation, parse_budget
+from trainer.presets import PRESETS, Isolation, Preset, parse_budget
 from trainer.untrusted import printable
 
 BULKY = {"curve", "losses", "trace", "detail", "output", "fingerprint"}
@@ -51,6 +52,8 @@ def main(
         setting = resolve(preset, isolation=isolation, source=data)
         names = ", ".join(map(str, files))
         console.print(f"{escape(names)} on {setting.shown}, {setting.threads} threads")
+        if note := _other_constants(setting.preset, sources[0]) if not file else "":
+            console.print(note)
         with console.status("starting") as status:
 
             def tell(event: dict[str, Any]) -> None:
@@ -129,6 +132,22 @@ def _print(console: Console, measured: Measurement) -> None:
         f"{measured.peak_memory_mb:.0f} MB{used}\n"
         f"start-up {measured.startup_seconds:.2f} s, training {measured.train_seconds:.2f} s, "
         f"scoring {measured.score_seconds:.2f} s, in all {measured.wall_seconds:.2f} s"
+    )
+
+
+def _other_constants(preset: Preset, source: str) -> str:
+    """A line if the shipped file is not what a campaign at this preset would begin with."""
+    try:
+        own = constants(source)
+    except (SyntaxError, ValueError):  # the measurement says where
+        return ""
+    other = {name: value for name, value in preset.constants.items() if own.get(name) != value}
+    if not other:
+        return ""
+    name, value = next(iter(other.items()))
+    return (
+        f"train.py is trained with its own constants, of which the preset has {len(other)} "
+        f"otherwise ({name} {own.get(name)}, there {value}): python -m agent run writes those"
     )
 
 

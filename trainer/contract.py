@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 from dataclasses import dataclass
+from typing import Any
 
 from trainer.errors import UserError
 from trainer.presets import LADDER
@@ -62,6 +64,16 @@ def read(source: str, max_seq_len: int) -> Spec:
         if not any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body):
             raise ContractBroken(f"train.py has no function {name} at module level")
     return Spec(vocab_size, seq_len)
+
+
+def constants(source: str) -> dict[str, Any]:
+    """The literal values of module-level constants of a train.py that parses, by name."""
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            with contextlib.suppress(ValueError):  # not a literal
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
 
 
 def _literal_int(tree: ast.Module, name: str) -> int:

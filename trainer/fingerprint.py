@@ -33,7 +33,7 @@ def of(setting: Setting, probe: Mapping[str, Any], corpus: Corpus | None) -> dic
         "system": f"{platform.system()} {platform.machine()}",
         "text": f"{corpus.source} {corpus.version}" if corpus else "",
         "data": corpus.fingerprint if corpus else "",
-        "trainer": _trainer_digest(),
+        "trainer": trainer_digest(),
     }
 
 
@@ -57,7 +57,7 @@ def _cpuinfo(field: str) -> str:
 
 
 @cache
-def _trainer_digest() -> str:
+def trainer_digest() -> str:
     """Hash of the measuring code: numbers measured under different hashes are not comparable."""
     digest = hashlib.sha256()
     folder = Path(__file__).parent

@@ -15,6 +15,7 @@ from benchmarks import gpu, gpu_parts, machine
 from benchmarks.gpu import PARTS, Part
 from benchmarks.gpu_parts import COUNTING, Bench, Done, Figures, Lost, NotYet
 from trainer.data.prepare import DataError
+from trainer.errors import UserError
 from trainer.measure import resolve
 from trainer.presets import find_preset
 
@@ -197,6 +198,10 @@ def test_other_conditions_begin_afresh(results: Path, capsys: pytest.CaptureFixt
     results.write_text(json.dumps({"conditions": now, "parts": {"fine": {}}}))
     assert gpu.opened(now)["parts"] == {"fine": {}}
     assert gpu.opened({**now, "card": "B"}) == {"conditions": {**now, "card": "B"}}
+    assert json.loads(results.with_name("gpu-before.json").read_text())["parts"] == {"fine": {}}
+    results.write_text('{"conditions": {')
+    with pytest.raises(UserError, match=r"gpu\.json is damaged"):
+        gpu.opened(now)
     assert "these changed: card" in capsys.readouterr().err
 
 

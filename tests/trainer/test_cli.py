@@ -160,3 +160,11 @@ def test_no_room_for_scratch(tiny_file: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "the training cannot be run" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_shipped_file_under_another_preset_says_whose_constants_it_has() -> None:
+    done = run("--preset", "h100", "--budget", "1tok", "--data", "apidocs", "--isolation", "off")
+    (line,) = (line for line in done.stdout.splitlines() if "constants" in line)
+    assert line.startswith("train.py is trained with its own constants, of which the preset has ")
+    assert "invalid: movement: the training changed nothing" in done.stdout
+    assert done.returncode == 1

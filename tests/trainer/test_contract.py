@@ -17,6 +17,12 @@ def test_the_last_assignment_counts():
     assert read(GOOD + "SEQ_LEN: int = 128\nX = VOCAB_SIZE = 512\n", 1024) == Spec(512, 128)
 
 
+def test_constants_are_the_literals_of_the_module():
+    source = "A = 1\nB = -0.5  # a number\nC = A + 1\nD = (1, 'x')\nA = 2\n" + GOOD
+    found = {"A": 2, "B": -0.5, "D": (1, "x"), "VOCAB_SIZE": 2048, "SEQ_LEN": 256}
+    assert contract.constants(source) == found
+
+
 def test_nothing_is_run():
     read(GOOD + "raise SystemExit\n", 1024)
 

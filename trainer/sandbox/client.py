@@ -30,6 +30,7 @@ _ENVIRONMENT = (
     "TMPDIR",
     "LD_LIBRARY_PATH",
     "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
     "CUDA_HOME",
     "OPENBLAS_CORETYPE",
 )
@@ -47,7 +48,7 @@ def environment() -> dict[str, str]:
         **kept,
         # A worker for every core of a large machine would be more processes than are allowed.
         "TORCHINDUCTOR_COMPILE_THREADS": str(min(_cores(), tree.COMPILE_WORKERS)),
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONPATH": os.pathsep.join(_import_path()),
         # A computation can depend on the order of a set of strings, and it must be reproducible.
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -65,6 +66,12 @@ def environment() -> dict[str, str]:
         "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0",
         "HOME": "/nonexistent",
     }
+
+
+def _import_path() -> list[str]:
+    """This project first, then where the user's own PYTHONPATH has packages: nono_py, or torch."""
+    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return [str(Path(__file__).resolve().parents[2]), *map(os.path.abspath, given)]
 
 
 def _cores() -> int:

@@ -37,6 +37,8 @@ _CUDA = (
     *("dev/nvidia-uvm-tools", "dev/nvidia-caps/*", "proc/driver/nvidia", "proc/devices"),
     *("sys/module/nvidia*", "sys/bus/pci", "sys/devices/pci*", "sys/devices/system/node"),
     *("etc/nvidia", "usr/share/nvidia", "usr/local/cuda*"),
+    # Where containers and NixOS have the driver's libraries.
+    *("usr/local/nvidia", "run/opengl-driver", "run/opengl-driver-32"),
 )
 
 

@@ -92,7 +92,8 @@ class Task:
                 return losses, seconds
         raise Refused(
             f"eval-time: {seconds:.2f} s to answer, at most {most:.2f} ({ANSWERS_FACTOR:g} times "
-            f"what the champion took, and {ANSWERS_SLACK:g} s)"
+            f"what the champion took, and {ANSWERS_SLACK:g} s): a model that is to be so much "
+            "larger has to get there in several edits"
         )
 
     def bpb(self, nats: float) -> float:

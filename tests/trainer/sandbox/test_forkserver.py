@@ -254,6 +254,16 @@ def test_environment_has_no_keys(monkeypatch):
     assert environment()["PATH"] == os.environ["PATH"]
 
 
+def test_packages_of_a_folder_on_the_users_path_are_found(monkeypatch, tmp_path):
+    """As where a machine's own are carried along: what confines must be there for the server."""
+    (tmp_path / "carried.py").touch()
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", tmp_path.name]))
+    paths = environment()["PYTHONPATH"].split(os.pathsep)
+    assert paths[1:] == [str(tmp_path)]
+    assert (Path(paths[0]) / "trainer").is_dir()
+
+
 def test_blocks_of_the_device_grow_unless_the_user_says_how_it_is_allocated(monkeypatch):
     names = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
     for name in names:

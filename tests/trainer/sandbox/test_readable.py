@@ -22,7 +22,8 @@ def gpu(tmp_path: Path) -> Path:
     files = """dev/nvidia0 dev/nvidia1 dev/nvidiactl dev/nvidia-uvm dev/nvidia-uvm-tools
     dev/nvidia-caps/nvidia-cap1 dev/sda dev/mem proc/driver/nvidia/version
     sys/module/nvidia/version sys/module/nvidia_uvm/version sys/module/ext4/version
-    sys/bus/pci/devices/x sys/devices/pci0000:00/x etc/nvidia/rc etc/passwd"""
+    sys/bus/pci/devices/x sys/devices/pci0000:00/x etc/nvidia/rc etc/passwd
+    usr/local/nvidia/lib64/libcuda.so.1"""
     for name in files.split():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -44,6 +45,7 @@ def test_devices_of_cuda(gpu: Path) -> None:
         "sys/bus/pci",
         "sys/devices/pci0000:00",
         "etc/nvidia",
+        "usr/local/nvidia",
     }
 
 
