@@ -96,7 +96,7 @@ def open_runtime(
         corpus, note = prepare_corpus(settings.data, preset, display)
         settings = settings.model_copy(update={"data": corpus.source})
         words = _data_words(corpus, preset)
-        display.message(f"data: {words}")
+        display.header([("data", words)])
         data = [("data", text) for text in (note, words) if text]
         with (
             contextlib.closing(Campaign(repo, tag)) as campaign,
