@@ -76,6 +76,12 @@ def constants(source: str) -> dict[str, Any]:
     return found
 
 
+def trains_in_mixed_precision(source: str) -> bool:
+    """Whether a train.py that parses uses ``session.precision()``: it is then scored under it too."""
+    nodes = ast.walk(ast.parse(source))
+    return any(isinstance(node, ast.Attribute) and node.attr == "precision" for node in nodes)
+
+
 def _literal_int(tree: ast.Module, name: str) -> int:
     """The literal value of the constant ``name``; the last module-level assignment counts."""
     value: ast.expr | None = None

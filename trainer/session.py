@@ -230,7 +230,7 @@ class Session:
         return self._data
 
     def precision(self) -> AbstractContextManager[object]:
-        """Autocast of this device; scoring answers under the same."""
+        """Autocast of this device; a file that uses it is scored under it, too."""
         return precision(self.device)
 
     def batch(self, rows: npt.NDArray[np.integer[Any]]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -44,6 +44,8 @@ OVERHEAD_SECONDS = 4.0
 TRAININGS_PER_TRIAL = 4.0
 MB_PER_TRIAL = 0.2
 NIGHT_HOURS = 8.0
+LABEL_WIDTH = 9
+"""Of the header's labels."""
 MOST_BYTES_OF_A_CHARACTER = 4
 """Held-out text ends with a whole one."""
 log = logging.getLogger(__name__)
@@ -96,7 +98,7 @@ def open_runtime(
         corpus, note = prepare_corpus(settings.data, preset, display)
         settings = settings.model_copy(update={"data": corpus.source})
         words = _data_words(corpus, preset)
-        display.header([("data", words)])
+        display.header([(f"{'data':<{LABEL_WIDTH}}", words)])
         data = [("data", text) for text in (note, words) if text]
         with (
             contextlib.closing(Campaign(repo, tag)) as campaign,

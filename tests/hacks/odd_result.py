@@ -8,6 +8,7 @@ import os
 
 
 def control():
+    gc.unfreeze()  # what was there at READY is hidden from it otherwise
     found = [x for x in gc.get_objects() if type(x).__name__ == "Channel"]
     for channel in found:
         with contextlib.suppress(OSError):

@@ -23,6 +23,12 @@ def test_constants_are_the_literals_of_the_module():
     assert contract.constants(source) == found
 
 
+def test_a_file_that_trains_in_mixed_precision_is_known_by_its_text():
+    used = "def train(session):\n    with session.precision():\n        ...\n"
+    assert contract.trains_in_mixed_precision(used)
+    assert not contract.trains_in_mixed_precision(GOOD + "precision = 3  # session.precision()\n")
+
+
 def test_nothing_is_run():
     read(GOOD + "raise SystemExit\n", 1024)
 

@@ -5,6 +5,7 @@ Ids and logits pass through shared memory that the scorer made.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 import os
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
 
+from trainer.contract import trains_in_mixed_precision
 from trainer.sandbox import candidate
 from trainer.sandbox.wire import Channel
 from trainer.scoring.request import AnswerRequest
@@ -50,12 +52,13 @@ def _answer(control: Channel, job: AnswerRequest) -> None:
         model.load_state_dict(weights, strict=True)
     del weights
     model.to(device).eval()
+    mixed = trains_in_mixed_precision(job.code.source)
     control.send({"event": "loaded"})
     while True:
         request = control.receive()
         slot, rows, length, at = (request[name] for name in ("slot", "rows", "length", "at"))
         windows = torch.from_numpy(ids[slot, : rows * length].reshape(rows, length).copy())
-        with precision(device):
+        with precision(device) if mixed else contextlib.nullcontext():
             answer = model(windows.to(device))
         shape: tuple[int, ...] = (rows, length, job.code.spec.vocab_size)
         if not isinstance(answer, torch.Tensor) or answer.shape != shape:
