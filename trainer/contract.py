@@ -77,7 +77,7 @@ def constants(source: str) -> dict[str, Any]:
 
 
 def trains_in_mixed_precision(source: str) -> bool:
-    """Whether a train.py that parses uses ``session.precision()``: it is then scored under it too."""
+    """Whether a train.py that parses uses ``session.precision()``: then it is scored under it."""
     nodes = ast.walk(ast.parse(source))
     return any(isinstance(node, ast.Attribute) and node.attr == "precision" for node in nodes)
 

@@ -39,7 +39,7 @@ CHECK_STEPS = 2
 CHECK_WINDOWS = 8
 MOST_TRAININGS = 8
 """In one heat."""
-AUDIT_SHARE = 0.75
+AUDIT_SHARE = 2.0
 """Of the time of a training: so long the stronger audit may ask."""
 
 
