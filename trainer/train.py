@@ -36,8 +36,8 @@ MLP_RATIO = 2  # hidden channels of the MLP per channel of the stream; range 1..
 ACTIVATION = "relu2"  # of the MLP; choice relu2 gelu silu
 WINDOWS = "L"  # of attention, block by block, the last is L: long or short; choice L SL SSSL SSSSL
 SHORT_SHARE = 0.125  # of the context that a short window sees; range 0.02..0.5 log
-VALUE_EVERY = 1  # blocks from one whose values get a token embedding to the next; range 1..4 int
-ROTARY_BASE = 10000.0  # longest wavelength, in 2 pi tokens; range 100..1000000 log
+VALUE_EVERY = 1  # one block in so many, the last included, has value embeddings; range 1..4 int
+ROTARY_BASE = 10000.0  # longest rotary wavelength over 2 pi, tokens; range 100..1000000 log
 PAIR_ROWS = 32768  # rows of the table of token pairs; choice 4096 8192 16384 32768 65536 131072
 LOGIT_CAP = 0.0  # logits stay within plus and minus this, by a tanh; 0: no bound; range 0..60
 
