@@ -17,6 +17,7 @@ from trainer.data.choice import AUTO
 from trainer.errors import UserError
 from trainer.measure import Measurement, heat, resolve
 from trainer.presets import PRESETS, Isolation, Preset, parse_budget
+from trainer.source import not_utf8
 from trainer.untrusted import printable
 
 BULKY = {"curve", "losses", "trace", "detail", "output", "fingerprint"}
@@ -96,9 +97,11 @@ def main(
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        _fail(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        _fail(f"cannot read {path}: {error.strerror}")
+    except UnicodeDecodeError as error:
+        _fail(f"cannot read {path}: {not_utf8(error)}")
 
 
 def _difference(champion: Measurement, candidate: Measurement) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from trainer.errors import UserError
 from trainer.presets import LADDER
+from trainer.source import plain
 
 MAX_SOURCE_BYTES = 60_000
 
@@ -42,6 +43,7 @@ def read(source: str, max_seq_len: int) -> Spec:
         ContractBroken: it does not parse, is too long, lacks a literal ``VOCAB_SIZE`` on the ladder
             or a literal ``SEQ_LEN`` within bounds, or lacks ``build_model`` or ``train``.
     """
+    source = plain(source)
     size = len(source.encode(errors="replace"))
     if size > MAX_SOURCE_BYTES:
         raise ContractBroken(f"train.py has {size} bytes; at most {MAX_SOURCE_BYTES} are allowed")
@@ -69,7 +71,7 @@ def read(source: str, max_seq_len: int) -> Spec:
 def constants(source: str) -> dict[str, Any]:
     """The literal values of module-level constants of a train.py that parses, by name."""
     found = {}
-    for node in ast.parse(source).body:
+    for node in ast.parse(plain(source)).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             with contextlib.suppress(ValueError):  # not a literal
                 found[node.targets[0].id] = ast.literal_eval(node.value)

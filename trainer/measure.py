@@ -28,6 +28,7 @@ from trainer.results import ScoringResult, TrainingResult
 from trainer.sandbox.client import ServerDied
 from trainer.sandbox.confine import SandboxError as SandboxError
 from trainer.scoring.parent import score_weights
+from trainer.source import plain
 from trainer.training.heat import how_to_train, train_all
 from trainer.training.job import Job, OnEvent, Trained
 from trainer.training.machine import MACHINE as MACHINE
@@ -243,7 +244,7 @@ def _job(
         emit(event if number is None else {**event, "training": number})
 
     return Job(
-        code=contract.Code(source, spec, setting.device, setting.threads),
+        code=contract.Code(plain(source), spec, setting.device, setting.threads),
         corpus=prepare(
             setting.data,
             vocab_size=spec.vocab_size,

@@ -30,6 +30,7 @@ from agent.git.repo import Repo
 from agent.settings import FIXED, Settings
 from trainer.errors import UserError
 from trainer.measure import Measurement
+from trainer.source import in_form_of, plain
 
 log = logging.getLogger(__name__)
 Curve = Sequence[tuple[float, int, float]]
@@ -160,11 +161,11 @@ class Campaign:
         return read_curve(self.folder, training)
 
     def source(self, commit: str) -> str:
-        return self.repo.read_file(commit)
+        return plain(self.repo.read_file(commit))
 
     def baseline_source(self, constants: Mapping[str, Any]) -> str:
         """HEAD's train.py with those of the preset's constants that it names written into it."""
-        source = self.repo.read_file(self.state.settings["base"])
+        source = self.source(self.state.settings["base"])
         named = {constant.name for constant in known_constants(source)}
         blocks = set_constants(source, {k: v for k, v in constants.items() if k in named})
         return Edit("baseline", "", "", blocks).apply(source) if blocks else source
@@ -184,7 +185,8 @@ class Campaign:
             same_size: whether it has as many parameters as its parent.
         """
         trial = self.state.trials[-1]
-        facts = edit_facts(self.repo.read_file(parent), source)
+        original = self.repo.read_file(parent)
+        facts = edit_facts(original, source)
         trailers = {
             "Trial": str(trial.trial),
             "Category": edit.category,
@@ -193,7 +195,8 @@ class Campaign:
         message = commit_message(
             edit.category, edit.title, None, None, None, trailers, body=edit.hypothesis
         )
-        commit = self.repo.commit_file(parent, source, message, time.time())
+        written = in_form_of(original, source)  # so that git shows no other line as changed
+        commit = self.repo.commit_file(parent, written, message, time.time())
         added, removed = self.repo.numstat(parent, commit)
         self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
         self.record(

@@ -34,6 +34,7 @@ from typing import Literal
 from agent.edits.locate import Block as Block
 from agent.edits.locate import EditError as EditError
 from agent.edits.locate import elides, lines_of, locate, quote, text_of
+from trainer.source import in_form_of, plain
 from trainer.untrusted import one_line
 
 Envelope = Literal["edits", "file"]
@@ -76,16 +77,17 @@ class Edit:
     def apply(self, source: str) -> str:
         """Return ``source`` with every block applied, or the file that replaces it.
 
+        Byte order mark and line ends stay those of ``source``.
+
         Raises:
             EditError: a block is not found, not unique, overlaps another, or changes nothing; the
                 new file elides code or is the same as the old one.
         """
-        crlf = "\r\n" in source and source.count("\r\n") == source.count("\n")
-        lines = (source.replace("\r\n", "\n") if crlf else source).split("\n")
+        lines = plain(source).split("\n")
         result = self._edited(lines) if self.file is None else self._replaced(lines)
         if result == lines:
             raise EditError("the edit changes nothing")
-        return ("\r\n" if crlf else "\n").join(result)
+        return in_form_of(source, "\n".join(result))
 
     def _edited(self, lines: list[str]) -> list[str]:
         places = sorted(
@@ -103,7 +105,7 @@ class Edit:
     def _replaced(self, lines: list[str]) -> list[str]:
         """The file's lines, ending as ``lines`` do."""
         assert self.file is not None
-        written = lines_of(self.file)
+        written = lines_of(self.file.removeprefix("\ufeff"))
         if flaw := _flaw(written, lines):
             raise EditError(f"the file {flaw}")
         return [*written, ""] if lines[-1] == "" else written

@@ -14,6 +14,8 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
+from trainer.source import plain
+
 _NUMBER = re.compile(r"([A-Z][A-Z0-9_]*)(?:: [^=]+)? = ")
 
 
@@ -23,7 +25,7 @@ def fingerprint(source: str) -> str:
     Raises:
         SyntaxError: the source is not Python.
     """
-    return digest(ast.parse(source))
+    return digest(ast.parse(plain(source)))
 
 
 def digest(tree: ast.AST) -> str:
@@ -68,7 +70,7 @@ def hunks(parent: str, candidate: str) -> tuple[str, ...]:
     Raises:
         SyntaxError: a source is not Python.
     """
-    old, new = canonical_lines(ast.parse(parent)), canonical_lines(ast.parse(candidate))
+    old, new = (canonical_lines(ast.parse(plain(source))) for source in (parent, candidate))
     found = []
     for i1, i2, j1, j2 in differences(old, new):
         removed, added = old[i1:i2], new[j1:j2]

@@ -20,6 +20,7 @@ from agent.edits.blocks import Edit
 from agent.edits.changes import differences, digest, fingerprint, hunks, is_text
 from agent.edits.constants import constants, sections, targets
 from trainer import contract
+from trainer.source import plain
 
 MAX_LINES_ADDED = 400
 MAX_BYTES_ADDED = 20_000
@@ -69,6 +70,7 @@ def check(
     Raises:
         Rejected: the first check that fails.
     """
+    parent, candidate = plain(parent), plain(candidate)
     _refuse_growth(parent, candidate)
     try:
         _refuse_uncompilable(candidate)

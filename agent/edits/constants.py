@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.edits.locate import Block, EditError, places, text_of
+from trainer.source import plain
 
 _BANNER = re.compile(r"#\s*={3,}\s*(.+?)\s*={3,}\s*$")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -81,6 +82,7 @@ def sections(source: str) -> tuple[str, ...]:
     Raises:
         SyntaxError: the source is not Python.
     """
+    source = plain(source)
     comments = _comments(source)
     names, current = [], ""
     for number, line in enumerate(source.split("\n"), 1):
@@ -97,6 +99,7 @@ def constants(source: str) -> tuple[Constant, ...]:
     Raises:
         SyntaxError: the source is not Python.
     """
+    source = plain(source)
     comments, section = _comments(source), sections(source)
     found = []
     for name, value in _assigned(source).items():
@@ -122,6 +125,7 @@ def set_constants(source: str, values: Mapping[str, Any]) -> tuple[Block, ...]:
         EditError: there is no such constant, or the value is not a finite literal.
         SyntaxError: the source is not Python.
     """
+    source = plain(source)
     old = source.split("\n")
     new = list(old)
     known = {constant.name: constant for constant in constants(source)}

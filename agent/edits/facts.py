@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from agent.edits.changes import canonical_lines, differences, digest
+from trainer.source import plain
 
 _LOSS = re.compile(
     r"loss|entropy|\blog\b|consumed|dropout|smooth|mixture|sources|penalty", re.IGNORECASE
@@ -33,7 +34,7 @@ def edit_facts(parent: str, candidate: str) -> EditFacts:
     Raises:
         SyntaxError: a source is not Python.
     """
-    old, new = ast.parse(parent), ast.parse(candidate)
+    old, new = ast.parse(plain(parent)), ast.parse(plain(candidate))
     before, after = canonical_lines(old), canonical_lines(new)  # removes docstrings from both
     size_delta = _count(new, ast.stmt) - _count(old, ast.stmt)
     if size_delta < 0 and _count(new, ast.AST) >= _count(old, ast.AST):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.git.command import NAME, RepoError, complaint, forget_inherited, run_git
+from trainer.source import not_utf8
 
 TRAIN_FILE = "trainer/train.py"
 TAG_BYTES = 100
@@ -131,7 +132,7 @@ class Repo:
         try:
             return found[1].decode("utf-8")
         except UnicodeDecodeError as error:
-            raise RepoError(f"{path} in {rev} is not UTF-8: {error}") from error
+            raise RepoError(f"{path} in {rev}: {not_utf8(error)}; then commit it") from None
 
     def commit_file(
         self, parent: str, content: str, message: str, when: float, path: str = TRAIN_FILE

@@ -84,7 +84,7 @@ def load_module(source: str) -> types.ModuleType:
     module = types.ModuleType("train")
     module.__file__ = _FILENAME
     sys.modules["train"] = module
-    lines = source.splitlines(keepends=True)
+    lines = [f"{line}\n" for line in source.split("\n")]  # form feeds end no line of Python
     linecache.cache[_FILENAME] = (len(source), None, lines, _FILENAME)
     exec(compile(source, _FILENAME, "exec"), module.__dict__)
     return module
