@@ -29,6 +29,7 @@ from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, n
 from agent.steps.doctor import checks
 from agent.steps.replay import find_trial, replay_commit, replay_json, replay_text
 from agent.steps.start import new_tag, open_runtime, prepare_corpus, stop_run
+from trainer import console
 from trainer.data.choice import AUTO
 from trainer.errors import UserError
 from trainer.presets import PRESETS
@@ -43,7 +44,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")]
 def main() -> None:
     """Run a command; an expected error prints one line on stderr and exits with code 2."""
     try:
-        app()
+        console.run(app)
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -215,6 +216,11 @@ def adopt(
         if not trial.kept:
             raise CampaignError(f"trial {trial.trial} was not kept: {trial.words}")
     said = worktree.adopt(repo, commit, patch=patch)
+    if patch and not as_json:
+        if "\r\n" in said:
+            print("note: train.py has CRLF line ends: git am --keep-cr", file=sys.stderr)
+        console.print_exactly(said)
+        return
     _print({"commit": repo.commit_for(commit).sha, "said": said}, said, as_json)
 
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from agent import front_matter
 from agent.settings import Frozen, Settings, complaint
 from trainer.errors import UserError
+from trainer.source import plain
 
 KNOWN = "{{ known }}"
 """In the prose, the place of what is known at the preset's scale."""
@@ -127,98 +128,76 @@ def parse_program(text: str, path: Path = Path("program.md"), *, lenient: bool =
     Raises:
         ProgramError: see the message.
     """
-    lines = text.replace("\r\n", "\n").split("\n")
-    start, front_matter = _front_matter_end(lines, path), FrontMatter()
+    lines, settings = plain(text).split("\n"), FrontMatter()
     try:
-        front_matter = _front_matter(lines[1 : start - 1], path) if start else front_matter
+        settings = _take_front_matter(lines, path)
     except ProgramError:
         if not lenient:
             raise
-    sections = _sections(lines, start)
+    sections = _sections(lines)
     if "categories" not in sections:
         raise ProgramError(path, len(lines), "there is no section '## Categories'")
     categories = _categories(lines, sections["categories"], path)
     notes = sections.get("notes", [])
-    prose = [line for i, line in enumerate(lines) if i >= start and i not in notes]
+    prose = [line for i, line in enumerate(lines) if i not in notes]
     return Program(
         path=path,
         text=text,
-        sha256=hashlib.sha256(text.encode()).hexdigest(),
-        front_matter=front_matter,
+        sha256=hashlib.sha256(text.encode(errors="replace")).hexdigest(),
+        front_matter=settings,
         categories=categories,
         prose="\n".join(prose).strip(),
         notes="\n".join(lines[i] for i in notes[1:]).strip(),
     )
 
 
-def _front_matter_end(lines: list[str], path: Path) -> int:
-    """Number of lines that the front matter takes, its two fences included; 0 without one."""
-    fences = [i for i, line in enumerate(lines) if line.rstrip() == "---"]
-    if fences[:1] != [0]:
-        return 0
-    if len(fences) == 1:
-        raise ProgramError(path, 1, "the front matter that '---' opens here is not closed")
-    return fences[1] + 1
-
-
-def _front_matter(lines: list[str], path: Path) -> FrontMatter:
-    """Read front matter that begins at line 2 of the file."""
-    text = "\n".join(lines)
+def _take_front_matter(lines: list[str], path: Path) -> FrontMatter:
+    """Read the front matter, and blank its lines."""
+    known = FrontMatter.model_fields
+    where: front_matter.Lines = {}
     try:
-        node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: 2026-02-31, or 5,000 digits
-        mark = getattr(error, "context_mark", None) or getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        raise ProgramError(path, mark.line + 2 if mark else 1, f"not YAML: {problem}") from None
-    if values is None:
-        return FrontMatter()
-    if not isinstance(node, yaml.MappingNode):
-        raise ProgramError(path, 2, "the front matter is not a list of 'name: value' lines")
-    keys = [str(key.value) for key, _ in node.value]
-    for i, key in enumerate(keys):
-        if key in keys[:i]:
-            line = node.value[i][0].start_mark.line + 2
-            raise ProgramError(path, line, f"{key} is set twice")
-    try:
-        given = {name: value for name, value in values.items() if value is not None}
-        return FrontMatter.model_validate(given)
+        found = front_matter.find(lines, known)
+        inside, first = "\n".join(lines[found.start + 1 : found.stop - 1]), found.start + 2
+        lines[found.start : found.stop] = [""] * len(found)
+        given, where = front_matter.read(inside, first) if found else ({}, where)
+        front_matter.refuse_strays(lines, known, _is_valid, top=not found)
+        return FrontMatter.model_validate(given, strict=False)
+    except front_matter.Misread as error:
+        raise ProgramError(path, error.line, error.message) from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = [str(part) for part in first["loc"]]
-        raise ProgramError(path, _line_of(node, where), _complaint(first, where)) from None
+        wrong = error.errors(include_url=False)[0]
+        names = tuple(str(part) for part in wrong["loc"])
+        numbers = [where[names[:n]] for n in range(len(names) + 1) if names[:n] in where]
+        raise ProgramError(path, max(numbers, default=0), _complaint(wrong, names)) from None
 
 
-def _line_of(node: Any, where: list[str]) -> int:
-    """Line in the file of the key at the path ``where``, or of its last part that exists."""
-    line = 2
-    for part in where:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-        for key, value in pairs:
-            if str(key.value) == part:
-                line, node = key.start_mark.line + 2, value
-    return line
+def _is_valid(name: str, value: str) -> bool:
+    try:
+        FrontMatter.model_validate({name: value}, strict=False)
+    except ValidationError:
+        return False
+    return True
 
 
-def _complaint(error: ErrorDetails, where: list[str]) -> str:
+def _complaint(error: ErrorDetails, where: Sequence[str]) -> str:
     name = ".".join(where[:2])
     if error["type"] != "extra_forbidden":
         return complaint(error, name)
     known = Objective.model_fields if len(where) > 1 else FrontMatter.model_fields
-    near = difflib.get_close_matches(where[-1].replace("-", "_"), known, n=1)
+    near = difflib.get_close_matches(where[-1].lower().replace("-", "_"), known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
     return f"unknown setting {name}; {hint}"
 
 
-def _sections(lines: list[str], start: int) -> dict[str, list[int]]:
+def _sections(lines: list[str]) -> dict[str, list[int]]:
     """Line indices of each ``##`` section, its heading first; the first of a name counts."""
     sections: dict[str, list[int]] = {}
     current: list[int] = []
     fenced = False
-    for i in range(start, len(lines)):
-        if lines[i].lstrip().startswith("```"):
+    for i, line in enumerate(lines):
+        if line.lstrip().startswith("```"):
             fenced = not fenced
-        elif not fenced and (head := _HEADING.fullmatch(lines[i])):
+        elif not fenced and (head := _HEADING.fullmatch(line)):
             current = []
             sections.setdefault(head[2].lower() if head[1] == "##" else "", current)
         current.append(i)

@@ -31,6 +31,10 @@ from trainer.untrusted import one_line
 
 MOST_SEED = 9 * 10**13
 """Each training has a seed of its own, 100,000 times this one and more, and they end at 2**63."""
+_WRITTEN = {
+    "int_parsing": "; write it in digits alone, as in 5000",
+    "float_parsing": "; write it in digits with a point, as in 2.5",
+}
 _HIDDEN = "[key]"
 """What ``redact`` writes in a secret's place."""
 
@@ -87,11 +91,6 @@ def _spec(text: str) -> str:
     return text
 
 
-def _off(value: object) -> object:
-    """YAML reads a bare ``off`` as false."""
-    return "off" if value is False else value
-
-
 class Settings(Frozen):
     """The settings of a run. The text below each is its help."""
 
@@ -125,7 +124,7 @@ class Settings(Frozen):
     """Share of null trials, which measure how often luck is kept."""
     seed: Annotated[int, Field(ge=0, le=MOST_SEED), CAMPAIGN] = 0
     """Seed of the campaign."""
-    isolation: Annotated[Isolation, BeforeValidator(_off), CAMPAIGN] = "auto"
+    isolation: Annotated[Isolation, CAMPAIGN] = "auto"
     """require: refuse to train where the system cannot confine it."""
 
     def fixed(self) -> dict[str, Any]:
@@ -164,7 +163,7 @@ def complaint(error: ErrorDetails, name: str) -> str:
     what = f"{name}: {valid[:1].lower()}{valid[1:]}"
     # What our own validators say has the value in it.
     given = "" if error["type"] == "value_error" else f", not {one_line(repr(error['input']))}"
-    return f"{what}{given}"
+    return f"{what}{given}{_WRITTEN.get(error['type'], '')}"
 
 
 def remember(

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from trainer.console import run
 from trainer.contract import constants
 from trainer.data.choice import AUTO
 from trainer.errors import UserError
@@ -172,4 +173,7 @@ def _doing(event: dict[str, Any], files: Sequence[Path]) -> str:
 if __name__ == "__main__":
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
-    app()
+    try:
+        run(app)
+    except OSError as error:
+        sys.exit(1 if isinstance(error, BrokenPipeError) else f"error: {error.strerror}")

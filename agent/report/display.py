@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from agent.campaign.records import Heat, Training, Trial
 from agent.campaign.state import State
 from agent.report.text import clock, heat_words, interval, percents, prior_line, signed
+from trainer.console import PLAINER
 from trainer.untrusted import one_line
 
 PROGRESS_SECONDS = 10.0
@@ -23,7 +24,7 @@ PRIOR_WIDTH = 100
 class Unbreakable:
     """A text stream whose reader may disappear (closed pipe, lost terminal) while a run goes on.
 
-    Characters that the encoding lacks become ``?``. The rest of ``TextIO`` is the stream's own.
+    What the encoding lacks is written in ASCII. The rest of ``TextIO`` is the stream's own.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -35,7 +36,7 @@ class Unbreakable:
     def write(self, text: str) -> int:
         encoding = self._stream.encoding or "utf-8"
         with contextlib.suppress(OSError, ValueError):  # ValueError: the stream was closed
-            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+            self._stream.write(text.encode(encoding, PLAINER).decode(encoding))
         return len(text)
 
     def flush(self) -> None:

@@ -120,8 +120,7 @@ def write(project: Path, name: str, value: str) -> None:
 
 def in_yaml(text: str) -> str:
     """How one would write the value that is typed so."""
-    written = {"nan": ".nan", "inf": ".inf", "1e99": "1.0e+99", "files:": "'files:'"}
-    return written.get(text, text if text.strip() else repr(text))
+    return text if text.strip() and not text.endswith(":") else repr(text)
 
 
 def record(project: Path, name: str, value: Any) -> None:
@@ -205,7 +204,11 @@ def test_front_matter(project: Path, monkeypatch: pytest.MonkeyPatch, name: str)
 @pytest.mark.parametrize(
     ("name", "bad", "said"),
     [(name, in_yaml(bad), ROWS[name].bad[bad]) for name, bad in cases("bad", tuple(ROWS))]
-    + [(name, json.dumps(bad), "") for name, bad in cases("wrong_types", tuple(ROWS))],
+    + [
+        (name, json.dumps(bad), "")
+        for name, bad in cases("wrong_types", tuple(ROWS))
+        if bad != "5" and (name != "llm" or isinstance(bad, list | dict))  # read as text
+    ],
 )
 def test_front_matter_names_what_is_wrong_with_its_line(
     project: Path,

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from trainer.source import in_form_of, not_utf8, plain
 
-TEXT = st.lists(st.sampled_from(["a = 1", "b = 2", "", "\f", "\tc = 3 ", "# é\u2028"])).map("\n".join)
+TEXT = st.lists(st.sampled_from(["a = 1", "b = 2", "", "\f", "\tc = 3 ", "# é\u2028"])).map(
+    "\n".join
+)
 FORMS: dict[str, Callable[[str], str]] = {
     "CRLF": lambda text: text.replace("\n", "\r\n"),
     "CR": lambda text: text.replace("\n", "\r"),

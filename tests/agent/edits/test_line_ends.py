@@ -53,7 +53,9 @@ def test_a_whole_file_gets_the_form_of_the_one_it_replaces(start: str) -> None:
 @pytest.mark.parametrize("source", FORMS.values(), ids=FORMS)
 def test_what_is_found_out_about_an_edit_is_the_same(source: str) -> None:
     edit, after = parse(GOOD), parse(GOOD).apply(PARENT)
-    assert constants(source) == constants(PARENT.replace("\n\n", "\n\f\n") if "\f" in source else PARENT)
+    assert constants(source) == constants(
+        PARENT.replace("\n\n", "\n\f\n") if "\f" in source else PARENT
+    )
     assert fingerprint(source) == fingerprint(PARENT)
     assert hunks(source, edit.apply(source)) == hunks(PARENT, after)
     assert facts.edit_facts(source, after) == facts.edit_facts(PARENT, after)

@@ -289,7 +289,7 @@ def test_an_encoding_without_the_signs_is_enough() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     follow(make_display(stream), campaign().state)
-    assert b"1.2870 ? 0.0060" in raw.getvalue()
+    assert b"1.2870 +- 0.0060" in raw.getvalue()
 
 
 @pytest.fixture

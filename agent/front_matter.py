@@ -1,0 +1,169 @@
+"""The settings at the top of program.md: where they stand, and what they say.
+
+Every value is read as the text that it looks like, as on the command line: ``010`` is no octal
+number, ``1:30`` no 90 and ``no`` no false. Settings that stand where they would not be read are
+refused, so that no limit fails to hold without a word.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import yaml
+
+DEEPEST = 10
+_FENCE = re.compile(r"\s*---+\s*(#.*)?")
+_END = re.compile(r"\s*(---+|\.\.\.)\s*(#.*)?")
+_SETTING = re.compile(r"\W*([A-Za-z][\w -]*?)\W*[:=]")
+_ONE_WORD = re.compile(r"([a-z_]+):[ \t]+(\S+)[ \t]*(?:#.*)?")
+_NOTHING = ("", "~", "null", "Null", "NULL")
+
+Lines = dict[tuple[str, ...], int]
+"""Number of the line in which each name stands."""
+
+
+class Misread(ValueError):
+    """The settings cannot be read; with the number of the line."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line, self.message = line, message
+
+
+def find(lines: Sequence[str], known: Collection[str]) -> range:
+    """Indices of the lines of the front matter, both its fences included; empty if there is none.
+
+    Blank lines, comments and headings may stand above it. Below a heading, ``---`` is a horizontal
+    rule, unless a setting follows.
+
+    Raises:
+        Misread: it is not closed.
+    """
+    shown = _without_comments(lines)
+    top = _first_text(shown, 0)
+    if top == len(lines) or not _FENCE.fullmatch(shown[top]):
+        return range(0)
+    first = _SETTING.match("".join(shown[_first_text(shown, top + 1) :][:1]))
+    below_heading = any(shown[:top])
+    if top and not (first and (not below_heading or _is_known(first[1], known))):
+        return range(0)
+    ends = (i for i in range(top + 1, len(lines)) if _END.fullmatch(shown[i]))
+    if (end := next(ends, None)) is None:
+        raise Misread(top + 1, "the front matter that '---' opens here is not closed")
+    return range(top, end + 1)
+
+
+def refuse_strays(
+    lines: Sequence[str], known: Collection[str], is_valid: Callable[[str, str], bool], top: bool
+) -> None:
+    """Refuse a setting outside the front matter, of which ``lines`` has nothing.
+
+    Args:
+        is_valid: whether a value is one of a setting; otherwise the line is taken for prose.
+        top: whether there is no front matter: then the first line of text is taken for a setting if
+            it has the name of one, valid or not.
+
+    Raises:
+        Misread: there is one.
+    """
+    fenced = False
+    for i, line in enumerate(_without_comments(lines)):
+        is_fence = line.lstrip().startswith(("```", "~~~"))
+        fenced ^= is_fence
+        one, any_ = _ONE_WORD.fullmatch(line), _SETTING.match(line)
+        stray = one and not fenced and one[1] in known and is_valid(one[1], one[2])
+        if top and not is_fence and re.search(r"[^\W_]", line) and not line.startswith("#"):
+            stray, top = stray or (any_ and _is_known(any_[1], known)), False
+        if stray:
+            raise Misread(
+                i + 1,
+                f"{line.strip()[:60]!r} is not read here: settings stand at the top of the file, "
+                "one 'name: value' a line, between two lines '---'",
+            )
+
+
+def _without_comments(lines: Sequence[str]) -> list[str]:
+    """The lines, stripped of what HTML comments hide."""
+    *closed, last = "\n".join(lines).split("-->")
+    shown = ""
+    for text in closed:
+        before, opened, hidden = text.partition("<!--")
+        shown += before + ("\n" * hidden.count("\n") if opened else "-->")
+    return [line.rstrip() for line in (shown + last).split("\n")]
+
+
+def _first_text(shown: Sequence[str], start: int) -> int:
+    """Index of the first line that is neither blank nor a heading; the length without one."""
+    texts = (i for i in range(start, len(shown)) if shown[i] and shown[i].lstrip()[:1] != "#")
+    return next(texts, len(shown))
+
+
+def _is_known(name: str, known: Collection[str]) -> bool:
+    name = name.lower().replace("-", "_").replace(" ", "_")
+    near = len(name) <= 20 and difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    return name in known or bool(near)
+
+
+def read(text: str, first: int) -> tuple[dict[str, Any], Lines]:
+    """The settings that are given a value, and the line of each that is named.
+
+    Args:
+        first: number of the text's first line in its file.
+
+    Raises:
+        Misread: it is no YAML, uses more of YAML than names and values, or sets a name twice.
+    """
+    lines: Lines = {}
+    text = text.replace("\t", " ")  # which YAML refuses after a colon
+    try:
+        _refuse_features(text, first)
+        node = yaml.compose(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        in_block = str(getattr(error, "context", "")).startswith("while parsing a block")
+        begun = None if in_block else getattr(error, "context_mark", None)
+        mark = begun or getattr(error, "problem_mark", None)
+        at = mark.line if mark else text.count("\n", 0, getattr(error, "position", 0))
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        raise Misread(
+            first + at,
+            f"not YAML: {problem}; write 'name: value' lines, not indented, and put a value with "
+            "': ' or ' #' in it in quotes",
+        ) from None
+    if node is not None and not isinstance(node, yaml.MappingNode):
+        raise Misread(first, "the front matter is not a list of 'name: value' lines")
+    return (_value(node, (), lines, first) if node else {}), lines
+
+
+def _refuse_features(text: str, first: int) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.BaseLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        fancy = isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None)
+        if fancy or getattr(event, "tag", None) or depth > DEEPEST:
+            raise Misread(
+                first + (event.start_mark.line if event.start_mark else 0),
+                "anchors (&), aliases (*), tags (!) and deep nesting are not read here; write the "
+                "value itself, in quotes if it begins with one of these signs",
+            )
+
+
+def _value(node: yaml.Node, path: tuple[str, ...], lines: Lines, first: int) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, path, lines, first) for item in node.value]
+    if isinstance(node, yaml.ScalarNode):
+        return None if node.style is None and node.value in _NOTHING else node.value
+    found: dict[str, Any] = {}
+    for key, value in node.value:
+        line = first + key.start_mark.line
+        if not isinstance(key, yaml.ScalarNode):
+            raise Misread(line, "the front matter is not a list of 'name: value' lines")
+        name = (*path, str(key.value))
+        if name in lines:
+            raise Misread(line, f"{'.'.join(name)} is set twice")
+        lines[name] = line
+        found[name[-1]] = _value(value, name, lines, first)
+    return {name: value for name, value in found.items() if value is not None}
