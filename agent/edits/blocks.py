@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -50,7 +51,16 @@ _FIELD = re.compile(
     r"(.*)",
     re.IGNORECASE,
 )
-_NEARLY_MARKER = re.compile(r"\s*(?:<{4,}|>{4,}|(?:<{2,}|>{2,})\s*(?:SEARCH|REPLACE)\b|={7}\s*$)")
+_MARKER = re.compile(
+    r"[*_`~]*(?:(<{7} ?SEARCH(?: `?(?:trainer/)?train\.py`?)?)|(={7})|>{7} ?REPLACE)"
+    r"(?: ?[*_`~.,:;]| ?</?\w+>)*"
+)
+"""A marker, and what models glue to it: a fence, emphasis, a full stop, a tag, the file's name."""
+_NEARLY_MARKER = re.compile(
+    r"\s*(?:[-+>*] |\d+[.)] )?\s*(?:<{4,}|>{4,}|(?:<{2,}|>{2,})\s*(?:SEARCH|REPLACE)\b|={7}\s*$)"
+)
+_NEARLY_CLOSE = re.compile(r">{4,}|>{2,}\s*REPLACE\b|^\W*REPLACE\W*$")
+_NEARLY_DIVIDER = re.compile(r"={4,}|^\s*-{7,}\s*$")
 _FENCE = re.compile(r"\s*+(`{3,}+|~{3,}+)\s*+(\S*+)\s*+(\S*+)\s*+$")
 _PATH = re.compile(
     r"[\s#>*_`'\"-]*(?:(?:in|file|path)\b[\s:]*)?[\s*`'\"]*"
@@ -123,7 +133,7 @@ def parse(reply: str, envelope: Envelope = "edits") -> Edit:
     """
     lines = _BEFORE.sub("", reply, count=1).replace("\r\n", "\n").split("\n")
     around = _Around()
-    if envelope == "file" and not any(line.rstrip() == OPEN for line in lines):
+    if envelope == "file" and not any(_marker(line) == OPEN for line in lines):
         file = _read_file(lines, around)
         return around.edit((), file)
     blocks = _read_blocks(lines, around)
@@ -144,7 +154,7 @@ def render(
     parts.append(f"hypothesis: {one_line(hypothesis, HYPOTHESIS_LENGTH)}")
     for block in blocks:
         search, replace = lines_of(block.search), lines_of(block.replace)
-        if any(line.rstrip() in (OPEN, CLOSE) for line in search + replace):
+        if any(_marker(line) in (OPEN, CLOSE) for line in search + replace):
             raise ValueError(f"a line inside the block is {OPEN!r} or {CLOSE!r}")
         parts += ["", OPEN, *search, DIVIDER, *replace, CLOSE]
     return "\n".join(parts) + "\n"
@@ -211,12 +221,12 @@ def _read_blocks(lines: Sequence[str], around: _Around) -> tuple[Block, ...]:
     bodies: list[list[str]] = []
     body: list[str] | None = None
     for number, line in enumerate(lines, 1):
-        marker = line.rstrip()
+        marker = _marker(line)
         if body is not None:
             if marker == OPEN:
                 raise EditError(
                     f"block {len(bodies) + 1} is not closed: line {number} of the reply opens "
-                    f"another before {CLOSE!r}"
+                    f"another before {CLOSE!r}{_nearest_to(_NEARLY_CLOSE, body, CLOSE)}"
                 )
             if marker == CLOSE:
                 bodies.append(body)
@@ -226,7 +236,7 @@ def _read_blocks(lines: Sequence[str], around: _Around) -> tuple[Block, ...]:
         elif marker == OPEN:
             around.enter(f"block {len(bodies) + 1}")
             body = []
-        elif _NEARLY_MARKER.match(line):
+        elif _NEARLY_MARKER.match(_ascii(line)):
             raise EditError(
                 f"line {number} of the reply, {quote(line)}, is a marker out of place or "
                 f"misspelt; a block is {OPEN!r}, {DIVIDER!r}, {CLOSE!r}, each alone on its line "
@@ -237,8 +247,38 @@ def _read_blocks(lines: Sequence[str], around: _Around) -> tuple[Block, ...]:
         else:
             around.read(line)
     if body is not None:
-        raise EditError(f"block {len(bodies) + 1} is cut off: there is no {CLOSE!r} after it")
+        raise EditError(
+            f"block {len(bodies) + 1} is cut off: there is no {CLOSE!r} after it"
+            f"{_nearest_to(_NEARLY_CLOSE, body, CLOSE)}"
+        )
     return tuple(_read_block(body, f"block {i}") for i, body in enumerate(bodies, 1))
+
+
+def _marker(line: str) -> str:
+    """The marker that a line is, whatever is glued to it; else "".
+
+    Only the last one may be indented. With the others the block may be, by who knows how much.
+    """
+    text = _ascii(line).rstrip()
+    match = _MARKER.fullmatch(" ".join(text.split()))
+    if match is None or (text[0].isspace() and (match[1] or match[2])):
+        return ""
+    return OPEN if match[1] else DIVIDER if match[2] else CLOSE
+
+
+def _ascii(line: str) -> str:
+    """The beginning of a line, without invisible characters and other forms of ASCII's."""
+    text = unicodedata.normalize("NFKC", line[:100])
+    return "".join(c for c in text if unicodedata.category(c) != "Cf")
+
+
+def _nearest_to(pattern: re.Pattern[str], body: Sequence[str], marker: str) -> str:
+    """What to say of a line that was perhaps meant as ``marker``; "" if there is none."""
+    near = next((line for line in body if pattern.search(_ascii(line))), "")
+    return near and (
+        f", and {quote(near)} is not read as one: write {marker!r} with exactly seven signs, alone "
+        "on its line and not indented"
+    )
 
 
 def _read_file(lines: Sequence[str], around: _Around) -> str:
@@ -274,8 +314,12 @@ def _read_file(lines: Sequence[str], around: _Around) -> str:
 def _read_block(body: list[str], name: str) -> Block:
     """The block with all its valid readings, in the order of their dividers."""
     dividers = [i for i, line in enumerate(body) if line.rstrip() == DIVIDER]
+    dividers = dividers or [i for i, line in enumerate(body) if _marker(line) == DIVIDER]
     if not dividers:
-        raise EditError(f"{name} has no {DIVIDER!r} line between search and replacement")
+        raise EditError(
+            f"{name} has no {DIVIDER!r} line between search and replacement"
+            f"{_nearest_to(_NEARLY_DIVIDER, body, DIVIDER)}"
+        )
     if len(dividers) > MAX_DIVIDERS:
         raise EditError(f"{name} has {len(dividers)} lines {DIVIDER!r}; make several blocks of it")
     readings: dict[Block, str] = {}

@@ -217,7 +217,11 @@ REPLIES: dict[str, tuple[str, Outcome]] = {
     # --- markers ---
     "no divider": (HEAD + block(*LONGER).replace("=======\n", ""), "block 1 has no '======='"),
     "six signs": (GOOD.replace("<<<<<<< ", "<<<<<< "), "line 4 of the reply"),
-    "marker with a path": (GOOD.replace("SEARCH", "SEARCH train.py"), "line 4 of the reply"),
+    "marker with a path": (GOOD.replace("SEARCH", "SEARCH train.py"), (LONGER,)),
+    "marker with another path": (
+        GOOD.replace("SEARCH", "SEARCH agent/judge.py"), "line 4 of the reply",
+    ),
+    "marker and fence": (HEAD + f"```\n{block(*LONGER)}"[:-1] + "```\n", (LONGER,)),
     "markers in small letters": (GOOD.replace("SEARCH", "search"), "line 4 of the reply"),
     "git's conflict markers": (
         HEAD + f"<<<<<<< HEAD\n{DOWN}=======\n{LONGER[1]}>>>>>>> new\n", "line 4 of the reply",

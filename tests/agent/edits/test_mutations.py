@@ -28,7 +28,8 @@ JUNK = [
     "# rest unchanged", "", " ", "category: schedule", "category: optimizer", "hypothesis: luck",
     "trainer/judge.py",
     "WARMUP = 0.9", "    return 0", "\t\treturn", "\x00", "\ufeff", "\xa0", "“x”", "x\ry", "\u2028",
-    "&lt;", "{", "'''", "<think>", "</think>",
+    "&lt;", "{", "'''", "<think>", "</think>", "**", ".", "</edit>", "\u200b", "``",
+    " trainer/train.py",
 ]  # fmt: skip
 
 Mutate = Callable[[list[str]], list[str]]
@@ -89,18 +90,31 @@ def damaged(replies: Sequence[str]) -> st.SearchStrategy[str]:
 # --- what was written in a reply, found out in another way than the program does ---
 
 
+def marker(line: str) -> str:
+    """The marker that a line is, with or without what may be glued to it; else the line."""
+    bare = " ".join(line.replace("\ufeff", "").replace("\u200b", "").split()).lstrip("*`~_")
+    glued = ("*", "`", "~", "_", ".", ":", ",", ";", "</edit>", "</think>", "<think>")
+    while any(bare.endswith(one) for one in glued):
+        bare = next(bare.removesuffix(one) for one in glued if bare.endswith(one))
+    for path in (" trainer/train.py", " train.py", " `trainer/train.py"):
+        bare = bare.removesuffix(path) if bare.startswith("<") else bare
+    indented = line.replace("\ufeff", "").replace("\u200b", "")[:1].isspace()
+    for whole in (OPEN, DIVIDER, CLOSE):
+        if bare.replace(" ", "", 1) == whole.replace(" ", "") and not (indented and whole != CLOSE):
+            return whole
+    return line
+
+
 def sections(reply: str) -> list[list[tuple[list[str], list[str]]]]:
     """Of each block: its search and replacement, by every way of dividing it."""
     found, body = [], None
     for line in reply.replace("\r\n", "\n").split("\n"):
-        if line.rstrip() == OPEN:
+        if marker(line) == OPEN:
             body = []
-        elif line.rstrip() == CLOSE and body is not None:
-            ways = [
-                (body[:i], body[i + 1 :])
-                for i, inside in enumerate(body)
-                if inside.rstrip() == DIVIDER
-            ]
+        elif marker(line) == CLOSE and body is not None:
+            exact = [i for i, inside in enumerate(body) if inside.rstrip() == DIVIDER]
+            found_at = exact or [i for i, inside in enumerate(body) if marker(inside) == DIVIDER]
+            ways = [(body[:i], body[i + 1 :]) for i in found_at]
             bare = [(a[1:-1], b[1:-1]) for a, b in ways]  # for fences around either side
             quoted = [(a[1:-1], b) for a, b in ways if not b or not b[0].strip().startswith("`")]
             found.append(ways + bare + quoted)
