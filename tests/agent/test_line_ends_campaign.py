@@ -64,8 +64,11 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(folder, "config", "core.autocrlf", "true")
     model = f"command:cat {folder / 'reply.md'}"
     common = ("run", "--tag", "t", "--budget", "6000tok", "--keep", "greedy")
-    agent(folder, *common, "--proposer", "llm", "--llm", model, "--trials", "1")
-    again = agent(folder, *common, "--proposer", "tuner", "--llm", "none", "--trials", "2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONIOENCODING", "ascii")
+        first = agent(folder, *common, "--proposer", "llm", "--llm", model, "--trials", "1")
+        again = agent(folder, *common, "--proposer", "tuner", "--llm", "none", "--trials", "2")
+    assert "a rate -> 15 times as high" in first.stdout and " +- 0.0" in again.stdout
     assert "edits of yours" not in again.stdout
     return folder
 
