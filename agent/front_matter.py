@@ -76,7 +76,8 @@ def refuse_strays(
         one, any_ = _ONE_WORD.fullmatch(line), _SETTING.match(line)
         stray = one and not fenced and one[1] in known and is_valid(one[1], one[2])
         if top and not is_fence and re.search(r"[^\W_]", line) and not line.startswith("#"):
-            stray, top = stray or (any_ and _is_known(any_[1], known)), False
+            is_short = len(line.partition("#")[0].split()) <= 4  # and no sentence of the prose
+            stray, top = stray or (any_ and is_short and _is_known(any_[1], known)), False
         if stray:
             raise Misread(
                 i + 1,
@@ -103,7 +104,7 @@ def _first_text(shown: Sequence[str], start: int) -> int:
 
 def _is_known(name: str, known: Collection[str]) -> bool:
     name = name.lower().replace("-", "_").replace(" ", "_")
-    near = len(name) <= 20 and difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    near = len(name) <= 20 and difflib.get_close_matches(name, known, n=1, cutoff=0.86)
     return name in known or bool(near)
 
 

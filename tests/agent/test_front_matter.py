@@ -66,6 +66,8 @@ PROSE = {
     "a setting as an example": "# T\n\nText.\n\n```yaml\nmax_cost: 5\n```\n\n",
     "a setting in a comment": "<!--\nmax_cost: 5\n-->\n\nText.\n\n<!-- hours: 8 -->\n\n",
     "words that are settings' names": "Text.\n\ndata: what to read\nseed: any\nkeep: it small\n",
+    "prose that begins with a setting's name": "Budget: each training has 20 s to learn in.\n\n",
+    "a word that is nearly one": "See: README\n\n",
     "a word in a list": "Text.\n\n- seed: 5\n- data: tinystories\n\n",
 }
 OTHER_THAN_IT_LOOKS = [
