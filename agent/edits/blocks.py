@@ -300,7 +300,9 @@ def _read_file(lines: Sequence[str], around: _Around) -> str:
         else:
             around.read(line)
     if mark:
-        raise EditError(f"the file is cut off: its code fence {mark!r} is not closed")
+        near = next((quote(line) for line in reversed(files[-1]) if mark in line), "")
+        told = near and f", and {near} does not close it: write {mark!r} alone on its line"
+        raise EditError(f"the file is cut off: its code fence {mark!r} is not closed{told}")
     if len(files) != 1:
         raise EditError(
             f"{len(files) or 'no'} code fences in the reply; write one, with the whole of train.py "

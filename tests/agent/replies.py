@@ -334,6 +334,10 @@ FILES: dict[str, tuple[str, Outcome]] = {
     ),
     "blocks all the same": (GOOD, (LONGER,)),
     "file cut off": (fenced(WHOLE)[:-400], "the file is cut off"),
+    "file whose fence is glued to its last line": (
+        fenced(WHOLE).removesuffix("\n```\n") + "```\n",
+        "the file is cut off: its code fence '```' is not closed, and '    return model```' does",
+    ),
     "file without a fence": (HEAD + WHOLE, "no code fences"),
     "two fences": (fenced(WHOLE) + "```\nx = 1\n```\n", "2 code fences"),
     "fence inside a short fence": (
