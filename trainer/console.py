@@ -42,7 +42,12 @@ def run(command: Callable[[], None]) -> None:
     try:
         command()
     finally:
-        _flush_streams()
+        failure = sys.exception()
+        try:
+            _flush_streams()
+        except OSError:
+            if failure is None or isinstance(failure, SystemExit | OSError):
+                raise  # else what ended the command is told
 
 
 def print_exactly(text: str) -> None:

@@ -261,7 +261,7 @@ def _marker(line: str) -> str:
     """
     text = _ascii(line).rstrip()
     match = _MARKER.fullmatch(" ".join(text.split()))
-    if match is None or (text[0].isspace() and (match[1] or match[2])):
+    if match is None or len(line) > 100 or (text[0].isspace() and (match[1] or match[2])):
         return ""
     return OPEN if match[1] else DIVIDER if match[2] else CLOSE
 

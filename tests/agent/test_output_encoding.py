@@ -97,6 +97,14 @@ def test_a_reader_that_is_gone_ends_it_without_a_word(
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+def test_an_error_is_told_though_nobody_reads_the_rest(folder: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = run(folder, "show 99", {}, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr[:7]) == (2, b"error: ")
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("module", ["agent", "trainer"])
 def test_a_full_disk_is_named(folder: Path, module: str, unbuffered: str) -> None:

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from agent.campaign.journal import read_events
 from agent.campaign.state import fold
@@ -102,3 +104,18 @@ def test_what_program_md_does_not_say_any_more_is_lifted() -> None:
 def test_what_is_not_live_stays_as_it_is_until_the_next_start() -> None:
     settings = resolve_settings({}, {"seed": 1, "llm": "none", "proposer": "deck"}, {})
     assert settings.follow({"seed": 2, "llm": "local", "data": "climbmix"}, {}) == settings
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.sampled_from(sorted(Settings.model_fields)),
+    st.sampled_from(["", "files:", "command:", "openai:", "1e", "0.", "-", "999"]),
+    st.text(st.characters(), max_size=20),
+)
+def test_any_text_is_a_setting_or_one_line_of_complaint(name: str, start: str, text: str) -> None:
+    try:
+        found = resolve_settings({name: start + text}, {}, {})
+    except SettingsError as error:
+        assert name.replace("_", "-") in str(error) and len(str(error).splitlines()) == 1
+    else:
+        assert isinstance(found, Settings)
