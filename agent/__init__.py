@@ -5,6 +5,7 @@
     judge           noise, keep rule, reward: pure functions
     prior           which kind of edit to try next; no I/O
     program         program.md, the research program
+    front_matter    its settings: where they stand, what they say
     settings        the settings of a run: types, bounds, help, how long they hold
     logs            run.log, what a run did
     steps/          the steps: start, propose, evaluate, replay, doctor; runtime is what they share
@@ -16,5 +17,5 @@
     report/         output for people: terminal, status, log, html, plots
 
 Imports run one way: cli -> loop -> steps -> proposers, report -> campaign -> program, logs ->
-settings -> edits, models, git, judge, prior -> trainer. Nothing here imports torch.
+front_matter, settings -> edits, models, git, judge, prior -> trainer. Nothing here imports torch.
 """

@@ -5,6 +5,8 @@
     measure         the entry points: measure, heat, check, audit
     results         what they return
     contract        checks of the text of a training file
+    source          the text of a training file: line ends, byte order mark
+    console         output to streams of any encoding, closed ones included
     presets         settings by hardware, budgets, the ladder of allowed vocabulary sizes
     fingerprint     the conditions of a measurement: hardware, software, data, measuring code
     errors          what the user can mend
