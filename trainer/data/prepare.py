@@ -188,6 +188,13 @@ def prepared(source: str, vocab_size: int, val_bytes: int) -> bool:
     return len(_standing(cache_dir() / found.name / found.version, names)) == len(names)
 
 
+def notes(source: str) -> tuple[str, ...]:
+    """What was left out of a corpus when its text was prepared, a line for each kind of thing."""
+    found = _find(source)
+    text = store.read(cache_dir() / found.name / found.version / "text", None)
+    return tuple(text.manifest.get("notes", ())) if text else ()
+
+
 def reach(source: str) -> None:
     """Ask the host of a source that is downloaded whether it can be had.
 
