@@ -37,6 +37,11 @@ SOURCES: Mapping[str, CorpusSource] = {
 """Sources by name; ``files:PATH`` makes a source for that path."""
 
 
+ATTEMPTS = 3
+"""Of a preparation whose files are deleted meanwhile, as by whoever empties the cache."""
+_MEDDLED = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ESTALE)
+
+
 @dataclass(frozen=True)
 class TokenFile:
     """One part of a corpus as token ids on disk."""
@@ -50,6 +55,16 @@ class TokenFile:
     """UTF-8 bytes of the text."""
     in_domain: bool
     """Whether the validation text is of this kind."""
+    sums: tuple[str, str]
+    """SHA-256 of ``tokens`` and of ``doc_starts``."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the files are still there, and as they were made."""
+        try:
+            return (store.digest(self.tokens), store.digest(self.doc_starts)) == self.sums
+        except OSError:
+            return False
 
     @property
     def tokens(self) -> Path:
@@ -81,6 +96,8 @@ class Corpus:
     """Identifies the text, independent of the vocabulary."""
     fingerprint: str
     """SHA-256 of the last artifact's manifest: covers every byte of data, but no path or time."""
+    val_bytes: int
+    """As they were asked for."""
 
     @property
     def bytes_per_token(self) -> float:
@@ -160,7 +177,31 @@ def prepare(
         val=scored,
         version=root.name,
         fingerprint=held_out.sha256,
+        val_bytes=val_bytes,
     )
+
+
+def restore(corpus: Corpus) -> bool:
+    """Make again what was deleted or damaged of a corpus since it was prepared.
+
+    Returns:
+        Whether anything was.
+
+    Raises:
+        DataError: it cannot be made, or it would be another text.
+    """
+    if all(part.is_whole for part in (*corpus.train, corpus.val)):
+        return False
+    split: Literal["val", "test"] = "test" if corpus.val.name == "test" else "val"
+    again = prepare(
+        corpus.source, vocab_size=corpus.vocab_size, val_bytes=corpus.val_bytes, split=split
+    )
+    if again.fingerprint != corpus.fingerprint:
+        raise DataError(
+            f"{corpus.val.folder} was deleted or damaged during a training, and {corpus.source} is "
+            "another text now: bring it back as it was, or begin anew"
+        )
+    return True
 
 
 def _find(name: str) -> CorpusSource:
@@ -217,6 +258,7 @@ def _artifacts(
     held_out_bytes: int,
     progress: Progress,
     root: Path,
+    attempts: int = ATTEMPTS,
 ) -> list[Artifact]:
     """Text, tokens and held-out tokens; one process at a time makes what is missing or damaged.
 
@@ -234,12 +276,15 @@ def _artifacts(
         if len(chain) < len(steps):
             root.mkdir(parents=True, exist_ok=True)
             with _lock(root.parent.with_suffix(".lock"), progress):
-                store.clean(root)
+                store.clean(root.parent)
                 chain = _standing(root, steps)
                 for name in list(steps)[len(chain) :]:
                     below = chain[-1] if chain else None
                     chain.append(store.make(root / name, below, partial(steps[name], tuple(chain))))
-    except OSError as exc:
+    except (OSError, NotImplementedError) as exc:  # the latter: a file system without locks
+        if attempts > 1 and getattr(exc, "errno", 0) in _MEDDLED:
+            left = attempts - 1
+            return _artifacts(source, split, vocab_size, held_out_bytes, progress, root, left)
         raise DataError(_explained(exc, root, source.megabytes)) from exc
     return chain
 
@@ -273,16 +318,19 @@ def _lock(path: Path, progress: Progress) -> AbstractContextManager[object]:
         return lock.acquire()
 
 
-def _explained(exc: OSError, root: Path, megabytes: float) -> str:
-    where = exc.filename or root
-    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+def _explained(exc: OSError | NotImplementedError, root: Path, megabytes: float) -> str:
+    where = getattr(exc, "filename", None) or root
+    if getattr(exc, "errno", 0) in (errno.ENOSPC, errno.EDQUOT):
         room = max(200, round(2.5 * megabytes, -2))
         remedy = f"free some {room:.0f} MB there, or set AUTORESEARCH_CACHE to another disk"
     else:
         remedy = "set AUTORESEARCH_CACHE to a folder that can be written"
-    return f"cannot prepare data in {where}: {exc.strerror or exc}; {remedy}"
+    return f"cannot prepare data in {where}: {getattr(exc, 'strerror', None) or exc}; {remedy}"
 
 
 def _token_files(artifact: Artifact) -> tuple[TokenFile, ...]:
-    parts = artifact.manifest["parts"].items()
-    return tuple(TokenFile(name, artifact.path, **part) for name, part in parts)
+    files, parts = artifact.manifest["files"], artifact.manifest["parts"].items()
+    sums = {
+        n: tuple(files[f"{n}.{kind}"]["sha256"] for kind in ("tokens", "starts")) for n, _ in parts
+    }
+    return tuple(TokenFile(n, artifact.path, **part, sums=sums[n]) for n, part in parts)
