@@ -42,7 +42,10 @@ def test_own_files_are_made_ready_for_a_preset(tmp_path: Path) -> None:
     assert made["vocab_size"] == 4096
     assert (Path(made["folder"]) / "v4096").is_dir()
     again = prepare(tmp_path, "files:words.txt", "--preset", "laptop")
-    assert "not UTF-8 text: 1 of" in again.stdout and "words.txt, line 3: byte 0xe9" in again.stdout
+    assert (
+        "characters are no UTF-8 text" in again.stdout
+        and "words.txt, line 3: byte 0xe9" in again.stdout
+    )
     assert f"{made['train_bytes']:,} bytes to train on" in again.stdout
 
 

@@ -110,7 +110,7 @@ def cache_dir() -> Path:
     """``AUTORESEARCH_CACHE``, or ``~/.cache/autoresearch``."""
     folder = os.environ.get("AUTORESEARCH_CACHE") or "~/.cache/autoresearch"
     try:
-        return Path(folder).expanduser()
+        return Path(folder).expanduser().absolute()
     except RuntimeError as exc:
         raise DataError(f"no home folder for the cache {folder}: set AUTORESEARCH_CACHE") from exc
 

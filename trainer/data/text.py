@@ -8,7 +8,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -134,15 +134,9 @@ class Shingles:
         return (shingles >> np.uint64(64 - self._FILTER_BITS)).astype(np.int64)
 
 
-class Readable(Protocol):
-    """A file of text."""
-
-    def read(self, limit: int, /) -> str: ...
-
-
-def split(text: str | Readable, limit: int) -> Iterator[str]:
+def split(text: Any, limit: int) -> Iterator[str]:
     """Pieces of at most ``limit`` characters, cut at an empty line, line or space in their second
-    half where there is one. The text may be a file, and need not fit into memory."""
+    half where there is one. The text, a string or a file, need not fit into memory."""
     file = io.StringIO(text, newline="") if isinstance(text, str) else text
     rest = ""
     while more := file.read(limit):

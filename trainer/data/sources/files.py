@@ -103,8 +103,8 @@ def _build(files: tuple[File, ...], progress: Progress, _: Path) -> Text:
                 by_folder[file.folder] += section.size
             read.append(file)
         except NoText as error:
-            odd.files.add(str(error))
-    notes = tuple(odd.notes())
+            odd.files.add(str(error), of=1)
+    notes = odd.notes()
     if sum(sizes) < MIN_BYTES:
         left_out = f" ({'; '.join(notes)}: {REMEDY})" if notes else ""
         raise DataError(

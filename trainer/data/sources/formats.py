@@ -15,7 +15,6 @@ import json
 import lzma
 import re
 import struct
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,7 +36,7 @@ NO_FIELD = "no text under a usual name (text, content, messages, prompt ...)"
 
 FAULTS = (
     *(OSError, EOFError, ValueError, RuntimeError, csv.Error),
-    *(zlib.error, lzma.LZMAError, struct.error, tarfile.TarError, zipfile.BadZipFile),
+    *(zlib.error, lzma.LZMAError, struct.error, zipfile.BadZipFile),
 )
 """What reading a damaged file raises."""
 
@@ -95,16 +94,17 @@ def sections(name: str, stream: IO[bytes], odd: Odd, layers: int = 0) -> Iterato
     own = Odd()
     if unpack := next((use for magic, use in _PACKED.items() if re.match(magic, head)), None):
         yield from sections(name, unpack(file), own, layers + 1)
-    elif head[257:262] == b"ustar":
-        yield from _of_members(name, _of_tar(file), own, layers)
     elif kind.endswith(".zip"):
-        yield from _of_members(name, _of_zip(_seekable(file, layers)), own, layers)
+        yield from _of_zip(name, _seekable(file, layers), own, layers)
     elif kind.endswith(".parquet") or head.startswith(b"PAR1"):
         from trainer.data.sources import parquet  # only here: it takes long to import
 
         rows = enumerate(parquet.records(_seekable(file, layers), name), 1)
         yield from _of_records(f"{name}, row", rows, own)
+    elif head[257:262] == b"ustar":
+        raise NoText(f"{name}: unpack it, a tar archive is not read")
     else:
+        own.files.of = 1
         yield from _of_text(name, kind, head, file, own)
     odd.merge(own)
 
@@ -113,46 +113,16 @@ def _seekable(file: IO[bytes], layers: int) -> IO[bytes]:
     return io.BytesIO(file.read()) if layers else file
 
 
-def _of_members(
-    name: str, members: Iterable[tuple[str, IO[bytes]]], odd: Odd, layers: int
-) -> Iterator[str]:
-    for member, file in members:
-        if any(part.startswith((".", "__MACOSX")) for part in member.split("/")):
-            continue
-        try:
-            yield from sections(f"{name}/{member}", file, odd, layers + 1)
-        except NoText as error:
-            odd.files.add(str(error))
-
-
-def _of_tar(stream: IO[bytes]) -> Iterator[tuple[str, Any]]:
-    with tarfile.open(fileobj=stream, mode="r|") as archive:
-        for member in archive:
-            if member.isreg() and (file := archive.extractfile(member)) is not None:
-                yield member.name.removeprefix("./"), _Forward(file)
-
-
-class _Forward(io.RawIOBase):
-    """A file that is only read from its beginning to its end: a member of a stream says no."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, into: Any) -> int:
-        found = self._file.read(len(into))
-        into[: len(found)] = found
-        return len(found)
-
-
-def _of_zip(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
+def _of_zip(name: str, stream: IO[bytes], odd: Odd, layers: int) -> Iterator[str]:
     with zipfile.ZipFile(stream) as archive:
-        for member in archive.infolist():
-            if not member.is_dir():
+        for member in archive.namelist():
+            if member.endswith("/") or member.startswith("__MACOSX") or "/." in f"/{member}":
+                continue
+            try:
                 with archive.open(member) as file:
-                    yield member.filename, file
+                    yield from sections(f"{name}/{member}", file, odd, layers + 1)
+            except NoText as error:
+                odd.files.add(str(error), of=1)
 
 
 def _of_text(name: str, kind: str, head: bytes, stream: IO[bytes], odd: Odd) -> Iterator[str]:
@@ -160,8 +130,8 @@ def _of_text(name: str, kind: str, head: bytes, stream: IO[bytes], odd: Odd) -> 
     errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
     looked_at = Odd()
     start = _Mended(name, io.StringIO(head.decode(encoding, errors), None), looked_at).read()
-    if looked_at.characters.is_most:
-        raise NoText(f"{looked_at.characters.first}, so it is no text")
+    if looked_at.characters.is_too_much:
+        raise NoText(f"{looked_at.characters.first}, so it is no text and left out")
     file = _Mended(name, io.TextIOWrapper(stream, encoding, errors), odd)
     records, rest = None, ""
     if kind.endswith((".jsonl", ".ndjson")):
@@ -175,7 +145,7 @@ def _of_text(name: str, kind: str, head: bytes, stream: IO[bytes], odd: Odd) -> 
         yield from split(file, SECTION_CHARS)
         return
     if records is None:
-        odd.tables.add(f"{name}: {NO_FIELD}")
+        odd.files.add(f"{name}: {NO_FIELD}, so it is read as plain text")
         yield from split(rest or file, SECTION_CHARS)
     else:
         unit = "line" if kind.endswith("l") or kind.endswith("ndjson") else "row"
@@ -198,14 +168,13 @@ class _Mended:
         return map(self._mend, self._file)
 
     def _mend(self, text: str) -> str:
+        lines, self._line = self._line, self._line + text.count("\n")
         if found := _STRANGE.findall(text):
-            line = self._line + text.count("\n", 0, text.index(found[0]))
+            line = lines + text.count("\n", 0, text.index(found[0]))
             byte = ord(found[0]) & 0xFF
             what = f"byte 0x{byte:02x}" if byte else "a NUL character"
             self._odd.add(f"{self._name}, line {line}: {what}", len(found))
-            self._line += text.count("\n")
-            return text.translate(_MENDED)
-        self._line += text.count("\n")
+            text = text.translate(_MENDED)
         return text
 
 
@@ -216,7 +185,10 @@ Records = Iterable[tuple[int, Any]]
 def _of_records(name: str, records: Records, odd: Odd) -> Iterator[str]:
     for number, record in records:
         odd.rows.of += 1
-        text = text_of(record) if isinstance(record, dict) else None
+        try:
+            text = text_of(record) if isinstance(record, dict) else None
+        except RecursionError:
+            text = None
         if text is None:
             why = record if isinstance(record, Exception) else NO_FIELD
             odd.rows.add(f"{name} {number}: {why}")

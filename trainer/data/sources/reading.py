@@ -29,11 +29,6 @@ class File:
     sha256: str
 
     @property
-    def shown(self) -> str:
-        """The name as it is told."""
-        return one_line(self.name)
-
-    @property
     def folder(self) -> str:
         """The first-level folder that it is in; empty where it is in none."""
         return self.name.split("/")[0] if "/" in self.name else ""
@@ -55,7 +50,7 @@ class File:
         """
         try:
             with self.path.open("rb") as stream:
-                for section in sections(self.shown, stream, odd):
+                for section in sections(one_line(self.name), stream, odd):
                     if text := normalise(section).strip("\n"):
                         yield text
         except NoText:

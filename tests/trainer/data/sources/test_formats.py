@@ -64,9 +64,7 @@ def zipped(**members: bytes) -> bytes:
 def tarred(content: bytes) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
-        member = tarfile.TarInfo("./deep/a.jsonl")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
+        archive.addfile(tarfile.TarInfo("a.txt"), io.BytesIO(content))
     return file.getvalue()
 
 
@@ -96,7 +94,6 @@ READ = {
     "a.jsonl.zst": ZSTD + pa.compress(b"\n", "zstd").to_pybytes(),
     "plain.jsonl.gz": RECORDS,
     "a.zip": zipped(**{"a.jsonl": RECORDS}),
-    "a.tar.gz": tarred(RECORDS),
     "a.zip.gz": gzip.compress(zipped(**{"a.jsonl": RECORDS})),
     "comma.csv": table("id text", ","),
     "semicolon.csv": b"\xef\xbb\xbf" + table("id Text", ";"),
@@ -121,7 +118,7 @@ AS_ONE = {
     "windows.txt": PLAIN.encode("cp1252"),
     "nul.txt": PLAIN.encode().replace(b" ", b"\0 ", 5),
     "a.txt.zst": pa.compress(PLAIN.encode(), "zstd").to_pybytes(),
-    "tar-of-text.tgz": gzip.compress(PLAIN.encode()),
+    "unnamed.tgz": gzip.compress(PLAIN.encode()),
 }
 
 
@@ -150,14 +147,25 @@ def test_plain_text_is_read_in_every_common_encoding(name: str, tmp_path: Path) 
 ODD_ROWS = (b"nope", b"[1]", b"3", b'"s"', b'{"x": 1}', b'{"text": null}', b'{"text": ["a"]}')
 
 
-@pytest.mark.parametrize("row", [*ODD_ROWS, b'{"text": {"a": 1}}', b"[" * 5000, b'{"text": "a'])
+@pytest.mark.parametrize(
+    "row",
+    [
+        *ODD_ROWS,
+        b'{"text": {"a": 1}}',
+        b'{"data":' * 900 + b"1" + b"}" * 900,
+        b"[" * 5000,
+        b'{"text": "a',
+    ],
+)
 def test_an_odd_row_is_left_out_counted_and_told(row: bytes, tmp_path: Path) -> None:
     lines = RECORDS.splitlines()
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\n".join([*lines[:40], row, *lines[40:50], row, *lines[50:]]))
     found, (told,) = read(path)
     assert found == TEXTS
-    assert told.startswith("left out: 2 of 62 rows, the first in a.jsonl, line 41: no")
+    assert told.startswith(
+        "2 of 62 rows have no text and are left out, the first: a.jsonl, line 41: no"
+    )
     path.write_bytes(b"\n".join([*lines[:40], *[row] * 9]))
     with pytest.raises(DataError, match=r"a\.jsonl: 9 of 49 rows.*line 41.*at most 10%"):
         read(path)
@@ -184,7 +192,9 @@ def test_tables_without_a_known_field_are_plain_text(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text(json.dumps({"names": TEXTS}))
     found, (told,) = read(tmp_path)
     assert "id,x" in found[0]
-    assert told.startswith("files read as plain text: 2, the first: a.csv")
+    assert told.startswith(
+        "2 of 2 files are not read as their names say, the first: a.csv: no text"
+    )
 
 
 def test_what_is_no_text_is_left_out_of_a_folder_and_told(
@@ -197,12 +207,14 @@ def test_what_is_no_text_is_left_out_of_a_folder_and_told(
     (folder / "img" / "logo.png").write_bytes(BINARY)
     (folder / "report.docx").write_bytes(zipped(document=PLAIN.encode()))
     (folder / "in.zip").write_bytes(zipped(picture=BINARY))
+    (folder / "z.tgz").write_bytes(tarred(PLAIN.encode()))
     (folder / "empty").touch()
     (folder / os.fsdecode(b"caf\xe9.txt")).write_text("a name that is no UTF-8")
     source = f"files:{folder}"
     corpus = data.prepare(source, vocab_size=257, val_bytes=20_000)
     (told,) = data.notes(source)
-    assert told.startswith("files left out: 3, the first: img/logo.png, line 1: byte 0x89")
+    assert told.startswith("4 of 7 files are not read as their names say, the first: ")
+    assert "img/logo.png, line 1: byte 0x89, so it is no text and left out" in told
     assert str(tmp_path) not in told
     moved = folder.rename(tmp_path / "moved")
     assert data.prepare(f"files:{moved}", vocab_size=257, val_bytes=20_000).fingerprint == (
