@@ -55,16 +55,6 @@ class TokenFile:
     """UTF-8 bytes of the text."""
     in_domain: bool
     """Whether the validation text is of this kind."""
-    sums: tuple[str, str]
-    """SHA-256 of ``tokens`` and of ``doc_starts``."""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the files are still there, and as they were made."""
-        try:
-            return (store.digest(self.tokens), store.digest(self.doc_starts)) == self.sums
-        except OSError:
-            return False
 
     @property
     def tokens(self) -> Path:
@@ -96,8 +86,8 @@ class Corpus:
     """Identifies the text, independent of the vocabulary."""
     fingerprint: str
     """SHA-256 of the last artifact's manifest: covers every byte of data, but no path or time."""
-    val_bytes: int
-    """As they were asked for."""
+    artifacts: tuple[Artifact, ...]
+    """That hold its tokens."""
 
     @property
     def bytes_per_token(self) -> float:
@@ -177,7 +167,7 @@ def prepare(
         val=scored,
         version=root.name,
         fingerprint=held_out.sha256,
-        val_bytes=val_bytes,
+        artifacts=(tokens, held_out),
     )
 
 
@@ -190,12 +180,11 @@ def restore(corpus: Corpus) -> bool:
     Raises:
         DataError: it cannot be made, or it would be another text.
     """
-    if all(part.is_whole for part in (*corpus.train, corpus.val)):
+    if all(map(store.intact, corpus.artifacts)):
         return False
     split: Literal["val", "test"] = "test" if corpus.val.name == "test" else "val"
-    again = prepare(
-        corpus.source, vocab_size=corpus.vocab_size, val_bytes=corpus.val_bytes, split=split
-    )
+    asked = corpus.artifacts[-1].manifest[f"{split}_bytes"]
+    again = prepare(corpus.source, vocab_size=corpus.vocab_size, val_bytes=asked, split=split)
     if again.fingerprint != corpus.fingerprint:
         raise DataError(
             f"{corpus.val.folder} was deleted or damaged during a training, and {corpus.source} is "
@@ -281,8 +270,10 @@ def _artifacts(
                 for name in list(steps)[len(chain) :]:
                     below = chain[-1] if chain else None
                     chain.append(store.make(root / name, below, partial(steps[name], tuple(chain))))
-    except (OSError, NotImplementedError) as exc:  # the latter: a file system without locks
-        if attempts > 1 and getattr(exc, "errno", 0) in _MEDDLED:
+    except NotImplementedError as exc:
+        raise DataError(f"{root}: {exc}; set AUTORESEARCH_CACHE to one that has locks") from exc
+    except OSError as exc:
+        if attempts > 1 and exc.errno in _MEDDLED:
             left = attempts - 1
             return _artifacts(source, split, vocab_size, held_out_bytes, progress, root, left)
         raise DataError(_explained(exc, root, source.megabytes)) from exc
@@ -318,19 +309,16 @@ def _lock(path: Path, progress: Progress) -> AbstractContextManager[object]:
         return lock.acquire()
 
 
-def _explained(exc: OSError | NotImplementedError, root: Path, megabytes: float) -> str:
-    where = getattr(exc, "filename", None) or root
-    if getattr(exc, "errno", 0) in (errno.ENOSPC, errno.EDQUOT):
+def _explained(exc: OSError, root: Path, megabytes: float) -> str:
+    where = exc.filename or root
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         room = max(200, round(2.5 * megabytes, -2))
         remedy = f"free some {room:.0f} MB there, or set AUTORESEARCH_CACHE to another disk"
     else:
         remedy = "set AUTORESEARCH_CACHE to a folder that can be written"
-    return f"cannot prepare data in {where}: {getattr(exc, 'strerror', None) or exc}; {remedy}"
+    return f"cannot prepare data in {where}: {exc.strerror or exc}; {remedy}"
 
 
 def _token_files(artifact: Artifact) -> tuple[TokenFile, ...]:
-    files, parts = artifact.manifest["files"], artifact.manifest["parts"].items()
-    sums = {
-        n: tuple(files[f"{n}.{kind}"]["sha256"] for kind in ("tokens", "starts")) for n, _ in parts
-    }
-    return tuple(TokenFile(n, artifact.path, **part, sums=sums[n]) for n, part in parts)
+    parts = artifact.manifest["parts"].items()
+    return tuple(TokenFile(name, artifact.path, **part) for name, part in parts)
