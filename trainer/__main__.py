@@ -15,6 +15,7 @@ from rich.markup import escape
 from trainer.console import run
 from trainer.contract import constants
 from trainer.data.choice import AUTO
+from trainer.data.prepare import notes
 from trainer.errors import UserError
 from trainer.measure import Measurement, heat, resolve
 from trainer.presets import PRESETS, Isolation, Preset, parse_budget
@@ -73,6 +74,8 @@ def main(
                 isolation=isolation,
                 on_event=tell,
             )
+        for line in notes(setting.data):
+            console.print(escape(line))
     except UserError as error:
         _fail(str(error))
     except OSError as error:

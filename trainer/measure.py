@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from trainer import contract, fingerprint
 from trainer.data.choice import AUTO, choose
-from trainer.data.prepare import prepare
+from trainer.data.prepare import DataError, prepare, restore
 from trainer.data.sources.base import Progress
 from trainer.presets import BadSetting, Budget, parse_budget
 from trainer.results import AuditResult as AuditResult
@@ -156,6 +156,7 @@ def heat(
         started = time.monotonic()
         how = how_to_train(jobs, peak_memory_mb)
         with train_all(jobs, how, watch, champion_first) as trained:
+            _restore(jobs, trained)
             scored = _score_all(jobs, trained, paths, champion_seconds=champion_seconds)
     return [
         Measurement(
@@ -260,6 +261,20 @@ def _job(
     )
 
 
+def _restore(jobs: Sequence[Job | Trained], trainings: Sequence[Trained]) -> None:
+    """Make the data again if they were deleted or damaged during the trainings.
+
+    Raises:
+        DataError: they cannot be made again, or a training may have failed because of it.
+    """
+    lost = [job.corpus.source for job in jobs if isinstance(job, Job) and restore(job.corpus)]
+    if lost and any(trained.status == "crashed" for trained in trainings):
+        raise DataError(
+            f"the prepared data of {lost[0]} were damaged during a training, which crashed: they "
+            "are prepared again, so run again"
+        )
+
+
 def _score_all(
     jobs: Sequence[Job | Trained],
     trainings: Sequence[Trained],
@@ -291,6 +306,7 @@ def _score(
     claimed_bpb: float | None = None,
     audit_seconds: float = 0.0,
 ) -> ScoringResult:
+    restore(job.corpus)
     server = MACHINE.server()
     try:
         return score_weights(

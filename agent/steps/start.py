@@ -35,7 +35,7 @@ from agent.settings import Settings, SettingsError, remember, resolve_settings
 from agent.steps.runtime import Runtime
 from trainer import contract
 from trainer.data.choice import choose
-from trainer.data.prepare import Corpus, prepare
+from trainer.data.prepare import Corpus, notes, prepare
 from trainer.measure import MACHINE, Setting, resolve
 from trainer.presets import Preset, parse_budget
 
@@ -172,8 +172,7 @@ def prepare_corpus(source: str, preset: Preset, display: Display) -> tuple[Corpu
     """Corpus and tokenizer for a preset, made on first use while the fork server warms up.
 
     Returns:
-        The corpus, and the line that was shown if ``source`` is ``auto`` and the preset's cannot be
-        had.
+        The corpus, and what was shown: why it is not the preset's, what of it is left out.
     """
     MACHINE.server()
 
@@ -189,7 +188,10 @@ def prepare_corpus(source: str, preset: Preset, display: Display) -> tuple[Corpu
         val_bytes=preset.val_bytes,
         progress=progress,
     )
-    return corpus, choice.note
+    told = notes(corpus.source)
+    for line in told:
+        display.message(line)
+    return corpus, "; ".join(filter(None, (choice.note, *told)))
 
 
 def _data_words(corpus: Corpus, preset: Preset) -> str:

@@ -29,7 +29,10 @@ def test_own_files_are_made_ready_for_a_preset(tmp_path: Path) -> None:
     rng = random.Random(0)
     letters = "abcdefghijklmnopqrst"
     words = ["".join(rng.choices(letters, k=rng.randint(2, 9))) for _ in range(200_000)]
-    (tmp_path / "words.txt").write_text("\n\n".join(" ".join(words[i::99]) for i in range(99)))
+    texts = [" ".join(words[i::99]) for i in range(99)]
+    (tmp_path / "words.txt").write_text(
+        "\n\n".join([texts[0], f"é {texts[1]}", *texts[2:]]), "latin-1"
+    )
     done = prepare(tmp_path, "files:words.txt", "--preset", "laptop", "--json")
     assert done.returncode == 0, done.stderr
     (made,) = json.loads(done.stdout)
@@ -39,6 +42,10 @@ def test_own_files_are_made_ready_for_a_preset(tmp_path: Path) -> None:
     assert made["vocab_size"] == 4096
     assert (Path(made["folder"]) / "v4096").is_dir()
     again = prepare(tmp_path, "files:words.txt", "--preset", "laptop")
+    assert (
+        "characters are no UTF-8 text" in again.stdout
+        and "words.txt, line 3: byte 0xe9" in again.stdout
+    )
     assert f"{made['train_bytes']:,} bytes to train on" in again.stdout
 
 

@@ -54,7 +54,8 @@ def fill_text(
         "in_domain": {name: text.in_domain[name] for name in text.in_domain if counts[name]},
         "documents": counts,
     }
-    return {**facts, "downloads": dict(text.downloads)} if text.downloads else facts
+    more = {"downloads": dict(text.downloads), "notes": list(text.notes)}
+    return facts | {name: value for name, value in more.items() if value}
 
 
 def fill_tokens(

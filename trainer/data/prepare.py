@@ -37,6 +37,11 @@ SOURCES: Mapping[str, CorpusSource] = {
 """Sources by name; ``files:PATH`` makes a source for that path."""
 
 
+ATTEMPTS = 3
+"""Of a preparation whose files are deleted meanwhile, as by whoever empties the cache."""
+_MEDDLED = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ESTALE)
+
+
 @dataclass(frozen=True)
 class TokenFile:
     """One part of a corpus as token ids on disk."""
@@ -81,6 +86,8 @@ class Corpus:
     """Identifies the text, independent of the vocabulary."""
     fingerprint: str
     """SHA-256 of the last artifact's manifest: covers every byte of data, but no path or time."""
+    artifacts: tuple[Artifact, ...]
+    """That hold its tokens."""
 
     @property
     def bytes_per_token(self) -> float:
@@ -93,7 +100,7 @@ def cache_dir() -> Path:
     """``AUTORESEARCH_CACHE``, or ``~/.cache/autoresearch``."""
     folder = os.environ.get("AUTORESEARCH_CACHE") or "~/.cache/autoresearch"
     try:
-        return Path(folder).expanduser()
+        return Path(folder).expanduser().absolute()
     except RuntimeError as exc:
         raise DataError(f"no home folder for the cache {folder}: set AUTORESEARCH_CACHE") from exc
 
@@ -160,7 +167,30 @@ def prepare(
         val=scored,
         version=root.name,
         fingerprint=held_out.sha256,
+        artifacts=(tokens, held_out),
     )
+
+
+def restore(corpus: Corpus) -> bool:
+    """Make again what was deleted or damaged of a corpus since it was prepared.
+
+    Returns:
+        Whether anything was.
+
+    Raises:
+        DataError: it cannot be made, or it would be another text.
+    """
+    if all(map(store.intact, corpus.artifacts)):
+        return False
+    split: Literal["val", "test"] = "test" if corpus.val.name == "test" else "val"
+    asked = corpus.artifacts[-1].manifest[f"{split}_bytes"]
+    again = prepare(corpus.source, vocab_size=corpus.vocab_size, val_bytes=asked, split=split)
+    if again.fingerprint != corpus.fingerprint:
+        raise DataError(
+            f"{corpus.val.folder} was deleted or damaged during a training, and {corpus.source} is "
+            "another text now: bring it back as it was, or begin anew"
+        )
+    return True
 
 
 def _find(name: str) -> CorpusSource:
@@ -188,6 +218,13 @@ def prepared(source: str, vocab_size: int, val_bytes: int) -> bool:
     return len(_standing(cache_dir() / found.name / found.version, names)) == len(names)
 
 
+def notes(source: str) -> tuple[str, ...]:
+    """What was left out of a corpus when its text was prepared, a line for each kind of thing."""
+    found = _find(source)
+    text = store.read(cache_dir() / found.name / found.version / "text", None)
+    return tuple(text.manifest.get("notes", ())) if text else ()
+
+
 def reach(source: str) -> None:
     """Ask the host of a source that is downloaded whether it can be had.
 
@@ -210,6 +247,7 @@ def _artifacts(
     held_out_bytes: int,
     progress: Progress,
     root: Path,
+    attempts: int = ATTEMPTS,
 ) -> list[Artifact]:
     """Text, tokens and held-out tokens; one process at a time makes what is missing or damaged.
 
@@ -227,12 +265,17 @@ def _artifacts(
         if len(chain) < len(steps):
             root.mkdir(parents=True, exist_ok=True)
             with _lock(root.parent.with_suffix(".lock"), progress):
-                store.clean(root)
+                store.clean(root.parent)
                 chain = _standing(root, steps)
                 for name in list(steps)[len(chain) :]:
                     below = chain[-1] if chain else None
                     chain.append(store.make(root / name, below, partial(steps[name], tuple(chain))))
+    except NotImplementedError as exc:
+        raise DataError(f"{root}: {exc}; set AUTORESEARCH_CACHE to one that has locks") from exc
     except OSError as exc:
+        if attempts > 1 and exc.errno in _MEDDLED:
+            left = attempts - 1
+            return _artifacts(source, split, vocab_size, held_out_bytes, progress, root, left)
         raise DataError(_explained(exc, root, source.megabytes)) from exc
     return chain
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -128,14 +129,14 @@ def make(
         _sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    artifact = read(path, below)
-    assert artifact is not None
+    if (artifact := read(path, below)) is None:
+        raise FileNotFoundError(errno.ENOENT, "deleted as soon as it was made", str(path))
     return artifact
 
 
-def clean(root: Path) -> None:
-    """Remove what a killed preparation left; the caller holds the source's lock."""
-    for leftover in root.glob(f"{_MAKING}*"):
+def clean(folder: Path) -> None:
+    """Remove what killed preparations of a source left; the caller holds the source's lock."""
+    for leftover in folder.glob(f"*/{_MAKING}*"):
         shutil.rmtree(leftover)
 
 

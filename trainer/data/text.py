@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import html
+import io
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -130,6 +132,29 @@ class Shingles:
 
     def _slots(self, shingles: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         return (shingles >> np.uint64(64 - self._FILTER_BITS)).astype(np.int64)
+
+
+def split(text: Any, limit: int) -> Iterator[str]:
+    """Pieces of at most ``limit`` characters, cut at an empty line, line or space in their second
+    half where there is one. The text, a string or a file, need not fit into memory."""
+    file = io.StringIO(text, newline="") if isinstance(text, str) else text
+    rest = ""
+    while more := file.read(limit):
+        rest += more
+        while len(rest) > limit:
+            cut = _cut(rest, limit)
+            yield rest[:cut]
+            rest = rest[cut:]
+    if rest:
+        yield rest
+
+
+def _cut(text: str, limit: int) -> int:
+    for mark in ("\n\n", "\n", " "):
+        at = text.rfind(mark, limit // 2, limit)
+        if at >= 0:
+            return at + len(mark)
+    return limit
 
 
 def shuffled(texts: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
+from trainer.data.prepare import restore
 from trainer.sandbox.client import ForkServer
 from trainer.sandbox.confine import SandboxError
 from trainer.training.curve import Curve, Losses
@@ -285,6 +286,7 @@ class Training:
             left = max(0.001, job.budget.seconds - self._curve.late)
             message["seconds"] = left
             self._allowed = left + job.overrun()
+        restore(job.corpus)
         paths = [path for part in job.corpus.train for path in (part.tokens, part.doc_starts)]
         with contextlib.ExitStack() as stack:
             files = [stack.enter_context(path.open("rb")) for path in paths]

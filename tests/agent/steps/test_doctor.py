@@ -2,21 +2,95 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from clients import KEY
-from model_server import Answer, Request, Server, Step
+from model_server import Answer, Failure, Request, Server, Step
+from project import agent, clone
 
 from agent.models.choose import open_model
 from agent.models.types import Model
 from agent.steps import doctor
 from agent.steps.doctor import cut_short
+from trainer.data.prepare import DataError
+from trainer.sandbox.confine import available
+
+if TYPE_CHECKING:
+    from tests.agent.conftest import Git
 
 CONTEXT_CHARACTERS = 12_000
+
+
+NAMES = (
+    *("python", "git", "repository", "filters", "identity", "cache", "disk", "device", "corpus"),
+    *("isolation", "pace", "llm"),
+)
+
+
+@pytest.mark.process
+def test_where_all_is_well_it_tells_pace_and_what_a_night_holds(tmp_path: Path) -> None:
+    done = agent(clone(tmp_path), "doctor", "--llm", "none", "--json", check=False)
+    found = {check["check"]: check for check in json.loads(done.stdout)}
+    assert {*NAMES, "night"} <= found.keys(), done.stderr
+    assert done.returncode == (0 if available()[0] == "os" else 1), done.stdout
+    assert re.fullmatch(r"[\d,.]+ steps, [\d,]+ tokens a second", found["pace"]["detail"])
+    assert re.search(r"8 h hold about [1-9][\d,]* trials", found["night"]["detail"])
+    assert "GB free for campaigns" in found["disk"]["detail"]
+
+
+@pytest.mark.process
+def test_nothing_that_fails_stops_another_check_or_tells_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv("AUTORESEARCH_API_KEY", KEY)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for name in ("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "EMAIL", "GIT_CONFIG_GLOBAL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def bug() -> str:
+        raise ZeroDivisionError(f"{KEY}\nin a check")
+
+    monkeypatch.setattr(doctor, "_device", bug)
+    with Server(Failure(401, f"the key {KEY} is not known")) as server:
+        found = {c.check: c for c in doctor.checks(tmp_path, f"openai:m@{server.url}/v1")}
+    assert set(NAMES) <= found.keys()
+    failed = {name for name, check in found.items() if not check.ok}
+    assert failed - {"isolation", "doors"} == {
+        *("repository", "cache", "device", "corpus", "pace"),
+        *({"llm", "prompt"} & failed),
+    }
+    assert {"llm", "prompt"} & failed
+    assert (
+        "AUTORESEARCH_CACHE" in found["cache"].detail and "git init" in found["repository"].detail
+    )
+    assert found["device"].detail.startswith("ZeroDivisionError: ")
+    assert found["identity"].detail.startswith("none; a run needs none, adopt does")
+    assert KEY not in str(found) and not any("\n" in check.detail for check in found.values())
+
+
+def test_too_little_room_and_programs_that_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, git: Git
+) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path))
+    assert "GB free" in doctor._cache()
+    monkeypatch.setattr(doctor, "_FREE_GB", 1e9)
+    with pytest.raises(DataError, match="GB needed; free some, or set AUTORESEARCH_CACHE"):
+        doctor._cache()
+    git(tmp_path, "init", "--quiet")
+    assert doctor._filters(tmp_path) == "none"
+    git(tmp_path, "config", "filter.lfs.process", "git-lfs-of-nowhere filter-process")
+    git(tmp_path, "config", "filter.ok.smudge", "cat %f")
+    assert doctor._filters(tmp_path).startswith(
+        "not installed: filter.lfs.process (git-lfs-of-nowhere); a run does without"
+    )
 
 
 class Reader(Server):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +10,36 @@ Progress = Callable[[str, float], None]
 """Called with the stage in words, and the share of it that is done, in [0, 1]."""
 Tick = Callable[[float], None]
 """Called with the share of a stage that is done."""
-TEXT_FIELDS = ("text", "content")
-"""The first of these that a record or a Parquet file has is its text."""
+TEXT_FIELDS = (
+    *("text", "content", "body", "messages", "conversations", "value", "data"),
+    *("document", "article", "story"),
+)
+"""The first of these of a record that holds text is its text."""
+TURNS = (
+    *("system", "instruction", "prompt", "question", "input", "context"),
+    *("output", "completion", "response", "answer"),
+)
+"""A record that has none of those is a task or a dialogue: the text of these, in this order."""
+
+
+def text_of(value: object) -> str | None:
+    """The text of a record, which may be in a record or a list of records (a chat) in it."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace") if b"\0" not in value else None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        return _joined(value)
+    if isinstance(value, dict):
+        fields = {str(name).lower(): field for name, field in value.items()}
+        found = (text_of(fields[name]) for name in TEXT_FIELDS if name in fields)
+        text = next((text for text in found if text is not None), None)
+        return _joined(fields.get(name) for name in TURNS) if text is None else text
+    return None
+
+
+def _joined(values: Iterable[object]) -> str | None:
+    return "\n\n".join(filter(None, map(text_of, values))) or None
 
 
 @dataclass(frozen=True)
@@ -24,6 +52,8 @@ class Text:
     """The training parts, and whether the validation text is of their kind."""
     downloads: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 by name of the files that it was made from, where they were downloaded."""
+    notes: Sequence[str] = ()
+    """What was left out, to be told; without paths, since the fingerprint covers it."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Source ``files:PATH``: text of your own, from a file, a folder or a glob.
 
-``.jsonl`` and ``.ndjson`` hold one record per line, its text under ``text`` or ``content``;
-``.parquet`` has a column of that name; everything else is plain text. All except Parquet may end in
-``.gz``. Text must be UTF-8: a file in another encoding is not skipped, but raises an error that
-names it. A folder is read recursively, except for hidden entries (a name that begins with a dot).
+First bytes and name tell what a file is (see ``formats``): compressed, an archive, Parquet, records
+(JSON lines, JSON, a table), or plain text. The text of a record is what ``base.text_of`` finds. A
+file that is no text is left out, as are rows without text; both are counted and told. Where more
+than a tenth of a file is odd, it is refused. A folder is read recursively, except for hidden
+entries (a name that begins with a dot).
 
 The version is a hash of names, sizes and contents, so a changed folder is another corpus, and the
 same files in another place are the same corpus.
@@ -34,12 +35,13 @@ import numpy.typing as npt
 
 from trainer.data.sources.base import CorpusSource, Progress, Text
 from trainer.data.sources.held_out import without_copies
-from trainer.data.sources.reading import File, find, split
+from trainer.data.sources.odd import REMEDY, NoText, Odd
+from trainer.data.sources.reading import File, find
 from trainer.data.store import DataError
-from trainer.data.text import Shingles, shuffled
+from trainer.data.text import Shingles, shuffled, split
 
 PREFIX = "files:"
-RECIPE = 1
+RECIPE = 2
 """Goes up with every change that changes a document or its split."""
 DOCUMENT_CHARS = 16_000
 MIN_BYTES = 500_000
@@ -73,7 +75,8 @@ def source(path: str) -> CorpusSource:
     files = find(Path(absolute(path)))
     version = hashlib.sha256(f"{RECIPE}".encode())
     for file in files:
-        version.update(f"\n{file.name}\t{file.size}\t{file.sha256}".encode())
+        line = f"\n{file.name}\t{file.size}\t{file.sha256}"
+        version.update(line.encode(errors="surrogateescape"))
     megabytes = sum(file.size for file in files) / 1e6
     build = partial(_build, files)
     return CorpusSource("files", version.hexdigest()[:16], megabytes, build)
@@ -90,22 +93,29 @@ class _Section(NamedTuple):
 def _build(files: tuple[File, ...], progress: Progress, _: Path) -> Text:
     keys, sizes = array("Q"), array("q")
     by_folder: Counter[str] = Counter()
+    odd, read = Odd(), []
     for i, file in enumerate(files):
         progress("surveying the files", i / len(files))
-        for section in _sections([file]):
-            keys.append(section.key)
-            sizes.append(section.size)
-            by_folder[file.folder] += section.size
+        try:
+            for section in _sections([file], odd):
+                keys.append(section.key)
+                sizes.append(section.size)
+                by_folder[file.folder] += section.size
+            read.append(file)
+        except NoText as error:
+            odd.files.add(str(error), of=1)
+    notes = odd.notes()
     if sum(sizes) < MIN_BYTES:
+        left_out = f" ({'; '.join(notes)}: {REMEDY})" if notes else ""
         raise DataError(
             f"{len(files)} file{'s' * (len(files) != 1)} ({files[0].path}"
             f"{', ...' * (len(files) != 1)}) with {sum(sizes):,} bytes of text in all: at least "
-            f"{MIN_BYTES:,} are needed to train and to hold text out; give more"
+            f"{MIN_BYTES:,} are needed to train and to hold text out; give more{left_out}"
         )
     last_val, last_test = _boundaries(np.array(keys), np.array(sizes))
 
     progress("reading held-out text", 0.0)
-    held_out = [section for section in _sections(files) if section.key <= last_test]
+    held_out = [section for section in _sections(read) if section.key <= last_test]
     val = shuffled(set(_documents(s.text for s in held_out if s.key <= last_val)))
     test = shuffled(set(_documents(s.text for s in held_out if s.key > last_val)))
     test = list(without_copies(test, Shingles(val)))
@@ -120,13 +130,13 @@ def _build(files: tuple[File, ...], progress: Progress, _: Path) -> Text:
     names = _part_names(by_folder)
     parts: dict[str, Iterable[str]] = {"val": val, "test": test}
     for part in sorted(set(names.values())):
-        parts[part] = train([file for file in files if names.get(file.folder) == part])
-    return Text(parts, dict.fromkeys(sorted(set(names.values())), True))
+        parts[part] = train([file for file in read if names.get(file.folder) == part])
+    return Text(parts, dict.fromkeys(sorted(set(names.values())), True), notes=notes)
 
 
-def _sections(files: Iterable[File]) -> Iterator[_Section]:
+def _sections(files: Iterable[File], odd: Odd | None = None) -> Iterator[_Section]:
     for file in files:
-        for text in file.sections():
+        for text in file.sections(odd or Odd()):
             raw = text.encode()
             key = int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "big")
             yield _Section(key, len(raw), text)

@@ -54,6 +54,8 @@ _NO_ANSWER = (
     *(httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled),
     *(ValueError, ImportError),  # no address, or a proxy that cannot be used
 )
+_OF_CONNECTIONS = re.compile(r"SSL_CERT_(FILE|DIR)|(ALL|HTTPS?)_PROXY", re.IGNORECASE)
+"""Variables of the environment that name certificates or a proxy."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Otherwise it asks the Hub how coding agents are recognised, and says which one runs this.
 constants.HF_HUB_DISABLE_TELEMETRY = True
@@ -66,6 +68,7 @@ def reach(repository: str, revision: str, name: str) -> None:
         DataError: it does not answer, or does not have it.
     """
     url = f"{_root(repository, revision)}/{name}"
+    _open_client(url)
     try:
         get_hf_file_metadata(url, token=False)
     except _NO_ANSWER as error:
@@ -89,6 +92,7 @@ def fetch(
         OSError: the folder cannot be written.
     """
     root = _root(repository, revision)
+    _open_client(root)
     folder.mkdir(parents=True, exist_ok=True)
     shares = dict.fromkeys(files, 0.0)
     stop = threading.Event()
@@ -123,6 +127,18 @@ def fetch(
 def _root(repository: str, revision: str) -> str:
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     return f"{endpoint}/datasets/{repository}/resolve/{revision}"
+
+
+def _open_client(url: str) -> None:
+    """Open the client that all requests share, since that fails by the environment alone.
+
+    Raises:
+        DataError: a certificate file that is missing or none, a proxy that cannot be used.
+    """
+    try:
+        get_session()
+    except (OSError, ValueError, ImportError) as error:
+        raise _failed(url, str(error)) from error
 
 
 def _standing(path: Path, published: str) -> str:
@@ -241,4 +257,6 @@ def _note(path: Path) -> Path:
 
 
 def _failed(url: str, reason: str) -> DataError:
-    return DataError(f"cannot download {url}: {reason}; {REMEDY}")
+    names = [name for name in os.environ if _OF_CONNECTIONS.fullmatch(name) and os.environ[name]]
+    use = f" (in use: {', '.join(sorted(names))})" if names else ""
+    return DataError(f"cannot download {url}: {reason}{use}; {REMEDY}")

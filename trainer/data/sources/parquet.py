@@ -1,14 +1,15 @@
-"""The text column of a Parquet file, a batch of rows at a time."""
+"""The rows of a Parquet file, a batch at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import pyarrow  # takes long to import: import this module only where it is needed
 import pyarrow.parquet
 
-from trainer.data.sources.base import TEXT_FIELDS
+from trainer.data.sources.base import TEXT_FIELDS, TURNS, text_of
 from trainer.data.store import DataError
 
 BATCH_ROWS = 1024
@@ -18,24 +19,31 @@ def texts(path: Path) -> Iterator[str]:
     """The text of each row in order; rows without text are left out.
 
     Raises:
-        DataError: the file is no Parquet file, is damaged, or has no text column of strings.
+        DataError: see ``records``.
+    """
+    with path.open("rb") as file:
+        yield from filter(None, map(text_of, records(file, str(path))))
+
+
+def records(source: IO[bytes], name: str) -> Iterator[dict[str, Any]]:
+    """Each row in order: its columns that may hold text.
+
+    Raises:
+        DataError: the file is no Parquet file, is damaged, or has no such column.
     """
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            column = next((name for name in TEXT_FIELDS if name in schema.names), None)
-            if column is None:
+        with pyarrow.parquet.ParquetFile(source) as file:
+            names = file.schema_arrow.names
+            columns = [name for name in names if name.lower() in TEXT_FIELDS + TURNS]
+            if not columns:
                 raise DataError(
-                    f"{path} has no column {' or '.join(TEXT_FIELDS)}, only "
-                    f"{', '.join(schema.names) or 'none'}; rename the one with the text"
+                    f"{name} has no column {', '.join(TEXT_FIELDS)}, only "
+                    f"{', '.join(names) or 'none'}; rename the one with the text"
                 )
-            kind = schema.field(column).type
-            if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
-                raise DataError(f"column {column} of {path} holds {kind}, not strings")
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column]):
-                yield from filter(None, batch.column(0).to_pylist())
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
+                yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {path} as Parquet: {_first_line(exc)}") from exc
+        raise DataError(f"cannot read {name} as Parquet: {_first_line(exc)}") from exc
 
 
 def _first_line(exc: Exception) -> str:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from trainer.data.sources.base import TEXT_FIELDS
+from trainer.data.sources.formats import FAULTS, sections
+from trainer.data.sources.odd import NoText, Odd
 from trainer.data.store import DataError, digest
 from trainer.data.text import normalise
+from trainer.untrusted import one_line
 
-SECTION_CHARS = 32_000
 _MAGIC = re.compile(r"[*?[]")
-_REMEDY = "remove it, or name the files to read with a glob such as 'files:PATH/**/*.txt'"
 
 
 @dataclass(frozen=True)
@@ -43,59 +38,30 @@ class File:
         if not self.path.is_file() or digest(self.path) != self.sha256:
             raise DataError(f"{self.path} has changed while it was read; run again")
 
-    def sections(self) -> Iterator[str]:
+    def sections(self, odd: Odd) -> Iterator[str]:
         """Normalised text of at most SECTION_CHARS characters at a time, none of it blank.
 
+        Args:
+            odd: is told what is left out.
+
         Raises:
-            DataError: it is not what its name says, not UTF-8, or cannot be read.
+            NoText: it is no text.
+            DataError: it is not what its name says, too much of it is odd, or it cannot be read.
         """
-        for section in self._raw():
-            if "\0" in section:
-                raise DataError(f"{self.path} holds NUL characters, so it is not text; {_REMEDY}")
-            if text := normalise(section).strip("\n"):
-                yield text
-
-    def _raw(self) -> Iterator[str]:
-        plain = self.name.lower().removesuffix(".gz")
-        if self.name.lower().endswith(".parquet"):
-            from trainer.data.sources import parquet  # only here: it takes long to import
-
-            for text in parquet.texts(self.path):
-                yield from split(text, SECTION_CHARS)
-            return
         try:
-            with self._open() as file:
-                if plain.endswith((".jsonl", ".ndjson")):
-                    for number, line in enumerate(file, 1):
-                        yield from split(self._record(number, line), SECTION_CHARS)
-                else:
-                    yield from split(file, SECTION_CHARS)
-        except UnicodeDecodeError as exc:
+            with self.path.open("rb") as stream:
+                for section in sections(one_line(self.name), stream, odd):
+                    if text := normalise(section).strip("\n"):
+                        yield text
+        except NoText:
+            raise
+        except DataError as exc:
+            raise DataError(f"{self.path}: {exc}") from exc
+        except FAULTS as exc:
             raise DataError(
-                f"{self.path} is not UTF-8 text (byte 0x{exc.object[exc.start]:02x}); {_REMEDY}"
+                f"cannot read {self.path}: {one_line(exc)}; where it is damaged or cut off, get it "
+                "again, or remove it"
             ) from exc
-        except (OSError, EOFError, zlib.error) as exc:
-            raise DataError(f"cannot read {self.path}: {exc}; {_REMEDY}") from exc
-
-    def _open(self) -> IO[str]:
-        if self.name.lower().endswith(".gz"):
-            return gzip.open(self.path, "rt", encoding="utf-8")
-        return self.path.open(encoding="utf-8")
-
-    def _record(self, number: int, line: str) -> str:
-        if not line.strip():
-            return ""
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as exc:
-            raise DataError(f"{self.path}, line {number} is not JSON: {exc}") from exc
-        fields = record if isinstance(record, dict) else {}
-        text = next((fields[name] for name in TEXT_FIELDS if name in fields), None)
-        if not isinstance(text, str):
-            raise DataError(
-                f"{self.path}, line {number} has no string under {' or '.join(TEXT_FIELDS)}"
-            )
-        return text
 
 
 def find(path: Path) -> tuple[File, ...]:
@@ -107,7 +73,7 @@ def find(path: Path) -> tuple[File, ...]:
     try:
         if path.is_dir():
             root, paths = path, list(_below(path))
-        elif path.exists():
+        elif path.is_file():
             root, paths = path.parent, [path]
         elif _MAGIC.search(str(path)):
             pattern = str(path.relative_to(path.anchor))
@@ -128,32 +94,12 @@ def find(path: Path) -> tuple[File, ...]:
         raise DataError(f"cannot read {exc.filename or path}: {exc.strerror}") from exc
 
 
-def split(text: str | IO[str], limit: int) -> Iterator[str]:
-    """Pieces of at most ``limit`` characters, cut at an empty line, line or space in their second
-    half where there is one. The text may be a file, and need not fit into memory."""
-    file = io.StringIO(text, newline="") if isinstance(text, str) else text
-    rest = ""
-    while more := file.read(limit):
-        rest += more
-        while len(rest) > limit:
-            cut = _cut(rest, limit)
-            yield rest[:cut]
-            rest = rest[cut:]
-    if rest:
-        yield rest
-
-
-def _cut(text: str, limit: int) -> int:
-    for mark in ("\n\n", "\n", " "):
-        at = text.rfind(mark, limit // 2, limit)
-        if at >= 0:
-            return at + len(mark)
-    return limit
-
-
 def _below(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder, onerror=_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    seen = {folder.resolve()}
+    for where, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+        below = {Path(where, name).resolve(): name for name in sorted(folders)}
+        folders[:] = [n for p, n in below.items() if not n.startswith(".") and p not in seen]
+        seen |= set(below)
         yield from (path for name in names if (path := Path(where, name)).is_file())
 
 

@@ -279,20 +279,30 @@ def test_no_request_where_they_are_forbidden(
 
 
 @pytest.mark.parametrize(
-    ("proxy", "reason"), [("http://127.0.0.1:9", "refused"), ("nonsense://here", "scheme")]
+    ("variable", "value", "reason"),
+    [
+        ("HTTP_PROXY", "http://127.0.0.1:9", "refused"),
+        ("HTTP_PROXY", "nonsense://here", "scheme"),
+        ("ALL_PROXY", "socks://a:secret@here", "scheme"),
+        ("SSL_CERT_FILE", "/nowhere/certificates.pem", "No such file"),
+        ("SSL_CERT_FILE", __file__, "no certificate"),
+    ],
 )
 @pytest.mark.process
-def test_proxy_that_is_none(server: FileServer, tmp_path: Path, proxy: str, reason: str) -> None:
+def test_what_the_environment_says_of_connections_is_named(
+    server: FileServer, tmp_path: Path, variable: str, value: str, reason: str
+) -> None:
     quickly = FETCH.replace("tick =", "hub.BACKOFF_SECONDS = 0.01\ntick =")
     done = subprocess.run(
         [sys.executable, "-c", quickly, str(tmp_path)],
-        env={**os.environ, "HTTP_PROXY": proxy, "NO_PROXY": ""},
+        env={**os.environ, variable: value, "NO_PROXY": ""},
         capture_output=True,
         text=True,
     )
     last = done.stderr.splitlines()[-1]
     assert "DataError: cannot download" in last and last.endswith(hub.REMEDY)
-    assert reason in last.removesuffix(hub.REMEDY)
+    told = last.removesuffix(hub.REMEDY)
+    assert reason in told and variable in told and "secret" not in told
 
 
 def test_damaged_file_is_fetched_again(server: FileServer, tmp_path: Path) -> None:

@@ -1,0 +1,268 @@
+"""``files:PATH`` with the files that people really have: each is read, or is told in one line."""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import os
+import random
+import tarfile
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from texts import documents
+
+from trainer.data import prepare as data
+from trainer.data.prepare import DataError
+from trainer.data.sources.odd import Odd
+from trainer.data.sources.reading import find
+
+TEXTS = [text.replace("a", "é", 3) for text in documents(60)]
+PLAIN = "\n\n".join(TEXTS)
+BINARY = b"\x89PNG\r\n\x1a\n" + random.Random(0).randbytes(3000)
+
+
+def jsonl(records: Sequence[object], encoding: str = "utf-8") -> bytes:
+    lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    return "".join(lines).encode(encoding)
+
+
+def under(wrap: Callable[[str], object]) -> bytes:
+    return jsonl([wrap(text) for text in TEXTS])
+
+
+def table(names: str, delimiter: str) -> bytes:
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter=delimiter)
+    writer.writerows([names.split(), *([str(i), text] for i, text in enumerate(TEXTS))])
+    return file.getvalue().encode()
+
+
+def parquet(**columns: object) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+def zipped(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"folder/{name}", content)
+            archive.writestr(f"__MACOSX/._{name}", BINARY)
+    return file.getvalue()
+
+
+def tarred(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("a.txt"), io.BytesIO(content))
+    return file.getvalue()
+
+
+RECORDS = under(lambda text: {"id": 1, "text": text})
+HALVES = [{"role": "user", "content": text[:300]} for text in TEXTS]
+ZSTD = pa.compress(RECORDS, "zstd").to_pybytes()
+
+READ = {
+    "bom.jsonl": b"\xef\xbb\xbf" + RECORDS,
+    "crlf.jsonl": RECORDS.replace(b"\n", b"\r\n"),
+    "utf16.jsonl": RECORDS.decode().encode("utf-16"),
+    "latin.jsonl": jsonl([{"text": text} for text in TEXTS], "latin-1"),
+    "nested.jsonl": under(lambda text: {"meta": {"n": 1}, "data": {"text": text}}),
+    "null.jsonl": under(lambda text: {"text": None, "Content": text}),
+    "body.ndjson": under(lambda text: {"title": "t", "body": text}),
+    "chat.jsonl": under(lambda text: {"messages": [{"role": "user", "content": text}]}),
+    "parts.jsonl": under(lambda t: {"messages": [{"content": [{"type": "text", "text": t}]}]}),
+    "sharegpt.jsonl": under(lambda text: {"conversations": [{"from": "human", "value": text}]}),
+    "task.jsonl": under(lambda text: {"instruction": "", "input": "", "output": text}),
+    "list.json": json.dumps([{"text": text} for text in TEXTS]).encode(),
+    "inner.json": json.dumps({"version": 1, "data": [{"text": t} for t in TEXTS]}).encode(),
+    "lines.json": RECORDS,
+    "gzip-unnamed.jsonl": gzip.compress(RECORDS),
+    "a.jsonl.gz": gzip.compress(RECORDS[:5000]) + gzip.compress(RECORDS[5000:]),
+    "a.jsonl.bz2": bz2.compress(RECORDS),
+    "a.jsonl.xz": lzma.compress(RECORDS),
+    "a.jsonl.zst": ZSTD + pa.compress(b"\n", "zstd").to_pybytes(),
+    "plain.jsonl.gz": RECORDS,
+    "a.zip": zipped(**{"a.jsonl": RECORDS}),
+    "a.zip.gz": gzip.compress(zipped(**{"a.jsonl": RECORDS})),
+    "comma.csv": table("id text", ","),
+    "semicolon.csv": b"\xef\xbb\xbf" + table("id Text", ";"),
+    "tab.tsv": table("id content", "\t"),
+    "a.parquet": parquet(text=TEXTS),
+    "unnamed": parquet(text=TEXTS),
+    "dictionary.parquet": parquet(content=pa.array(TEXTS).dictionary_encode()),
+    "bytes.parquet": parquet(text=[text.encode() for text in TEXTS]),
+    "struct.parquet": parquet(id=[1] * len(TEXTS), data=[{"text": text} for text in TEXTS]),
+    "chat.parquet": parquet(messages=[[{"role": "u", "content": text}] for text in TEXTS]),
+    "packed.parquet.gz": gzip.compress(parquet(text=TEXTS)),
+}
+
+AS_ONE = {
+    "utf8.txt": PLAIN.encode(),
+    "bom.txt": PLAIN.encode("utf-8-sig"),
+    "utf16.txt": PLAIN.encode("utf-16"),
+    "big-endian.txt": b"\xfe\xff" + PLAIN.encode("utf-16-be"),
+    "utf16-without-bom.txt": PLAIN.encode("utf-16-le"),
+    "utf32.txt": PLAIN.encode("utf-32"),
+    "latin.txt": PLAIN.encode("latin-1"),
+    "windows.txt": PLAIN.encode("cp1252"),
+    "nul.txt": PLAIN.encode().replace(b" ", b"\0 ", 5),
+    "a.txt.zst": pa.compress(PLAIN.encode(), "zstd").to_pybytes(),
+    "unnamed.tgz": gzip.compress(PLAIN.encode()),
+}
+
+
+def read(path: Path) -> tuple[list[str], list[str]]:
+    """The sections of a file or folder, and what is told."""
+    odd = Odd()
+    texts = [text for file in find(path) for text in file.sections(odd)]
+    return texts, list(odd.notes())
+
+
+@pytest.mark.parametrize("name", READ)
+def test_records_are_read_whatever_they_are_packed_in(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(READ[name])
+    found, told = read(tmp_path / name)
+    assert found == TEXTS
+    assert bool(told) == name.startswith("latin")
+
+
+@pytest.mark.parametrize("name", AS_ONE)
+def test_plain_text_is_read_in_every_common_encoding(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(AS_ONE[name])
+    found, _ = read(tmp_path / name)
+    assert "\n".join(found).split() == PLAIN.split()
+
+
+ODD_ROWS = (b"nope", b"[1]", b"3", b'"s"', b'{"x": 1}', b'{"text": null}', b'{"text": ["a"]}')
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *ODD_ROWS,
+        b'{"text": {"a": 1}}',
+        b'{"data":' * 900 + b"1" + b"}" * 900,
+        b"[" * 5000,
+        b'{"text": "a',
+    ],
+)
+def test_an_odd_row_is_left_out_counted_and_told(row: bytes, tmp_path: Path) -> None:
+    lines = RECORDS.splitlines()
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\n".join([*lines[:40], row, *lines[40:50], row, *lines[50:]]))
+    found, (told,) = read(path)
+    assert found == TEXTS
+    assert told.startswith(
+        "2 of 62 rows have no text and are left out, the first: a.jsonl, line 41: no"
+    )
+    path.write_bytes(b"\n".join([*lines[:40], *[row] * 9]))
+    with pytest.raises(DataError, match=r"a\.jsonl: 9 of 49 rows.*line 41.*at most 10%"):
+        read(path)
+
+
+@pytest.mark.parametrize("nul", [b"\0", b"\\u0000"])
+def test_a_nul_is_dropped_and_its_line_told(nul: bytes, tmp_path: Path) -> None:
+    lines = RECORDS.splitlines()
+    lines[40] = lines[40][:-10] + nul + lines[40][-10:]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    found, (told,) = read(tmp_path / "a.jsonl")
+    assert found == TEXTS
+    assert "1 of" in told and "a.jsonl, line 41: a NUL character" in told
+
+
+def test_csv_rows_that_are_cut_off_are_odd(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(table("id text", ",") + b"77\n\n")
+    found, (told,) = read(tmp_path / "a.csv")
+    assert found == TEXTS and "1 of 61 rows" in told
+
+
+def test_tables_without_a_known_field_are_plain_text(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(table("id x", ","))
+    (tmp_path / "b.json").write_text(json.dumps({"names": TEXTS}))
+    found, (told,) = read(tmp_path)
+    assert "id,x" in found[0]
+    assert told.startswith(
+        "2 of 2 files are not read as their names say, the first: a.csv: no text"
+    )
+
+
+def test_what_is_no_text_is_left_out_of_a_folder_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "mine"
+    (folder / "img").mkdir(parents=True)
+    (folder / "text.md").write_text("\n\n".join(documents(700)))
+    (folder / "img" / "logo.png").write_bytes(BINARY)
+    (folder / "report.docx").write_bytes(zipped(document=PLAIN.encode()))
+    (folder / "in.zip").write_bytes(zipped(picture=BINARY))
+    (folder / "z.tgz").write_bytes(tarred(PLAIN.encode()))
+    (folder / "empty").touch()
+    (folder / os.fsdecode(b"caf\xe9.txt")).write_text("a name that is no UTF-8")
+    source = f"files:{folder}"
+    corpus = data.prepare(source, vocab_size=257, val_bytes=20_000)
+    (told,) = data.notes(source)
+    assert told.startswith("4 of 7 files are not read as their names say, the first: ")
+    assert "img/logo.png, line 1: byte 0x89, so it is no text and left out" in told
+    assert str(tmp_path) not in told
+    moved = folder.rename(tmp_path / "moved")
+    assert data.prepare(f"files:{moved}", vocab_size=257, val_bytes=20_000).fingerprint == (
+        corpus.fingerprint
+    )
+    with pytest.raises(DataError, match=r"logo\.png.*no text.*iconv, pdftotext"):
+        data.prepare(f"files:{moved}/img/logo.png", vocab_size=257)
+
+
+def test_links_are_followed_once_and_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "shelf" / "deep").mkdir(parents=True)
+    (tmp_path / "shelf" / "deep" / "a.txt").write_text(PLAIN)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "linked").symlink_to(tmp_path / "shelf")
+    (mine / "again").symlink_to(mine)
+    (mine / "gone").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(mine / "pipe")
+    assert [file.name for file in find(mine)] == ["linked/deep/a.txt"]
+    with pytest.raises(DataError, match="no file or folder"):
+        find(mine / "pipe")
+
+
+CONTENTS = {**READ, **AS_ONE, "": b""}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[*HealthCheck])
+@given(
+    name=st.sampled_from(["a", "a.jsonl", "a.json", "a.csv", "a.zip", "a.parquet", "a.txt.gz"]),
+    start=st.sampled_from([*CONTENTS]),
+    cut=st.integers(0, 3000),
+    more=st.binary(max_size=300),
+    rest=st.sampled_from([*CONTENTS]),
+)
+def test_any_bytes_are_read_or_refused_in_one_line(
+    name: str,
+    start: str,
+    cut: int,
+    more: bytes,
+    rest: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    path = tmp_path_factory.mktemp("any") / name
+    path.write_bytes(CONTENTS[start][:cut] + more + CONTENTS[rest][cut + len(more) :])
+    try:
+        found, told = read(path)
+    except DataError as error:
+        assert "\n" not in str(error)
+    else:
+        assert all(text.encode() for text in found)
+        assert not any("\n" in note for note in told)

@@ -1,0 +1,248 @@
+"""Text from a file by its content: packed or not, in any common encoding, as records or plain.
+
+The first bytes tell compression, archive, encoding and whether it is text at all; the name, without
+endings such as ``.gz``, tells records (``.jsonl``, ``.json``, ``.csv``, ``.tsv``) from plain text.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import csv
+import gzip
+import io
+import json
+import lzma
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any
+
+from trainer.data.sources.base import text_of
+from trainer.data.sources.odd import NoText, Odd
+from trainer.data.store import DataError
+from trainer.data.text import split
+
+SECTION_CHARS = 32_000
+HEAD_BYTES = 1 << 16
+"""What is looked at to tell what a file is."""
+MOST_LAYERS = 4
+"""Archives in archives."""
+MOST_CELL_CHARACTERS = 10_000_000
+"""A longer cell of a CSV file is one whose quotes do not end."""
+NO_FIELD = "no text under a usual name (text, content, messages, prompt ...)"
+
+FAULTS = (
+    *(OSError, EOFError, ValueError, RuntimeError, csv.Error),
+    *(zlib.error, lzma.LZMAError, struct.error, zipfile.BadZipFile),
+)
+"""What reading a damaged file raises."""
+
+csv.field_size_limit(MOST_CELL_CHARACTERS)
+
+
+def _zstd(stream: IO[bytes]) -> IO[bytes]:
+    import pyarrow  # only here: it takes long to import
+
+    unpacked: IO[bytes] = pyarrow.CompressedInputStream(pyarrow.PythonFile(stream, "r"), "zstd")
+    return unpacked
+
+
+_PACKED: Mapping[bytes, Callable[[Any], Any]] = {
+    rb"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream, mode="rb"),
+    rb"BZh[1-9]1AY&SY": bz2.BZ2File,
+    rb"\xfd7zXZ\0": lzma.LZMAFile,
+    rb"\x28\xb5\x2f\xfd": _zstd,
+}
+_ENDINGS = re.compile(r"\.(gz|bz2|xz|zst|zstd)$")
+_ENCODINGS = {
+    re.escape(codecs.BOM_UTF8): "utf-8-sig",
+    re.escape(codecs.BOM_UTF32_LE): "utf-32",
+    re.escape(codecs.BOM_UTF32_BE): "utf-32",
+    re.escape(codecs.BOM_UTF16_LE): "utf-16",
+    re.escape(codecs.BOM_UTF16_BE): "utf-16",
+    rb"(?:[^\0]\0){4}": "utf-16-le",
+    rb"(?:\0[^\0]){4}": "utf-16-be",
+}
+_STRANGE = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f\udc80-\udcff]")
+"""Control characters that no text has, and what ``surrogateescape`` makes of bytes."""
+_MENDED = {
+    **dict.fromkeys(range(32)),
+    **{ord(kept): kept for kept in "\t\n\v\f\r\x1b"},
+    **{0xDC00 + byte: bytes([byte]).decode("cp1252", "ignore") for byte in range(128, 256)},
+}
+
+
+def sections(name: str, stream: IO[bytes], odd: Odd, layers: int = 0) -> Iterator[str]:
+    """Text of a file, or of all that it holds, at most SECTION_CHARS characters at a time.
+
+    Args:
+        name: by which it is told; its ending counts.
+
+    Raises:
+        NoText: it is no text, which its first bytes tell.
+        DataError: too much of it is odd.
+        Any of FAULTS: it is damaged.
+    """
+    if layers > MOST_LAYERS:
+        raise DataError(f"{name} is packed more than {MOST_LAYERS} times: unpack it")
+    file = io.BufferedReader(stream, HEAD_BYTES)  # type: ignore[type-var]
+    head = file.peek(HEAD_BYTES)[:HEAD_BYTES]
+    kind = _ENDINGS.sub("", name.lower())
+    own = Odd()
+    if unpack := next((use for magic, use in _PACKED.items() if re.match(magic, head)), None):
+        yield from sections(name, unpack(file), own, layers + 1)
+    elif kind.endswith(".zip"):
+        yield from _of_zip(name, _seekable(file, layers), own, layers)
+    elif kind.endswith(".parquet") or head.startswith(b"PAR1"):
+        from trainer.data.sources import parquet  # only here: it takes long to import
+
+        rows = enumerate(parquet.records(_seekable(file, layers), name), 1)
+        yield from _of_records(f"{name}, row", rows, own)
+    elif head[257:262] == b"ustar":
+        raise NoText(f"{name}: unpack it, a tar archive is not read")
+    else:
+        own.files.of = 1
+        yield from _of_text(name, kind, head, file, own)
+    odd.merge(own)
+
+
+def _seekable(file: IO[bytes], layers: int) -> IO[bytes]:
+    return io.BytesIO(file.read()) if layers else file
+
+
+def _of_zip(name: str, stream: IO[bytes], odd: Odd, layers: int) -> Iterator[str]:
+    with zipfile.ZipFile(stream) as archive:
+        for member in archive.namelist():
+            if member.endswith("/") or member.startswith("__MACOSX") or "/." in f"/{member}":
+                continue
+            try:
+                with archive.open(member) as file:
+                    yield from sections(f"{name}/{member}", file, odd, layers + 1)
+            except NoText as error:
+                odd.files.add(str(error), of=1)
+
+
+def _of_text(name: str, kind: str, head: bytes, stream: IO[bytes], odd: Odd) -> Iterator[str]:
+    encoding = next((e for magic, e in _ENCODINGS.items() if re.match(magic, head)), "utf-8")
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
+    looked_at = Odd()
+    start = _Mended(name, io.StringIO(head.decode(encoding, errors), None), looked_at).read()
+    if looked_at.characters.is_too_much:
+        raise NoText(f"{looked_at.characters.first}, so it is no text and left out")
+    file = _Mended(name, io.TextIOWrapper(stream, encoding, errors), odd)
+    records, rest = None, ""
+    if kind.endswith((".jsonl", ".ndjson")):
+        records = _of_lines(file)
+    elif kind.endswith(".json"):
+        rest = file.read()
+        records = _of_document(rest)
+    elif kind.endswith((".csv", ".tsv")):
+        records = _of_table(start.partition("\n")[0], file)
+    else:
+        yield from split(file, SECTION_CHARS)
+        return
+    if records is None:
+        odd.files.add(f"{name}: {NO_FIELD}, so it is read as plain text")
+        yield from split(rest or file, SECTION_CHARS)
+    else:
+        unit = "line" if kind.endswith("l") or kind.endswith("ndjson") else "row"
+        yield from _of_records(f"{name}, {unit}", records, odd)
+
+
+class _Mended:
+    """A file of text. Its strange characters are counted; bytes are read as Windows-1252."""
+
+    def __init__(self, name: str, file: IO[str], odd: Odd) -> None:
+        self._name, self._file, self._odd = name, file, odd.characters
+        self._line = 1
+
+    def read(self, limit: int = -1) -> str:
+        text = self._file.read(limit)
+        self._odd.of += len(text)
+        return self._mend(text)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._mend, self._file)
+
+    def _mend(self, text: str) -> str:
+        lines, self._line = self._line, self._line + text.count("\n")
+        if found := _STRANGE.findall(text):
+            line = lines + text.count("\n", 0, text.index(found[0]))
+            byte = ord(found[0]) & 0xFF
+            what = f"byte 0x{byte:02x}" if byte else "a NUL character"
+            self._odd.add(f"{self._name}, line {line}: {what}", len(found))
+            text = text.translate(_MENDED)
+        return text
+
+
+Records = Iterable[tuple[int, Any]]
+"""Numbered; an exception in the place of a record says why there is none."""
+
+
+def _of_records(name: str, records: Records, odd: Odd) -> Iterator[str]:
+    for number, record in records:
+        odd.rows.of += 1
+        try:
+            text = text_of(record) if isinstance(record, dict) else None
+        except RecursionError:
+            text = None
+        if text is None:
+            why = record if isinstance(record, Exception) else NO_FIELD
+            odd.rows.add(f"{name} {number}: {why}")
+        else:
+            odd.characters.of += len(text)
+            if "\0" in text:  # as an escape in JSON; normalising takes it out
+                odd.characters.add(f"{name} {number}: a NUL character", text.count("\0"))
+            yield from split(text, SECTION_CHARS)
+
+
+def _of_lines(lines: Iterable[str]) -> Records:
+    return ((n, _loaded(line)) for n, line in enumerate(lines, 1) if line.strip())
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        return ValueError(f"not JSON ({exc})")
+
+
+def _of_document(content: str) -> Records | None:
+    """Records of a JSON document, or of lines of JSON; None if they have no text."""
+    value = _loaded(content)
+    if isinstance(value, Exception):
+        lines = content.splitlines()
+        return _of_lines(lines) if lines and _has_text(_loaded(lines[0])) else None
+    lists = [value, *value.values()] if isinstance(value, dict) else [value]
+    found = (each for each in lists if isinstance(each, list) and any(map(_has_text, each)))
+    records = next(found, [value])
+    return enumerate(records, 1) if any(map(_has_text, records)) else None
+
+
+def _has_text(record: Any) -> bool:
+    return isinstance(record, dict) and text_of(record) is not None
+
+
+def _of_table(header: str, lines: Iterable[str]) -> Records | None:
+    """Records of a table; None if none of its columns is known to hold text."""
+    for delimiter in ",;\t|":
+        names = next(csv.reader([header], delimiter=delimiter), [])
+        if _has_text(dict.fromkeys(names, "")):
+            return _rows(names, csv.reader(iter(lines), delimiter=delimiter))
+    return None
+
+
+def _rows(names: Sequence[str], reader: Any) -> Records:
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield reader.line_num, ValueError(str(error))
+            continue
+        if row and row != names:
+            yield reader.line_num, dict(zip(names, row, strict=False))
