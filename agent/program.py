@@ -20,6 +20,8 @@ from pydantic_core import ErrorDetails
 from agent.settings import Frozen, Settings, complaint
 from trainer.errors import UserError
 
+MAX_CHARACTERS = 60_000
+"""Of program.md, which stands whole in every prompt."""
 KNOWN = "{{ known }}"
 """In the prose, the place of what is known at the preset's scale."""
 _CATEGORY = re.compile(r"[-*]\s+\*\*([^*]+)\*\*\s*:\s*(.*)")
@@ -128,6 +130,13 @@ def parse_program(text: str, path: Path = Path("program.md"), *, lenient: bool =
         ProgramError: see the message.
     """
     lines = text.replace("\r\n", "\n").split("\n")
+    if len(text) > MAX_CHARACTERS and not lenient:
+        raise ProgramError(
+            path,
+            text.count("\n", 0, MAX_CHARACTERS) + 1,
+            f"a prompt has room for the {MAX_CHARACTERS:,} characters up to here, and the file has "
+            f"{len(text):,}; shorten it",
+        )
     start, front_matter = _front_matter_end(lines, path), FrontMatter()
     try:
         front_matter = _front_matter(lines[1 : start - 1], path) if start else front_matter

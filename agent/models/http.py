@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import httpx2
 
 from agent.models.catalog import Entry
-from agent.models.secrets import quote
+from agent.models.secrets import quote, scrub
 from agent.models.types import (
     Cancelled,
     Misconfigured,
@@ -100,12 +100,14 @@ class SDKModel(ABC):
             # Raised outside ``except``, so that the SDK's exception, which holds the request, is
             # not its context.
             if failure is not None:
+                if received.text and isinstance(failure, Unavailable):
+                    failure.cause = "paid"
                 raise failure
             return Reply(
-                text=received.text,
+                text=scrub(received.text, self.hidden),
                 stop_reason=self.stop_reasons.get(received.stop, "other"),
                 usage=received.usage,
-                model=received.model,
+                model=scrub(received.model, self.hidden),
                 detail=quote(received.detail, self.hidden) or quote(received.stop, self.hidden),
             )
 

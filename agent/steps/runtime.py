@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, get_args
@@ -50,6 +51,8 @@ class Runtime:
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()
+        self.in_vain: defaultdict[str, int] = defaultdict(int)
+        """By what: how often in a row it came to nothing since the run began."""
         self.prior = rebuild_prior(
             self.program.names, self.settings.seed, self.campaign.state.finished
         )

@@ -174,7 +174,7 @@ def test_exit_code_2_of_a_program_that_has_answered_is_an_outage(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
     flag = tmp_path / "answered"
-    body = f"sys.exit(2) if os.path.exists({str(flag)!r}) else open({str(flag)!r}, 'w').close()"
+    body = f"sys.exit(2) if os.path.exists({str(flag)!r}) else print(open({str(flag)!r}, 'w'))"
     model = command(script(tmp_path, body), environ)
     ask(model)
     with pytest.raises(Unavailable, match="exit code 2"):
