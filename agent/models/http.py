@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import httpx2
 
 from agent.models.catalog import Entry
-from agent.models.secrets import quote, scrub
+from agent.models.secrets import quote
 from agent.models.types import (
     Cancelled,
     Misconfigured,
@@ -104,10 +104,10 @@ class SDKModel(ABC):
                     failure.cause = "paid"
                 raise failure
             return Reply(
-                text=scrub(received.text, self.hidden),
+                text=received.text,
                 stop_reason=self.stop_reasons.get(received.stop, "other"),
                 usage=received.usage,
-                model=scrub(received.model, self.hidden),
+                model=received.model,
                 detail=quote(received.detail, self.hidden) or quote(received.stop, self.hidden),
             )
 
@@ -143,9 +143,10 @@ class SDKModel(ABC):
         cut = f"{self.name}: no whole answer from {self.base_url}: "
         if error is None:
             words = "the stream was cut off, or is not one of this API"
-            return Unavailable(cut + words, usage=usage)
+            return Unavailable(cut + words, usage=usage, cause="unexplained")
         if isinstance(error, json.JSONDecodeError):
-            return Unavailable(f"{cut}not JSON: {quote(str(error), self.hidden)}", usage=usage)
+            words = f"not JSON: {quote(str(error), self.hidden)}"
+            return Unavailable(cut + words, usage=usage, cause="unexplained")
         if isinstance(error, httpx2.HTTPError | self.sdk.APIConnectionError):
             cause = str(error.__cause__ or error) or type(error).__name__
             return Unavailable(cut + quote(cause, self.hidden), usage=usage)

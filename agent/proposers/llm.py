@@ -17,9 +17,10 @@ from typing import Literal
 
 from agent.campaign.records import Trial
 from agent.edits.blocks import Envelope
+from agent.git.command import inherited_environment
 from agent.models.catalog import Catalog, load_catalog
 from agent.models.command.words import ANSWER, SHORT, holds_edit
-from agent.models.secrets import quote
+from agent.models.secrets import quote, scrub, secret_values
 from agent.models.types import Model, Part, Prompt, Reply, Unavailable, Usage
 from agent.program import KNOWN
 from agent.proposers.base import Context, Proposal, ReplyUnusable
@@ -58,8 +59,13 @@ class ModelProposer:
         Raises:
             Unavailable, Misconfigured, Cancelled: see ``agent.models.types``.
         """
+        # A model may repeat what a server or a program has shown it, and a user paste a key.
+        hidden = secret_values(inherited_environment(), self.catalog.key_variables)
+        parts = tuple(replace(part, text=scrub(part.text, hidden)) for part in prompt.parts)
+        prompt = replace(prompt, parts=parts)
         context.asking(*self._ceiling(prompt))
         reply = self.model.complete(prompt, max_tokens=self.max_tokens, cancel=self.cancel)
+        reply = replace(reply, text=scrub(reply.text, hidden), model=scrub(reply.model, hidden))
         schema = f"\nJSON schema of the reply: {prompt.schema}\n" if prompt.schema else ""
         return reply, Proposal(
             proposer=self.name,

@@ -36,7 +36,7 @@ which an outage may take; what the provider itself calls one may take as long as
 WHAT_TO_DO = {
     "paid": "if replies are cut off, raise max_tokens or lower its reasoning in models.toml; else "
     "take another --llm",
-    "unexplained": "ask it by hand, in the same folder",
+    "unexplained": "ask it by hand, or by python -m agent doctor --llm SPEC",
 }
 MISAPPLIED_TRIALS = 3
 """After this many trials in a row without usable blocks, a model is asked for whole files."""

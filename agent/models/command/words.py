@@ -20,7 +20,7 @@ SHORT = 1500
 LONGEST_WAIT = 30 * 86_400.0
 """Seconds; what is further off is not a time at which an error ends."""
 
-_FIELD = re.compile(r"^\W*(?:category|hypothesis)\W*:", re.I | re.M)
+_FIELD = re.compile(r"^[^\w\n]*(?:category|hypothesis)\W{0,9}:", re.I | re.M)
 _MARK = re.compile(r"<{4}|>{4}|`{3}|~{3}")
 _TERMINAL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]|[\0-\x08\x0e-\x1f]"
@@ -31,33 +31,35 @@ _TEXTS = ("result", "response", "content", "text", "message", "output", "answer"
 
 ANSWER = re.compile(r"\bI(?:['’]\w+)?\s+[a-z]")
 """A model speaks of itself; programs do not."""
-_ERROR = r"^\W*(?:[\w.]+ ){0,3}\w*(?:error|exception|fatal|panic)\b\s*(?:[:(\[]|$)"
+_ERROR = r"^[^\w\n]*(?:[\w.]+ ){0,3}\w*(?:error|exception|fatal|panic)\b\s*(?:[:(\[]|$)"
 _STATUS = r"(?:error|http|status|code)\W{0,4}"
 _MEANINGS: tuple[tuple[Fault, str], ...] = (  # the first that is found counts
     ("mend", r"insufficient.quota|credit balance|payment required|"
      r"\b(?:out of|insufficient|not enough|no) (?:\w+ )?(?:credits?|funds|balance)\b"),
     ("outage", r"rate.?limit|usage limit|limit (?:\w+ ){0,2}(?:reached|exceeded)|quota exceeded|"
      r"\b(?:hit|reached|exceeded) (?:\S+ ){0,5}(?:limit|quota)|overloaded|too many requests|"
-     r"\bcapacity\b|resource.?exhausted"),
+     r"\b(?:at|over|no|insufficient) capacity|resource.?exhausted"),
     ("mend", r"/login\b|\b(?:not|please) (?:be )?(?:log|sign)(?:ged|ned)?.?in\b|\bauth login|"
      r"\b(?:log|sign) ?in (?:again|first)|unauthori[sz]ed|unauthenticated|forbidden|"
-     r"authentication.(?:error|required)|permission.(?:error|denied)|"
-     r"(?:invalid|incorrect|missing|no|expired|revoked|bad) (?:\S+ ){0,2}(?:api.?key|token|"
-     r"credentials?)|(?:api.?key|token|session|credentials?)\W+(?:\w+ ){0,3}(?:invalid|incorrect|"
-     r"missing|expired|revoked|required|not (?:valid|found|set))|(?:organi[sz]ation|account)\W+"
-     r"(?:\w+ ){0,3}(?:disabled|suspended|deactivated)|(?:model.)?not.found.error|model.not.found|"
-     r"\b(?:unknown|invalid|no such) model\b|\bmodel\W+[\w:./@-]+\W+(?:\w+ )?(?:not found|does not "
-     rf"exist)|prompt is too long|{_STATUS}40[0-4]\b"),
+     r"authentication.(?:error|required)|permission.(?:error|denied)|(?:invalid|incorrect|missing|"
+     r"no|expired|revoked|bad) (?:\S+ ){0,2}(?:api.?key|access token|credentials?)|(?:api.?key|"
+     r"credentials?)\W+(?:\w+ ){0,3}(?:invalid|incorrect|missing|expired|revoked|required|not (?:"
+     r"valid|found|set))|(?:token|session) (?:\w+ ){0,3}(?:expired|revoked)|(?:organi[sz]ation|"
+     r"account) (?:\w+ ){0,3}(?:disabled|suspended|deactivated)|not.found.error|model.not.found|"
+     r"\b(?:unknown|invalid|no such) model\b|\bmodel:? ['\"`]\S+['\"`] (?:\w+ )?(?:not found|does "
+     rf"not exist)|prompt is too long|{_STATUS}40[0-4]\b"),
     ("outage", r"time[ds]?.?out\b|ECONN\w+|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ENETUNREACH|fetch failed|"
      r"\bconnect(?:ion)?\b.{0,30}\b(?:error|reset|refused|closed|lost|failed|aborted)|hang up|"
-     r"network error|disconnected|unavailable|internal server|bad gateway|try again|went wrong|"
-     rf"\bbusy\b|maintenance|resolve host|execution error|{_STATUS}(?:429|5\d\d)\b"),
+     r"network error|disconnected|unavailable|internal server|bad gateway|went wrong|"
+     r"try again (?:later|in|soon|shortly)|please try again|(?:server|service|system) (?:\w+ ){0,2}"
+     rf"busy|maintenance|resolve host|execution error|{_STATUS}(?:429|5\d\d)\b"),
     ("error", _ERROR),
 )  # fmt: skip
 _EPOCH = re.compile(r"\b(\d{10})(?:\d{3})?\b")
 _SPAN = re.compile(
-    r"(?:again|retry|wait|resets?)\W+(?:[a-z]+\W+){0,3}?((?:\d+(?:\.\d+)?\s*(?:ms|[dhms])[a-z]*\b\W*)+)"
-    r"|retry.?after\W+(\d+(?:\.\d+)?)\b",
+    r"(?:again|retry|wait|resets?)\W+(?:[a-z]+\W+){0,3}?"
+    r"((?:\d+(?:\.\d+)?\s*(?:ms|d(?:ays?)?|h(?:ours?)?|m(?:in\w*)?|s(?:ec\w*)?)(?![a-z])\W*"
+    r"(?:and\W+)?)+)|retry.?after\W+(\d+(?:\.\d+)?)\b",
     re.I,
 )
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -79,8 +81,9 @@ def holds_edit(text: str) -> bool:
 def fault_in(text: str) -> Fault:
     """What an output is about that should have been a reply, "" if it may be one."""
     if holds_edit(text):  # or the beginning of one, and then an error
-        last = text.rstrip().rpartition("\n")[2]
-        return meaning(last) if re.match(_ERROR, last, re.I) and not holds_edit(last) else ""
+        last = "" if ">>>>" in text else text.rstrip().rpartition("\n")[2]
+        is_error = re.match(_ERROR, last, re.I) and not last.lstrip().startswith("#")
+        return meaning(last) if is_error and not holds_edit(last) else ""
     return "" if len(text) > SHORT or ANSWER.search(text) else meaning(text)
 
 
