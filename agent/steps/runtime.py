@@ -15,7 +15,9 @@ from agent.campaign.evidence import level_of, noise_of
 from agent.campaign.records import Kind, Trial
 from agent.campaign.state import rebuild_prior
 from agent.campaign.store import Campaign
+from agent.git.command import inherited_environment
 from agent.judge import Judge, Rule
+from agent.models.secrets import scrub, secret_values
 from agent.program import Program, reload_program
 from agent.proposers.base import Context, Proposer
 from agent.report.display import Display
@@ -142,8 +144,9 @@ class Runtime:
         self.program, complaint = reload_program(last.path, last)
         if complaint:
             self.display.message(complaint)
-        if self.program.text != self.campaign.state.program_text:
-            self.campaign.record(ProgramRead(sha256=self.program.sha256, text=self.program.text))
+        text = scrub(self.program.text, secret_values(inherited_environment()))
+        if text != self.campaign.state.program_text:
+            self.campaign.record(ProgramRead(sha256=self.program.sha256, text=text))
         if self.program.settings != last.settings:
             self.settings = self.settings.follow(self.program.settings, self.command_line)
 
