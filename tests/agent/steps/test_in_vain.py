@@ -132,6 +132,20 @@ def test_what_is_paid_in_vain_now_and_then_ends_nothing(runtime: Runtime, server
     assert runtime.in_vain["paid"] == 0
 
 
+def test_prose_is_no_reason_to_ask_for_whole_files(runtime: Runtime, server: Server) -> None:
+    """Most replies of each trial are prose, the last is an edit that is no experiment."""
+    prose = Answer("The schedule is fine as it stands.")
+    over(runtime, server, "openai", prose)
+    for _ in range(propose.MISAPPLIED_TRIALS):
+        if runtime.campaign.state.open_trial is None:
+            loop.draw(runtime)
+        server.script = [prose, prose, Answer(edit(runtime).replace("kind = 0", "# a comment"))]
+        loop.one_trial(runtime)
+    last = runtime.campaign.state.trials[-propose.MISAPPLIED_TRIALS :]
+    assert [(t.verdict, len(t.rejections), t.misapplied) for t in last] == [("rejected", 3, 0)] * 3
+    assert not propose.whole_file_is_due(runtime.campaign.state.real)
+
+
 # --- outages
 
 
