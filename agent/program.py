@@ -21,6 +21,8 @@ from agent.settings import Frozen, Settings, complaint
 from trainer.errors import UserError
 from trainer.source import plain
 
+MAX_CHARACTERS = 60_000
+"""Of program.md, which stands whole in every prompt."""
 KNOWN = "{{ known }}"
 """In the prose, the place of what is known at the preset's scale."""
 _CATEGORY = re.compile(r"[-*]\s+\*\*([^*]+)\*\*\s*:\s*(.*)")
@@ -128,6 +130,13 @@ def parse_program(text: str, path: Path = Path("program.md"), *, lenient: bool =
     Raises:
         ProgramError: see the message.
     """
+    if len(text) > MAX_CHARACTERS and not lenient:
+        raise ProgramError(
+            path,
+            plain(text).count("\n", 0, MAX_CHARACTERS) + 1,
+            f"a prompt has room for the {MAX_CHARACTERS:,} characters up to here, and the file has "
+            f"{len(text):,}; shorten it",
+        )
     lines, settings = plain(text).split("\n"), FrontMatter()
     try:
         settings = _take_front_matter(lines, path)

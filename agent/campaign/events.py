@@ -123,6 +123,9 @@ class Asking(OfTrial):
 
     event: Literal["asking"] = "asking"
     attempt: int = 0
+    usage: Usage | None = None
+    """The most that the reply can use, at which a lost one is counted; None of old versions."""
+    cost_usd: float | None = None
 
 
 class Proposed(OfTrial):
@@ -149,6 +152,8 @@ class Waiting(Happened):
     usage: Usage | None = None
     """What the lost reply has used, as far as the server said."""
     cost_usd: float | None = None
+    lost: bool = False
+    """Whether it was lost after it had begun to come, so that it is counted at its most."""
 
 
 class Refused(OfTrial):

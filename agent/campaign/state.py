@@ -37,12 +37,19 @@ class State:
     """The last valid text of program.md that was read."""
     cost: float | None = 0.0
     """US dollars for models' replies; None once the price of a reply was unknown. A lower bound if
-    some replies are ``unanswered``."""
+    some replies are ``unanswered``, an upper one if some are ``capped``."""
     unanswered: int = 0
-    """Replies that were cut off by a kill, a stop or an outage. ``cost`` and ``usage`` include only
-    what the servers reported of them, which may be nothing."""
+    """Replies that were cut off by an outage, or with an earlier version. ``cost`` and ``usage``
+    include only what the servers reported of them, which may be nothing."""
+    capped: int = 0
+    """Replies that were cut off, and are counted at the most that they can have used."""
+    capped_usd: float = 0.0
+    """Their part of ``cost``."""
     asking: bool = False
     """Whether a reply was asked for and nothing about it is in the journal yet."""
+    most_usage: dict[str, int | None] | None = None
+    """The most tokens that this reply can use; None with an earlier version."""
+    most_usd: float | None = None
     usage: dict[str, int] = field(default_factory=dict)
     """Tokens by kind, as far as the servers reported them."""
     waiting: str = ""
@@ -131,7 +138,8 @@ class State:
                 self.trials.append(Trial(event.trial, started=event.time, **event.own))
             case events.Asking():
                 self._lose_reply()
-                self.asking = True
+                self.asking, self.most_usd = True, event.cost_usd
+                self.most_usage = dict(event.usage) if event.usage is not None else None
             case events.Proposed():
                 self._take_reply(event)
             case events.Waiting():
@@ -186,14 +194,21 @@ class State:
     def _wait(self, event: events.Waiting) -> None:
         self.waiting, self.until = event.reason, event.until
         self.outages += 1
+        if event.lost:
+            self._lose_reply()
         self.asking = False
         if event.usage:
             self.unanswered += 1
             self._spend(event.cost_usd or 0.0, event.usage)
 
     def _lose_reply(self) -> None:
-        """Count a requested reply without a result as lost; it may have cost something."""
-        self.unanswered += self.asking
+        """Count a requested reply without a result at the most that it can have cost."""
+        if self.asking and self.most_usage is not None:
+            self.capped += 1
+            self.capped_usd += self.most_usd or 0.0
+            self._spend(self.most_usd, self.most_usage)
+        else:
+            self.unanswered += self.asking
         self.asking = False
 
     def _spend(self, cost: float | None, usage: events.Usage | None) -> None:

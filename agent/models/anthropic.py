@@ -45,6 +45,8 @@ class AnthropicModel(SDKModel):
             async for event in stream:
                 if event.type in ("message_start", "message_delta"):
                     _take(stream.current_message_snapshot, received)
+                elif event.type == "text":  # what is lost if the stream is cut off here
+                    received.text = event.snapshot
 
     def _request(self, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
         mark = {"cache_control": {"type": "ephemeral", "ttl": CACHE_TTL}}

@@ -69,6 +69,11 @@ class Catalog(BaseModel):
     models: Mapping[str, Entry] = {}
     """By spec."""
 
+    @property
+    def key_variables(self) -> frozenset[str]:
+        """The environment variables that entries name for their keys."""
+        return frozenset(entry.key_env for entry in self.models.values() if entry.key_env)
+
     def entry(self, name: str) -> Entry:
         """The entry of ``name``, a spec: looked up as it is, then without the date of a
         snapshot, then by its kind (the text before the colon)."""

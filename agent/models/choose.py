@@ -81,8 +81,7 @@ class _Opener:
     @cached_property
     def hidden(self) -> tuple[str, ...]:
         """Values that must not be shown, including those of variables that a models.toml names."""
-        named = {entry.key_env for entry in self.catalog.models.values() if entry.key_env}
-        return secret_values(self.environ, named)
+        return secret_values(self.environ, self.catalog.key_variables)
 
     def auto(self) -> tuple[Model | None, str]:
         for service in ADDRESSES:

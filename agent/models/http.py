@@ -100,6 +100,8 @@ class SDKModel(ABC):
             # Raised outside ``except``, so that the SDK's exception, which holds the request, is
             # not its context.
             if failure is not None:
+                if received.text and isinstance(failure, Unavailable):
+                    failure.cause = "paid"
                 raise failure
             return Reply(
                 text=received.text,
@@ -141,9 +143,10 @@ class SDKModel(ABC):
         cut = f"{self.name}: no whole answer from {self.base_url}: "
         if error is None:
             words = "the stream was cut off, or is not one of this API"
-            return Unavailable(cut + words, usage=usage)
+            return Unavailable(cut + words, usage=usage, cause="unexplained")
         if isinstance(error, json.JSONDecodeError):
-            return Unavailable(f"{cut}not JSON: {quote(str(error), self.hidden)}", usage=usage)
+            words = f"not JSON: {quote(str(error), self.hidden)}"
+            return Unavailable(cut + words, usage=usage, cause="unexplained")
         if isinstance(error, httpx2.HTTPError | self.sdk.APIConnectionError):
             cause = str(error.__cause__ or error) or type(error).__name__
             return Unavailable(cut + quote(cause, self.hidden), usage=usage)

@@ -15,6 +15,9 @@ from typing import Any, Literal, Protocol
 from trainer.errors import UserError
 
 StopReason = Literal["end", "length", "refusal", "other"]
+Cause = Literal["outage", "paid", "unexplained"]
+"""Why there was no answer: the service is not there or says so itself; what had come of a reply is
+lost, and has to be paid for; or for no reason that is known, so that it may be a mistake."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,15 @@ class Unavailable(ModelError):
     """The service cannot answer now: an outage, a rate limit, a timeout, a stream cut off."""
 
     def __init__(
-        self, message: str, *, retry_after: float | None = None, usage: Usage | None = None
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        usage: Usage | None = None,
+        cause: Cause = "outage",
     ) -> None:
         super().__init__(message)
+        self.cause = cause
         self.retry_after = retry_after
         """Seconds that the service asks to wait."""
         self.usage = usage

@@ -7,7 +7,7 @@ then SEARCH/REPLACE blocks), and the same code in ``edits`` and ``checks`` proce
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -44,6 +44,9 @@ class Context:
     """The replies that ``feedback`` is about."""
     envelopes: Mapping[str, str] = field(default_factory=dict)
     """By model: the reply format (envelope) that this campaign found it to need."""
+    asking: Callable[[dict[str, int], float | None], None] = lambda tokens, dollars: None
+    """Called before a model is asked, with the most that its reply can take: tokens by kind, and US
+    dollars, None if the price is not known."""
 
 
 @dataclass(frozen=True)

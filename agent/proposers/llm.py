@@ -7,6 +7,7 @@ history, append-only, with one part per trial; then the current request.
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,8 +17,11 @@ from typing import Literal
 
 from agent.campaign.records import Trial
 from agent.edits.blocks import Envelope
+from agent.git.command import inherited_environment
 from agent.models.catalog import Catalog, load_catalog
-from agent.models.types import Model, Part, Prompt, Reply
+from agent.models.command.words import ANSWER, SHORT, holds_edit
+from agent.models.secrets import quote, scrub, secret_values
+from agent.models.types import Model, Part, Prompt, Reply, Unavailable, Usage
 from agent.program import KNOWN
 from agent.proposers.base import Context, Proposal, ReplyUnusable
 from agent.proposers.prompts import PROMPTS, templates
@@ -49,13 +53,19 @@ class ModelProposer:
     def __post_init__(self) -> None:
         self._templates = templates(self.prompts_dir)
 
-    def ask(self, prompt: Prompt) -> tuple[Reply, Proposal]:
+    def ask(self, prompt: Prompt, context: Context) -> tuple[Reply, Proposal]:
         """What the model replies, and that as a proposal.
 
         Raises:
             Unavailable, Misconfigured, Cancelled: see ``agent.models.types``.
         """
+        # A model may repeat what a server or a program has shown it, and a user paste a key.
+        hidden = secret_values(inherited_environment(), self.catalog.key_variables)
+        parts = tuple(replace(part, text=scrub(part.text, hidden)) for part in prompt.parts)
+        prompt = replace(prompt, parts=parts)
+        context.asking(*self._ceiling(prompt))
         reply = self.model.complete(prompt, max_tokens=self.max_tokens, cancel=self.cancel)
+        reply = replace(reply, text=scrub(reply.text, hidden), model=scrub(reply.model, hidden))
         schema = f"\nJSON schema of the reply: {prompt.schema}\n" if prompt.schema else ""
         return reply, Proposal(
             proposer=self.name,
@@ -66,12 +76,22 @@ class ModelProposer:
             cost_usd=self.catalog.cost(reply.usage, self.model.name),
         )
 
+    def _ceiling(self, prompt: Prompt) -> tuple[dict[str, int], float | None]:
+        """The most that a reply can take, tokens and US dollars, for one that will be lost."""
+        name, entry = self.model.name, self.catalog.entry(self.model.name)
+        size, most = len(prompt.text) // CHARACTERS_PER_TOKEN, entry.limit(self.max_tokens)
+        ways = Usage(size, most), Usage(0, most, cache_write=size)
+        costs = [cost for usage in ways if (cost := entry.cost(usage)) is not None]
+        uncounted = name.partition(":")[0] in ("command", "cassette", "local")
+        return {} if uncounted else {"input": size, "output": most}, max(costs, default=None)
+
 
 @dataclass
 class LLMProposer(ModelProposer):
     """Asks for one edit at a time, of anything."""
 
     history_tokens: int = HISTORY_TOKENS
+    _said: str = field(default="", init=False)
 
     def covers(self, context: Context) -> bool:
         """A model has ideas for everything."""
@@ -84,11 +104,26 @@ class LLMProposer(ModelProposer):
             ReplyUnusable: the reply is cut off, declined or empty.
             Unavailable, Misconfigured, Cancelled: see ``agent.models.types``.
         """
-        reply, proposal = self.ask(self.prompt(context))
+        reply, proposal = self.ask(self.prompt(context), context)
+        self._doubt(reply.text)
         proposal = replace(proposal, envelope=self._envelope(context))
         if fault := self._fault(reply):
             raise ReplyUnusable(fault, proposal)
         return proposal
+
+    def _doubt(self, text: str) -> None:
+        """Take a program's few words for its own, until it says others: a model seldom repeats
+        itself, a program that cannot reach its provider does.
+
+        Raises:
+            Unavailable: they are not taken for a reply.
+        """
+        if not self.model.name.startswith("command:") or holds_edit(text) or len(text) > SHORT:
+            return
+        before, self._said = self._said, re.sub(r"\w*\d\w*", "", text)  # times and numbers differ
+        if before in ("", self._said) and not ANSWER.search(text):
+            why = f"{self.model.name} printed no edit, but: {quote(text, ())}"
+            raise Unavailable(why, cause="unexplained")
 
     def _envelope(self, context: Context) -> Envelope:
         """The format to ask for: the one that this campaign found, else the one in the catalog.
@@ -230,14 +265,15 @@ def compress(
     """Which trials to leave out, and before which one trials are shortened.
 
     Trials are added in order, in full. When their size exceeds the limit, the oldest are shortened,
-    then left out, until half of the limit is free. So the text stays the same for many trials.
+    then left out, then the oldest protected ones as well, until half of the limit is free. So the
+    text stays the same for many trials.
 
     Args:
         whole, brief: characters of each trial, in full and shortened.
-        protected: which are never left out.
+        protected: which are left out last.
         limit: characters.
     """
-    size = shortened = oldest = 0
+    size = shortened = oldest = last = 0
     left_out: set[int] = set()
     for i, length in enumerate(whole):
         size += length
@@ -251,4 +287,9 @@ def compress(
                 size -= brief[oldest]
                 left_out.add(oldest)
             oldest += 1
+        while last < shortened and size > limit // 2:
+            if last not in left_out:
+                size -= brief[last]
+                left_out.add(last)
+            last += 1
     return frozenset(left_out), shortened

@@ -59,7 +59,7 @@ class LocalProposer(ModelProposer):
         # A weak model prefers what comes first, so each reply gets another order.
         chosen = _dice(context).sample([*untried], min(len(untried), MOST_CONSTANTS))
         offer = {axis: untried[axis] for axis in chosen}
-        reply, proposal = self.ask(self.prompt(context, offer))
+        reply, proposal = self.ask(self.prompt(context, offer), context)
         pick = _pick(reply, offer)
         if isinstance(pick, str):
             raise ReplyUnusable(pick, proposal)

@@ -88,6 +88,8 @@ def status_json(
         "cost_per_gain_usd": cost_per_gain(state),
         "tokens": state.tokens,
         "unanswered": state.unanswered,
+        "capped": state.capped,
+        "capped_usd": state.capped_usd,
         "cached_share": cached_share(state.usage),
         "champion": champion.commit if champion is not None else None,
         "prior": dict(prior),
@@ -163,6 +165,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         score = f"baseline {status['baseline_bpb']:.4f}, champion {status['best_bpb']:.4f}"
         score += f" ({change})"
     asks = plural(status["unanswered"], "ask") if status["unanswered"] else ""
+    capped = f"{plural(status['capped'], 'ask')} cut off, counted as ${status['capped_usd']:.2f}"
     per_gain, cached = status["cost_per_gain_usd"], status["cached_share"]
     from_cache = f", {cached:.0%} of the prompts from a cache" if cached is not None else ""
     is_priced = tokens and per_gain is not None
@@ -175,6 +178,10 @@ def status_text(status: Mapping[str, Any]) -> str:
         ("champion", status["champion"] or "none yet"),
         ("cost", "not known" if cost is None else f"${cost:.2f}"),
         ("", f"at least: {asks} cut off, and not counted whole" if asks else ""),
+        (
+            "",
+            f"at most: {capped} cut off, counted as ${status['capped_usd']:.2f}" if capped else "",
+        ),
         ("tokens", f"{tokens:,}{from_cache}" if tokens else ""),
         ("per gain", f"${per_gain:.2f} for each 0.01 bits per byte" if is_priced else ""),
         ("prior", prior_line(percents(status["prior"]), {}, WIDTH - LABEL)),

@@ -6,17 +6,18 @@ import hashlib
 import math
 import secrets
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from agent.campaign import events
 from agent.campaign.chain import mean_score
 from agent.campaign.evidence import effect_of, noise_of
-from agent.campaign.records import Audit, Trial, Verdict
+from agent.campaign.records import Audit, Training, Trial, Verdict
 from agent.campaign.state import teach_prior
+from agent.campaign.store import CampaignError
 from agent.forecast import Forecast
 from agent.judge import Decision, Estimate, Judge, reward, shrunk
 from agent.steps.heat import run_heat
-from agent.steps.next_action import failure, next_action
+from agent.steps.next_action import MAX_FAULTS, failure, next_action
 from agent.steps.proof import prove_tie
 from agent.steps.runtime import Runtime
 from trainer import measure
@@ -34,6 +35,7 @@ def evaluate_candidate(runtime: Runtime) -> None:
         match next_action(trial, decide(runtime), runtime.rule):
             case "heat":
                 run_heat(runtime)
+                _heed_champion(runtime)
             case "prove":
                 prove_tie(runtime)
             case "audit":
@@ -45,9 +47,7 @@ def evaluate_candidate(runtime: Runtime) -> None:
             case "fail":
                 _fail(runtime)
             case "give up":
-                why = trial.faults[-1]
-                reason = why.champion.reason or why.candidate.reason or why.champion.status
-                _give_up(runtime, f"the champion could not be trained ({reason})")
+                _give_up(runtime, f"the candidate was {_words_of(trial.faults[-1].candidate)}")
             case "keep" | "revert" as verdict:
                 _conclude_judged(runtime, verdict)
 
@@ -84,6 +84,43 @@ def failure_words(status: str, reason: str) -> str:
     """The verdict on a failed training in plain words."""
     told = {"oom": "ran out of memory", "overtime": "ran over its time"}.get(status, status)
     return f"{told}{f' ({reason})' if reason else ''}, reverted"
+
+
+def _heed_champion(runtime: Runtime) -> None:
+    """Stop the run, with its trial open, once the champion has failed too often in a row."""
+    champion = runtime.open_trial.heats[-1].champion
+    if champion.status in ("ok", "abandoned"):
+        runtime.in_vain["champion"] = 0
+    else:
+        _stop_if_again(runtime, "champion", f"the champion failed, {_words_of(champion)}")
+
+
+def _words_of(training: Training) -> str:
+    return f"{training.status} ({training.reason})" if training.reason else training.status
+
+
+def _stop_if_again(runtime: Runtime, what: str, why: str) -> None:
+    """Stop the run if this is the last of ``MAX_FAULTS`` times in a row."""
+    runtime.in_vain[what] += 1
+    if runtime.in_vain[what] >= MAX_FAULTS:
+        stop_for_machine(runtime, f"{MAX_FAULTS} times in a row {why}")
+
+
+def stop_for_machine(runtime: Runtime, why: str) -> NoReturn:
+    """Stop the run for what is no fault of an edit; its trial stays open, and is judged later.
+
+    Raises:
+        CampaignError: always.
+    """
+    tag, number = runtime.campaign.tag, runtime.open_trial.trial
+    folder = runtime.campaign.folder / "trials" / str(number)
+    fault = (
+        f"{why}; look for what has changed on this machine, as memory, disk, driver or data "
+        f"({folder}; python -m agent doctor); then python -m agent run --tag {tag} goes on with "
+        f"trial {number}"
+    )
+    runtime.campaign.record(events.RunEnded(reason=fault))
+    raise CampaignError(fault)
 
 
 def _give_up(runtime: Runtime, why: str) -> None:
@@ -240,6 +277,7 @@ def audit_candidate(runtime: Runtime) -> None:
         )
         runtime.stop_if_asked()
         if found.ok or found.status == "invalid":
+            runtime.in_vain["audit"] = 0
             audit = Audit(
                 trial=trial.trial,
                 commit=trial.candidate,
@@ -250,7 +288,9 @@ def audit_candidate(runtime: Runtime) -> None:
                 trainings=len(candidates),
             )
             return campaign.record(events.Audited(audit=audit))
-    return _give_up(runtime, f"the audit could not be carried out ({found.reason})")
+    why = f"the audit could not be carried out ({found.reason})"
+    _stop_if_again(runtime, "audit", why)
+    return _give_up(runtime, why)
 
 
 def _sha256(path: Path) -> str:

@@ -12,7 +12,8 @@ Action = Literal[
     "heat", "prove", "audit", "repair", "abandon", "fail", "give up", "keep", "revert"
 ]  # fmt: skip
 MAX_FAULTS = 3
-"""A trial stays unjudged after this many heats that failed for no fault of the candidate."""
+"""A trial stays unjudged after this many heats in which its candidate was killed; a run ends after
+as many in a row in which the champion failed."""
 
 
 def next_action(trial: Trial, answer: Decision, rule: Rule) -> Action:
@@ -26,7 +27,7 @@ def next_action(trial: Trial, answer: Decision, rule: Rule) -> Action:
         return "abandon"
     if failed is not None:
         return "repair" if _may_go_back(trial, failed) else "fail"
-    if len(trial.faults) >= MAX_FAULTS:
+    if sum(heat.champion.status in ("ok", "abandoned") for heat in trial.faults) >= MAX_FAULTS:
         return "give up"
     if audit is not None and not audit.ok:
         return "fail"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -16,9 +17,11 @@ from agent.campaign.repeats import refuse_repeat
 from agent.edits import checks
 from agent.edits.changes import hunks
 from agent.models.catalog import load_catalog
-from agent.models.types import Cancelled, Misconfigured, Unavailable
-from agent.proposers.base import NothingToPropose, Proposal, ReplyUnusable
-from agent.steps.evaluate import conclude, failure_words
+from agent.models.command.words import holds_edit
+from agent.models.types import Cancelled, Cause, Misconfigured, Unavailable
+from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
+from agent.steps.evaluate import conclude, failure_words, stop_for_machine
+from agent.steps.next_action import MAX_FAULTS
 from agent.steps.runtime import Runtime
 from trainer import measure
 from trainer.presets import find_preset
@@ -26,6 +29,15 @@ from trainer.presets import find_preset
 OUTAGE_SECONDS = 30.0, 600.0
 """Wait for a model: as long as it asks, else the first number times the outages in a row; at most
 the second number."""
+IN_VAIN = {"paid": 6, "unexplained": 16}
+"""A run ends when a model was asked as often in a row in vain: it was paid and its reply could not
+be used, or it did not answer for a reason that is not known. The waits of 16 come to over an hour,
+which an outage may take; what the provider itself calls one may take as long as it likes."""
+WHAT_TO_DO = {
+    "paid": "if replies are cut off, raise max_tokens or lower its reasoning in models.toml; else "
+    "take another --llm",
+    "unexplained": "ask it by hand, or by python -m agent doctor --llm SPEC",
+}
 MISAPPLIED_TRIALS = 3
 """After this many trials in a row without usable blocks, a model is asked for whole files."""
 
@@ -43,7 +55,8 @@ def propose_edit(runtime: Runtime) -> None:
             _accept(runtime, trial)
             return
         except (edits.EditError, checks.Rejected) as refusal:
-            misapplied = isinstance(refusal, edits.EditError)
+            # Prose says nothing of how well a model quotes lines.
+            misapplied = isinstance(refusal, edits.EditError) and holds_edit(trial.reply)
             _turn_down(runtime, refusal, misapplied=misapplied)
 
 
@@ -61,26 +74,62 @@ def _ask(runtime: Runtime, trial: Trial) -> bool:
     runtime.read_program()
     runtime.stop_at_limits()
     _reconsider_envelope(runtime)
-    context = replace(runtime.context(trial.trial), category=trial.category)
-    if runtime.campaign.state.settings.get("llm", "none") != "none":
-        attempt = len(trial.rejections)
-        runtime.campaign.record(events.Asking(trial=trial.trial, attempt=attempt))
+
+    def asking(tokens: dict[str, int], dollars: float | None) -> None:
+        number, attempt = trial.trial, len(trial.rejections)
+        runtime.campaign.record(
+            events.Asking(trial=number, attempt=attempt, usage=tokens, cost_usd=dollars)
+        )
+
+    context = replace(runtime.context(trial.trial), category=trial.category, asking=asking)
     try:
-        _record_proposal(runtime, runtime.proposer.propose(context))
+        _request(runtime, context)
     except NothingToPropose as nothing:
         _give_up(runtime, str(nothing))
         return False
-    except ReplyUnusable as unusable:
-        _record_proposal(runtime, unusable.proposal)
-        _turn_down(runtime, unusable)
-    except Unavailable as outage:
-        _wait_for_model(runtime, outage)
     except Misconfigured as fault:
         runtime.campaign.record(events.Refused(trial=trial.trial, reason=str(fault)))
         raise
     except Cancelled:
         runtime.stop_if_asked()
     return True
+
+
+def _request(runtime: Runtime, context: Context) -> None:
+    """Ask once, and record what came of it.
+
+    Raises:
+        Misconfigured: the user has to mend something, or too often in a row nothing came of it.
+    """
+    try:
+        proposal = runtime.proposer.propose(context)
+        # Prose is turned down where it is read as an edit.
+        useless = "" if holds_edit(proposal.reply) else "there is nothing of an edit in the reply"
+        _record_proposal(runtime, proposal)
+    except ReplyUnusable as unusable:
+        proposal, useless = unusable.proposal, str(unusable)
+        _record_proposal(runtime, proposal)
+        _turn_down(runtime, unusable)
+    except Unavailable as outage:
+        return _wait_for_model(runtime, outage)
+    if useless and (fault := _in_vain(runtime, "paid", useless)):
+        raise fault
+    if proposal.model and not useless:
+        runtime.in_vain |= dict.fromkeys(IN_VAIN, 0)
+
+
+def _in_vain(runtime: Runtime, cause: Cause, why: str) -> Misconfigured | None:
+    """Count what came to nothing, and say so from the second time on; a fault if it is enough."""
+    runtime.in_vain[cause] += 1
+    times, most = runtime.in_vain[cause], IN_VAIN.get(cause, math.inf)
+    if times >= most:
+        told = f"asked {times} times in a row in vain, at last: {why}; {WHAT_TO_DO[cause]}"
+        return Misconfigured(f"{told}; python -m agent run --tag {runtime.campaign.tag} goes on")
+    if times > 1 and cause in IN_VAIN:
+        runtime.display.message(
+            f"{times} times in a row in vain (the run ends after {most}): {why}"
+        )
+    return None
 
 
 def _record_proposal(runtime: Runtime, proposal: Proposal) -> None:
@@ -107,9 +156,11 @@ def _record_proposal(runtime: Runtime, proposal: Proposal) -> None:
 
 def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
     """Pause the campaign; an outage is not a trial. A lost reply may have cost something."""
-    state, usage = runtime.campaign.state, outage.usage
+    state, usage, is_paid = runtime.campaign.state, outage.usage, outage.cause == "paid"
     first, longest = OUTAGE_SECONDS
     seconds = min(longest, outage.retry_after or first * (state.outages + 1))
+    fault = _in_vain(runtime, outage.cause, str(outage))
+    seconds = 0.0 if fault else seconds
     goes_on = datetime.now() + timedelta(seconds=seconds)
     runtime.display.message(
         f"waiting {seconds:.0f} s for the model, until {goes_on:%H:%M:%S}: {outage}"
@@ -118,11 +169,14 @@ def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
         events.Waiting(
             reason=str(outage),
             until=round(time.time() + seconds),
-            usage=asdict(usage) if usage is not None else None,
+            usage=asdict(usage) if usage is not None and not is_paid else None,
             cost_usd=load_catalog(os.environ).cost(usage, str(state.settings.get("llm", ""))),
+            lost=is_paid,
         ),
         seconds,
     )
+    if fault:
+        raise fault
 
 
 def _accept(runtime: Runtime, trial: Trial) -> None:
@@ -145,7 +199,9 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
     smoke = measure.check(source, seed=runtime.settings.seed, **runtime.setting)
     runtime.stop_if_asked()
     if not smoke.ok:
+        _suspect_machine(runtime, parent)
         raise checks.Rejected(f"two trial steps failed: {smoke.reason}\n{smoke.detail}".strip())
+    runtime.in_vain["steps"] = 0
     runtime.campaign.commit_candidate(
         champion.commit,
         source,
@@ -154,6 +210,21 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         changes,
         same_size=smoke.params == champion.of("candidate")[-1].params,
     )
+
+
+def _suspect_machine(runtime: Runtime, champion: str) -> None:
+    """After some edits in a row that failed their trial steps, try the champion's own.
+
+    Raises:
+        CampaignError: they fail as well, so that it is no edit's fault.
+    """
+    runtime.in_vain["steps"] += 1
+    if runtime.in_vain["steps"] % MAX_FAULTS:
+        return
+    own = measure.check(champion, seed=runtime.settings.seed, **runtime.setting)
+    runtime.stop_if_asked()
+    if not own.ok:
+        stop_for_machine(runtime, f"the trial steps failed, the champion's as well: {own.reason}")
 
 
 def read_edit(trial: Trial, parent: str, **known: Any) -> tuple[edits.Edit, str, str]:

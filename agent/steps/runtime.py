@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, get_args
@@ -14,7 +15,9 @@ from agent.campaign.evidence import level_of, noise_of
 from agent.campaign.records import Kind, Trial
 from agent.campaign.state import rebuild_prior
 from agent.campaign.store import Campaign
+from agent.git.command import inherited_environment
 from agent.judge import Judge, Rule
+from agent.models.secrets import scrub, secret_values
 from agent.program import Program, reload_program
 from agent.proposers.base import Context, Proposer
 from agent.report.display import Display
@@ -50,6 +53,8 @@ class Runtime:
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()
+        self.in_vain: defaultdict[str, int] = defaultdict(int)
+        """By what: how often in a row it came to nothing since the run began."""
         self.prior = rebuild_prior(
             self.program.names, self.settings.seed, self.campaign.state.finished
         )
@@ -139,8 +144,9 @@ class Runtime:
         self.program, complaint = reload_program(last.path, last)
         if complaint:
             self.display.message(complaint)
-        if self.program.text != self.campaign.state.program_text:
-            self.campaign.record(ProgramRead(sha256=self.program.sha256, text=self.program.text))
+        text = scrub(self.program.text, secret_values(inherited_environment()))
+        if text != self.campaign.state.program_text:
+            self.campaign.record(ProgramRead(sha256=self.program.sha256, text=text))
         if self.program.settings != last.settings:
             self.settings = self.settings.follow(self.program.settings, self.command_line)
 

@@ -22,9 +22,11 @@ from typing import IO
 
 from agent.models.catalog import Entry
 from agent.models.command.supervisor import kill
+from agent.models.command.words import SHORT, fault_in, meaning, reply_in, seconds_to_wait
 from agent.models.secrets import quote, redact, scrub
 from agent.models.types import (
     Cancelled,
+    Cause,
     Misconfigured,
     ModelError,
     Prompt,
@@ -97,10 +99,12 @@ class CommandModel:
             finally:
                 # Nothing is left, unless the supervisor was itself killed.
                 kill(mark)
-            if process.returncode != 0:
-                raise self._failure(process.returncode, stderr)
-            self._answered = True
-            text = os.pread(stdout.fileno(), MAX_REPLY_BYTES, 0).decode(errors="replace")
+            text = reply_in(os.pread(stdout.fileno(), MAX_REPLY_BYTES, 0))
+            size = os.fstat(stderr.fileno()).st_size
+            told = reply_in(os.pread(stderr.fileno(), 4000, max(0, size - 4000))).strip()
+        if process.returncode != 0 or not text.strip() or fault_in(text):
+            raise self._failure(process.returncode, text.strip(), told)
+        self._answered = True
         return Reply(scrub(text, self._hidden), "end", None, Path(self._argv[0]).name)
 
     def _wait(
@@ -119,23 +123,27 @@ class CommandModel:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_SECONDS)
             if os.fstat(stdout.fileno()).st_size > MAX_REPLY_BYTES:
-                raise Unavailable(f"{self.name}: the reply is over {MAX_REPLY_BYTES} bytes")
+                why = f"the reply is over {MAX_REPLY_BYTES} bytes"
+                raise Unavailable(f"{self.name}: {why}", cause="paid")
             if process.returncode is not None:
                 return
             if cancel is not None and cancel.is_set():
                 raise Cancelled("asked to stop while waiting for the command")
             if time.monotonic() > deadline:
-                raise Unavailable(f"{self.name}: not done after {self._timeout:g} s, killed")
+                why = f"not done after {self._timeout:g} s, killed"
+                raise Unavailable(f"{self.name}: {why}", cause="paid")
 
-    def _failure(self, code: int, stderr: IO[bytes]) -> ModelError:
-        size = os.fstat(stderr.fileno()).st_size
-        words = (
-            os.pread(stderr.fileno(), 4000, max(0, size - 4000)).decode(errors="replace").strip()
-        )
-        ending = f"exit code {code}" if code > 0 else f"signal {-code}"
+    def _failure(self, code: int, printed: str, told: str) -> ModelError:
+        """What it means that the program has ended so, with this on stdout and on stderr."""
+        ending = f"exit code {code}" if code >= 0 else f"signal {-code}"
         # A shell exits with 126 or 127 if it cannot run a program. Most programs exit with 2 if
         # they do not understand their arguments; one that has answered before understands them.
         mistaken = code in (126, 127) or (code == 2 and not self._answered)
+        words = printed[-SHORT:] if code == 0 and printed else told or printed[-SHORT:]
         said = quote(words.rpartition("\n")[2] if mistaken else words, self._hidden)
-        message = f"{self.name}: ended with {ending}: {said or 'nothing on standard error'}"
-        return Misconfigured(message) if mistaken else Unavailable(message)
+        message = f"{self.name}: ended with {ending}: {said or 'it printed nothing'}"
+        fault = meaning(words[-SHORT:])
+        if mistaken or fault == "mend":
+            return Misconfigured(message)
+        cause: Cause = "outage" if fault == "outage" else "unexplained"
+        return Unavailable(message, cause=cause, retry_after=seconds_to_wait(words))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -62,6 +63,52 @@ def test_command_failure_is_told_without_keys(environ: dict[str, str], tmp_path:
     assert KEY not in str(caught.value)
     assert len(str(caught.value)) < 1000
     assert "\a" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("does", "cause", "said"),
+    [
+        ("print('API Error: Rate limit reached')", "outage", "exit code 0: API Error: Rate limit"),
+        ("print('API Error: Rate limit reached'); sys.exit(1)", "outage", "exit code 1: API Error"),
+        (
+            "print('\\x1b[31mTry again in 20s. Error\\x1b[0m')",
+            "outage",
+            "0: Try again in 20s. Error",
+        ),
+        ("pass", "unexplained", "exit code 0: it printed nothing"),
+        ("print(' \\n'); print('odd thing', file=sys.stderr)", "unexplained", "0: odd thing"),
+        (
+            "print('Warning', file=sys.stderr); print('Execution error')",
+            "outage",
+            "Execution error",
+        ),
+        ("sys.exit('no such option')", "unexplained", "exit code 1: no such option"),
+        ("sys.stdout.buffer.write(b'\\xff\\xfeError: overloaded')", "outage", "overloaded"),
+        ("print('x' * 2_000_000)", "paid", "over 1048576 bytes"),
+    ],
+)
+def test_what_may_pass_is_no_reply(
+    environ: dict[str, str], tmp_path: Path, does: str, cause: str, said: str
+) -> None:
+    with pytest.raises(Unavailable, match=re.escape(said)) as caught:
+        ask(command(script(tmp_path, does), environ))
+    assert caught.value.cause == cause
+    assert caught.value.retry_after == (20 if "20s" in does else None)
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        "print('Invalid API key · Please run /login')",
+        "print('Credit balance is too low'); sys.exit(1)",
+        "sys.exit('Error: 401 Unauthorized')",
+    ],
+)
+def test_what_the_user_has_to_mend_is_no_reply(
+    environ: dict[str, str], tmp_path: Path, does: str
+) -> None:
+    with pytest.raises(Misconfigured, match="exit code"):
+        ask(command(script(tmp_path, does), environ | {"PYTHONIOENCODING": "utf-8"}))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +221,7 @@ def test_exit_code_2_of_a_program_that_has_answered_is_an_outage(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
     flag = tmp_path / "answered"
-    body = f"sys.exit(2) if os.path.exists({str(flag)!r}) else open({str(flag)!r}, 'w').close()"
+    body = f"sys.exit(2) if os.path.exists({str(flag)!r}) else print(open({str(flag)!r}, 'w'))"
     model = command(script(tmp_path, body), environ)
     ask(model)
     with pytest.raises(Unavailable, match="exit code 2"):

@@ -18,9 +18,25 @@ from agent.campaign.records import Training, Trial
 from agent.edits import blocks
 from agent.models.choose import open_model
 from agent.models.types import Misconfigured, Prompt, Unavailable
-from agent.program import Program, load_program, parse_program
+from agent.program import (
+    MAX_CHARACTERS,
+    Program,
+    ProgramError,
+    load_program,
+    parse_program,
+    reload_program,
+)
 from agent.proposers.base import Context
-from agent.proposers.llm import LLMProposer, ReplyUnusable, compress, view
+from agent.proposers.llm import (
+    CHARACTERS_PER_TOKEN,
+    HISTORY_TOKENS,
+    LLMProposer,
+    ReplyUnusable,
+    compress,
+    view,
+)
+from agent.proposers.prompts import DATA_LENGTH
+from trainer.contract import MAX_SOURCE_BYTES
 from trainer.presets import load_presets
 
 PROMPTS = Path(__file__).parents[3] / "prompts"
@@ -369,6 +385,39 @@ def test_only_ever_added_to(unasked: LLMProposer, context: Context) -> None:
     assert f"- schedule: {left_out}, of which 0 near misses" in last[2].text
 
 
+def test_a_prompt_is_bounded_with_kept_trials_and_prose_in_it(
+    unasked: LLMProposer, context: Context
+) -> None:
+    kept = [trial(i, verdict="keep", hypothesis="why " * 100) for i in range(1, 400)]
+    prose = PROGRAM.replace("Find what", "Think. " * 5000 + "Find what")
+    program = parse_program(prose + "and this. " * ((MAX_CHARACTERS - len(prose)) // 10))
+    feedback = ("no " * 9000,) * 5
+    asked = replace(
+        context, history=(BASELINE, *kept), program=program, feedback=feedback,
+        turned_down=feedback, source="x = 1  # long\n" * (MAX_SOURCE_BYTES // 14),
+    )  # fmt: skip
+    prompt = unasked.prompt(asked)
+    tokens = len(prompt.text) / CHARACTERS_PER_TOKEN
+    bound = (MAX_CHARACTERS + MAX_SOURCE_BYTES + 2 * 5 * DATA_LENGTH) / CHARACTERS_PER_TOKEN
+    assert tokens < bound + HISTORY_TOKENS + 8000
+    shown = [p for p in prompt.parts if p.name.startswith("trial")]
+    left_out = 400 - len(shown)
+    assert f"({left_out} older trials, {left_out} of them kept)" in part(prompt, "history")
+    assert shown[-1].name == "trial 399"
+
+
+def test_what_is_too_long_for_a_prompt_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "program.md"
+    path.write_text(PROGRAM)
+    good = load_program(path)
+    path.write_text(PROGRAM + "All that I know of it, in a line.\n" * 30_000)
+    with pytest.raises(ProgramError, match=r"line 17\d\d: .*60,000 characters.*shorten it"):
+        load_program(path)
+    going_on, complaint = reload_program(path, good)
+    assert going_on == good
+    assert complaint is not None and complaint.endswith("going on with the last good version")
+
+
 @settings(deadline=None, max_examples=200)
 @given(
     st.lists(st.tuples(st.integers(1, 400), st.integers(1, 100), st.booleans()), max_size=60),
@@ -379,10 +428,11 @@ def test_compress_keeps_within_the_limit(rows: list[tuple[int, int, bool]], limi
     brief = [min(a, b) for a, b, _ in rows]
     lasting = [c for _, _, c in rows]
     left_out, shortened = compress(whole, brief, lasting, limit)
-    assert all(i < shortened and not lasting[i] for i in left_out)
-    size = total(whole, brief, left_out, shortened)
-    forced = sum(b for b, c in zip(brief, lasting, strict=True) if c)
-    assert size <= max(limit, forced + (whole[-1] if whole else 0))
+    assert all(i < shortened for i in left_out)
+    if any(lasting[i] for i in left_out):
+        latest = max(i for i in left_out if lasting[i])
+        assert left_out >= set(range(latest)), "what was kept goes last, the oldest first"
+    assert total(whole, brief, left_out, shortened) <= limit
 
 
 def total(

@@ -17,6 +17,7 @@ from agent.campaign.store import Campaign, CampaignError
 from agent.forecast import PARTS
 from agent.judge import trial_level
 from agent.steps import start
+from agent.steps.next_action import MAX_FAULTS
 from agent.steps.runtime import Runtime, Stopped
 from trainer import measure
 from trainer.measure import CheckResult
@@ -92,18 +93,83 @@ def test_greedy_keeps_one_lucky_heat(runtime: Runtime, monkeypatch: pytest.Monke
     assert [trial.verdict for trial in runtime.campaign.state.trials] == ["keep"] * 3
 
 
-def test_a_champion_that_fails_leaves_the_trial_unjudged(
+GONE = {"status": "oom", "reason": "memory: none left"}
+
+
+def test_a_champion_that_always_fails_stops_the_run_and_burns_nothing(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    play(monkeypatch, 1.5, *[({"status": "oom", "reason": "memory: none left"}, 1.4)] * 3)
+    play(monkeypatch, 1.5, *[(GONE, 1.4)] * MAX_FAULTS)
+    with pytest.raises(
+        CampaignError, match=r"the champion failed, oom \(memory: none left\)"
+    ) as why:
+        one_trial(runtime)
+    assert "doctor" in str(why.value) and "--tag t goes on with trial 1" in str(why.value)
+    assert runtime.campaign.state.stop_reason == str(why.value), "the journal says it, too"
+    assert runtime.open_trial.trial == 1
+
+    runtime = dataclasses.replace(runtime)  # as another run has it
+    play(monkeypatch, (GONE, 1.4), (1.5, 1.9))
+    loop.one_trial(runtime)
+    trial = runtime.campaign.state.trials[1]
+    assert (trial.verdict, trial.status) == ("revert", "ok")
+    assert len(runtime.campaign.state.trials) == 2
+
+
+def test_a_champion_that_fails_now_and_then_stops_nothing(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often = [(GONE, 1.4)] * (MAX_FAULTS - 1)
+    play(monkeypatch, 1.5, *often, (1.5, 1.499), *often, (1.5, 1.9))
+    one_trial(runtime)
+    assert runtime.campaign.state.trials[1].verdict == "revert"
+
+
+def test_a_candidate_that_is_killed_leaves_the_trial_unjudged(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = {"status": "killed", "reason": "signal 9"}
+    play(monkeypatch, 1.5, *[(1.5, killed)] * MAX_FAULTS)
     loop.baseline(runtime)
     before = runtime.prior.probabilities()
     loop.one_trial(runtime)
     trial = runtime.campaign.state.trials[1]
     assert (trial.verdict, trial.status, trial.reward) == ("revert", "unjudged", None)
-    assert "not judged: the champion could not be trained (memory: none left)" in trial.words
+    assert "not judged: the candidate was killed (signal 9)" in trial.words
     assert runtime.prior.probabilities() == before
     assert trial.tried == ()
+
+
+def test_audits_that_cannot_be_carried_out_stop_the_run_before_the_third_loss(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime.settings = runtime.settings.model_copy(update={"keep": "greedy"})
+    play(monkeypatch, 1.5, *[(1.5, 1.49)] * MAX_FAULTS)
+    audits(monkeypatch, 0.0, reason="no memory", status="crashed")
+    loop.baseline(runtime)
+    for _ in range(MAX_FAULTS - 1):
+        loop.one_trial(runtime)
+    with pytest.raises(CampaignError, match=r"audit could not be carried out \(no memory\)"):
+        loop.one_trial(runtime)
+    runtime = dataclasses.replace(runtime)
+    audits(monkeypatch, bound=0.0)
+    loop.one_trial(runtime)
+    statuses = [trial.status for trial in runtime.campaign.state.trials[1:]]
+    assert statuses == ["unjudged", "unjudged", "ok"]
+    assert runtime.campaign.state.trials[-1].verdict == "keep"
+
+
+def test_trial_steps_that_fail_for_the_champion_as_well_are_no_edit_s_fault(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, 1.5)
+    loop.baseline(runtime)
+    broken = CheckResult("crashed", "driver: gone")
+    monkeypatch.setattr(measure, "check", lambda source, **options: broken)
+    with pytest.raises(CampaignError, match="the champion's as well: driver: gone"):
+        for _ in range(MAX_FAULTS):
+            loop.one_trial(runtime)
+    assert runtime.campaign.state.open_trial is not None
 
 
 def test_a_candidate_that_fails_is_reverted_by_name(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from events import Story
 from replies import block
 from staged import Score, answer
 
@@ -22,7 +23,8 @@ from agent.campaign.state import State, fold
 from agent.campaign.store import Campaign
 from agent.models.types import Misconfigured, Prompt, Unavailable, Usage
 from agent.models.types import Reply as ModelReply
-from agent.proposers.llm import LLMProposer
+from agent.proposers.llm import MAX_TOKENS, LLMProposer
+from agent.report.summary import status_json, status_text
 from agent.settings import Settings, SettingsError
 from agent.steps import propose, start
 from agent.steps.runtime import Runtime, Stopped
@@ -202,7 +204,9 @@ class Killed(BaseException):
     """A kill right after an event was written."""
 
 
-def test_a_reply_that_a_kill_cut_off_is_counted(runtime: Runtime) -> None:
+def test_a_reply_that_a_kill_cut_off_is_counted_at_the_most_that_it_can_have_cost(
+    runtime: Runtime,
+) -> None:
     def die() -> str:
         raise Killed
 
@@ -214,11 +218,51 @@ def test_a_reply_that_a_kill_cut_off_is_counted(runtime: Runtime) -> None:
     assert campaign.state.asking
     campaign.reconcile()
     resumed = dataclasses.replace(runtime, campaign=campaign)
-    use(resumed, edit)
+    model = use(resumed, edit)
+    state = campaign.state
+    dollars = state.capped_usd
+    assert (state.capped, state.unanswered, state.asking, state.cost) == (1, 0, False, dollars)
+    assert state.usage["output"] == MAX_TOKENS
+    limited(resumed, max_cost=dollars)
+    assert "the model has cost" in loop.run_campaign(resumed), "so that the limit holds"
+    limited(resumed, max_cost=None)
     loop.one_trial(resumed)
     campaign.close()
+    prompt = len(model.asked[0].text)
+    assert dollars == pytest.approx((prompt / 3 + MAX_TOKENS) / 1e6, rel=1e-3), "at $1 a million"
     state = replayed(resumed)
-    assert (state.unanswered, state.asking, state.cost) == (1, False, 1.0)
+    assert (state.capped, state.cost) == (1, 1.0 + dollars)
+    told = status_text(status_json(state, "t", None, {}))
+    assert f"at most: 1 ask cut off, counted as ${dollars:.2f}" in told
+    assert "at least" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "cost"),
+    [("openai:m@http://127.0.0.1:1/v1", True, None), ("command:cat", False, None),
+     ("cassette:f", False, 0.0), ("local", False, 0.0)],
+)  # fmt: skip
+def test_what_is_free_or_has_no_price_is_counted_without_one(
+    runtime: Runtime, name: str, tokens: bool, cost: float | None
+) -> None:
+    def die() -> str:
+        raise Killed
+
+    model = use(runtime, die)
+    model.name = name
+    with pytest.raises(Killed):
+        loop.one_trial(runtime)
+    runtime.campaign.record(RunBegun(settings={"llm": name}))
+    state = replayed(runtime)
+    assert (state.capped, state.tokens > 0, state.cost) == (1, tokens, cost)
+
+
+def test_a_request_of_an_earlier_version_is_counted_as_it_was_then() -> None:
+    story = Story(llm=MODEL)
+    story.baseline()
+    story.add("asking", trial=story.draw("schedule"), attempt=0)
+    story.add("run", pid=2, llm=MODEL)
+    assert (story.state.capped, story.state.unanswered, story.state.cost) == (0, 1, 0.0)
 
 
 def test_what_the_server_refused_was_not_cut_off(runtime: Runtime) -> None:

@@ -37,11 +37,12 @@ def lost(times: int) -> Happenings:
 
     def tell(story: Story) -> None:
         for _ in range(times):
-            story.heat(1, None, 1.3, champion={"status": "killed", "reason": "no memory"})
+            story.heat(1, None, 1.3, champion=KILLED)
 
     return tell
 
 
+KILLED = {"status": "killed", "reason": "no memory"}
 CRASH = {"status": "crashed", "reason": "crash: ValueError"}
 OVERTIME = {"status": "overtime", "reason": "ran over"}
 QUARANTINED = {"counted": False, "quarantined": True}
@@ -63,7 +64,9 @@ CASES: list[tuple[str, list[Happenings], Decision, Action]] = [
     ("two overtimes", [heats((None, None), (None, None), **OVERTIME)], "heat", "fail"),
     ("hopeless", [heats((None, None), status="abandoned")], "heat", "abandon"),
     ("the champion failed", [lost(MAX_FAULTS - 1)], "heat", "heat"),
-    ("the champion fails again and again", [lost(MAX_FAULTS)], "heat", "give up"),
+    ("the champion fails again and again", [lost(MAX_FAULTS)], "heat", "heat"),
+    ("the candidate is killed again and again", [heats(*[(1.3, None)] * MAX_FAULTS, **KILLED)],
+     "heat", "give up"),
 ]  # fmt: skip
 
 

@@ -1,0 +1,129 @@
+"""What a program has printed: the reply in it, or what it says of its provider.
+
+Coding-agent CLIs print their provider's errors where the reply belongs, and end as if all was well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any, Literal
+
+Fault = Literal["", "mend", "outage", "error"]
+"""What words are about: ``mend`` is for the user to do, ``outage`` passes, ``error`` is another."""
+
+SHORT = 1500
+"""Characters up to which words without an edit can be an error text, not an answer."""
+LONGEST_WAIT = 30 * 86_400.0
+"""Seconds; what is further off is not a time at which an error ends."""
+
+_FIELD = re.compile(r"^[^\w\n]*(?:category|hypothesis)\W{0,9}:", re.I | re.M)
+_MARK = re.compile(r"<{4}|>{4}|`{3}|~{3}")
+_TERMINAL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]|[\0-\x08\x0e-\x1f]"
+)
+"""Colours, cursor movements and window titles."""
+_TEXTS = ("result", "response", "content", "text", "message", "output", "answer", "error")
+"""Where programs that print JSON have the reply, or what went wrong."""
+
+ANSWER = re.compile(r"\bI(?:['’]\w+)?\s+[a-z]")
+"""A model speaks of itself; programs do not."""
+_ERROR = r"^[^\w\n]*(?:[\w.]+ ){0,3}\w*(?:error|exception|fatal|panic)\b\s*(?:[:(\[]|$)"
+_STATUS = r"(?:error|http|status|code)\W{0,4}"
+_MEANINGS: tuple[tuple[Fault, str], ...] = (  # the first that is found counts
+    ("mend", r"insufficient.quota|credit balance|payment required|"
+     r"\b(?:out of|insufficient|not enough|no) (?:\w+ )?(?:credits?|funds|balance)\b"),
+    ("outage", r"rate.?limit|usage limit|limit (?:\w+ ){0,2}(?:reached|exceeded)|quota exceeded|"
+     r"\b(?:hit|reached|exceeded) (?:\S+ ){0,5}(?:limit|quota)|overloaded|too many requests|"
+     r"\b(?:at|over|no|insufficient) capacity|resource.?exhausted"),
+    ("mend", r"/login\b|\b(?:not|please) (?:be )?(?:log|sign)(?:ged|ned)?.?in\b|\bauth login|"
+     r"\b(?:log|sign) ?in (?:again|first)|unauthori[sz]ed|unauthenticated|forbidden|"
+     r"authentication.(?:error|required)|permission.(?:error|denied)|(?:invalid|incorrect|missing|"
+     r"no|expired|revoked|bad) (?:\S+ ){0,2}(?:api.?key|access token|credentials?)|(?:api.?key|"
+     r"credentials?)\W+(?:\w+ ){0,3}(?:invalid|incorrect|missing|expired|revoked|required|not (?:"
+     r"valid|found|set))|(?:token|session) (?:\w+ ){0,3}(?:expired|revoked)|(?:organi[sz]ation|"
+     r"account) (?:\w+ ){0,3}(?:disabled|suspended|deactivated)|not.found.error|model.not.found|"
+     r"\b(?:unknown|invalid|no such) model\b|\bmodel:? ['\"`]\S+['\"`] (?:\w+ )?(?:not found|does "
+     rf"not exist)|prompt is too long|{_STATUS}40[0-4]\b"),
+    ("outage", r"time[ds]?.?out\b|ECONN\w+|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ENETUNREACH|fetch failed|"
+     r"\bconnect(?:ion)?\b.{0,30}\b(?:error|reset|refused|closed|lost|failed|aborted)|hang up|"
+     r"network error|disconnected|unavailable|internal server|bad gateway|went wrong|"
+     r"try again (?:later|in|soon|shortly)|please try again|(?:server|service|system) (?:\w+ ){0,2}"
+     rf"busy|maintenance|resolve host|execution error|{_STATUS}(?:429|5\d\d)\b"),
+    ("error", _ERROR),
+)  # fmt: skip
+_EPOCH = re.compile(r"\b(\d{10})(?:\d{3})?\b")
+_SPAN = re.compile(
+    r"(?:again|retry|wait|resets?)\W+(?:[a-z]+\W+){0,3}?"
+    r"((?:\d+(?:\.\d+)?\s*(?:ms|d(?:ays?)?|h(?:ours?)?|m(?:in\w*)?|s(?:ec\w*)?)(?![a-z])\W*"
+    r"(?:and\W+)?)+)|retry.?after\W+(\d+(?:\.\d+)?)\b",
+    re.I,
+)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def reply_in(printed: bytes) -> str:
+    """The text that was meant: without what moves a terminal, and out of a JSON that holds it."""
+    text = _TERMINAL.sub("", printed.decode("utf-8-sig", errors="replace")).replace("\r\n", "\n")
+    if "\n" in text:  # what a spinner wrote before is gone from the line
+        text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return _out_of_json(text) if text.lstrip()[:1] in ("{", "[", '"') else text
+
+
+def holds_edit(text: str) -> bool:
+    """Whether there is anything of an edit in it: a field, a marker, a code fence."""
+    return bool(_FIELD.search(text) or _MARK.search(text))
+
+
+def fault_in(text: str) -> Fault:
+    """What an output is about that should have been a reply, "" if it may be one."""
+    if holds_edit(text):  # or the beginning of one, and then an error
+        last = "" if ">>>>" in text else text.rstrip().rpartition("\n")[2]
+        is_error = re.match(_ERROR, last, re.I) and not last.lstrip().startswith("#")
+        return meaning(last) if is_error and not holds_edit(last) else ""
+    return "" if len(text) > SHORT or ANSWER.search(text) else meaning(text)
+
+
+def meaning(words: str) -> Fault:
+    """What the words of a program that gave no reply are about."""
+    found = (fault for fault, told in _MEANINGS if re.search(told, words, re.I | re.M))
+    fault: Fault = next(found, "")
+    waits = fault != "" and seconds_to_wait(words) is not None
+    return "outage" if waits and not re.search(_MEANINGS[0][1], words, re.I) else fault
+
+
+def seconds_to_wait(words: str) -> float | None:
+    """For how long, where the words say it with a number: a Unix time, or a span of time."""
+    for epoch in _EPOCH.findall(words):
+        if 0 < (seconds := float(epoch) - time.time()) < LONGEST_WAIT:
+            return seconds
+    if (span := _SPAN.search(words)) is None:
+        return None
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*(ms|[dhms])", span[1] or f"{span[2]}s", re.I)
+    return min(LONGEST_WAIT, sum(float(n) * _UNITS[unit.lower()] for n, unit in parts))
+
+
+def _out_of_json(text: str) -> str:
+    """The last text in it that is an edit, else all its pieces, else its last text."""
+    lines = ",".join(line for line in text.split("\n") if line.strip())
+    for document in (text, f"[{lines}]"):  # one value, or one a line
+        with contextlib.suppress(ValueError, RecursionError):
+            found = list(_texts_of(json.loads(document)))
+            whole = [one for one in found if _FIELD.search(one) and _MARK.search(one)]
+            joined = "".join(found)
+            return whole[-1] if whole else joined if holds_edit(joined) else (found or [text])[-1]
+    return text
+
+
+def _texts_of(value: Any, name: str = _TEXTS[0]) -> Iterator[str]:
+    if isinstance(value, str) and name in _TEXTS and value.strip():
+        yield value
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts_of(inner, name)
+    elif isinstance(value, dict) and "user" not in (value.get("role"), value.get("type")):
+        for key, inner in value.items():
+            yield from _texts_of(inner, key)
