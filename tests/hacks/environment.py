@@ -8,6 +8,7 @@ import os
 
 KNOWN = (
     *("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME", "LD_LIBRARY_PATH", "CUDA_", "NVIDIA_"),
+    "AUTORESEARCH_OWNER",
     *(
         "PYTHON",
         "PYTORCH_",

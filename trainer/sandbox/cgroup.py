@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.sandbox.owner import namespace, started
+
 MAX_TASKS = 4096
 """Limit on all processes' threads, against fork bombs; torch and a compiler start far fewer."""
 _PATIENCE_SECONDS = 10.0
@@ -132,7 +134,7 @@ def create(roots: Iterable[Path] | None = None) -> Cgroup:
     Args:
         roots: the folder of each hierarchy to create it in; None for this machine's.
     """
-    name = f"{_PREFIX}{_namespace()}-{os.getpid()}-{_started(os.getpid())}-{next(_numbers)}"
+    name = f"{_PREFIX}{namespace()}-{os.getpid()}-{started(os.getpid())}-{next(_numbers)}"
     made: list[Path] = []
     for root in _roots() if roots is None else roots:
         with contextlib.suppress(OSError):
@@ -168,25 +170,10 @@ def _roots() -> Iterator[Path]:
 
 def _sweep(root: Path) -> None:
     """Remove the groups in ``root`` whose creator was killed before it could remove them."""
-    for folder in root.glob(f"{_PREFIX}{_namespace()}-*"):
-        pid, started = folder.name.split("-")[2:4]
-        if _started(int(pid)) != started:
+    for folder in root.glob(f"{_PREFIX}{namespace()}-*"):
+        pid, then = folder.name.split("-")[2:4]
+        if started(int(pid)) != then:
             Cgroup((folder,)).remove()
-
-
-def _started(pid: int) -> str:
-    """When a process started, in the kernel's ticks; empty if there is no such process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def _namespace() -> str:
-    """Id of the process namespace: in another container, process ids mean other processes."""
-    with contextlib.suppress(OSError):
-        return str(Path("/proc/self/ns/pid").stat().st_ino)
-    return "0"
 
 
 def _members(folder: Path) -> set[int]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from trainer.sandbox import cgroup, confine, tree
+from trainer.sandbox import cgroup, confine, owner, tree
 from trainer.sandbox.wire import Channel, Gone, Silent, WireError
 
 _ENVIRONMENT = (
@@ -65,6 +65,7 @@ def environment() -> dict[str, str]:
         # A precompiled header of torch takes 130 MB of scratch; only many kernels make it worth it.
         "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0",
         "HOME": "/nonexistent",
+        owner.VARIABLE: str(owner.this_process()),
     }
 
 
@@ -92,6 +93,10 @@ class Exit:
 
 class ServerDied(Exception):
     """The fork server is gone, or given up; start another."""
+
+
+class ServerGaveUp(ServerDied):
+    """It has ended by itself, because below it a process cannot be killed."""
 
 
 class ForkServer:
@@ -229,7 +234,8 @@ class ForkServer:
 
     def _note(self, message: dict[str, Any]) -> None:
         if message.get("event") == "unkillable":
-            raise self._died(message["reason"])
+            self._given_up = True
+            raise ServerGaveUp(message["reason"])
         if message.get("event") == "up":
             self._pid = message["pid"]
         if message.get("event") == "exit":

@@ -14,12 +14,13 @@ import psutil
 
 from trainer.data.choice import AUTO
 from trainer.presets import BadSetting, Isolation, Preset, find_preset
-from trainer.sandbox import confine
+from trainer.sandbox import confine, owner
 from trainer.sandbox.client import ForkServer, ServerDied
 from trainer.sandbox.confine import Confinement, SandboxError
 from trainer.sandbox.readable import granted
 from trainer.sandbox.wire import Channel, WireError
 from trainer.training.compile_cache import CompileCache
+from trainer.training.scratch import sweep
 from trainer.training.startup import StartUps
 
 PROGRAM = "trainer.roles"
@@ -38,7 +39,10 @@ class Machine:
         self._probe: dict[str, Any] | None = None
 
     def server(self) -> ForkServer:
-        """The fork server, started on first use and again when it has died."""
+        """The fork server, started on first use and again when it has died.
+
+        Before it starts, what killed processes have left on this machine is removed.
+        """
         return self.servers(1)[0]
 
     def servers(self, count: int) -> list[ForkServer]:
@@ -46,6 +50,9 @@ class Machine:
         with self._lock:
             if not all(server.alive() for server in self._servers):
                 self.close()
+            if not self._servers:
+                owner.kill_orphans()
+                sweep()
             while len(self._servers) < count:
                 self._servers.append(ForkServer(PROGRAM))
             return self._servers[:count]
