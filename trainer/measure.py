@@ -25,15 +25,15 @@ from trainer.results import AuditResult as AuditResult
 from trainer.results import CheckResult as CheckResult
 from trainer.results import Measurement as Measurement
 from trainer.results import ScoringResult, TrainingResult
-from trainer.sandbox.client import ServerDied
 from trainer.sandbox.confine import SandboxError as SandboxError
-from trainer.scoring.parent import score_weights
+from trainer.scoring.parent import score
 from trainer.source import plain
 from trainer.training.heat import how_to_train, train_all
 from trainer.training.job import Job, OnEvent, Trained
 from trainer.training.machine import MACHINE as MACHINE
 from trainer.training.machine import Setting as Setting
 from trainer.training.machine import resolve as resolve
+from trainer.training.standstill import Measured, undisturbed
 from trainer.training.watch import Watch as Watch
 
 CHECK_STEPS = 2
@@ -155,9 +155,13 @@ def heat(
         ]
         started = time.monotonic()
         how = how_to_train(jobs, peak_memory_mb)
-        with train_all(jobs, how, watch, champion_first) as trained:
-            _restore(jobs, trained)
-            scored = _score_all(jobs, trained, paths, champion_seconds=champion_seconds)
+
+        def once() -> Measured:
+            with train_all(jobs, how, watch, champion_first) as trained:
+                _restore(jobs, trained)
+                return trained, _score_all(jobs, trained, paths, champion_seconds=champion_seconds)
+
+        trained, scored = undisturbed(once, on_event, cancel)
     return [
         Measurement(
             **_training_result(one, score),
@@ -294,27 +298,8 @@ def _score_all(
         if path is not None:
             _copy(trained.weights, path)
         champion = scored[0].answer_seconds if scored else champion_seconds
-        scored.append(_score(job, trained.weights.fileno(), max_windows, champion))
+        scored.append(score(job, trained.weights.fileno(), max_windows, champion))
     return scored
-
-
-def _score(
-    job: Job,
-    weights: int,
-    max_windows: int | None = None,
-    champion_seconds: float = 0.0,
-    claimed_bpb: float | None = None,
-    audit_seconds: float = 0.0,
-) -> ScoringResult:
-    restore(job.corpus)
-    server = MACHINE.server()
-    try:
-        return score_weights(
-            server, job, weights, max_windows, champion_seconds, claimed_bpb, audit_seconds
-        )
-    except ServerDied as error:
-        MACHINE.close()
-        return ScoringResult("crashed", f"crash: {error}")
 
 
 def _training_result(trained: Trained, scored: ScoringResult) -> dict[str, Any]:
@@ -343,8 +328,12 @@ def check(
     setting = _setting(preset, device, isolation, data)
     with MACHINE:
         job = _job(setting, Budget(steps=CHECK_STEPS), source, seed, cancel=cancel)
-        with train_all([job], "alone") as (trained,):
-            (scored,) = _score_all([job], [trained], [None], CHECK_WINDOWS)
+
+        def once() -> Measured:
+            with train_all([job], "alone") as trained:
+                return trained, _score_all([job], trained, [None], CHECK_WINDOWS)
+
+        (trained,), (scored,) = undisturbed(once, None, cancel)
     return CheckResult(**_training_result(trained, scored))
 
 
@@ -383,7 +372,7 @@ def audit(
             seconds = train_seconds
             if seconds is None:
                 seconds = setting.preset.budget.seconds or 0.0
-            scored = _score(
+            scored = score(
                 job,
                 file.fileno(),
                 claimed_bpb=claimed_bpb,

@@ -1,6 +1,5 @@
 """However a measurement ends, nothing of it is left, and the next one works."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -36,19 +35,6 @@ class TestEnds:
             measured = measure(tiny_source, budget, on_event=hear, cancel=cancel)
             assert (measured.status, measured.val_bpb) == ("killed", None), when
             assert below_server() == 0
-
-    def test_the_server_killed_in_mid_training(self, tiny_source: str) -> None:
-        for when in ("ready", "scoring"):
-            server = MACHINE.server()
-
-            def hear(event: dict[str, Any], when: str = when, pid: int = server.pid) -> None:
-                if event["event"] == when:
-                    os.kill(pid, signal.SIGKILL)
-
-            crashed = measure(tiny_source, on_event=hear)
-            assert crashed.status == "crashed" and crashed.val_bpb is None, when
-            assert measure(tiny_source).status == "ok"
-            assert MACHINE.server().pid != server.pid
 
     def test_a_listener_that_raises_leaves_nothing(
         self, tiny_source: str, monkeypatch, tmp_path: Path

@@ -6,19 +6,47 @@ import math
 import time
 from dataclasses import asdict, replace
 
+from trainer.data.prepare import restore
 from trainer.results import ScoringResult
-from trainer.sandbox.client import ForkServer, ServerDied
+from trainer.sandbox.client import ForkServer, ServerDied, ServerGaveUp
 from trainer.sandbox.wire import Channel, Silent, WireError
-from trainer.scoring.request import ScoreRequest
+from trainer.scoring.request import PROCESS_ENDED, ScoreRequest
 from trainer.training.job import Job
+from trainer.training.machine import MACHINE
 from trainer.training.process import WATCH_SECONDS
 
 AUDIT_PASSES = 10
 """Time limit of the stronger audit, as a multiple of that of a scoring."""
 NOISE_SHARE = 0.1
 """Of the noise of a difference: the stronger audit asks no more once its bound is as small."""
+SCORINGS = 2
+"""So often weights are scored whose scoring was ended, by the model or from outside."""
 STARTUP_SECONDS = 60.0
 """A child may take at least this long to load weights; a candidate gains nothing by it."""
+
+
+def score(
+    job: Job,
+    weights: int,
+    max_windows: int | None = None,
+    champion_seconds: float = 0.0,
+    claimed_bpb: float | None = None,
+    audit_seconds: float = 0.0,
+) -> ScoringResult:
+    """As ``score_weights``, below the machine's server, and again if something ended it."""
+    how = (max_windows, champion_seconds, claimed_bpb, audit_seconds)
+    for _ in range(SCORINGS):
+        restore(job.corpus)
+        try:
+            scored = score_weights(MACHINE.server(), job, weights, *how)
+        except ServerDied as error:
+            MACHINE.close()
+            scored = ScoringResult("crashed", f"crash: {error}")
+            if isinstance(error, ServerGaveUp):
+                break
+        if scored.status != "crashed" and not scored.reason.startswith(PROCESS_ENDED):
+            break
+    return scored
 
 
 def score_weights(
@@ -56,7 +84,7 @@ def score_weights(
     seconds = passes * (120.0 + 4 * (job.setting.preset.budget.seconds or 0.0))
     channel, theirs = Channel.pair()
     server.limit(job.setting.preset.memory_mb, job.setting.preset.scratch_mb)
-    died = ""
+    died: ServerDied | None = None
     try:
         with theirs, server.connect() as scorers_line:
             server.spawn("score", [theirs.fileno(), 2, scorers_line.fileno()])
@@ -69,9 +97,9 @@ def score_weights(
         try:
             server.kill_all()
         except ServerDied as error:
-            died = str(error)
-    if died and scored.status == "crashed":
-        scored = replace(scored, reason=f"crash: {died}")
+            died = error
+    if died is not None and scored.status == "crashed":
+        raise died
     return replace(scored, seconds=time.monotonic() - started)
 
 

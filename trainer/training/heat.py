@@ -16,7 +16,7 @@ from functools import partial
 
 import psutil
 
-from trainer.sandbox.client import ServerDied
+from trainer.sandbox.client import ServerDied, ServerGaveUp
 from trainer.training.job import Job, Trained
 from trainer.training.machine import MACHINE
 from trainer.training.parent import Training, run_training
@@ -99,7 +99,8 @@ def train_all(
                 MACHINE.close()
                 for n in group:
                     results.pop(n, Trained("")).close()
-                    results[n] = Trained("crashed", f"crash: {error}")
+                    outside = not isinstance(error, ServerGaveUp)
+                    results[n] = Trained("crashed", f"crash: {error}", outside=outside)
             for n in group:
                 watcher.ended(n, results[n])
         yield [results[n] for n in range(len(jobs))]

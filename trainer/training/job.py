@@ -56,9 +56,9 @@ class Job:
 class Ended(Exception):
     """The training ended without valid weights."""
 
-    def __init__(self, status: str, reason: str, detail: str = "") -> None:
+    def __init__(self, status: str, reason: str, detail: str = "", outside: bool = False) -> None:
         super().__init__(reason)
-        self.status, self.reason, self.detail = status, reason, detail
+        self.status, self.reason, self.detail, self.outside = status, reason, detail, outside
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Trained(TrainingResult):
 
     weights: BufferedReader | None = None
     """Open for reading; the caller closes it."""
+    outside: bool = False
+    """Whether what ended it may have come from outside, so that it says nothing of the source."""
 
     def close(self) -> None:
         """Close the weights, if there are any."""

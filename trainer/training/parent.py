@@ -203,7 +203,13 @@ class Training:
                 raise self._ended
             return self._with_weights(result)
         except Ended as end:
-            return replace(result, status=end.status, reason=end.reason, detail=end.detail)
+            return replace(
+                result,
+                status=end.status,
+                reason=end.reason,
+                detail=end.detail,
+                outside=end.outside,
+            )
 
     def _mfu(self) -> float | None:
         tokens_per_second = self._counts.get("tokens", 0) / max(self._spent, 1e-9)
@@ -226,6 +232,7 @@ class Training:
                 "killed",
                 f"left-over: {child.left_over} processes of an earlier training were still there; "
                 "they have been killed, measure again",
+                outside=True,
             )
         limit = job.setting.preset.startup_seconds + (job.budget.seconds or UNCHARGED_SECONDS)
         self._lend_compiled()

@@ -6,10 +6,8 @@ import contextlib
 import os
 import select
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,7 +16,7 @@ from trainer.sandbox import tree
 from trainer.sandbox.client import Exit, ForkServer, ServerDied
 from trainer.sandbox.wire import Channel, Gone, Silent, WireError
 from trainer.training.job import Ended
-from trainer.training.remains import empty
+from trainer.training.scratch import scratch_folder
 
 WATCH_SECONDS = 0.25
 STOP_SECONDS = 10.0
@@ -59,9 +57,7 @@ class ChildProcess(contextlib.ExitStack):
         """Processes of an earlier training that were still there, and have been killed."""
         self.server.limit(self._memory_mb, self._scratch_mb)
         self.server.cgroup.thaw()
-        folder = tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True)
-        self.scratch = Path(self.enter_context(folder))
-        self.callback(empty, self.scratch)
+        self.scratch = self.enter_context(scratch_folder())
         self.callback(self._leave_none)
         return self
 
@@ -119,8 +115,7 @@ class ChildProcess(contextlib.ExitStack):
             raise Ended("invalid", f"processes: {used:.2f} s were computed while stopped")
         if self._frozen:
             self.server.cgroup.thaw()
-        else:
-            tree.resume(self._stopped)
+        tree.resume(self._stopped)  # those in the group too: another may have stopped one
         self._stopped, self._frozen = [], False
 
     def kill(self) -> None:
@@ -199,7 +194,9 @@ class ChildProcess(contextlib.ExitStack):
         code = self._exit.code
         if code < 0:
             if -code == signal.SIGKILL:
-                return Ended("oom", "memory: the system killed the training (SIGKILL)")
+                own = self.server.excess(self.scratch)  # what its own limit ended is its own fault
+                reason = "memory: the system killed the training (SIGKILL)"
+                return Ended(*own) if own is not None else Ended("oom", reason, outside=True)
             return Ended("crashed", f"crash: killed by signal {-code} ({signal.strsignal(-code)})")
         return Ended("crashed", f"crash: the process ended by itself (exit status {code})")
 
