@@ -7,7 +7,6 @@ journal. One process writes at a time; readers need no lock.
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
 import os
@@ -17,41 +16,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from agent.campaign.events import Event, Happened, read_event
-from trainer.errors import UserError
+from agent.campaign.lock import JournalError, WriterLock
 
 E = TypeVar("E", bound=Happened)
-LOCK_SECONDS = 0.2
-"""For so long a writer waits for the lock, which ``holder`` also takes for a moment, and ``holder``
-for the id of a writer that has just taken it."""
-
-
-class JournalError(UserError):
-    """An event could not be written or read; the message says what, where and what to do."""
-
-
-class JournalBusy(JournalError):
-    """Another process is writing this journal.
-
-    ``pid`` is its process id, None when it could not be read.
-    """
-
-    def __init__(self, path: Path, pid: int | None) -> None:
-        super().__init__(
-            f"{path} is being written by process {pid or '(unknown)'}: wait for it, stop it, "
-            "or use another --tag"
-        )
-        self.pid = pid
 
 
 class Journal:
     """The only writer of a journal file; creates the file if it does not exist.
-
-    The lock is advisory, on ``<name>.lock``, which the kernel releases when this process ends for
-    any reason; no child inherits it.
 
     ``torn`` is the file to which a broken last line was moved when the journal was opened, None
     if the line was complete.
@@ -66,14 +40,11 @@ class Journal:
         self.torn: Path | None = None
         self._mutex = threading.Lock()
         self._fd = -1
-        self._lock = FileLock(_lock_path(path), timeout=LOCK_SECONDS, poll_interval=0.01)
+        self._lock = WriterLock(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
-            _lock_path(path).write_text(f"{os.getpid()}\n")
             self._open()
-        except Timeout:
-            raise JournalBusy(path, _read_pid(path)) from None
         except OSError as error:
             self.close()
             raise _unwritable(path, "opened for writing", error) from error
@@ -172,40 +143,6 @@ def read_events(path: Path) -> list[Event]:
     except OSError as error:
         raise JournalError(f"{path} cannot be read: {error.strerror}") from error
     return _parse(content, path)[0]
-
-
-def holder(path: Path) -> int | None:
-    """Process id of the live writer of the journal at ``path``, None when nobody writes it.
-
-    Raises:
-        JournalError: the lock file cannot be read, or it is locked but names no process.
-    """
-    lock_path = _lock_path(path)
-    deadline = time.monotonic() + LOCK_SECONDS
-    try:
-        with lock_path.open("rb") as lock:  # filelock needs to write, and keeps other readers out
-            while time.monotonic() < deadline:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                    return None
-                except BlockingIOError:
-                    if (pid := _read_pid(path)) is not None:
-                        return pid
-                    time.sleep(0.01)  # a writer has the lock but has not written its id yet
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise JournalError(f"{lock_path} cannot be read: {error.strerror}") from error
-    raise JournalError(f"{lock_path} is locked, but names no process")
-
-
-def _lock_path(path: Path) -> Path:
-    return path.with_name(path.name + ".lock")
-
-
-def _read_pid(path: Path) -> int | None:
-    text = _lock_path(path).read_text()
-    return int(text) if text.endswith("\n") and text.strip().isdigit() else None
 
 
 def _parse(content: bytes, path: Path) -> tuple[list[Event], int]:

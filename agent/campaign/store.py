@@ -16,7 +16,8 @@ from typing import Any
 
 from agent.campaign import events
 from agent.campaign.files import JOURNAL, folder_of
-from agent.campaign.journal import Journal, holder, read_events
+from agent.campaign.journal import Journal, read_events
+from agent.campaign.lock import holder
 from agent.campaign.records import Proof, Training, Trial
 from agent.campaign.results import write_tsv
 from agent.campaign.state import State, fold
@@ -265,7 +266,7 @@ class Campaign:
             verdict: without commit and seconds.
         """
         trial = self.state.trials[-1]
-        seconds = round(time.time() - trial.started, 3)
+        seconds = round(max(0.0, time.time() - trial.started), 3)  # a clock may be set back
         commit = ""
         if trial.candidate:
             message = self._final_message(trial, verdict)

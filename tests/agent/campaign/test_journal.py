@@ -25,7 +25,8 @@ from agent.campaign.events import (
     Proposed,
     RunEnded,
 )
-from agent.campaign.journal import Journal, JournalBusy, JournalError, holder, read_events
+from agent.campaign.journal import Journal, read_events
+from agent.campaign.lock import JournalBusy, JournalError, holder
 
 WRITER = """
 import sys
