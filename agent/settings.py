@@ -6,6 +6,7 @@ follow from ``Settings``. The command line overrides program.md, which overrides
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -35,6 +36,8 @@ _WRITTEN = {
     "int_parsing": "; write it in digits alone, as in 5000",
     "float_parsing": "; write it in digits with a point, as in 2.5",
 }
+COMMANDS = {"llm", "notify"}
+"""Settings that may be a command line, with a secret in it."""
 _HIDDEN = "[key]"
 """What ``redact`` writes in a secret's place."""
 
@@ -91,6 +94,14 @@ def _spec(text: str) -> str:
     return text
 
 
+def _command(text: str) -> str:
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"{text}: {error}") from None
+    return text
+
+
 class Settings(Frozen):
     """The settings of a run. The text below each is its help."""
 
@@ -126,6 +137,8 @@ class Settings(Frozen):
     """Seed of the campaign."""
     isolation: Annotated[Isolation, CAMPAIGN] = "auto"
     """require: refuse to train where the system cannot confine it."""
+    notify: Annotated[str, AfterValidator(_command), REMEMBERED] = ""
+    """Command to run when the run stops, finds a new champion, or needs a person."""
 
     def fixed(self) -> dict[str, Any]:
         return self.model_dump(include=set(FIXED))
@@ -173,14 +186,14 @@ def remember(
 
     Args:
         last: what the journal stored at the start of the previous run.
-        hidden: secrets; they, and anything that looks like a secret, are removed from ``llm``.
+        hidden: secrets; they, and anything that looks like a secret, are removed from ``COMMANDS``.
     """
     kept = names(REMEMBERED)
     given = {k: v for k, v in command_line.items() if k in kept and v is not None}
-    if "llm" in given:
-        shown = redact(given["llm"], hidden)
-        if shown != given["llm"]:
-            given["llm"] = f"{_HIDDEN} {shown}"
+    for name in COMMANDS & given.keys():
+        shown = redact(given[name], hidden)
+        if shown != given[name]:
+            given[name] = f"{_HIDDEN} {shown}"
     return {**last, **given}
 
 
@@ -211,11 +224,13 @@ def resolve_settings(
             )
     remembered = _read(last or {}, "the journal's {}".format)
     wanted = Settings.model_validate({**program, **remembered, **given, **kept})
-    if wanted.llm.startswith(_HIDDEN):
-        raise SettingsError(
-            f"the last run was given --llm {wanted.llm.removeprefix(_HIDDEN).strip()}, with a "
-            "secret in it, which the journal does not keep: give --llm again"
-        )
+    for name in COMMANDS:
+        value = getattr(wanted, name)
+        if value.startswith(_HIDDEN):
+            raise SettingsError(
+                f"the last run was given {option(name)} {value.removeprefix(_HIDDEN).strip()}, "
+                f"with a secret in it, which the journal does not keep: give {option(name)} again"
+            )
     return wanted
 
 

@@ -1,0 +1,96 @@
+"""What a run asks of the machine that it runs on: to stay awake, and to have it for itself."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+_WHY = "a research campaign trains"
+_LEAVE_SECONDS = 2.0
+
+
+@contextlib.contextmanager
+def kept_awake() -> Iterator[subprocess.Popen[bytes] | None]:
+    """Keep the machine from falling asleep, where it has a program for that.
+
+    The program ends when its standard input is closed, so it ends with this process, however that
+    ends. Yields it, None where there is none.
+    """
+    command = _inhibitor()
+    if command is None:
+        yield None
+        return
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=null, stderr=null, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_LEAVE_SECONDS)
+            process.kill()
+
+
+def _inhibitor() -> list[str] | None:
+    if sys.platform == "darwin":
+        return ["caffeinate", "-i", "cat"]
+    if shutil.which("systemd-inhibit") is None:
+        return None
+    options = ("--what=idle:sleep", "--who=autoresearch", f"--why={_WHY}", "--mode=block")
+    return ["systemd-inhibit", *options, "cat"]
+
+
+def sleep_words(inhibitor: subprocess.Popen[bytes] | None) -> str:
+    """How it stands with sleep and power; "" on a machine that seems to have nothing of both."""
+    battery = None
+    with contextlib.suppress(OSError, AttributeError, RuntimeError):  # no such sensor
+        battery = psutil.sensors_battery()
+    if inhibitor is not None and inhibitor.poll() is None:
+        words = "held off while this runs"
+    elif battery is not None:
+        words = "cannot be held off: see that this machine does not fall asleep"
+    else:
+        return ""
+    if battery is not None and battery.power_plugged is False:
+        words += f"; on battery, {battery.percent:.0f} % left: a night needs the charger"
+    return words
+
+
+@contextlib.contextmanager
+def device_claimed(folder: Path, device: str, name: str) -> Iterator[str]:
+    """Say that a device is used, while this is open; yields who said so before, "" if nobody did.
+
+    Args:
+        folder: shared by all campaigns of this user, the cache.
+        name: of the campaign.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "") if device == "cuda" else ""
+    path = folder / f"used-{device}{visible.replace(os.sep, '_')}.lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError:  # the data are in a cache that cannot be written
+        yield ""
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            yield file.read().strip() or "another process"
+            return
+        file.truncate(0)
+        file.write(f"{name} (process {os.getpid()})")
+        file.flush()
+        yield ""

@@ -1,0 +1,128 @@
+"""Sleep is held off while a run lasts, by the system's own program, and a shared device is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from agent.steps import machine
+from agent.steps.machine import device_claimed, kept_awake, sleep_words
+
+HELD = "held off while this runs"
+
+
+@pytest.fixture
+def inhibitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a program in the place of systemd-inhibit was called with; it then does its work."""
+    called, program = tmp_path / "called", tmp_path / "systemd-inhibit"
+    program.write_text(f'#!/bin/sh\necho "$@" > {called}\nshift 4\nexec "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(psutil, "sensors_battery", lambda: None)
+    return called
+
+
+def test_it_is_asked_and_ends_with_the_run(inhibitor: Path) -> None:
+    with kept_awake() as process:
+        assert process is not None
+        assert sleep_words(process) == HELD
+        process.stdin.write(b"x")  # type: ignore[union-attr]
+    assert process.returncode == 0
+    assert inhibitor.read_text().split()[:2] == ["--what=idle:sleep", "--who=autoresearch"]
+    assert inhibitor.read_text().split()[-2:] == ["--mode=block", "cat"]
+
+
+@pytest.mark.process
+def test_it_ends_with_a_killed_run(inhibitor: Path) -> None:
+    code = "from agent.steps.machine import kept_awake\n"
+    code += "with kept_awake() as process:\n    print(process.pid, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(machine.__file__).parents[2],
+    ) as parent:
+        assert parent.stdout is not None
+        cat = psutil.Process(int(parent.stdout.readline()))
+        parent.send_signal(signal.SIGKILL)
+    cat.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("script", "battery", "words"),
+    [
+        ("exit 1", None, ""),  # a container, a server: nothing to say
+        ("exit 1", (True, 80), "cannot be held off"),
+        ("exec cat", (True, 80), HELD),
+        ("exec cat", (False, 57.4), f"{HELD}; on battery, 57 % left: a night needs the charger"),
+        ("exit 1", (False, 9), "on battery, 9 % left"),
+    ],
+)
+def test_what_is_said(
+    inhibitor: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    battery: tuple[bool, float] | None,
+    words: str,
+) -> None:
+    (inhibitor.parent / "systemd-inhibit").write_text(f"#!/bin/sh\n{script}\n")
+    found = battery and SimpleNamespace(power_plugged=battery[0], percent=battery[1])
+    monkeypatch.setattr(psutil, "sensors_battery", lambda: found)
+    with kept_awake() as process:
+        assert process is not None
+        if "exit" in script:
+            process.wait()
+        said = sleep_words(process)
+    assert words in said and bool(words) == bool(said)
+
+
+def test_no_such_program_and_no_such_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Any:
+        raise FileNotFoundError("/sys/class/power_supply")
+
+    monkeypatch.setattr(psutil, "sensors_battery", broken)
+    monkeypatch.setattr(machine, "_inhibitor", lambda: None)
+    with kept_awake() as process:
+        assert process is None and sleep_words(process) == ""
+
+
+# --- a device that two campaigns use
+
+
+def test_the_second_is_told_of_the_first(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    with (
+        device_claimed(folder, "cpu", "one") as first,
+        device_claimed(folder, "cpu", "two") as second,
+    ):
+        assert (first, second) == ("", f"one (process {os.getpid()})")
+        with device_claimed(folder, "cuda", "three") as other_device:
+            assert other_device == ""
+    with device_claimed(folder, "cpu", "three") as again:
+        assert again == ""
+
+
+def test_each_visible_device_is_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with device_claimed(tmp_path, "cuda", "one"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1/2")
+        with device_claimed(tmp_path, "cuda", "two") as other:
+            assert other == ""
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with device_claimed(tmp_path / "file" / "cache", "cpu", "one") as other:
+        assert other == ""
