@@ -28,7 +28,8 @@ from agent.report.terminal import make_display
 from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names
 from agent.steps.doctor import checks
 from agent.steps.replay import find_trial, replay_commit, replay_json, replay_text
-from agent.steps.start import new_tag, open_runtime, prepare_corpus, stop_run
+from agent.steps.start import new_tag, open_runtime, prepare_corpus
+from agent.steps.stop import StopNow, do_without_terminal, handled, stop_now, stop_run
 from trainer import console
 from trainer.data.choice import AUTO
 from trainer.errors import UserError
@@ -47,6 +48,9 @@ def main() -> None:
         console.run(app)
     except UserError as error:
         _fail(str(error))
+    except StopNow as now:
+        print(f"error: {now}", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         _fail("interrupted; nothing is lost")
     except BrokenPipeError:
@@ -110,10 +114,12 @@ def run(
         raise SettingsError(f"--program {program}: there is no such file")
     stream = sys.stderr if as_json else sys.stdout
     with (
+        handled(stop_now),
         closing(Display(stream) if verbose else make_display(stream)) as display,
         open_runtime(repo, tag, given, path, display, verbose) as runtime,
     ):
         reason = run_campaign(runtime)
+    do_without_terminal()
     found = _status(repo, tag, store.load(repo, tag))
     text = (
         f"stopped: {reason}\n{summary.status_text(found)}\n"

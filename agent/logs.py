@@ -54,7 +54,9 @@ def logged(folder: Path, hidden: Collection[str], verbose: bool = False) -> Iter
         yield
     finally:
         if error := sys.exception():
-            bug = None if isinstance(error, UserError) else error
+            bug = (
+                error if isinstance(error, Exception) and not isinstance(error, UserError) else None
+            )
             logging.getLogger(__name__).error("the run ends: %s", error, exc_info=bug)
         for handler in handlers:
             root.removeHandler(handler)

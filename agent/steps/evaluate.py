@@ -233,6 +233,8 @@ def conclude(
     trial = runtime.campaign.state.trials[-1]
     teach_prior(runtime.prior, trial)
     runtime.display.verdict(trial, runtime.campaign.state, runtime.prior.probabilities())
+    if trial.kept and trial.trial > 0 and not trial.is_null:
+        runtime.notify("champion", f"trial {trial.trial}, {trial.title}: {trial.words}")
     while runtime.campaign.messages:
         runtime.display.message(runtime.campaign.messages.pop(0))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,9 @@ from agent.program import Program, reload_program
 from agent.proposers.base import Context, Proposer
 from agent.report.display import Display
 from agent.settings import Settings
+from agent.steps.notify import Notifier
 from trainer.presets import Preset, find_preset
+from trainer.training.standstill import since_boot
 
 
 class SharedKeywords(TypedDict):
@@ -50,9 +51,11 @@ class Runtime:
     stop: threading.Event
     command_line: Mapping[str, Any] = field(default_factory=dict)
     """What the command line set, which program.md cannot override."""
+    notify: Notifier = field(default_factory=Notifier)
 
     def __post_init__(self) -> None:
-        self.began = time.monotonic()
+        self.began = since_boot()
+        self._complaint: str | None = None
         self.in_vain: defaultdict[str, int] = defaultdict(int)
         """By what: how often in a row it came to nothing since the run began."""
         self.prior = rebuild_prior(
@@ -144,6 +147,9 @@ class Runtime:
         self.program, complaint = reload_program(last.path, last)
         if complaint:
             self.display.message(complaint)
+            if complaint != self._complaint:
+                self.notify("needed", complaint)
+        self._complaint = complaint
         text = scrub(self.program.text, secret_values(inherited_environment()))
         if text != self.campaign.state.program_text:
             self.campaign.record(ProgramRead(sha256=self.program.sha256, text=text))
@@ -175,17 +181,17 @@ class Runtime:
             Stopped: the run was asked to stop.
         """
         self.campaign.record(event)
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self.time_is_up():
+        until = since_boot() + seconds
+        while (left := until - since_boot()) > 0 and not self.time_is_up():
             self.display.event({"event": "waiting", "seconds": math.ceil(left)})
             if self.stop.wait(min(1.0, left)):
                 break
         self.stop_if_asked()
 
     def time_is_up(self) -> bool:
-        """Whether ``hours`` have passed since the run began."""
+        """Whether ``hours`` have passed since the run began, those of a suspended machine too."""
         hours = self.settings.hours
-        return hours is not None and time.monotonic() - self.began >= 3600 * hours
+        return hours is not None and since_boot() - self.began >= 3600 * hours
 
     def fresh_seed(self) -> int:
         """A seed that no other training of the campaign has; another --seed gives other seeds."""

@@ -1,4 +1,4 @@
-"""Set up a run from the command line, program.md and the machine; stop a run."""
+"""Set up a run from the command line, program.md and the machine."""
 
 from __future__ import annotations
 
@@ -6,25 +6,22 @@ import contextlib
 import logging
 import math
 import os
-import signal
 import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from agent.campaign import store
 from agent.campaign.events import RunBegun
 from agent.campaign.state import State
-from agent.campaign.store import Campaign, CampaignError
+from agent.campaign.store import Campaign
 from agent.git.command import inherited_environment
 from agent.git.repo import Repo
 from agent.logs import logged
 from agent.models.catalog import load_catalog
 from agent.models.choose import open_model
-from agent.models.secrets import secret_values
+from agent.models.secrets import redact, secret_values
 from agent.models.types import Usage
 from agent.program import Program, load_program, parse_program, reload_program
 from agent.proposers.choose import make, researcher
@@ -32,10 +29,13 @@ from agent.report.display import Display
 from agent.report.summary import noise
 from agent.report.text import noise_words, plural
 from agent.settings import Settings, SettingsError, remember, resolve_settings
+from agent.steps.machine import device_claimed, kept_awake, sleep_words
+from agent.steps.notify import make_notifier
 from agent.steps.runtime import Runtime
+from agent.steps.stop import heeding, stopping_words
 from trainer import contract
 from trainer.data.choice import choose
-from trainer.data.prepare import Corpus, notes, prepare
+from trainer.data.prepare import Corpus, cache_dir, notes, prepare
 from trainer.measure import MACHINE, Setting, resolve
 from trainer.presets import Preset, parse_budget
 
@@ -44,6 +44,7 @@ OVERHEAD_SECONDS = 4.0
 TRAININGS_PER_TRIAL = 4.0
 MB_PER_TRIAL = 0.2
 NIGHT_HOURS = 8.0
+SHARED = "each takes the other's time and memory, so stop one, or expect fewer trials of both"
 LABEL_WIDTH = 9
 """Of the header's labels."""
 MOST_BYTES_OF_A_CHARACTER = 4
@@ -62,8 +63,8 @@ def open_runtime(
 ) -> Iterator[Runtime]:
     """Start or resume the campaign ``tag``; yields its runtime, with the machine warmed up.
 
-    While it is open the campaign is locked, and Ctrl-C asks the run to stop. At its end the report
-    is written and the warm processes are ended.
+    While it is open the campaign is locked, the machine is kept awake, and a signal asks the run to
+    stop. At its end the report is written and the warm processes are ended.
 
     Args:
         command_line: its settings, by the names of ``Settings``; None for those not given.
@@ -91,44 +92,63 @@ def open_runtime(
     llm = researcher(model, stop) if model else None
     proposer = make(settings.proposer, llm, settings.seed)
     contract.read(repo.read_file(state.settings.get("base") or repo.head()), preset.max_seq_len)
+    notify = make_notifier(settings.notify, tag, environ, hidden)
     try:
-        header = _header(program_path, tag, state, setting)
-        header += _plan(settings, llm is not None, why)
-        display.header(header)
-        corpus, note = prepare_corpus(settings.data, preset, display)
-        settings = settings.model_copy(update={"data": corpus.source})
-        words = _data_words(corpus, preset)
-        display.header([(f"{'data':<{LABEL_WIDTH}}", words)])
-        data = [("data", text) for text in (note, words) if text]
-        with (
-            contextlib.closing(Campaign(repo, tag)) as campaign,
-            logged(campaign.folder, hidden, verbose),
-            _signals(stop),
-        ):
+        with contextlib.ExitStack() as held:
+            inhibitor = held.enter_context(kept_awake())
+            header = _header(program_path, tag, state, setting)
+            header += _plan(settings, llm is not None, why)
+            display.header(header)
+            corpus, note = prepare_corpus(settings.data, preset, display)
+            settings = settings.model_copy(update={"data": corpus.source})
+            rest = [("data", _data_words(corpus, preset)), ("sleep", sleep_words(inhibitor))]
+            rest = [(label, text) for label, text in rest if text]
+            display.header([(f"{label:<{LABEL_WIDTH}}", text) for label, text in rest])
+            campaign = held.enter_context(contextlib.closing(Campaign(repo, tag)))
+            held.enter_context(logged(campaign.folder, hidden, verbose))
+            held.enter_context(heeding(stop, _tell_of_stopping(campaign, display), campaign.folder))
+            other = held.enter_context(device_claimed(cache_dir(), setting.device, tag))
             log.info("process %d begins", os.getpid())
-            for label, text in header + data:
-                if label:  # without one it is a hint to who sits at the terminal
+            for label, text in [*header, ("data", note), *rest]:
+                if label and text:  # without a label it is a hint to who sits at the terminal
                     log.info("%s: %s", label, text)
             if campaign.is_new:
                 campaign.begin(settings, {"device": setting.shown, "level": setting.level})
-            if campaign.state.left_out:
-                display.message(campaign.state.left_out)
-                log.warning(campaign.state.left_out)
-            asked = {**settings.free(), "llm": model.name if model else "none"}
+            shared = other and f"{setting.device} is also used by campaign {other}: {SHARED}"
+            for warning in filter(None, (campaign.state.left_out, shared)):
+                display.message(warning)
+                log.warning(warning)
+            llm_name = model.name if model else "none"
+            shown = redact(settings.notify, hidden)
+            asked = {**settings.free(), "llm": llm_name, "notify": shown}
             for name, value in (settings.fixed() | asked).items():
                 log.info("%s: %s", name, value)
             remembered = remember(given, state.given, hidden)
             campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked))
             campaign.reconcile()
             said = {**state.given, **given}
-            runtime = Runtime(campaign, settings, program, proposer, display, stop, said)
-            yield runtime
+            runtime = Runtime(campaign, settings, program, proposer, display, stop, said, notify)
+            try:
+                yield runtime
+            except Exception as error:
+                notify("needed", f"the run has ended: {error}")
+                raise
             if campaign.state.champion is not None:
                 from agent.report.html import write_report  # only here: doctor needs no jinja2
 
                 write_report(campaign.folder, campaign.state, runtime.prior.probabilities())
+            notify("stopped", campaign.state.stop_reason)
     finally:
         MACHINE.close()
+
+
+def _tell_of_stopping(campaign: Campaign, display: Display) -> Callable[[str], None]:
+    def tell(asked_by: str) -> None:
+        words = stopping_words(campaign.state)
+        display.message(words)
+        log.info("%s (%s)", words, asked_by)
+
+    return tell
 
 
 def _refuse_unknown_price(settings: Settings, model: str) -> None:
@@ -270,36 +290,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-@contextlib.contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run cleanly; a second one ends it at once."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    with contextlib.ExitStack() as before:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before.callback(signal.signal, number, signal.signal(number, ask))
-        yield
-
-
-def stop_run(repo: Repo, tag: str, patience: float = 60.0) -> str:
-    """Ask the run of ``tag`` to end and wait until it has; returns what happened.
-
-    Raises:
-        CampaignError: nothing runs, or it does not end in time.
-    """
-    pid = store.running(repo, tag)
-    if pid is None:
-        raise CampaignError(f"campaign {tag} is not running")
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        if store.running(repo, tag) != pid:
-            return f"campaign {tag} has stopped; python -m agent run --tag {tag} goes on"
-        time.sleep(0.1)
-    raise CampaignError(f"process {pid} did not end within {patience:.0f} s; kill -9 {pid} is safe")

@@ -234,3 +234,4 @@ def test_stop_ends_a_run_in_order(tmp_path: Path) -> None:
     process.communicate()
     assert process.returncode == 0
     assert events(folder)[-1]["event"] == "stop"
+    assert not (folder / "campaigns/t/stop").exists()

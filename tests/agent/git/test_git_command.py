@@ -24,12 +24,12 @@ MOVES_TWO_REFS = """
 import sys, threading
 from pathlib import Path
 from agent.git.repo import Repo
-from agent.steps.start import _signals
+from agent.steps.stop import heeding
 
 repo, stop = Repo.open(Path(sys.argv[1])), threading.Event()
-with _signals(stop):
+with heeding(stop, lambda asked_by: None):
     repo.update_refs([(f"refs/autoresearch/t/{name}", repo.head(), None) for name in "ab"])
-print(stop.is_set())
+    print(stop.wait(60))
 """
 
 
