@@ -38,7 +38,7 @@ class Training:
         with MACHINE, self.weights.open("rb") as weights:
             job = measuring._job(setting, setting.preset.budget, self.source)
             assert isinstance(job, Job)
-            return measuring._score(job, weights.fileno())
+            return measuring.score(job, weights.fileno())
 
     def audit_again(self) -> AuditResult:
         """What the stronger audit says of the same weights."""
