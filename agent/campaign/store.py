@@ -22,7 +22,7 @@ from agent.campaign.files import JOURNAL, Unwritable, folder_of, write_atomicall
 from agent.campaign.journal import Journal, holder
 from agent.campaign.records import Proof, Training, Trial
 from agent.campaign.results import write_tsv
-from agent.campaign.state import State, fold
+from agent.campaign.state import State, fold, rebuild_prior
 from agent.edits.blocks import Edit
 from agent.edits.constants import constants as known_constants
 from agent.edits.constants import set_constants
@@ -30,6 +30,8 @@ from agent.edits.facts import edit_facts
 from agent.git import worktree
 from agent.git.message import commit_message
 from agent.git.repo import Repo
+from agent.prior import Prior
+from agent.program import parse_program
 from agent.settings import FIXED, Settings
 from trainer.errors import UserError
 from trainer.measure import Measurement
@@ -77,6 +79,14 @@ def load(repo: Repo, tag: str) -> State:
 def peek(repo: Repo, tag: str) -> State:
     """A campaign's state, empty if there is no such campaign."""
     return snapshot.read_state(folder_of(repo, tag) / JOURNAL)
+
+
+def prior_of(state: State) -> Prior:
+    """The prior after all rewards of the campaign."""
+    if not state.program_text:
+        raise CampaignError("this campaign has not begun its first trial yet; run it again")
+    names = parse_program(state.program_text, lenient=True).names
+    return rebuild_prior(names, state.settings["seed"], state.finished)
 
 
 def running(repo: Repo, tag: str) -> int | None:

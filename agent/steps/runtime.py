@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, get_args
 
@@ -50,6 +50,8 @@ class Runtime:
     stop: threading.Event
     command_line: Mapping[str, Any] = field(default_factory=dict)
     """What the command line set, which program.md cannot override."""
+    after_trial: Callable[[], None] = lambda: None
+    """What else is done after a verdict."""
 
     def __post_init__(self) -> None:
         self.began = time.monotonic()

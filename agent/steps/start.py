@@ -121,12 +121,12 @@ def open_runtime(
             campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked))
             campaign.reconcile()
             said = {**state.given, **given}
-            runtime = Runtime(campaign, settings, program, proposer, display, stop, said)
-            yield runtime
-            if campaign.state.champion is not None:
-                from agent.report.html import write_report  # only here: doctor needs no jinja2
+            from agent.report.background import reports  # only here: doctor needs no jinja2
 
-                write_report(campaign.folder, campaign.state, runtime.prior.probabilities())
+            runtime = Runtime(campaign, settings, program, proposer, display, stop, said)
+            with reports(campaign, display.message) as reporter:
+                runtime.after_trial = reporter.after_trial
+                yield runtime
     finally:
         MACHINE.close()
 
