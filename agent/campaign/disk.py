@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from agent.campaign.files import remove_unfinished
@@ -11,6 +12,7 @@ from agent.campaign.state import State
 MOST_BYTES = 2_000_000_000
 LEFT = 0.9
 """Of that much so much is left after a removal, so that there is not one after each trial."""
+log = logging.getLogger(__name__)
 STAYS = ("diff.", "reply")
 """How the names of files begin that stay of every trial. A kept one keeps all but its weights."""
 
@@ -26,28 +28,18 @@ class Disk:
         for trial in state.finished[-1:]:
             self._finish(trial)
 
-    def after(self, trial: Trial, state: State) -> list[str]:
+    def after(self, trial: Trial, state: State) -> None:
         """Remove what a trial needs no more now that it has its verdict, and of the oldest trials
-        if all together take too much; returns what to tell of it."""
+        if all together take too much."""
         if self._bytes is None:
             self._bytes = sum(self._finish(old) for old in state.finished)
         else:
             self._bytes += self._finish(trial)
-        if self._bytes <= MOST_BYTES:
-            return []
-        before, emptied = self._bytes, []
-        for old in state.finished:
-            if self._bytes <= LEFT * MOST_BYTES:
-                break
-            if not old.kept and (freed := self._remove_details(old)):
-                self._bytes -= freed
-                emptied.append(old.trial)
-        if not emptied:
-            return []
-        return [
-            f"{self._folder} had grown to {before / 1e6:,.0f} MB: prompts, logs, curves and clocks "
-            f"of the trials {emptied[0]} to {emptied[-1]} that were not kept are removed"
-        ]
+        for old in state.finished if self._bytes > MOST_BYTES else ():
+            if self._bytes > LEFT * MOST_BYTES and not old.kept:
+                self._bytes -= (freed := self._remove_details(old))
+                if freed:
+                    log.info("trial %d keeps only reply and diff: the disk is limited", old.trial)
 
     def _finish(self, trial: Trial) -> int:
         """Remove weights and unfinished files of a trial; returns the bytes that are left."""

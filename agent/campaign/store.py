@@ -299,7 +299,7 @@ class Campaign:
         trial = self.state.trials[-1]
         parent = trial.parent
         self._move_refs(trial)
-        self.messages += self._disk.after(trial, self.state)
+        self._disk.after(trial, self.state)
         if commit:
             self.repo.add_note(self.tag, commit, self._note(trial))
         if trial.kept and commit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import closing
 from pathlib import Path
 
@@ -41,28 +42,27 @@ def left(folder: Path, trial: int) -> set[str]:
 
 
 def test_the_oldest_that_were_not_kept_lose_their_details(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     state = a_kept_and_two_lost().state
     fill(tmp_path, 4, size=1000)
     monkeypatch.setattr(disk, "MOST_BYTES", 4 * len(NAMES) * 1000)
-    kept = Disk(tmp_path, state)
-    assert kept.after(state.trials[3], state) == []
+    Disk(tmp_path, state).after(state.trials[3], state)
+    assert caplog.messages == []
     monkeypatch.setattr(disk, "MOST_BYTES", 19_000)
-    (line,) = Disk(tmp_path, state).after(state.trials[3], state)
-    assert line.startswith(f"{tmp_path / 'trials'} had grown to 0 MB") and "trials 2 to 2 " in line
+    Disk(tmp_path, state).after(state.trials[3], state)
+    assert caplog.messages == ["trial 2 keeps only reply and diff: the disk is limited"]
     assert left(tmp_path, 2) == {"reply.md", "diff.patch"}
     assert all(left(tmp_path, trial) == {*NAMES} for trial in (0, 1, 3))
 
 
-def test_a_disk_of_kept_trials_alone_is_not_spoken_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kept_trials_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     story = Story()
     story.baseline()
     fill(tmp_path, 1, size=1000)
     monkeypatch.setattr(disk, "MOST_BYTES", 10)
-    assert Disk(tmp_path, story.state).after(story.state.trials[0], story.state) == []
+    Disk(tmp_path, story.state).after(story.state.trials[0], story.state)
     assert left(tmp_path, 0) == {*NAMES}
 
 
