@@ -17,6 +17,7 @@ import hashlib
 import inspect
 import itertools
 import json
+import os
 import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -116,7 +117,10 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _version() -> str:
     """A digest of the code that makes a state of events and a snapshot of a state."""
     modules = (events, records, state, sys.modules[__name__])
-    text = "".join(inspect.getsource(module) for module in modules)
+    try:
+        text = "".join(inspect.getsource(module) for module in modules)
+    except OSError:  # installed without source: then no snapshot is of this version
+        text = os.urandom(16).hex()
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -133,12 +137,11 @@ def _no_collection() -> Iterator[None]:
 
 
 def _stored(found: State) -> dict[str, Any]:
-    trials = found.trials
-    parts = {name: [p for trial in trials for p in getattr(trial, name)] for name in _PARTS}
+    parts = {name: [p for t in found.trials for p in getattr(t, name)] for name in _PARTS}
     numbers = {id(training): i for i, training in enumerate(parts["trainings"])}
-    counts = {name: [len(getattr(trial, name)) for trial in trials] for name in _PARTS}
     plain = {f.name: getattr(found, f.name) for f in fields(State)}
-    plain["trials"] = _columns(Trial, trials, counts)
+    counted = {name: [len(getattr(t, name)) for t in found.trials] for name in _PARTS}
+    plain["trials"] = _columns(Trial, found.trials, counted)
     plain["champion_runs"] = {
         commit: [numbers[id(run)] for run in runs] for commit, runs in found.champion_runs.items()
     }
@@ -146,30 +149,27 @@ def _stored(found: State) -> dict[str, Any]:
 
 
 def _state(stored: Mapping[str, Any]) -> State:
-    parts = {name: _records(kind, stored["parts"][name]) for name, kind in _PARTS.items()}
-    plain = dict(stored["state"])
-    for name, found in parts.items():
-        left = iter(found)
-        counts = plain["trials"][name][0]
-        plain["trials"][name] = [[tuple(itertools.islice(left, n)) for n in counts], None]
+    plain, parts = stored["state"], stored["parts"]
+    for name, kind in _PARTS.items():
+        parts[name] = _records(kind, parts[name])
+        left, counts = iter(parts[name]), _values(plain["trials"][name])
+        plain["trials"][name] = [tuple(itertools.islice(left, n)) for n in counts], None
     plain["trials"] = _records(Trial, plain["trials"])
     plain["champion_runs"] = {
         commit: [parts["trainings"][i] for i in runs]
         for commit, runs in plain["champion_runs"].items()
     }
-    return State(**plain | {"open_seeds": tuple(plain["open_seeds"])})
+    plain["open_seeds"] = tuple(plain["open_seeds"])
+    return State(**plain)
 
 
 def _columns(
     kind: type[Any], found: Sequence[Any], instead: Mapping[str, Sequence[int]]
 ) -> dict[str, Column]:
     """By field of a kind of record: its values, or what is to be stored ``instead``."""
-    return {
-        f.name: (instead[f.name], None)
-        if f.name in instead
-        else _column([getattr(record, f.name) for record in found])
-        for f in fields(kind)
-    }
+    names = [f.name for f in fields(kind)]
+    columns = {n: instead.get(n) or [getattr(record, n) for record in found] for n in names}
+    return {name: _column(values) for name, values in columns.items()}
 
 
 def _column(values: Sequence[Any]) -> Column:
@@ -183,25 +183,24 @@ def _column(values: Sequence[Any]) -> Column:
     return [value for _, value in distinct.values()], index
 
 
+def _values(column: Column) -> Sequence[Any]:
+    """Of each record. A list was a tuple: JSON has none, and no field of a record is a list."""
+    distinct, index = column
+    values = [tuple(v) if type(v) is list else v for v in distinct]
+    return values if index is None else [values[i] for i in index]
+
+
 def _records(kind: type[R], columns: Mapping[str, Column]) -> list[R]:
-    """The records, made without the checks that their events have passed. A list was a tuple: in
-    JSON there are none, and no field of a record is a list."""
-    same: dict[str, Any] = {}
-    other: dict[str, Sequence[Any]] = {}
-    count = 0
-    for name, (distinct, index) in columns.items():
-        values = [tuple(v) if type(v) is list else v for v in distinct]
-        count = len(values if index is None else index)
-        if index is not None and len(values) == 1:
-            same[name] = values[0]
-        else:
-            other[name] = values if index is None else [values[i] for i in index]
-    rows = zip(*other.values(), strict=True) if other else itertools.repeat((), count)
+    """The records, made without the checks that their events have passed."""
+    values = {name: _values(column) for name, column in columns.items()}
+    count = len(next(iter(values.values())))
+    # Most fields have one value in all records: copying these at once is most of the speed.
+    same = {n: values[n][0] for n, (distinct, _) in columns.items() if count and len(distinct) == 1}
+    other = {name: column for name, column in values.items() if name not in same}
     found = []
-    for row in rows:
+    for row in zip(*other.values(), strict=True) if other else [()] * count:
         record = object.__new__(kind)
-        known = record.__dict__
-        known.update(same)
-        known.update(zip(other, row, strict=True))
+        record.__dict__.update(same)
+        record.__dict__.update(zip(other, row, strict=True))
         found.append(record)
     return found
