@@ -43,6 +43,7 @@ from agent.report.display import Display
 from agent.steps.runtime import Stopped
 from agent.steps.start import open_runtime
 from benchmarks.machine import RESULTS, ROOT, keep, stamp
+from trainer.fingerprint import instructions, processor
 
 BUDGET = "10000tok"
 SHORT_TRIALS, FULL_TRIALS = 4, 600
@@ -125,7 +126,20 @@ def summary(readings: Sequence[Reading]) -> dict[str, Any]:
 def made_up(count: int) -> Iterator[events.Known]:
     """The events of a campaign of ``count`` reverted trials of three heats each."""
     dice = random.Random(0)
-    machine = {"processor": "Some CPU @ 2.5 GHz", "cores": 2, "torch": "2.13.0", "text": "ab" * 32}
+    machine = {
+        "processor": processor(),
+        "instructions": instructions(),
+        "cores": 2,
+        "threads": 2,
+        "device": "cpu",
+        "device_name": "",
+        "torch": "2.13.0+cpu",
+        "python": "3.11.7",
+        "system": "Linux x86_64",
+        "text": "apidocs botocore-1.44.5-r1-python-3.11.7",
+        "data": "82a9c290" * 8,
+        "trainer": "ba203f8bb13ce616",
+    }
     yield events.CampaignBegun(settings={"tag": "t", "base": "b" * 40, "preset": "cpu", "seed": 0})
     yield events.RunBegun(pid=1, settings={"keep": "confirm", "llm": "none"})
     for trial in range(count + 1):
@@ -147,8 +161,8 @@ def made_up(count: int) -> Iterator[events.Known]:
                         "ok",
                         heat=heat,
                         val_bpb=1.3 + dice.gauss(0, 0.01),
-                        wall_seconds=dice.random(),
-                        losses=tuple(3 + dice.random() for _ in range(20)),
+                        wall_seconds=round(24 + dice.random(), 4),
+                        losses=tuple(round(3 + dice.random(), 6) for _ in range(20)),
                         weights_sha256=f"{dice.getrandbits(256):064x}",
                         fingerprint=machine,
                     )

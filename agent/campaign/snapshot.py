@@ -100,10 +100,11 @@ def save(journal: Path, found: State, place: Place) -> None:
 def _read(path: Path) -> dict[str, Any] | None:
     """What a whole snapshot holds; None if there is none."""
     try:
-        checksum, _, body = path.read_bytes().partition(b"\n")
+        with path.open("rb") as file:
+            checksum, body = file.readline(), file.read()
     except OSError:
         return None
-    if checksum != b"%08x" % zlib.crc32(body):
+    if checksum != b"%08x\n" % zlib.crc32(body):
         return None
     with _no_collection():
         try:
@@ -186,17 +187,18 @@ def _column(values: Sequence[Any]) -> Column:
 def _values(column: Column) -> Sequence[Any]:
     """Of each record. A list was a tuple: JSON has none, and no field of a record is a list."""
     distinct, index = column
-    values = [tuple(v) if type(v) is list else v for v in distinct]
-    return values if index is None else [values[i] for i in index]
+    if list in set(map(type, distinct)):
+        distinct = [tuple(v) if type(v) is list else v for v in distinct]
+    return distinct if index is None else [distinct[i] for i in index]
 
 
 def _records(kind: type[R], columns: Mapping[str, Column]) -> list[R]:
     """The records, made without the checks that their events have passed."""
-    values = {name: _values(column) for name, column in columns.items()}
-    count = len(next(iter(values.values())))
+    distinct, index = next(iter(columns.values()))
+    count = len(distinct if index is None else index)
     # Most fields have one value in all records: copying these at once is most of the speed.
-    same = {n: values[n][0] for n, (distinct, _) in columns.items() if count and len(distinct) == 1}
-    other = {name: column for name, column in values.items() if name not in same}
+    same = {n: _values((c[0], None))[0] for n, c in columns.items() if len(c[0]) == 1}
+    other = {name: _values(column) for name, column in columns.items() if name not in same}
     found = []
     for row in zip(*other.values(), strict=True) if other else [()] * count:
         record = object.__new__(kind)
