@@ -83,7 +83,9 @@ def restore(journal: Path) -> tuple[State, Place]:
     if crc != place.crc:
         return State(), START
     with _no_collection():
-        return _state(stored), place
+        found = _state(stored)
+        gc.freeze()  # it stays for as long as the process: no collection need look at it
+        return found, place
 
 
 def save(journal: Path, found: State, place: Place) -> None:
