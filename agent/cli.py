@@ -15,13 +15,11 @@ import typer
 
 from agent.campaign import store
 from agent.campaign.files import folder_of
-from agent.campaign.state import State, rebuild_prior
+from agent.campaign.state import State
 from agent.campaign.store import CampaignError
 from agent.git import worktree
 from agent.git.repo import Repo
 from agent.loop import run_campaign
-from agent.prior import Prior
-from agent.program import parse_program
 from agent.report import summary
 from agent.report.display import Display
 from agent.report.terminal import make_display
@@ -179,7 +177,7 @@ def report(
     from agent.report import html  # only here: other commands need no jinja2
 
     repo, tag, state = _open(tag)
-    prior = _prior(state).probabilities()
+    prior = store.prior_of(state).probabilities()
     if markdown:
         text = html.markdown(state, prior)
         _print({"tag": tag, "markdown": text}, text, as_json)
@@ -292,15 +290,7 @@ def _open(tag: str) -> tuple[Repo, str, State]:
 
 def _status(repo: Repo, tag: str, state: State) -> dict[str, Any]:
     pid = store.running(repo, tag)
-    return summary.status_json(state, tag, pid, _prior(state).probabilities())
-
-
-def _prior(state: State) -> Prior:
-    """The prior after all rewards of the campaign."""
-    if not state.program_text:
-        raise CampaignError("this campaign has not begun its first trial yet; run it again")
-    names = parse_program(state.program_text, lenient=True).names
-    return rebuild_prior(names, state.settings["seed"], state.finished)
+    return summary.status_json(state, tag, pid, store.prior_of(state).probabilities())
 
 
 def _print(value: Any, text: str, as_json: bool) -> None:

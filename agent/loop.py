@@ -33,6 +33,7 @@ def run_campaign(runtime: Runtime) -> str:
         baseline(runtime)
         while True:
             one_trial(runtime)
+            runtime.after_trial()
     except Stopped as stopped:
         runtime.campaign.record(events.RunEnded(reason=str(stopped)))
         return str(stopped)

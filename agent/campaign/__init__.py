@@ -1,5 +1,7 @@
 """What a campaign remembers.
 
-The ``journal`` is the source of truth. The ``state`` is a fold over its events and holds the
-``records`` of trials. The ``store`` makes git and the folder match; ``results`` is for other tools.
+The ``journal`` is the source of truth, in ``lines`` with a checksum each. The ``state`` is a fold
+over its events and holds the ``records`` of trials; a ``snapshot`` of it may save reading them all.
+The ``store`` makes git and the folder match; ``disk`` keeps the folder small; ``results`` is for
+other tools.
 """

@@ -8,13 +8,16 @@ event that this version does not know is read as ``Unknown``, so that a reader c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from agent.campaign.records import Audit, Proof, Training, Verdict
 from agent.edits.blocks import Envelope
 
+FORMAT = 2
+"""Of the journals that this version writes. It reads earlier ones, by ``_MIGRATIONS``, and refuses
+newer ones. A field or an event more is no new format."""
 Usage = Mapping[str, int | None]
 """Tokens by kind; None where the server did not say."""
 
@@ -46,37 +49,24 @@ class SetsFields(OfTrial):
     """An event whose own fields are fields of ``records.Trial``, and set them."""
 
 
-class _Around(Happened):
-    """An event around one value, whose parts earlier versions wrote as fields of the event."""
-
-    around: ClassVar[str]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather(cls, stored: Any) -> Any:
-        if not isinstance(stored, Mapping) or cls.around in stored:
-            return stored
-        parts = {k: v for k, v in stored.items() if k not in cls.model_fields}
-        return {**stored, cls.around: parts}
-
-
 # --- the campaign and its runs
 
 
-class CampaignBegun(_Around):
+class CampaignBegun(Happened):
     """A campaign begins, from a commit of the user's branch."""
 
-    around: ClassVar = "settings"
     event: Literal["campaign"] = "campaign"
+    format: int = FORMAT
     settings: Mapping[str, Any]
     """What all its trainings share, with ``tag``, ``base`` (full hash) and ``device``."""
 
 
-class RunBegun(_Around):
+class RunBegun(Happened):
     """A process goes on with the campaign."""
 
-    around: ClassVar = "settings"
     event: Literal["run"] = "run"
+    format: int = FORMAT
+    """Of its line and of those after it; 1 if a line says nothing."""
     pid: int = 0
     given: Mapping[str, Any] = {}
     """Settings of the command line that hold for later runs, too."""
@@ -214,10 +204,9 @@ class TrainingBegun(OfTrial):
     seed: int
 
 
-class TrainingOver(_Around):
+class TrainingOver(Happened):
     """A training alone is over."""
 
-    around: ClassVar = "training"
     event: Literal["training"] = "training"
     training: Training
 
@@ -253,10 +242,9 @@ class Proved(OfTrial):
     proof: Proof
 
 
-class Audited(_Around):
+class Audited(Happened):
     """The stronger audit of a candidate is over."""
 
-    around: ClassVar = "audit"
     event: Literal["audit"] = "audit"
     audit: Audit
 
@@ -302,13 +290,34 @@ _ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator=
 _NAMES = {model.model_fields["event"].default for model in get_args(Known)}
 
 
-def read_event(stored: Any) -> Event:
-    """The event that a line of a journal holds.
+_PARTS = {"campaign": "settings", "run": "settings", "training": "training", "audit": "audit"}
+"""By event: its field, whose parts were fields of the event in format 1."""
+_NO_PARTS = {"n", "time", "event", "format", "pid", "given"}
+
+
+def _from_1(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    name = stored.get("event")
+    around = _PARTS.get(name) if isinstance(name, str) else None
+    if name == "verdict" and stored.get("status") == "abandoned" and stored.get("gain") is None:
+        return {**stored, "status": "unjudged"}  # so called before heats
+    if around is None or around in stored:
+        return stored
+    return {**stored, around: {k: v for k, v in stored.items() if k not in _NO_PARTS}}
+
+
+_MIGRATIONS = {1: _from_1}
+"""By format: what makes of a stored event one of the next format."""
+
+
+def read_event(stored: Mapping[str, Any], form: int = 1) -> Event:
+    """The event that a line of a journal of format ``form`` holds.
 
     Raises:
         ValidationError: it is none, or lacks a field.
     """
-    name = stored.get("event") if isinstance(stored, Mapping) else None
+    for before in range(form, FORMAT):
+        stored = _MIGRATIONS[before](stored)
+    name = stored.get("event")
     if isinstance(name, str) and name in _NAMES:
         return _ADAPTER.validate_python(stored)
     return Unknown.model_validate(stored)

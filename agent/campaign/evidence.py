@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import get_args
 
@@ -19,8 +20,12 @@ NOISE_POWER = 0.75
 
 def noise_of(state: State, kind: Kind, preset: Preset) -> Noise:
     """The noise of a kind of edit, from the preset and from all earlier trials."""
-    spreads = [_spread(trial) for trial in state.finished if trial.kind == kind]
-    return learn_noise(spreads, noise_guess(state, kind, preset))
+    spreads = (_spread(trial) for trial in state.finished if trial.kind == kind)
+    return _learn_noise(tuple(spreads), noise_guess(state, kind, preset))
+
+
+_learn_noise = functools.lru_cache(maxsize=8)(learn_noise)
+"""Asked for many times between two trials; of a long campaign each takes a tenth of a second."""
 
 
 def noise_guess(state: State, kind: Kind, preset: Preset) -> Noise:

@@ -6,8 +6,17 @@ import os
 from pathlib import Path
 
 from agent.git.repo import Repo
+from trainer.errors import UserError
 
 JOURNAL = "journal.jsonl"
+MEND = (
+    "free space or make the folder writable, then run again: the campaign goes on from the last "
+    "event"
+)
+
+
+class Unwritable(UserError, OSError):
+    """A file could not be written; the message says which, why and what to do."""
 
 
 def folder_of(repo: Repo, tag: str) -> Path:
@@ -15,14 +24,37 @@ def folder_of(repo: Repo, tag: str) -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a whole file, so that a reader finds the old one or the new one.
+    """Replace a whole file, so that a reader finds the old one or the new one, after a power cut
+    too.
 
     Raises:
-        OSError: the folder cannot be written; the old file is as it was.
+        Unwritable: the old file is as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        why = error.strerror or error
+        raise Unwritable(f"{path} could not be written: {why}; {MEND}") from error
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a kill in ``write_atomically`` left in a folder; nobody else writes there."""
+    for temporary in folder.glob(".*.tmp"):
         temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder, so that the name of a new file is on disk like its content."""
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

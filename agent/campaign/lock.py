@@ -8,17 +8,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from trainer.errors import UserError
+from agent.campaign.lines import JournalError
 from trainer.sandbox import owner
 from trainer.sandbox.owner import Owner
 
 LOCK_SECONDS = 0.2
 """For so long a writer waits for the lock, which ``holder`` also takes for a moment, and ``holder``
 for the id of a writer that has just taken it."""
-
-
-class JournalError(UserError):
-    """An event could not be written or read; the message says what, where and what to do."""
 
 
 class JournalBusy(JournalError):

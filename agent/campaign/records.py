@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -236,7 +237,7 @@ class Trial:
         """The kind of the edit, as far as its noise goes."""
         return "numbers" if self.sets_numbers else "structure"
 
-    @property
+    @functools.cached_property  # read many times of each trial in each later one
     def heats(self) -> list[Heat]:
         """The heats of the present candidate that are over, in order."""
         pairs: dict[int, dict[str, Training]] = {}
@@ -245,7 +246,7 @@ class Trial:
                 pairs.setdefault(training.heat, {})[training.role] = training
         return [Heat(number, **pair) for number, pair in pairs.items() if len(pair) == 2]
 
-    @property
+    @functools.cached_property
     def differences(self) -> tuple[float, ...]:
         """Differences of the heats that count, in order, less what a stronger audit charges."""
         found = (heat.difference for heat in self.heats)

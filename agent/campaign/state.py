@@ -251,9 +251,8 @@ class State:
 
     def _conclude(self, event: events.Concluded) -> None:
         self.asking = False
-        was_fault = event.status == "abandoned" and event.gain is None  # so called before heats
         candidate = self.trials[-1].candidate
-        self._update(**event.own | ({"status": "unjudged"} if was_fault else {}))
+        self._update(**event.own)
         if candidate in self.champion_runs:
             self.champion_runs[event.commit] = self.champion_runs.pop(candidate)
 
@@ -261,13 +260,13 @@ class State:
         self.trials[-1] = replace(self.trials[-1], **changes)
 
 
-def fold(happened: Iterable[events.Event]) -> State:
-    """The state after all that happened, oldest first.
+def fold(happened: Iterable[events.Event], state: State | None = None) -> State:
+    """The state after all that happened, oldest first, from the start or from a ``state`` on.
 
     Raises:
         UserError: something happened to a trial before any trial began.
     """
-    state = State()
+    state = State() if state is None else state
     for event in happened:
         try:
             state.apply(event)

@@ -14,13 +14,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agent.campaign import events
-from agent.campaign.files import JOURNAL, folder_of
-from agent.campaign.journal import Journal, read_events
+from pydantic import TypeAdapter
+
+from agent.campaign import events, snapshot
+from agent.campaign.disk import Disk
+from agent.campaign.files import JOURNAL, Unwritable, folder_of, write_atomically
+from agent.campaign.journal import Journal
 from agent.campaign.lock import holder
 from agent.campaign.records import Proof, Training, Trial
 from agent.campaign.results import write_tsv
-from agent.campaign.state import State, fold
+from agent.campaign.state import State, fold, rebuild_prior
 from agent.edits.blocks import Edit
 from agent.edits.constants import constants as known_constants
 from agent.edits.constants import set_constants
@@ -28,6 +31,8 @@ from agent.edits.facts import edit_facts
 from agent.git import worktree
 from agent.git.message import commit_message
 from agent.git.repo import Repo
+from agent.prior import Prior
+from agent.program import parse_program
 from agent.settings import FIXED, Settings
 from trainer.errors import UserError
 from trainer.measure import Measurement
@@ -36,6 +41,7 @@ from trainer.source import in_form_of, plain
 log = logging.getLogger(__name__)
 Curve = Sequence[tuple[float, int, float]]
 """(seconds, step, nats per token), as a training reported them."""
+_CURVE: TypeAdapter[Curve] = TypeAdapter(Curve)
 
 
 class CampaignError(UserError):
@@ -73,7 +79,15 @@ def load(repo: Repo, tag: str) -> State:
 
 def peek(repo: Repo, tag: str) -> State:
     """A campaign's state, empty if there is no such campaign."""
-    return fold(read_events(folder_of(repo, tag) / JOURNAL))
+    return snapshot.read_state(folder_of(repo, tag) / JOURNAL)
+
+
+def prior_of(state: State) -> Prior:
+    """The prior after all rewards of the campaign."""
+    if not state.program_text:
+        raise CampaignError("this campaign has not begun its first trial yet; run it again")
+    names = parse_program(state.program_text, lenient=True).names
+    return rebuild_prior(names, state.settings["seed"], state.finished)
 
 
 def running(repo: Repo, tag: str) -> int | None:
@@ -97,9 +111,12 @@ def read_trace(repo: Repo, tag: str, trial: Trial, seed: int) -> str | None:
 
 
 def read_curve(folder: Path, training: Training) -> Curve:
-    """What a training logged, from the campaign's folder; empty if it is not kept here."""
+    """What a training logged, from the campaign's folder; empty if it is not whole or not there."""
     path = folder / "trials" / str(training.trial) / f"{stem(training)}.curve.json"
-    return json.loads(path.read_text()) if path.exists() else []
+    try:
+        return _CURVE.validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return []
 
 
 class Campaign:
@@ -111,18 +128,26 @@ class Campaign:
         Raises:
             RepoError: git refuses the tag. JournalError: locked, or the folder cannot be written.
         """
-        self.folder = folder_of(repo, tag)
-        self.state = peek(repo, tag)
-        repo.check_tag(tag, new=self.is_new)
         self.repo, self.tag = repo, tag
-        self.journal = Journal(self.folder / JOURNAL)
+        self.folder = folder_of(repo, tag)
+        path = self.folder / JOURNAL
+        repo.check_tag(tag, new=not path.exists() or not path.stat().st_size)
+        state, place = snapshot.restore(path)
+        self.journal = Journal(path, place)
         self.messages: list[str] = []
         if self.journal.torn is not None:
             self.messages.append(f"the journal's last line was cut off: see {self.journal.torn}")
-        self.state = fold(read_events(self.journal.path))
+        try:
+            self.state = fold(self.journal.events, state)
+        except UserError:
+            self.close()
+            raise
+        self.journal.events.clear()  # they would fill the memory
+        self._snapshot_at = place.lines
         ignore = self.folder.parent / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n")  # keeps git status clean if campaigns/ is not ignored
+        self._disk = Disk(self.folder, self.state)
 
     def close(self) -> None:
         self.journal.close()
@@ -275,8 +300,7 @@ class Campaign:
         trial = self.state.trials[-1]
         parent = trial.parent
         self._move_refs(trial)
-        for weights in (self.folder / "trials" / str(trial.trial)).glob("*.safetensors*"):
-            weights.unlink(missing_ok=True)
+        self._disk.after(trial, self.state)
         if commit:
             self.repo.add_note(self.tag, commit, self._note(trial))
         if trial.kept and commit:
@@ -284,13 +308,24 @@ class Campaign:
             if left_alone:
                 self.messages.append(left_alone)
         write_tsv(self.folder / "results.tsv", self.state)
+        self._save_snapshot()
+
+    def _save_snapshot(self) -> None:
+        """Write a snapshot if the last one is old; without one, only the next start is slower."""
+        place = self.journal.place
+        if place.lines - self._snapshot_at >= snapshot.EVENTS:
+            self._snapshot_at = place.lines
+            try:
+                snapshot.save(self.journal.path, self.state, place)
+            except Unwritable as error:
+                log.warning("%s", error)
 
     def write(self, trial: int, name: str, text: str) -> None:
         """Write a file into the trial's folder."""
         path = self.folder / "trials" / str(trial) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         # UTF-8 cannot encode the lone surrogates of a reply; the journal keeps the exact reply.
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
     def _final_message(self, trial: Trial, verdict: events.Concluded) -> str:
         candidates, audit = trial.of("candidate"), trial.audit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, get_args
 
@@ -52,6 +52,8 @@ class Runtime:
     command_line: Mapping[str, Any] = field(default_factory=dict)
     """What the command line set, which program.md cannot override."""
     notify: Notifier = field(default_factory=Notifier)
+    after_trial: Callable[[], None] = lambda: None
+    """What else is done after a verdict."""
 
     def __post_init__(self) -> None:
         self.began = since_boot()

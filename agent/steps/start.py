@@ -127,16 +127,16 @@ def open_runtime(
             campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked))
             campaign.reconcile()
             said = {**state.given, **given}
+            from agent.report.background import reports  # only here: doctor needs no jinja2
+
             runtime = Runtime(campaign, settings, program, proposer, display, stop, said, notify)
             try:
-                yield runtime
+                with reports(campaign, display.message) as reporter:
+                    runtime.after_trial = reporter.after_trial
+                    yield runtime
             except Exception as error:
                 notify("needed", f"the run has ended: {error}")
                 raise
-            if campaign.state.champion is not None:
-                from agent.report.html import write_report  # only here: doctor needs no jinja2
-
-                write_report(campaign.folder, campaign.state, runtime.prior.probabilities())
             notify("stopped", campaign.state.stop_reason)
     finally:
         MACHINE.close()

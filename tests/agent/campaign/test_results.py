@@ -4,6 +4,7 @@ import pytest
 from events import Story, campaign, sha
 
 from agent.campaign.results import write_tsv
+from trainer.errors import UserError
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -88,13 +89,11 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     write_tsv(path, campaign().state)
     before = path.read_bytes()
 
-    def full(self: Path, content: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(content[:10])
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match=r"results\.tsv could not be written: No space.*free space"):
         write_tsv(path, Story().state)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

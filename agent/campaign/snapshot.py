@@ -1,0 +1,210 @@
+"""The state of a long campaign in a file, so that not all of its journal has to be read again.
+
+``snapshot.json`` is the fold of the journal up to a ``Place``. It is used only if its own checksum
+is right, if the journal still begins with the same bytes, and if this version folds as the one that
+wrote it; else the whole journal is read. It can be deleted at any time.
+
+Records are stored by column, equal values once: that is several times faster to read, and half of
+a training is the fingerprint of its machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import hashlib
+import inspect
+import itertools
+import json
+import os
+import sys
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic_core import from_json
+
+from agent.campaign import events, records, state
+from agent.campaign.files import write_atomically
+from agent.campaign.lines import START, JournalError, Place, Reader
+from agent.campaign.records import Audit, FailedCandidate, Training, Trial
+from agent.campaign.state import State, fold
+
+SNAPSHOT = "snapshot.json"
+EVENTS = 1000
+"""After so many events, which are read in 0.1 s, there is another snapshot."""
+_CHUNK = 1 << 20
+_TRIED = 100
+"""After so many values a column is known to have distinct ones."""
+_PARTS: Mapping[str, type[Any]] = {
+    "trainings": Training,
+    "audits": Audit,
+    "sent_back": FailedCandidate,
+}
+"""The fields of a trial that hold records."""
+Column = tuple[Sequence[Any], Sequence[int] | None]
+"""Values; or distinct values, and for each record the number of its own."""
+R = TypeVar("R")
+
+
+def read_state(journal: Path) -> State:
+    """The state of a campaign, from its snapshot where that serves; empty without a journal.
+
+    Raises:
+        JournalError: the journal cannot be read, is damaged, or is shorter than it was.
+    """
+    found, place = restore(journal)
+    return fold(Reader(journal, place), found)
+
+
+def restore(journal: Path) -> tuple[State, Place]:
+    """The state of the snapshot beside a journal, and from where on the journal is to be read.
+
+    Raises:
+        JournalError: the journal is shorter than it was.
+    """
+    path = journal.with_name(SNAPSHOT)
+    stored = _read(path)
+    if stored is None or stored["version"] != _version():
+        return State(), START
+    place = Place(**stored["place"])
+    crc, size = 0, 0
+    with contextlib.suppress(FileNotFoundError), journal.open("rb") as file:
+        while chunk := file.read(min(_CHUNK, place.size - size)):
+            crc, size = zlib.crc32(chunk, crc), size + len(chunk)
+    if size < place.size:
+        raise JournalError(
+            f"{journal} has {size:,} bytes, but had {place.size:,}: it was cut; restore it from a "
+            f"copy, or delete {path.name} beside it, to go on from what is left"
+        )
+    if crc != place.crc:
+        return State(), START
+    with _no_collection():
+        found = _state(stored)
+        gc.freeze()  # it stays for as long as the process: no collection need look at it
+        return found, place
+
+
+def save(journal: Path, found: State, place: Place) -> None:
+    """Write the snapshot beside a journal, whose state at ``place`` is ``found``.
+
+    Raises:
+        Unwritable: a snapshot from before is as it was.
+    """
+    content = {"version": _version(), "place": asdict(place), **_stored(found)}
+    body = json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+    write_atomically(journal.with_name(SNAPSHOT), b"%08x\n%b" % (zlib.crc32(body), body))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What a whole snapshot holds; None if there is none."""
+    try:
+        with path.open("rb") as file:
+            checksum, body = file.readline(), file.read()
+    except OSError:
+        return None
+    if checksum != b"%08x\n" % zlib.crc32(body):
+        return None
+    with _no_collection():
+        try:
+            stored: dict[str, Any] = from_json(body, cache_strings="keys")
+        except ValueError:  # lone surrogates of a reply, which only the slower one reads
+            stored = json.loads(body)
+    return stored
+
+
+@functools.cache
+def _version() -> str:
+    """A digest of the code that makes a state of events and a snapshot of a state."""
+    modules = (events, records, state, sys.modules[__name__])
+    try:
+        text = "".join(inspect.getsource(module) for module in modules)
+    except OSError:  # installed without source: then no snapshot is of this version
+        text = os.urandom(16).hex()
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without garbage collections, which take most of the time where nothing is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _stored(found: State) -> dict[str, Any]:
+    parts = {name: [p for t in found.trials for p in getattr(t, name)] for name in _PARTS}
+    numbers = {id(training): i for i, training in enumerate(parts["trainings"])}
+    plain = {f.name: getattr(found, f.name) for f in fields(State)}
+    counted = {name: [len(getattr(t, name)) for t in found.trials] for name in _PARTS}
+    plain["trials"] = _columns(Trial, found.trials, counted)
+    plain["champion_runs"] = {
+        commit: [numbers[id(run)] for run in runs] for commit, runs in found.champion_runs.items()
+    }
+    return {"state": plain, "parts": {n: _columns(c, parts[n], {}) for n, c in _PARTS.items()}}
+
+
+def _state(stored: Mapping[str, Any]) -> State:
+    plain, parts = stored["state"], stored["parts"]
+    for name, kind in _PARTS.items():
+        parts[name] = _records(kind, parts[name])
+        left, counts = iter(parts[name]), _values(plain["trials"][name])
+        plain["trials"][name] = [tuple(itertools.islice(left, n)) for n in counts], None
+    plain["trials"] = _records(Trial, plain["trials"])
+    plain["champion_runs"] = {
+        commit: [parts["trainings"][i] for i in runs]
+        for commit, runs in plain["champion_runs"].items()
+    }
+    plain["open_seeds"] = tuple(plain["open_seeds"])
+    return State(**plain)
+
+
+def _columns(
+    kind: type[Any], found: Sequence[Any], instead: Mapping[str, Sequence[int]]
+) -> dict[str, Column]:
+    """By field of a kind of record: its values, or what is to be stored ``instead``."""
+    names = [f.name for f in fields(kind)]
+    columns = {n: instead.get(n) or [getattr(record, n) for record in found] for n in names}
+    return {name: _column(values) for name, values in columns.items()}
+
+
+def _column(values: Sequence[Any]) -> Column:
+    distinct: dict[Any, tuple[int, Any]] = {}
+    index: list[int] = []
+    for value in values:
+        if len(index) >= _TRIED and 2 * len(distinct) > len(index):
+            return values, None
+        key = json.dumps(value) if isinstance(value, Mapping) else (type(value), value)
+        index.append(distinct.setdefault(key, (len(distinct), value))[0])
+    return [value for _, value in distinct.values()], index
+
+
+def _values(column: Column) -> Sequence[Any]:
+    """Of each record. A list was a tuple: JSON has none, and no field of a record is a list."""
+    distinct, index = column
+    if list in set(map(type, distinct)):
+        distinct = [tuple(v) if type(v) is list else v for v in distinct]
+    return distinct if index is None else [distinct[i] for i in index]
+
+
+def _records(kind: type[R], columns: Mapping[str, Column]) -> list[R]:
+    """The records, made without the checks that their events have passed."""
+    distinct, index = next(iter(columns.values()))
+    count = len(distinct if index is None else index)
+    # Most fields have one value in all records: copying these at once is most of the speed.
+    same = {n: _values((c[0], None))[0] for n, c in columns.items() if len(c[0]) == 1}
+    other = {name: _values(column) for name, column in columns.items() if name not in same}
+    found = []
+    for row in zip(*other.values(), strict=True) if other else [()] * count:
+        record = object.__new__(kind)
+        record.__dict__.update(same)
+        record.__dict__.update(zip(other, row, strict=True))
+        found.append(record)
+    return found
