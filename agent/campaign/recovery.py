@@ -1,0 +1,108 @@
+"""Bring git to what the journal says, after a kill, a clean-up or the user's own hands.
+
+The journal is the truth. The branch and the refs are for people, and keep git from pruning the
+commits; so they are put back, and a commit that somebody put on them is kept beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.campaign.commits import commit_again, last_commit
+from agent.campaign.records import Trial
+from agent.campaign.state import State
+from agent.git.command import RepoError
+from agent.git.repo import Repo
+
+
+def bring_commits(repo: Repo, tag: str, state: State) -> tuple[set[str], list[str]]:
+    """Make again the commits of trials that git has pruned, as far as the journal allows.
+
+    Returns:
+        What is lost for good, and lines to show.
+
+    Raises:
+        RepoError: a commit is lost without which the campaign cannot go on.
+    """
+    base, trials = state.settings["base"], [t for t in state.trials if last_commit(t)]
+    missing = set(repo.missing([base, *map(last_commit, trials)]))
+    gone = [trial for trial in trials if last_commit(trial) in missing]
+    lost = [t for t in gone if base in missing or not commit_again(repo, state.settings, t)]
+    needed = {base: "it started from"} if base in missing else {}
+    needed |= {last_commit(t): f"of trial {t.trial}" for t in lost}
+    champion, open_trial = state.champion, state.open_trial
+    for commit in (base, *(last_commit(t) for t in (champion, open_trial) if t is not None)):
+        if commit in needed:
+            refs = f"{repo.folder(tag)}/*"
+            raise RepoError(
+                f"campaign {tag} cannot go on: git has pruned the commit {needed[commit]} "
+                f"({commit[:12]}), and the journal does not have it whole; start another --tag, or "
+                f"get it from a clone that has it: git fetch CLONE '+{refs}:{refs}'"
+            )
+    said = []
+    if len(gone) > len(lost):
+        count = len(gone) - len(lost)
+        said.append(f"{count} of the campaign's commits were gone from git: made again")
+    if lost:
+        numbers = ", ".join(str(trial.trial) for trial in lost)
+        said.append(f"the commits of these trials are gone from git for good: {numbers}")
+    return {last_commit(trial) for trial in lost}, said
+
+
+def bring_refs(
+    repo: Repo, tag: str, state: State, trials: Sequence[Trial]
+) -> tuple[str | None, list[str]]:
+    """Bring the refs of ``trials``, and the branch, to where the journal says.
+
+    Returns:
+        Where the branch was, and lines to show.
+
+    Raises:
+        RepoError: git could not write them; then all are as they were.
+    """
+    branch, trial_refs = repo.branch(tag), {}
+    for trial in trials:
+        if commit := last_commit(trial):
+            trial_refs[repo.trial_ref(tag, trial.trial)] = commit
+    base, champion = state.settings["base"], state.champion
+    tip = champion.commit if champion is not None else base
+    wanted = {repo.base_ref(tag): base, branch: tip, **trial_refs}
+    found = repo.refs(*wanted) if len(trials) <= 2 else repo.refs(branch, repo.folder(tag))
+    ours = {base, *(commit for trial in state.trials for commit in _commits(trial))}
+    moves = [(ref, new, found.get(ref)) for ref, new in wanted.items() if found.get(ref) != new]
+    kept: dict[str, str] = {}
+    said = []
+    for ref, new, old in moves:
+        if old is not None and old not in ours:
+            name = f"{repo.folder(tag)}/moved/{old[:12]}"
+            kept[name] = old
+            said.append(
+                f"{_short(ref)} was moved to {old[:12]} by somebody: that commit is kept as "
+                f"{name}, and the campaign goes on from {new[:12]}"
+            )
+    before = found.get(branch)
+    # After a kill, too, the branch is at the champion's parent, or the last trial has no ref.
+    last = state.trials[-1] if state.trials else None
+    if before in ours - {tip, last.parent if last is not None and last is champion else tip}:
+        said.append(
+            f"{_short(branch)} was moved back to {str(before)[:12]} by somebody: it is at the "
+            f"champion again, {tip[:12]}"
+        )
+    if last is not None:
+        gone = {ref for ref, _, old in moves if old is None} - {repo.trial_ref(tag, last.trial)}
+        if gone:
+            said.append(f"gone from git and put back: {len(gone)} of the campaign's refs")
+    changes = [(name, old, None) for name, old in kept.items()] + moves
+    if changes:
+        repo.update_refs(changes)
+    return before, said
+
+
+def _short(ref: str) -> str:
+    return ref.removeprefix("refs/heads/")
+
+
+def _commits(trial: Trial) -> set[str]:
+    """All commits that a trial has had."""
+    sent_back = (one.candidate for one in trial.sent_back)
+    return {trial.candidate, trial.commit, *sent_back} - {""}
