@@ -70,7 +70,7 @@ def commit_verdict(repo: Repo, trial: Trial) -> str:
 
 def commit_again(repo: Repo, settings: Mapping[str, Any], trial: Trial) -> bool:
     """Make a trial's last commit again; whether it is the one that the journal names."""
-    edit = Edit(trial.category, trial.title, trial.hypothesis, ())
+    edit = Edit(category=trial.category, title=trial.title, hypothesis=trial.hypothesis, blocks=())
     try:
         parent = repo.read_file(trial.parent)
         if trial.trial == 0:

@@ -68,7 +68,7 @@ def bring_refs(
     tip = champion.commit if champion is not None else base
     wanted = {repo.base_ref(tag): base, branch: tip, **trial_refs}
     found = repo.refs(*wanted) if len(trials) <= 2 else repo.refs(branch, repo.folder(tag))
-    ours = {base, *(commit for trial in state.trials for commit in _commits(trial))}
+    ours = own_commits(state)
     moves = [(ref, new, found.get(ref)) for ref, new in wanted.items() if found.get(ref) != new]
     kept: dict[str, str] = {}
     said = []
@@ -81,15 +81,17 @@ def bring_refs(
                 f"{name}, and the campaign goes on from {new[:12]}"
             )
     before = found.get(branch)
-    # After a kill, too, the branch is at the champion's parent, or the last trial has no ref.
     last = state.trials[-1] if state.trials else None
-    if before in ours - {tip, last.parent if last is not None and last is champion else tip}:
+    last_ref = repo.trial_ref(tag, last.trial) if last is not None else ""
+    # A kill before the last verdict was in git leaves branch and trial's ref behind, together.
+    cut_off = last is not None and found.get(last_ref) != last_commit(last)
+    if before in ours - {tip} and not cut_off:
         said.append(
             f"{_short(branch)} was moved back to {str(before)[:12]} by somebody: it is at the "
             f"champion again, {tip[:12]}"
         )
     if last is not None:
-        gone = {ref for ref, _, old in moves if old is None} - {repo.trial_ref(tag, last.trial)}
+        gone = {ref for ref, _, old in moves if old is None} - {last_ref}
         if gone:
             said.append(f"gone from git and put back: {len(gone)} of the campaign's refs")
     changes = [(name, old, None) for name, old in kept.items()] + moves
@@ -102,7 +104,9 @@ def _short(ref: str) -> str:
     return ref.removeprefix("refs/heads/")
 
 
-def _commits(trial: Trial) -> set[str]:
-    """All commits that a trial has had."""
-    sent_back = (one.candidate for one in trial.sent_back)
-    return {trial.candidate, trial.commit, *sent_back} - {""}
+def own_commits(state: State) -> set[str]:
+    """All commits that the campaign has made, and the one that it started from."""
+    found = {state.settings["base"]}
+    for trial in state.trials:
+        found |= {trial.candidate, trial.commit, *(sent.candidate for sent in trial.sent_back)}
+    return found - {""}

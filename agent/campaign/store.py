@@ -196,6 +196,16 @@ class Campaign:
             self.messages.append(f"not all of the campaign is in git until it resumes: {error}")
         return before
 
+    def _follow(self, new: Sequence[Trial] = ()) -> None:
+        """Show the last trials in git, and the branch's new files in the worktree."""
+        before = self._show_in_git(self.state.trials[-2:], new)
+        champion = self.state.champion
+        if champion is not None and before not in (None, champion.commit):
+            olds = (str(before), champion.parent)
+            said = worktree.sync(self.repo, self.folder / "worktree", champion.commit, *olds)
+            if said:
+                self.messages.append(said)
+
     def curve(self, training: Training) -> Curve:
         return read_curve(self.folder, training)
 
@@ -243,7 +253,7 @@ class Campaign:
                 hides_loss=facts.hides_loss,
             )
         )
-        self._show_in_git(self.state.trials[-2:])
+        self._follow()
 
     def record_training(self, training: Training, measured: Measurement) -> None:
         """Record a training that is over."""
@@ -299,14 +309,9 @@ class Campaign:
             commit = commit_verdict(self.repo, replace(trial, **verdict.own))
         self.record(verdict.model_copy(update={"commit": commit, "seconds": seconds}))
         trial = self.state.trials[-1]
-        before = self._show_in_git(self.state.trials[-2:], [trial])
+        self._follow([trial])
         for weights in (self.folder / "trials" / str(trial.trial)).glob("*.safetensors*"):
             weights.unlink(missing_ok=True)
-        if trial.kept and commit:
-            olds = (before or trial.parent, trial.parent)
-            left_alone = worktree.sync(self.repo, self.folder / "worktree", commit, *olds)
-            if left_alone:
-                self.messages.append(left_alone)
         write_tsv(self.folder / "results.tsv", self.state)
 
     def write(self, trial: int, name: str, text: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,6 +212,13 @@ class Repo:
         commands += ["prepare", "commit", ""]
         args = ("update-ref", "--no-deref", "-m", NAME, "-z", "--stdin")
         self.git(*args, stdin="\0".join(commands).encode())
+
+    def delete_refs(self, refs: Mapping[str, str]) -> None:
+        """Delete refs that have these hashes, in one transaction: all of them, or none."""
+        commands = [part for ref, old in refs.items() for part in (f"delete {ref}", old)]
+        self.git(
+            "update-ref", "--no-deref", "-z", "--stdin", stdin="\0".join([*commands, ""]).encode()
+        )
 
     def branch(self, tag: str) -> str:
         """The ref of a campaign's branch."""

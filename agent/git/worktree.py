@@ -74,6 +74,25 @@ def refuse_if_checked_out(repo: Repo, tag: str, folder: Path) -> None:
             )
 
 
+def registered(repo: Repo, tag: str, folder: Path) -> list[Path]:
+    """Where git has a worktree of the campaign: at ``folder``, and where it was until it moved."""
+    branch, place = repo.branch(tag), folder.resolve()
+    return [
+        path
+        for path, tree in listed(repo).items()
+        if path == place or (tree.get("branch") == branch and not path.exists())
+    ]
+
+
+def edited(repo: Repo, folder: Path) -> list[str]:
+    """Files in the worktree that are not as they are committed."""
+    if not _is_live(repo, folder):
+        return []
+    status = ("status", "--porcelain", "-z", "--no-renames", "--ignore-submodules")
+    done = run_git(*status, cwd=folder, config=_without_filters(repo))
+    return [line[3:] for line in os.fsdecode(done.stdout).split("\0") if line]
+
+
 def sync(repo: Repo, folder: Path, new: str, *olds: str) -> str | None:
     """Update files and index to ``new``, where the branch is now, from one of ``olds``.
 

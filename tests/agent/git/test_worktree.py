@@ -176,6 +176,82 @@ def test_a_copy_of_the_repository_goes_on_by_itself(
     assert repo.resolve("autoresearch/t") == old
 
 
+FILTERS = {
+    "not installed": {"smudge": "no-such-program smudge", "process": "no-such-program process"},
+    "locked": {"smudge": "false"},
+    "hangs": {"smudge": "sleep 1000"},
+    "hangs as a process": {"process": "sleep 1000"},
+    "asks for a password": {"smudge": "sh -c 'read password < /dev/tty'"},
+}
+
+
+@pytest.mark.parametrize("of", ["README.md", "trainer/train.py"])
+@pytest.mark.parametrize("how", FILTERS)
+def test_filters_of_the_users_do_not_run(
+    how: str, of: str, user_repo: Path, git: Git, campaign: Campaign
+) -> None:
+    (user_repo / ".gitattributes").write_text(f"{of} filter=my.own\n")
+    git(user_repo, "add", "-A")
+    git(user_repo, "commit", "--quiet", "-m", "attributes")
+    for name, value in {"clean": "false", "required": "true", **FILTERS[how]}.items():
+        git(user_repo, "config", f"filter.my.own.{name}", value)
+    repo = Repo.open(user_repo)
+    campaign.cycle(repo)
+    worktree_folder = user_repo / "campaigns/t/worktree"
+    assert (worktree_folder / "README.md").read_text() == "second\n"
+    assert worktree.edited(repo, worktree_folder) == []
+    assert worktree.uncommitted(repo) == ""
+
+
+def test_without_a_worktree_the_campaign_goes_on(
+    user_repo: Path, git: Git, tmp_path: Path, campaign: Campaign
+) -> None:
+    """A partial clone of a server that cannot be reached now has only what was checked out."""
+    server, user_repo = user_repo.rename(tmp_path / "server"), tmp_path / "partial"
+    git(server, "config", "uploadpack.allowFilter", "true")
+    part = ("clone", "--quiet", "--filter=blob:none", "--no-checkout")
+    git(tmp_path, *part, f"file://{server}", str(user_repo))
+    git(user_repo, "checkout", "HEAD", "--", "trainer/train.py")
+    server.rename(tmp_path / "away")
+
+    repo = Repo.open(user_repo)
+    baseline, folder = campaign.start(repo), user_repo / "campaigns/t/worktree"
+    said = worktree.add(repo, "t", folder)
+    assert said is not None and "the campaign goes on" in said and "\n" not in said
+    assert "remote can be reached" in said
+    assert str(folder) not in git(user_repo, "worktree", "list")
+    old, new = advance(repo, campaign.BEST)
+    assert old == baseline
+    said = worktree.sync(repo, folder, new, old)
+    assert said is not None and "gone" in said
+    assert repo.read_file("autoresearch/t") == campaign.BEST
+    with pytest.raises(RepoError, match="remote can be reached") as caught:
+        repo.read_file("HEAD", "README.md")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (lambda committed: committed, ""),
+        (lambda committed: committed.replace("\n", "\r\n"), ""),  # by core.autocrlf
+        (lambda committed: committed + "# mine\n", "uncommitted changes, which are not used"),
+        (lambda committed: "", "uncommitted changes"),
+        (lambda committed: None, ""),  # not checked out
+    ],
+    ids=["as committed", "other line ends", "changed", "empty", "none"],
+)
+def test_a_train_py_that_is_not_committed(
+    content: Callable[[str], str | None], words: str, repo: Repo, campaign: Campaign
+) -> None:
+    path, text = repo.root / "trainer/train.py", content(campaign.FIRST)
+    path.unlink()
+    if text is not None:
+        path.write_bytes(text.encode())
+    said = worktree.uncommitted(repo)
+    assert words in said and bool(words) == (repo.head()[:12] in said)
+
+
 # --- adopt
 
 

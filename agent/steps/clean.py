@@ -1,0 +1,120 @@
+"""Remove a campaign: say what would go, then let it go. Commits on the user's branches stay."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.campaign import store
+from agent.campaign.files import JOURNAL, folder_of
+from agent.campaign.recovery import own_commits
+from agent.campaign.store import CampaignError
+from agent.git import worktree
+from agent.git.command import run_git
+from agent.git.repo import Repo
+
+WRITTEN = (
+    f"{JOURNAL}*", "*.tsv", "*.html", "*.png", "*.json", "run.log*", "trials", "worktree", ".*.tmp",
+)  # fmt: skip
+"""What campaigns write into their folder."""
+SHOWN = 5
+"""At most so many of the user's files are named."""
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What there is of a campaign."""
+
+    tag: str
+    refs: dict[str, str]
+    """Its branch, refs and notes, with their hashes."""
+    worktree: str | None
+    folder: str | None
+    bytes: int
+    yours: tuple[str, ...]
+    """What the user made in it, in words."""
+
+    def text(self) -> str:
+        """What would be removed, a line each."""
+        lines = [f"campaign {self.tag}:"]
+        if self.refs:
+            lines.append(f"  branch, notes and refs: {len(self.refs)}, of commits that git prunes")
+        if self.worktree:
+            lines.append(f"  worktree {self.worktree}")
+        if self.folder:
+            lines.append(f"  folder {self.folder}, {self.bytes / 1e6:.1f} MB")
+        return "\n".join(lines + [f"  YOURS, and removed as well: {one}" for one in self.yours])
+
+
+def remains_of(repo: Repo, tag: str) -> Remains:
+    """What there is of the campaign ``tag``.
+
+    Raises:
+        CampaignError: it runs, or there is nothing. RepoError: its branch is checked out elsewhere.
+    """
+    repo.check_tag(tag)
+    folder = folder_of(repo, tag)
+    if (pid := store.running(repo, tag)) is not None:
+        raise CampaignError(
+            f"campaign {tag} is running (process {pid}): python -m agent stop --tag {tag}, "
+            "then again"
+        )
+    place = folder / "worktree"
+    worktree.refuse_if_checked_out(repo, tag, place)
+    refs = repo.refs(repo.folder(tag), repo.notes_ref(tag))
+    # Without the campaign's other traces, a branch of this name is somebody else's.
+    refs |= repo.refs(repo.branch(tag)) if refs or folder.exists() else {}
+    registered = worktree.registered(repo, tag, place)
+    if not (refs or registered or os.path.lexists(folder)):
+        known = sorted(path.parent.name for path in folder.parent.glob(f"*/{JOURNAL}"))
+        there_are = f"; there are: {', '.join(known)}" if known else ""
+        raise CampaignError(f"there is no campaign {tag!r} in {repo.root}{there_are}")
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return Remains(
+        tag=tag,
+        refs=refs,
+        worktree=str(place) if registered or place.exists() else None,
+        folder=str(folder) if os.path.lexists(folder) else None,
+        bytes=sum(path.stat().st_size for path in files),
+        yours=tuple(_yours(repo, tag, folder, refs)),
+    )
+
+
+def remove(repo: Repo, found: Remains) -> None:
+    """Remove all of it. What a kill leaves can be removed by another call.
+
+    Raises:
+        RepoError, OSError: something cannot be removed; the rest is as it was.
+    """
+    folder = folder_of(repo, found.tag)
+    place = folder / "worktree"
+    shutil.rmtree(place, ignore_errors=True)  # git would refuse to, where links are broken
+    for path in worktree.registered(repo, found.tag, place):
+        repo.git("worktree", "remove", "-f", "-f", str(path))
+    repo.delete_refs(found.refs)
+    section = f"branch.autoresearch/{found.tag}"
+    run_git("config", "--local", "--remove-section", section, cwd=repo.root)
+    if not os.path.lexists(folder):
+        return
+    # The journal goes last: as long as it is there, other commands find the campaign.
+    for path in sorted(folder.iterdir(), key=lambda path: path.name.startswith(JOURNAL)):
+        path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
+    folder.unlink() if folder.is_symlink() else folder.rmdir()
+
+
+def _yours(repo: Repo, tag: str, folder: Path, refs: dict[str, str]) -> list[str]:
+    """What is not a campaign's own work."""
+    state = store.peek(repo, tag)
+    own = own_commits(state) if state.settings else set(refs.values())
+    own.add(refs.get(repo.notes_ref(tag), ""))
+    found = [
+        f"commit {sha[:12]} ({ref})"
+        for ref, sha in refs.items()
+        if sha not in own or ref.startswith(f"{repo.folder(tag)}/moved/")
+    ]
+    found += [str(p) for p in folder.glob("*") if not any(p.match(name) for name in WRITTEN)]
+    place = folder / "worktree"
+    found += [str(place / name) for name in worktree.edited(repo, place)]
+    return found[:SHOWN] + ([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])
