@@ -18,6 +18,7 @@ from agent.campaign.files import folder_of
 from agent.campaign.state import State, rebuild_prior
 from agent.campaign.store import CampaignError
 from agent.git import worktree
+from agent.git.command import advice
 from agent.git.repo import Repo
 from agent.loop import run_campaign
 from agent.prior import Prior
@@ -58,7 +59,8 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}")
+        said = error.strerror or str(error)
+        _fail(f"{where}{said}{advice(said)}")
 
 
 def _fail(message: str) -> NoReturn:

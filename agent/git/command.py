@@ -55,7 +55,7 @@ _ADVICE = {
     "promisor remote": "this clone left that out (git clone --filter); run again when its remote "
     "can be reached",
 }
-"""What to do, by words of git's own complaint."""
+"""What to do, by words of a complaint."""
 
 
 class RepoError(UserError):
@@ -135,5 +135,9 @@ def complaint(done: subprocess.CompletedProcess[bytes]) -> str:
     """What git said about a failure, on one line, without its hints; and what to do."""
     lines = (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()
     said = "; ".join(line.strip() for line in lines if line and not line.startswith("hint:"))
-    advice = next((f"; {do}" for words, do in _ADVICE.items() if words in said), "")
-    return (said[-600:] or f"exit status {done.returncode}") + advice
+    return (said[-600:] or f"exit status {done.returncode}") + advice(said)
+
+
+def advice(said: str) -> str:
+    """What to do about a complaint of git or of the system, as far as that is known."""
+    return next((f"; {do}" for words, do in _ADVICE.items() if words in said), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from agent.campaign.store import CampaignError
 from agent.git import worktree
 from agent.git.command import run_git
 from agent.git.repo import Repo
+from trainer.errors import UserError
 
 WRITTEN = (
     f"{JOURNAL}*", "*.tsv", "*.html", "*.png", "*.json", "run.log*", "trials", "worktree", ".*.tmp",
@@ -106,8 +108,10 @@ def remove(repo: Repo, found: Remains) -> None:
 
 def _yours(repo: Repo, tag: str, folder: Path, refs: dict[str, str]) -> list[str]:
     """What is not a campaign's own work."""
-    state = store.peek(repo, tag)
-    own = own_commits(state) if state.settings else set(refs.values())
+    own = set(refs.values())
+    with contextlib.suppress(UserError):  # a broken journal does not say which are its own
+        state = store.peek(repo, tag)
+        own = own_commits(state) if state.settings else own
     own.add(refs.get(repo.notes_ref(tag), ""))
     found = [
         f"commit {sha[:12]} ({ref})"

@@ -86,8 +86,10 @@ def test_what_is_the_users_is_said(ended: Path) -> None:
     tip = git(ended, "commit-tree", "-m", "mine", "HEAD^{tree}")
     git(ended, "update-ref", "refs/heads/autoresearch/t", tip)
     text = cleaned(ended).stdout
-    for words in (tip[:12], "t/notes.txt", "worktree/trainer/train.py", "worktree/more notes.txt"):
-        assert f"YOURS, and removed as well: {words}" in text or f"/{words}\n" in text
+    yours = (f"commit {tip[:12]} (refs/heads/autoresearch/t)", folder / "notes.txt")
+    yours += tuple(folder / "worktree" / name for name in ("trainer/train.py", "more notes.txt"))
+    for one in yours:
+        assert f"YOURS, and removed as well: {one}\n" in text
     assert len(json.loads(cleaned(ended, "--json").stdout)["yours"]) == 4
 
 
