@@ -60,43 +60,32 @@ def bring_refs(
     Raises:
         RepoError: git could not write them; then all are as they were.
     """
-    branch, trial_refs = repo.branch(tag), {}
-    for trial in trials:
-        if commit := last_commit(trial):
-            trial_refs[repo.trial_ref(tag, trial.trial)] = commit
-    base, champion = state.settings["base"], state.champion
-    tip = champion.commit if champion is not None else base
-    wanted = {repo.base_ref(tag): base, branch: tip, **trial_refs}
+    base, champion, branch = state.settings["base"], state.champion, repo.branch(tag)
+    wanted = {repo.base_ref(tag): base, branch: champion.commit if champion is not None else base}
+    wanted |= {repo.trial_ref(tag, t.trial): last_commit(t) for t in trials if last_commit(t)}
     found = repo.refs(*wanted) if len(trials) <= 2 else repo.refs(branch, repo.folder(tag))
     ours = own_commits(state)
     moves = [(ref, new, found.get(ref)) for ref, new in wanted.items() if found.get(ref) != new]
-    kept: dict[str, str] = {}
-    said = []
-    for ref, new, old in moves:
-        if old is not None and old not in ours:
-            name = f"{repo.folder(tag)}/moved/{old[:12]}"
-            kept[name] = old
-            said.append(
-                f"{_short(ref)} was moved to {old[:12]} by somebody: that commit is kept as "
-                f"{name}, and the campaign goes on from {new[:12]}"
-            )
-    before = found.get(branch)
-    last = state.trials[-1] if state.trials else None
-    last_ref = repo.trial_ref(tag, last.trial) if last is not None else ""
+    strange = {ref: old for ref, _, old in moves if old is not None and old not in ours}
+    kept = {old: f"{repo.folder(tag)}/moved/{old[:12]}" for old in strange.values()}
+    if moves:
+        repo.update_refs([(name, old, None) for old, name in kept.items()] + moves)
+    said = [
+        f"{_short(ref)} was moved to {old[:12]} by somebody: that commit is kept as {kept[old]}, "
+        f"and the campaign goes on from {wanted[ref][:12]}"
+        for ref, old in strange.items()
+    ]
+    before, last = found.get(branch), state.trials[-1] if state.trials else None
+    if last is None:
+        return before, said
     # A kill before the last verdict was in git leaves branch and trial's ref behind, together.
-    cut_off = last is not None and found.get(last_ref) != last_commit(last)
-    if before in ours - {tip} and not cut_off:
-        said.append(
-            f"{_short(branch)} was moved back to {str(before)[:12]} by somebody: it is at the "
-            f"champion again, {tip[:12]}"
-        )
-    if last is not None:
-        gone = {ref for ref, _, old in moves if old is None} - {last_ref}
-        if gone:
-            said.append(f"gone from git and put back: {len(gone)} of the campaign's refs")
-    changes = [(name, old, None) for name, old in kept.items()] + moves
-    if changes:
-        repo.update_refs(changes)
+    last_ref = repo.trial_ref(tag, last.trial)
+    cut_off = found.get(last_ref, "") != last_commit(last)
+    if before in ours - {wanted[branch]} and not cut_off:
+        said.append(f"{_short(branch)} was moved back by somebody: it is at the champion again")
+    gone = {ref for ref, _, old in moves if old is None} - {last_ref}
+    if gone:
+        said.append(f"gone from git and put back: {len(gone)} of the campaign's refs")
     return before, said
 
 

@@ -122,6 +122,7 @@ class Campaign:
         self.repo, self.tag = repo, tag
         self.journal = Journal(self.folder / JOURNAL)
         self.messages: list[str] = []
+        self._lost: set[str] = set()
         if self.journal.torn is not None:
             self.messages.append(f"the journal's last line was cut off: see {self.journal.torn}")
         self.state = fold(read_events(self.journal.path))
@@ -165,10 +166,9 @@ class Campaign:
         """
         place = self.folder / "worktree"
         worktree.refuse_if_checked_out(self.repo, self.tag, place)
-        lost, said = bring_commits(self.repo, self.tag, self.state)
+        self._lost, said = bring_commits(self.repo, self.tag, self.state)
         self.messages += said
-        trials = [trial for trial in self.state.trials if last_commit(trial) not in lost]
-        noted = self.repo.noted(self.tag)
+        trials, noted = self.state.trials, self.repo.noted(self.tag)
         before = self._show_in_git(trials, [t for t in trials if t.commit not in noted])
         kept = [trial.commit for trial in reversed(trials) if trial.kept and trial.commit]
         olds = [before, *kept] if before is not None else kept
@@ -186,11 +186,12 @@ class Campaign:
             Where the branch was.
         """
         before = None
+        trials = [trial for trial in trials if last_commit(trial) not in self._lost]
         try:
             before, said = bring_refs(self.repo, self.tag, self.state, trials)
             self.messages += said
             for trial in new:
-                if trial.commit:
+                if trial.commit and trial.commit not in self._lost:
                     self.repo.add_note(self.tag, trial.commit, self._note(trial))
         except RepoError as error:
             self.messages.append(f"not all of the campaign is in git until it resumes: {error}")

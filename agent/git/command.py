@@ -47,13 +47,13 @@ _FIXED_VARIABLES = {
     "GIT_LFS_SKIP_SMUDGE": "1",
 }
 _ADVICE = {
+    "promisor remote": "this clone left that out (git clone --filter); run again when its remote "
+    "can be reached",
     "No space left on device": "free some space, then run again: nothing is lost",
     "Disk quota exceeded": "free some space, then run again: nothing is lost",
     "Read-only file system": "make it writable, then run again: nothing is lost",
     "Permission denied": "make it writable for you, then run again: nothing is lost",
     "insufficient permission": "make it writable for you, then run again: nothing is lost",
-    "promisor remote": "this clone left that out (git clone --filter); run again when its remote "
-    "can be reached",
 }
 """What to do, by words of a complaint."""
 

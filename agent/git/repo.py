@@ -215,10 +215,8 @@ class Repo:
 
     def delete_refs(self, refs: Mapping[str, str]) -> None:
         """Delete refs that have these hashes, in one transaction: all of them, or none."""
-        commands = [part for ref, old in refs.items() for part in (f"delete {ref}", old)]
-        self.git(
-            "update-ref", "--no-deref", "-z", "--stdin", stdin="\0".join([*commands, ""]).encode()
-        )
+        commands = "".join(f"delete {ref}\0{old}\0" for ref, old in refs.items())
+        self.git("update-ref", "--no-deref", "-z", "--stdin", stdin=commands.encode())
 
     def branch(self, tag: str) -> str:
         """The ref of a campaign's branch."""

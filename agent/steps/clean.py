@@ -21,8 +21,6 @@ WRITTEN = (
     f"{JOURNAL}*", "*.tsv", "*.html", "*.png", "*.json", "run.log*", "trials", "worktree", ".*.tmp",
 )  # fmt: skip
 """What campaigns write into their folder."""
-SHOWN = 5
-"""At most so many of the user's files are named."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +38,14 @@ class Remains:
 
     def text(self) -> str:
         """What would be removed, a line each."""
-        lines = [f"campaign {self.tag}:"]
-        if self.refs:
-            lines.append(f"  branch, notes and refs: {len(self.refs)}, of commits that git prunes")
-        if self.worktree:
-            lines.append(f"  worktree {self.worktree}")
-        if self.folder:
-            lines.append(f"  folder {self.folder}, {self.bytes / 1e6:.1f} MB")
-        return "\n".join(lines + [f"  YOURS, and removed as well: {one}" for one in self.yours])
+        lines = [
+            f"campaign {self.tag}:",
+            f"  branch, notes and refs: {len(self.refs)}; git prunes their commits",
+            f"  worktree: {self.worktree or 'none'}",
+            f"  folder: {self.folder or 'none'}, {self.bytes / 1e6:.1f} MB",
+            *(f"  YOURS, and removed as well: {one}" for one in self.yours),
+        ]
+        return "\n".join(lines)
 
 
 def remains_of(repo: Repo, tag: str) -> Remains:
@@ -60,8 +58,7 @@ def remains_of(repo: Repo, tag: str) -> Remains:
     folder = folder_of(repo, tag)
     if (pid := store.running(repo, tag)) is not None:
         raise CampaignError(
-            f"campaign {tag} is running (process {pid}): python -m agent stop --tag {tag}, "
-            "then again"
+            f"campaign {tag} is running (process {pid}): python -m agent stop, then clean again"
         )
     place = folder / "worktree"
     worktree.refuse_if_checked_out(repo, tag, place)
@@ -70,9 +67,7 @@ def remains_of(repo: Repo, tag: str) -> Remains:
     refs |= repo.refs(repo.branch(tag)) if refs or folder.exists() else {}
     registered = worktree.registered(repo, tag, place)
     if not (refs or registered or os.path.lexists(folder)):
-        known = sorted(path.parent.name for path in folder.parent.glob(f"*/{JOURNAL}"))
-        there_are = f"; there are: {', '.join(known)}" if known else ""
-        raise CampaignError(f"there is no campaign {tag!r} in {repo.root}{there_are}")
+        store.load(repo, tag)  # says that there is none, and which there are
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     return Remains(
         tag=tag,
@@ -98,12 +93,12 @@ def remove(repo: Repo, found: Remains) -> None:
     repo.delete_refs(found.refs)
     section = f"branch.autoresearch/{found.tag}"
     run_git("config", "--local", "--remove-section", section, cwd=repo.root)
-    if not os.path.lexists(folder):
-        return
     # The journal goes last: as long as it is there, other commands find the campaign.
-    for path in sorted(folder.iterdir(), key=lambda path: path.name.startswith(JOURNAL)):
+    for path in sorted(folder.glob("*"), key=lambda path: path.name.startswith(JOURNAL)):
         path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
-    folder.unlink() if folder.is_symlink() else folder.rmdir()
+    if folder.exists():
+        folder.resolve().rmdir()
+    folder.unlink(missing_ok=True)  # it was a link
 
 
 def _yours(repo: Repo, tag: str, folder: Path, refs: dict[str, str]) -> list[str]:
@@ -120,5 +115,4 @@ def _yours(repo: Repo, tag: str, folder: Path, refs: dict[str, str]) -> list[str
     ]
     found += [str(p) for p in folder.glob("*") if not any(p.match(name) for name in WRITTEN)]
     place = folder / "worktree"
-    found += [str(place / name) for name in worktree.edited(repo, place)]
-    return found[:SHOWN] + ([f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else [])
+    return found + [str(place / name) for name in worktree.edited(repo, place)]

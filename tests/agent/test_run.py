@@ -221,8 +221,7 @@ def test_a_train_py_without_the_presets_constants_is_a_starting_point(tmp_path: 
     head = git(folder, "rev-parse", "HEAD")[:12]
     assert (
         f"uncommitted changes, which are not used: the campaign starts from the committed "
-        f"one ({head})"
-        in said
+        f"one ({head})" in said
     )
     assert [row["verdict"] for row in as_json(folder, "log")] == ["keep"]
     kept = git(folder, "show", "autoresearch/t:trainer/train.py")

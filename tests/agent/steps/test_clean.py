@@ -47,7 +47,7 @@ def test_it_only_says_what_without_yes(ended: Path) -> None:
     before = git(ended, "for-each-ref")
     done = cleaned(ended)
     assert done.returncode == 0
-    for words in ("campaign t", "refs: 7", "worktree", "MB", "nothing was removed", "--yes"):
+    for words in ("campaign t", "refs: 7;", "worktree", "MB", "nothing was removed", "--yes"):
         assert words in done.stdout
     assert "YOURS" not in done.stdout
     assert json.loads(cleaned(ended, "--json").stdout)["removed"] is False
@@ -165,6 +165,7 @@ def test_a_campaign_that_is_broken_can_be_removed(
     done = cleaned(ended, "--tag", "t", "--yes")
     assert done.returncode == 0, done.stderr
     assert traces(ended) == []
+    assert not (ended / "large disk").exists()
 
 
 def test_the_tag_is_free_again(ended: Path) -> None:

@@ -18,6 +18,7 @@ from agent.campaign.records import Trial
 from agent.campaign.store import Campaign
 from agent.git.command import RepoError
 from agent.git.repo import Repo
+from agent.steps.evaluate import conclude
 from agent.steps.runtime import Runtime
 
 pytestmark = pytest.mark.process
@@ -87,6 +88,10 @@ GONE: dict[str, tuple[Damage, str]] = {
         lambda home, worktree: git(worktree, "reset", "-q", "--hard", "HEAD~1"),
         "moved back",
     ),
+    "moved back before a trial that was rejected": (
+        lambda home, worktree: git(worktree, "reset", "-q", "--hard", "HEAD~1"),
+        "moved back",
+    ),
     "moved back to the start": (
         lambda home, worktree: git(home, "update-ref", "refs/heads/autoresearch/t", "HEAD"),
         "moved back",
@@ -99,6 +104,9 @@ def test_what_is_gone_comes_back_as_it_was(what: str, grown: Runtime, home: Path
     damage, words = GONE[what]
     worktree = grown.campaign.folder / "worktree"
     champion = grown.champion
+    if "rejected" in what:
+        loop.draw(grown)
+        conclude(grown, "rejected", "rejected before training: no idea", status="")
     before = refs_of(home)
     damage(home, worktree)
     campaign = resumed(grown)
