@@ -17,6 +17,7 @@ from agent.git.message import commit_message
 from agent.git.repo import Repo
 from trainer.errors import UserError
 from trainer.presets import find_preset
+from trainer.source import in_form_of, plain
 
 
 def last_commit(trial: Trial) -> str:
@@ -24,17 +25,14 @@ def last_commit(trial: Trial) -> str:
     return trial.commit or trial.candidate
 
 
-def commit_candidate(repo: Repo, trial: Trial, parent: str, edit: Edit, source: str) -> str:
-    """Commit a candidate of ``trial``; returns the hash."""
-    trailers = {
-        "Trial": str(trial.trial),
-        "Category": edit.category,
-        "Hypothesis": edit.hypothesis,
-    }
+def commit_candidate(repo: Repo, trial: Trial, source: str) -> str:
+    """Commit a candidate of ``trial``, which has the edit's title and hypothesis; the hash."""
+    texts = {"Category": trial.category, "Hypothesis": trial.hypothesis}
+    trailers = {"Trial": str(trial.trial), **texts}
     message = commit_message(
-        edit.category, edit.title, None, None, None, trailers, body=edit.hypothesis
+        trial.category, trial.title, None, None, None, trailers, body=trial.hypothesis
     )
-    return repo.commit_file(parent, source, message, trial.started)
+    return repo.commit_file(trial.parent, source, message, trial.started)
 
 
 def commit_verdict(repo: Repo, trial: Trial) -> str:
@@ -70,15 +68,15 @@ def commit_verdict(repo: Repo, trial: Trial) -> str:
 
 def commit_again(repo: Repo, settings: Mapping[str, Any], trial: Trial) -> bool:
     """Make a trial's last commit again; whether it is the one that the journal names."""
-    edit = Edit(category=trial.category, title=trial.title, hypothesis=trial.hypothesis, blocks=())
     try:
-        parent = repo.read_file(trial.parent)
+        original = repo.read_file(trial.parent)
+        parent = plain(original)
         if trial.trial == 0:
             source = baseline_source(parent, find_preset(settings["preset"]).constants)
         else:
             reply = trial.reply or trial.turned_down[-1]  # of a candidate that was sent back
             source = parse(reply, "file" if trial.envelope == "file" else "edits").apply(parent)
-        if commit_candidate(repo, trial, trial.parent, edit, source) != trial.candidate:
+        if commit_candidate(repo, trial, in_form_of(original, source)) != trial.candidate:
             return False
         return not trial.commit or commit_verdict(repo, trial) == trial.commit
     except (UserError, EditError, IndexError):

@@ -24,20 +24,22 @@ def bring_commits(repo: Repo, tag: str, state: State) -> tuple[set[str], list[st
     Raises:
         RepoError: a commit is lost without which the campaign cannot go on.
     """
-    base, trials = state.settings["base"], [t for t in state.trials if last_commit(t)]
+    base, champion, opened = state.settings["base"], state.champion, state.open_trial
+    trials = [trial for trial in state.trials if last_commit(trial)]
     missing = set(repo.missing([base, *map(last_commit, trials)]))
     gone = [trial for trial in trials if last_commit(trial) in missing]
     lost = [t for t in gone if base in missing or not commit_again(repo, state.settings, t)]
-    needed = {base: "it started from"} if base in missing else {}
-    needed |= {last_commit(t): f"of trial {t.trial}" for t in lost}
-    champion, open_trial = state.champion, state.open_trial
-    for commit in (base, *(last_commit(t) for t in (champion, open_trial) if t is not None)):
-        if commit in needed:
+    hashes = {last_commit(trial) for trial in lost} | (missing & {base})
+    needed = [("that it started from", base)]
+    needed += [("of its champion", last_commit(champion))] if champion is not None else []
+    needed += [("of its open trial", last_commit(opened))] if opened is not None else []
+    for words, commit in needed:
+        if commit in hashes:
             refs = f"{repo.folder(tag)}/*"
             raise RepoError(
-                f"campaign {tag} cannot go on: git has pruned the commit {needed[commit]} "
-                f"({commit[:12]}), and the journal does not have it whole; start another --tag, or "
-                f"get it from a clone that has it: git fetch CLONE '+{refs}:{refs}'"
+                f"campaign {tag} cannot go on: git has pruned the commit {words} ({commit[:12]}), "
+                "and the journal does not have it whole; start another --tag, or get it from a "
+                f"clone that has it: git fetch CLONE '+{refs}:{refs}'"
             )
     said = []
     if len(gone) > len(lost):
@@ -46,7 +48,7 @@ def bring_commits(repo: Repo, tag: str, state: State) -> tuple[set[str], list[st
     if lost:
         numbers = ", ".join(str(trial.trial) for trial in lost)
         said.append(f"the commits of these trials are gone from git for good: {numbers}")
-    return {last_commit(trial) for trial in lost}, said
+    return hashes, said
 
 
 def bring_refs(

@@ -235,7 +235,8 @@ class Campaign:
         original = self.repo.read_file(parent)
         facts = edit_facts(original, source)
         written = in_form_of(original, source)  # so that git shows no other line as changed
-        commit = commit_candidate(self.repo, trial, parent, edit, written)
+        proposed = replace(trial, parent=parent, title=edit.title, hypothesis=edit.hypothesis)
+        commit = commit_candidate(self.repo, proposed, written)
         added, removed = self.repo.numstat(parent, commit)
         self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
         self.record(

@@ -130,7 +130,7 @@ class Repo:
         """A file's text as committed, line ends untouched.
 
         Raises:
-            RepoError: no such commit or file, or it is not UTF-8.
+            RepoError: no such commit or file, or it is not UTF-8 or a filter's.
         """
         found = self._object(f"{rev}:{path}", "blob")
         if found is None:
@@ -139,6 +139,11 @@ class Repo:
             if (self.root / path).is_file():
                 do = f"commit the one that you have: git add -f {path} && git commit -m 'add it'"
             raise RepoError(f"commit {sha[:12]} in {self.root} has no file {path}; {do}")
+        if found[1].startswith((b"version https://git-lfs", b"\0GITCRYPT")):
+            raise RepoError(
+                f"{path} in {rev} is not the text but what a filter made of it (Git LFS, git-crypt): "
+                "take it out of .gitattributes, then commit it again"
+            )
         try:
             return found[1].decode("utf-8")
         except UnicodeDecodeError as error:

@@ -76,6 +76,17 @@ def test_a_git_that_is_too_old_is_told_its_version(
         Repo.open(user_repo)
 
 
+@pytest.mark.parametrize(
+    "stored",
+    [b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", b"\0GITCRYPT\0\xe9"],
+)
+def test_a_train_py_that_a_filter_stores(stored: bytes, user_repo: Path, git: Git) -> None:
+    (user_repo / "trainer/train.py").write_bytes(stored)
+    git(user_repo, "commit", "-q", "-am", "as a filter makes it")
+    with pytest.raises(RepoError, match=r"a filter made of it.*\.gitattributes"):
+        Repo.open(user_repo).read_file("HEAD")
+
+
 @pytest.mark.parametrize("ignored", [False, True], ids=["untracked", "ignored"])
 def test_a_train_py_that_was_never_committed(ignored: bool, user_repo: Path, git: Git) -> None:
     git(user_repo, "rm", "-q", "--cached", "trainer/train.py")
