@@ -141,7 +141,7 @@ class Repo:
             raise RepoError(f"commit {sha[:12]} in {self.root} has no file {path}; {do}")
         if found[1].startswith((b"version https://git-lfs", b"\0GITCRYPT")):
             raise RepoError(
-                f"{path} in {rev} is not the text but what a filter made of it (Git LFS, git-crypt): "
+                f"{path} in {rev} is no text but what a filter made of it (Git LFS, git-crypt): "
                 "take it out of .gitattributes, then commit it again"
             )
         try:
