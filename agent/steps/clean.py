@@ -15,10 +15,12 @@ from agent.campaign.store import CampaignError
 from agent.git import worktree
 from agent.git.command import run_git
 from agent.git.repo import Repo
+from agent.steps.stop import REQUEST
 from trainer.errors import UserError
 
 WRITTEN = (
     f"{JOURNAL}*", "*.tsv", "*.html", "*.png", "*.json", "run.log*", "trials", "worktree", ".*.tmp",
+    REQUEST,
 )  # fmt: skip
 """What campaigns write into their folder."""
 
