@@ -8,11 +8,11 @@
     front_matter    its settings: where they stand, what they say
     settings        the settings of a run: types, bounds, help, how long they hold
     logs            run.log, what a run did
-    steps/          the steps: start, propose, evaluate, replay, doctor; runtime is what they share
+    steps/          the steps: start, propose, evaluate, replay, clean, doctor; runtime is shared
     proposers/      where edits come from: llm, local, deck, tuner, hybrid
     models/         clients for language models
     edits/          turn a reply into a checked edit
-    campaign/       journal, records, state, store: what a campaign remembers
+    campaign/       journal, records, state, store, recovery: what a campaign remembers
     git/            the repository, the campaign's worktree, commit messages
     report/         output for people: terminal, status, log, html, plots
 

@@ -18,12 +18,14 @@ from agent.campaign.files import folder_of
 from agent.campaign.state import State
 from agent.campaign.store import CampaignError
 from agent.git import worktree
+from agent.git.command import advice
 from agent.git.repo import Repo
 from agent.loop import run_campaign
 from agent.report import summary
 from agent.report.display import Display
 from agent.report.terminal import make_display
 from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names
+from agent.steps.clean import remains_of, remove
 from agent.steps.doctor import checks
 from agent.steps.replay import find_trial, replay_commit, replay_json, replay_text
 from agent.steps.start import new_tag, open_runtime, prepare_corpus
@@ -55,7 +57,8 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}")
+        said = error.strerror or str(error)
+        _fail(f"{where}{said}{advice(said)}")
 
 
 def _fail(message: str) -> NoReturn:
@@ -226,6 +229,25 @@ def adopt(
         console.print_exactly(said)
         return
     _print({"commit": repo.commit_for(commit).sha, "said": said}, said, as_json)
+
+
+@app.command()
+def clean(
+    tag: Tag = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove it, without asking.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a campaign: branch, refs, notes, worktree and folder, after saying what."""
+    repo = Repo.open(Path.cwd())
+    found = remains_of(repo, tag or store.last_active(repo))
+    if not as_json:
+        print(found.text())
+    asks = not yes and not as_json and sys.stdin.isatty()
+    if go := yes or (asks and typer.confirm("Remove all of it?")):
+        remove(repo, found)
+    again = f"nothing was removed; to remove it: python -m agent clean --tag {found.tag} --yes"
+    said = f"campaign {found.tag} is removed" if go else again
+    _print({**asdict(found), "removed": go}, said, as_json)
 
 
 @app.command()

@@ -10,26 +10,31 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from agent.campaign import events, snapshot
+from agent.campaign.commits import (
+    baseline_source,
+    commit_candidate,
+    commit_verdict,
+    last_commit,
+)
 from agent.campaign.disk import Disk
 from agent.campaign.files import JOURNAL, Unwritable, folder_of, write_atomically
 from agent.campaign.journal import Journal
 from agent.campaign.lock import holder
 from agent.campaign.records import Proof, Training, Trial
+from agent.campaign.recovery import bring_commits, bring_refs
 from agent.campaign.results import write_tsv
 from agent.campaign.state import State, fold, rebuild_prior
 from agent.edits.blocks import Edit
-from agent.edits.constants import constants as known_constants
-from agent.edits.constants import set_constants
 from agent.edits.facts import edit_facts
 from agent.git import worktree
-from agent.git.message import commit_message
+from agent.git.command import RepoError
 from agent.git.repo import Repo
 from agent.prior import Prior
 from agent.program import parse_program
@@ -135,6 +140,7 @@ class Campaign:
         state, place = snapshot.restore(path)
         self.journal = Journal(path, place)
         self.messages: list[str] = []
+        self._lost: set[str] = set()
         if self.journal.torn is not None:
             self.messages.append(f"the journal's last line was cut off: see {self.journal.torn}")
         try:
@@ -156,6 +162,11 @@ class Campaign:
     def is_new(self) -> bool:
         return not self.state.settings
 
+    def take_messages(self) -> list[str]:
+        """The lines that are to be shown; each is given once."""
+        taken, self.messages = self.messages, []
+        return taken
+
     def record(self, event: events.Known) -> None:
         """Append an event to the journal, then apply it to the state."""
         written = self.journal.append(event)
@@ -172,16 +183,54 @@ class Campaign:
         self.record(events.CampaignBegun(settings=shared))
 
     def reconcile(self) -> None:
-        """Make branch, refs, worktree and files match the journal; safe to repeat."""
-        self.repo.start_branch(self.tag, self.state.settings["base"])
-        for trial in self.state.trials[-2:]:
-            self._move_refs(trial)
-            if trial.commit and self.repo.read_note(self.tag, trial.commit) is None:
-                self.repo.add_note(self.tag, trial.commit, self._note(trial))
-        message = worktree.add(self.repo, self.tag, self.folder / "worktree")
-        if message:
+        """Make branch, refs, notes, worktree and files match the journal; safe to repeat.
+
+        Raises:
+            RepoError: the user has the branch checked out; or git has pruned a commit without which
+                the campaign cannot go on, and it cannot be made again.
+        """
+        place = self.folder / "worktree"
+        worktree.refuse_if_checked_out(self.repo, self.tag, place)
+        self._lost, said = bring_commits(self.repo, self.tag, self.state)
+        self.messages += said
+        trials, noted = self.state.trials, self.repo.noted(self.tag)
+        before = self._show_in_git(trials, [t for t in trials if t.commit not in noted])
+        kept = [trial.commit for trial in reversed(trials) if trial.kept and trial.commit]
+        olds = [before, *kept] if before is not None else kept
+        if message := worktree.add(self.repo, self.tag, place, olds):
             self.messages.append(message)
         write_tsv(self.folder / "results.tsv", self.state)
+
+    def _show_in_git(self, trials: Sequence[Trial], new: Sequence[Trial] = ()) -> str | None:
+        """Bring refs and branch to where the journal says, and write the notes of ``new``.
+
+        They are for people: where git cannot write them, that is told, and they are brought there
+        at the next start.
+
+        Returns:
+            Where the branch was.
+        """
+        before = None
+        trials = [trial for trial in trials if last_commit(trial) not in self._lost]
+        try:
+            before, said = bring_refs(self.repo, self.tag, self.state, trials)
+            self.messages += said
+            for trial in new:
+                if trial.commit and trial.commit not in self._lost:
+                    self.repo.add_note(self.tag, trial.commit, self._note(trial))
+        except RepoError as error:
+            self.messages.append(f"not all of the campaign is in git until it resumes: {error}")
+        return before
+
+    def _follow(self, new: Sequence[Trial] = ()) -> None:
+        """Show the last trials in git, and the branch's new files in the worktree."""
+        before = self._show_in_git(self.state.trials[-2:], new)
+        champion = self.state.champion
+        if champion is not None and before not in (None, champion.commit):
+            olds = (str(before), champion.parent)
+            said = worktree.sync(self.repo, self.folder / "worktree", champion.commit, *olds)
+            if said:
+                self.messages.append(said)
 
     def curve(self, training: Training) -> Curve:
         return read_curve(self.folder, training)
@@ -190,11 +239,8 @@ class Campaign:
         return plain(self.repo.read_file(commit))
 
     def baseline_source(self, constants: Mapping[str, Any]) -> str:
-        """HEAD's train.py with those of the preset's constants that it names written into it."""
-        source = self.source(self.state.settings["base"])
-        named = {constant.name for constant in known_constants(source)}
-        blocks = set_constants(source, {k: v for k, v in constants.items() if k in named})
-        return Edit("baseline", "", "", blocks).apply(source) if blocks else source
+        """See ``commits.baseline_source``."""
+        return baseline_source(self.source(self.state.settings["base"]), constants)
 
     def commit_candidate(
         self,
@@ -213,16 +259,9 @@ class Campaign:
         trial = self.state.trials[-1]
         original = self.repo.read_file(parent)
         facts = edit_facts(original, source)
-        trailers = {
-            "Trial": str(trial.trial),
-            "Category": edit.category,
-            "Hypothesis": edit.hypothesis,
-        }
-        message = commit_message(
-            edit.category, edit.title, None, None, None, trailers, body=edit.hypothesis
-        )
         written = in_form_of(original, source)  # so that git shows no other line as changed
-        commit = self.repo.commit_file(parent, written, message, time.time())
+        proposed = replace(trial, parent=parent, title=edit.title, hypothesis=edit.hypothesis)
+        commit = commit_candidate(self.repo, proposed, written)
         added, removed = self.repo.numstat(parent, commit)
         self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
         self.record(
@@ -241,7 +280,7 @@ class Campaign:
                 hides_loss=facts.hides_loss,
             )
         )
-        self._move_refs(self.state.trials[-1])
+        self._follow()
 
     def record_training(self, training: Training, measured: Measurement) -> None:
         """Record a training that is over."""
@@ -294,19 +333,11 @@ class Campaign:
         seconds = round(max(0.0, time.time() - trial.started), 3)  # a clock may be set back
         commit = ""
         if trial.candidate:
-            message = self._final_message(trial, verdict)
-            commit = self.repo.recommit(trial.candidate, message)
+            commit = commit_verdict(self.repo, replace(trial, **verdict.own))
         self.record(verdict.model_copy(update={"commit": commit, "seconds": seconds}))
         trial = self.state.trials[-1]
-        parent = trial.parent
-        self._move_refs(trial)
+        self._follow([trial])
         self._disk.after(trial, self.state)
-        if commit:
-            self.repo.add_note(self.tag, commit, self._note(trial))
-        if trial.kept and commit:
-            left_alone = worktree.sync(self.repo, self.folder / "worktree", parent, commit)
-            if left_alone:
-                self.messages.append(left_alone)
         write_tsv(self.folder / "results.tsv", self.state)
         self._save_snapshot()
 
@@ -327,35 +358,6 @@ class Campaign:
         # UTF-8 cannot encode the lone surrogates of a reply; the journal keeps the exact reply.
         write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
-    def _final_message(self, trial: Trial, verdict: events.Concluded) -> str:
-        candidates, audit = trial.of("candidate"), trial.audit
-        scores = [t.val_bpb for t in candidates]
-        trailers = {
-            "Trial": str(trial.trial),
-            "Category": trial.category,
-            "Hypothesis": trial.hypothesis,
-            "Proposer": trial.proposer,
-            "Val-Bpb": _interval(verdict.val_bpb, verdict.val_bpb_half)
-            or f"none ({verdict.status})",
-            "Gain": _interval(verdict.gain, verdict.gain_half) or "none",
-            "Seeds": " ".join(str(t.seed) for t in candidates),
-            "Scores": " ".join(f"{s:.6f}" if s is not None else "none" for s in scores),
-            "Differences": " ".join(f"{d:+.6f}" for d in trial.differences) or "none",
-            "Audit": f"prefixes alone, bound {audit.leak_bound_bpb:.6f}" if audit else "usual",
-            "Verdict": f"{verdict.verdict}: {verdict.words}",
-            "Program": trial.program,
-            "Parent": trial.parent,
-        }
-        return commit_message(
-            trial.category,
-            trial.title,
-            verdict.val_bpb,
-            verdict.val_bpb_half,
-            verdict.gain,
-            trailers,
-            body=trial.hypothesis,
-        )
-
     def _note(self, trial: Trial) -> str:
         """Everything that is needed to replay the commit in another clone, as JSON."""
         traces = {}
@@ -373,27 +375,3 @@ class Campaign:
             },
             indent=1,
         )
-
-    def _move_refs(self, trial: Trial) -> None:
-        """Move the trial's ref, and the branch if it was kept, in one transaction."""
-        ref = self.repo.trial_ref(self.tag, trial.trial)
-        if trial.candidate and not trial.commit:
-            before = [s.candidate for s in trial.sent_back if s.candidate != trial.candidate]
-            self.repo.update_refs([(ref, trial.candidate, before[-1] if before else None)])
-        elif trial.commit:
-            changes: list[tuple[str, str, str | None]] = [(ref, trial.commit, trial.candidate)]
-            branch = self.repo.branch(self.tag)
-            if trial.kept and not self._is_behind(trial):
-                changes.append((branch, trial.commit, trial.parent))
-            self.repo.update_refs(changes)
-
-    def _is_behind(self, trial: Trial) -> bool:
-        """Whether a later trial was kept, so that the branch has already moved further."""
-        later = self.state.trials[trial.trial + 1 :]
-        return any(one.kept and not one.is_null for one in later)
-
-
-def _interval(value: float | None, half: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.6f}" + (f" ± {half:.6f}" if half is not None else "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -22,6 +23,8 @@ NAME, EMAIL = "autoresearch", "autoresearch@localhost"
 _OVERRIDES = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
+    "core.filesRefLockTimeout=2000",  # milliseconds; for a user's git that holds a lock just now
+    "core.packedRefsTimeout=2000",
     "core.autocrlf=false",
     "core.fsync=loose-object,reference",  # a power cut must not lose commits that the journal names
     "commit.gpgSign=false",
@@ -43,6 +46,16 @@ _FIXED_VARIABLES = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_LFS_SKIP_SMUDGE": "1",
 }
+_ADVICE = {
+    "promisor remote": "this clone left that out (git clone --filter); run again when its remote "
+    "can be reached",
+    "No space left on device": "free some space, then run again: nothing is lost",
+    "Disk quota exceeded": "free some space, then run again: nothing is lost",
+    "Read-only file system": "make it writable, then run again: nothing is lost",
+    "Permission denied": "make it writable for you, then run again: nothing is lost",
+    "insufficient permission": "make it writable for you, then run again: nothing is lost",
+}
+"""What to do, by words of a complaint."""
 
 
 class RepoError(UserError):
@@ -70,12 +83,17 @@ def inherited_environment() -> dict[str, str]:
 
 
 def run_git(
-    *args: str, cwd: Path, stdin: bytes = b"", dates: int | None = None, as_user: bool = False
+    *args: str,
+    cwd: Path,
+    stdin: bytes = b"",
+    dates: int | None = None,
+    as_user: bool = False,
+    config: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[bytes]:
     """Run one git command to its end, whatever its exit status.
 
     ``dates``: author's and committer's date, unix seconds. ``as_user``: with the user's own
-    settings, hooks and identity.
+    settings, hooks and identity. ``config``: settings (``name=value``) for this command.
 
     Raises:
         RepoError: git could not be started.
@@ -86,7 +104,7 @@ def run_git(
         env = {name: os.environ.get(name, "") for name in ("LC_ALL", "LANGUAGE")}
     else:
         env = {**_IDENTITY_VARIABLES, **_FIXED_VARIABLES}
-        command += [part for override in _OVERRIDES for part in ("-c", override)]
+        command += [part for override in (*_OVERRIDES, *config) for part in ("-c", override)]
     if dates is not None:
         env |= dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"@{dates} +0000")
     command += args
@@ -114,7 +132,12 @@ def run_git(
 
 
 def complaint(done: subprocess.CompletedProcess[bytes]) -> str:
-    """What git said about a failure, on one line, without its hints."""
+    """What git said about a failure, on one line, without its hints; and what to do."""
     lines = (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()
     said = "; ".join(line.strip() for line in lines if line and not line.startswith("hint:"))
-    return said[-600:] or f"exit status {done.returncode}"
+    return (said[-600:] or f"exit status {done.returncode}") + advice(said)
+
+
+def advice(said: str) -> str:
+    """What to do about a complaint of git or of the system, as far as that is known."""
+    return next((f"; {do}" for words, do in _ADVICE.items() if words in said), "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from trainer.source import not_utf8
 
 TRAIN_FILE = "trainer/train.py"
 TAG_BYTES = 100
+OLDEST_GIT = (2, 27)
+"""The first one with transactions in ``update-ref --stdin``."""
 
 DIFF = ("diff-tree", "-r", "--text", "--no-ext-diff", "--no-textconv", "--no-renames")
 """A command that shows every change of a file as text, whatever the user's settings are."""
@@ -57,10 +59,15 @@ class Repo:
         """The repository that ``start`` is in.
 
         Raises:
-            RepoError: no git, no such folder, no repository, a bare one, one without a commit, or
-                one that git does not trust.
+            RepoError: no git or an old one, no such folder, no repository, a bare one, one without
+                a commit, or one that git does not trust.
         """
         forget_inherited()
+        version = run_git("version", cwd=Path("/")).stdout.decode().strip()
+        numbers = re.search(r"(\d+)\.(\d+)", version)
+        if numbers and (int(numbers[1]), int(numbers[2])) < OLDEST_GIT:
+            oldest = ".".join(map(str, OLDEST_GIT))
+            raise RepoError(f"{version} is too old: a campaign needs git {oldest} or newer")
         done = run_git("rev-parse", "--show-toplevel", cwd=start)
         if done.returncode != 0:
             said = complaint(done)
@@ -123,12 +130,20 @@ class Repo:
         """A file's text as committed, line ends untouched.
 
         Raises:
-            RepoError: no such commit or file, or it is not UTF-8.
+            RepoError: no such commit or file, or it is not UTF-8 or a filter's.
         """
         found = self._object(f"{rev}:{path}", "blob")
         if found is None:
             sha = self.commit_for(rev).sha
-            raise RepoError(f"commit {sha[:12]} in {self.root} has no file {path}; commit one")
+            do = "commit one"
+            if (self.root / path).is_file():
+                do = f"commit the one that you have: git add -f {path} && git commit -m 'add it'"
+            raise RepoError(f"commit {sha[:12]} in {self.root} has no file {path}; {do}")
+        if found[1].startswith((b"version https://git-lfs", b"\0GITCRYPT")):
+            raise RepoError(
+                f"{path} in {rev} is no text but what a filter made of it (Git LFS, git-crypt): "
+                "take it out of .gitattributes, then commit it again"
+            )
         try:
             return found[1].decode("utf-8")
         except UnicodeDecodeError as error:
@@ -164,18 +179,36 @@ class Repo:
         info = self.commit_for(commit)
         return self._commit(info.tree, self.commit_for(base).sha, info.message, info.time)
 
+    def refs(self, *patterns: str) -> dict[str, str]:
+        """Hashes by ref: of the refs that have one of these names, or are below one of them."""
+        listed = self.git("for-each-ref", "--format=%(objectname) %(refname)", *patterns)
+        lines = (line.partition(" ") for line in listed.decode().splitlines())
+        return {ref: sha for sha, _, ref in lines}
+
+    def missing(self, commits: Sequence[str]) -> list[str]:
+        """Those of ``commits`` that the repository does not have."""
+        asked = "".join(f"{commit}\n" for commit in commits).encode()
+        answers = self.git("cat-file", "--batch-check", stdin=asked).decode().splitlines()
+        return [one for one, said in zip(commits, answers, strict=True) if " commit " not in said]
+
     def update_refs(self, changes: Sequence[tuple[str, str, str | None]]) -> None:
         """Move refs ``(ref, new, old)`` in one transaction: all of them, or none.
 
         If ``old`` is None, the ref must not exist yet. A ref that is already at ``new`` stays
-        there, so that an interrupted step can be repeated.
+        there, so that an interrupted step can be repeated. The file of a ref that a power cut
+        emptied counts as none.
 
         Raises:
             RepoError: a ref is somewhere else, or cannot be written.
         """
+        names = [ref for ref, _, _ in changes]
+        found = self.refs(*names) if names else {}
+        for file in (self.common_dir / ref for ref in names if ref not in found):
+            if file.is_file() and not file.read_bytes().strip(b"\0\n"):
+                file.unlink()
         commands = ["start"]
         for ref, new, old in changes:
-            if self.resolve(ref) == new:
+            if found.get(ref) == new:
                 commands += [f"verify {ref}", new]
             elif old is None:
                 commands += [f"create {ref}", new]
@@ -185,35 +218,47 @@ class Repo:
         args = ("update-ref", "--no-deref", "-m", NAME, "-z", "--stdin")
         self.git(*args, stdin="\0".join(commands).encode())
 
+    def delete_refs(self, refs: Mapping[str, str]) -> None:
+        """Delete refs that have these hashes, in one transaction: all of them, or none."""
+        commands = "".join(f"delete {ref}\0{old}\0" for ref, old in refs.items())
+        self.git("update-ref", "--no-deref", "-z", "--stdin", stdin=commands.encode())
+
     def branch(self, tag: str) -> str:
         """The ref of a campaign's branch."""
         return f"refs/heads/autoresearch/{tag}"
 
+    def folder(self, tag: str) -> str:
+        """Below it are a campaign's refs, but for its branch and its notes."""
+        return f"refs/autoresearch/{tag}"
+
     def base_ref(self, tag: str) -> str:
         """The ref that keeps the commit a campaign started from; it marks the branch as ours."""
-        return f"refs/autoresearch/{tag}/base"
+        return f"{self.folder(tag)}/base"
 
     def trial_ref(self, tag: str, n: int) -> str:
         """The ref of trial ``n``'s candidate, later of its final commit."""
-        return f"refs/autoresearch/{tag}/trials/{n}"
+        return f"{self.folder(tag)}/trials/{n}"
+
+    def notes_ref(self, tag: str) -> str:
+        """The ref of a campaign's notes."""
+        return f"refs/notes/autoresearch/{tag}"
 
     def check_tag(self, tag: str, *, new: bool = False) -> None:
         """Check that ``tag`` is a possible name of a campaign, and with ``new`` that none has it.
 
         Raises:
-            RepoError: it cannot name a branch or folder, or the branch is not a campaign's.
+            RepoError: it cannot name a branch or folder, or another ref is in the way.
         """
         if not tag.isprintable() or "/" in tag or len(tag.encode()) > TAG_BYTES:
             raise RepoError(f"--tag {tag!r}: give one short name without slashes, such as nov22")
         branch = self.branch(tag)
-        ours = self.resolve(self.base_ref(tag)) is not None
         if run_git("check-ref-format", branch, cwd=self.root).returncode != 0:
             raise RepoError(f"--tag {tag!r}: git refuses the branch autoresearch/{tag}; rename it")
-        if new and ours:
+        if new and self.refs(self.folder(tag)):
             raise RepoError(f"--tag {tag!r}: refs of an earlier campaign; use another --tag")
         folder = "refs/heads/autoresearch"
-        for ref in self.git("for-each-ref", "--format=%(refname)", folder).decode().splitlines():
-            foreign = ref == branch and not ours
+        for ref in self.refs(folder):
+            foreign = ref == branch and new
             if foreign or ref == folder or ref.startswith(f"{branch}/"):
                 short = ref.removeprefix("refs/heads/")
                 raise RepoError(
@@ -221,27 +266,22 @@ class Repo:
                     f"another --tag, or rename it: git branch -m {short} NEW"
                 )
 
-    def start_branch(self, tag: str, base: str) -> None:
-        """Make a campaign's branch at ``base``, and the ref that marks it as ours; safe to repeat.
-
-        Raises:
-            RepoError: as ``check_tag``.
-        """
-        self.check_tag(tag)
-        if self.resolve(self.base_ref(tag)) is None:
-            self.update_refs([(self.branch(tag), base, None), (self.base_ref(tag), base, None)])
-
     def add_note(self, tag: str, commit: str, text: str) -> None:
         """Attach a text to a commit in the campaign's notes; replaces an earlier note."""
         blob = self._store("hash-object", "-w", "--stdin", stdin=text.encode("utf-8", "replace"))
         add = ("add", "-f", "--allow-empty", "-C", blob, commit)
-        self.git("notes", f"--ref={_notes_ref(tag)}", *add, dates=self.commit_for(commit).time)
+        self.git("notes", f"--ref={self.notes_ref(tag)}", *add, dates=self.commit_for(commit).time)
 
     def read_note(self, tag: str, commit: str) -> str | None:
         """The text that ``add_note`` attached, None if there is none."""
-        done = run_git("notes", f"--ref={_notes_ref(tag)}", "list", commit, cwd=self.root)
+        done = run_git("notes", f"--ref={self.notes_ref(tag)}", "list", commit, cwd=self.root)
         found = self._object(done.stdout.decode().strip(), "blob") if done.stdout else None
         return found[1].decode() if found else None
+
+    def noted(self, tag: str) -> set[str]:
+        """The commits that have a note."""
+        listed = run_git("notes", f"--ref={self.notes_ref(tag)}", "list", cwd=self.root).stdout
+        return {line.split()[1] for line in listed.decode().splitlines()}
 
     def diff(self, a: str, b: str, path: str = TRAIN_FILE) -> str:
         """Unified diff of one file between two commits; empty if it is the same."""
@@ -289,7 +329,3 @@ class Repo:
     def _store(self, *args: str, stdin: bytes, dates: int | None = None) -> str:
         """Run a git command that writes an object; returns the object's hash."""
         return self.git(*args, stdin=stdin, dates=dates).decode().strip()
-
-
-def _notes_ref(tag: str) -> str:
-    return f"refs/notes/autoresearch/{tag}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import git
@@ -25,43 +26,75 @@ _OPERATIONS = {
 }
 
 
-def add(repo: Repo, tag: str, folder: Path) -> str | None:
-    """Make the worktree of ``autoresearch/<tag>`` at ``folder``, or use the existing one.
+def add(repo: Repo, tag: str, folder: Path, olds: Sequence[str] = ()) -> str | None:
+    """Make the worktree of ``autoresearch/<tag>`` at ``folder``, or bring the existing one there.
 
-    An existing one is updated from the tip's parent to the tip, because the agent may have been
-    killed between the branch's last move and ``sync``.
+    Args:
+        olds: commits that its files may still be of, because the agent was killed between the
+            branch's last move and ``sync``, or because the branch was moved by hand.
 
     Returns:
-        A line to show if something else at ``folder`` was moved away, or if the files there are
-        not those of the branch; else None.
-
-    Raises:
-        RepoError: the branch is checked out elsewhere, where moving it would disturb the user; the
-            worktree is not on the branch; the folder cannot be made.
+        A line to show if there is no such worktree, if something else at ``folder`` was moved away,
+        or if the files there are not those of the branch; else None.
     """
     branch, place = repo.branch(tag), folder.resolve()
     short = branch.removeprefix("refs/heads/")
-    listed = _listed(repo)
-    for path, tree in listed.items():
-        if tree.get("branch") == branch and path != place and _is_live(repo, path):
-            raise RepoError(
-                f"{short} is checked out in {path}, and a campaign moves that branch: "
-                f"git -C {path} switch OTHER-BRANCH, then run again"
-            )
-    ours = listed.get(place, {})
-    if _is_live(repo, place) and ours.get("locked") != "initializing":  # its making was cut off
-        if ours.get("branch") != branch:
-            raise RepoError(f"{place} is not on {short}: git -C {place} switch {short}")
-        tip = repo.commit_for(branch)
-        return sync(repo, place, tip.parent or tip.sha, tip.sha)
-    said = _move_aside(place)
-    # -f twice: replaces a registration whose folder is missing, even if it is locked.
-    repo.git("worktree", "add", "--quiet", "-f", "-f", str(place), short)
+    try:
+        _repair(repo, place)
+        ours = listed(repo).get(place, {})
+        if _is_live(repo, place) and ours.get("locked") != "initializing":  # its making was cut off
+            if ours.get("branch") != branch:
+                return f"{place} is not on {short}, and left alone: git -C {place} switch {short}"
+            tip = repo.commit_for(branch)
+            return sync(repo, place, tip.sha, *olds, tip.parent or tip.sha, tip.sha)
+        said = _move_aside(place)
+        # -f twice: replaces a registration whose folder is missing, even if it is locked.
+        make = ("worktree", "add", "--quiet", "-f", "-f", str(place), short)
+        done = run_git(*make, cwd=repo.root, config=_without_filters(repo))
+    except (RepoError, OSError) as error:
+        return f"{place} cannot show the branch's files ({error}); the campaign goes on without it"
+    if done.returncode != 0:
+        why = complaint(done)
+        said = f"{place} cannot be made ({why}); the campaign goes on, it was only to look at"
     return said
 
 
-def sync(repo: Repo, folder: Path, expected_old: str, new: str) -> str | None:
-    """Update files and index to ``new`` after the branch moved there from ``expected_old``.
+def refuse_if_checked_out(repo: Repo, tag: str, folder: Path) -> None:
+    """Refuse to go on while the user has the campaign's branch checked out.
+
+    Raises:
+        RepoError: it is, in another place than ``folder``; moving it would disturb the user.
+    """
+    branch, place = repo.branch(tag), folder.resolve()
+    for path, tree in listed(repo).items():
+        if tree.get("branch") == branch and path != place and _is_live(repo, path):
+            raise RepoError(
+                f"{branch.removeprefix('refs/heads/')} is checked out in {path}, and it is the "
+                f"campaign's to move: git -C {path} switch OTHER-BRANCH, then again"
+            )
+
+
+def registered(repo: Repo, tag: str, folder: Path) -> list[Path]:
+    """Where git has a worktree of the campaign: at ``folder``, and where it was until it moved."""
+    branch, place = repo.branch(tag), folder.resolve()
+    return [
+        path
+        for path, tree in listed(repo).items()
+        if path == place or (tree.get("branch") == branch and not path.exists())
+    ]
+
+
+def edited(repo: Repo, folder: Path) -> list[str]:
+    """Files in the worktree that are not as they are committed."""
+    if not _is_live(repo, folder):
+        return []
+    status = ("status", "--porcelain", "-z", "--no-renames", "--ignore-submodules")
+    done = run_git(*status, cwd=folder, config=_without_filters(repo))
+    return [line[3:] for line in os.fsdecode(done.stdout).split("\0") if line]
+
+
+def sync(repo: Repo, folder: Path, new: str, *olds: str) -> str | None:
+    """Update files and index to ``new``, where the branch is now, from one of ``olds``.
 
     A file that the user edited stays as it is; git then shows it as changed against ``new``.
 
@@ -73,15 +106,36 @@ def sync(repo: Repo, folder: Path, expected_old: str, new: str) -> str | None:
     tip = run_git("rev-parse", "--verify", "HEAD", cwd=folder)
     if tip.stdout.decode().strip() != new:
         return f"{folder} is no longer on the campaign's branch; its files were left alone"
-    run_git("update-index", "-q", "--refresh", cwd=folder)
-    if run_git("read-tree", "-m", "-u", expected_old, new, cwd=folder).returncode == 0:
-        return None
+    config = _without_filters(repo)
+    run_git("update-index", "-q", "--refresh", cwd=folder, config=config)
+    for old in olds:  # git refuses if a file is neither of old nor of new, and changes nothing
+        done = run_git("read-tree", "-m", "-u", old, new, cwd=folder, config=config)
+        if done.returncode == 0:
+            return None
     done = run_git("read-tree", new, cwd=folder)
     if done.returncode != 0:
         return f"{folder} could not be brought up to date: {complaint(done)}"
     return (
         f"{folder} has edits of yours, which were kept; see: git -C {folder} diff; "
         f"to drop them: git -C {folder} checkout -- {TRAIN_FILE}"
+    )
+
+
+def uncommitted(repo: Repo) -> str:
+    """A line to show if the checkout has another train.py than its commit, "" if not.
+
+    The bytes are compared, because git's own answer needs the user's filters, which may hang.
+    """
+    try:
+        own = (repo.root / TRAIN_FILE).read_bytes()
+    except OSError:  # a sparse checkout, for example
+        return ""
+    head = repo.head()
+    if own.splitlines() == repo.read_file(head).encode().splitlines():  # git may change line ends
+        return ""
+    return (
+        f"{TRAIN_FILE} has uncommitted changes, which are not used: the campaign starts from the "
+        f"committed one ({head[:12]})"
     )
 
 
@@ -130,7 +184,7 @@ def adopt(repo: Repo, commit: str, *, patch: bool) -> str:
     )
 
 
-def _listed(repo: Repo) -> dict[Path, dict[str, str]]:
+def listed(repo: Repo) -> dict[Path, dict[str, str]]:
     """What git knows of each registered worktree (``branch``, ``locked``, ...), by its path."""
     out = os.fsdecode(repo.git("worktree", "list", "--porcelain")).strip()
     blocks = (block.splitlines() for block in out.split("\n\n"))
@@ -146,6 +200,27 @@ def _is_live(repo: Repo, folder: Path) -> bool:
             return Path(opened.common_dir).resolve() == repo.common_dir
     except (git.GitError, OSError, ValueError):
         return False
+
+
+def _repair(repo: Repo, folder: Path) -> None:
+    """Mend the links between worktree and repository after both were moved to another place."""
+    link = folder / ".git"
+    if not link.is_file():
+        return
+    target = folder / os.fsdecode(link.read_bytes().removeprefix(b"gitdir:").strip())
+    if not target.exists():  # else it may be a copy, and git would mend the original's links
+        run_git("worktree", "repair", str(folder), cwd=repo.root)
+
+
+def _without_filters(repo: Repo) -> list[str]:
+    """Settings without the user's filters, such as LFS or git-crypt: they may be missing or hang.
+
+    The files are then as they are committed, which is how train.py is read and trained, too.
+    """
+    names = run_git("config", "-z", "--name-only", "--get-regexp", r"^filter\.", cwd=repo.root)
+    drivers = {name.rpartition(".")[0] for name in os.fsdecode(names.stdout).split("\0") if name}
+    parts = ("clean=", "smudge=", "process=", "required=false")
+    return [f"{driver}.{part}" for driver in sorted(drivers) for part in parts]
 
 
 def _move_aside(folder: Path) -> str | None:

@@ -18,6 +18,7 @@ from agent.campaign.state import State
 from agent.campaign.store import Campaign
 from agent.git.command import inherited_environment
 from agent.git.repo import Repo
+from agent.git.worktree import uncommitted
 from agent.logs import logged
 from agent.models.catalog import load_catalog
 from agent.models.choose import open_model
@@ -98,6 +99,8 @@ def open_runtime(
             inhibitor = held.enter_context(kept_awake())
             header = _header(program_path, tag, state, setting)
             header += _plan(settings, llm is not None, why)
+            if not state.settings and (words := uncommitted(repo)):
+                header.append(("train.py", words))
             display.header(header)
             corpus, note = prepare_corpus(settings.data, preset, display)
             settings = settings.model_copy(update={"data": corpus.source})
@@ -126,6 +129,9 @@ def open_runtime(
             remembered = remember(given, state.given, hidden)
             campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked))
             campaign.reconcile()
+            for line in campaign.take_messages():
+                display.message(line)
+                log.warning(line)
             said = {**state.given, **given}
             from agent.report.background import reports  # only here: doctor needs no jinja2
 

@@ -122,9 +122,9 @@ class Campaign:
     def start(self, repo: Repo, tag: str = "t") -> str:
         """A campaign with a kept baseline; returns the baseline's final commit."""
         base = repo.head()
-        repo.start_branch(tag, base)
         final = repo.commit_file(base, BETTER, "baseline: as given\n", WHEN)
-        repo.update_refs([(repo.trial_ref(tag, 0), final, None), (repo.branch(tag), final, base)])
+        refs = {repo.base_ref(tag): base, repo.trial_ref(tag, 0): final, repo.branch(tag): final}
+        repo.update_refs([(ref, commit, None) for ref, commit in refs.items()])
         return final
 
     def cycle(self, repo: Repo, tag: str = "t") -> tuple[str, str]:
@@ -144,7 +144,7 @@ class Campaign:
         repo.update_refs(
             [(repo.trial_ref(tag, 1), champion, candidate), (repo.branch(tag), champion, baseline)]
         )
-        assert worktree.sync(repo, folder, baseline, champion) is None
+        assert worktree.sync(repo, folder, champion, baseline) is None
         assert (folder / "trainer/train.py").read_bytes() == BEST.encode()
         repo.add_note(tag, champion, '{"trace": "±"}  \n\n\n')
         assert repo.read_note(tag, champion) == '{"trace": "±"}  \n\n\n'

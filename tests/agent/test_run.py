@@ -216,7 +216,13 @@ def test_a_train_py_without_the_presets_constants_is_a_starting_point(tmp_path: 
     own = (Path(__file__).parents[1] / "tiny_train.py").read_text()
     (folder / "trainer" / "train.py").write_text(own)
     git(folder, "commit", "-qam", "a training file of my own")
-    agent(folder, *RUN, "--trials", "0")
+    (folder / "trainer" / "train.py").write_text(own + "# not committed\n")
+    said = agent(folder, *RUN, "--trials", "0").stdout
+    head = git(folder, "rev-parse", "HEAD")[:12]
+    assert (
+        f"uncommitted changes, which are not used: the campaign starts from the committed "
+        f"one ({head})" in said
+    )
     assert [row["verdict"] for row in as_json(folder, "log")] == ["keep"]
     kept = git(folder, "show", "autoresearch/t:trainer/train.py")
     named = own.replace("VOCAB_SIZE = 257", "VOCAB_SIZE = 2048").replace("LEN = 256", "LEN = 512")

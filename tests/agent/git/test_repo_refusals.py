@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -54,6 +55,49 @@ def test_no_git_on_path(user_repo: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
+    ("version", "fits"),
+    [("2.17.1", False), ("2.26.9", False), ("1.9", False), ("2.27.0", True), ("3.0.GIT", True)],
+)
+def test_a_git_that_is_too_old_is_told_its_version(
+    version: str, fits: bool, user_repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, folder = shutil.which("git"), tmp_path / "bin"
+    folder.mkdir()
+    (folder / "git").write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *version) echo "git version {version}";; *) exec "{real}" "$@";; esac\n'
+    )
+    (folder / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    if fits:
+        assert Repo.open(user_repo).root == user_repo
+        return
+    with pytest.raises(RepoError, match=rf"{version} is too old: a campaign needs git 2\.27"):
+        Repo.open(user_repo)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", b"\0GITCRYPT\0\xe9"],
+)
+def test_a_train_py_that_a_filter_stores(stored: bytes, user_repo: Path, git: Git) -> None:
+    (user_repo / "trainer/train.py").write_bytes(stored)
+    git(user_repo, "commit", "-q", "-am", "as a filter makes it")
+    with pytest.raises(RepoError, match=r"a filter made of it.*\.gitattributes"):
+        Repo.open(user_repo).read_file("HEAD")
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["untracked", "ignored"])
+def test_a_train_py_that_was_never_committed(ignored: bool, user_repo: Path, git: Git) -> None:
+    git(user_repo, "rm", "-q", "--cached", "trainer/train.py")
+    if ignored:
+        (user_repo / ".gitignore").write_text("campaigns/\ntrain.py\n")
+    git(user_repo, "commit", "-q", "-m", "without")
+    with pytest.raises(RepoError, match=r"git add -f trainer/train\.py && git commit"):
+        Repo.open(user_repo).read_file("HEAD")
+
+
+@pytest.mark.parametrize(
     ("command", "code", "said"),
     [
         ("status", 2, "error: there is no git on PATH"),
@@ -97,9 +141,8 @@ def test_branch_of_somebody_else(repo: Repo, git: Git, campaign: Campaign) -> No
     repo.check_tag("t")
     git(repo.root, "branch", "autoresearch/t")
     with pytest.raises(RepoError, match="branch autoresearch/t is in the way"):
-        repo.check_tag("t")
-    with pytest.raises(RepoError, match="branch autoresearch/t is in the way"):
-        repo.start_branch("t", repo.head())
+        repo.check_tag("t", new=True)
+    repo.check_tag("t")  # of a campaign that resumes: its commits are kept, see test_recovery
     git(repo.root, "branch", "-m", "autoresearch/t", "autoresearch/u/v")
     with pytest.raises(RepoError, match="in the way"):
         repo.check_tag("u")

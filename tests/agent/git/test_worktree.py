@@ -40,8 +40,8 @@ def test_sync_is_clean_and_can_be_repeated(
     campaign.start(repo)
     worktree.add(repo, "t", folder)
     old, new = advance(repo, campaign.BEST)
-    assert worktree.sync(repo, folder, old, new) is None
-    assert worktree.sync(repo, folder, old, new) is None
+    assert worktree.sync(repo, folder, new, old) is None
+    assert worktree.sync(repo, folder, new, old) is None
     assert git(folder, "status", "--porcelain") == ""
     assert git(folder, "symbolic-ref", "HEAD").strip() == "refs/heads/autoresearch/t"
 
@@ -68,7 +68,7 @@ def test_sync_keeps_the_users_edit(
     if added:
         git(folder, "add", "-A")
     old, new = advance(repo, campaign.BEST)
-    said = worktree.sync(repo, folder, old, new)
+    said = worktree.sync(repo, folder, new, old)
     assert said is not None and "edits of yours" in said
     assert (folder / "trainer/train.py").read_text() == "mine\n"
     assert (folder / "README.md").read_text() == "mine, too\n"
@@ -77,7 +77,7 @@ def test_sync_keeps_the_users_edit(
     git(folder, "checkout", "HEAD", "--", "trainer/train.py")
     old, new = advance(repo, campaign.FIRST)
     # README.md differs still, but the branch never changes it, so it is in nobody's way.
-    assert worktree.sync(repo, folder, old, new) is None
+    assert worktree.sync(repo, folder, new, old) is None
     assert (folder / "trainer/train.py").read_text() == campaign.FIRST
     assert (folder / "README.md").read_text() == "mine, too\n"
 
@@ -89,13 +89,13 @@ def test_sync_of_a_worktree_that_is_gone_or_elsewhere(
     worktree.add(repo, "t", folder)
     git(folder, "checkout", "--quiet", "-b", "detour")
     old, new = advance(repo, campaign.BEST)
-    said = worktree.sync(repo, folder, old, new)
+    said = worktree.sync(repo, folder, new, old)
     assert said is not None and "no longer on the campaign's branch" in said
     assert (folder / "trainer/train.py").read_text() == campaign.BETTER
-    with pytest.raises(RepoError, match="is not on autoresearch/t"):
-        worktree.add(repo, "t", folder)
+    said = worktree.add(repo, "t", folder)
+    assert said is not None and "is not on autoresearch/t" in said
     shutil.rmtree(folder)
-    said = worktree.sync(repo, folder, old, new)
+    said = worktree.sync(repo, folder, new, old)
     assert said is not None and "gone" in said
 
 
@@ -107,10 +107,10 @@ def test_sync_when_the_index_is_locked(
     lock = Path(git(folder, "rev-parse", "--absolute-git-dir").strip()) / "index.lock"
     lock.write_text("")
     old, new = advance(repo, campaign.BEST)
-    said = worktree.sync(repo, folder, old, new)
+    said = worktree.sync(repo, folder, new, old)
     assert said is not None and "index.lock" in said
     lock.unlink()
-    assert worktree.sync(repo, folder, old, new) is None
+    assert worktree.sync(repo, folder, new, old) is None
     assert (folder / "trainer/train.py").read_text() == campaign.BEST
 
 
@@ -158,8 +158,7 @@ def test_branch_that_is_checked_out_by_the_user(
     campaign.start(repo)
     git(repo.root, "checkout", "--quiet", "autoresearch/t")
     with pytest.raises(RepoError, match="checked out in"):
-        worktree.add(repo, "t", folder)
-    assert not folder.exists()
+        worktree.refuse_if_checked_out(repo, "t", folder)
 
 
 def test_a_copy_of_the_repository_goes_on_by_itself(
@@ -171,10 +170,86 @@ def test_a_copy_of_the_repository_goes_on_by_itself(
     copied = Repo.open(copy)
     worktree.add(copied, "t", copy / "campaigns/t/worktree")
     old, new = advance(copied, campaign.FIRST)
-    assert worktree.sync(copied, copy / "campaigns/t/worktree", old, new) is None
+    assert worktree.sync(copied, copy / "campaigns/t/worktree", new, old) is None
     assert (copy / "campaigns/t/worktree/trainer/train.py").read_text() == campaign.FIRST
     assert (folder / "trainer/train.py").read_text() == campaign.BEST
     assert repo.resolve("autoresearch/t") == old
+
+
+FILTERS = {
+    "not installed": {"smudge": "no-such-program smudge", "process": "no-such-program process"},
+    "locked": {"smudge": "false"},
+    "hangs": {"smudge": "sleep 1000"},
+    "hangs as a process": {"process": "sleep 1000"},
+    "asks for a password": {"smudge": "sh -c 'read password < /dev/tty'"},
+}
+
+
+@pytest.mark.parametrize("of", ["README.md", "trainer/train.py"])
+@pytest.mark.parametrize("how", FILTERS)
+def test_filters_of_the_users_do_not_run(
+    how: str, of: str, user_repo: Path, git: Git, campaign: Campaign
+) -> None:
+    (user_repo / ".gitattributes").write_text(f"{of} filter=my.own\n")
+    git(user_repo, "add", "-A")
+    git(user_repo, "commit", "--quiet", "-m", "attributes")
+    for name, value in {"clean": "false", "required": "true", **FILTERS[how]}.items():
+        git(user_repo, "config", f"filter.my.own.{name}", value)
+    repo = Repo.open(user_repo)
+    campaign.cycle(repo)
+    worktree_folder = user_repo / "campaigns/t/worktree"
+    assert (worktree_folder / "README.md").read_text() == "second\n"
+    assert worktree.edited(repo, worktree_folder) == []
+    assert worktree.uncommitted(repo) == ""
+
+
+def test_without_a_worktree_the_campaign_goes_on(
+    user_repo: Path, git: Git, tmp_path: Path, campaign: Campaign
+) -> None:
+    """A partial clone of a server that cannot be reached now has only what was checked out."""
+    server, user_repo = user_repo.rename(tmp_path / "server"), tmp_path / "partial"
+    git(server, "config", "uploadpack.allowFilter", "true")
+    part = ("clone", "--quiet", "--filter=blob:none", "--no-checkout")
+    git(tmp_path, *part, f"file://{server}", str(user_repo))
+    git(user_repo, "checkout", "HEAD", "--", "trainer/train.py")
+    server.rename(tmp_path / "away")
+
+    repo = Repo.open(user_repo)
+    baseline, folder = campaign.start(repo), user_repo / "campaigns/t/worktree"
+    said = worktree.add(repo, "t", folder)
+    assert said is not None and "the campaign goes on" in said and "\n" not in said
+    assert "remote can be reached" in said
+    assert str(folder) not in git(user_repo, "worktree", "list")
+    old, new = advance(repo, campaign.BEST)
+    assert old == baseline
+    said = worktree.sync(repo, folder, new, old)
+    assert said is not None and "gone" in said
+    assert repo.read_file("autoresearch/t") == campaign.BEST
+    with pytest.raises(RepoError, match="remote can be reached") as caught:
+        repo.read_file("HEAD", "README.md")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (lambda committed: committed, ""),
+        (lambda committed: committed.replace("\n", "\r\n"), ""),  # by core.autocrlf
+        (lambda committed: committed + "# mine\n", "uncommitted changes, which are not used"),
+        (lambda committed: "", "uncommitted changes"),
+        (lambda committed: None, ""),  # not checked out
+    ],
+    ids=["as committed", "other line ends", "changed", "empty", "none"],
+)
+def test_a_train_py_that_is_not_committed(
+    content: Callable[[str], str | None], words: str, repo: Repo, campaign: Campaign
+) -> None:
+    path, text = repo.root / "trainer/train.py", content(campaign.FIRST)
+    path.unlink()
+    if text is not None:
+        path.write_bytes(text.encode())
+    said = worktree.uncommitted(repo)
+    assert words in said and bool(words) == (repo.head()[:12] in said)
 
 
 # --- adopt

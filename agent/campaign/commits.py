@@ -1,0 +1,96 @@
+"""The commits of trials: their messages, and how one that git has pruned is made again.
+
+All bytes of a commit follow from the journal: its parent, the reply, the texts, and when the trial
+began. So a commit that is made again has the hash that the journal names, or is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.campaign.records import Trial
+from agent.edits.blocks import Edit, EditError, parse
+from agent.edits.constants import constants as known_constants
+from agent.edits.constants import set_constants
+from agent.git.message import commit_message
+from agent.git.repo import Repo
+from trainer.errors import UserError
+from trainer.presets import find_preset
+from trainer.source import in_form_of, plain
+
+
+def last_commit(trial: Trial) -> str:
+    """Where the trial's ref points to; "" if the trial has no commit."""
+    return trial.commit or trial.candidate
+
+
+def commit_candidate(repo: Repo, trial: Trial, source: str) -> str:
+    """Commit a candidate of ``trial``, which has the edit's title and hypothesis; the hash."""
+    texts = {"Category": trial.category, "Hypothesis": trial.hypothesis}
+    trailers = {"Trial": str(trial.trial), **texts}
+    message = commit_message(
+        trial.category, trial.title, None, None, None, trailers, body=trial.hypothesis
+    )
+    return repo.commit_file(trial.parent, source, message, trial.started)
+
+
+def commit_verdict(repo: Repo, trial: Trial) -> str:
+    """The candidate's commit with the verdict in its message; returns the hash."""
+    candidates, audit = trial.of("candidate"), trial.audit
+    scores = [t.val_bpb for t in candidates]
+    trailers = {
+        "Trial": str(trial.trial),
+        "Category": trial.category,
+        "Hypothesis": trial.hypothesis,
+        "Proposer": trial.proposer,
+        "Val-Bpb": _interval(trial.val_bpb, trial.val_bpb_half) or f"none ({trial.status})",
+        "Gain": _interval(trial.gain, trial.gain_half) or "none",
+        "Seeds": " ".join(str(t.seed) for t in candidates),
+        "Scores": " ".join(f"{s:.6f}" if s is not None else "none" for s in scores),
+        "Differences": " ".join(f"{d:+.6f}" for d in trial.differences) or "none",
+        "Audit": f"prefixes alone, bound {audit.leak_bound_bpb:.6f}" if audit else "usual",
+        "Verdict": f"{trial.verdict}: {trial.words}",
+        "Program": trial.program,
+        "Parent": trial.parent,
+    }
+    message = commit_message(
+        trial.category,
+        trial.title,
+        trial.val_bpb,
+        trial.val_bpb_half,
+        trial.gain,
+        trailers,
+        body=trial.hypothesis,
+    )
+    return repo.recommit(trial.candidate, message)
+
+
+def commit_again(repo: Repo, settings: Mapping[str, Any], trial: Trial) -> bool:
+    """Make a trial's last commit again; whether it is the one that the journal names."""
+    try:
+        original = repo.read_file(trial.parent)
+        parent = plain(original)
+        if trial.trial == 0:
+            source = baseline_source(parent, find_preset(settings["preset"]).constants)
+        else:
+            reply = trial.reply or trial.turned_down[-1]  # of a candidate that was sent back
+            source = parse(reply, "file" if trial.envelope == "file" else "edits").apply(parent)
+        if commit_candidate(repo, trial, in_form_of(original, source)) != trial.candidate:
+            return False
+        return not trial.commit or commit_verdict(repo, trial) == trial.commit
+    except (UserError, EditError, IndexError):
+        return False
+
+
+def baseline_source(source: str, constants: Mapping[str, Any]) -> str:
+    """HEAD's train.py with those of the preset's constants that it names written into it."""
+    named = {constant.name for constant in known_constants(source)}
+    blocks = set_constants(source, {k: v for k, v in constants.items() if k in named})
+    return Edit("baseline", "", "", blocks).apply(source) if blocks else source
+
+
+def _interval(value: float | None, half: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6f}" + (f" ± {half:.6f}" if half is not None else "")

@@ -1,0 +1,103 @@
+"""Bring git to what the journal says, after a kill, a clean-up or the user's own hands.
+
+The journal is the truth. The branch and the refs are for people, and keep git from pruning the
+commits; so they are put back, and a commit that somebody put on them is kept beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.campaign.commits import commit_again, last_commit
+from agent.campaign.records import Trial
+from agent.campaign.state import State
+from agent.git.command import RepoError
+from agent.git.repo import Repo
+
+
+def bring_commits(repo: Repo, tag: str, state: State) -> tuple[set[str], list[str]]:
+    """Make again the commits of trials that git has pruned, as far as the journal allows.
+
+    Returns:
+        What is lost for good, and lines to show.
+
+    Raises:
+        RepoError: a commit is lost without which the campaign cannot go on.
+    """
+    base, champion, opened = state.settings["base"], state.champion, state.open_trial
+    trials = [trial for trial in state.trials if last_commit(trial)]
+    missing = set(repo.missing([base, *map(last_commit, trials)]))
+    gone = [trial for trial in trials if last_commit(trial) in missing]
+    lost = [t for t in gone if base in missing or not commit_again(repo, state.settings, t)]
+    hashes = {last_commit(trial) for trial in lost} | (missing & {base})
+    needed = [("that it started from", base)]
+    needed += [("of its champion", last_commit(champion))] if champion is not None else []
+    needed += [("of its open trial", last_commit(opened))] if opened is not None else []
+    for words, commit in needed:
+        if commit in hashes:
+            refs = f"{repo.folder(tag)}/*"
+            raise RepoError(
+                f"campaign {tag} cannot go on: git has pruned the commit {words} ({commit[:12]}), "
+                "and the journal does not have it whole; start another --tag, or get it from a "
+                f"clone that has it: git fetch CLONE '+{refs}:{refs}'"
+            )
+    said = []
+    if len(gone) > len(lost):
+        count = len(gone) - len(lost)
+        said.append(f"{count} of the campaign's commits were gone from git: made again")
+    if lost:
+        numbers = ", ".join(str(trial.trial) for trial in lost)
+        said.append(f"the commits of these trials are gone from git for good: {numbers}")
+    return hashes, said
+
+
+def bring_refs(
+    repo: Repo, tag: str, state: State, trials: Sequence[Trial]
+) -> tuple[str | None, list[str]]:
+    """Bring the refs of ``trials``, and the branch, to where the journal says.
+
+    Returns:
+        Where the branch was, and lines to show.
+
+    Raises:
+        RepoError: git could not write them; then all are as they were.
+    """
+    base, champion, branch = state.settings["base"], state.champion, repo.branch(tag)
+    wanted = {repo.base_ref(tag): base, branch: champion.commit if champion is not None else base}
+    wanted |= {repo.trial_ref(tag, t.trial): last_commit(t) for t in trials if last_commit(t)}
+    found = repo.refs(*wanted) if len(trials) <= 2 else repo.refs(branch, repo.folder(tag))
+    ours = own_commits(state)
+    moves = [(ref, new, found.get(ref)) for ref, new in wanted.items() if found.get(ref) != new]
+    strange = {ref: old for ref, _, old in moves if old is not None and old not in ours}
+    kept = {old: f"{repo.folder(tag)}/moved/{old[:12]}" for old in strange.values()}
+    if moves:
+        repo.update_refs([(name, old, None) for old, name in kept.items()] + moves)
+    said = [
+        f"{_short(ref)} was moved to {old[:12]} by somebody: that commit is kept as {kept[old]}, "
+        f"and the campaign goes on from {wanted[ref][:12]}"
+        for ref, old in strange.items()
+    ]
+    before, last = found.get(branch), state.trials[-1] if state.trials else None
+    if last is None:
+        return before, said
+    # A kill before the last verdict was in git leaves branch and trial's ref behind, together.
+    last_ref = repo.trial_ref(tag, last.trial)
+    cut_off = found.get(last_ref, "") != last_commit(last)
+    if before in ours - {wanted[branch]} and not cut_off:
+        said.append(f"{_short(branch)} was moved back by somebody: it is at the champion again")
+    gone = {ref for ref, _, old in moves if old is None} - {last_ref}
+    if gone:
+        said.append(f"gone from git and put back: {len(gone)} of the campaign's refs")
+    return before, said
+
+
+def _short(ref: str) -> str:
+    return ref.removeprefix("refs/heads/")
+
+
+def own_commits(state: State) -> set[str]:
+    """All commits that the campaign has made, and the one that it started from."""
+    found = {state.settings["base"]}
+    for trial in state.trials:
+        found |= {trial.candidate, trial.commit, *(sent.candidate for sent in trial.sent_back)}
+    return found - {""}

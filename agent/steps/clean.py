@@ -1,0 +1,120 @@
+"""Remove a campaign: say what would go, then let it go. Commits on the user's branches stay."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.campaign import store
+from agent.campaign.files import JOURNAL, folder_of
+from agent.campaign.recovery import own_commits
+from agent.campaign.store import CampaignError
+from agent.git import worktree
+from agent.git.command import run_git
+from agent.git.repo import Repo
+from agent.steps.stop import REQUEST
+from trainer.errors import UserError
+
+WRITTEN = (
+    f"{JOURNAL}*", "*.tsv", "*.html", "*.png", "*.json", "run.log*", "trials", "worktree", ".*.tmp",
+    REQUEST,
+)  # fmt: skip
+"""What campaigns write into their folder."""
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What there is of a campaign."""
+
+    tag: str
+    refs: dict[str, str]
+    """Its branch, refs and notes, with their hashes."""
+    worktree: str | None
+    folder: str | None
+    bytes: int
+    yours: tuple[str, ...]
+    """What the user made in it, in words."""
+
+    def text(self) -> str:
+        """What would be removed, a line each."""
+        lines = [
+            f"campaign {self.tag}:",
+            f"  branch, notes and refs: {len(self.refs)}; git prunes their commits",
+            f"  worktree: {self.worktree or 'none'}",
+            f"  folder: {self.folder or 'none'}, {self.bytes / 1e6:.1f} MB",
+            *(f"  YOURS, and removed as well: {one}" for one in self.yours),
+        ]
+        return "\n".join(lines)
+
+
+def remains_of(repo: Repo, tag: str) -> Remains:
+    """What there is of the campaign ``tag``.
+
+    Raises:
+        CampaignError: it runs, or there is nothing. RepoError: its branch is checked out elsewhere.
+    """
+    repo.check_tag(tag)
+    folder = folder_of(repo, tag)
+    if (pid := store.running(repo, tag)) is not None:
+        raise CampaignError(
+            f"campaign {tag} is running (process {pid}): python -m agent stop, then clean again"
+        )
+    place = folder / "worktree"
+    worktree.refuse_if_checked_out(repo, tag, place)
+    refs = repo.refs(repo.folder(tag), repo.notes_ref(tag))
+    # Without the campaign's other traces, a branch of this name is somebody else's.
+    refs |= repo.refs(repo.branch(tag)) if refs or folder.exists() else {}
+    registered = worktree.registered(repo, tag, place)
+    if not (refs or registered or os.path.lexists(folder)):
+        store.load(repo, tag)  # says that there is none, and which there are
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return Remains(
+        tag=tag,
+        refs=refs,
+        worktree=str(place) if registered or place.exists() else None,
+        folder=str(folder) if os.path.lexists(folder) else None,
+        bytes=sum(path.stat().st_size for path in files),
+        yours=tuple(_yours(repo, tag, folder, refs)),
+    )
+
+
+def remove(repo: Repo, found: Remains) -> None:
+    """Remove all of it. What a kill leaves can be removed by another call.
+
+    Raises:
+        RepoError, OSError: something cannot be removed; the rest is as it was.
+    """
+    folder = folder_of(repo, found.tag)
+    place = folder / "worktree"
+    shutil.rmtree(place, ignore_errors=True)  # git would refuse to, where links are broken
+    for path in worktree.registered(repo, found.tag, place):
+        repo.git("worktree", "remove", "-f", "-f", str(path))
+    repo.delete_refs(found.refs)
+    section = f"branch.autoresearch/{found.tag}"
+    run_git("config", "--local", "--remove-section", section, cwd=repo.root)
+    # The journal goes last: as long as it is there, other commands find the campaign.
+    for path in sorted(folder.glob("*"), key=lambda path: path.name.startswith(JOURNAL)):
+        path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
+    if folder.exists():
+        folder.resolve().rmdir()
+    folder.unlink(missing_ok=True)  # it was a link
+
+
+def _yours(repo: Repo, tag: str, folder: Path, refs: dict[str, str]) -> list[str]:
+    """What is not a campaign's own work."""
+    own = set(refs.values())
+    with contextlib.suppress(UserError):  # a broken journal does not say which are its own
+        state = store.peek(repo, tag)
+        own = own_commits(state) if state.settings else own
+    own.add(refs.get(repo.notes_ref(tag), ""))
+    found = [
+        f"commit {sha[:12]} ({ref})"
+        for ref, sha in refs.items()
+        if sha not in own or ref.startswith(f"{repo.folder(tag)}/moved/")
+    ]
+    found += [str(p) for p in folder.glob("*") if not any(p.match(name) for name in WRITTEN)]
+    place = folder / "worktree"
+    return found + [str(place / name) for name in worktree.edited(repo, place)]
