@@ -16,7 +16,7 @@ import httpx2
 
 from agent.models import room, route, wire
 from agent.models.catalog import Entry
-from agent.models.secrets import quote
+from agent.models.secrets import quote, scrub
 from agent.models.types import (
     Cancelled,
     Misconfigured,
@@ -153,7 +153,7 @@ class SDKModel(ABC):
                 raise failure
             said = quote(received.stop, self.hidden)
             return Reply(
-                text=without_thoughts(wire.joined(received.text)),
+                text=scrub(without_thoughts(wire.joined(received.text)), self.hidden),
                 stop_reason=stop_reason(received.stop),
                 usage=received.usage,
                 model=quote(received.model, self.hidden),
@@ -164,7 +164,9 @@ class SDKModel(ABC):
         self, prompt: Prompt, asked: int, received: Received
     ) -> Refusal | ModelError | None:
         """Send one request and fill ``received``; returns what went wrong."""
-        cut = f"{self.name}: no whole answer from {self.base_url}: "
+        by = route.proxy_variable(self.base_url)
+        via = f" by the proxy of {by}" if by else ""
+        cut = f"{self.name}: no whole answer from {self.base_url}{via}: "
         try:
             async with (
                 self._client() as client,

@@ -13,8 +13,8 @@ LEAST = 64
 
 _ABOUT = re.compile(r"context|token|length", re.IGNORECASE)
 _SIZE = re.compile(
-    r"exceed|too (?:long|large|big|many|small)|at most|reduc|maximum|range|limit|window|overflow|room"
-    r"|(?:less|greater|larger|longer|lower|more|higher) than|<|>|not (?:enough|possible)",
+    r"exceed|too (?:long|large|big|many|small)|at most|reduc|maximum|range|limit|window|overflow"
+    r"|no room|(?:less|greater|larger|longer|lower|more|higher) than|<|>|not (?:enough|possible)",
     re.IGNORECASE,
 )
 _PACE = re.compile(r"per[ _-]?(?:second|minute|min|hour|day)\b|\b[TR]P[MD]\b", re.IGNORECASE)

@@ -26,12 +26,19 @@ def options(url: str) -> dict[str, Any]:
     Raises:
         Misconfigured: the environment names a proxy or certificates that cannot be used.
     """
-    address = urlsplit(url)
-    return {
-        "trust_env": False,
-        "proxy": _proxy(address.scheme, address.hostname or ""),
-        "verify": _certificates() if address.scheme == "https" else _context(trust_env=False),
-    }
+    secure = urlsplit(url).scheme == "https"
+    verify = _certificates() if secure else httpx2.create_ssl_context(trust_env=False)
+    return {"trust_env": False, "proxy": _proxy(url), "verify": verify}
+
+
+def proxy_variable(url: str) -> str:
+    """The variable that names the proxy for ``url``, "" if it is reached directly."""
+    host, proxies = urlsplit(url).hostname or "", urllib.request.getproxies()
+    kind = next((k for k in (urlsplit(url).scheme, "all") if proxies.get(k)), "")
+    if not kind or is_direct(host):
+        return ""
+    named = [name for name in os.environ if name.lower() == f"{kind}_proxy" and os.environ[name]]
+    return min(named, key=str.isupper, default=f"the system's {kind} proxy")
 
 
 def is_direct(host: str) -> bool:
@@ -56,58 +63,45 @@ def _holds(network: str, number: ipaddress.IPv4Address | ipaddress.IPv6Address) 
         return False
 
 
-def _proxy(scheme: str, host: str) -> httpx2.Proxy | None:
-    proxies = urllib.request.getproxies()
-    kind = next((kind for kind in (scheme, "all") if proxies.get(kind)), "")
-    if not kind or is_direct(host):
+def _proxy(url: str) -> httpx2.Proxy | None:
+    variable = proxy_variable(url)
+    if not variable:
         return None
-    variable = next(
-        (name for name in os.environ if name.lower() == f"{kind}_proxy" and os.environ[name]),
-        "the system's setting of a proxy",
-    )
-    given = proxies[kind].strip()
+    proxies, address = urllib.request.getproxies(), urlsplit(url)
+    given = (proxies.get(address.scheme) or proxies["all"]).strip()
     # The desktops' own spelling for SOCKS, whose fifth version they mean.
-    written = re.sub(r"^socks://", "socks5://", given, flags=re.IGNORECASE)
+    given = re.sub(r"^socks://", "socks5://", given, flags=re.IGNORECASE)
+    otherwise = f"or go without: export NO_PROXY={address.hostname}"
     try:
-        proxy = httpx2.Proxy(written if "://" in written else f"http://{written}")
+        proxy = httpx2.Proxy(given if "://" in given else f"http://{given}")
         usable = bool(proxy.url.host) and (proxy.url.port or 1) < 1 << 16
+        usable &= proxy.url.path in ("", "/")  # else a colon is missing, or it is a script
     except (ValueError, httpx2.InvalidURL):
         usable = False
     if not usable:
         # Its value is not shown: it may hold a password.
         raise Misconfigured(
-            f"{variable} is no proxy that can be used for {host}: write http://HOST:PORT or "
-            f"socks5://HOST:PORT, or except the host: export NO_PROXY={host}"
+            f"{variable} holds no proxy that can be used: write http://HOST:PORT or "
+            f"socks5://HOST:PORT, {otherwise}"
         )
     if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
         raise Misconfigured(
-            f"{variable} names a SOCKS proxy, for which a package is missing: pip install "
-            f'"httpx2[socks]", or except the host: export NO_PROXY={host}'
+            f'{variable} names a SOCKS proxy: pip install "httpx2[socks]", {otherwise}'
         )
     return proxy
 
 
 def _certificates() -> Any:
-    check_files("SSL_CERT_FILE", "SSL_CERT_DIR")
-    return _context(trust_env=True)
-
-
-def check_files(*variables: str) -> None:
-    """
-    Raises:
-        Misconfigured: one of the variables names a file or folder that is not there.
-    """
-    for name in variables:
-        path = os.environ.get(name, "")
-        if path and not Path(path).exists():
-            raise Misconfigured(f"{name} names {path}, which is not there: unset it, or correct it")
-
-
-def _context(*, trust_env: bool) -> Any:
+    """Of the two variables only the first that is set is looked at, as in httpx2."""
+    variables = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    name = next((name for name in variables if os.environ.get(name)), "")
     try:
-        return httpx2.create_ssl_context(trust_env=trust_env)
+        if name and not Path(os.environ[name]).exists():
+            raise FileNotFoundError(0, "there is no such file or folder")
+        return httpx2.create_ssl_context()
     except OSError as error:
-        name = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
+        given = f"{name}={os.environ.get(name, '')}" if name else "the system's store"
         raise Misconfigured(
-            f"the certificates that {name} names cannot be read: {error.strerror or error}"
+            f"there are no certificates to check servers with: {given}: {error.strerror or error}; "
+            "correct it or unset it"
         ) from None

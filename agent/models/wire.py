@@ -258,7 +258,7 @@ def status(value: Any) -> int:
 def words(value: Any, depth: int = _DEEPEST) -> str:
     """A server's own words in an error, whatever form it has."""
     if isinstance(value, str):
-        return _TAGS.sub(" ", value[:20_000]) if is_html(value) else value
+        return _TAGS.sub(" ", value[:4000]) if is_html(value) else value
     if isinstance(value, list) and depth:
         return "; ".join(filter(None, (words(item, depth - 1) for item in value[:5])))
     if not isinstance(value, dict) or not depth:

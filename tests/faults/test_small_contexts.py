@@ -44,8 +44,8 @@ SAID = {
     ),
     "OpenRouter": (
         "This endpoint's maximum context length is 32768 tokens. However, you requested about "
-        "40211 tokens (8000 of text input, 211 of tool input, 32000 in the output). Please reduce the "
-        "length of either one, or use the \"middle-out\" transform to compress your prompt.",
+        "40211 tokens (8000 of text input, 211 of tool input, 32000 in the output). Please "
+        "reduce the length of either one, or use the \"middle-out\" transform.",
         24557,
     ),
     "llama-cpp-python": (
@@ -105,7 +105,7 @@ SAID = {
     ),
     "Gemini": (
         "Unable to submit request because it has a maxOutputTokens value of 32000 but the "
-        "supported range is from 1 (inclusive) to 8193 (exclusive). Update the value and try again.",
+        "supported range is from 1 (inclusive) to 8193 (exclusive). Update the value.",
         8193,
     ),
     "without the prompt": (

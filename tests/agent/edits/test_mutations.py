@@ -16,6 +16,7 @@ from agent.campaign.records import Trial
 from agent.edits.blocks import EditError, parse
 from agent.edits.checks import Rejected
 from agent.steps import propose
+from agent.thoughts import without_thoughts
 
 EXAMPLES = [500, pytest.param(2000, marks=pytest.mark.slow)]
 OPEN, DIVIDER, CLOSE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
