@@ -33,6 +33,8 @@ LONGEST_RETRY_WAIT = 20.0
 """Longest wait of a client, in seconds; the campaign itself does longer waits and shows them."""
 MAX_RETRIES = 4
 PROBE_SECONDS = 5.0
+LIFE_SIGNS = 6.0
+"""For how many time-outs a server may send signs of life and nothing else."""
 SMALLER = 2
 """How often a request is made smaller that does not fit."""
 _POLL_SECONDS = 0.1
@@ -44,6 +46,12 @@ _STOPS: tuple[tuple[StopReason, re.Pattern[str]], ...] = (
 )
 """Why a reply ended, in the words of many servers; the first that matches counts."""
 _NOT_ENDED = re.compile("error|abort|cancel|timeout|insufficient|unavailable|fail", re.IGNORECASE)
+_MISTAKES = {
+    "CERTIFICATE_VERIFY_FAILED": "if it is to be trusted, let SSL_CERT_FILE name who signed",
+    "WRONG_VERSION_NUMBER": "the server speaks no TLS there: try http:// instead of https://",
+    "407 ": "the proxy wants a user and a password: http://USER:PASSWORD@HOST:PORT",
+}
+"""What to do about failures to connect that no waiting mends."""
 _NO_CREDIT = re.compile("insufficient_quota|credit balance")
 _NO_SYSTEM = re.compile(
     r"\b(?:system|developer)\W{1,3}(?:role|message|prompt|instruction)|\broles?\b.{0,40}\bsystem\b"
@@ -169,6 +177,7 @@ class SDKModel(ABC):
         cut = f"{self.name}: no whole answer from {self.base_url}{via}: "
         try:
             async with (
+                asyncio.timeout(LIFE_SIGNS * self.entry.timeout) as limit,
                 self._client() as client,
                 self._endpoint(client).with_streaming_response.create(
                     **self._request(prompt, asked), stream=True
@@ -181,6 +190,11 @@ class SDKModel(ABC):
                     if wire.is_error(value):
                         return Refusal(wire.status(value), value)
                     self._take(value, received)
+                    if wire.mapping(value).get("type") != "ping":
+                        now = asyncio.get_running_loop().time()
+                        limit.reschedule(now + LIFE_SIGNS * self.entry.timeout)
+        except TimeoutError:
+            return Unavailable(f"{cut}nothing but signs of life", usage=received.usage)
         except self.sdk.APIStatusError as error:
             told = await wire.first(error.response.content)
             return Refusal(error.status_code, told, error.response.headers)
@@ -190,8 +204,11 @@ class SDKModel(ABC):
             said = quote(str(unreadable), self.hidden) or "nothing"
             return Unavailable(f"{cut}it is not of this API: {said}", usage=received.usage)
         except (httpx2.HTTPError, self.sdk.APIConnectionError) as error:
-            cause = str(error.__cause__ or error) or type(error).__name__
-            return Unavailable(cut + quote(cause, self.hidden), usage=received.usage)
+            said = quote(str(error.__cause__ or error), self.hidden) or type(error).__name__
+            for sign, advice in _MISTAKES.items():
+                if sign in said:
+                    return Misconfigured(f"{cut}{said}; {advice}")
+            return Unavailable(cut + said, usage=received.usage)
         except (self.base_error, httpx2.InvalidURL, UnicodeError) as error:
             return Misconfigured(f"{self.name}: {quote(str(error), self.hidden)}")
         if _NOT_ENDED.search(received.stop):
@@ -307,7 +324,7 @@ def addresses(url: str) -> list[str]:
 
 
 def stop_reason(word: str) -> StopReason:
-    """Why a reply ended; one that ended with the service's word for all is whole."""
+    """Why a reply ended; without a word it is one of which the service said that this is all."""
     word = re.sub(r"[\s-]+", "_", word.strip().lower()).rpartition(".")[2]
     return next(
         (reason for reason, form in _STOPS if form.search(word)), "other" if word else "end"

@@ -27,8 +27,7 @@ def options(url: str) -> dict[str, Any]:
         Misconfigured: the environment names a proxy or certificates that cannot be used.
     """
     secure = urlsplit(url).scheme == "https"
-    verify = _certificates() if secure else httpx2.create_ssl_context(trust_env=False)
-    return {"trust_env": False, "proxy": _proxy(url), "verify": verify}
+    return {"trust_env": False, "proxy": _proxy(url), "verify": _certificates(secure)}
 
 
 def proxy_variable(url: str) -> str:
@@ -91,16 +90,16 @@ def _proxy(url: str) -> httpx2.Proxy | None:
     return proxy
 
 
-def _certificates() -> Any:
+def _certificates(needed: bool) -> Any:
     """Of the two variables only the first that is set is looked at, as in httpx2."""
-    variables = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    variables = ("SSL_CERT_FILE", "SSL_CERT_DIR") if needed else ()
     name = next((name for name in variables if os.environ.get(name)), "")
     try:
         if name and not Path(os.environ[name]).exists():
             raise FileNotFoundError(0, "there is no such file or folder")
-        return httpx2.create_ssl_context()
+        return httpx2.create_ssl_context(trust_env=needed)
     except OSError as error:
-        given = f"{name}={os.environ.get(name, '')}" if name else "the system's store"
+        given = f"{name}={os.environ[name]}" if name else "the system's"
         raise Misconfigured(
             f"there are no certificates to check servers with: {given}: {error.strerror or error}; "
             "correct it or unset it"

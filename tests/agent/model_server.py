@@ -71,6 +71,7 @@ class Raw:
     chunks: tuple[bytes, ...]
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
+    pause: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 body = step.body if step.body is not None else _error_body(self.path, step)
                 self._send(step.status, body, step.content_type, step.headers)
             elif isinstance(step, Raw):
-                self._stream(step.chunks, Answer(), step.status, step.headers)
+                self._stream(step.chunks, Answer(pause=step.pause), step.status, step.headers)
             else:
                 chunks = _messages(step) if "messages" in self.path else _chat(step)
                 self._stream(chunks, step)

@@ -1,4 +1,4 @@
-"""Answers of any bytes and any JSON, to the real SDKs: a reply or an error of ours, never a hang."""
+"""Answers of any bytes and any JSON, to the real SDKs: a reply or an error of ours, no hang."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -203,6 +204,53 @@ def test_only_the_certificates_that_would_be_used_are_looked_at(
     monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
     assert open_at("openai", "https://models.test", bare_environ(tmp_path))
+
+
+def test_tls_at_a_port_that_has_none_is_a_mistake(tmp_path: Path) -> None:
+    with Server() as server:
+        url = server.url.replace("http:", "https:")
+        model = open_at("openai", url, bare_environ(tmp_path))
+        model.max_retries = 0  # type: ignore[attr-defined]
+        error = failure(model)
+    assert isinstance(error, Misconfigured)
+    assert "try http://" in str(error)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_a_certificate_that_is_not_trusted_is_a_mistake(tmp_path: Path) -> None:
+    make = "req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 1 -subj /CN=x"
+    subprocess.run(["openssl", *make.split()], cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with Server() as server:
+        server._http.socket = context.wrap_socket(server._http.socket, server_side=True)
+        url = server.url.replace("http:", "https:")
+        model = open_at("openai", url, bare_environ(tmp_path))
+        model.max_retries = 0  # type: ignore[attr-defined]
+        error = failure(model)
+    assert isinstance(error, Misconfigured)
+    assert "SSL_CERT_FILE" in str(error)
+
+
+def test_a_proxy_that_wants_a_password_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def refuse() -> None:
+            client, _ = proxy.accept()
+            client.recv(1 << 16)
+            client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+            client.close()
+
+        threading.Thread(target=refuse, daemon=True).start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        model = open_at("openai", "https://models.test", bare_environ(tmp_path))
+        model.max_retries = 0  # type: ignore[attr-defined]
+        error = failure(model)
+    assert isinstance(error, Misconfigured)
+    assert "HTTPS_PROXY" in str(error)
+    assert "wants a user and a password" in str(error)
 
 
 # --- others that use the network ---

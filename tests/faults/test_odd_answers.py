@@ -12,6 +12,7 @@ import pytest
 from clients import BOTH, ask, bare_environ, failure, open_at
 from model_server import EDIT, Answer, Failure, Raw, Server, Step, _chat, _messages
 
+from agent.models import http
 from agent.models.types import Misconfigured, Reply, Unavailable, Usage
 
 JSON = {"content-type": "application/json"}
@@ -240,6 +241,19 @@ def test_nothing_is_waited_for_after_the_end(tmp_path: Path) -> None:
         data = stream("own server")
         server.script = [Raw((data, b": ping\n\n" * 9))]
         assert ask(open_at("own server", server.url, bare_environ(tmp_path))).text == EDIT
+
+
+@BOTH
+@pytest.mark.parametrize("sign", [b": ping\n\n", b'event: ping\ndata: {"type": "ping"}\n\n'])
+def test_signs_of_life_are_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, sign: bytes
+) -> None:
+    """The server would go on for half a minute, and each sign comes before the time-out."""
+    monkeypatch.setattr(http, "LIFE_SIGNS", 0.001)
+    with Server(Raw((sign,) * 3000, pause=0.01)) as server:
+        error = failure(open_at(kind, server.url, bare_environ(tmp_path)))
+    assert isinstance(error, Unavailable)
+    assert "nothing but signs of life" in str(error)
 
 
 # --- errors ---
