@@ -39,6 +39,8 @@ SMALLER = 2
 """How often a request is made smaller that does not fit."""
 _POLL_SECONDS = 0.1
 
+STOP_NAMES = "finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason"
+"""Of the field that says why a reply ended."""
 _STOPS: tuple[tuple[StopReason, re.Pattern[str]], ...] = (
     ("refusal", re.compile("filter|refus|safety|block|prohibited|recitation|spii|sensitive|guard")),
     ("length", re.compile("length|max_|limit|context|window|incomplete")),
@@ -175,6 +177,7 @@ class SDKModel(ABC):
         by = route.proxy_variable(self.base_url)
         via = f" by the proxy of {by}" if by else ""
         cut = f"{self.name}: no whole answer from {self.base_url}{via}: "
+        odd: Any = None
         try:
             async with (
                 asyncio.timeout(LIFE_SIGNS * self.entry.timeout) as limit,
@@ -190,6 +193,7 @@ class SDKModel(ABC):
                     if wire.is_error(value):
                         return Refusal(wire.status(value), value)
                     self._take(value, received)
+                    odd = value
                     if wire.mapping(value).get("type") != "ping":
                         now = asyncio.get_running_loop().time()
                         limit.reschedule(now + LIFE_SIGNS * self.entry.timeout)
@@ -216,6 +220,8 @@ class SDKModel(ABC):
             return Unavailable(f"{cut}it ended with {said}", usage=received.usage)
         if not received.stop and not (received.whole and received.text):
             words = "the stream was cut off, or is not one of this API"
+            if odd is not None and not received.text:
+                words += f": {quote(wire.brief(odd), self.hidden)}"
             return Unavailable(cut + words, usage=received.usage)
         return None
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import openai
 
 from agent.models import wire
-from agent.models.http import Received, Refusal, SDKModel
+from agent.models.http import STOP_NAMES, Received, Refusal, SDKModel
 from agent.models.types import Prompt, Usage
 
 CACHE_MARKS = 18
@@ -107,8 +107,7 @@ class OpenAIModel(SDKModel):
         received.usage = _usage(value.get("usage")) or received.usage
         for given in wire.items(value.get("choices"))[:1] or [value]:
             choice = wire.mapping(given)
-            stop = wire.string(choice.get("finish_reason"))
-            received.stop = stop if stop.lower() not in ("", "null", "none") else received.stop
+            received.stop = wire.named(choice, *STOP_NAMES) or received.stop
             delta = choice.get("delta")
             message = wire.mapping(delta or choice.get("message"))
             text = wire.content(message.get("content")) or wire.string(choice.get("text"))

@@ -181,6 +181,12 @@ def string(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+def named(value: Any, *names: str) -> str:
+    """The first of the fields ``names`` of an object that holds a word; null may be spelt out."""
+    found = (string(mapping(value).get(name)) for name in names)
+    return next((word for word in found if word.lower() not in ("", "null", "none")), "")
+
+
 def count(value: Any, *names: str) -> int | None:
     """The first of the fields ``names`` of an object that holds a number of tokens."""
     for name in names:

@@ -140,6 +140,8 @@ WHOLE = {"choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}]}
         events(chunk(None), chunk(EDIT[:9]), {"choices": [{"delta": None}]}, chunk(EDIT[9:])),
         events({"choices": [{"message": MESSAGE, "finish_reason": "stop"}]}),
         events(chunk(EDIT), WHOLE),
+        events(chunk(EDIT, finishReason="STOP"), done=False),
+        events(chunk(EDIT, finish_reason=None, done_reason="stop"), done=False),
         events(chunk([{"type": "thinking", "thinking": [{"text": "x"}]}, {"text": EDIT}])),
         events(chunk(EDIT, finish_reason="null", index="0", logprobs=3), {"usage": "none"}),
         Raw((json.dumps(chunk(EDIT[:5])).encode(), b"\n", json.dumps(chunk(EDIT[5:])).encode())),
@@ -305,6 +307,32 @@ def test_mistakes_told_with_status_200(tmp_path: Path, kind: str, error: Any, fo
         "whole": whole({"error": error}),
     }[form]
     assert SAID in refused(step, tmp_path, kind)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": SAID, "code": 503},
+        {"message": SAID, "code": "rate_limit_exceeded"},
+        {"message": SAID, "type": "overloaded_error"},
+        SAID,
+    ],
+)
+def test_outages_told_with_status_200(tmp_path: Path, kind: str, error: Any) -> None:
+    with Server(whole({"error": error})) as server:
+        caught = failure(open_at(kind, server.url, bare_environ(tmp_path)))
+    assert isinstance(caught, Unavailable)
+    assert SAID in str(caught)
+
+
+@BOTH
+def test_an_answer_of_another_kind_is_quoted(tmp_path: Path, kind: str) -> None:
+    step = whole({"choices": None, "base_resp": {"status_code": 1004, "status_msg": SAID}})
+    with Server(step) as server:
+        caught = failure(open_at(kind, server.url, bare_environ(tmp_path)))
+    assert isinstance(caught, Unavailable)
+    assert SAID in str(caught)
 
 
 # --- addresses ---
