@@ -13,6 +13,8 @@ from agent.models import choose
 from agent.models.choose import open_model
 from agent.models.types import Model, ModelError, Part, Prompt, Reply
 
+TWO = pytest.mark.parametrize("kind", ["anthropic", "own server"])
+"""One of each class of clients; ``BOTH`` has OpenAI's own fields as well."""
 BOTH = pytest.mark.parametrize("kind", ["anthropic", "openai", "own server"])
 
 Open = Callable[..., Model]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from clients import BOTH, ask, bare_environ, failure, open_at
+from clients import TWO, ask, bare_environ, failure, open_at
 from model_server import EDIT, Server
 
 from agent.models import route
@@ -92,7 +92,7 @@ UNUSABLE = [
 ]  # fmt: skip
 
 
-@BOTH
+@TWO
 @pytest.mark.parametrize("value", UNUSABLE)
 @pytest.mark.parametrize("name", ["ALL_PROXY", "http_proxy"])
 def test_a_proxy_that_cannot_be_used_is_named(
@@ -116,7 +116,7 @@ def test_a_package_that_is_missing_is_named(
     assert PASSWORD not in str(caught.value)
 
 
-@BOTH
+@TWO
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3", "LOCALHOST"])
 def test_this_machine_is_reached_directly_whatever_is_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, host: str
@@ -264,7 +264,7 @@ def test_an_address_that_there_cannot_be_is_no_url(tmp_path: Path, url: str) -> 
         open_at("own server", url, bare_environ(tmp_path))
 
 
-@BOTH
+@TWO
 @pytest.mark.parametrize("host", ["a" * 70, "x..y", "-", "xn--zzzzzzz", "ü" * 70])
 def test_a_host_that_there_cannot_be_ends_in_one_line(tmp_path: Path, kind: str, host: str) -> None:
     model = open_at(kind, f"http://{host}.test", bare_environ(tmp_path))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients import BOTH, ask, bare_environ, failure, open_at
+from clients import TWO, ask, bare_environ, failure, open_at
 from model_server import EDIT, Answer, Failure, Raw, Server, Step, _chat, _messages
 
 from agent.models import http
@@ -58,7 +58,7 @@ def pieces(data: bytes, size: int) -> tuple[bytes, ...]:
     return tuple(data[i : i + size] for i in range(0, len(data), size))
 
 
-@BOTH
+@TWO
 @pytest.mark.parametrize(
     "form",
     [
@@ -106,7 +106,7 @@ def test_half_a_character_is_no_character(tmp_path: Path) -> None:
     assert answers(Raw((data,)), tmp_path).text == "caf\N{REPLACEMENT CHARACTER}"
 
 
-@BOTH
+@TWO
 @pytest.mark.parametrize(
     "body",
     [
@@ -245,7 +245,7 @@ def test_nothing_is_waited_for_after_the_end(tmp_path: Path) -> None:
         assert ask(open_at("own server", server.url, bare_environ(tmp_path))).text == EDIT
 
 
-@BOTH
+@TWO
 @pytest.mark.parametrize("sign", [b": ping\n\n", b'event: ping\ndata: {"type": "ping"}\n\n'])
 def test_signs_of_life_are_no_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, sign: bytes
@@ -263,7 +263,7 @@ def test_signs_of_life_are_no_answer(
 SAID = "the words"
 
 
-@BOTH
+@TWO
 @pytest.mark.parametrize(
     "body",
     [
@@ -287,7 +287,7 @@ def test_the_server_s_own_words_are_told(tmp_path: Path, kind: str, body: Any) -
     assert "{" not in said and "<" not in said
 
 
-@BOTH
+@TWO
 @pytest.mark.parametrize(
     "error",
     [
@@ -309,7 +309,7 @@ def test_mistakes_told_with_status_200(tmp_path: Path, kind: str, error: Any, fo
     assert SAID in refused(step, tmp_path, kind)
 
 
-@BOTH
+@TWO
 @pytest.mark.parametrize(
     "error",
     [
@@ -326,7 +326,7 @@ def test_outages_told_with_status_200(tmp_path: Path, kind: str, error: Any) -> 
     assert SAID in str(caught)
 
 
-@BOTH
+@TWO
 def test_an_answer_of_another_kind_is_quoted(tmp_path: Path, kind: str) -> None:
     step = whole({"choices": None, "base_resp": {"status_code": 1004, "status_msg": SAID}})
     with Server(step) as server:

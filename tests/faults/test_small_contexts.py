@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clients import BOTH, PROMPT, ask, bare_environ, failure, open_at
+from clients import BOTH, PROMPT, TWO, ask, bare_environ, failure, open_at
 from model_server import EDIT, Answer, Failure, Server
 
 from agent.models import room
@@ -167,7 +167,7 @@ def test_the_smaller_limit_is_remembered_for_prompts_of_any_length(
         assert 424 - 10 < limits(server)[3] < 424 + 10, "twice the prompt"
 
 
-@BOTH
+@TWO
 def test_a_request_is_made_smaller_twice_and_no_more(tmp_path: Path, kind: str) -> None:
     words = [f"max_tokens must be at most {n}, the maximum" for n in (900, 800, 700)]
     with Server(*(Failure(400, said) for said in words)) as server:
@@ -181,7 +181,7 @@ def test_a_request_is_made_smaller_twice_and_no_more(tmp_path: Path, kind: str) 
         assert limits(server)[3] == 1000, "a smaller limit that did not help is forgotten"
 
 
-@BOTH
+@TWO
 @pytest.mark.parametrize(
     "said",
     [
@@ -253,7 +253,7 @@ def test_a_model_without_a_system_role_is_told_all_as_the_user(
     assert texts == PROMPT.text
 
 
-@BOTH
+@TWO
 def test_a_refusal_that_stays_is_told(tmp_path: Path, kind: str) -> None:
     with Server(Failure(400, "System role not supported")) as server:
         error = failure(open_at(kind, server.url, bare_environ(tmp_path)))
