@@ -17,7 +17,7 @@ from model_server import Answer, Raw, Server, _chat, _messages
 from agent.models.types import Model, ModelError, Reply
 
 FAST = settings(
-    max_examples=60, deadline=None, derandomize=True, database=None,
+    max_examples=40, deadline=None, derandomize=True, database=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 
