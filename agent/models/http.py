@@ -56,8 +56,8 @@ _MISTAKES = {
 """What to do about failures to connect that no waiting mends."""
 _NO_CREDIT = re.compile("insufficient_quota|credit balance")
 _NO_SYSTEM = re.compile(
-    r"\b(?:system|developer)\W{1,3}(?:role|message|prompt|instruction)|\broles?\b.{0,40}\bsystem\b"
-    r"|roles must alternate|\brole\b.{0,40}'user' or|only user\b|first message"
+    r"\b(?:system|developer)[\W_]{0,3}(?:role|message|prompt|instruction)|\bsystem\b.{0,80}\brole"
+    r"|\broles?\b.{0,60}\b(?:system|user)\b|variant .system|only user\b|first message"
     r"|(?:start|begin)\w* with .{0,12}\buser\b",
     re.IGNORECASE | re.DOTALL,
 )
@@ -291,7 +291,7 @@ class SDKModel(ABC):
             return Unavailable(failure, retry_after=seconds_to_wait(refusal.headers), usage=usage)
         if status in (404, 405):
             there = quote(await self._what_is_there(), self.hidden)
-            asked = f"{self.base_url}{self.paths[0]}"
+            asked = f"{self.base_url.rstrip('/')}{self.paths[0]}"
             return Misconfigured(f"{self.name}: no such model or address, {asked}: {said}; {there}")
         known = {
             401: f"the key was refused (HTTP 401); check {self.key_from}",

@@ -20,7 +20,7 @@ _SIZE = re.compile(
 _PACE = re.compile(r"per[ _-]?(?:second|minute|min|hour|day)\b|\b[TR]P[MD]\b", re.IGNORECASE)
 _LARGE = re.compile(r"too large|context", re.IGNORECASE)
 _CODE = re.compile(r"(?:code|status|http\S*|error|<)\W{0,4}[45]\d\d\b", re.IGNORECASE)
-_NUMBER = re.compile(r"(?<![\w.-])(?:\d{1,3}(?:[,_]\d{3})+|\d{1,9})(?!\w|-(?!token))")
+_NUMBER = re.compile(r"(?<![\w-])(?<!\w\.)(?:\d{1,3}(?:[,_]\d{3})+|\d{1,9})(?!\w|-(?!token))")
 
 
 def does_not_fit(status: int, said: str) -> bool:

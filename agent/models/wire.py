@@ -27,7 +27,7 @@ _DEEPEST = 9
 _MAGIC = b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"
 """How gzip and zlib begin."""
 _ERROR_KEYS = "error", "message", "detail", "msg", "error_message", "error_msg", "errors", "title"
-_HTML = re.compile(r"\s*<(?:!doctype|\?xml|!--|html|head|body)\b", re.IGNORECASE)
+_HTML = re.compile(r"\s*<[!?a-z]", re.IGNORECASE)
 _TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _BRIEF = reprlib.Repr()
 _BRIEF.maxstring = _BRIEF.maxother = 2000

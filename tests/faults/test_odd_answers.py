@@ -344,6 +344,7 @@ WRONG: Sequence[Step] = [
     Failure(404, body=HTML, content_type="text/html"),
     Failure(405, body=b'{"detail": "Method Not Allowed"}'),
     Failure(404, body=b""),
+    Failure(200, body=b"<center>nginx</center>", content_type="text/html"),
 ]
 
 

@@ -108,6 +108,7 @@ SAID = {
         "supported range is from 1 (inclusive) to 8193 (exclusive). Update the value.",
         8193,
     ),
+    "a range": ("max_tokens must be in the range 1..8192", 8192),
     "without the prompt": (
         "max_tokens (32000) leaves no room for the prompt in a context of 40000 tokens",
         40000 - 9000,
@@ -233,6 +234,9 @@ def test_an_outage_that_speaks_of_tokens_is_an_outage(tmp_path: Path) -> None:
         (400, "This model doesn't support system messages. Try again without system messages."),
         (400, "Only user and assistant roles are supported!"),
         (400, "The first message must have the role user"),
+        (400, "Invalid value: 'system'. Supported values are: 'assistant', 'user' of role."),
+        (422, "messages[0]: unknown variant `system`, expected `user` or `assistant`"),
+        (400, "system_instruction is not supported"),
     ],
 )
 def test_a_model_without_a_system_role_is_told_all_as_the_user(
