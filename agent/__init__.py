@@ -11,6 +11,7 @@
     steps/          the steps: start, propose, evaluate, replay, clean, doctor; runtime is shared
     proposers/      where edits come from: llm, local, deck, tuner, hybrid
     models/         clients for language models
+    thoughts        take a model's reasoning out of its reply
     edits/          turn a reply into a checked edit
     campaign/       journal, records, state, store, recovery: what a campaign remembers
     git/            the repository, the campaign's worktree, commit messages

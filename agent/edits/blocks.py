@@ -35,6 +35,7 @@ from typing import Literal
 from agent.edits.locate import Block as Block
 from agent.edits.locate import EditError as EditError
 from agent.edits.locate import elides, lines_of, locate, quote, text_of
+from agent.thoughts import without_thoughts
 from trainer.source import in_form_of, plain
 from trainer.untrusted import one_line
 
@@ -68,8 +69,6 @@ _PATH = re.compile(
     re.IGNORECASE,
 )
 _OWN_PATHS = ("train.py", "trainer/train.py")
-_BEFORE = re.compile(r"\A\ufeff?(?:\s*<think>.*?(?:</think>|\Z))?", re.DOTALL)
-"""A byte order mark, and the reasoning that some servers leave at the beginning."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def parse(reply: str, envelope: Envelope = "edits") -> Edit:
         EditError: a field is missing; a block or the file is missing, cut off or empty; a block is
             elided or without effect; a marker is malformed; or another file is named.
     """
-    lines = _BEFORE.sub("", reply, count=1).replace("\r\n", "\n").split("\n")
+    lines = without_thoughts(reply).replace("\r\n", "\n").split("\n")
     around = _Around()
     if envelope == "file" and not any(_marker(line) == OPEN for line in lines):
         file = _read_file(lines, around)

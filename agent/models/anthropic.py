@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import anthropic
 
-from agent.models.http import Received, SDKModel
-from agent.models.types import Prompt, StopReason, Usage
+from agent.models import wire
+from agent.models.http import STOP_NAMES, Received, SDKModel
+from agent.models.types import Prompt, Usage
 
 CACHE_MARKS = 4
 """The API accepts no more cache marks in one request."""
 CACHE_TTL = "1h"
 """A trial takes longer than the default of five minutes."""
-
-_STATUS = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-}
-"""HTTP status for errors inside a stream, whose own status was 200; other errors are outages."""
 
 
 class AnthropicModel(SDKModel):
@@ -30,57 +22,54 @@ class AnthropicModel(SDKModel):
 
     sdk: ClassVar[Any] = anthropic
     base_error = anthropic.AnthropicError
-    stop_reasons: ClassVar[Mapping[str, StopReason]] = {
-        "end_turn": "end",
-        "stop_sequence": "end",
-        "max_tokens": "length",
-        "model_context_window_exceeded": "length",
-        "refusal": "refusal",
-    }
+    paths = "/v1/messages", "/v1/models"
 
-    async def _receive(
-        self, client: Any, prompt: Prompt, max_tokens: int, received: Received
-    ) -> None:
-        async with client.messages.stream(**self._request(prompt, max_tokens)) as stream:
-            async for event in stream:
-                if event.type in ("message_start", "message_delta"):
-                    _take(stream.current_message_snapshot, received)
-                elif event.type == "text":  # what is lost if the stream is cut off here
-                    received.text = event.snapshot
+    def _endpoint(self, client: Any) -> Any:
+        return client.messages
 
     def _request(self, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
         mark = {"cache_control": {"type": "ephemeral", "ttl": CACHE_TTL}}
         blocks = prompt.blocks(CACHE_MARKS, mark)
+        system = 1 if self.takes_system else 0
         return {
             "model": self.model,
-            "max_tokens": self.entry.limit(max_tokens),
-            "system": blocks[:1],
-            "messages": [{"role": "user", "content": blocks[1:]}],
+            "max_tokens": max_tokens,
+            **({"system": blocks[:1]} if system else {}),
+            "messages": [{"role": "user", "content": blocks[system:]}],
             "extra_body": dict(self.entry.extra),
         }
 
-    def _meaning(self, error: Any) -> tuple[int, str]:
-        said = getattr(error, "api_message", None) or str(error)
-        status: int = getattr(error, "status_code", 529)
-        if status < 400:
-            status = _STATUS.get(error.type or "", 529)
-        # This API calls an exhausted balance an invalid request; to the user it is HTTP 402.
-        return (402 if status == 400 and "credit balance" in said else status), said
+    def _take(self, value: Any, received: Received) -> None:
+        """Reasoning is in blocks and deltas of other types. A server that ignores ``stream`` sends
+        the message that streams have in their first event, whole."""
+        value = wire.mapping(value)
+        message = wire.mapping(value.get("message") or value)
+        delta = wire.mapping(value.get("delta"))
+        received.whole |= value.get("type") == "message_stop"
+        received.model = wire.string(message.get("model")) or received.model
+        received.text += wire.content(message.get("content"))
+        received.text += wire.content(value.get("content_block")) + wire.content(delta)
+        for source in (message, delta):
+            received.stop = wire.named(source, *STOP_NAMES) or received.stop
+            details = wire.mapping(source.get("stop_details"))
+            known = ("category", "explanation")
+            received.detail = (
+                " ".join(wire.string(details.get(key)) for key in known).strip() or received.detail
+            )
+        for source in (message, value):
+            received.usage = _usage(source.get("usage"), received.usage)
 
 
-def _take(message: Any, received: Received) -> None:
-    """Note what the SDK has put together so far; reasoning is in blocks of another type."""
-    received.model = message.model or received.model
-    received.text = "".join(block.text for block in message.content if block.type == "text")
-    received.stop = message.stop_reason or ""
-    if details := getattr(message, "stop_details", None):
-        received.detail = f"{details.category or ''} {details.explanation or ''}"
-    told = message.usage
-    reasoning = getattr(told, "output_tokens_details", None)
-    received.usage = Usage(
-        input=told.input_tokens,
-        output=told.output_tokens,
-        cache_read=told.cache_read_input_tokens or 0,
-        cache_write=told.cache_creation_input_tokens or 0,
-        reasoning=reasoning.thinking_tokens if reasoning is not None else None,
-    )
+def _usage(told: Any, before: Usage | None) -> Usage | None:
+    """What is told later goes over what was told before."""
+    names = {
+        "input": ("input_tokens", "prompt_tokens"),
+        "output": ("output_tokens", "completion_tokens"),
+        "cache_read": ("cache_read_input_tokens",),
+        "cache_write": ("cache_creation_input_tokens",),
+    }
+    found = {field: wire.count(told, *keys) for field, keys in names.items()}
+    details = wire.mapping(told).get("output_tokens_details")
+    found["reasoning"] = wire.count(details, "thinking_tokens")
+    now = {field: number for field, number in found.items() if number is not None}
+    return replace(before or Usage(0, 0), **now) if now else before

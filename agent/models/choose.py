@@ -8,9 +8,12 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from agent.models import route
 from agent.models.catalog import Catalog, load_catalog
 from agent.models.secrets import redact, secret_values
 from agent.models.types import Misconfigured, Model
@@ -125,6 +128,7 @@ class _Opener:
             url = _plain(
                 f"{vendor}_BASE_URL", self.environ.get(f"{vendor}_BASE_URL") or ADDRESSES[service]
             )
+        route.options(url)  # what is wrong with it is told at the start
         name = f"{service}:{model}@{url}" if at else f"{service}:{model}"
         entry = self.catalog.entry(name)
         key_from = entry.key_env or (OWN_SERVER_KEY if at else f"{vendor}_API_KEY")
@@ -169,7 +173,11 @@ def _plain(where: str, url: str) -> str:
             f"{where} must hold no password, no ?query and no #fragment; put the key into "
             f"{OWN_SERVER_KEY}, or for the vendors into ANTHROPIC_API_KEY or OPENAI_API_KEY"
         )
-    if not _URL.fullmatch(url):
+    try:
+        is_url = bool(_URL.fullmatch(url)) and urlsplit(url).port != 0
+    except ValueError:  # of a port or an address that there cannot be
+        is_url = False
+    if not is_url:
         raise Misconfigured(f"{where} must be a URL, http://... or https://...")
     return url
 
@@ -204,6 +212,6 @@ def _ollama_models(url: str) -> list[str] | None:
         with opener.open(f"{url}/api/tags", timeout=PROBE_SECONDS) as answer:
             listed = json.load(answer)["models"]
             names = [str(model["name"]) for model in listed]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return None
     return [name for name in names if "embed" not in name]

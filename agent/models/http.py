@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import threading
 import time
@@ -15,8 +14,9 @@ from typing import Any, ClassVar
 
 import httpx2
 
+from agent.models import room, route, wire
 from agent.models.catalog import Entry
-from agent.models.secrets import quote
+from agent.models.secrets import quote, scrub
 from agent.models.types import (
     Cancelled,
     Misconfigured,
@@ -27,11 +27,40 @@ from agent.models.types import (
     Unavailable,
     Usage,
 )
+from agent.thoughts import without_thoughts
 
 LONGEST_RETRY_WAIT = 20.0
 """Longest wait of a client, in seconds; the campaign itself does longer waits and shows them."""
 MAX_RETRIES = 4
+PROBE_SECONDS = 5.0
+LIFE_SIGNS = 6.0
+"""For how many time-outs a server may send signs of life and nothing else."""
+SMALLER = 2
+"""How often a request is made smaller that does not fit."""
 _POLL_SECONDS = 0.1
+
+STOP_NAMES = "finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason"
+"""Of the field that says why a reply ended."""
+_STOPS: tuple[tuple[StopReason, re.Pattern[str]], ...] = (
+    ("refusal", re.compile("filter|refus|safety|block|prohibited|recitation|spii|sensitive|guard")),
+    ("length", re.compile("length|max_|limit|context|window|incomplete")),
+    ("end", re.compile("(?<![a-z])(?:stop|eos|eot|end|complete|done|finish|normal|success)")),
+)
+"""Why a reply ended, in the words of many servers; the first that matches counts."""
+_NOT_ENDED = re.compile("error|abort|cancel|timeout|insufficient|unavailable|fail", re.IGNORECASE)
+_MISTAKES = {
+    "CERTIFICATE_VERIFY_FAILED": "if it is to be trusted, let SSL_CERT_FILE name who signed",
+    "WRONG_VERSION_NUMBER": "the server speaks no TLS there: try http:// instead of https://",
+    "407 ": "the proxy wants a user and a password: http://USER:PASSWORD@HOST:PORT",
+}
+"""What to do about failures to connect that no waiting mends."""
+_NO_CREDIT = re.compile("insufficient_quota|credit balance")
+_NO_SYSTEM = re.compile(
+    r"\b(?:system|developer)[\W_]{0,3}(?:role|message|prompt|instruction)|\bsystem\b.{0,80}\brole"
+    r"|\broles?\b.{0,60}\b(?:system|user)\b|variant .system|only user\b|first message"
+    r"|(?:start|begin)\w* with .{0,12}\buser\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass
@@ -41,21 +70,43 @@ class Received:
     model: str
     text: str = ""
     stop: str = ""
-    """Why it ended, in the service's own word; "" if it was cut off."""
+    """Why it ended, in the service's own word; "" if it did not say."""
     detail: str = ""
     usage: Usage | None = None
+    whole: bool = False
+    """Whether the service said that this is all."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An error that the service told."""
+
+    status: int
+    told: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        return wire.words(self.told)
+
+    @property
+    def all(self) -> str:
+        """The words and all fields, for what a word is looked up in."""
+        return f"{self.words} {wire.brief(self.told)}"[:8000]
 
 
 @dataclass(eq=False, kw_only=True)
 class SDKModel(ABC):
     """A model that is asked through a vendor's SDK, as a stream: then ``timeout`` is for a silence.
 
-    Both SDKs are generated alike, with the same names for their clients and errors.
+    Both SDKs are generated alike, with the same names for their clients and errors. They send,
+    retry and tell errors apart; answers are read by ``wire``.
     """
 
     sdk: ClassVar[Any]
     base_error: ClassVar[type[Exception]]
-    stop_reasons: ClassVar[Mapping[str, StopReason]]
+    paths: ClassVar[tuple[str, str]]
+    """Below the base URL: what is asked, and where the service lists its models."""
     max_retries: ClassVar[int] = MAX_RETRIES
 
     name: str
@@ -66,6 +117,10 @@ class SDKModel(ABC):
     api_key: str = field(repr=False)
     entry: Entry = field(repr=False)
     hidden: Sequence[str] = field(repr=False)
+    takes_system: bool = field(default=True, init=False, repr=False)
+    """Whether the model has a system role; else the system prompt is put before the user's."""
+    room: tuple[int, float] | None = field(default=None, init=False, repr=False)
+    """A limit that the service told, and tokens of prompt a character that count towards it."""
 
     def complete(
         self, prompt: Prompt, *, max_tokens: int, cancel: threading.Event | None = None
@@ -87,29 +142,91 @@ class SDKModel(ABC):
         return task.result()
 
     async def _complete(self, prompt: Prompt, max_tokens: int) -> Reply:
+        known, smaller = self.room, SMALLER
         while True:
+            asked = self.limit(prompt, max_tokens)
             received = Received(self.model)
-            try:
-                async with self._client() as client:
-                    await self._receive(client, prompt, max_tokens, received)
-                failure = None if received.stop else self._failure(None, received.usage)
-            except (self.base_error, httpx2.HTTPError, json.JSONDecodeError) as error:
-                if self._give_way(error):
+            failure = await self._ask(prompt, asked, received)
+            if isinstance(failure, Refusal):
+                if self._give_way(failure):
                     continue
-                failure = self._failure(error, received.usage)
-            # Raised outside ``except``, so that the SDK's exception, which holds the request, is
-            # not its context.
+                if room.does_not_fit(failure.status, failure.all):
+                    smaller -= 1
+                    if smaller >= 0 and self._shrink(failure, prompt, asked):
+                        continue
+                    self.room = known  # another prompt may fit
+                    raise self._too_large(failure)
+                failure = await self._meaning(failure, received.usage)
+            # Raised here and not where it was found, so that the SDK's exception, which holds the
+            # request, is not its context.
             if failure is not None:
                 if received.text and isinstance(failure, Unavailable):
                     failure.cause = "paid"
                 raise failure
+            said = quote(received.stop, self.hidden)
             return Reply(
-                text=received.text,
-                stop_reason=self.stop_reasons.get(received.stop, "other"),
+                text=scrub(without_thoughts(wire.joined(received.text)), self.hidden),
+                stop_reason=stop_reason(received.stop),
                 usage=received.usage,
-                model=received.model,
-                detail=quote(received.detail, self.hidden) or quote(received.stop, self.hidden),
+                model=quote(received.model, self.hidden),
+                detail=quote(received.detail, self.hidden) or said,
             )
+
+    async def _ask(
+        self, prompt: Prompt, asked: int, received: Received
+    ) -> Refusal | ModelError | None:
+        """Send one request and fill ``received``; returns what went wrong."""
+        by = route.proxy_variable(self.base_url)
+        via = f" by the proxy of {by}" if by else ""
+        cut = f"{self.name}: no whole answer from {self.base_url}{via}: "
+        odd: Any = None
+        try:
+            async with (
+                asyncio.timeout(LIFE_SIGNS * self.entry.timeout) as limit,
+                self._client() as client,
+                self._endpoint(client).with_streaming_response.create(
+                    **self._request(prompt, asked), stream=True
+                ) as response,
+            ):
+                async for value in wire.values(response.http_response.aiter_raw()):
+                    if value == wire.DONE:
+                        received.whole = True
+                        break
+                    if wire.is_error(value):
+                        return Refusal(wire.status(value), value)
+                    self._take(value, received)
+                    odd = value
+                    if wire.mapping(value).get("type") != "ping":
+                        now = asyncio.get_running_loop().time()
+                        limit.reschedule(now + LIFE_SIGNS * self.entry.timeout)
+        except TimeoutError:
+            return Unavailable(f"{cut}nothing but signs of life", usage=received.usage)
+        except self.sdk.APIStatusError as error:
+            told = await wire.first(error.response.content)
+            return Refusal(error.status_code, told, error.response.headers)
+        except wire.Unreadable as unreadable:
+            if wire.is_html(str(unreadable)):
+                return Refusal(404, str(unreadable))
+            said = quote(str(unreadable), self.hidden) or "nothing"
+            words = f"{cut}it is not of this API: {said}"
+            return Unavailable(words, usage=received.usage, cause="unexplained")
+        except (httpx2.HTTPError, self.sdk.APIConnectionError) as error:
+            said = quote(str(error.__cause__ or error), self.hidden) or type(error).__name__
+            for sign, advice in _MISTAKES.items():
+                if sign in said:
+                    return Misconfigured(f"{cut}{said}; {advice}")
+            return Unavailable(cut + said, usage=received.usage)
+        except (self.base_error, httpx2.InvalidURL, UnicodeError) as error:
+            return Misconfigured(f"{self.name}: {quote(str(error), self.hidden)}")
+        if _NOT_ENDED.search(received.stop):
+            said = quote(f"{received.stop} {received.detail}", self.hidden)
+            return Unavailable(f"{cut}it ended with {said}", usage=received.usage)
+        if not received.stop and not (received.whole and received.text):
+            words = "the stream was cut off, or is not one of this API"
+            if odd is not None and not received.text:
+                words += f": {quote(wire.brief(odd), self.hidden)}"
+            return Unavailable(cut + words, usage=received.usage, cause="unexplained")
+        return None
 
     def _client(self) -> Any:
         return self.sdk.AsyncClient(
@@ -117,55 +234,110 @@ class SDKModel(ABC):
             base_url=self.base_url,
             max_retries=self.max_retries,
             timeout=self.entry.timeout,
+            # Not every server that compresses says so.
+            default_headers={"accept-encoding": "identity"},
             http_client=self.sdk.DefaultAsyncHttpxClient(
-                event_hooks={"response": [leave_long_waits]},
-                # No proxy is asked for what is on this machine.
-                mounts={"all://127.0.0.1": None, "all://localhost": None},
+                event_hooks={"response": [leave_long_waits]}, **route.options(self.base_url)
             ),
         )
 
     @abstractmethod
-    async def _receive(
-        self, client: Any, prompt: Prompt, max_tokens: int, received: Received
-    ) -> None:
-        """Ask, and fill ``received`` with what arrives, without the model's reasoning."""
+    def _endpoint(self, client: Any) -> Any:
+        """The SDK's resource that has ``create``."""
 
     @abstractmethod
-    def _meaning(self, error: Exception) -> tuple[int, str]:
-        """The HTTP status that an API error amounts to, and the server's words."""
+    def _request(self, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
+        """The arguments of ``create``."""
 
-    def _give_way(self, error: Exception) -> bool:
-        """Whether to ask again, in another way."""
-        return False
+    @abstractmethod
+    def _take(self, value: Any, received: Received) -> None:
+        """Add a value of the stream, or the whole answer, without the model's reasoning."""
 
-    def _failure(self, error: Exception | None, usage: Usage | None) -> ModelError:
-        """What an error means, None being a stream that ended before the reply did."""
-        cut = f"{self.name}: no whole answer from {self.base_url}: "
-        if error is None:
-            words = "the stream was cut off, or is not one of this API"
-            return Unavailable(cut + words, usage=usage, cause="unexplained")
-        if isinstance(error, json.JSONDecodeError):
-            words = f"not JSON: {quote(str(error), self.hidden)}"
-            return Unavailable(cut + words, usage=usage, cause="unexplained")
-        if isinstance(error, httpx2.HTTPError | self.sdk.APIConnectionError):
-            cause = str(error.__cause__ or error) or type(error).__name__
-            return Unavailable(cut + quote(cause, self.hidden), usage=usage)
-        if not isinstance(error, self.sdk.APIError):
-            return Misconfigured(f"{self.name}: {quote(str(error), self.hidden)}")
-        status, words = self._meaning(error)
-        said = quote(words, self.hidden)
-        if status in (408, 409, 429) or status >= 500:
-            headers = error.response.headers if hasattr(error, "response") else {}
-            wait = seconds_to_wait(headers)
+    def limit(self, prompt: Prompt, max_tokens: int) -> int:
+        """Tokens to ask for, within what the user and the service allow."""
+        most, taken = self.room or (max_tokens, 0.0)
+        left = most - round(taken * len(prompt.text))
+        return min(self.entry.limit(max_tokens), max(left, room.LEAST))
+
+    def _give_way(self, refusal: Refusal) -> bool:
+        """Whether to ask again, in another way, which is then kept."""
+        gives = refusal.status in (400, 422, 500) and _NO_SYSTEM.search(refusal.all)
+        if not gives or not self.takes_system:
+            return False
+        self.takes_system = False
+        return True
+
+    def _shrink(self, refusal: Refusal, prompt: Prompt, asked: int) -> bool:
+        """Whether something smaller fits, going by the service's words."""
+        guess, length = len(prompt.text) // 3, max(1, len(prompt.text))
+        told = room.limit(refusal.words, asked, guess) or room.limit(refusal.all, asked, guess)
+        if told is None or min(told[0] - told[1], asked - 1) < room.LEAST:
+            return False
+        self.room = told[0], told[1] / length
+        return self.limit(prompt, asked) < asked
+
+    def _too_large(self, refusal: Refusal) -> Misconfigured:
+        return Misconfigured(
+            f"{self.name}: prompt and reply do not fit the model (HTTP {refusal.status}): "
+            f"{quote(refusal.words, self.hidden)}; give the model a longer context, or ask it for "
+            f'less in your models.toml: [models."{self.name}"] max_tokens = N'
+        )
+
+    async def _meaning(self, refusal: Refusal, usage: Usage | None) -> ModelError:
+        """What to do about an error."""
+        status, said = refusal.status, quote(refusal.words, self.hidden)
+        if status in (400, 429) and _NO_CREDIT.search(refusal.all):
+            # Called an invalid request, or too many; but waiting does not add credit.
+            status = 402
+        if status in (408, 409, 425, 429) or status >= 500:
             failure = f"{self.name}: HTTP {status}: {said}"
-            return Unavailable(failure, retry_after=wait, usage=usage)
+            return Unavailable(failure, retry_after=seconds_to_wait(refusal.headers), usage=usage)
+        if status in (404, 405):
+            there = quote(await self._what_is_there(), self.hidden)
+            asked = f"{self.base_url.rstrip('/')}{self.paths[0]}"
+            return Misconfigured(f"{self.name}: no such model or address, {asked}: {said}; {there}")
         known = {
             401: f"the key was refused (HTTP 401); check {self.key_from}",
             402: f"the account cannot pay for this (HTTP 402): {said}",
-            404: f"no such model or address (HTTP 404): {said}",
         }
         usual = f"the request was refused (HTTP {status}): {said}"
         return Misconfigured(f"{self.name}: {known.get(status, usual)}")
+
+    async def _what_is_there(self) -> str:
+        """What the server says of itself where the mistake may be one in its address."""
+        for url in addresses(self.base_url):
+            try:
+                async with self._client() as client:
+                    asked = client.with_options(base_url=url, max_retries=0, timeout=PROBE_SECONDS)
+                    told = await asked.get(self.paths[1], cast_to=httpx2.Response)
+                listed = wire.mapping(await wire.first(told.content))
+            except (self.base_error, httpx2.HTTPError):
+                continue
+            models = wire.items(listed.get("data")) or wire.items(listed.get("models"))
+            names = [n for m in models if (n := wire.string(wire.mapping(m).get("id")))]
+            if names:
+                right = (
+                    "this server" if url == self.base_url else f"the right address is {url}, which"
+                )
+                return f"{right} has the models {', '.join(names[:8])}"
+        return "check the address: most end in /v1"
+
+
+def addresses(url: str) -> list[str]:
+    """Where a server may be, of which ``url`` is known: with and without the usual path."""
+    bare = re.sub(r"(?:/chat)?/(?:completions|messages|models|responses)$", "", url.rstrip("/"))
+    root = re.sub(r"(?<=[^/:])/.*", "", bare)
+    above = re.sub(r"/v\d+$", "", bare)
+    paths = (bare, f"{bare}/v1", above, f"{root}/v1", f"{root}/api/v1", f"{root}/openai/v1", root)
+    return list(dict.fromkeys((url, *paths)))
+
+
+def stop_reason(word: str) -> StopReason:
+    """Why a reply ended; without a word it is one of which the service said that this is all."""
+    word = re.sub(r"[\s-]+", "_", word.strip().lower()).rpartition(".")[2]
+    return next(
+        (reason for reason, form in _STOPS if form.search(word)), "other" if word else "end"
+    )
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
@@ -175,10 +347,11 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
         if re.fullmatch(r"\s*\d+(\.\d*)?\s*", value):
             return float(value) / scale
     try:
-        date = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
+        return max(
+            0.0, parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time()
+        )
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, date.timestamp() - time.time())
 
 
 async def leave_long_waits(response: Any) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import openai
 
-from agent.models.http import Received, SDKModel
-from agent.models.types import Prompt, StopReason, Usage
+from agent.models import wire
+from agent.models.http import STOP_NAMES, Received, Refusal, SDKModel
+from agent.models.types import Prompt, Usage
 
 CACHE_MARKS = 18
 """The latest four marks are written to the cache, all of them are looked up in it."""
@@ -26,8 +26,6 @@ _NOT_KNOWN = re.compile(
     r"|deprecated|instead",
     re.IGNORECASE,
 )
-_BAD_REQUEST = re.compile(r"invalid_?request|bad_?request|context_length", re.IGNORECASE)
-_THOUGHT = re.compile(r"\A\s*(?:<think>)?.*?</think>\s*|\A\s*<think>.*\Z", re.DOTALL)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -36,12 +34,7 @@ class OpenAIModel(SDKModel):
 
     sdk: ClassVar[Any] = openai
     base_error = openai.OpenAIError
-    stop_reasons: ClassVar[Mapping[str, StopReason]] = {
-        "stop": "end",
-        "length": "length",
-        "content_filter": "refusal",
-        "refusal": "refusal",
-    }
+    paths = "/chat/completions", "/models"
 
     own_server: bool
     """Whether ``base_url`` is the user's own; then requests have no fields that only OpenAI itself
@@ -54,25 +47,14 @@ class OpenAIModel(SDKModel):
         self._optional = {"stream_options"} | (set() if self.own_server else {"prompt_cache"})
         """Fields that are sent as long as the server does not refuse them."""
 
-    async def _receive(
-        self, client: Any, prompt: Prompt, max_tokens: int, received: Received
-    ) -> None:
-        async with await client.chat.completions.create(
-            **self._request(prompt, max_tokens)
-        ) as stream:
-            async for chunk in stream:
-                _take(chunk, received)
-        if received.detail and received.stop:
-            received.stop = "refusal"
-        # Servers that do not know a model's reasoning tags leave the reasoning in the text.
-        received.text = _THOUGHT.sub("", received.text, count=1)
+    def _endpoint(self, client: Any) -> Any:
+        return client.chat.completions
 
     def _request(self, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
         request: dict[str, Any] = {
             "model": self.model,
             "messages": self._messages(prompt),
-            self._limits[0]: self.entry.limit(max_tokens),
-            "stream": True,
+            self._limits[0]: max_tokens,
             "extra_body": dict(self.entry.extra),
         }
         if "stream_options" in self._optional:
@@ -94,61 +76,65 @@ class OpenAIModel(SDKModel):
             mark = {"prompt_cache_breakpoint": {"mode": "explicit"}}
             blocks = prompt.blocks(CACHE_MARKS, mark)
             contents: list[Any] = [blocks[:1], blocks[1:]]
+            both: Any = blocks
         else:  # as plain strings, which every server takes
             contents = [prompt.system.text, "\n".join(part.text for part in prompt.user)]
+            both = prompt.text
+        if not self.takes_system:
+            return [{"role": "user", "content": both}]
         roles = zip(("system", "user"), contents, strict=True)
         return [{"role": role, "content": content} for role, content in roles]
 
-    def _give_way(self, error: Exception) -> bool:
+    def _give_way(self, refusal: Refusal) -> bool:
         """Whether to ask again without an optional field, or with its older name.
 
         Servers differ in the fields that they support. Each field is given up once, permanently.
         """
-        if not isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
-            return False
-        said = f"{error.param or ''} {error.message}"
-        if refused := {name for name in self._optional if name in said}:
-            self._optional -= refused
-            return True
-        if len(self._limits) > 1 and self._limits[0] in said and _NOT_KNOWN.search(said):
-            del self._limits[0]
-            return True
-        return False
+        if refusal.status in (400, 422):
+            if refused := {name for name in self._optional if name in refusal.all}:
+                self._optional -= refused
+                return True
+            refused_limit = self._limits[0] in refusal.all and _NOT_KNOWN.search(refusal.words)
+            if len(self._limits) > 1 and refused_limit:
+                del self._limits[0]
+                return True
+        return super()._give_way(refusal)
 
-    def _meaning(self, error: Any) -> tuple[int, str]:
-        told = error.body.get("message") if isinstance(error.body, dict) else None
-        code = str(error.code or "")
-        if isinstance(error, openai.APIStatusError):
-            # The status means too many requests, but waiting does not add credit to an account.
-            status = 402 if code == "insufficient_quota" else error.status_code
-        elif _BAD_REQUEST.search(f"{error.type} {code}"):  # inside a stream, so without a status
-            status = 400
-        else:
-            status = int(code) if code.isdigit() else 500
-        return status, str(told or error)
-
-
-def _take(chunk: Any, received: Received) -> None:
-    """Process one chunk; reasoning comes in separate fields and is skipped."""
-    received.model = chunk.model or received.model
-    if chunk.usage is not None:
-        received.usage = _usage(chunk.usage)
-    for choice in chunk.choices or []:
-        received.stop = choice.finish_reason or received.stop
-        if choice.delta is not None:
-            received.detail += choice.delta.refusal or ""
-            received.text += choice.delta.content or ""
+    def _take(self, value: Any, received: Received) -> None:
+        """Reasoning comes in separate fields and is skipped."""
+        value = wire.mapping(value)
+        received.model = wire.string(value.get("model")) or received.model
+        received.usage = _usage(value.get("usage")) or received.usage
+        for given in wire.items(value.get("choices"))[:1] or [value]:
+            choice = wire.mapping(given)
+            received.stop = wire.named(choice, *STOP_NAMES) or received.stop
+            delta = choice.get("delta")
+            message = wire.mapping(delta or choice.get("message"))
+            text = wire.content(message.get("content")) or wire.string(choice.get("text"))
+            if not delta and received.text and text.startswith(received.text):
+                received.text = ""  # a last message repeats all
+            received.text += text
+            received.detail += wire.string(message.get("refusal")) or wire.words(
+                choice.get("error")
+            )
+        if received.detail and received.stop:
+            received.stop = received.stop if received.stop == "error" else "refusal"
 
 
-def _usage(told: Any) -> Usage:
+def _usage(told: Any) -> Usage | None:
     """The reported ``prompt_tokens`` include the tokens read from and written to the cache."""
-    prompt, output = told.prompt_tokens_details, told.completion_tokens_details
-    read = (prompt.cached_tokens if prompt is not None else None) or 0
-    written = (prompt.cache_write_tokens if prompt is not None else None) or 0
+    prompt = wire.count(told, "prompt_tokens", "input_tokens")
+    output = wire.count(told, "completion_tokens", "output_tokens")
+    if prompt is None and output is None:
+        return None
+    details = wire.mapping(told).get("prompt_tokens_details")
+    read = wire.count(details, "cached_tokens") or wire.count(told, "prompt_cache_hit_tokens") or 0
+    written = wire.count(details, "cache_write_tokens") or 0
+    reasoning = wire.mapping(told).get("completion_tokens_details")
     return Usage(
-        input=max(0, (told.prompt_tokens or 0) - read - written),
-        output=told.completion_tokens or 0,
+        input=max(0, (prompt or 0) - read - written),
+        output=output or 0,
         cache_read=read,
         cache_write=written,
-        reasoning=output.reasoning_tokens if output is not None else None,
+        reasoning=wire.count(reasoning, "reasoning_tokens"),
     )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from agent.models import choose
+from agent.models.choose import open_model
 from agent.models.types import Model, ModelError, Part, Prompt, Reply
 
+TWO = pytest.mark.parametrize("kind", ["anthropic", "own server"])
+"""One of each class of clients; ``BOTH`` has OpenAI's own fields as well."""
 BOTH = pytest.mark.parametrize("kind", ["anthropic", "openai", "own server"])
 
 Open = Callable[..., Model]
@@ -35,6 +39,20 @@ def failure(model: Model) -> ModelError:
     with pytest.raises(ModelError) as caught:
         ask(model)
     return caught.value
+
+
+def open_at(kind: str, url: str, environ: Mapping[str, str], path: str = "/v1") -> Model:
+    """The model of a kind of ``BOTH`` that asks the server at ``url``."""
+    keys = {"ANTHROPIC_API_KEY": KEY, "OPENAI_API_KEY": KEY, choose.OWN_SERVER_KEY: KEY}
+    urls = {"ANTHROPIC_BASE_URL": url, "OPENAI_BASE_URL": f"{url}{path}"}
+    spec = {
+        "anthropic": "anthropic:claude-sonnet-5-5",
+        "openai": "openai:gpt-6.1-sol",
+        "own server": f"openai:qwen3:8b@{url}",
+    }[kind]
+    model, _ = open_model(spec, {**environ, **keys, **urls})
+    assert model is not None
+    return model
 
 
 def bare_environ(home: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -64,6 +65,16 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Raw:
+    """An answer of any bytes, in these chunks."""
+
+    chunks: tuple[bytes, ...]
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
+    pause: float = 0.0
+
+
+@dataclass(frozen=True)
 class Hang:
     """No answer until the server is closed."""
 
@@ -77,16 +88,27 @@ class Request:
     body: dict[str, Any]
 
 
-Step = Answer | Failure | Hang
+Step = Answer | Failure | Raw | Hang
 
 
 class Server:
     """``with Server(...) as server``: listens on ``server.url`` until the block ends."""
 
-    def __init__(self, *script: Step, ollama: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        *script: Step,
+        ollama: list[str] | None = None,
+        lists: Mapping[str, list[str]] | None = None,
+    ) -> None:
+        """
+        Args:
+            ollama: names of Ollama's models, None if this is no Ollama.
+            lists: by path, the names of models that a GET there tells.
+        """
         self.script = list(script) or [Answer()]
         self.requests: list[Request] = []
         self.ollama = ollama
+        self.lists = lists or {}
         self.closing = threading.Event()
         self.asked = threading.Event()
         """Set when the first request has arrived."""
@@ -141,6 +163,9 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             if self.path == "/api/tags" and server.ollama is not None:
                 models = [{"name": name, "size": 1} for name in server.ollama]
                 self._send(200, json.dumps({"models": models}).encode(), "application/json", {})
+            elif self.path in server.lists:
+                models = [{"id": name} for name in server.lists[self.path]]
+                self._send(200, json.dumps({"data": models}).encode(), "application/json", {})
             else:
                 self._send(404, b"not here", "text/plain", {})
 
@@ -152,6 +177,8 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             elif isinstance(step, Failure):
                 body = step.body if step.body is not None else _error_body(self.path, step)
                 self._send(step.status, body, step.content_type, step.headers)
+            elif isinstance(step, Raw):
+                self._stream(step.chunks, Answer(pause=step.pause), step.status, step.headers)
             else:
                 chunks = _messages(step) if "messages" in self.path else _chat(step)
                 self._stream(chunks, step)
@@ -185,12 +212,19 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(body)
 
-        def _stream(self, chunks: list[bytes], answer: Answer) -> None:
-            self.send_response(200)
-            self.send_header("content-type", "text/event-stream")
+        def _stream(
+            self,
+            chunks: Sequence[bytes],
+            answer: Answer,
+            status: int = 200,
+            headers: Mapping[str, str] = {"content-type": "text/event-stream"},
+        ) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()
-            for chunk in chunks:
+            for chunk in filter(None, chunks):  # an empty one would be the last
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
                 self.wfile.flush()
                 server.closing.wait(answer.pause)

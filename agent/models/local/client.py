@@ -128,7 +128,9 @@ class _Server:
         if code is None:
             return ""
         size = os.fstat(self._errors.fileno()).st_size
-        said = quote(os.pread(self._errors.fileno(), 4000, max(0, size - 4000)).decode(), ())
+        said = quote(
+            os.pread(self._errors.fileno(), 4000, max(0, size - 4000)).decode(errors="replace"), ()
+        )
         ending = f"exit code {code}" if code >= 0 else f"signal {-code}"
         return f"local: its process ended with {ending}: {said or 'without a word'}"
 

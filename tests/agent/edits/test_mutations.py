@@ -16,6 +16,7 @@ from agent.campaign.records import Trial
 from agent.edits.blocks import EditError, parse
 from agent.edits.checks import Rejected
 from agent.steps import propose
+from agent.thoughts import without_thoughts
 
 EXAMPLES = [500, pytest.param(2000, marks=pytest.mark.slow)]
 OPEN, DIVIDER, CLOSE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
@@ -209,10 +210,7 @@ def test_nothing_is_applied_that_a_damaged_reply_does_not_say(examples: int) -> 
             refused += 1
             return
         applied += 1
-        thought = reply.removeprefix("\ufeff")
-        if thought.lstrip().startswith("<think>"):
-            reply = thought.partition("</think>")[2]
-        check_blocks(reply, result)
+        check_blocks(without_thoughts(reply), result)
 
     each()
     assert applied + refused >= examples

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import anyio
 import pytest
-from clients import KEY, Open, bare_environ
+from clients import Open, bare_environ, open_at
 from model_server import Server
 
-from agent.models import choose
-from agent.models.choose import open_model
 from agent.models.types import Model
 
 
@@ -24,16 +22,7 @@ def opened(environ: dict[str, str]) -> Open:
     """``opened(kind, server)``: a model of that kind which talks to the server."""
 
     def open_(kind: str, server: Server) -> Model:
-        keys = {"ANTHROPIC_API_KEY": KEY, "OPENAI_API_KEY": KEY, choose.OWN_SERVER_KEY: KEY}
-        urls = {"ANTHROPIC_BASE_URL": server.url, "OPENAI_BASE_URL": f"{server.url}/v1"}
-        spec = {
-            "anthropic": "anthropic:claude-sonnet-5-5",
-            "openai": "openai:gpt-6.1-sol",
-            "own server": f"openai:qwen3:8b@{server.url}",
-        }[kind]
-        model, _ = open_model(spec, environ | keys | urls)
-        assert model is not None
-        return model
+        return open_at(kind, server.url, environ)
 
     return open_
 

@@ -53,6 +53,13 @@ def test_keys_are_nowhere(
         Answer(in_stream={"type": "api_error", "message": f"key {KEY}"}),
         Answer(stop="refusal", why=f"who sends {KEY}"),
         Answer(stop="cut"),
+        Answer(text=f"a reply with {KEY}", model=f"model {KEY}"),
+        Answer(stop=f"error {KEY}"),
+        Failure(404, f"no model {KEY}"),
+        Failure(405, body=f"<html>{KEY}</html>".encode(), content_type="text/html"),
+        Failure(400, f"maximum context length is 99 tokens, not those of {KEY}"),
+        Failure(400, f"System role not supported by {KEY}"),
+        Failure(200, body=f'{{"error": "Unexpected endpoint /{KEY}"}}'.encode()),
     ]
     shown = []
     for fault in faults:

@@ -1,0 +1,61 @@
+"""How many tokens may be asked for, when a server says that prompt and reply do not fit.
+
+Each server says so in its own words, but the numbers in them are always the same few: what was
+asked for, the prompt, their sum, the limit. So the numbers are read and not the words.
+"""
+
+from __future__ import annotations
+
+import re
+
+LEAST = 64
+"""Smaller numbers are no limits, and smaller replies are no use."""
+
+_ABOUT = re.compile(r"context|token|length", re.IGNORECASE)
+_SIZE = re.compile(
+    r"exceed|too (?:long|large|big|many|small)|at most|reduc|maximum|range|limit|window|overflow"
+    r"|no room|(?:less|greater|larger|longer|lower|more|higher) than|<|>|not (?:enough|possible)",
+    re.IGNORECASE,
+)
+_PACE = re.compile(r"per[ _-]?(?:second|minute|min|hour|day)\b|\b[TR]P[MD]\b", re.IGNORECASE)
+_LARGE = re.compile(r"too large|context", re.IGNORECASE)
+_CODE = re.compile(r"(?:code|status|http\S*|error|<)\W{0,4}[45]\d\d\b", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![\w-])(?<!\w\.)(?:\d{1,3}(?:[,_]\d{3})+|\d{1,9})(?!\w|-(?!token))")
+
+
+def does_not_fit(status: int, said: str) -> bool:
+    """Whether a refusal is about the size of prompt and reply, which no waiting changes."""
+    if status in (400, 413, 422):
+        return bool(_ABOUT.search(said) and _SIZE.search(said))
+    passing = status != 429 and status < 500
+    return not passing and bool(
+        _LARGE.search(said)
+        and _ABOUT.search(said)
+        and _SIZE.search(said)
+        and (status == 429 or not _PACE.search(said))
+    )
+
+
+def limit(said: str, asked: int, guess: int) -> tuple[int, int] | None:
+    """The limit in a server's words, and how much of it the prompt takes; None if they have none.
+
+    Args:
+        asked: tokens that were asked for.
+        guess: tokens of the prompt, if the words do not tell.
+    """
+    found = {int(re.sub("[,_]", "", n)) for n in _NUMBER.findall(_CODE.sub("", said))}
+    others = sorted(n for n in found if n >= LEAST and n != asked)
+    if not others:
+        others = sorted(found & {asked})
+    if not others:
+        return None
+    if len(others) == 1:
+        # Below what was asked for, it is a limit for the reply alone, else for both.
+        return others[0], 0 if others[0] < asked else min(guess, others[0] * 3 // 4)
+    *_, smaller, bigger = others
+    # The biggest is the sum, unless the words have what was asked for and the prompt beside it.
+    is_sum = len(others) > 2 or bigger - asked in others or asked not in found
+    most, prompt = (smaller, bigger - asked) if is_sum and bigger > asked else (bigger, smaller)
+    if "at least" in said:  # vLLM stops counting where it does not fit
+        prompt = max(prompt, min(guess, most * 3 // 4))
+    return most, prompt

@@ -1,0 +1,106 @@
+"""How a server is reached: directly or by a proxy, and with which certificates.
+
+The environment decides, as with every program. What cannot be used is named by its variable, and
+only where it would be used.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import urllib.request
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from agent.models.types import Misconfigured
+
+
+def options(url: str) -> dict[str, Any]:
+    """Arguments for an HTTP client that talks to ``url``.
+
+    Raises:
+        Misconfigured: the environment names a proxy or certificates that cannot be used.
+    """
+    secure = urlsplit(url).scheme == "https"
+    return {"trust_env": False, "proxy": _proxy(url), "verify": _certificates(secure)}
+
+
+def proxy_variable(url: str) -> str:
+    """The variable that names the proxy for ``url``, "" if it is reached directly."""
+    host, proxies = urlsplit(url).hostname or "", urllib.request.getproxies()
+    kind = next((k for k in (urlsplit(url).scheme, "all") if proxies.get(k)), "")
+    if not kind or is_direct(host):
+        return ""
+    named = [name for name in os.environ if name.lower() == f"{kind}_proxy" and os.environ[name]]
+    return min(named, key=str.isupper, default=f"the system's {kind} proxy")
+
+
+def is_direct(host: str) -> bool:
+    """Whether no proxy is asked: for this machine, and for what NO_PROXY names."""
+    name = host.lower().rstrip(".")
+    local = name == "localhost" or name.endswith(".localhost")
+    if local or urllib.request.proxy_bypass(host):
+        return True
+    try:
+        number = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    excepted = urllib.request.getproxies().get("no", "").split(",")
+    here = number.is_loopback or number.is_unspecified
+    return here or any(_holds(network, number) for network in excepted)
+
+
+def _holds(network: str, number: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    try:
+        return number in ipaddress.ip_network(network.strip().strip("[]"), strict=False)
+    except ValueError:
+        return False
+
+
+def _proxy(url: str) -> httpx2.Proxy | None:
+    variable = proxy_variable(url)
+    if not variable:
+        return None
+    proxies, address = urllib.request.getproxies(), urlsplit(url)
+    given = (proxies.get(address.scheme) or proxies["all"]).strip()
+    # The desktops' own spelling for SOCKS, whose fifth version they mean.
+    given = re.sub(r"^socks://", "socks5://", given, flags=re.IGNORECASE)
+    otherwise = f"or go without: export NO_PROXY={address.hostname}"
+    try:
+        proxy = httpx2.Proxy(given if "://" in given else f"http://{given}")
+        usable = bool(proxy.url.host) and (proxy.url.port or 1) < 1 << 16
+        usable &= proxy.url.path in ("", "/")  # else a colon is missing, or it is a script
+    except (ValueError, httpx2.InvalidURL):
+        usable = False
+    if not usable:
+        # Its value is not shown: it may hold a password.
+        raise Misconfigured(
+            f"{variable} holds no proxy that can be used: write http://HOST:PORT or "
+            f"socks5://HOST:PORT, {otherwise}"
+        )
+    if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
+        raise Misconfigured(
+            f'{variable} names a SOCKS proxy: pip install "httpx2[socks]", {otherwise}'
+        )
+    return proxy
+
+
+def _certificates(needed: bool) -> Any:
+    """Of the two variables only the first that is set is looked at, as in httpx2."""
+    variables = ("SSL_CERT_FILE", "SSL_CERT_DIR") if needed else ()
+    name = next((name for name in variables if os.environ.get(name)), "")
+    try:
+        if name and not Path(os.environ[name]).exists():
+            raise FileNotFoundError(0, "there is no such file or folder")
+        return httpx2.create_ssl_context(trust_env=needed)
+    except OSError as error:
+        given = f"{name}={os.environ[name]}" if name else "the system's"
+        raise Misconfigured(
+            f"there are no certificates to check servers with: {given}: {error.strerror or error}; "
+            "correct it or unset it"
+        ) from None

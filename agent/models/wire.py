@@ -1,0 +1,279 @@
+"""Read what a server sends, however far it is from what the documentation of its API says.
+
+Answers are read here and not by the SDKs, which raise errors of many classes where a server differs
+from its vendor's: bytes that are no UTF-8, null for a list, one JSON object for a stream. Nothing
+here raises anything but ``Unreadable``.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+import re
+import reprlib
+import zlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Final
+
+from trainer.untrusted import finite
+
+DONE: Final = "[DONE]"
+"""What servers of Chat Completions send after the last event of a whole answer."""
+MOST_BYTES = 32 << 20
+"""An answer that is longer has no end."""
+
+_DEEPEST = 9
+_MAGIC = b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"
+"""How gzip and zlib begin."""
+_ERROR_KEYS = "error", "message", "detail", "msg", "error_message", "error_msg", "errors", "title"
+_HTML = re.compile(r"\s*<[!?a-z]", re.IGNORECASE)
+_TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = 2000
+_BRIEF.maxdict = 40
+_HALVES = re.compile("[\udc80-\udcff]+")
+_LONE = re.compile("[\ud800-\udfff]")
+_STATUS = (
+    (401, re.compile(r"authentication|unauth|api.?key", re.IGNORECASE)),
+    (402, re.compile(r"billing|insufficient_quota|payment", re.IGNORECASE)),
+    (403, re.compile(r"permission|forbidden", re.IGNORECASE)),
+    (404, re.compile(r"not.?found|endpoint", re.IGNORECASE)),
+    (429, re.compile(r"rate.?limit|too.?many.?requests", re.IGNORECASE)),
+    (400, re.compile(r"invalid|bad.?request|context|validation|unsupported", re.IGNORECASE)),
+)
+"""HTTP status for the type or code of an error that came with status 200."""
+_NO_ADDRESS = re.compile(
+    r"(?:unexpected|unknown|invalid|no such) (?:endpoint|url|path|route|model)|not found|no route"
+    r"|cannot (?:post|get) /|method not allowed|does not exist",
+    re.IGNORECASE,
+)
+
+
+class Unreadable(ValueError):
+    """Not what the API sends; its text is the server's."""
+
+
+async def values(chunks: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    """The JSON values of an answer: those of its events if it is a stream, else its lines or the
+    whole of it. ``DONE`` follows what is known to be whole. An event's name becomes the ``type`` of
+    a value without one.
+
+    Raises:
+        Unreadable: there is something else in it.
+    """
+    data: list[str] = []
+    rest: list[str] = []
+    event = ""
+    streamed = False
+    async for line in _lines(chunks):
+        field, colon, text = line.partition(":")
+        text = text.strip()
+        if colon and field in ("data", "error") and text != DONE:
+            streamed = True
+            data.append(text)
+            event = "error" if field == "error" else event  # as llama.cpp has it
+        elif not line.strip() or text == DONE:
+            for value in _parsed(data, event):
+                yield value
+            data, event = [], ""
+            if text == DONE:
+                yield DONE
+        elif colon and field == "event":
+            event = text
+        elif not (colon and field in ("", "id", "retry")):
+            rest.append(line)
+    for value in _parsed(data if streamed else rest, event):
+        yield value
+    if rest and not streamed:
+        yield DONE
+
+
+async def first(content: bytes) -> Any:
+    """The first value of a body that has arrived, or its text."""
+
+    async def once() -> AsyncIterator[bytes]:
+        yield content
+
+    try:
+        async for value in values(once()):
+            return value
+    except Unreadable as unreadable:
+        return str(unreadable)
+    return ""
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """Lines, whatever they end in. A byte that is no UTF-8 becomes a lone surrogate, so that
+    ``joined`` can put a character together that was divided between two events."""
+    decoder = io.IncrementalNewlineDecoder(
+        codecs.getincrementaldecoder("utf-8-sig")("surrogateescape"), translate=True
+    )
+    line: list[str] = []
+    async for chunk in _inflated(chunks):
+        *ends, last = decoder.decode(chunk).split("\n")
+        for end in ends:
+            yield "".join((*line, end))
+            line = []
+        line.append(last)
+    yield "".join((*line, decoder.decode(b"", final=True)))
+
+
+async def _inflated(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The bytes, expanded if they are compressed, whatever the header says."""
+    start: bytes | None = b""
+    inflate, size = None, 0
+    async for chunk in chunks:
+        piece = chunk
+        if start is not None:
+            piece = start = start + chunk
+            if len(start) < 2:
+                continue
+            inflate, start = zlib.decompressobj(47) if start.startswith(_MAGIC) else None, None
+        try:
+            piece = piece if inflate is None else inflate.decompress(piece, MOST_BYTES)
+        except zlib.error:
+            raise Unreadable("compressed data, which are broken") from None
+        size += len(piece)
+        if size >= MOST_BYTES:
+            raise Unreadable("an answer without an end")
+        yield piece
+    yield start or b""
+
+
+def _parsed(lines: list[str], event: str) -> Iterator[Any]:
+    """One value that takes all lines, else one a line."""
+    if not "".join(lines).strip():
+        return
+    try:
+        found = [_load("\n".join(lines))]
+    except Unreadable as unreadable:
+        try:
+            found = [_load(line) for line in lines if line.strip()]
+        except Unreadable:
+            raise unreadable from None
+    for value in found:
+        if event == "error" and not mapping(value).get("error"):
+            yield {"error": value}
+        else:
+            yield {"type": event, **value} if event and isinstance(value, dict) else value
+
+
+def _load(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Unreadable(text.strip()) from None
+
+
+# --- fields of any type ---
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def named(value: Any, *names: str) -> str:
+    """The first of the fields ``names`` of an object that holds a word; null may be spelt out."""
+    found = (string(mapping(value).get(name)) for name in names)
+    return next((word for word in found if word.lower() not in ("", "null", "none")), "")
+
+
+def count(value: Any, *names: str) -> int | None:
+    """The first of the fields ``names`` of an object that holds a number of tokens."""
+    for name in names:
+        found = mapping(value).get(name)
+        if isinstance(found, str) and re.fullmatch(r"\s*\d{1,15}(?:\.0*)?\s*", found):
+            found = float(found)
+        number = finite(found)
+        if number is not None and 0 <= number < 1 << 53:
+            return int(number)
+    return None
+
+
+def content(value: Any, depth: int = _DEEPEST) -> str:
+    """The text of a message's content: a string, or parts, without those that are reasoning."""
+    if isinstance(value, list) and depth:
+        return "".join(content(part, depth - 1) for part in value)
+    if isinstance(value, dict) and depth:
+        if string(value.get("type")) not in ("", "text", "output_text", "text_delta"):
+            return ""
+        return content(value.get("text") or value.get("value") or value.get("content"), depth - 1)
+    return string(value)
+
+
+def joined(text: str) -> str:
+    """``text`` with divided characters put together; a half without its other becomes U+FFFD."""
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    text = _HALVES.sub(_character, text)
+    return _LONE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _character(halves: re.Match[str]) -> str:
+    return halves[0].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+# --- errors ---
+
+
+def is_html(value: Any) -> bool:
+    return _HTML.match(string(value)) is not None
+
+
+def is_error(value: Any) -> bool:
+    """Whether a value that came with status 200 tells of an error, in whatever form."""
+    told = mapping(_only(value))
+    return (
+        isinstance(value, str)
+        or bool(told.get("error"))
+        or "error" in (told.get("type"), told.get("object"))
+        or (
+            not told.keys() & {"choices", "content", "delta", "usage"}
+            and any(isinstance(told.get(key), str | list) and told[key] for key in _ERROR_KEYS)
+        )
+    )
+
+
+def _only(value: Any) -> Any:
+    """What a list of one holds, as Google's errors are."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def status(value: Any) -> int:
+    """The HTTP status that an error amounts to which came with status 200; 500 if it may pass."""
+    told = mapping(_only(value))
+    inner = mapping(told.get("error"))
+    names = [source.get(key) for source in (inner, told) for key in ("code", "status", "type")]
+    for name in names:
+        if re.fullmatch(r"[45]\d\d", str(name)):
+            return int(str(name))
+    for name in map(string, names):
+        if found := [number for number, pattern in _STATUS if pattern.search(name)]:
+            return found[0]
+    return 404 if _NO_ADDRESS.search(words(value)) else 500
+
+
+def words(value: Any, depth: int = _DEEPEST) -> str:
+    """A server's own words in an error, whatever form it has."""
+    if isinstance(value, str):
+        return _TAGS.sub(" ", value[:4000]) if is_html(value) else value
+    if isinstance(value, list) and depth:
+        return "; ".join(filter(None, (words(item, depth - 1) for item in value[:5])))
+    if not isinstance(value, dict) or not depth:
+        return "" if value is None else brief(value)
+    where = ".".join(map(str, items(value.get("loc"))[:9]))  # as FastAPI names a field
+    said = next((s for key in _ERROR_KEYS if (s := words(value.get(key), depth - 1))), "")
+    return ": ".join(filter(None, (where, said))) or brief(value)
+
+
+def brief(value: Any) -> str:
+    """A value with all its fields, as far as it is not long or deep."""
+    return _BRIEF.repr(value)
