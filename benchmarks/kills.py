@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import kills_campaign
+from benchmarks import kills_campaign, kills_compare
 from benchmarks.machine import RESULTS, keep, stamp
 
 TRIALS = 3
@@ -41,8 +41,8 @@ def one_campaign(seed: int, kills: int = KILLS) -> dict[str, Any]:
         dice = random.Random(seed)
         losses = kills_campaign.run_and_kill(killed, kills, calm.events(), dice)
         if not losses:
-            before, after = map(kills_campaign.outcome, (calm, killed))
-            losses = [*kills_campaign.differences(before, after), *kills_campaign.left(killed)]
+            before, after = map(kills_compare.outcome, (calm, killed))
+            losses = [*kills_compare.differences(before, after), *kills_compare.left(killed)]
         return {"seed": seed, "kills": kills_campaign.kills_of(killed), "losses": losses}
 
 

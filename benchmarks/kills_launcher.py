@@ -2,13 +2,14 @@
 
     KILL='[{"event": 12, "side": "before"}]' python -m benchmarks.kills_launcher run --tag t ...
 
-A moment is one of this process, so that no clock decides: ``event``, the journal's event of this
-number or the first one after it, before or after it is on disk (``side``); ``kind``, the same of
-the next event of that name; ``step``, so many changes of files and starts of programs since this
-run's first event; ``report``, so many reports of trainings, scorings and audits. A victim is
-``parent``, this process; ``group``, its process group; ``tree``, it and all below it; ``child``,
-one of all below it, by number. After the death of a child the run goes on, to the next moment of
-the list. What was killed is written to the file ``KILLED``, a line each.
+Moments: ``event``, the journal's event of this number or the first one after it, before or after
+it is on disk (``side``); ``kind``, the same of the next event of that name; ``step``, so many
+changes of files and starts of programs since this run's first event; ``report``, so many reports of
+trainings, scorings and audits; ``seconds`` since this process began, the only one by the clock. The
+first of those given that comes counts. Victims: ``parent``, this process; ``group``, its process
+group; ``tree``, it and all below it; ``child``, one of all below it, by number. After the death of
+a child the run goes on, to the next moment of the list. What was killed is written to the file
+``KILLED``, a line each.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +44,14 @@ class Killer:
     @property
     def due(self) -> dict[str, Any]:
         return self.kills[0] if self.kills else {}
+
+    def wait(self) -> None:
+        """Until the time of each kill that has one, in a thread of its own."""
+        began = time.monotonic()
+        for kill in [kill for kill in self.kills if "seconds" in kill]:
+            time.sleep(max(0.0, began + kill["seconds"] - time.monotonic()))
+            if kill is self.due:
+                self.strike()
 
     def strike(self) -> None:
         kill, self.steps, self.reports = self.kills.pop(0), 0, 0
@@ -106,6 +117,7 @@ def main() -> None:
     measure.heat = killer.reporting(measure.heat)
     measure.audit = killer.reporting(measure.audit)
     sys.addaudithook(killer.hear)
+    threading.Thread(target=killer.wait, daemon=True).start()
     cli.main()
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks import kills_campaign
+from benchmarks import kills_campaign, kills_compare
 from benchmarks.kills_campaign import Kill, Site
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(900)]
 
 TRIALS = 3
 BESIDE_EVENTS: tuple[Kill, ...] = (
-    {"kind": "campaign", "side": "after"},
+    *({"kind": "campaign", "side": side} for side in ("before", "after")),
     *({"step": count} for count in (1, 4, 8, 16)),  # while branch and worktree are made
     *({"kind": "candidate", "side": side} for side in ("before", "after")),
     *({"kind": "training", "side": side} for side in ("before", "after")),
@@ -79,20 +79,20 @@ def kill(site: Site, moment: Kill) -> None:
 def finish(site: Site) -> None:
     status, output = kills_campaign.run(site)
     assert status == 0, output
-    assert not kills_campaign.left(site)
+    assert not kills_compare.left(site)
 
 
 def assert_same(site: Site, undisturbed: Site) -> None:
-    before, after = map(kills_campaign.outcome, (undisturbed, site))
-    assert not [*kills_campaign.differences(before, after)]
+    before, after = map(kills_compare.outcome, (undisturbed, site))
+    assert not [*kills_compare.differences(before, after)]
 
 
 def test_the_campaign_has_one_of_everything(undisturbed: Site) -> None:
-    trials = kills_campaign.outcome(undisturbed)["trials"]
+    trials = kills_compare.outcome(undisturbed)["trials"]
     assert {trial["verdict"] for trial in trials} == {"keep", "revert", "rejected"}
     assert any(trial["category"] == "null" for trial in trials)
     assert {"turned_down", "repair", "audit"} <= {event["event"] for event in events(undisturbed)}
-    assert not kills_campaign.left(undisturbed)
+    assert not kills_compare.left(undisturbed)
 
 
 def test_beside_events_with_an_effect(site: Site, undisturbed: Site) -> None:
@@ -106,7 +106,7 @@ def test_at_random_moments(site: Site, undisturbed: Site) -> None:
     faults = kills_campaign.run_and_kill(site, 20, undisturbed.events(), random.Random(14))
     assert not faults
     assert len(kills_campaign.kills_of(site)) == 20
-    assert not kills_campaign.left(site)
+    assert not kills_compare.left(site)
     assert_same(site, undisturbed)
 
 
@@ -124,7 +124,7 @@ def test_beside_every_event(site: Site, undisturbed: Site, side: str) -> None:
             break
         assert status == -9, output
     assert_same(site, undisturbed)
-    assert not kills_campaign.left(site)
+    assert not kills_compare.left(site)
 
 
 def test_a_stop_that_is_killed_has_stopped_the_run(shared: Path, tmp_path: Path) -> None:
