@@ -247,13 +247,9 @@ def run(site: Site, *kills: Kill) -> tuple[int, str]:
     return process.returncode, output + "".join(f"\nstill there: {one}" for one in alive)
 
 
-def any_kill(dice: random.Random, begun: int, stride: int) -> Kill:
-    """A kill by lot, of a run that goes on after ``begun`` events.
-
-    Args:
-        stride: it comes before so many more events.
-    """
-    moment = {"event": begun + dice.randrange(1, stride), "side": dice.choice(["before", "after"])}
+def any_kill(dice: random.Random, least: int, stride: int) -> Kill:
+    """A kill by lot, before ``stride`` more events than the ``least``."""
+    moment = {"event": least + dice.randrange(1, stride), "side": dice.choice(["before", "after"])}
     sooner: Kill = dice.choice(
         [
             {},
@@ -283,8 +279,7 @@ def run_and_kill(site: Site, kills: int, events: int, dice: random.Random) -> li
         some: list[Kill] = []
         left_to_do = kills - len(kills_of(site))
         while len(some) < left_to_do and (not some or some[-1]["victim"] == "child"):
-            begun = max([site.events() - 1, *(kill["event"] for kill in some)])
-            some.append(any_kill(dice, begun, stride))
+            some.append(any_kill(dice, some[-1]["event"] if some else 0, stride))
         status, output = run(site, *some)
         wanted = (0, -signal.SIGKILL) if some else (0,)
         if status not in wanted or "still there" in output:

@@ -2,8 +2,8 @@
 
     KILL='[{"event": 12, "side": "before"}]' python -m benchmarks.kills_launcher run --tag t ...
 
-Moments: ``event``, the journal's event of this number or the first one after it, before or after
-it is on disk (``side``); ``kind``, the same of the next event of that name; ``step``, so many
+Moments: ``event``, the event of this number that this run records, from 0, before or after it is on
+disk (``side``); ``kind``, the same of the next event of that name; ``step``, so many
 changes of files and starts of programs since this run's first event; ``report``, so many reports of
 trainings, scorings and audits; ``seconds`` since this process began, the only one by the clock. The
 first of those given that comes counts. Victims: ``parent``, this process; ``group``, its process
@@ -74,12 +74,13 @@ class Killer:
         """``Journal.append`` with the moments around it."""
 
         def appended(journal: Journal, event: Any) -> Any:
-            is_due = journal._next >= self.due.get("event", sys.maxsize)
+            is_due = self.events >= self.due.get("event", sys.maxsize)
             is_due |= event.event == self.due.get("kind")
-            if is_due and self.due["side"] == "before":
+            is_before = is_due and self.due["side"] == "before"
+            if is_before:
                 self.strike()
             written = inner(journal, event)
-            if is_due and self.due:
+            if is_due and not is_before:
                 self.strike()
             self.events += 1
             return written

@@ -116,10 +116,8 @@ def test_at_random_moments(site: Site, undisturbed: Site) -> None:
 def test_beside_every_event(site: Site, undisturbed: Site, side: str) -> None:
     """Each run gets one event further than the one before: its first event is that of a run."""
     for _ in range(200):
-        begun = site.events()
-        status, output = kills_campaign.run(
-            site, {"event": begun + bool(begun) + (side == "before"), "side": side}
-        )
+        number = bool(site.events()) + (side == "before")
+        status, output = kills_campaign.run(site, {"event": number, "side": side})
         if status == 0:
             break
         assert status == -9, output
