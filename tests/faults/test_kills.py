@@ -33,14 +33,10 @@ BESIDE_EVENTS: tuple[Kill, ...] = (
     {"kind": "stop", "side": "after"},  # before the report
 )
 STOP_AND_DIE = """
-import os, signal, sys
+import os, signal, time
 from agent import cli
 
-def hear(name, arguments):
-    if name == "time.sleep":  # it has asked, and waits
-        os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(hear)
+time.sleep = lambda seconds: os.kill(os.getpid(), signal.SIGKILL)  # it has asked, and waits
 cli.main()
 """
 
