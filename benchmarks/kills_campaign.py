@@ -274,7 +274,7 @@ def run_and_kill(site: Site, kills: int, events: int, dice: random.Random) -> li
     Args:
         events: how many the undisturbed campaign has, over which the kills are spread.
     """
-    stride = 2 + 2 * events // kills
+    stride = max(2, 1 + events // kills)  # so that there are events enough for all
     while True:
         some: list[Kill] = []
         left_to_do = kills - len(kills_of(site))
