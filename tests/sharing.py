@@ -22,6 +22,7 @@ SPREAD = {"test_hacks", "test_hacks_in_heats", "test_honest", "test_honest_in_he
 """Files whose tests share nothing that takes long, unless their parameter is the same: both workers
 take from them."""
 LONG = (
+    "test_kills",
     "test_cassette_campaign",
     "test_run",
     "test_run_of_heats",

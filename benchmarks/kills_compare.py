@@ -1,0 +1,104 @@
+"""In what two campaigns differ of which one was killed, and what a campaign has left."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from agent.campaign import store
+from agent.campaign.records import Trial
+from agent.campaign.state import rebuild_prior
+from agent.git.repo import Repo
+from benchmarks.kills_campaign import TAG, Site, git, processes
+
+CLOSE = 0.02
+"""Bits per byte. The audits ask at secret positions, drawn anew each time, and what they bound is
+taken off a gain: so a gain repeats about, a score to the last bit."""
+FAULTS = (["locked"], ["prunable"])
+"""How git marks a worktree that was not made or removed in full."""
+CACHE = f"torchinductor_{getpass.getuser()}"
+"""A folder that torch makes whenever it is imported, one for all its processes."""
+
+
+def outcome(site: Site) -> dict[str, Any]:
+    """All that a kill must not change, as JSON has it."""
+    state = store.load(Repo.open(site.repo), TAG)
+    numbers = {trial.commit: trial.trial for trial in state.trials if trial.commit}
+    prior = rebuild_prior(
+        ("architecture", "hyperparameters", "schedule"), site.seed, state.finished
+    )
+    found = {
+        "trials": [_trial(site, trial, numbers) for trial in state.trials],
+        "branch": git(site, "log", "--format=%T", f"autoresearch/{TAG}").splitlines(),
+        "notes": len(git(site, "notes", f"--ref=autoresearch/{TAG}", "list").splitlines()),
+        "rows": [
+            row.split("\t")[3] for row in (site.campaign / "results.tsv").read_text().splitlines()
+        ],
+        "worktree": (site.campaign / "worktree/trainer/train.py").read_text(),
+        "prior": prior.probabilities(),
+        "seeds": state.seeds_used,
+    }
+    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def _trial(site: Site, trial: Trial, numbers: Mapping[str, int]) -> dict[str, Any]:
+    names = "category proposer title hypothesis reply rejections proof verdict status null_constant"
+    commit = trial.commit or trial.candidate
+    return {
+        **{name: getattr(trial, name) for name in names.split()},
+        "propensity": trial.propensity,
+        "tree": git(site, "rev-parse", f"{commit}^{{tree}}") if commit else "",
+        "parent": numbers.get(trial.parent),
+        "trainings": [
+            (one.role, one.heat, one.seed, one.status, one.val_bpb, one.weights_sha256, one.reused)
+            for one in trial.trainings
+        ],
+        "audits": [audit.status for audit in trial.audits],
+        "gains": [trial.gain, *trial.differences],
+        "reward": trial.reward,
+    }
+
+
+def differences(first: Any, second: Any, where: str = "") -> Iterator[str]:
+    """In what two outcomes differ, gains by more than ``CLOSE``."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        for name in first.keys() | second.keys():
+            yield from differences(first.get(name), second.get(name), f"{where} {name}".strip())
+    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        for number, (one, other) in enumerate(zip(first, second, strict=True)):
+            yield from differences(one, other, f"{where} {number}".strip())
+    elif not _same(first, second, where):
+        yield f"{where}: {first!r} is {second!r} after kills"
+
+
+def _same(first: Any, second: Any, where: str) -> bool:
+    about = {"gains", "reward", "prior", "propensity"} & set(where.split())
+    if about and isinstance(first, float) and isinstance(second, float):
+        return math.isclose(first, second, abs_tol=CLOSE)
+    return bool(first == second)
+
+
+def left(site: Site) -> list[str]:
+    """What should not be there once a campaign has ended in order."""
+    git_folder = site.repo / ".git"
+    fsck = git(site, "fsck", "--no-dangling", "--no-progress")
+    worktrees = git(site, "worktree", "list", "--porcelain")
+    unfinished = ("*.safetensors*", "*.tmp", "*.part", "*.torn-*", "worktree.old*")
+    found: Sequence[tuple[str, object]] = [
+        *(("process", process) for process in processes(site)),
+        *(("temporary file", path) for path in site.tmp.iterdir() if path.name != CACHE),
+        *(("git lock", path) for path in git_folder.rglob("*.lock")),
+        *(("file", path) for name in unfinished for path in site.campaign.rglob(name)),
+        ("writer of the journal", store.running(Repo.open(site.repo), TAG)),
+        ("git fsck", fsck),
+        ("change in the user's checkout", git(site, "status", "--porcelain")),
+        *(
+            ("worktree", line)
+            for line in worktrees.splitlines()
+            if line.startswith(("lock", "prun"))
+        ),
+    ]
+    return [f"{what} left: {it}" for what, it in found if it]
