@@ -5,6 +5,7 @@
 import contextlib
 import gc
 import os
+import stat
 
 
 def control():
@@ -12,8 +13,8 @@ def control():
     found = [x for x in gc.get_objects() if type(x).__name__ == "Channel"]
     for channel in found:
         with contextlib.suppress(OSError):
-            os.fstat(channel.fileno())
-            return channel
+            if stat.S_ISSOCK(os.fstat(channel.fileno()).st_mode):  # not closed, nor reused
+                return channel
 
 
 def train(session, honest=train):

@@ -25,7 +25,7 @@ def test_a_program_gets_gits_variables_and_their_secrets_are_hidden(
     program.write_text(
         f"import json, os, pathlib\n"
         f"pathlib.Path({str(seen)!r}).write_text(json.dumps(dict(os.environ)))\n"
-        "print('no edit, but', os.environ['GIT_TOKEN'])\n"
+        "print('category: optimizer\\nhypothesis: of no use,', os.environ['GIT_TOKEN'])\n"
     )
     given = {"GIT_TOKEN": SECRET, "GIT_SSH_COMMAND": "ssh -i key", "GIT_DIR": "/nowhere"}
     for name, value in given.items():
