@@ -165,7 +165,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         score = f"baseline {status['baseline_bpb']:.4f}, champion {status['best_bpb']:.4f}"
         score += f" ({change})"
     asks = plural(status["unanswered"], "ask") if status["unanswered"] else ""
-    capped = f"{plural(status['capped'], 'ask')} cut off, counted as ${status['capped_usd']:.2f}"
+    capped = plural(status["capped"], "ask") if status["capped"] else ""
     per_gain, cached = status["cost_per_gain_usd"], status["cached_share"]
     from_cache = f", {cached:.0%} of the prompts from a cache" if cached is not None else ""
     is_priced = tokens and per_gain is not None

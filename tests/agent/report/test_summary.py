@@ -76,6 +76,7 @@ def test_the_champions_are_chained_by_their_gains() -> None:
     assert status["baseline_bpb"] == pytest.approx(1.30)
     assert status["best_bpb"] == pytest.approx(1.27)
     assert "champion 1.2700 (-0.0300)" in status_text(status)
+    assert "cut off" not in status_text(status)
     gain = standing(story.state).gain
     assert gain is not None
     assert (gain.mean, gain.half) == pytest.approx((0.03, 0.005))
