@@ -8,8 +8,9 @@ refused, so that no limit fails to hold without a word.
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import yaml
@@ -18,7 +19,7 @@ DEEPEST = 10
 _FENCE = re.compile(r"\s*---+\s*(#.*)?")
 _END = re.compile(r"\s*(---+|\.\.\.)\s*(#.*)?")
 _SETTING = re.compile(r"\W*([A-Za-z][\w -]*?)\W*[:=]")
-_ONE_WORD = re.compile(r"([a-z_]+):[ \t]+(\S+)[ \t]*(?:#.*)?")
+_NO_COLON = re.compile(r"\W*([A-Za-z][A-Za-z_-]*)\W+\d\S*[\s|]*")
 _NOTHING = ("", "~", "null", "Null", "NULL")
 
 Lines = dict[tuple[str, ...], int]
@@ -57,33 +58,50 @@ def find(lines: Sequence[str], known: Collection[str]) -> range:
 
 
 def refuse_strays(
-    lines: Sequence[str], known: Collection[str], is_valid: Callable[[str, str], bool], top: bool
+    lines: Sequence[str], known: Collection[str], limits: Collection[str], top: bool
 ) -> None:
-    """Refuse a setting outside the front matter, of which ``lines`` has nothing.
+    """Refuse a setting outside the front matter, of which ``lines`` has nothing, valid or not.
+
+    What is written like one counts as a setting in the first line of text if ``top``, and between
+    two lines ``---`` with nothing else between them. Elsewhere only one of the ``limits`` does, in
+    a line of few words; any other is taken for prose.
 
     Args:
-        is_valid: whether a value is one of a setting; otherwise the line is taken for prose.
-        top: whether there is no front matter: then the first line of text is taken for a setting if
-            it has the name of one, valid or not.
+        top: whether there is no front matter.
 
     Raises:
         Misread: there is one.
     """
-    fenced = False
-    for i, line in enumerate(_without_comments(lines)):
-        is_fence = line.lstrip().startswith(("```", "~~~"))
-        fenced ^= is_fence
-        one, any_ = _ONE_WORD.fullmatch(line), _SETTING.match(line)
-        stray = one and not fenced and one[1] in known and is_valid(one[1], one[2])
-        if top and not is_fence and re.search(r"[^\W_]", line) and not line.startswith("#"):
-            is_short = len(line.partition("#")[0].split()) <= 4  # and no sentence of the prose
-            stray, top = stray or (any_ and is_short and _is_known(any_[1], known)), False
-        if stray:
+    texts = [line.partition("#")[0].rstrip()[:200] for line in _without_comments(lines)]
+    rules = [i for i, text in enumerate(texts) if _END.fullmatch(text)]
+    pairs = [range(a + 1, b) for a, b in itertools.pairwise(rules)]
+    fenced = {i for p in pairs if all(map(_may_set, texts[p.start : p.stop])) for i in p}
+    language = ""
+    for i, text in enumerate(texts):
+        if text.lstrip().startswith(("```", "~~~")):
+            language = "" if language else text.strip("`~ ").lower() or "yaml"
+            continue
+        names = limits if language in ("", "yaml", "yml", "toml", "json") else ()
+        names = known if top or i in fenced else names
+        setting = _SETTING.match(text) or ((top or "_" in text) and _NO_COLON.fullmatch(text))
+        top = top and not re.search(r"[^\W_]", text)
+        if (
+            setting
+            and (i in fenced or len(text.replace("|", " ").split()) <= 4)
+            and (setting[1].islower() or re.search(r"\d", text))
+            and _is_known(setting[1], names)
+        ):
             raise Misread(
                 i + 1,
-                f"{line.strip()[:60]!r} is not read here: settings stand at the top of the file, "
-                "one 'name: value' a line, between two lines '---'",
+                f"{lines[i].strip()[:60]!r} is not read here: settings stand at the top of the "
+                "file, one 'name: value' a line, between two lines '---'; in the text, write a "
+                "sentence",
             )
+
+
+def _may_set(text: str) -> bool:
+    """Whether a line can stand among settings: not one of prose, nor one of the categories."""
+    return not text or (_SETTING.match(text) is not None and "**" not in text)
 
 
 def _without_comments(lines: Sequence[str]) -> list[str]:

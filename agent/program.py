@@ -23,6 +23,8 @@ from trainer.source import plain
 
 MAX_CHARACTERS = 60_000
 """Of program.md, which stands whole in every prompt."""
+LIMITS = ("trials", "hours", "max_cost", "max_tokens")
+"""The settings that end a campaign: one that is written and not read must not go unnoticed."""
 KNOWN = "{{ known }}"
 """In the prose, the place of what is known at the preset's scale."""
 _CATEGORY = re.compile(r"[-*]\s+\*\*([^*]+)\*\*\s*:\s*(.*)")
@@ -169,7 +171,7 @@ def _take_front_matter(lines: list[str], path: Path) -> FrontMatter:
         inside, first = "\n".join(lines[found.start + 1 : found.stop - 1]), found.start + 2
         lines[found.start : found.stop] = [""] * len(found)
         given, where = front_matter.read(inside, first) if found else ({}, where)
-        front_matter.refuse_strays(lines, known, _is_valid, top=not found)
+        front_matter.refuse_strays(lines, known, LIMITS, top=not found)
         return FrontMatter.model_validate(given, strict=False)
     except front_matter.Misread as error:
         raise ProgramError(path, error.line, error.message) from None
@@ -178,14 +180,6 @@ def _take_front_matter(lines: list[str], path: Path) -> FrontMatter:
         names = tuple(str(part) for part in wrong["loc"])
         numbers = [where[names[:n]] for n in range(len(names) + 1) if names[:n] in where]
         raise ProgramError(path, max(numbers, default=0), _complaint(wrong, names)) from None
-
-
-def _is_valid(name: str, value: str) -> bool:
-    try:
-        FrontMatter.model_validate({name: value}, strict=False)
-    except ValidationError:
-        return False
-    return True
 
 
 def _complaint(error: ErrorDetails, where: Sequence[str]) -> str:

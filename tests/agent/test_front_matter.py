@@ -59,11 +59,50 @@ REFUSED = {
     "no space": ("---\nhours: 8\nmax_cost:5\n---\n", 3),
     "misspelt in capitals": ("---\nhours: 8\nMAX_COST: 5\n---\n", 3),
 }
+MISTYPED = [
+    "max_cost: $5", 'max_cost: "5"', "max_cost: 5,00", "hours: 1:30", "max_cost:5", "max_cost = 5",
+    "max-cost: 5", "Max_cost: 5", "maxcost: 5", "MAX_TOKENS: 1e6", "- max_cost: 5", "max_costs: 5",
+    "**max_cost:** 5", "    max_cost: 5", "\tmax_cost: 5", "trials: ten", "hours: 8h", "hours: '8'",
+    "> hours: 8", "* `hours`: 8", "max_tokens: 900 000", '{"max_cost": 5, "hours": 8}',
+    "max_cost 5", "| max_cost | $5 |", "max_cost：5", "max_cost → 5", "max cost: $5 (US)",
+]  # fmt: skip
+ABOVE = {
+    "prose": "# T\n\nMake it better.\n\n",
+    "a name": "Author: me\n\n",
+    "a setext heading": "Program\n-------\n",
+    "a name between rules": "# T\n\n---\nname: night\n",
+    "a fence for YAML": "Text.\n\n```yaml\n",
+    "a fence": "Text.\n\n~~~\n",
+    "a fence of another kind": "---js\n",
+    "prose and a rule": "Text.\n\n---\n",
+    "front matter": "---\nbudget: 20s\n---\nText.\n",
+}
+BETWEEN_RULES = [
+    "budget: 20 s", "llm: command:claude -p", "objective:\n  memory: 0.001", "keep: no", "seed: 3",
+    "name: night\n\n# mine\nnulls: none at all, I think", "data: {a: b}", "isolation = off",
+]  # fmt: skip
 PROSE = {
     "a rule in the prose": "",
     "a rule below the title": "# Title\n\n---\n\n",
     "a rule at the top": "\n---\n\n# Title\n\n---\n\n",
-    "a setting as an example": "# T\n\nText.\n\n```yaml\nmax_cost: 5\n```\n\n",
+    "a setting in code": "# T\n\nText.\n\n```python\nmax_tokens = 5\n```\n\n",
+    "a setting in a sentence": "Text.\n\nNote: `hours: 8` is what max_cost: 5 pays for.\n\n",
+    "limits in prose": "Text.\n\nHours: many\nIt all took some\nhours 8.\n\nTrials: a few\n\n",
+    "results": "Text.\n\nResults so far:\nseed: 3\nbudget: 20s\n\n",
+    "prose between rules": "Text.\n\n---\n\nThat it may be clear.\ndata: small\n\n---\n\n",
+    "categories between rules": "Text.\n\n---\n## Categories\n- **data**: b\n---\n\n",
+    **{
+        f"the first line {line}": f"{line}\n\n"
+        for line in (
+            "Keep: it simple",
+            "Data: our own text",
+            "Budget: keep it small",
+            "Seed: change nothing",
+            "Hours: many",
+            "LLM: be careful",
+            "Trials 3 and 4 failed",
+        )
+    },
     "a setting in a comment": "<!--\nmax_cost: 5\n-->\n\nText.\n\n<!-- hours: 8 -->\n\n",
     "words that are settings' names": "Text.\n\ndata: what to read\nseed: any\nkeep: it small\n",
     "prose that begins with a setting's name": "Budget: each training has 20 s to learn in.\n\n",
@@ -118,6 +157,22 @@ def test_or_its_line_is_refused(head: str, line: int, tmp_path: Path) -> None:
     path.write_text(text)
     assert "going on with the last good version" in str(reload_program(path, good)[1])
     assert parse_program(text, lenient=True).names == ("a",), "in a journal it hurts nobody"
+
+
+@pytest.mark.parametrize("above", ABOVE.values(), ids=ABOVE)
+@pytest.mark.parametrize("line", MISTYPED)
+def test_a_limit_is_never_silently_none(above: str, line: str) -> None:
+    with pytest.raises(ProgramError) as caught:
+        parse_program(f"{above}{line}\nhours: many, I hope, but we see\n---\n{BODY}")
+    number = above.count("\n") + 1
+    assert caught.value.line == number and "at the top of the file" in caught.value.message
+
+
+@pytest.mark.parametrize("above", ["Text.\n\n", "Author: me\n\n", "# T\n\nMore:\n\n---\n\nText.\n"])
+@pytest.mark.parametrize("lines", BETWEEN_RULES)
+def test_settings_between_rules_below_text_are_refused(above: str, lines: str) -> None:
+    with pytest.raises(ProgramError, match="settings stand at the top of the file"):
+        parse_program(f"{above}---\n{lines}\n---\n{BODY}")
 
 
 @pytest.mark.parametrize("head", PROSE.values(), ids=PROSE)
