@@ -53,16 +53,18 @@ _FIELD = re.compile(
     re.IGNORECASE,
 )
 _MARKER = re.compile(
-    r"[*_`~]*(?:(<{7} ?SEARCH(?: `?(?:trainer/)?train\.py`?)?)|(={7})|>{7} ?REPLACE)"
-    r"(?: ?[*_`~.,:;]| ?</?\w+>)*"
+    r"[*_`~]*(?:(<{7} ?SEARCH)|(={7})|>{7} ?REPLACE)"
+    r"(?: ?(?:[*_`~.,:;]|<[^<> ]+>|(?:trainer/)?train\.py))*"
 )
 """A marker, and what models glue to it: a fence, emphasis, a full stop, a tag, the file's name."""
 _NEARLY_MARKER = re.compile(
     r"\s*(?:[-+>*] |\d+[.)] )?\s*(?:<{4,}|>{4,}|(?:<{2,}|>{2,})\s*(?:SEARCH|REPLACE)\b|={7}\s*$)"
 )
+_GLUED_OPEN = re.compile(r"(?:<|&lt;){4,9}\s{0,3}SEARCH\b", re.IGNORECASE)
 _NEARLY_CLOSE = re.compile(r">{4,}|>{2,}\s*REPLACE\b|^\W*REPLACE\W*$")
 _NEARLY_DIVIDER = re.compile(r"={4,}|^\s*-{7,}\s*$")
-_FENCE = re.compile(r"\s*+(`{3,}+|~{3,}+)\s*+(\S*+)\s*+(\S*+)\s*+$")
+_FENCE = re.compile(r"\s*+(`{3,}+|~{3,}+)(?:<[^<> ]+>|[*_.,:;]+(?!\S))*+\s*+(\S*+)\s*+(\S*+)\s*+$")
+_NEARLY_FENCE = re.compile(r"`{3}|~{3}")
 _PATH = re.compile(
     r"[\s#>*_`'\"-]*(?:(?:in|file|path)\b[\s:]*)?[\s*`'\"]*"
     r"([\w./\\~-]+\.(?:py|pyi|toml|md|txt|json|jsonl|yaml|yml|cfg|ini|sh|c|cpp|cu|h))\b",
@@ -219,37 +221,43 @@ class _Around:
 def _read_blocks(lines: Sequence[str], around: _Around) -> tuple[Block, ...]:
     bodies: list[list[str]] = []
     body: list[str] | None = None
+    glued, begin = None, 0
     for number, line in enumerate(lines, 1):
         marker = _marker(line)
+        name = f"block {len(bodies) + 1}"
         if body is not None:
             if marker == OPEN:
+                _refuse_nearly_closed(name, body, begin)
                 raise EditError(
-                    f"block {len(bodies) + 1} is not closed: line {number} of the reply opens "
-                    f"another before {CLOSE!r}{_nearest_to(_NEARLY_CLOSE, body, CLOSE)}"
+                    f"{name} is not closed: line {number} of the reply opens another before "
+                    f"{CLOSE!r}"
                 )
             if marker == CLOSE:
                 bodies.append(body)
                 body = None
             else:
                 body.append(line)
-        elif marker == OPEN:
-            around.enter(f"block {len(bodies) + 1}")
-            body = []
-        elif _NEARLY_MARKER.match(_ascii(line)):
+            continue
+        if marker == OPEN:
+            around.enter(name)
+            body, begin, glued = [], number + 1, None
+            continue
+        if _GLUED_OPEN.search(line):
+            glued = number, line
+        if _NEARLY_MARKER.match(_ascii(line)):
+            at, told = glued if glued and "<" not in line else (number, line)
             raise EditError(
-                f"line {number} of the reply, {quote(line)}, is a marker out of place or "
+                f"line {at} of the reply, {quote(told)}, is a marker out of place or "
                 f"misspelt; a block is {OPEN!r}, {DIVIDER!r}, {CLOSE!r}, each alone on its line "
                 "and not indented"
             )
-        elif fence := _FENCE.match(line):
+        if fence := _fence(line):
             around.read_fence(fence)
         else:
             around.read(line)
     if body is not None:
-        raise EditError(
-            f"block {len(bodies) + 1} is cut off: there is no {CLOSE!r} after it"
-            f"{_nearest_to(_NEARLY_CLOSE, body, CLOSE)}"
-        )
+        _refuse_nearly_closed(name, body, begin)
+        raise EditError(f"{name} is cut off: there is no {CLOSE!r} after it")
     return tuple(_read_block(body, f"block {i}") for i, body in enumerate(bodies, 1))
 
 
@@ -271,41 +279,48 @@ def _ascii(line: str) -> str:
     return "".join(c for c in text if unicodedata.category(c) != "Cf")
 
 
-def _nearest_to(pattern: re.Pattern[str], body: Sequence[str], marker: str) -> str:
-    """What to say of a line that was perhaps meant as ``marker``; "" if there is none."""
-    near = next((line for line in body if pattern.search(_ascii(line))), "")
-    return near and (
-        f", and {quote(near)} is not read as one: write {marker!r} with exactly seven signs, alone "
-        "on its line and not indented"
-    )
+def _refuse_nearly_closed(name: str, body: Sequence[str], begin: int) -> None:
+    """Refuse a block that does not end if a line was perhaps meant to end it."""
+    for number, line in enumerate(body, begin):
+        if _NEARLY_CLOSE.search(_ascii(line)):
+            raise EditError(
+                f"{name} is not closed: line {number} of the reply, {quote(line)}, is not read as "
+                f"a closing marker: write {CLOSE!r} with exactly seven signs, alone on its line"
+            )
+
+
+def _fence(line: str) -> re.Match[str] | None:
+    """A code fence, its sign and the two words after it, whatever is glued to it."""
+    return _FENCE.match(_ascii(line)) if len(line) <= 100 else None
 
 
 def _read_file(lines: Sequence[str], around: _Around) -> str:
     """The one fenced file; a longer fence may hold shorter ones, as in CommonMark."""
     files: list[list[str]] = []
-    mark = ""
-    for line in lines:
-        fence = _FENCE.match(line)
-        if mark:
-            if fence and fence[1].startswith(mark) and not fence[2]:
-                mark = ""
-            else:
-                files[-1].append(line)
-        elif fence:
+    mark = glued = ""
+    for number, line in enumerate(lines, 1):
+        fence = _fence(line)
+        if mark and fence and fence[1].startswith(mark) and not fence[2]:
+            mark = ""
+        elif fence and not mark:
             around.read_fence(fence)
             around.enter("the code fence")
             mark = fence[1]
             files.append([])
         else:
-            around.read(line)
+            if _NEARLY_FENCE.search(line):
+                glued = (
+                    f"; line {number} of the reply, {quote(line)}, neither opens nor closes it: "
+                    "write the same sign twice, each time alone on its line"
+                )
+            files[-1].append(line) if mark else around.read(line)
     if mark:
-        near = next((quote(line) for line in reversed(files[-1]) if mark in line), "")
-        told = near and f", and {near} does not close it: write {mark!r} alone on its line"
-        raise EditError(f"the file is cut off: its code fence {mark!r} is not closed{told}")
+        what = "not closed, or not opened" if glued else "cut off: nothing closes it"
+        raise EditError(f"the file in the code fence {mark!r} is {what}{glued}")
     if len(files) != 1:
         raise EditError(
             f"{len(files) or 'no'} code fences in the reply; write one, with the whole of train.py "
-            "in it (if a line of the file is itself a fence, use a longer one)"
+            f"in it (if a line of the file is itself a fence, use a longer one){glued}"
         )
     if not any(line.strip() for line in files[0]):
         raise EditError("the file is empty")
@@ -314,20 +329,21 @@ def _read_file(lines: Sequence[str], around: _Around) -> str:
 
 def _read_block(body: list[str], name: str) -> Block:
     """The block with all its valid readings, in the order of their dividers."""
-    dividers = [i for i, line in enumerate(body) if line.rstrip() == DIVIDER]
-    dividers = dividers or [i for i, line in enumerate(body) if _marker(line) == DIVIDER]
+    dividers = [i for i, line in enumerate(body) if _marker(line) == DIVIDER]
     if not dividers:
-        raise EditError(
-            f"{name} has no {DIVIDER!r} line between search and replacement"
-            f"{_nearest_to(_NEARLY_DIVIDER, body, DIVIDER)}"
+        near = next((line for line in body if _NEARLY_DIVIDER.search(_ascii(line))), "")
+        told = near and (
+            f", and {quote(near)} is not read as one: write {DIVIDER!r} with exactly seven signs, "
+            "alone on its line and not indented"
         )
+        raise EditError(f"{name} has no {DIVIDER!r} line between search and replacement{told}")
     if len(dividers) > MAX_DIVIDERS:
         raise EditError(f"{name} has {len(dividers)} lines {DIVIDER!r}; make several blocks of it")
     readings: dict[Block, str] = {}
     for i in dividers:
         search, replace = body[:i], body[i + 1 :]
         bare = _unfenced(search), _unfenced(replace)
-        if bare[1] and bare[1] is replace and _FENCE.match(replace[0]):
+        if bare[1] and bare[1] is replace and _fence(replace[0]):
             bare = search, replace  # the fence is not closed, so lines may be missing
         for old, new in ((search, replace), bare):
             readings.setdefault(Block(text_of(old), text_of(new)), _fault(old, new))
@@ -338,8 +354,8 @@ def _read_block(body: list[str], name: str) -> Block:
 
 
 def _unfenced(lines: list[str]) -> list[str]:
-    fenced = len(lines) > 1 and _FENCE.match(lines[0]) and lines[-1].strip() in ("```", "~~~")
-    return lines[1:-1] if fenced else lines
+    last = _fence(lines[-1]) if len(lines) > 1 and _fence(lines[0]) else None
+    return lines[1:-1] if last and not last[2] else lines
 
 
 def _fault(search: list[str], replace: list[str]) -> str:

@@ -192,7 +192,7 @@ REPLIES: dict[str, tuple[str, Outcome]] = {
     "cut in the fields": (GOOD[:40], "there is no line 'hypothesis"),
     "cut in the search text": (GOOD[:150], "block 1 is cut off"),
     "cut before the last marker": (GOOD[:-20], "block 1 is cut off"),
-    "cut in the last marker": (GOOD[:-4], "block 1 is cut off"),
+    "cut in the last marker": (GOOD[:-4], "block 1 is not closed"),
     "second block cut": (GOOD + "<<<<<<< SEARCH\n" + UP, "block 2 is cut off"),
     "thought never ends": (f"<think>\n{GOOD}", "there is no line 'category"),
     "no category": (GOOD.replace("category", "kind"), "there is no line 'category"),
@@ -209,7 +209,7 @@ REPLIES: dict[str, tuple[str, Outcome]] = {
         "there is no line 'category",
     ),
     "HTML escapes around": (
-        GOOD.replace("<", "&lt;").replace(">", "&gt;"), "line 6 of the reply",
+        GOOD.replace("<", "&lt;").replace(">", "&gt;"), "line 4 of the reply",
     ),
     "a tool call": (
         '<tool_call>{"name": "edit", "path": "train.py"}</tool_call>', "there is no line 'category",
@@ -227,6 +227,19 @@ REPLIES: dict[str, tuple[str, Outcome]] = {
         HEAD + f"<<<<<<< HEAD\n{DOWN}=======\n{LONGER[1]}>>>>>>> new\n", "line 4 of the reply",
     ),
     "indented in a list": (HEAD + indented(block(*LONGER), "  "), "line 4 of the reply"),
+    **{
+        f"an opening with something glued: {form}": (
+            GOOD.replace("<<<<<<< SEARCH", form), f"line 4 of the reply, {form!r}, is a marker",
+        )
+        for form in (
+            "Block 1: <<<<<<< SEARCH", "<edit><<<<<<< SEARCH", "```python <<<<<<< SEARCH",
+            "&lt;&lt;&lt;&lt;&lt;&lt;&lt; SEARCH", "\\<<<<<<< SEARCH", "| <<<< search",
+        )
+    },
+    "an opening glued to a field": (
+        GOOD.replace("\n<<<<<<<", " <<<<<<<"), "line 3 of the reply, 'hypothesis:",
+    ),
+    "an opening in a sentence": (f"I write <<<<<<< SEARCH blocks.\n{GOOD}", (LONGER,)),
     "nested": (
         HEAD + "<<<<<<< SEARCH\n" + block(*LONGER) + "=======\nx\n>>>>>>> REPLACE\n",
         "block 1 is not closed",
@@ -323,6 +336,11 @@ def fenced(source: str, mark: str = "```") -> str:
     return f"{HEAD}{mark}python\n{source}{mark}\n"
 
 
+CUT_OFF = "the file in the code fence '```' is cut off: nothing closes it"
+UNCLEAR = "the file in the code fence '```' is not closed, or not opened; line "
+WHOLE_LINES = WHOLE.count("\n")
+ENDS = ["</file>", "<|im_end|>", "\u200b", ".", "<|eot_id|></s>", "**"]
+
 FILES: dict[str, tuple[str, Outcome]] = {
     "whole file": (fenced(WHOLE), (LONGER,)),
     "whole file with prose around": (f"Here:\n{fenced(WHOLE)}\nGood luck!\n", (LONGER,)),
@@ -333,15 +351,30 @@ FILES: dict[str, tuple[str, Outcome]] = {
         (LONGER, ("Heading", "```\nHeading")),
     ),
     "blocks all the same": (GOOD, (LONGER,)),
-    "file cut off": (fenced(WHOLE)[:-400], "the file is cut off"),
+    "file cut off": (fenced(WHOLE)[:-400], CUT_OFF),
     "file whose fence is glued to its last line": (
         fenced(WHOLE).removesuffix("\n```\n") + "```\n",
-        "the file is cut off: its code fence '```' is not closed, and '    return model```' does",
+        f"{UNCLEAR}{WHOLE_LINES + 4} of the reply, '    return model```', neither opens",
     ),
+    **{
+        f"file whose end is glued to {glued!r}": (fenced(WHOLE)[:-1] + glued + "\n", (LONGER,))
+        for glued in ENDS
+    },
+    **{
+        f"file that begins with {line!r}": (
+            HEAD + f"{line}\n{WHOLE}```\n", f"{UNCLEAR}4 of the reply, {line!r}, neither opens",
+        )
+        for line in ("Here: ```python", "```python A = 1 # and so on", "> ```python")
+    },
+    "file that ends with another sign": (
+        fenced(WHOLE)[:-4] + "~~~\n", f"{UNCLEAR}{WHOLE_LINES + 5} of the reply, '~~~', neither",
+    ),
+    "file on one line": (HEAD + "```python A = 1 ```\n", "no code fences in the reply; write one"),
+    "file with a zero-width character": (HEAD + f"\u200b```python\n{WHOLE}```\n", (LONGER,)),
     "file without a fence": (HEAD + WHOLE, "no code fences"),
     "two fences": (fenced(WHOLE) + "```\nx = 1\n```\n", "2 code fences"),
     "fence inside a short fence": (
-        fenced(WHOLE.replace("Heading", "```\nHeading")), "the file is cut off",
+        fenced(WHOLE.replace("Heading", "```\nHeading")), CUT_OFF,
     ),
     "an empty file": (fenced("\n"), "the file is empty"),
     "file with the rest elided": (

@@ -128,6 +128,14 @@ def test_a_bare_divider_in_the_replacement_or_in_the_file_survives() -> None:
     assert parse(reply(block(heading, ""))).apply(source) == source.replace(heading, "")
 
 
+@pytest.mark.parametrize("glued", ["```", "", "<|im_end|>", " ```"])
+def test_the_longest_search_text_found_decides_whatever_is_glued_to_its_divider(glued: str) -> None:
+    source = "DOC = '''\nTitle\n=======\n'''\nB = 2\nC = 3\n"
+    search, new = "Title\n=======\n'''\nB = 2\n", "Title\n=======\n'''\nB = 5\n"
+    text = f"<<<<<<< SEARCH\n{search}======={glued}\n{new}>>>>>>> REPLACE\n"
+    assert parse(reply(text)).apply(source) == source.replace(search, new)
+
+
 def test_a_fence_inside_the_block_is_taken_off_only_if_it_is_not_in_the_file() -> None:
     fenced = block("```python\nimport torch\n```\n", "```python\nimport math\n```\n")
     assert parse(reply(fenced)).apply(SOURCE) == SOURCE.replace("import torch", "import math")

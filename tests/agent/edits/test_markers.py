@@ -20,13 +20,19 @@ GLUED = [
     ":",
     "~~~",
     "`.",
+    "<|im_end|>",
+    "<|eot_id|>",
+    "</s>",
+    "<｜end▁of▁sentence｜>",
+    " trainer/train.py",
+    " `train.py`:",
 ]
 TAKEN = [
     *[(marker, marker + glued) for marker in (OPEN, DIVIDER, CLOSE) for glued in GLUED],
     *[(marker, f"**{marker}**") for marker in (OPEN, DIVIDER, CLOSE)],
     *[(marker, f"\u200b{marker}") for marker in (OPEN, DIVIDER, CLOSE)],
     *[(marker, f"```{marker}") for marker in (OPEN, DIVIDER, CLOSE)],
-    (OPEN, OPEN + " trainer/train.py"), (OPEN, OPEN + " `train.py`"), (OPEN, OPEN + " train.py:"),
+    (OPEN, OPEN + " train.py:"), (CLOSE, CLOSE + " train.py ```<|im_end|>"),
     (OPEN, "＜＜＜＜＜＜＜ SEARCH"), (DIVIDER, "＝＝＝＝＝＝＝"), (CLOSE, "＞＞＞＞＞＞＞ REPLACE"),
     (OPEN, "<<<<<<<\xa0SEARCH"), (CLOSE, ">>>>>>>REPLACE"), (CLOSE, ">>>>>>>  REPLACE"),
     (CLOSE, "    >>>>>>> REPLACE"), (CLOSE, "\t>>>>>>> REPLACE```"),
@@ -37,10 +43,11 @@ REFUSED = [
         "  <<<<<<< SEARCH", "- <<<<<<< SEARCH", "1. <<<<<<< SEARCH", "> <<<<<<< SEARCH",
         "<<<<<<< SEARCH agent/judge.py", "<<<<<<< SEARCH: the old lines", "＜＜＜＜＜＜ SEARCH",
     )],
-    *[(CLOSE, form, f"'>>>>>>> REPLACE' after it, and {form!r} is not read as one") for form in (
+    *[(CLOSE, form, f"{form!r}, is not read as a closing marker: write '>>>>>>>") for form in (
         ">>>>>> REPLACE", ">>>>>>>> REPLACE", ">>>>>>> UPDATED", ">>>>>>> replace", "REPLACE",
         "x = 1 >>>>>>> REPLACE", ">>>>>>> REPLACE with these", ">>>>>>>", ">> REPLACE",
-        "- >>>>>>> REPLACE", "＞＞＞＞＞ REPLACE",
+        "- >>>>>>> REPLACE", "＞＞＞＞＞ REPLACE", ">>>>>>> REPLACE)", '>>>>>>> REPLACE"}',
+        ">>>>>>> REPLACE # end", ">>>>>>> REPLACE```python", ">>>>>>> REPLACE agent/judge.py",
     )],
     *[(DIVIDER, form, f"and {form!r} is not read as one: write '======='") for form in (
         "======", "========", "  =======", "======= REPLACE", "-------", "x = 1 =======",
@@ -61,10 +68,10 @@ def test_what_is_no_marker_is_named_as_it_stands(marker: str, form: str, said: s
     for text in (GOOD, GOOD + block("import torch\n", "import math\n")):
         with pytest.raises(EditError) as caught:
             parse(text.replace(marker, form, 1))
-        complaint = str(caught.value).replace(" before '>>>", " after it, and '>>>")
-        told = said if marker != CLOSE else f"{form!r} is not read as one: write '>>>>>>> REPLACE'"
-        assert told in complaint
-        assert "cut off" not in complaint or "exactly seven signs, alone on its line" in complaint
+        complaint = str(caught.value)
+        assert said in complaint and "cut off" not in complaint
+        if marker == CLOSE:
+            assert complaint.startswith("block 1 is not closed: line 8 of the reply, ")
 
 
 @pytest.mark.parametrize(
