@@ -7,13 +7,15 @@ disk (``side``); ``kind``, the same of the next event of that name; ``step``, so
 changes of files and starts of programs since this run's first event; ``report``, so many reports of
 trainings, scorings and audits; ``seconds`` since this process began, the only one by the clock. The
 first of those given that comes counts. Victims: ``parent``, this process; ``group``, its process
-group; ``tree``, it and all below it; ``child``, one of all below it, by number. After the death of
+group; ``tree``, it and all below it; ``child``, one of all below it, by
+number, but no process that may run a candidate. After the death of
 a child the run goes on, to the next moment of the list. What was killed is written to the file
 ``KILLED``, a line each.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -31,6 +33,17 @@ from trainer import measure
 
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "subprocess.Popen"}
 """What Python tells audit hooks of, beside files that are opened to be written."""
+
+
+def runs_a_candidate(process: psutil.Process) -> bool:
+    """Whether it may: that its death is not held against the source would be a door for cheats.
+
+    So it is below a fork server, which is itself a fork of its starter.
+    """
+    with contextlib.suppress(psutil.Error):
+        lines = [one.cmdline() for one in [process, *process.parents()[:2]]]
+        return lines[0] == lines[1] == lines[2]
+    return False
 
 
 class Killer:
@@ -57,6 +70,8 @@ class Killer:
         kill, self.steps, self.reports = self.kills.pop(0), 0, 0
         below = psutil.Process().children(recursive=True)
         victim = kill.get("victim", "parent")
+        if victim == "child":
+            below = [process for process in below if not runs_a_candidate(process)]
         if victim == "child" and not below:
             return
         os.write(self.told, json.dumps(kill).encode() + b"\n")

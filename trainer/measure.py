@@ -161,7 +161,7 @@ def heat(
                 _restore(jobs, trained)
                 return trained, _score_all(jobs, trained, paths, champion_seconds=champion_seconds)
 
-        trained, scored = undisturbed(once, on_event, cancel)
+        trained, scored = undisturbed(once, on_event, cancel, spend.seconds is not None)
     return [
         Measurement(
             **_training_result(one, score),
@@ -333,7 +333,7 @@ def check(
             with train_all([job], "alone") as trained:
                 return trained, _score_all([job], trained, [None], CHECK_WINDOWS)
 
-        (trained,), (scored,) = undisturbed(once, None, cancel)
+        (trained,), (scored,) = undisturbed(once, None, cancel, timed=False)
     return CheckResult(**_training_result(trained, scored))
 
 

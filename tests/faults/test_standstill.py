@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from trainer.errors import UserError
 from trainer.measure import heat
 from trainer.results import ScoringResult
 from trainer.training import standstill
@@ -20,6 +21,8 @@ from trainer.training.standstill import Measured, Standstill, undisturbed
 
 OK: Measured = ([Trained("ok")], [ScoringResult("ok", "")])
 OUTSIDE: Measured = ([Trained("oom", "memory", outside=True)], [ScoringResult("oom", "memory")])
+
+LATE: Measured = ([Trained("overtime", "late")], [ScoringResult("overtime", "late")])
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_the_wall_clock_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None
     [
         ([0], [OK], 1, []),
         ([9, 0], [OK, OK], 2, ["suspended"]),
-        ([9, 9, 9, 0], [OK] * 4, 4, ["suspended"] * 3),
+        ([9, 9, 0], [OK] * 3, 3, ["suspended"] * 2),
         ([0, 0], [OUTSIDE, OK], 2, ["from outside"]),
         ([0, 0], [OUTSIDE, OUTSIDE], 2, ["from outside"]),  # twice: then it is its own fault
         ([9, 0, 0], [OUTSIDE, OUTSIDE, OK], 3, ["suspended", "from outside"]),
@@ -66,7 +69,7 @@ def test_what_is_done_again(
         clock[0] += asleep
         return result
 
-    found = undisturbed(once, lambda event: said.append(event["text"]), None)
+    found = undisturbed(once, lambda event: said.append(event["text"]), None, True)
     assert found == results[tries - 1] and not left
     assert len(said) == len(told)
     assert all(word in text for word, text in zip(told, said, strict=True))
@@ -80,8 +83,32 @@ def test_who_is_asked_to_stop_does_not_begin_again(clock: list[float]) -> None:
         cancel.set()
         return OK
 
-    assert undisturbed(once, None, cancel) == OK
+    assert undisturbed(once, None, cancel, True) == OK
     assert clock == [109.0]
+
+
+def test_a_machine_that_always_stands_still_is_told(clock: list[float]) -> None:
+    def once() -> Measured:
+        clock[0] += 9
+        return OK
+
+    with pytest.raises(UserError, match=r"3 measurements in a row are void: .* 9 s; see"):
+        undisturbed(once, None, None, True)
+    assert clock == [127.0]
+
+
+@pytest.mark.parametrize(("first", "tries"), [(OK, 1), (LATE, 2)])
+def test_without_a_clock_it_spoils_only_what_has_failed(
+    clock: list[float], first: Measured, tries: int
+) -> None:
+    left = [OK, first]
+
+    def once() -> Measured:
+        clock[0] += 9 if len(left) == 2 else 0
+        return left.pop()
+
+    assert undisturbed(once, None, None, False) == OK
+    assert 2 - len(left) == tries
 
 
 @pytest.mark.process
@@ -96,7 +123,7 @@ def test_a_suspended_heat_is_repeated_and_told(
             clock[0] += 3600
 
     champion, candidate = heat(
-        [tiny_source] * 2, budget="2000tok", preset="cpu", device="cpu", on_event=hear
+        [tiny_source] * 2, budget="0.5s", preset="cpu", device="cpu", on_event=hear
     )
     assert (champion.status, candidate.status) == ("ok", "ok")
     notes = [event["text"] for event in events if event["event"] == "note"]

@@ -27,7 +27,7 @@ import torch
 from trainer.contract import Code
 from trainer.sandbox.wire import Channel, Gone, Silent, WireError
 from trainer.scoring.losses import Ids, Losses, token_losses
-from trainer.scoring.request import PROCESS_ENDED, AnswerRequest, ScoreRequest
+from trainer.scoring.request import AnswerRequest, ScoreRequest
 
 LOGITS_BYTES = 8 << 20
 """Logits of a batch on the CPU: few enough to fit its cache and to reuse memory between batches."""
@@ -257,7 +257,7 @@ class ModelProcess:
         except Silent:
             raise Refused(f"eval-timeout: no {event} within {seconds:g} s") from None
         except WireError:
-            raise Refused(f"{PROCESS_ENDED} before {event}") from None
+            raise Refused(f"eval-crash: the model's process ended before {event}") from None
         if message.get("event") == event:
             return
         if message.get("event") == "shape":

@@ -10,7 +10,7 @@ from trainer.data.prepare import restore
 from trainer.results import ScoringResult
 from trainer.sandbox.client import ForkServer, ServerDied, ServerGaveUp
 from trainer.sandbox.wire import Channel, Silent, WireError
-from trainer.scoring.request import PROCESS_ENDED, ScoreRequest
+from trainer.scoring.request import ScoreRequest
 from trainer.training.job import Job
 from trainer.training.machine import MACHINE
 from trainer.training.process import WATCH_SECONDS
@@ -20,7 +20,8 @@ AUDIT_PASSES = 10
 NOISE_SHARE = 0.1
 """Of the noise of a difference: the stronger audit asks no more once its bound is as small."""
 SCORINGS = 2
-"""So often weights are scored whose scoring was ended, by the model or from outside."""
+"""So often weights are scored whose scoring the scorer or the fork server did not survive. The end
+of the model's own process does not count: it would buy new secret positions."""
 STARTUP_SECONDS = 60.0
 """A child may take at least this long to load weights; a candidate gains nothing by it."""
 
@@ -33,7 +34,7 @@ def score(
     claimed_bpb: float | None = None,
     audit_seconds: float = 0.0,
 ) -> ScoringResult:
-    """As ``score_weights``, below the machine's server, and again if something ended it."""
+    """As ``score_weights``, below the machine's server, and again if that or the scorer died."""
     how = (max_windows, champion_seconds, claimed_bpb, audit_seconds)
     for _ in range(SCORINGS):
         restore(job.corpus)
@@ -44,7 +45,7 @@ def score(
             scored = ScoringResult("crashed", f"crash: {error}")
             if isinstance(error, ServerGaveUp):
                 break
-        if scored.status != "crashed" and not scored.reason.startswith(PROCESS_ENDED):
+        if scored.status != "crashed":
             break
     return scored
 

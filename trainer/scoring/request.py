@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from trainer.contract import Code
 from trainer.sandbox.confine import Confinement
 
-PROCESS_ENDED = "eval-crash: the model's process ended"
-"""How a refusal begins where it ended without a word: by itself, or killed from outside."""
-
 
 @dataclass(frozen=True)
 class ScoreRequest:

@@ -194,9 +194,9 @@ class ChildProcess(contextlib.ExitStack):
         code = self._exit.code
         if code < 0:
             if -code == signal.SIGKILL:
-                own = self.server.excess(self.scratch)  # what its own limit ended is its own fault
-                reason = "memory: the system killed the training (SIGKILL)"
-                return Ended(*own) if own is not None else Ended("oom", reason, outside=True)
+                # Never taken as from outside: it may have killed itself, for a second try.
+                reason = "memory: killed by SIGKILL, as the system does where memory is short"
+                return Ended(*(self.server.excess(self.scratch) or ("oom", reason)))
             return Ended("crashed", f"crash: killed by signal {-code} ({signal.strsignal(-code)})")
         return Ended("crashed", f"crash: the process ended by itself (exit status {code})")
 

@@ -8,12 +8,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
+from trainer.errors import UserError
 from trainer.results import ScoringResult
 from trainer.training.job import OnEvent, Trained
 
 TICK_SECONDS = 0.25
 LONGEST_SECONDS = 5.0
 """A measurement during which nothing moved for longer is void."""
+
+MOST_VOIDS = 3
+"""In a row; a machine that swaps or is shared stands still again and again."""
 
 Measured = tuple[Sequence[Trained], Sequence[ScoringResult]]
 
@@ -60,25 +64,41 @@ class Standstill:
 
 
 def undisturbed(
-    once: Callable[[], Measured], on_event: OnEvent | None, cancel: threading.Event | None
+    once: Callable[[], Measured],
+    on_event: OnEvent | None,
+    cancel: threading.Event | None,
+    timed: bool,
 ) -> Measured:
     """Measure again what the machine has spoilt, since it says nothing of the sources.
 
-    That is each time that the machine stood still, but only the first time that a training was
-    ended from outside: a source can do that to itself.
+    That is up to ``MOST_VOIDS`` times in a row if the machine stood still, and once if a training
+    was ended from outside.
+
+    Args:
+        timed: whether the budget is one of seconds; else a standstill spoils only what has failed.
+
+    Raises:
+        UserError: the machine stands still all the time.
     """
-    may_be_outside = True
+    may_be_outside, voids = True, 0
     while True:
         with Standstill() as standstill:
             trained, scored = once()
+        failed = {one.status for one in trained} | {one.status for one in scored} != {"ok"}
         ended = [one.reason for one in trained if one.outside]
-        if standstill.is_void:
+        if standstill.is_void and (timed or failed):
             why = f"the machine was suspended, or stood still for {standstill.seconds:.0f} s"
+            voids += 1
         elif ended and may_be_outside:
             why, may_be_outside = f"it was ended from outside ({ended[0]})", False
         else:
             return trained, scored
         if cancel is not None and cancel.is_set():
             return trained, scored
+        if voids >= MOST_VOIDS:
+            raise UserError(
+                f"{voids} measurements in a row are void: {why}; see that this machine does not "
+                "sleep, swap, or share its processors with too much else, then run again"
+            )
         if on_event is not None:
             on_event({"event": "note", "text": f"void, and done again: {why}"})
