@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import psutil
 
 _WHY = "a research campaign trains"
-_LEAVE_SECONDS = 2.0
+_LEAVE_SECONDS = _ANSWER_SECONDS = 2.0
 
 
 @contextlib.contextmanager
@@ -30,7 +31,7 @@ def kept_awake() -> Iterator[subprocess.Popen[bytes] | None]:
         return
     pipe, null = subprocess.PIPE, subprocess.DEVNULL
     with subprocess.Popen(
-        command, stdin=pipe, stdout=null, stderr=null, start_new_session=True
+        command, bufsize=0, stdin=pipe, stdout=pipe, stderr=null, start_new_session=True
     ) as process:
         try:
             yield process
@@ -56,15 +57,24 @@ def sleep_words(inhibitor: subprocess.Popen[bytes] | None) -> str:
     battery = None
     with contextlib.suppress(OSError, AttributeError, RuntimeError):  # no such sensor
         battery = psutil.sensors_battery()
-    if inhibitor is not None and inhibitor.poll() is None:
-        words = "held off while this runs"
-    elif battery is not None:
+    if inhibitor is not None and _answers(inhibitor):
+        words = "held off while this runs" + ("; leave the lid open" if battery is not None else "")
+    elif battery is not None or inhibitor is not None:
         words = "cannot be held off: see that this machine does not fall asleep"
     else:
         return ""
     if battery is not None and battery.power_plugged is False:
         words += f"; on battery, {battery.percent:.0f} % left: a night needs the charger"
     return words
+
+
+def _answers(inhibitor: subprocess.Popen[bytes]) -> bool:
+    """Whether its ``cat`` runs: it is started once sleep is held off, not where that is refused."""
+    assert inhibitor.stdin is not None and inhibitor.stdout is not None
+    with contextlib.suppress(BrokenPipeError):
+        inhibitor.stdin.write(b".")
+    asked = select.select([inhibitor.stdout], [], [], _ANSWER_SECONDS)[0]
+    return bool(asked and os.read(inhibitor.stdout.fileno(), 1))
 
 
 @contextlib.contextmanager
@@ -75,7 +85,8 @@ def device_claimed(folder: Path, device: str, name: str) -> Iterator[str]:
         folder: shared by all campaigns of this user, the cache.
         name: of the campaign.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "") if device == "cuda" else ""
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES", "0") if device == "cuda" else ""
+    visible = devices.split(",")[0].strip()  # the one that is used
     path = folder / f"used-{device}{visible.replace(os.sep, '_')}.lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,9 +97,12 @@ def device_claimed(folder: Path, device: str, name: str) -> Iterator[str]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             file.seek(0)
             yield file.read().strip() or "another process"
+            return
+        except OSError:  # a file system without locks
+            yield ""
             return
         file.truncate(0)
         file.write(f"{name} (process {os.getpid()})")

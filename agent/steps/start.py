@@ -33,7 +33,7 @@ from agent.settings import Settings, SettingsError, remember, resolve_settings
 from agent.steps.machine import device_claimed, kept_awake, sleep_words
 from agent.steps.notify import make_notifier
 from agent.steps.runtime import Runtime
-from agent.steps.stop import heeding, stopping_words
+from agent.steps.stop import forget_request, heeding, stopping_words
 from trainer import contract
 from trainer.data.choice import choose
 from trainer.data.prepare import Corpus, cache_dir, notes, prepare
@@ -107,6 +107,7 @@ def open_runtime(
             rest = [("data", _data_words(corpus, preset)), ("sleep", sleep_words(inhibitor))]
             rest = [(label, text) for label, text in rest if text]
             display.header([(f"{label:<{LABEL_WIDTH}}", text) for label, text in rest])
+            forget_request(repo, tag)
             campaign = held.enter_context(contextlib.closing(Campaign(repo, tag)))
             held.enter_context(logged(campaign.folder, hidden, verbose))
             held.enter_context(heeding(stop, _tell_of_stopping(campaign, display), campaign.folder))

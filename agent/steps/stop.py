@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from agent.campaign import store
 from agent.campaign.files import folder_of
+from agent.campaign.lines import JournalError
 from agent.campaign.state import State
 from agent.campaign.store import CampaignError
 from agent.git.repo import Repo
@@ -29,9 +30,9 @@ REQUEST = "stop"
 """The file in the campaign's folder by which a run is asked to stop. No process is signalled: its
 id may be another process by now, and is one in another container or on another machine."""
 POLL_SECONDS = 0.2
-HANGUP_SECONDS = 0.5
-"""A SIGHUP so soon after another signal is not asking again: the kernel and the shell both send one
-when a terminal is closed."""
+AGAIN_SECONDS = 0.5
+"""A signal so soon after the first is not asking again: a closed terminal, a wrapper and a session
+manager send several for one cause."""
 PATIENCE_SECONDS = 60.0
 
 
@@ -93,7 +94,7 @@ def heeding(
 
     def ask(number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if asked and (number != signal.SIGHUP or now - asked[0][1] > HANGUP_SECONDS):
+        if asked and now - asked[0][1] > AGAIN_SECONDS:
             stop_now(number)
         asked.append((number, now))
         do_without_terminal()
@@ -112,8 +113,6 @@ def heeding(
                     (folder / REQUEST).unlink()
                     signal.pthread_kill(main, signal.SIGTERM)
 
-    if folder is not None:
-        (folder / REQUEST).unlink(missing_ok=True)  # it was meant for an earlier run
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
@@ -136,6 +135,13 @@ def stopping_words(state: State) -> str:
     return f"asked to stop: {dropped}; asked once more, it stops at once"
 
 
+def forget_request(repo: Repo, tag: str) -> None:
+    """Remove a request that no run has seen, before one begins: from then on it is meant for it."""
+    with contextlib.suppress(OSError, JournalError):  # usually there is none
+        if store.running(repo, tag) is None:
+            (folder_of(repo, tag) / REQUEST).unlink()
+
+
 def stop_run(repo: Repo, tag: str, patience: float = PATIENCE_SECONDS) -> str:
     """Ask the run of ``tag`` to end and wait until it has; returns what happened.
 
@@ -144,7 +150,9 @@ def stop_run(repo: Repo, tag: str, patience: float = PATIENCE_SECONDS) -> str:
     """
     pid = store.running(repo, tag)
     if pid is None:
-        raise CampaignError(f"campaign {tag} is not running")
+        raise CampaignError(
+            f"campaign {tag} is not running, or still prepares its data: then press Ctrl-C there"
+        )
     request = folder_of(repo, tag) / REQUEST
     try:
         request.touch()

@@ -37,7 +37,7 @@ class HeatWatch:
         self._doubt = doubt_about(trial.category, trial.hides_loss, courses(state, runtime.preset))
         name = f"{runtime.settings.seed} trial {trial.trial} runs on"
         self._runs_on = random.Random(name).random() < 1 / RUNS_ON
-        self._checked = 0
+        self._checked = self._parts = 0
 
     def __call__(
         self, number: int, own: Sequence[float | None], champion: Sequence[float | None]
@@ -45,6 +45,9 @@ class HeatWatch:
         """Why the candidate ends here, None if it goes on."""
         rival = champion or (self._champion.losses if self._champion is not None else ())
         parts = min(len(own), len(rival))
+        if parts < self._parts:  # the heat was void, and is done again
+            self._checked, self.forecast = 0, None
+        self._parts = parts
         due = max((point for point in CHECKPOINTS if point <= parts), default=0)
         if self._doubt is None or self._runs_on or due <= self._checked:
             return None

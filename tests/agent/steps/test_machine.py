@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -61,10 +63,12 @@ def test_it_ends_with_a_killed_run(inhibitor: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "battery", "words"),
     [
-        ("exit 1", None, ""),  # a container, a server: nothing to say
+        ("read line; exit 1", None, "cannot be held off"),  # as where there is no logind
+        ("exec <&-; exec sleep 0.1", None, "cannot be held off"),
         ("exit 1", (True, 80), "cannot be held off"),
-        ("exec cat", (True, 80), HELD),
-        ("exec cat", (False, 57.4), f"{HELD}; on battery, 57 % left: a night needs the charger"),
+        ("exec cat", None, HELD),
+        ("exec cat", (True, 80), f"{HELD}; leave the lid open"),
+        ("exec cat", (False, 57.4), "lid open; on battery, 57 % left: a night needs the charger"),
         ("exit 1", (False, 9), "on battery, 9 % left"),
     ],
 )
@@ -80,10 +84,7 @@ def test_what_is_said(
     monkeypatch.setattr(psutil, "sensors_battery", lambda: found)
     with kept_awake() as process:
         assert process is not None
-        if "exit" in script:
-            process.wait()
-        said = sleep_words(process)
-    assert words in said and bool(words) == bool(said)
+        assert words in sleep_words(process)
 
 
 def test_no_such_program_and_no_such_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +121,29 @@ def test_each_visible_device_is_another_one(
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1/2")
         with device_claimed(tmp_path, "cuda", "two") as other:
             assert other == ""
+
+
+@pytest.mark.parametrize("visible", ["0", "0,1", None])
+def test_one_device_by_other_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with device_claimed(tmp_path, "cuda", "one"):
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        with device_claimed(tmp_path, "cuda", "two") as other:
+            assert other.startswith("one")
+
+
+def test_a_file_system_without_locks_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with device_claimed(tmp_path, "cpu", "one") as other:
+        assert other == ""
 
 
 def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:

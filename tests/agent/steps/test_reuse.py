@@ -50,7 +50,9 @@ def test_the_watch_compares_with_the_training_that_is_used_again(
     loop.one_trial(counting)
     watch = played.options[1]["watch"]
     assert watch(0, LOSSES[:5], ()) is None
-    assert "hopeless" in watch(0, [loss + 0.9 for loss in LOSSES[:8]], ())
+    for _ in range(2):  # the heat may be void, and done again
+        assert watch(0, LOSSES[:2], ()) is None
+        assert "hopeless" in watch(0, [loss + 0.9 for loss in LOSSES[:8]], ())
 
 
 def test_answers_are_held_to_those_of_the_training_that_is_used_again(

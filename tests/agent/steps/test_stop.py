@@ -113,7 +113,8 @@ def test_once_it_ends_in_order(begin: Callable[..., Run], tmp_path: Path) -> Non
 
 
 def test_twice_it_ends_at_once(begin: Callable[..., Run]) -> None:
-    run = begin(*TRAINS)
+    script = "from agent import cli; from agent.steps import stop; stop.AGAIN_SECONDS = -1.0; "
+    run = begin(args=[sys.executable, "-c", script + "cli.main()", *TRAINS])
     run.until(lambda: run.has("training_started"))
     os.kill(run.process.pid, signal.SIGSTOP)  # so that it sees both before it has ended
     run.process.send_signal(signal.SIGINT)
@@ -129,16 +130,18 @@ def test_twice_it_ends_at_once(begin: Callable[..., Run]) -> None:
 @pytest.mark.parametrize(
     ("second", "soon", "code"),
     [
-        (signal.SIGINT, True, 130),
-        (signal.SIGTERM, True, 143),
+        (signal.SIGINT, True, None),  # a wrapper forwards what the terminal sends, too
+        (signal.SIGTERM, True, None),
         (signal.SIGHUP, True, None),  # the kernel and the shell send one each
+        (signal.SIGINT, False, 130),
+        (signal.SIGTERM, False, 143),
         (signal.SIGHUP, False, 129),
     ],
 )
 def test_a_second_signal(
     monkeypatch: pytest.MonkeyPatch, second: signal.Signals, soon: bool, code: int | None
 ) -> None:
-    monkeypatch.setattr(stop, "HANGUP_SECONDS", 60.0 if soon else -1.0)
+    monkeypatch.setattr(stop, "AGAIN_SECONDS", 60.0 if soon else -1.0)
     asked, told = threading.Event(), list[str]()
     end = contextlib.nullcontext() if code is None else pytest.raises(stop.StopNow)
     with end as ended, stop.heeding(asked, told.append):
@@ -147,6 +150,21 @@ def test_a_second_signal(
         signal.raise_signal(second)
     assert told == ["SIGHUP"]
     assert ended is None or ended.value.code == code
+
+
+def test_a_request_is_heeded_from_the_moment_that_there_is_a_run(repo: Repo) -> None:
+    request = folder_of(repo, "t") / REQUEST
+    request.parent.mkdir(parents=True)
+    request.touch()
+    stop.forget_request(repo, "t")
+    assert not request.exists()
+    asked, told = threading.Event(), list[str]()
+    with Journal(request.parent / "journal.jsonl"):
+        request.touch()  # by the command stop, while the run still begins
+        stop.forget_request(repo, "t")
+        with stop.heeding(asked, told.append, request.parent):
+            assert asked.wait(60)
+    assert told == ["SIGTERM"] and not request.exists()
 
 
 def test_a_closed_terminal(begin: Callable[..., Run]) -> None:
