@@ -278,7 +278,7 @@ def audit_candidate(runtime: Runtime) -> None:
             **runtime.setting,
         )
         runtime.stop_if_asked()
-        if found.ok or found.status == "invalid":
+        if found.ok or found.status in ("invalid", "oom"):  # what it can bring about itself
             runtime.in_vain["audit"] = 0
             audit = Audit(
                 trial=trial.trial,

@@ -44,12 +44,16 @@ def test_a_gain_that_a_leak_could_explain_is_reverted(
     assert runtime.campaign.state.trials[1].verdict == "revert"
 
 
-def test_a_refusal_reverts_by_name(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("status", ["invalid", "oom"])
+def test_a_refusal_reverts_by_name(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
     play(monkeypatch, 1.5, *[BETTER] * 6)
-    audits(monkeypatch, 0.0, reason="causality: the prefix alone gives another loss")
+    why = "causality: the prefix alone gives another loss"
+    claimed = audits(monkeypatch, 0.0, reason=why, status=status)
     one_trial(runtime)
     trial = runtime.campaign.state.trials[1]
-    assert (trial.verdict, trial.status) == ("revert", "invalid")
+    assert (trial.verdict, trial.status, len(claimed)) == ("revert", status, 1)
     assert "causality: the prefix alone" in trial.words
     assert (trial.reward, trial.gain) == (-0.2, None)
     assert runtime.champion.trial == 0
