@@ -19,6 +19,13 @@ import httpx2
 
 from agent.models.types import Misconfigured
 
+MISTAKES = {
+    "CERTIFICATE_VERIFY_FAILED": "if it is to be trusted, let SSL_CERT_FILE name who signed",
+    "WRONG_VERSION_NUMBER": "the server speaks no TLS there: try http:// instead of https://",
+    "407 ": "the proxy wants a user and a password: http://USER:PASSWORD@HOST:PORT",
+}
+"""What to do about failures to connect that no waiting mends."""
+
 
 def options(url: str) -> dict[str, Any]:
     """Arguments for an HTTP client that talks to ``url``.
@@ -104,3 +111,12 @@ def _certificates(needed: bool) -> Any:
             f"there are no certificates to check servers with: {given}: {error.strerror or error}; "
             "correct it or unset it"
         ) from None
+
+
+def addresses(url: str) -> list[str]:
+    """Where a server may be, of which ``url`` is known: with and without the usual path."""
+    bare = re.sub(r"(?:/chat)?/(?:completions|messages|models|responses)$", "", url.rstrip("/"))
+    root = re.sub(r"(?<=[^/:])/.*", "", bare)
+    above = re.sub(r"/v\d+$", "", bare)
+    paths = (bare, f"{bare}/v1", above, f"{root}/v1", f"{root}/api/v1", f"{root}/openai/v1", root)
+    return list(dict.fromkeys((url, *paths)))

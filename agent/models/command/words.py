@@ -52,14 +52,15 @@ _MEANINGS: tuple[tuple[Fault, str], ...] = (  # the first that is found counts
      r"credentials?)\W+(?:\w+ ){0,3}(?:invalid|incorrect|missing|expired|revoked|required|not (?:"
      r"valid|found|set))|(?:token|session) (?:\w+ ){0,3}(?:expired|revoked)|(?:organi[sz]ation|"
      r"account) (?:\w+ ){0,3}(?:disabled|suspended|deactivated)|not.found.error|model.not.found|"
-     r"\b(?:unknown|invalid|no such) model\b|\bmodel:? (?:['\"`]\S+['\"`]|\S*\d\S*) (?:\w+ )?(?:not "
-     r"found|does not exist)|may not exist|not have access|\bno (?:\w+ )?key found|"
+     r"\b(?:unknown|invalid|no such) model\b|\bmodel:? (?:['\"`]\S+['\"`]|\S*\d\S*) (?:\w+ )?"
+     r"(?:not found|does not exist)|may not exist|not have access|\bno (?:\w+ )?key found|"
      rf"prompt is too long|{_STATUS}40[0-4]\b"),
     ("outage", r"time[ds]?.?out\b|ECONN\w+|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ENETUNREACH|fetch failed|"
      r"\bconnect(?:ion)?\b.{0,30}\b(?:error|reset|refused|closed|lost|failed|aborted)|hang up|"
      r"network error|disconnected|unavailable|internal server|bad gateway|went wrong|"
      r"try again (?:later|in|soon|shortly)|please try again|(?:server|service|system) (?:\w+ ){0,2}"
-     rf"busy|too many tokens|please wait|\b429\b|maintenance|resolve host|execution error|{_STATUS}(?:429|5\d\d)\b"),
+     r"busy|too many tokens|please wait|\b429\b|maintenance|resolve host|execution error|"
+     rf"{_STATUS}(?:429|5\d\d)\b"),
     ("error", _ERROR),
 )  # fmt: skip
 _EPOCH = re.compile(r"\b(\d{10})(?:\d{3})?\b")
