@@ -184,8 +184,10 @@ class SDKModel(ABC):
                 raise failure
             self.answered = True
             said = quote(received.stop, self.hidden)
+            text = without_thoughts(wire.joined(received.text))
+            said = said if text or not received.text else "it is reasoning only"
             return Reply(
-                text=scrub(without_thoughts(wire.joined(received.text)), self.hidden),
+                text=scrub(text, self.hidden),
                 stop_reason=stop_reason(received.stop),
                 usage=received.usage,
                 model=quote(received.model, self.hidden),
@@ -220,8 +222,7 @@ class SDKModel(ABC):
                         now = asyncio.get_running_loop().time()
                         limit.reschedule(now + LIFE_SIGNS * self.entry.timeout)
         except TimeoutError:
-            words = f"{cut}nothing but signs of life"
-            return Unavailable(words, usage=received.usage, cause="unexplained")
+            return _odd(f"{cut}nothing but signs of life", received)
         except self.sdk.APIStatusError as error:
             told = await wire.first(error.response.content)
             return Refusal(error.status_code, told, error.response.headers)
@@ -229,8 +230,7 @@ class SDKModel(ABC):
             if wire.is_html(str(unreadable)):
                 return Refusal(404, str(unreadable))
             said = quote(str(unreadable), self.hidden) or "nothing"
-            words = f"{cut}it is not of this API: {said}"
-            return Unavailable(words, usage=received.usage, cause="unexplained")
+            return _odd(f"{cut}it is not of this API: {said}", received)
         except (httpx2.HTTPError, self.sdk.APIConnectionError) as error:
             said = quote(str(error.__cause__ or error), self.hidden) or type(error).__name__
             for sign, advice in route.MISTAKES.items():
@@ -241,13 +241,12 @@ class SDKModel(ABC):
             return Misconfigured(f"{self.name}: {quote(str(error), self.hidden)}")
         if _NOT_ENDED.search(received.stop):
             said = quote(f"{received.stop} {received.detail}", self.hidden)
-            words = f"{cut}it ended with {said}"
-            return Unavailable(words, usage=received.usage, cause="unexplained")
+            return _odd(f"{cut}it ended with {said}", received)
         if not received.stop and not (received.whole and received.text):
             words = "the stream was cut off, or is not one of this API"
             if odd is not None and not received.text:
                 words += f": {quote(wire.brief(odd), self.hidden)}"
-            return Unavailable(cut + words, usage=received.usage, cause="unexplained")
+            return _odd(cut + words, received)
         return None
 
     def _client(self) -> Any:
@@ -259,7 +258,7 @@ class SDKModel(ABC):
             # Not every server that compresses says so.
             default_headers={"accept-encoding": "identity"},
             http_client=self.sdk.DefaultAsyncHttpxClient(
-                event_hooks={"response": [leave_long_waits, leave_compressed]},
+                event_hooks={"response": [leave_long_waits, wire.leave_compressed]},
                 **route.options(self.base_url),
             ),
         )
@@ -362,6 +361,10 @@ class SDKModel(ABC):
         return "", []
 
 
+def _odd(words: str, received: Received) -> Unavailable:
+    return Unavailable(words, usage=received.usage, cause="unexplained")
+
+
 def stop_reason(word: str) -> StopReason:
     """Why a reply ended; without a word it is one of which the service said that this is all."""
     word = re.sub(r"[\s-]+", "_", word.strip().lower()).rpartition(".")[2]
@@ -392,9 +395,3 @@ async def leave_long_waits(response: Any) -> None:
     wait = seconds_to_wait(response.headers)
     if wait is not None and wait > LONGEST_RETRY_WAIT:
         response.headers["x-should-retry"] = "false"
-
-
-async def leave_compressed(response: Any) -> None:
-    """Response hook: ``wire`` expands what is compressed, and not every body is that says so."""
-    if response.headers.get("content-encoding", "").lower() in ("gzip", "deflate"):
-        del response.headers["content-encoding"]

@@ -115,6 +115,12 @@ async def first(content: bytes) -> Any:
     return ""
 
 
+async def leave_compressed(response: Any) -> None:
+    """Response hook: ``values`` expands what is compressed, and not every body is that says so."""
+    if response.headers.get("content-encoding", "").lower() in ("gzip", "deflate"):
+        del response.headers["content-encoding"]
+
+
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
     """Lines, whatever they end in. A byte that is no UTF-8 becomes a lone surrogate, so that
     ``joined`` can put a character together that was divided between two events."""

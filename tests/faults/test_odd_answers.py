@@ -101,6 +101,11 @@ def test_a_character_divided_between_two_events_is_put_together(
     assert text in ("é", "\N{SKULL}")
 
 
+def test_reasoning_only_is_told(tmp_path: Path) -> None:
+    reply = answers(events(chunk("<think>hm", finish_reason="stop")), tmp_path)
+    assert (reply.text, reply.detail) == ("", "it is reasoning only")
+
+
 def test_half_a_character_is_no_character(tmp_path: Path) -> None:
     data = b'data: {"choices": [{"delta": {"content": "caf\xc3"}, "finish_reason": "stop"}]}\n\n'
     assert answers(Raw((data,)), tmp_path).text == "caf\N{REPLACEMENT CHARACTER}"
