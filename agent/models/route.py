@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 import urllib.request
+from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,13 +52,18 @@ def is_direct(host: str) -> bool:
     """Whether no proxy is asked: for this machine, and for what NO_PROXY names."""
     name = host.lower().rstrip(".")
     local = name == "localhost" or name.endswith(".localhost")
-    if local or urllib.request.proxy_bypass(host):
+    excepted = [part.strip() for part in urllib.request.getproxies().get("no", "").split(",")]
+    if (
+        local
+        or urllib.request.proxy_bypass(host)
+        or any(fnmatch(name, e.lower()) for e in excepted)
+    ):
         return True
     try:
         number = ipaddress.ip_address(name)
+        number = getattr(number, "ipv4_mapped", None) or number
     except ValueError:
         return False
-    excepted = urllib.request.getproxies().get("no", "").split(",")
     here = number.is_loopback or number.is_unspecified
     return here or any(_holds(network, number) for network in excepted)
 
