@@ -8,24 +8,37 @@ from __future__ import annotations
 
 import re
 
-_NAME = r"(?:\w+:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis)"
+_NAME = (
+    r"(?:\w*[_:])?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis"
+    r"|monologue)(?:_\w+)?"
+)
 _PAIRS = (
-    rf"<({_NAME})\b[^<>\n]{{0,80}}>", r"</{}\s*>",
-    r"\[(THINK|THINKING|REASONING)\]", r"\[/{}\]",
+    rf"<({_NAME})\b[^<>\n]{{0,80}}(?<!/)>", r"</{}\s*>",
+    r"<(details)\b[^<>\n]{0,80}reasoning[^<>\n]{0,80}>", r"</{}\s*>",  # Open WebUI
+    rf"\[({_NAME})\]", r"\[/{}\]",
     r"◁(think(?:ing)?)▷", r"◁/{}▷",
-    r"<\|(?:begin_of_|START_)(thought|THINKING|thinking)\|>", r"<\|(?:end_of_|END_){}\|>",
-    r"<\|(think(?:ing)?)\|>", r"<\|(?:/|end_?){}\|>",
+    rf"<\|(?:begin_of_|START_)({_NAME})\|>", r"<\|(?:end_of_|END_){}\|>",
+    rf"<\|({_NAME})_start\|>", r"<\|{}_end\|>",
+    rf"<\|({_NAME})\|>", r"<\|(?:/|end_?){}\|>",
     r"<\|channel>(thought)\s", r"<channel\|>",  # Gemma
+    r"<(unused)\d+>thought", r"<{}\d+>",  # MedGemma
+)  # fmt: skip
+"""Opening and closing marks in turn; {} is the name that the opening mark has."""
+_IN_WORDS = (
     r"(Thinking)\.\.\.\s*\n", r"\n\.\.\.done thinking\.",  # ollama run
     r"(Here is my thought process):", r"\nHere is my response:",  # Granite
     r"(Here are my reasoning steps):", r"\[BEGIN FINAL RESPONSE\]",  # Apriel
 )  # fmt: skip
-"""Opening and closing marks in turn; {} is the name that the opening mark has."""
-_OPEN = [(re.compile(rf"\s*{a}", re.I), b) for a, b in zip(_PAIRS[::2], _PAIRS[1::2], strict=True)]
+"""Those that an answer may begin with as well, so that they count only with both marks."""
+_MARKS = _PAIRS + _IN_WORDS
+_OPEN = [(re.compile(rf"\s*{a}", re.I), b) for a, b in zip(_MARKS[::2], _MARKS[1::2], strict=True)]
+_EMPTY = re.compile(rf"\A\ufeff?(?:\s*<{_NAME}\s*/>)?", re.IGNORECASE)
 _CLOSED = rf"</{_NAME}\s*>|\[/THINK\]|◁/think▷|<\|(?:end_of_thought|END_THINKING)\|>|<channel\|>"
 """Marks that may come alone, since the opening one can be part of the prompt."""
 _CHANNEL = re.compile(r"\s*(?:<\|start\|>\w*)?<\|channel\|>")
-_FINAL = re.compile(r"<\|channel\|>\s*final\b.{0,40}?<\|message\|>", re.DOTALL)
+_FINAL = re.compile(
+    r"<\|channel\|>\s*final\b.{0,40}?<\|message\|>|<\|start\|>assistant<\|message\|>", re.DOTALL
+)
 """The harmony format of gpt-oss."""
 _BARE_FINAL = re.compile(r"\s*analysis.*?assistantfinal", re.DOTALL)
 """The same, where its marks are not printed."""
@@ -46,7 +59,7 @@ _FIELD = re.compile(r"^[\s>#*_-]*(?:title|category|hypothesis)\W*:", re.MULTILIN
 
 def without_thoughts(text: str) -> str:
     """The answer in a reply, "" if it has reasoning only, because it was cut off."""
-    rest = text.removeprefix("\ufeff")
+    rest = _EMPTY.sub("", text)
     while (after := _after(rest)) != rest:
         rest = after
     return text if rest == text else _WRAPPER.sub("", rest).lstrip()
@@ -61,7 +74,11 @@ def _after(text: str) -> str:
         return text[final.end() :] if final else ""
     for opening, closing in _OPEN:
         if found := opening.match(text):
-            return text[_end(text, closing.format(re.escape(found[1])), found.end()) or len(text) :]
+            end = _end(text, closing.format(re.escape(found[1])), found.end())
+            is_all = end and found[1].lower() == "analysis" and not text[end:].strip()
+            if is_all or (not end and closing in _IN_WORDS):
+                return text  # the answer itself is called so
+            return text[end or len(text) :]
     if end := _end(text, _CLOSED, 0):
         # A mark that is quoted in an answer has a part of the answer before it, and none after it.
         begun = _ANSWER.search(text, 0, end)

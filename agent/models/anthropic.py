@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import anthropic
@@ -17,12 +17,16 @@ CACHE_TTL = "1h"
 """A trial takes longer than the default of five minutes."""
 
 
+@dataclass(eq=False, kw_only=True)
 class AnthropicModel(SDKModel):
     """A model by name, at Anthropic or at ``base_url``."""
 
     sdk: ClassVar[Any] = anthropic
     base_error = anthropic.AnthropicError
     paths = "/v1/messages", "/v1/models"
+
+    def __post_init__(self) -> None:
+        self.optional = {"cache_control"}
 
     def _endpoint(self, client: Any) -> Any:
         return client.messages
@@ -31,11 +35,14 @@ class AnthropicModel(SDKModel):
         mark = {"cache_control": {"type": "ephemeral", "ttl": CACHE_TTL}}
         blocks = prompt.blocks(CACHE_MARKS, mark)
         system = 1 if self.takes_system else 0
+        contents: list[Any] = [blocks[:system], blocks[system:]]
+        if not self.optional:
+            contents = ["\n".join(block["text"] for block in content) for content in contents]
         return {
             "model": self.model,
             "max_tokens": max_tokens,
-            **({"system": blocks[:1]} if system else {}),
-            "messages": [{"role": "user", "content": blocks[system:]}],
+            **({"system": contents[0]} if system else {}),
+            "messages": [{"role": "user", "content": contents[1]}],
             "extra_body": dict(self.entry.extra),
         }
 
@@ -47,8 +54,9 @@ class AnthropicModel(SDKModel):
         delta = wire.mapping(value.get("delta"))
         received.whole |= value.get("type") == "message_stop"
         received.model = wire.string(message.get("model")) or received.model
-        received.text += wire.content(message.get("content"))
-        received.text += wire.content(value.get("content_block")) + wire.content(delta)
+        if value.get("type") != "message_start":  # whose pieces follow
+            received.pieces.append(wire.content(message.get("content")))
+        received.pieces.append(wire.content(value.get("content_block")) + wire.content(delta))
         for source in (message, delta):
             received.stop = wire.named(source, *STOP_NAMES) or received.stop
             details = wire.mapping(source.get("stop_details"))

@@ -117,7 +117,11 @@ class _Opener:
         """A model at a vendor's own address, or for ``openai`` at any address after an @."""
         vendor = service.upper()
         # In names of anthropic's models, as some proxies have them, a version follows an @.
-        model, at, address = rest.partition("@") if service == "openai" else (rest, "", "")
+        model, at, address = rest, "", ""
+        if service == "openai" and "@" in rest:  # a revision may stand before the URL
+            model, at, address = re.split(r"(@)(?=[^@]*$|[^@]*://)", rest, maxsplit=1)
+            if not model.strip():
+                raise Misconfigured(f"openai:@{redact(address, self.hidden)} names no model")
         if service == "anthropic" and "://" in rest:
             raise Misconfigured(
                 "anthropic: takes a model's name and no URL; set ANTHROPIC_BASE_URL"

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import httpx2
@@ -19,6 +20,7 @@ from agent.models.catalog import Entry
 from agent.models.secrets import quote, scrub
 from agent.models.types import (
     Cancelled,
+    Cause,
     Misconfigured,
     ModelError,
     Prompt,
@@ -35,6 +37,8 @@ MAX_RETRIES = 4
 PROBE_SECONDS = 5.0
 LIFE_SIGNS = 6.0
 """For how many time-outs a server may send signs of life and nothing else."""
+_A_PIECE = 20
+"""Characters; pieces as short as this can be alike by chance."""
 SMALLER = 2
 """How often a request is made smaller that does not fit."""
 _POLL_SECONDS = 0.1
@@ -48,13 +52,9 @@ _STOPS: tuple[tuple[StopReason, re.Pattern[str]], ...] = (
 )
 """Why a reply ended, in the words of many servers; the first that matches counts."""
 _NOT_ENDED = re.compile("error|abort|cancel|timeout|insufficient|unavailable|fail", re.IGNORECASE)
-_MISTAKES = {
-    "CERTIFICATE_VERIFY_FAILED": "if it is to be trusted, let SSL_CERT_FILE name who signed",
-    "WRONG_VERSION_NUMBER": "the server speaks no TLS there: try http:// instead of https://",
-    "407 ": "the proxy wants a user and a password: http://USER:PASSWORD@HOST:PORT",
-}
-"""What to do about failures to connect that no waiting mends."""
-_NO_CREDIT = re.compile("insufficient_quota|credit balance")
+_NO_CREDIT = re.compile("insufficient_quota|credit balance|hard.limit")
+_PASSES = re.compile("rate.?limit|too many requests|overload|retry in|again (?:later|in)", re.I)
+"""In the words of a refusal that is none."""
 _NO_SYSTEM = re.compile(
     r"\b(?:system|developer)[\W_]{0,3}(?:role|message|prompt|instruction)|\bsystem\b.{0,80}\brole"
     r"|\broles?\b.{0,60}\b(?:system|user)\b|variant .system|only user\b|first message"
@@ -68,7 +68,7 @@ class Received:
     """The part of a reply that has arrived."""
 
     model: str
-    text: str = ""
+    pieces: list[str] = field(default_factory=list)
     stop: str = ""
     """Why it ended, in the service's own word; "" if it did not say."""
     detail: str = ""
@@ -76,12 +76,22 @@ class Received:
     whole: bool = False
     """Whether the service said that this is all."""
 
+    @property
+    def text(self) -> str:
+        """The pieces put together, or the last where each repeats all that was before it."""
+        pieces = [piece for piece in self.pieces if piece]
+        repeats = len(pieces) > 2 or len("".join(pieces[:1])) > _A_PIECE
+        if repeats and all(after.startswith(before) for before, after in pairwise(pieces)):
+            return pieces[-1] if len(pieces[-1]) > _A_PIECE else "".join(pieces)
+        return "".join(pieces)
+
 
 @dataclass(frozen=True)
 class Refusal:
     """An error that the service told."""
 
     status: int
+    """0 if it came with status 200 and is not understood."""
     told: Any
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -119,6 +129,10 @@ class SDKModel(ABC):
     hidden: Sequence[str] = field(repr=False)
     takes_system: bool = field(default=True, init=False, repr=False)
     """Whether the model has a system role; else the system prompt is put before the user's."""
+    answered: bool = field(default=False, init=False, repr=False)
+    """Whether it has ever answered; then what is wrong now is not its address."""
+    optional: set[str] = field(default_factory=set, init=False, repr=False)
+    """Fields that are sent as long as the server does not refuse them."""
     room: tuple[int, float] | None = field(default=None, init=False, repr=False)
     """A limit that the service told, and tokens of prompt a character that count towards it."""
 
@@ -157,15 +171,23 @@ class SDKModel(ABC):
                     self.room = known  # another prompt may fit
                     raise self._too_large(failure)
                 failure = await self._meaning(failure, received.usage)
+            is_odd = isinstance(failure, Unavailable) and failure.cause == "unexplained"
+            if is_odd and not received.text and not self.answered:
+                url, _ = await self._models()
+                if url not in ("", self.base_url):
+                    failure = await self._no_address(str(failure))
             # Raised here and not where it was found, so that the SDK's exception, which holds the
             # request, is not its context.
             if failure is not None:
                 if received.text and isinstance(failure, Unavailable):
                     failure.cause = "paid"
                 raise failure
+            self.answered = True
             said = quote(received.stop, self.hidden)
+            text = without_thoughts(wire.joined(received.text))
+            said = said if text or not received.text else "it is reasoning only"
             return Reply(
-                text=scrub(without_thoughts(wire.joined(received.text)), self.hidden),
+                text=scrub(text, self.hidden),
                 stop_reason=stop_reason(received.stop),
                 usage=received.usage,
                 model=quote(received.model, self.hidden),
@@ -200,7 +222,7 @@ class SDKModel(ABC):
                         now = asyncio.get_running_loop().time()
                         limit.reschedule(now + LIFE_SIGNS * self.entry.timeout)
         except TimeoutError:
-            return Unavailable(f"{cut}nothing but signs of life", usage=received.usage)
+            return _odd(f"{cut}nothing but signs of life", received)
         except self.sdk.APIStatusError as error:
             told = await wire.first(error.response.content)
             return Refusal(error.status_code, told, error.response.headers)
@@ -208,11 +230,10 @@ class SDKModel(ABC):
             if wire.is_html(str(unreadable)):
                 return Refusal(404, str(unreadable))
             said = quote(str(unreadable), self.hidden) or "nothing"
-            words = f"{cut}it is not of this API: {said}"
-            return Unavailable(words, usage=received.usage, cause="unexplained")
+            return _odd(f"{cut}it is not of this API: {said}", received)
         except (httpx2.HTTPError, self.sdk.APIConnectionError) as error:
             said = quote(str(error.__cause__ or error), self.hidden) or type(error).__name__
-            for sign, advice in _MISTAKES.items():
+            for sign, advice in route.MISTAKES.items():
                 if sign in said:
                     return Misconfigured(f"{cut}{said}; {advice}")
             return Unavailable(cut + said, usage=received.usage)
@@ -220,12 +241,12 @@ class SDKModel(ABC):
             return Misconfigured(f"{self.name}: {quote(str(error), self.hidden)}")
         if _NOT_ENDED.search(received.stop):
             said = quote(f"{received.stop} {received.detail}", self.hidden)
-            return Unavailable(f"{cut}it ended with {said}", usage=received.usage)
+            return _odd(f"{cut}it ended with {said}", received)
         if not received.stop and not (received.whole and received.text):
             words = "the stream was cut off, or is not one of this API"
             if odd is not None and not received.text:
                 words += f": {quote(wire.brief(odd), self.hidden)}"
-            return Unavailable(cut + words, usage=received.usage, cause="unexplained")
+            return _odd(cut + words, received)
         return None
 
     def _client(self) -> Any:
@@ -237,7 +258,8 @@ class SDKModel(ABC):
             # Not every server that compresses says so.
             default_headers={"accept-encoding": "identity"},
             http_client=self.sdk.DefaultAsyncHttpxClient(
-                event_hooks={"response": [leave_long_waits]}, **route.options(self.base_url)
+                event_hooks={"response": [leave_long_waits, wire.leave_compressed]},
+                **route.options(self.base_url),
             ),
         )
 
@@ -261,7 +283,14 @@ class SDKModel(ABC):
 
     def _give_way(self, refusal: Refusal) -> bool:
         """Whether to ask again, in another way, which is then kept."""
-        gives = refusal.status in (400, 422, 500) and _NO_SYSTEM.search(refusal.all)
+        if refusal.status in (0, 400, 422):
+            # A server without cache marks may take plain strings only.
+            plain = "valid string" in refusal.all
+            refused = {n for n in self.optional if n in refusal.all or (plain and "cache" in n)}
+            if refused:
+                self.optional -= refused
+                return True
+        gives = refusal.status in (0, 400, 422, 500) and _NO_SYSTEM.search(refusal.all)
         if not gives or not self.takes_system:
             return False
         self.takes_system = False
@@ -289,13 +318,17 @@ class SDKModel(ABC):
         if status in (400, 429) and _NO_CREDIT.search(refusal.all):
             # Called an invalid request, or too many; but waiting does not add credit.
             status = 402
-        if status in (408, 409, 425, 429) or status >= 500:
-            failure = f"{self.name}: HTTP {status}: {said}"
-            return Unavailable(failure, retry_after=seconds_to_wait(refusal.headers), usage=usage)
+        if status >= 500 and not self.answered and wire.status_in(refusal.words) in (401, 402, 404):
+            status = wire.status_in(refusal.words)  # of what is behind the server
+        failure = f"{self.name}: HTTP {status}: {said}" if status else f"{self.name}: {said}"
+        odd = status == 0 or (status in (404, 405) and self.answered)
+        passes = status in (400, 403) and _PASSES.search(refusal.words)
+        if odd or passes or status in (408, 409, 425, 429) or status >= 500:
+            wait = seconds_to_wait(refusal.headers)
+            cause: Cause = "unexplained" if odd else "outage"
+            return Unavailable(failure, retry_after=wait, usage=usage, cause=cause)
         if status in (404, 405):
-            there = quote(await self._what_is_there(), self.hidden)
-            asked = f"{self.base_url.rstrip('/')}{self.paths[0]}"
-            return Misconfigured(f"{self.name}: no such model or address, {asked}: {said}; {there}")
+            return await self._no_address(said)
         known = {
             401: f"the key was refused (HTTP 401); check {self.key_from}",
             402: f"the account cannot pay for this (HTTP 402): {said}",
@@ -303,9 +336,17 @@ class SDKModel(ABC):
         usual = f"the request was refused (HTTP {status}): {said}"
         return Misconfigured(f"{self.name}: {known.get(status, usual)}")
 
-    async def _what_is_there(self) -> str:
-        """What the server says of itself where the mistake may be one in its address."""
-        for url in addresses(self.base_url):
+    async def _no_address(self, said: str) -> Misconfigured:
+        url, names = await self._models()
+        right = "this server" if url == self.base_url else f"the right address is {url}, which"
+        listed = f"{right} has the models {', '.join(names[:8])}"
+        there = quote(listed if names else "check the address: most end in /v1", self.hidden)
+        asked = f"{self.base_url.rstrip('/')}{self.paths[0]}"
+        return Misconfigured(f"{self.name}: no such model or address, {asked}: {said}; {there}")
+
+    async def _models(self) -> tuple[str, list[str]]:
+        """Where the server lists models, and which; the mistake may be one in its address."""
+        for url in route.addresses(self.base_url):
             try:
                 async with self._client() as client:
                     asked = client.with_options(base_url=url, max_retries=0, timeout=PROBE_SECONDS)
@@ -316,20 +357,12 @@ class SDKModel(ABC):
             models = wire.items(listed.get("data")) or wire.items(listed.get("models"))
             names = [n for m in models if (n := wire.string(wire.mapping(m).get("id")))]
             if names:
-                right = (
-                    "this server" if url == self.base_url else f"the right address is {url}, which"
-                )
-                return f"{right} has the models {', '.join(names[:8])}"
-        return "check the address: most end in /v1"
+                return url, names
+        return "", []
 
 
-def addresses(url: str) -> list[str]:
-    """Where a server may be, of which ``url`` is known: with and without the usual path."""
-    bare = re.sub(r"(?:/chat)?/(?:completions|messages|models|responses)$", "", url.rstrip("/"))
-    root = re.sub(r"(?<=[^/:])/.*", "", bare)
-    above = re.sub(r"/v\d+$", "", bare)
-    paths = (bare, f"{bare}/v1", above, f"{root}/v1", f"{root}/api/v1", f"{root}/openai/v1", root)
-    return list(dict.fromkeys((url, *paths)))
+def _odd(words: str, received: Received) -> Unavailable:
+    return Unavailable(words, usage=received.usage, cause="unexplained")
 
 
 def stop_reason(word: str) -> StopReason:

@@ -44,8 +44,7 @@ class OpenAIModel(SDKModel):
         names = ["max_tokens", "max_completion_tokens"]
         self._limits = names if self.own_server else names[::-1]
         """Names of the field for the limit; the first is used."""
-        self._optional = {"stream_options"} | (set() if self.own_server else {"prompt_cache"})
-        """Fields that are sent as long as the server does not refuse them."""
+        self.optional = {"stream_options"} | (set() if self.own_server else {"prompt_cache"})
 
     def _endpoint(self, client: Any) -> Any:
         return client.chat.completions
@@ -57,9 +56,9 @@ class OpenAIModel(SDKModel):
             self._limits[0]: max_tokens,
             "extra_body": dict(self.entry.extra),
         }
-        if "stream_options" in self._optional:
+        if "stream_options" in self.optional:
             request["stream_options"] = {"include_usage": True}
-        if "prompt_cache" in self._optional:
+        if "prompt_cache" in self.optional:
             # Cached prefixes are found at marks only; one key sends all requests to one server.
             request["prompt_cache_options"] = {"mode": "explicit"}
             digest = hashlib.sha256(prompt.system.text.encode()).hexdigest()
@@ -72,7 +71,7 @@ class OpenAIModel(SDKModel):
         return request
 
     def _messages(self, prompt: Prompt) -> list[dict[str, Any]]:
-        if "prompt_cache" in self._optional:
+        if "prompt_cache" in self.optional:
             mark = {"prompt_cache_breakpoint": {"mode": "explicit"}}
             blocks = prompt.blocks(CACHE_MARKS, mark)
             contents: list[Any] = [blocks[:1], blocks[1:]]
@@ -90,33 +89,41 @@ class OpenAIModel(SDKModel):
 
         Servers differ in the fields that they support. Each field is given up once, permanently.
         """
-        if refusal.status in (400, 422):
-            if refused := {name for name in self._optional if name in refusal.all}:
-                self._optional -= refused
-                return True
-            refused_limit = self._limits[0] in refusal.all and _NOT_KNOWN.search(refusal.words)
-            if len(self._limits) > 1 and refused_limit:
-                del self._limits[0]
-                return True
-        return super()._give_way(refusal)
+        if super()._give_way(refusal):
+            return True
+        refused = self._limits[0] in refusal.all and _NOT_KNOWN.search(refusal.words)
+        if refusal.status not in (0, 400, 422) or len(self._limits) < 2 or not refused:
+            return False
+        del self._limits[0]
+        return True
 
     def _take(self, value: Any, received: Received) -> None:
         """Reasoning comes in separate fields and is skipped."""
         value = wire.mapping(value)
         received.model = wire.string(value.get("model")) or received.model
         received.usage = _usage(value.get("usage")) or received.usage
-        for given in wire.items(value.get("choices"))[:1] or [value]:
-            choice = wire.mapping(given)
+        listed = value.get("choices")
+        choices = wire.items(listed) or [wire.mapping(listed) or value]
+        firsts = [c for c in map(wire.mapping, choices) if str(c.get("index") or 0) == "0"]
+        for choice in firsts[:1]:
             received.stop = wire.named(choice, *STOP_NAMES) or received.stop
             delta = choice.get("delta")
             message = wire.mapping(delta or choice.get("message"))
-            text = wire.content(message.get("content")) or wire.string(choice.get("text"))
+            text = wire.content(message.get("content")) or wire.string(delta)
+            # As llama.cpp and Ollama have it at other addresses.
+            others = (wire.string(choice.get(name)) for name in ("text", "content", "response"))
+            text = text or next(filter(None, others), "")
             if not delta and received.text and text.startswith(received.text):
-                received.text = ""  # a last message repeats all
-            received.text += text
+                received.pieces.clear()  # a last message repeats all
+            received.pieces.append(text)
             received.detail += wire.string(message.get("refusal")) or wire.words(
                 choice.get("error")
             )
+            # A number is a reason as well, and llama.cpp's "stop" is no word.
+            ends = (choice.get(name) for name in (*STOP_NAMES, "stop", "done"))
+            received.whole |= any(isinstance(end, int) and end > 0 for end in ends)
+        if received.usage and listed == [] and received.text:
+            received.whole = True  # it comes after the last piece
         if received.detail and received.stop:
             received.stop = received.stop if received.stop == "error" else "refusal"
 

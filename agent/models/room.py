@@ -11,14 +11,15 @@ import re
 LEAST = 64
 """Smaller numbers are no limits, and smaller replies are no use."""
 
-_ABOUT = re.compile(r"context|token|length", re.IGNORECASE)
+_CONTEXT = r"context(?! deadline)"  # which is a time-out of a server in Go
+_ABOUT = re.compile(rf"{_CONTEXT}|token|length", re.IGNORECASE)
 _SIZE = re.compile(
     r"exceed|too (?:long|large|big|many|small)|at most|reduc|maximum|range|limit|window|overflow"
     r"|no room|(?:less|greater|larger|longer|lower|more|higher) than|<|>|not (?:enough|possible)",
     re.IGNORECASE,
 )
 _PACE = re.compile(r"per[ _-]?(?:second|minute|min|hour|day)\b|\b[TR]P[MD]\b", re.IGNORECASE)
-_LARGE = re.compile(r"too large|context", re.IGNORECASE)
+_LARGE = re.compile(rf"too large|{_CONTEXT}", re.IGNORECASE)
 _CODE = re.compile(r"(?:code|status|http\S*|error|<)\W{0,4}[45]\d\d\b", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w-])(?<!\w\.)(?:\d{1,3}(?:[,_]\d{3})+|\d{1,9})(?!\w|-(?!token))")
 
@@ -27,7 +28,7 @@ def does_not_fit(status: int, said: str) -> bool:
     """Whether a refusal is about the size of prompt and reply, which no waiting changes."""
     if status in (400, 413, 422):
         return bool(_ABOUT.search(said) and _SIZE.search(said))
-    passing = status != 429 and status < 500
+    passing = status != 429 and 0 < status < 500
     return not passing and bool(
         _LARGE.search(said)
         and _ABOUT.search(said)

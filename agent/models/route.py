@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 import urllib.request
+from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ from urllib.parse import urlsplit
 import httpx2
 
 from agent.models.types import Misconfigured
+
+MISTAKES = {
+    "CERTIFICATE_VERIFY_FAILED": "if it is to be trusted, let SSL_CERT_FILE name who signed",
+    "WRONG_VERSION_NUMBER": "the server speaks no TLS there: try http:// instead of https://",
+    "407 ": "the proxy wants a user and a password: http://USER:PASSWORD@HOST:PORT",
+}
+"""What to do about failures to connect that no waiting mends."""
 
 
 def options(url: str) -> dict[str, Any]:
@@ -44,13 +52,18 @@ def is_direct(host: str) -> bool:
     """Whether no proxy is asked: for this machine, and for what NO_PROXY names."""
     name = host.lower().rstrip(".")
     local = name == "localhost" or name.endswith(".localhost")
-    if local or urllib.request.proxy_bypass(host):
+    excepted = [part.strip() for part in urllib.request.getproxies().get("no", "").split(",")]
+    if (
+        local
+        or urllib.request.proxy_bypass(host)
+        or any(fnmatch(name, e.lower()) for e in excepted)
+    ):
         return True
     try:
         number = ipaddress.ip_address(name)
+        number = getattr(number, "ipv4_mapped", None) or number
     except ValueError:
         return False
-    excepted = urllib.request.getproxies().get("no", "").split(",")
     here = number.is_loopback or number.is_unspecified
     return here or any(_holds(network, number) for network in excepted)
 
@@ -104,3 +117,12 @@ def _certificates(needed: bool) -> Any:
             f"there are no certificates to check servers with: {given}: {error.strerror or error}; "
             "correct it or unset it"
         ) from None
+
+
+def addresses(url: str) -> list[str]:
+    """Where a server may be, of which ``url`` is known: with and without the usual path."""
+    bare = re.sub(r"(?:/chat)?/(?:completions|messages|models|responses)$", "", url.rstrip("/"))
+    root = re.sub(r"(?<=[^/:])/.*", "", bare)
+    above = re.sub(r"/v\d+$", "", bare)
+    paths = (bare, f"{bare}/v1", above, f"{root}/v1", f"{root}/api/v1", f"{root}/openai/v1", root)
+    return list(dict.fromkeys((url, *paths)))

@@ -36,16 +36,27 @@ _HALVES = re.compile("[\udc80-\udcff]+")
 _LONE = re.compile("[\ud800-\udfff]")
 _STATUS = (
     (401, re.compile(r"authentication|unauth|api.?key", re.IGNORECASE)),
-    (402, re.compile(r"billing|insufficient_quota|payment", re.IGNORECASE)),
+    (402, re.compile(r"billing.(?!details)|insufficient.quota|insufficient.credit|payment", re.I)),
     (403, re.compile(r"permission|forbidden", re.IGNORECASE)),
     (404, re.compile(r"not.?found|endpoint", re.IGNORECASE)),
     (429, re.compile(r"rate.?limit|too.?many.?requests", re.IGNORECASE)),
+    (
+        503,
+        re.compile(
+            r"overload|unavailable|time.?out|timed out|busy|internal|capacity|loading"
+            r"|(?:server|api).?error|try again",
+            re.IGNORECASE,
+        ),
+    ),
     (400, re.compile(r"invalid|bad.?request|context|validation|unsupported", re.IGNORECASE)),
 )
-"""HTTP status for the type or code of an error that came with status 200."""
+"""HTTP status for the type, the code or the words of an error that came with status 200."""
+_VAGUE = 400, 404
+"""Their patterns are for types and codes only."""
 _NO_ADDRESS = re.compile(
     r"(?:unexpected|unknown|invalid|no such) (?:endpoint|url|path|route|model)|not found|no route"
-    r"|cannot (?:post|get) /|method not allowed|does not exist",
+    r"(?! to host)|cannot (?:post|get) /|method not allowed|does not exist|no available channel"
+    r"|more system memory",
     re.IGNORECASE,
 )
 
@@ -69,23 +80,24 @@ async def values(chunks: AsyncIterator[bytes]) -> AsyncIterator[Any]:
     async for line in _lines(chunks):
         field, colon, text = line.partition(":")
         text = text.strip()
-        if colon and field in ("data", "error") and text != DONE:
+        done = text.upper() == DONE
+        if colon and field in ("data", "error") and not done:
             streamed = True
             data.append(text)
             event = "error" if field == "error" else event  # as llama.cpp has it
-        elif not line.strip() or text == DONE:
+        elif not line.strip() or done:
             for value in _parsed(data, event):
                 yield value
-            data, event = [], ""
-            if text == DONE:
+            if done or event.lower() == "done":
                 yield DONE
+            data, event = [], ""
         elif colon and field == "event":
             event = text
         elif not (colon and field in ("", "id", "retry")):
             rest.append(line)
     for value in _parsed(data if streamed else rest, event):
         yield value
-    if rest and not streamed:
+    if (rest and not streamed) or event.lower() == "done":
         yield DONE
 
 
@@ -101,6 +113,12 @@ async def first(content: bytes) -> Any:
     except Unreadable as unreadable:
         return str(unreadable)
     return ""
+
+
+async def leave_compressed(response: Any) -> None:
+    """Response hook: ``values`` expands what is compressed, and not every body is that says so."""
+    if response.headers.get("content-encoding", "").lower() in ("gzip", "deflate"):
+        del response.headers["content-encoding"]
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
@@ -248,17 +266,25 @@ def _only(value: Any) -> Any:
 
 
 def status(value: Any) -> int:
-    """The HTTP status that an error amounts to which came with status 200; 500 if it may pass."""
+    """The HTTP status that an error amounts to which came with status 200; 0 if it is not known."""
     told = mapping(_only(value))
     inner = mapping(told.get("error"))
     names = [source.get(key) for source in (inner, told) for key in ("code", "status", "type")]
-    for name in names:
-        if re.fullmatch(r"[45]\d\d", str(name)):
-            return int(str(name))
+    for name in (*names, told.get("error")):
+        if found := re.fullmatch(r"([45]\d\d)(?:\d\d)?", str(name)):
+            return int(found[1])
     for name in map(string, names):
-        if found := [number for number, pattern in _STATUS if pattern.search(name)]:
-            return found[0]
-    return 404 if _NO_ADDRESS.search(words(value)) else 500
+        if known := [number for number, pattern in _STATUS if pattern.search(name)]:
+            return known[0]
+    return status_in(words(value))
+
+
+def status_in(said: str) -> int:
+    """The HTTP status that an error's words amount to; 0 if it is not known."""
+    if _NO_ADDRESS.search(said):
+        return 404
+    found = (number for number, pattern in _STATUS if pattern.search(said))
+    return next((number for number in found if number not in _VAGUE), 0)
 
 
 def words(value: Any, depth: int = _DEEPEST) -> str:

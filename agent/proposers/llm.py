@@ -145,7 +145,7 @@ class LLMProposer(ModelProposer):
             "less",
             "refusal": f"the model declined to answer ({why})",
             "other": f"the reply ended early ({why})",
-            "end": "" if reply.text.strip() else "the reply is empty",
+            "end": "" if reply.text.strip() else f"the reply is empty ({why})",
         }[reply.stop_reason]
 
     def prompt(self, context: Context) -> Prompt:

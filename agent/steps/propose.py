@@ -29,6 +29,8 @@ from trainer.presets import find_preset
 OUTAGE_SECONDS = 30.0, 600.0
 """Wait for a model: as long as it asks, else the first number times the outages in a row; at most
 the second number."""
+LONG_OUTAGE = 15
+"""Waits in a row that come to about an hour; then the user is told."""
 IN_VAIN = {"paid": 6, "unexplained": 16}
 """A run ends when a model was asked as often in a row in vain: it was paid and its reply could not
 be used, or it did not answer for a reason that is not known. The waits of 16 come to over an hour,
@@ -161,6 +163,8 @@ def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
     seconds = min(longest, outage.retry_after or first * (state.outages + 1))
     fault = _in_vain(runtime, outage.cause, str(outage))
     seconds = 0.0 if fault else seconds
+    if state.outages + 1 == LONG_OUTAGE:  # it may be a mistake that looks like one
+        runtime.notify("needed", f"the model has not answered for about an hour: {outage}")
     goes_on = datetime.now() + timedelta(seconds=seconds)
     runtime.display.message(
         f"waiting {seconds:.0f} s for the model, until {goes_on:%H:%M:%S}: {outage}"

@@ -31,6 +31,19 @@ MARKS = [
         "<|start|>assistant<|channel|>analysis<|message|>",
         "<|channel|>final <|constrain|>x<|message|>",
     ),
+    ("<longcat_think>", "</longcat_think>"),
+    ("<reasoning_process>", "</reasoning_process>"),
+    ("<inner_monologue>", "</inner_monologue>"),
+    ('<details type="reasoning" done="true">', "</details>"),
+    ("<unused94>thought", "<unused95>"),
+    ("<|reasoning|>", "<|/reasoning|>"),
+    ("<|thought|>", "<|/thought|>"),
+    ("<|think_start|>", "<|think_end|>"),
+    ("[REASONING]", "[/REASONING]"),
+    (
+        "<|channel|>analysis<|message|>",
+        "<|end|><|start|>assistant<|message|>",
+    ),
     ("Thinking...\n", "\n...done thinking.\n"),
     ("Here is my thought process:", "\nHere is my response:"),
     ("Here are my reasoning steps:\n", "[BEGIN FINAL RESPONSE]"),
@@ -47,7 +60,8 @@ def test_reasoning_before_the_answer_is_taken_out(opening: str, closing: str) ->
 
 @pytest.mark.parametrize(("opening", "closing"), MARKS, ids=IDS)
 def test_reasoning_that_was_cut_off_is_no_answer(opening: str, closing: str) -> None:
-    assert without_thoughts(f"{opening}{DRAFT}\n{EDIT}") == ""
+    text = f"{opening}{DRAFT}\n{EDIT}"
+    assert without_thoughts(text) == (text if opening[0].isalpha() else "")
 
 
 @pytest.mark.parametrize("closing", ["</think>", "</seed:think>", "[/THINK]", "◁/think▷"])
@@ -78,6 +92,10 @@ def test_an_answer_that_quotes_marks_is_left_alone(opening: str, closing: str) -
         ),
         (f"analysisWe need to edit.assistantfinal{EDIT}", EDIT),
         (f"Analysis of the schedule.\n\n{EDIT}", f"Analysis of the schedule.\n\n{EDIT}"),
+        (f"<think/>\n{EDIT}", EDIT),
+        (f"Thinking...\n{EDIT}", f"Thinking...\n{EDIT}"),
+        (f"<analysis>\n{EDIT}</analysis>", f"<analysis>\n{EDIT}</analysis>"),
+        (f"<analysis>\n{DRAFT}</analysis>\n{EDIT}", EDIT),
         ("", ""),
     ],
 )

@@ -146,6 +146,9 @@ def test_this_machine_is_reached_directly_whatever_is_set(
         ("models.test", "models.test", True),
         ("other.test, nonsense/99", "models.test", False),
         ("*", "models.test", True),
+        ("*.test", "models.test", True),
+        ("10.*", "10.1.2.3", True),
+        ("", "[::ffff:127.0.0.1]", True),
     ],
 )
 def test_no_proxy(monkeypatch: pytest.MonkeyPatch, excepted: str, host: str, direct: bool) -> None:

@@ -101,6 +101,11 @@ def test_a_character_divided_between_two_events_is_put_together(
     assert text in ("é", "\N{SKULL}")
 
 
+def test_reasoning_only_is_told(tmp_path: Path) -> None:
+    reply = answers(events(chunk("<think>hm", finish_reason="stop")), tmp_path)
+    assert (reply.text, reply.detail) == ("", "it is reasoning only")
+
+
 def test_half_a_character_is_no_character(tmp_path: Path) -> None:
     data = b'data: {"choices": [{"delta": {"content": "caf\xc3"}, "finish_reason": "stop"}]}\n\n'
     assert answers(Raw((data,)), tmp_path).text == "caf\N{REPLACEMENT CHARACTER}"
@@ -144,6 +149,26 @@ WHOLE = {"choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}]}
         events(chunk(EDIT, finish_reason=None, done_reason="stop"), done=False),
         events(chunk([{"type": "thinking", "thinking": [{"text": "x"}]}, {"text": EDIT}])),
         events(chunk(EDIT, finish_reason="null", index="0", logprobs=3), {"usage": "none"}),
+        events(chunk(EDIT), {"choices": [], "usage": {"prompt_tokens": 9}}, done=False),
+        events(chunk(EDIT, finish_reason=1), done=False),
+        Raw((b"data: %s\n\ndata: [done]\n\n" % json.dumps(chunk(EDIT)).encode(),)),
+        Raw((b"data: %s\n\nevent: done\ndata: \n\n" % json.dumps(chunk(EDIT)).encode(),)),
+        events(*(chunk(EDIT[:end]) for end in (1, 2, 20, 40, None))),
+        events({"choices": [{"index": 1, "delta": {"content": "not this"}}]}, chunk(EDIT)),
+        events(
+            {
+                "choices": [
+                    {"index": 0, "delta": {"content": EDIT}},
+                    {"index": 1, "delta": {"content": "not this"}},
+                ]
+            }
+        ),
+        events({"choices": [{"delta": EDIT}]}),
+        events({"choices": chunk(EDIT)["choices"][0]}),
+        events(
+            {"content": EDIT[:9], "stop": False}, {"content": EDIT[9:], "stop": True}, done=False
+        ),
+        events({"response": EDIT, "done": False}, {"response": "", "done": True}, done=False),
         Raw((json.dumps(chunk(EDIT[:5])).encode(), b"\n", json.dumps(chunk(EDIT[5:])).encode())),
     ],
 )
@@ -165,6 +190,11 @@ ODD = {"type": "content_block_start", "content_block": {"type": "new_kind", "tex
         ),
         whole({"content": [{"text": EDIT}], "model": 7, "usage": []}),
         events(TEXT, END, done=False),
+        events(
+            {"type": "message_start", "message": {"content": [{"type": "text", "text": EDIT}]}},
+            TEXT,
+            END,
+        ),
         events({"type": "message_start", "message": None}, ODD, TEXT, {"type": "message_stop"}),
         events({"type": "ping"}, {"type": "unknown"}, None, [], TEXT, END | {"usage": None}),
     ],
@@ -324,6 +354,82 @@ def test_outages_told_with_status_200(tmp_path: Path, kind: str, error: Any) -> 
         caught = failure(open_at(kind, server.url, bare_environ(tmp_path)))
     assert isinstance(caught, Unavailable)
     assert SAID in str(caught)
+    assert (caught.cause, "HTTP" in str(caught)) == (
+        ("unexplained", False) if error == SAID else ("outage", True)
+    )
+
+
+@TWO
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"error": "Invalid API key"}, "key was refused"),
+        ({"code": 40101, "msg": "invalid api key"}, "key was refused"),
+        ({"error": 404}, "no such model or address"),
+    ],
+)
+def test_mistakes_in_words_or_numbers_with_status_200(
+    tmp_path: Path, kind: str, body: Any, said: str
+) -> None:
+    assert said in refused(whole(body), tmp_path, kind)
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "fault", "cause"),
+    [
+        (200, '{"error": true, "msg": "who knows"}', Unavailable, "unexplained"),
+        (200, '{"error": "context deadline exceeded, try again"}', Unavailable, "outage"),
+        (500, "AuthenticationError: Incorrect API key provided", Misconfigured, ""),
+        (503, "No available channel for model qwen3:8b", Misconfigured, ""),
+        (500, "model requires more system memory (9 GiB) than is available", Misconfigured, ""),
+        (502, "dial tcp: no route to host", Unavailable, "outage"),
+        (429, "Billing hard limit has been reached", Misconfigured, ""),
+        (429, "Quota exceeded, please check your plan and billing details", Unavailable, "outage"),
+        (403, "Rate limit exceeded, retry in 10 minutes", Unavailable, "outage"),
+        (400, "The server is overloaded, please try again", Unavailable, "outage"),
+        (403, "Country not supported", Misconfigured, ""),
+    ],
+)
+def test_what_words_say_of_a_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, words: str,
+    fault: type[Exception], cause: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(http.SDKModel, "max_retries", 0)
+    with Server(Failure(status, body=words.encode())) as server:
+        error = failure(open_at("own server", server.url, bare_environ(tmp_path)))
+    assert isinstance(error, fault)
+    assert getattr(error, "cause", "") == cause
+
+
+@TWO
+@pytest.mark.parametrize(
+    ("status", "fault"), [(404, Unavailable), (405, Unavailable), (401, Misconfigured)]
+)
+def test_an_address_that_has_answered_is_right(
+    tmp_path: Path, kind: str, status: int, fault: type[Exception]
+) -> None:
+    with Server(Answer(), Failure(status, body=b"ngrok: tunnel not found")) as server:
+        model = open_at(kind, server.url, bare_environ(tmp_path))
+        ask(model)
+        error = failure(model)
+    assert isinstance(error, fault)
+    assert getattr(error, "cause", "unexplained") == "unexplained"
+
+
+def test_an_error_that_only_says_that_it_is_compressed(tmp_path: Path) -> None:
+    step = Raw((b'{"error": {"message": "the words"}}',), 400, JSON | {"content-encoding": "gzip"})
+    assert SAID in refused(step, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words", ["cache_control.ttl: Extra inputs are not permitted", "system: Input should be a "
+              "valid string"]
+)  # fmt: skip
+def test_cache_marks_give_way(tmp_path: Path, words: str) -> None:
+    with Server(Failure(400, words), Answer()) as server:
+        assert ask(open_at("anthropic", server.url, bare_environ(tmp_path))).text == EDIT
+        body = server.posts[1].body
+    assert isinstance(body["system"], str) and isinstance(body["messages"][0]["content"], str)
 
 
 @TWO
@@ -346,9 +452,15 @@ WRONG: Sequence[Step] = [
     Failure(404, body=b""),
     Failure(200, body=b"<center>nginx</center>", content_type="text/html"),
 ]
+NOT_THIS_API: Sequence[Step] = [
+    Failure(200, body=b"Ollama is running", content_type="text/plain"),
+    Failure(200, body=b"", content_type="text/plain"),
+    whole({"status": "ok"}),
+    whole({"object": "list", "data": [{"id": "x"}]}),
+]
 
 
-@pytest.mark.parametrize("step", WRONG)
+@pytest.mark.parametrize("step", [*WRONG, *NOT_THIS_API])
 @pytest.mark.parametrize(
     ("path", "right"),
     [("", "/v1"), ("/v1/chat/completions", "/v1"), ("/v2", "/v1"), ("/api", "/api/v1")],

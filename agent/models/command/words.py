@@ -17,11 +17,14 @@ Fault = Literal["", "mend", "outage", "error"]
 
 SHORT = 1500
 """Characters up to which words without an edit can be an error text, not an answer."""
+EXCUSE = 300
+"""Characters up to which words of an outage are one, even if they say "I"."""
 LONGEST_WAIT = 30 * 86_400.0
 """Seconds; what is further off is not a time at which an error ends."""
 
 _FIELD = re.compile(r"^[^\w\n]*(?:category|hypothesis)\W{0,9}:", re.I | re.M)
-_MARK = re.compile(r"<{4}|>{4}|`{3}|~{3}")
+_MARK = re.compile(r"^\s*(?:<{5}|>{5}|`{3}|~{3,}(?![~^]))", re.M)
+"""Not the ``~~~^^^`` under the lines of a traceback."""
 _TERMINAL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]|[\0-\x08\x0e-\x1f]"
 )
@@ -31,28 +34,33 @@ _TEXTS = ("result", "response", "content", "text", "message", "output", "answer"
 
 ANSWER = re.compile(r"\bI(?:['’]\w+)?\s+[a-z]")
 """A model speaks of itself; programs do not."""
-_ERROR = r"^[^\w\n]*(?:[\w.]+ ){0,3}\w*(?:error|exception|fatal|panic)\b\s*(?:[:(\[]|$)"
+_ERROR = r"^[^\w\n]*(?:[\w.]+ ){0,3}[\w.]*(?:error|exception|fatal|panic)\b\s*(?:[:(\[]|$)"
 _STATUS = r"(?:error|http|status|code)\W{0,4}"
 _MEANINGS: tuple[tuple[Fault, str], ...] = (  # the first that is found counts
     ("mend", r"insufficient.quota|credit balance|payment required|"
-     r"\b(?:out of|insufficient|not enough|no) (?:\w+ )?(?:credits?|funds|balance)\b"),
+     r"\b(?:out of|insufficient|not enough|no) (?:\w+ )?(?:credits?|funds|balance)\b|"
+     r"\bcard (?:\w+ )?declined|billing.hard.limit"),
     ("outage", r"rate.?limit|usage limit|limit (?:\w+ ){0,2}(?:reached|exceeded)|quota exceeded|"
      r"\b(?:hit|reached|exceeded) (?:\S+ ){0,5}(?:limit|quota)|overloaded|too many requests|"
-     r"\b(?:at|over|no|insufficient) capacity|resource.?exhausted"),
-    ("mend", r"/login\b|\b(?:not|please) (?:be )?(?:log|sign)(?:ged|ned)?.?in\b|\bauth login|"
+     r"\b(?:model|servers?|service|system|we) (?:\w+ ){0,2}(?:at|over) capacity|high demand|"
+     r"\b(?:no|insufficient|out of) capacity|resource.?exhausted|\bresets? (?:at |in )?\d|"
+     r"cap reached|out of (?:\w+ )?usage\b"),
+    ("mend", r"/login\b|\b(?:not|please) (?:be )?(?:logged|signed|log|sign).?in\b|\bauth login|"
      r"\b(?:log|sign) ?in (?:again|first)|unauthori[sz]ed|unauthenticated|forbidden|"
      r"authentication.(?:error|required)|permission.(?:error|denied)|(?:invalid|incorrect|missing|"
      r"no|expired|revoked|bad) (?:\S+ ){0,2}(?:api.?key|access token|credentials?)|(?:api.?key|"
      r"credentials?)\W+(?:\w+ ){0,3}(?:invalid|incorrect|missing|expired|revoked|required|not (?:"
      r"valid|found|set))|(?:token|session) (?:\w+ ){0,3}(?:expired|revoked)|(?:organi[sz]ation|"
      r"account) (?:\w+ ){0,3}(?:disabled|suspended|deactivated)|not.found.error|model.not.found|"
-     r"\b(?:unknown|invalid|no such) model\b|\bmodel:? ['\"`]\S+['\"`] (?:\w+ )?(?:not found|does "
-     rf"not exist)|prompt is too long|{_STATUS}40[0-4]\b"),
+     r"\b(?:unknown|invalid|no such) model\b|\bmodel:? (?:['\"`]\S+['\"`]|\S*\d\S*) (?:\w+ )?"
+     r"(?:not found|does not exist)|may not exist|not have access|\bno (?:\w+ )?key found|"
+     rf"prompt is too long|{_STATUS}40[0-4]\b"),
     ("outage", r"time[ds]?.?out\b|ECONN\w+|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ENETUNREACH|fetch failed|"
      r"\bconnect(?:ion)?\b.{0,30}\b(?:error|reset|refused|closed|lost|failed|aborted)|hang up|"
      r"network error|disconnected|unavailable|internal server|bad gateway|went wrong|"
      r"try again (?:later|in|soon|shortly)|please try again|(?:server|service|system) (?:\w+ ){0,2}"
-     rf"busy|maintenance|resolve host|execution error|{_STATUS}(?:429|5\d\d)\b"),
+     r"busy|too many tokens|please wait|\b429\b|maintenance|resolve host|execution error|"
+     rf"{_STATUS}(?:429|5\d\d)\b"),
     ("error", _ERROR),
 )  # fmt: skip
 _EPOCH = re.compile(r"\b(\d{10})(?:\d{3})?\b")
@@ -80,11 +88,15 @@ def holds_edit(text: str) -> bool:
 
 def fault_in(text: str) -> Fault:
     """What an output is about that should have been a reply, "" if it may be one."""
-    if holds_edit(text):  # or the beginning of one, and then an error
+    # One of them alone may be an error's: a code fence, or "Category: RESOURCE_EXHAUSTED".
+    is_edit = "<<<<<" in text or (_FIELD.search(text) and _MARK.search(text))
+    if is_edit or len(text) > SHORT:  # or the beginning of an edit, and then an error
         last = "" if ">>>>" in text else text.rstrip().rpartition("\n")[2]
         is_error = re.match(_ERROR, last, re.I) and not last.lstrip().startswith("#")
         return meaning(last) if is_error and not holds_edit(last) else ""
-    return "" if len(text) > SHORT or ANSWER.search(text) else meaning(text)
+    fault = meaning(text)
+    is_answer = ANSWER.search(text) and not (fault == "outage" and len(text) <= EXCUSE)
+    return "" if is_answer else fault
 
 
 def meaning(words: str) -> Fault:

@@ -11,7 +11,7 @@ from clients import BOTH, KEY, Open, ask
 from model_server import Answer, Failure, Server, Step
 
 from agent.models.choose import open_model
-from agent.models.secrets import secret_values
+from agent.models.secrets import quote, scrub, secret_values
 from agent.models.types import Misconfigured, ModelError
 
 
@@ -90,15 +90,51 @@ def test_a_key_in_a_refusal_is_hidden_whatever_it_looks_like(
 
 
 @pytest.mark.parametrize(
-    "name", ["GITHUB_PAT", "DB_PASS", "AWS_ACCESS_KEY_ID", "MY_KEY_2", "API_TOKEN2", "apikey"]
+    "name",
+    [
+        "GITHUB_PAT",
+        "DB_PASS",
+        "AWS_ACCESS_KEY_ID",
+        "MY_KEY_2",
+        "API_TOKEN2",
+        "apikey",
+        "API_KEY_PROD",
+        "SSHPASS",
+        "X_AUTH",
+        "PW",
+        "SLACK_WEBHOOK",
+        "HOOK_WEBHOOK_URL",
+    ],
 )
 def test_names_of_keys(name: str) -> None:
     assert secret_values({name: "0123456789abcdef"}) == ("0123456789abcdef",)
 
 
-@pytest.mark.parametrize("name", ["PATH", "COMPAT", "BYPASS", "KEYBOARD", "PWD"])
+@pytest.mark.parametrize(
+    "name", ["PATH", "COMPAT", "BYPASS", "KEYBOARD", "PWD", "PASSWORD_STORE_DIR"]
+)
 def test_names_of_others(name: str) -> None:
     assert secret_values({name: "0123456789abcdef"}) == ()
+
+
+def test_passwords_and_keys_in_other_forms() -> None:
+    hidden = secret_values({"DB_URL": "postgres://ada:swordfish-1@db/x", "KEY": 'a/b"c=12345'})
+    told = 'refused swordfish-1, a%2Fb%22c%3D12345 and "a/b\\"c=12345"'
+    assert scrub(told, hidden) == 'refused [key], [key] and "[key]"'
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["x-api-key: swordfish-1", "Authorization: Basic swordfish-1", '{"api-key":"swordfish-1"}',
+     "Incorrect API key: swordfish-1"],
+)  # fmt: skip
+def test_what_is_called_a_key_is_hidden(told: str) -> None:
+    assert "swordfish" not in quote(told, ())
+
+
+def test_words_about_keys_are_shown() -> None:
+    for told in ("Incorrect API key provided", "max_tokens: 32000000", "key: x", "a monkey: so"):
+        assert quote(told, ()) == told
 
 
 @pytest.mark.process

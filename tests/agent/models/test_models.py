@@ -328,3 +328,11 @@ def test_a_version_after_an_at_belongs_to_the_name_of_a_model_of_anthropic(
     model, _ = open_model("anthropic:claude-sonnet-4@20250514", environ | keys)
     assert model is not None
     assert model.name == "anthropic:claude-sonnet-4@20250514"
+
+
+def test_a_revision_may_stand_before_the_url(environ: dict[str, str]) -> None:
+    model, _ = open_model("openai:org/m@rev@http://h/v1", environ)
+    assert model is not None
+    assert (model.model, model.base_url) == ("org/m@rev", "http://h/v1")  # type: ignore[attr-defined]
+    with pytest.raises(Misconfigured, match="names no model"):
+        open_model("openai:@http://h/v1", environ)

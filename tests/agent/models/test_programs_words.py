@@ -19,7 +19,26 @@ from agent.models.command.words import (
     seconds_to_wait,
 )
 
+TRACEBACK = """Traceback (most recent call last):
+  File "agent.py", line 3, in main
+    client.chat(prompt)
+    ~~~~~~~~~~~^^^^^^^^
+{}"""
 OUTAGES = [
+    "```\nAPI Error: Rate limit reached\n```",
+    '```json\n{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}\n```',
+    "Category: RESOURCE_EXHAUSTED\nMessage: quota exceeded",
+    "Warning: no terminal\n~~~~~~~~\nAPI Error: Rate limit reached\n~~~~~~~~",
+    TRACEBACK.format("litellm.exceptions.RateLimitError: 429"),
+    TRACEBACK.format("openai.RateLimitError: Error code: 429"),
+    TRACEBACK.format("    x\n    ~^^\n" * 200 + "openai.RateLimitError: Error code: 429"),
+    "You're out of extra usage · resets 3am",
+    "Spending cap reached resets 4am",
+    "API Error (us.anthropic.x): 429 Too many tokens, please wait before trying again.",
+    "I'm currently experiencing high demand. Please try again later.",
+    "I apologize, but I am unable to respond: rate limit",
+    "Sorry, I can't connect to the API right now (ECONNREFUSED)",
+    "429",
     "API Error: Rate limit reached",
     "Claude AI usage limit reached|1733356800",
     "You've hit your limit · resets 3am (Europe/Berlin)",
@@ -46,6 +65,14 @@ OUTAGES = [
     "litellm.ServiceUnavailableError: Service Unavailable",
 ]
 TO_MEND = [
+    "You are not signed in",
+    "Not signed in",
+    "There's an issue with the selected model (x). It may not exist or you may not have access to "
+    "it.",
+    "Model gpt-9 does not exist",
+    "Error: No key found - add one using 'llm keys set openai'",
+    "Your organization does not have access to Claude. Please login again.",
+    TRACEBACK.format("litellm.exceptions.AuthenticationError: invalid api key"),
     "Invalid API key · Please run /login",
     "Credit balance is too low",
     "Not logged in · Please run /login",
@@ -64,7 +91,12 @@ TO_MEND = [
     "HTTP 402: Payment Required",
     "You are out of credits",
 ]
-ERRORS = ["Error: Input must be provided through stdin", "fatal: no such thing", "panic: oops"]
+ERRORS = [
+    TRACEBACK.format("agent.errors.StrangeError: x"),
+    "Error: Input must be provided through stdin",
+    "fatal: no such thing",
+    "panic: oops",
+]
 REPLIES = [
     EDIT,
     f"The rate limit of learning is 429.\n\n{EDIT}",

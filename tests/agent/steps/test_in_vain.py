@@ -155,10 +155,14 @@ def test_an_outage_may_take_as_long_as_it_likes(
     monkeypatch.setattr(SDKModel, "max_retries", 0)
     often = propose.IN_VAIN["unexplained"] + 2
     over(runtime, server, "openai", *[Failure(529), Failure(429)] * (often // 2), Answer("edit"))
+    needed: list[tuple[str, str]] = []
+    monkeypatch.setattr(runtime, "notify", lambda *told: needed.append(told))
     loop.one_trial(runtime)
     trial = runtime.campaign.state.trials[-1]
     assert (trial.verdict, trial.rejections) == ("revert", ())
     assert len(happened(runtime, events.Waiting)) == often
+    told = [(event, "not answered for about an hour" in words) for event, words in needed]
+    assert told == [("needed", True)], "once"
     assert (runtime.campaign.state.capped, runtime.campaign.state.outages) == (0, 0)
 
 
