@@ -11,7 +11,7 @@ Progress = Callable[[str, float], None]
 Tick = Callable[[float], None]
 """Called with the share of a stage that is done."""
 TEXT_FIELDS = (
-    *("text", "content", "body", "messages", "conversations", "value", "data"),
+    *("text", "content", "body", "messages", "conversations"),
     *("document", "article", "story"),
 )
 """The first of these of a record that holds text is its text."""
@@ -20,6 +20,10 @@ TURNS = (
     *("output", "completion", "response", "answer"),
 )
 """A record that has none of those is a task or a dialogue: the text of these, in this order."""
+
+WRAPPERS = ("value", "data")
+"""If there is none of those either. A string counts only beside ``from``, as a turn of a chat: else
+it is more likely a date or a number."""
 
 
 def text_of(value: object) -> str | None:
@@ -34,7 +38,11 @@ def text_of(value: object) -> str | None:
         fields = {str(name).lower(): field for name, field in value.items()}
         found = (text_of(fields[name]) for name in TEXT_FIELDS if name in fields)
         text = next((text for text in found if text is not None), None)
-        return _joined(fields.get(name) for name in TURNS) if text is None else text
+        text = _joined(fields.get(name) for name in TURNS) if text is None else text
+        if text is None:
+            wrapped = (fields.get(name) for name in WRAPPERS)
+            text = _joined(v for v in wrapped if "from" in fields or isinstance(v, (dict, list)))
+        return text
     return None
 
 

@@ -21,9 +21,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from trainer.data.sources.base import text_of
-from trainer.data.sources.odd import NoText, Odd
+from trainer.data.sources.odd import MOST_ODD, NoText, Odd
 from trainer.data.store import DataError
 from trainer.data.text import split
+from trainer.untrusted import one_line
 
 SECTION_CHARS = 32_000
 HEAD_BYTES = 1 << 16
@@ -56,6 +57,18 @@ _PACKED: Mapping[bytes, Callable[[Any], Any]] = {
     rb"\xfd7zXZ\0": lzma.LZMAFile,
     rb"\x28\xb5\x2f\xfd": _zstd,
 }
+_NO_TEXT: Mapping[bytes, str] = {
+    b"%PDF-": "a PDF is not read: convert it, as with pdftotext",
+    b"{\\rtf": "RTF is not read: save it as plain text",
+    b"ARROW1": "Arrow is not read: save it as Parquet",
+    b"\xff\xff\xff\xff": "an Arrow stream is not read: save it as Parquet",
+    b"\x89PNG": "a picture is no text",
+    b"PK\3\4": "a ZIP archive under another name, as docx and epub are: save it as plain text",
+    b"7z\xbc\xaf": "unpack it, a 7z archive is not read",
+    b'\x04"M\x18': "unpack it, LZ4 is not read",
+    b"version https://git-lfs": "only Git LFS's pointer to the file: run git lfs pull",
+}
+"""First bytes of what is not read, and what to do."""
 _ENDINGS = re.compile(r"\.(gz|bz2|xz|zst|zstd)$")
 _ENCODINGS = {
     re.escape(codecs.BOM_UTF8): "utf-8-sig",
@@ -66,6 +79,7 @@ _ENCODINGS = {
     rb"(?:[^\0]\0){4}": "utf-16-le",
     rb"(?:\0[^\0]){4}": "utf-16-be",
 }
+_QUOTED = re.compile(r'^"((?:[^"]|"")*)"$')
 _STRANGE = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f\udc80-\udcff]")
 """Control characters that no text has, and what ``surrogateescape`` makes of bytes."""
 _MENDED = {
@@ -103,6 +117,8 @@ def sections(name: str, stream: IO[bytes], odd: Odd, layers: int = 0) -> Iterato
         yield from _of_records(f"{name}, row", rows, own)
     elif head[257:262] == b"ustar":
         raise NoText(f"{name}: unpack it, a tar archive is not read")
+    elif remedy := next((_NO_TEXT[magic] for magic in _NO_TEXT if head.startswith(magic)), None):
+        raise NoText(f"{name}: {remedy}")
     else:
         own.files.of = 1
         yield from _of_text(name, kind, head, file, own)
@@ -140,7 +156,9 @@ def _of_text(name: str, kind: str, head: bytes, stream: IO[bytes], odd: Odd) -> 
         rest = file.read()
         records = _of_document(rest)
     elif kind.endswith((".csv", ".tsv")):
-        records = _of_table(start.partition("\n")[0], file)
+        records = _of_table(start, file)
+    elif _has_text(_loaded(start.partition("\n")[0])):
+        records, kind = _of_lines(file), ".jsonl"
     else:
         yield from split(file, SECTION_CHARS)
         return
@@ -191,6 +209,9 @@ def _of_records(name: str, records: Records, odd: Odd) -> Iterator[str]:
             text = None
         if text is None:
             why = record if isinstance(record, Exception) else NO_FIELD
+            if isinstance(record, dict) and record:
+                named = one_line(", ".join(map(str, record)), 100)
+                why = f"{NO_FIELD}, only {named}: rename the one with the text"
             odd.rows.add(f"{name} {number}: {why}")
         else:
             odd.characters.of += len(text)
@@ -226,23 +247,38 @@ def _has_text(record: Any) -> bool:
     return isinstance(record, dict) and text_of(record) is not None
 
 
-def _of_table(header: str, lines: Iterable[str]) -> Records | None:
+def _of_table(start: str, lines: Iterable[str]) -> Records | None:
     """Records of a table; None if none of its columns is known to hold text."""
+    header = start.partition("\n")[0]
     for delimiter in ",;\t|":
         names = next(csv.reader([header], delimiter=delimiter), [])
         if _has_text(dict.fromkeys(names, "")):
-            return _rows(names, csv.reader(iter(lines), delimiter=delimiter))
+            if delimiter == "\t" and _is_literal(start, len(names)):
+                return _rows(names, csv.reader(iter(lines), delimiter="\t", quoting=csv.QUOTE_NONE))
+            return _rows(names, csv.reader(iter(lines), delimiter=delimiter, strict=True))
     return None
+
+
+def _is_literal(start: str, cells: int) -> bool:
+    """Whether each line is a row: then quotes are the text's own, and need not end."""
+    lines = start.splitlines()[:-1]
+    return sum(line.count("\t") == cells - 1 for line in lines) >= (1 - MOST_ODD) * len(lines)
 
 
 def _rows(names: Sequence[str], reader: Any) -> Records:
     while True:
+        before = reader.line_num
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield reader.line_num, ValueError(str(error))
+            for number in range(before + 1, reader.line_num + 1):  # as of a quote that does not end
+                yield number, ValueError(str(error))
             continue
-        if row and row != names:
-            yield reader.line_num, dict(zip(names, row, strict=False))
+        if reader.dialect.quoting == csv.QUOTE_NONE:
+            row = [_QUOTED.sub(lambda m: m[1].replace('""', '"'), cell) for cell in row]
+        if row and len(row) != len(names):
+            yield reader.line_num, ValueError(f"{len(row)} cells, the header has {len(names)}")
+        elif row and row != names:
+            yield reader.line_num, dict(zip(names, row, strict=True))

@@ -9,7 +9,7 @@ from typing import IO, Any
 import pyarrow  # takes long to import: import this module only where it is needed
 import pyarrow.parquet
 
-from trainer.data.sources.base import TEXT_FIELDS, TURNS, text_of
+from trainer.data.sources.base import TEXT_FIELDS, TURNS, WRAPPERS, text_of
 from trainer.data.store import DataError
 
 BATCH_ROWS = 1024
@@ -34,7 +34,8 @@ def records(source: IO[bytes], name: str) -> Iterator[dict[str, Any]]:
     try:
         with pyarrow.parquet.ParquetFile(source) as file:
             names = file.schema_arrow.names
-            columns = [name for name in names if name.lower() in TEXT_FIELDS + TURNS]
+            known = (*TEXT_FIELDS, *TURNS, *WRAPPERS, "from")
+            columns = [name for name in names if name.lower() in known]
             if not columns:
                 raise DataError(
                     f"{name} has no column {', '.join(TEXT_FIELDS)}, only "

@@ -95,6 +95,11 @@ READ = {
     "plain.jsonl.gz": RECORDS,
     "a.zip": zipped(**{"a.jsonl": RECORDS}),
     "a.zip.gz": gzip.compress(zipped(**{"a.jsonl": RECORDS})),
+    "part-00000": RECORDS,
+    "a.jl": RECORDS,
+    "a.jsonl.1": RECORDS,
+    "a.jsonl.txt": gzip.compress(RECORDS),
+    "task-and-data.jsonl": under(lambda text: {"data": "alpaca v1", "value": 1, "output": text}),
     "comma.csv": table("id text", ","),
     "semicolon.csv": b"\xef\xbb\xbf" + table("id Text", ";"),
     "tab.tsv": table("id content", "\t"),
@@ -187,6 +192,59 @@ def test_csv_rows_that_are_cut_off_are_odd(tmp_path: Path) -> None:
     assert found == TEXTS and "1 of 61 rows" in told
 
 
+LINES = [text.replace("\n", " ") for text in TEXTS]
+
+
+def test_quotes_in_a_tsv_are_the_texts_own(tmp_path: Path) -> None:
+    texts = ['"Open ' + LINES[0], *LINES[1:30], '"Said," ' + LINES[30], *LINES[31:]]
+    rows = "".join(f"{i}\t{text}\n" for i, text in enumerate(texts))
+    (tmp_path / "a.tsv").write_text(f"id\ttext\n{rows}" + '9\t"a ""b"" c"\n')
+    assert read(tmp_path / "a.tsv") == ([*texts, 'a "b" c'], [])
+
+
+def test_a_quote_that_does_not_end_swallows_no_rows(tmp_path: Path) -> None:
+    lines = [f"{i},{text.replace(',', ';')}" for i, text in enumerate(LINES)]
+    lines[58] = lines[58].replace(",", ',"')
+    (tmp_path / "a.csv").write_text("\n".join(["id,text", *lines]))
+    found, (told,) = read(tmp_path / "a.csv")
+    assert len(found) == 58 and "2 of 60 rows" in told and "a.csv, row 60" in told
+    lines[20] = lines[20].replace(",", ',"')
+    del lines[58]
+    (tmp_path / "a.csv").write_text("\n".join(["id,text", *lines]))
+    with pytest.raises(DataError, match=r"39 of 59 rows.*row 22"):
+        read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"data": "2024-01-01", "body_text": "x"}, {"code": "x", "lang": "y"}, {"value": "3", "id": 1}],
+)
+def test_a_field_that_is_not_the_text_is_not_taken(
+    record: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(jsonl([record] * 9))
+    with pytest.raises(DataError, match=f"only {', '.join(record)}: rename the one with the text"):
+        read(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("magic", "remedy"),
+    [
+        (b"%PDF-1.4", "pdftotext"),
+        (b"{\\rtf1", "plain text"),
+        (b"ARROW1", "Parquet"),
+        (b"PK\3\4", "plain text"),
+        (b"7z\xbc\xaf", "unpack"),
+        (b'\x04"M\x18', "unpack"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+    ],
+)
+def test_what_begins_printable_and_is_no_text(magic: bytes, remedy: str, tmp_path: Path) -> None:
+    (tmp_path / "a.dat").write_bytes(magic + b"\n" + PLAIN.encode())
+    with pytest.raises(DataError, match=f"a.dat: .*{remedy}"):
+        read(tmp_path / "a.dat")
+
+
 def test_tables_without_a_known_field_are_plain_text(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(table("id x", ","))
     (tmp_path / "b.json").write_text(json.dumps({"names": TEXTS}))
@@ -214,13 +272,13 @@ def test_what_is_no_text_is_left_out_of_a_folder_and_told(
     corpus = data.prepare(source, vocab_size=257, val_bytes=20_000)
     (told,) = data.notes(source)
     assert told.startswith("4 of 7 files are not read as their names say, the first: ")
-    assert "img/logo.png, line 1: byte 0x89, so it is no text and left out" in told
+    assert "img/logo.png: a picture is no text" in told
     assert str(tmp_path) not in told
     moved = folder.rename(tmp_path / "moved")
     assert data.prepare(f"files:{moved}", vocab_size=257, val_bytes=20_000).fingerprint == (
         corpus.fingerprint
     )
-    with pytest.raises(DataError, match=r"logo\.png.*no text.*iconv, pdftotext"):
+    with pytest.raises(DataError, match=r"logo\.png.*no text"):
         data.prepare(f"files:{moved}/img/logo.png", vocab_size=257)
 
 
