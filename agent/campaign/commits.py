@@ -6,6 +6,7 @@ began. So a commit that is made again has the hash that the journal names, or is
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,21 +67,23 @@ def commit_verdict(repo: Repo, trial: Trial) -> str:
     return repo.recommit(trial.candidate, message)
 
 
-def commit_again(repo: Repo, settings: Mapping[str, Any], trial: Trial) -> bool:
-    """Make a trial's last commit again; whether it is the one that the journal names."""
-    try:
-        original = repo.read_file(trial.parent)
-        parent = plain(original)
-        if trial.trial == 0:
-            source = baseline_source(parent, find_preset(settings["preset"]).constants)
-        else:
-            reply = trial.reply or trial.turned_down[-1]  # of a candidate that was sent back
-            source = parse(reply, "file" if trial.envelope == "file" else "edits").apply(parent)
-        if commit_candidate(repo, trial, in_form_of(original, source)) != trial.candidate:
-            return False
-        return not trial.commit or commit_verdict(repo, trial) == trial.commit
-    except (UserError, EditError, IndexError):
-        return False
+def commit_again(repo: Repo, settings: Mapping[str, Any], trial: Trial) -> None:
+    """Make a trial's last commit again, if a reply in the journal gives the hash that it names.
+
+    After a candidate was sent back, later replies may have been turned down.
+    """
+    for reply in (trial.reply, *reversed(trial.turned_down)):
+        with contextlib.suppress(UserError, EditError):
+            original = repo.read_file(trial.parent)
+            parent = plain(original)
+            if trial.trial == 0:
+                source = baseline_source(parent, find_preset(settings["preset"]).constants)
+            else:
+                source = parse(reply, "file").apply(parent)  # reads blocks, too
+            if commit_candidate(repo, trial, in_form_of(original, source)) == trial.candidate:
+                if trial.commit:
+                    commit_verdict(repo, trial)
+                return
 
 
 def baseline_source(source: str, constants: Mapping[str, Any]) -> str:

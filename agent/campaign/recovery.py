@@ -14,6 +14,8 @@ from agent.campaign.state import State
 from agent.git.command import RepoError
 from agent.git.repo import Repo
 
+NOT_IN_GIT = "not all of the campaign is in git until it resumes: {}"
+
 
 def bring_commits(repo: Repo, tag: str, state: State) -> tuple[set[str], list[str]]:
     """Make again the commits of trials that git has pruned, as far as the journal allows.
@@ -28,11 +30,14 @@ def bring_commits(repo: Repo, tag: str, state: State) -> tuple[set[str], list[st
     trials = [trial for trial in state.trials if last_commit(trial)]
     missing = set(repo.missing([base, *map(last_commit, trials)]))
     gone = [trial for trial in trials if last_commit(trial) in missing]
-    lost = [t for t in gone if base in missing or not commit_again(repo, state.settings, t)]
-    hashes = {last_commit(trial) for trial in lost} | (missing & {base})
+    for trial in gone:
+        commit_again(repo, state.settings, trial)
+    hashes = set(repo.missing([base, *map(last_commit, gone)])) if missing else missing
+    lost = [trial for trial in gone if last_commit(trial) in hashes]
     needed = [("that it started from", base)]
     needed += [("of its champion", last_commit(champion))] if champion is not None else []
-    needed += [("of its open trial", last_commit(opened))] if opened is not None else []
+    if opened is not None and not opened.wants_proposal:
+        needed.append(("of its open trial", last_commit(opened)))
     for words, commit in needed:
         if commit in hashes:
             refs = f"{repo.folder(tag)}/*"
@@ -60,7 +65,7 @@ def bring_refs(
         Where the branch was, and lines to show.
 
     Raises:
-        RepoError: git could not write them; then all are as they were.
+        RepoError: git could not write the branch; then all are as they were.
     """
     base, champion, branch = state.settings["base"], state.champion, repo.branch(tag)
     wanted = {repo.base_ref(tag): base, branch: champion.commit if champion is not None else base}
@@ -69,14 +74,28 @@ def bring_refs(
     ours = own_commits(state)
     moves = [(ref, new, found.get(ref)) for ref, new in wanted.items() if found.get(ref) != new]
     strange = {ref: old for ref, _, old in moves if old is not None and old not in ours}
-    kept = {old: f"{repo.folder(tag)}/moved/{old[:12]}" for old in strange.values()}
-    if moves:
-        repo.update_refs([(name, old, None) for old, name in kept.items()] + moves)
-    said = [
-        f"{_short(ref)} was moved to {old[:12]} by somebody: that commit is kept as {kept[old]}, "
-        f"and the campaign goes on from {wanted[ref][:12]}"
-        for ref, old in strange.items()
-    ]
+    kept = {old: f"{repo.folder(tag)}/moved-{old[:12]}" for old in strange.values()}
+    said = []
+    first = [move for move in moves if move[0] in (branch, repo.base_ref(tag))]
+    rest = [move for move in moves if move not in first]
+    for part in filter(None, (first, rest)):
+        olds = {strange[ref] for ref, _, _ in part if ref in strange}
+        try:
+            repo.update_refs([(kept[old], old, None) for old in olds] + part)
+        except RepoError as error:  # a ref of the user's may be in the way of a trial's
+            if part is first:
+                raise
+            said.append(NOT_IN_GIT.format(error))
+            moves = first
+    for ref, _, _ in moves:
+        if ref in strange:
+            old = strange[ref]
+            who = "the campaign itself, later than its journal (an older copy of it?)"
+            who = who if repo.is_own(old) else "somebody"
+            said.append(
+                f"{_short(ref)} was moved to {old[:12]} by {who}: that commit is kept as "
+                f"{kept[old]}, and the campaign goes on from {wanted[ref][:12]}"
+            )
     before, last = found.get(branch), state.trials[-1] if state.trials else None
     if last is None:
         return before, said

@@ -28,7 +28,7 @@ from agent.campaign.files import JOURNAL, Unwritable, folder_of, write_atomicall
 from agent.campaign.journal import Journal
 from agent.campaign.lock import holder
 from agent.campaign.records import Proof, Training, Trial
-from agent.campaign.recovery import bring_commits, bring_refs
+from agent.campaign.recovery import NOT_IN_GIT, bring_commits, bring_refs
 from agent.campaign.results import write_tsv
 from agent.campaign.state import State, fold, rebuild_prior
 from agent.edits.blocks import Edit
@@ -191,8 +191,7 @@ class Campaign:
         """
         place = self.folder / "worktree"
         worktree.refuse_if_checked_out(self.repo, self.tag, place)
-        self._lost, said = bring_commits(self.repo, self.tag, self.state)
-        self.messages += said
+        self._bring_commits()
         trials, noted = self.state.trials, self.repo.noted(self.tag)
         before = self._show_in_git(trials, [t for t in trials if t.commit not in noted])
         kept = [trial.commit for trial in reversed(trials) if trial.kept and trial.commit]
@@ -200,6 +199,10 @@ class Campaign:
         if message := worktree.add(self.repo, self.tag, place, olds):
             self.messages.append(message)
         write_tsv(self.folder / "results.tsv", self.state)
+
+    def _bring_commits(self) -> None:
+        self._lost, said = bring_commits(self.repo, self.tag, self.state)
+        self.messages += said
 
     def _show_in_git(self, trials: Sequence[Trial], new: Sequence[Trial] = ()) -> str | None:
         """Bring refs and branch to where the journal says, and write the notes of ``new``.
@@ -219,7 +222,7 @@ class Campaign:
                 if trial.commit and trial.commit not in self._lost:
                     self.repo.add_note(self.tag, trial.commit, self._note(trial))
         except RepoError as error:
-            self.messages.append(f"not all of the campaign is in git until it resumes: {error}")
+            self.messages.append(NOT_IN_GIT.format(error))
         return before
 
     def _follow(self, new: Sequence[Trial] = ()) -> None:
@@ -236,7 +239,16 @@ class Campaign:
         return read_curve(self.folder, training)
 
     def source(self, commit: str) -> str:
-        return plain(self.repo.read_file(commit))
+        return plain(self._read(commit))
+
+    def _read(self, commit: str) -> str:
+        """A commit's train.py; what a clean-up took from git meanwhile is brought back."""
+        try:
+            return self.repo.read_file(commit)
+        except RepoError:
+            self._bring_commits()
+            self._show_in_git(self.state.trials)
+            return self.repo.read_file(commit)
 
     def baseline_source(self, constants: Mapping[str, Any]) -> str:
         """See ``commits.baseline_source``."""
@@ -257,7 +269,7 @@ class Campaign:
             same_size: whether it has as many parameters as its parent.
         """
         trial = self.state.trials[-1]
-        original = self.repo.read_file(parent)
+        original = self._read(parent)
         facts = edit_facts(original, source)
         written = in_form_of(original, source)  # so that git shows no other line as changed
         proposed = replace(trial, parent=parent, title=edit.title, hypothesis=edit.hypothesis)
@@ -332,7 +344,8 @@ class Campaign:
         trial = self.state.trials[-1]
         seconds = round(max(0.0, time.time() - trial.started), 3)  # a clock may be set back
         commit = ""
-        if trial.candidate:
+        if trial.candidate and trial.candidate not in self._lost:
+            self._read(trial.candidate)
             commit = commit_verdict(self.repo, replace(trial, **verdict.own))
         self.record(verdict.model_copy(update={"commit": commit, "seconds": seconds}))
         trial = self.state.trials[-1]

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.git.command import NAME, RepoError, complaint, forget_inherited, run_git
+from agent.git.command import EMAIL, NAME, RepoError, complaint, forget_inherited, run_git
 from trainer.source import not_utf8
 
 TRAIN_FILE = "trainer/train.py"
@@ -179,6 +179,12 @@ class Repo:
         info = self.commit_for(commit)
         return self._commit(info.tree, self.commit_for(base).sha, info.message, info.time)
 
+    def is_own(self, sha: str) -> bool:
+        """Whether a campaign has made this commit."""
+        found = self._object(sha, "commit")
+        own = f"\ncommitter {NAME} <{EMAIL}> ".encode()
+        return found is not None and own in found[1].partition(b"\n\n")[0]
+
     def refs(self, *patterns: str) -> dict[str, str]:
         """Hashes by ref: of the refs that have one of these names, or are below one of them."""
         listed = self.git("for-each-ref", "--format=%(objectname) %(refname)", *patterns)
@@ -186,10 +192,19 @@ class Repo:
         return {ref: sha for sha, _, ref in lines}
 
     def missing(self, commits: Sequence[str]) -> list[str]:
-        """Those of ``commits`` that the repository does not have."""
-        asked = "".join(f"{commit}\n" for commit in commits).encode()
-        answers = self.git("cat-file", "--batch-check", stdin=asked).decode().splitlines()
-        return [one for one, said in zip(commits, answers, strict=True) if " commit " not in said]
+        """Those of ``commits`` that the repository does not have whole, with their train.py.
+
+        Of the objects that it has not, files are removed that a power cut emptied: git would not
+        write them again.
+        """
+        ask = ("cat-file", "--batch-check")
+        asked = "".join(f"{commit}:{TRAIN_FILE}\n" for commit in commits).encode()
+        done = run_git(*ask, cwd=self.root, stdin=asked)
+        if done.returncode != 0 or b" missing\n" in done.stdout:
+            _remove_emptied((self.common_dir / "objects").glob("??/[0-9a-f]*"))
+            done.stdout = self.git(*ask, stdin=asked)
+        answers = done.stdout.decode().splitlines()
+        return [one for one, said in zip(commits, answers, strict=True) if " blob " not in said]
 
     def update_refs(self, changes: Sequence[tuple[str, str, str | None]]) -> None:
         """Move refs ``(ref, new, old)`` in one transaction: all of them, or none.
@@ -203,9 +218,7 @@ class Repo:
         """
         names = [ref for ref, _, _ in changes]
         found = self.refs(*names) if names else {}
-        for file in (self.common_dir / ref for ref in names if ref not in found):
-            if file.is_file() and not file.read_bytes().strip(b"\0\n"):
-                file.unlink()
+        _remove_emptied(self.common_dir / ref for ref in names if ref not in found)
         commands = ["start"]
         for ref, new, old in changes:
             if found.get(ref) == new:
@@ -329,3 +342,13 @@ class Repo:
     def _store(self, *args: str, stdin: bytes, dates: int | None = None) -> str:
         """Run a git command that writes an object; returns the object's hash."""
         return self.git(*args, stdin=stdin, dates=dates).decode().strip()
+
+
+def _remove_emptied(files: Iterable[Path]) -> None:
+    """Remove those that hold nothing, or only zeros, as file systems leave them at a power cut."""
+    for path in files:
+        if path.is_file():
+            with path.open("rb") as file:
+                start = file.read(64)
+            if not start.strip(b"\0\n"):
+                path.unlink()

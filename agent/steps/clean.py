@@ -23,6 +23,10 @@ WRITTEN = (
     REQUEST,
 )  # fmt: skip
 """What campaigns write into their folder."""
+OF_TRIALS = (
+    "prompt*.md", "reply*.md", "diff.patch", "training-[0-9]*.*", "champion-[0-9]*.*", ".*.tmp",
+)  # fmt: skip
+"""What they write into each of its folders ``trials/<n>``."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,11 @@ def _yours(repo: Repo, tag: str, folder: Path, refs: dict[str, str]) -> list[str
     found = [
         f"commit {sha[:12]} ({ref})"
         for ref, sha in refs.items()
-        if sha not in own or ref.startswith(f"{repo.folder(tag)}/moved/")
+        if sha not in own or ref.startswith(f"{repo.folder(tag)}/moved")
     ]
-    found += [str(p) for p in folder.glob("*") if not any(p.match(name) for name in WRITTEN)]
+    names = {"*": WRITTEN, "trials/*": ("[0-9]*",), "trials/*/*": OF_TRIALS}
+    for places, own_names in names.items():
+        paths = folder.glob(places)
+        found += [str(p) for p in paths if not any(p.match(name) for name in own_names)]
     place = folder / "worktree"
     return found + [str(place / name) for name in worktree.edited(repo, place)]

@@ -92,7 +92,8 @@ def open_runtime(
     stop, hidden = threading.Event(), secret_values(environ)
     llm = researcher(model, stop) if model else None
     proposer = make(settings.proposer, llm, settings.seed)
-    contract.read(repo.read_file(state.settings.get("base") or repo.head()), preset.max_seq_len)
+    if not state.settings:
+        contract.read(repo.read_file(repo.head()), preset.max_seq_len)
     notify = make_notifier(settings.notify, tag, environ, hidden)
     try:
         with contextlib.ExitStack() as held:

@@ -84,14 +84,16 @@ def test_what_is_the_users_is_said(ended: Path) -> None:
     (folder / "notes.txt").write_text("mine")
     (folder / "worktree/trainer/train.py").write_text("# mine")
     (folder / "worktree/more notes.txt").write_text("mine")
+    (folder / "trials/1/notes.png").write_text("mine")
     tip = git(ended, "commit-tree", "-m", "mine", "HEAD^{tree}")
     git(ended, "update-ref", "refs/heads/autoresearch/t", tip)
     text = cleaned(ended).stdout
     yours = (f"commit {tip[:12]} (refs/heads/autoresearch/t)", folder / "notes.txt")
+    yours += (folder / "trials/1/notes.png",)
     yours += tuple(folder / "worktree" / name for name in ("trainer/train.py", "more notes.txt"))
     for one in yours:
         assert f"YOURS, and removed as well: {one}\n" in text
-    assert len(json.loads(cleaned(ended, "--json").stdout)["yours"]) == 4
+    assert len(json.loads(cleaned(ended, "--json").stdout)["yours"]) == 5
 
 
 def test_it_refuses_while_the_campaign_runs(grown: Runtime, home: Path) -> None:

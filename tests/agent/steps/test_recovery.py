@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run_here
 from project import git
 from staged import play
 
 from agent import loop
-from agent.campaign import commits, recovery
+from agent.campaign import commits, events, recovery
 from agent.campaign.records import Trial
 from agent.campaign.store import Campaign
 from agent.git.command import RepoError
 from agent.git.repo import Repo
 from agent.steps.evaluate import conclude
+from agent.steps.propose import propose_edit
 from agent.steps.runtime import Runtime
+from trainer import measure
+from trainer.measure import Measurement
 
 pytestmark = pytest.mark.process
 Damage = Callable[[Path, Path], object]
@@ -53,7 +57,8 @@ def delete_all(home: Path, worktree: Path) -> None:
 
 def prune_all(home: Path, worktree: Path) -> None:
     tip = git(home, "rev-parse", "autoresearch/t")
-    git(home, "worktree", "remove", "--force", str(worktree))
+    if worktree.exists():
+        git(home, "worktree", "remove", "--force", str(worktree))
     delete_all(home, worktree)
     git(home, *AT_ONCE, "--prune=now")
     with pytest.raises(Exception, match="exit status"):
@@ -64,6 +69,28 @@ def empty_refs(home: Path, worktree: Path) -> None:
     """What file systems leave of a file that was written just before a power cut."""
     (home / ".git/refs/heads/autoresearch/t").write_bytes(b"")
     (home / ".git/refs/autoresearch/t/trials/3").write_bytes(bytes(41))
+
+
+def object_of(home: Path, name: str) -> Path:
+    """The file of one of the champion's objects."""
+    sha = git(home, "rev-parse", f"refs/autoresearch/t/trials/3{name}")
+    path = home / ".git/objects" / sha[:2] / sha[2:]
+    path.chmod(0o644)
+    return path
+
+
+def damaged(name: str, left: bytes | None) -> Damage:
+    """A power cut leaves a file empty, or full of zeros; a clean-up may take it."""
+
+    def damage(home: Path, worktree: Path) -> None:
+        path = object_of(home, name)
+        path.unlink() if left is None else path.write_bytes(left)
+
+    return damage
+
+
+OBJECTS = {"commit": "", "tree": "^{tree}", "folder": ":trainer", "blob": ":trainer/train.py"}
+LEFT = {"gone": None, "emptied": b"", "zeroed": bytes(5000)}
 
 
 def prune_worktree(home: Path, worktree: Path) -> None:
@@ -79,6 +106,11 @@ GONE: dict[str, tuple[Damage, str]] = {
     "all of it": (delete_all, "put back: 5"),
     "all of it, and the commits": (prune_all, "4 of the campaign's commits"),
     "bytes": (empty_refs, "put back: 1"),
+    **{
+        f"{name} {how}": (damaged(OBJECTS[name], LEFT[how]), "1 of the campaign's commits")
+        for name in OBJECTS
+        for how in LEFT
+    },
     "worktree": (lambda home, worktree: shutil.rmtree(worktree), ""),
     "worktree, registered no more": (prune_worktree, ""),
     "loose refs": (lambda home, worktree: git(home, "pack-refs", "--all", "--prune"), ""),
@@ -122,6 +154,100 @@ def test_what_is_gone_comes_back_as_it_was(what: str, grown: Runtime, home: Path
     assert not campaign.messages or what == "renamed"
 
 
+@pytest.mark.parametrize("ended", [False, True], ids=["open", "rejected"])
+@pytest.mark.parametrize("known", [True, False], ids=["in the journal", "not in the journal"])
+def test_a_candidate_that_was_sent_back(
+    known: bool, ended: bool, grown: Runtime, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody needs it, and a later reply that was of no use is not what it was made from."""
+    loop.draw(grown)
+    propose_edit(grown)
+    campaign, trial = grown.campaign, grown.open_trial
+    campaign.record(events.SentBack(trial=4, reason="it crashed"))
+    useless = events.Proposed(
+        trial=4, proposer="llm", reply="I think so.", envelope="edits", data={}, model="",
+        usage=None, cost_usd=None, program=trial.program,
+    )  # fmt: skip
+    campaign.record(useless)
+    campaign.record(events.TurnedDown(trial=4, reason="there is no edit"))
+    if ended:
+        conclude(grown, "rejected", "rejected: no idea", status="crashed")
+    before = refs_of(home)
+    if not known:
+        again = commits.commit_again
+        monkeypatch.setattr(
+            recovery, "commit_again", lambda r, s, t: t.trial == 4 or again(r, s, t)
+        )
+    prune_all(home, campaign.folder / "worktree")
+    campaign = resumed(grown)
+    said = "; ".join(campaign.take_messages())
+    assert "5 of the campaign's commits" in said if known else "for good: 4" in said
+    assert (refs_of(home) == before) is known
+    if not ended:
+        conclude(grown, "rejected", "rejected: no idea", status="crashed")
+
+
+def test_what_is_pruned_in_the_middle_of_a_trial_comes_back(
+    grown: Runtime, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it, and in each of its heats."""
+    place, before = grown.campaign.folder / "worktree", refs_of(home)
+    play(monkeypatch, *BETTER)
+    heat = measure.heat
+
+    def wiped(*args: Any, **options: Any) -> list[Measurement]:
+        found = heat(*args, **options)
+        prune_all(home, place)
+        return found
+
+    monkeypatch.setattr(measure, "heat", wiped)
+    prune_all(home, place)
+    loop.one_trial(grown)
+    assert grown.champion.trial == 4
+    after = refs_of(home)
+    assert after["refs/heads/autoresearch/t"] == grown.champion.commit
+    assert [ref for ref in before if after.get(ref) != before[ref]] == [
+        "refs/heads/autoresearch/t", "refs/notes/autoresearch/t",
+    ]  # fmt: skip
+    git(home, "fsck", "--strict")
+
+
+def test_a_lost_start_is_told_by_the_next_run(grown: Runtime, home: Path) -> None:
+    base = grown.campaign.state.settings["base"]
+    git(home, "commit", "-q", "--amend", "-m", "another")
+    grown.campaign.close()
+    prune_all(home, grown.campaign.folder / "worktree")
+    git(home, *AT_ONCE, "--prune=now")
+    done = run_here(home, "run", "--tag", "t", "--llm", "none")
+    assert done.returncode == 2
+    assert f"pruned the commit that it started from ({base[:12]})" in done.stderr
+
+
+@pytest.mark.parametrize("way", ["moved", "trials/1/x"])
+def test_a_ref_of_the_users_in_the_way_keeps_no_branch_away(
+    way: str, grown: Runtime, home: Path
+) -> None:
+    before = refs_of(home)
+    delete_all(home, grown.campaign.folder / "worktree")
+    mine = commit_on_another(home, home)
+    git(home, "update-ref", f"refs/autoresearch/t/{way}", "HEAD")
+    said = "; ".join(resumed(grown).take_messages())
+    assert mine[:12] in said and ("not all of the campaign is in git" in said) is ("x" in way)
+    for ref in ("refs/heads/autoresearch/t", "refs/autoresearch/t/base"):
+        assert refs_of(home)[ref] == before[ref]
+    assert mine in refs_of(home).values()
+
+
+def test_a_journal_that_is_an_older_copy(grown: Runtime, home: Path) -> None:
+    """The commits after it are the campaign's own, and nobody's hands made them."""
+    journal = grown.campaign.folder / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    last = next(n for n, line in enumerate(lines) if b'"trial":3' in line.replace(b" ", b""))
+    journal.write_bytes(b"".join(lines[:last]))
+    said = "; ".join(resumed(grown).take_messages())
+    assert "by the campaign itself, later than its journal" in said and "somebody" not in said
+
+
 def commit_by_hand(folder: Path) -> str:
     (folder / "trainer/train.py").write_text("# mine\n")
     git(folder, "commit", "-qam", "mine")
@@ -157,14 +283,14 @@ def test_a_commit_of_the_users_is_kept_and_the_campaign_goes_on(
     mine = BY_HAND[how](home, worktree)
     if not mid_run or how == "a trial":
         resumed(grown)
-        assert refs_of(home) == before | {f"refs/autoresearch/t/moved/{mine[:12]}": mine}
+        assert refs_of(home) == before | {f"refs/autoresearch/t/moved-{mine[:12]}": mine}
     play(monkeypatch, *BETTER)
     said: list[str] = []
     monkeypatch.setattr(grown.display, "message", said.append)
     said += grown.campaign.take_messages()
     loop.one_trial(grown)
     assert [mine[:12] in line and "by somebody" in line for line in said].count(True) == 1
-    assert git(home, "rev-parse", f"refs/autoresearch/t/moved/{mine[:12]}") == mine
+    assert git(home, "rev-parse", f"refs/autoresearch/t/moved-{mine[:12]}") == mine
     assert git(home, "rev-parse", "autoresearch/t") == grown.champion.commit
     assert grown.champion.trial == 4
     if how != "elsewhere":
@@ -185,8 +311,9 @@ def test_what_cannot_be_made_again_is_named(
     """A version that words its messages otherwise makes other commits."""
     campaign, lost = grown.campaign, {2}
 
-    def commit_again(repo: Repo, settings: Mapping[str, Any], trial: Trial) -> bool:
-        return trial.trial not in lost and commits.commit_again(repo, settings, trial)
+    def commit_again(repo: Repo, settings: Mapping[str, Any], trial: Trial) -> None:
+        if trial.trial not in lost:
+            commits.commit_again(repo, settings, trial)
 
     monkeypatch.setattr(recovery, "commit_again", commit_again)
     champion = grown.champion
