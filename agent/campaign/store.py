@@ -6,6 +6,7 @@ after a kill the journal holds the intended state; ``reconcile`` makes git and t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -106,13 +107,16 @@ def stem(training: Training) -> str:
 
 
 def read_trace(repo: Repo, tag: str, trial: Trial, seed: int) -> str | None:
-    """The recorded clock of a candidate: from the trial's folder, else from its commit's note."""
+    """The recorded clock of a candidate: from the trial's folder, else from its commit's note; None
+    if neither has it undamaged."""
     path = folder_of(repo, tag) / "trials" / str(trial.trial) / f"training-{seed}.trace"
-    if path.exists():
+    with contextlib.suppress(OSError, ValueError):
         return path.read_text(encoding="ascii")
-    note = repo.read_note(tag, trial.commit) if trial.commit else None
-    trace: str | None = json.loads(note)["traces"].get(str(seed)) if note else None
-    return trace
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        note = repo.read_note(tag, trial.commit) if trial.commit else None
+        trace: object = json.loads(note)["traces"][str(seed)] if note else None
+        return trace if isinstance(trace, str) else None
+    return None
 
 
 def read_curve(folder: Path, training: Training) -> Curve:
@@ -352,11 +356,15 @@ class Campaign:
                 log.warning("%s", error)
 
     def write(self, trial: int, name: str, text: str) -> None:
-        """Write a file into the trial's folder."""
+        """Write a file into the trial's folder. That it cannot be is only told: what the journal
+        can still hold, such as a reply that was paid for, is worth more."""
         path = self.folder / "trials" / str(trial) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # UTF-8 cannot encode the lone surrogates of a reply; the journal keeps the exact reply.
-        write_atomically(path, text.encode("utf-8", "backslashreplace"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # UTF-8 cannot encode the lone surrogates of a reply; the journal keeps the exact reply.
+            write_atomically(path, text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            log.warning("%s", error)
 
     def _note(self, trial: Trial) -> str:
         """Everything that is needed to replay the commit in another clone, as JSON."""

@@ -65,10 +65,13 @@ def journal_line() -> None:
 
 
 def trial_file() -> None:
+    """What the journal can still take is recorded: a reply, and what the training came to."""
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
     campaign = begun()
     campaign.write(1, "reply.md", "whole")
     fill(left=8192)
-    print(refused(lambda: campaign.write(1, "reply.md", BIG)))
+    campaign.write(1, "reply.md", BIG)
+    campaign.record(RunEnded(reason="the journal goes on"))
     trial = campaign.folder / "trials" / "1"
     assert [path.name for path in trial.iterdir()] == ["reply.md"]
     assert (trial / "reply.md").read_text() == "whole"
