@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from agent.campaign import lock
 from agent.campaign.events import (
     CampaignBegun,
     Concluded,
@@ -27,7 +28,6 @@ from agent.campaign.events import (
     RunEnded,
 )
 from agent.campaign.journal import Journal, read_events
-from agent.campaign import lock
 from agent.campaign.lock import JournalBusy, JournalError, holder
 from trainer.sandbox import owner
 
