@@ -27,6 +27,7 @@ from agent.campaign.commits import (
 from agent.campaign.disk import Disk
 from agent.campaign.files import JOURNAL, Unwritable, folder_of, write_atomically
 from agent.campaign.journal import Journal
+from agent.campaign.lines import JournalError, Reader
 from agent.campaign.lock import holder
 from agent.campaign.records import Proof, Training, Trial
 from agent.campaign.recovery import bring_commits, bring_refs
@@ -60,24 +61,43 @@ def last_active(repo: Repo) -> str:
     Raises:
         CampaignError: there is no campaign yet.
     """
-    found = (repo.root / "campaigns").glob(f"*/{JOURNAL}")
-    journals = sorted(
-        (path for path in found if path.stat().st_size), key=lambda path: path.stat().st_mtime
-    )
-    if not journals:
+    if not (journals := _journals(repo)):
         raise CampaignError(f"no campaign in {repo.root} yet; start one: python -m agent run")
-    return journals[-1].parent.name
+    return max(journals, key=lambda path: path.stat().st_mtime).parent.name
+
+
+def _journals(repo: Repo) -> list[Path]:
+    """Those that hold something, by tag."""
+    return sorted(filter(_is_begun, (repo.root / "campaigns").glob(f"*/{JOURNAL}")))
+
+
+def _is_begun(journal: Path) -> bool:
+    """Whether there is an event in a journal, or what may have been one."""
+    try:
+        return next(iter(Reader(journal)), None) is not None
+    except JournalError:
+        return True
+
+
+def _refuse_without_journal(repo: Repo, tag: str) -> None:
+    folder = folder_of(repo, tag)
+    if (folder / "trials").exists() and not _is_begun(folder / JOURNAL):
+        raise CampaignError(
+            f"the journal of campaign {tag} is gone or empty: restore {folder / JOURNAL} from a "
+            f"copy, or remove the rest: python -m agent clean --tag {tag}"
+        )
 
 
 def load(repo: Repo, tag: str) -> State:
     """A campaign's state, for reading.
 
     Raises:
-        CampaignError: no such campaign.
+        CampaignError: no such campaign, or its journal is gone.
     """
     state = peek(repo, tag)
     if not state.settings:
-        known = sorted(p.parent.name for p in (repo.root / "campaigns").glob(f"*/{JOURNAL}"))
+        _refuse_without_journal(repo, tag)
+        known = [path.parent.name for path in _journals(repo)]
         there_are = f"; there are: {', '.join(known)}" if known else ""
         raise CampaignError(f"there is no campaign {tag!r} in {repo.root}{there_are}")
     return state
@@ -135,12 +155,14 @@ class Campaign:
         """Open the campaign ``tag``, or begin it; takes the lock on its journal.
 
         Raises:
-            RepoError: git refuses the tag. JournalError: locked, or the folder cannot be written.
+            RepoError: git refuses the tag. CampaignError: it has trials, but no journal.
+            JournalError: locked, or the folder cannot be written.
         """
         self.repo, self.tag = repo, tag
         self.folder = folder_of(repo, tag)
         path = self.folder / JOURNAL
-        repo.check_tag(tag, new=not path.exists() or not path.stat().st_size)
+        _refuse_without_journal(repo, tag)
+        repo.check_tag(tag, new=not _is_begun(path))
         state, place = snapshot.restore(path)
         self.journal = Journal(path, place)
         self.messages: list[str] = []

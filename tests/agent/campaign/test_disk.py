@@ -14,8 +14,8 @@ from agent.campaign import disk
 from agent.campaign.disk import Disk
 from agent.campaign.events import read_event
 from agent.campaign.lines import write_line
-from agent.campaign.records import Training, Trial
-from agent.campaign.store import Campaign, read_curve, read_trace
+from agent.campaign.records import Training
+from agent.campaign.store import Campaign, read_curve
 from agent.git.repo import Repo
 
 NAMES = ("prompt.md", "reply.md", "diff.patch", "training-1.log", "training-1.curve.json")
@@ -100,28 +100,3 @@ def test_a_curve_that_is_not_whole_is_none(content: bytes, tmp_path: Path) -> No
     assert read_curve(tmp_path, training) == []
     path.write_text(json.dumps([(0.1, 1, 2.5), (0.2, 2, float("nan"))]))
     assert [tuple(point[:2]) for point in read_curve(tmp_path, training)] == [(0.1, 1), (0.2, 2)]
-
-
-@pytest.mark.parametrize(
-    ("note", "found"),
-    [
-        ("", None),
-        ("{", None),
-        ("[1]", None),
-        ('{"a": 1}', None),
-        ('{"traces": 3}', None),
-        ('{"traces": {"8": "x"}}', None),
-        ('{"traces": {"7": null}}', None),
-        ('{"traces": {"7": "1.5 2"}}', "1.5 2"),
-    ],
-)
-def test_a_damaged_trace_is_looked_for_in_the_note_and_then_none(
-    note: str, found: str | None, repo: Repo
-) -> None:
-    trial = Trial(3, commit=repo.head())
-    path = repo.root / "campaigns/t/trials/3/training-7.trace"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"1.5 \xff")
-    if note:
-        repo.add_note("t", trial.commit, note)
-    assert read_trace(repo, "t", trial, 7) == found
