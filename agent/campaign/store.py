@@ -26,8 +26,7 @@ from agent.campaign.commits import (
 )
 from agent.campaign.disk import Disk
 from agent.campaign.files import JOURNAL, Unwritable, folder_of, write_atomically
-from agent.campaign.journal import Journal
-from agent.campaign.lines import JournalError, Reader
+from agent.campaign.journal import Journal, is_begun
 from agent.campaign.lock import holder
 from agent.campaign.records import Proof, Training, Trial
 from agent.campaign.recovery import bring_commits, bring_refs
@@ -68,20 +67,12 @@ def last_active(repo: Repo) -> str:
 
 def _journals(repo: Repo) -> list[Path]:
     """Those that hold something, by tag."""
-    return sorted(filter(_is_begun, (repo.root / "campaigns").glob(f"*/{JOURNAL}")))
-
-
-def _is_begun(journal: Path) -> bool:
-    """Whether there is an event in a journal, or what may have been one."""
-    try:
-        return next(iter(Reader(journal)), None) is not None
-    except JournalError:
-        return True
+    return sorted(filter(is_begun, (repo.root / "campaigns").glob(f"*/{JOURNAL}")))
 
 
 def _refuse_without_journal(repo: Repo, tag: str) -> None:
     folder = folder_of(repo, tag)
-    if (folder / "trials").exists() and not _is_begun(folder / JOURNAL):
+    if (folder / "trials").exists() and not is_begun(folder / JOURNAL):
         raise CampaignError(
             f"the journal of campaign {tag} is gone or empty: restore {folder / JOURNAL} from a "
             f"copy, or remove the rest: python -m agent clean --tag {tag}"
@@ -162,7 +153,7 @@ class Campaign:
         self.folder = folder_of(repo, tag)
         path = self.folder / JOURNAL
         _refuse_without_journal(repo, tag)
-        repo.check_tag(tag, new=not _is_begun(path))
+        repo.check_tag(tag, new=not is_begun(path))
         state, place = snapshot.restore(path)
         self.journal = Journal(path, place)
         self.messages: list[str] = []

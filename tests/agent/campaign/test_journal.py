@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from agent.campaign import lock
 from agent.campaign.events import (
     CampaignBegun,
     Concluded,
@@ -29,7 +27,6 @@ from agent.campaign.events import (
 )
 from agent.campaign.journal import Journal, read_events
 from agent.campaign.lock import JournalBusy, JournalError, holder
-from trainer.sandbox import owner
 
 WRITER = """
 import sys
@@ -199,31 +196,6 @@ def test_holder_waits_for_the_writers_signature(
             holder(path)
         monkeypatch.setattr("time.sleep", lambda _: lock.write_text("4711\n"))
         assert holder(path) == 4711
-
-
-@pytest.mark.parametrize("number", lock.NO_LOCKS)
-def test_without_locks_the_signature_says_who_writes(
-    number: int, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_locks(fd: int, how: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr("fcntl.flock", no_locks)
-    with Journal(path) as journal:
-        assert holder(path) == os.getpid()
-        with pytest.raises(JournalBusy, match=f"by process {os.getpid()}: wait"):
-            Journal(path)
-        journal.append(ended("mine"))
-    assert holder(path) is None
-    me = owner.this_process()
-    signature = path.with_name("journal.jsonl.lock")
-    signature.write_text(f"{me.pid} {replace(me, started='1')}\n")  # as kill -9 leaves it
-    assert holder(path) is None
-    Journal(path).close()
-    signature.write_text(f"4711 {replace(me, host='other', pid=4711)}\n")
-    assert holder(path) == 4711
-    with pytest.raises(JournalBusy, match=r"of another machine .*if that has ended, delete .*lock"):
-        Journal(path)
 
 
 def test_threads_of_the_writer_take_turns(path: Path) -> None:
