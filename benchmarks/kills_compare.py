@@ -6,19 +6,21 @@ import getpass
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from agent.campaign import store
+from agent.campaign.events import HeatBegun, TrainingBegun
+from agent.campaign.files import JOURNAL
+from agent.campaign.lines import Reader
 from agent.campaign.records import Trial
-from agent.campaign.state import rebuild_prior
+from agent.campaign.state import State, rebuild_prior
 from agent.git.repo import Repo
 from benchmarks.kills_campaign import TAG, Site, git, processes
 
 CLOSE = 0.02
 """Bits per byte. The audits ask at secret positions, drawn anew each time, and what they bound is
 taken off a gain: so a gain repeats about, a score to the last bit."""
-FAULTS = (["locked"], ["prunable"])
-"""How git marks a worktree that was not made or removed in full."""
 CACHE = f"torchinductor_{getpass.getuser()}"
 """A folder that torch makes whenever it is imported, one for all its processes."""
 
@@ -27,9 +29,6 @@ def outcome(site: Site) -> dict[str, Any]:
     """All that a kill must not change, as JSON has it."""
     state = store.load(Repo.open(site.repo), TAG)
     numbers = {trial.commit: trial.trial for trial in state.trials if trial.commit}
-    prior = rebuild_prior(
-        ("architecture", "hyperparameters", "schedule"), site.seed, state.finished
-    )
     found = {
         "trials": [_trial(site, trial, numbers) for trial in state.trials],
         "branch": git(site, "log", "--format=%T", f"autoresearch/{TAG}").splitlines(),
@@ -38,7 +37,6 @@ def outcome(site: Site) -> dict[str, Any]:
             row.split("\t")[3] for row in (site.campaign / "results.tsv").read_text().splitlines()
         ],
         "worktree": (site.campaign / "worktree/trainer/train.py").read_text(),
-        "prior": prior.probabilities(),
         "seeds": state.seeds_used,
     }
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
@@ -49,7 +47,6 @@ def _trial(site: Site, trial: Trial, numbers: Mapping[str, int]) -> dict[str, An
     commit = trial.commit or trial.candidate
     return {
         **{name: getattr(trial, name) for name in names.split()},
-        "propensity": trial.propensity,
         "tree": git(site, "rev-parse", f"{commit}^{{tree}}") if commit else "",
         "parent": numbers.get(trial.parent),
         "trainings": [
@@ -63,7 +60,7 @@ def _trial(site: Site, trial: Trial, numbers: Mapping[str, int]) -> dict[str, An
 
 
 def differences(first: Any, second: Any, where: str = "") -> Iterator[str]:
-    """In what two outcomes differ, gains by more than ``CLOSE``."""
+    """In what two outcomes differ, gains and rewards by more than ``CLOSE``."""
     if isinstance(first, dict) and isinstance(second, dict):
         for name in first.keys() | second.keys():
             yield from differences(first.get(name), second.get(name), f"{where} {name}".strip())
@@ -75,10 +72,30 @@ def differences(first: Any, second: Any, where: str = "") -> Iterator[str]:
 
 
 def _same(first: Any, second: Any, where: str) -> bool:
-    about = {"gains", "reward", "prior", "propensity"} & set(where.split())
+    about = {"gains", "reward"} & set(where.split())
     if about and isinstance(first, float) and isinstance(second, float):
         return math.isclose(first, second, abs_tol=CLOSE)
     return bool(first == second)
+
+
+def contradictions(journal: Path, seed: int) -> Iterator[str]:
+    """Where a journal is not what one that was never resumed could be.
+
+    The prior follows from the rewards, which repeat only about: so it is compared, to the last bit,
+    not with the other campaign's but with the one that was drawn from.
+    """
+    state = State()
+    for event in Reader(journal):
+        again = isinstance(event, HeatBegun | TrainingBegun) and state.open_seeds
+        state.apply(event)
+        if again and again != state.open_seeds:
+            yield f"event {event.n} begins again with seeds {state.open_seeds} instead of {again}"
+    for trial in state.trials:
+        if trial.available:
+            prior = rebuild_prior(trial.categories, seed, state.finished[: trial.trial])
+            rebuilt = prior.probabilities(trial.available)[trial.category]
+            if rebuilt != trial.propensity:
+                yield f"trial {trial.trial} had propensity {trial.propensity}, rebuilt {rebuilt}"
 
 
 def left(site: Site) -> list[str]:
@@ -88,6 +105,7 @@ def left(site: Site) -> list[str]:
     worktrees = git(site, "worktree", "list", "--porcelain")
     unfinished = ("*.safetensors*", "*.tmp", "*.part", "*.torn-*", "worktree.old*")
     found: Sequence[tuple[str, object]] = [
+        *(("contradiction", it) for it in contradictions(site.campaign / JOURNAL, site.seed)),
         *(("process", process) for process in processes(site)),
         *(("temporary file", path) for path in site.tmp.iterdir() if path.name != CACHE),
         *(("git lock", path) for path in git_folder.rglob("*.lock")),

@@ -83,6 +83,7 @@ def trials(folder: Path, count: int, run: int) -> Iterator[Reading]:
             began, worked = time.monotonic(), time.process_time()
             try:
                 one_trial(runtime)
+                runtime.after_trial()  # the report, if it is due
             except Stopped as stopped:
                 print(f"ended after {len(state.trials) - 1} trials: {stopped}", file=sys.stderr)
                 return

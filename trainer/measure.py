@@ -20,6 +20,7 @@ from trainer import contract, fingerprint
 from trainer.data.choice import AUTO, choose
 from trainer.data.prepare import DataError, prepare, restore
 from trainer.data.sources.base import Progress
+from trainer.errors import UserError
 from trainer.presets import BadSetting, Budget, parse_budget
 from trainer.results import AuditResult as AuditResult
 from trainer.results import CheckResult as CheckResult
@@ -389,9 +390,22 @@ def audit(
 
 
 def _copy(file: IO[bytes], path: Path) -> None:
-    """Copy an open file to ``path`` atomically."""
+    """Copy an open file to ``path`` atomically.
+
+    Raises:
+        UserError: it cannot be written; nothing is left of it, so that there is space for others.
+    """
     unfinished = path.with_name(f"{path.name}.part")
-    with unfinished.open("wb") as copy:
-        file.seek(0)
-        shutil.copyfileobj(file, copy, 1 << 20)
-    unfinished.replace(path)
+    try:
+        try:
+            with unfinished.open("wb") as copy:
+                file.seek(0)
+                shutil.copyfileobj(file, copy, 1 << 20)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the weights {path} could not be written: {error.strerror or error}; free space or "
+            "make the folder writable, then run again"
+        ) from error

@@ -18,7 +18,12 @@ STAYS = ("diff.", "reply")
 
 
 class Disk:
-    """The folders of the trials; the weights of a trial serve its audit, up to its verdict."""
+    """The folders of the trials; the weights of a trial serve its audit, up to its verdict.
+
+    Those of champion and baseline are not kept either: nothing reads them, they may take hundreds
+    of megabytes, and ``replay`` trains a commit again, by its recorded clock to the same bits where
+    the machine allows that.
+    """
 
     def __init__(self, campaign: Path, state: State) -> None:
         """Also removes what a kill left."""

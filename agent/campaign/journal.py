@@ -143,6 +143,14 @@ def read_events(path: Path) -> list[Event]:
     return list(Reader(path))
 
 
+def is_begun(path: Path) -> bool:
+    """Whether there is an event in a journal, or what may have been one."""
+    try:
+        return next(iter(Reader(path)), None) is not None
+    except JournalError:
+        return True
+
+
 def _set_aside(path: Path, tail: bytes) -> Path:
     """Write the broken tail to a new file beside the journal, and sync it before it is removed."""
     base = f"{path.name}.torn-{int(time.time())}"

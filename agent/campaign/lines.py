@@ -29,6 +29,10 @@ class JournalError(UserError):
     """An event could not be written or read; the message says what, where and what to do."""
 
 
+class _Unsound(JournalError):
+    """A line lacks bytes. At the end of a journal it is a torn one."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A place between two lines of a journal."""
@@ -72,8 +76,9 @@ def write_line(event: Happened) -> bytes:
 class Reader:
     """The complete events of a journal from a ``place`` on, which then is behind the last of them.
 
-    Only the last line can be torn, since each is synced before the next begins: it has no line feed
-    or, after a power cut, lacks other bytes. It is left out; a journal that is missing has no line.
+    Only the last one can be torn, since each is synced before the next begins: it has no line feed
+    or, after a power cut, lacks other bytes. It is left out, with all that comes after the last
+    sound line; a journal that is missing has no line.
     """
 
     def __init__(self, path: Path, place: Place = START) -> None:
@@ -87,28 +92,26 @@ class Reader:
         try:
             with self.path.open("rb") as file:
                 file.seek(self.place.size)
-                line = file.readline()
-                while line.endswith(b"\n"):
-                    following = file.readline()
-                    found = self._read(line, is_last=not following)
-                    if found is None:
+                while (line := file.readline()).endswith(b"\n"):
+                    try:
+                        event, form = self._read(line)
+                    except _Unsound:
+                        rest = file.readlines()
+                        if any(map(_is_sound, rest)) or (rest and self.place == START):
+                            raise
                         return
-                    event, form = found
                     self.place = self.place.after(line, event.n, form)
                     yield event
-                    line = following
         except FileNotFoundError:
             return
         except OSError as error:
             raise JournalError(f"{self.path} cannot be read: {error.strerror}") from error
 
-    def _read(self, line: bytes, *, is_last: bool) -> tuple[Event, int] | None:
-        """The event that a line holds, and the format from it on; None if it is torn."""
+    def _read(self, line: bytes) -> tuple[Event, int]:
+        """The event that a line holds, and the format from it on."""
         place, (stored, is_checked) = self.place, _stored(line)
         if stored is None:
-            if is_last:
-                return None
-            raise self._damaged(line, "not JSON")
+            raise self._damaged(line, "not JSON", _Unsound)
         form = stored.get("format", place.form)
         if form not in range(1, FORMAT + 1):
             raise JournalError(
@@ -118,9 +121,7 @@ class Reader:
             )
         if not is_checked and (is_checked is False or form >= CHECKED_FORMAT):
             why = "its checksum is missing" if is_checked is None else "its checksum is another"
-            if is_last:
-                return None
-            raise self._damaged(line, f"{why}: bytes were lost or changed")
+            raise self._damaged(line, f"{why}: bytes were lost or changed", _Unsound)
         try:
             event = read_event(stored, form)
         except ValidationError as error:
@@ -132,8 +133,10 @@ class Reader:
             raise self._damaged(line, f"it is number {event.n} where {place.n + 1} is due")
         return event, form
 
-    def _damaged(self, line: bytes, why: str) -> JournalError:
-        return JournalError(
+    def _damaged(
+        self, line: bytes, why: str, kind: type[JournalError] = JournalError
+    ) -> JournalError:
+        return kind(
             f"{self.path} line {self.place.lines + 1} is not an event: {line[:60]!r} ({why}); "
             "restore the file from a copy, or keep only the lines before it: the campaign goes on "
             "from there"
@@ -151,3 +154,8 @@ def _stored(line: bytes) -> tuple[Mapping[str, Any] | None, bool | None]:
     except (ValueError, RecursionError):
         return None, is_checked
     return (stored if isinstance(stored, dict) else None), is_checked
+
+
+def _is_sound(line: bytes) -> bool:
+    stored, is_checked = _stored(line)
+    return stored is not None and is_checked is not False

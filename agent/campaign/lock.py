@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
+import os
 import time
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from agent.campaign.lines import JournalError
 from trainer.sandbox import owner
 from trainer.sandbox.owner import Owner
 
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+"""What locking says on a file system that has no locks, as some of clusters."""
 LOCK_SECONDS = 0.2
 """For so long a writer waits for the lock, which ``holder`` also takes for a moment, and ``holder``
 for the id of a writer that has just taken it."""
@@ -33,7 +36,10 @@ class JournalBusy(JournalError):
             )
         else:
             if writer is not None and not writer.is_local:
-                named += " of another machine or container"
+                named += (
+                    f" of another machine or container (if that has ended, delete "
+                    f"{_lock_path(path)})"
+                )
             why = f"{path} is being written by {named}: wait for it, stop it"
         super().__init__(f"{why}, or use another --tag")
 
@@ -48,7 +54,7 @@ class WriterLock:
     def __init__(self, path: Path) -> None:
         """``path``: of the journal."""
         self._path = path
-        self._lock = FileLock(_lock_path(path), timeout=LOCK_SECONDS, poll_interval=0.01)
+        self._fd = -1
 
     def acquire(self) -> None:
         """Take the lock and sign it.
@@ -56,15 +62,42 @@ class WriterLock:
         Raises:
             JournalBusy: another process (or another lock in this one) has it.
         """
+        fd = os.open(_lock_path(self._path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            self._lock.acquire()
-        except Timeout:
-            raise JournalBusy(self._path) from None
-        writer = owner.this_process()
-        _lock_path(self._path).write_text(f"{writer.pid} {writer}\n")
+            deadline = time.monotonic() + LOCK_SECONDS
+            while not _take(fd, fcntl.LOCK_EX, self._path):
+                if time.monotonic() > deadline:
+                    raise JournalBusy(self._path)
+                time.sleep(0.01)
+            writer = owner.this_process()
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{writer.pid} {writer}\n".encode(), 0)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
 
     def release(self) -> None:
-        self._lock.release()
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):  # only where there are no locks does it matter
+                os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _take(fd: int, how: int, path: Path) -> bool:
+    """Try to lock. Without locks the signature decides; if two start at the same moment, one is
+    told at its next event that the journal was changed."""
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        _, writer = _signature(path)
+        return writer is None or writer.is_dead
+    return True
 
 
 def holder(path: Path) -> int | None:
@@ -77,16 +110,14 @@ def holder(path: Path) -> int | None:
     deadline = time.monotonic() + LOCK_SECONDS
     pid, writer = None, None
     try:
-        with lock_path.open("rb") as lock:  # filelock needs to write, and keeps other readers out
+        with lock_path.open("rb") as lock:
             while time.monotonic() < deadline:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                if _take(lock.fileno(), fcntl.LOCK_SH, path):
                     return None
-                except BlockingIOError:
-                    pid, writer = _signature(path)
-                    if pid is not None and not (writer is not None and writer.is_dead):
-                        return pid
-                    time.sleep(0.01)  # a writer has the lock but has not signed it yet
+                pid, writer = _signature(path)
+                if pid is not None and not (writer is not None and writer.is_dead):
+                    return pid
+                time.sleep(0.01)  # a writer has the lock but has not signed it yet
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
-from agent.campaign import events, records, state
+from agent.campaign import events, lines, records, state
 from agent.campaign.files import write_atomically
 from agent.campaign.lines import START, JournalError, Place, Reader
 from agent.campaign.records import Audit, FailedCandidate, Training, Trial
@@ -119,7 +119,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 @functools.cache
 def _version() -> str:
     """A digest of the code that makes a state of events and a snapshot of a state."""
-    modules = (events, records, state, sys.modules[__name__])
+    modules = (events, lines, records, state, sys.modules[__name__])
     try:
         text = "".join(inspect.getsource(module) for module in modules)
     except OSError:  # installed without source: then no snapshot is of this version

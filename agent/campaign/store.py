@@ -6,6 +6,7 @@ after a kill the journal holds the intended state; ``reconcile`` makes git and t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -25,7 +26,7 @@ from agent.campaign.commits import (
 )
 from agent.campaign.disk import Disk
 from agent.campaign.files import JOURNAL, Unwritable, folder_of, write_atomically
-from agent.campaign.journal import Journal
+from agent.campaign.journal import Journal, is_begun
 from agent.campaign.lock import holder
 from agent.campaign.records import Proof, Training, Trial
 from agent.campaign.recovery import NOT_IN_GIT, bring_commits, bring_refs
@@ -59,24 +60,35 @@ def last_active(repo: Repo) -> str:
     Raises:
         CampaignError: there is no campaign yet.
     """
-    found = (repo.root / "campaigns").glob(f"*/{JOURNAL}")
-    journals = sorted(
-        (path for path in found if path.stat().st_size), key=lambda path: path.stat().st_mtime
-    )
-    if not journals:
+    if not (journals := _journals(repo)):
         raise CampaignError(f"no campaign in {repo.root} yet; start one: python -m agent run")
-    return journals[-1].parent.name
+    return max(journals, key=lambda path: path.stat().st_mtime).parent.name
+
+
+def _journals(repo: Repo) -> list[Path]:
+    """Those that hold something, by tag."""
+    return sorted(filter(is_begun, (repo.root / "campaigns").glob(f"*/{JOURNAL}")))
+
+
+def _refuse_without_journal(repo: Repo, tag: str) -> None:
+    folder = folder_of(repo, tag)
+    if (folder / "trials").exists() and not is_begun(folder / JOURNAL):
+        raise CampaignError(
+            f"the journal of campaign {tag} is gone or empty: restore {folder / JOURNAL} from a "
+            f"copy, or remove the rest: python -m agent clean --tag {tag}"
+        )
 
 
 def load(repo: Repo, tag: str) -> State:
     """A campaign's state, for reading.
 
     Raises:
-        CampaignError: no such campaign.
+        CampaignError: no such campaign, or its journal is gone.
     """
     state = peek(repo, tag)
     if not state.settings:
-        known = sorted(p.parent.name for p in (repo.root / "campaigns").glob(f"*/{JOURNAL}"))
+        _refuse_without_journal(repo, tag)
+        known = [path.parent.name for path in _journals(repo)]
         there_are = f"; there are: {', '.join(known)}" if known else ""
         raise CampaignError(f"there is no campaign {tag!r} in {repo.root}{there_are}")
     return state
@@ -106,13 +118,16 @@ def stem(training: Training) -> str:
 
 
 def read_trace(repo: Repo, tag: str, trial: Trial, seed: int) -> str | None:
-    """The recorded clock of a candidate: from the trial's folder, else from its commit's note."""
+    """The recorded clock of a candidate: from the trial's folder, else from its commit's note; None
+    if neither has it undamaged."""
     path = folder_of(repo, tag) / "trials" / str(trial.trial) / f"training-{seed}.trace"
-    if path.exists():
+    with contextlib.suppress(OSError, ValueError):
         return path.read_text(encoding="ascii")
-    note = repo.read_note(tag, trial.commit) if trial.commit else None
-    trace: str | None = json.loads(note)["traces"].get(str(seed)) if note else None
-    return trace
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        note = repo.read_note(tag, trial.commit) if trial.commit else None
+        trace: object = json.loads(note)["traces"][str(seed)] if note else None
+        return trace if isinstance(trace, str) else None
+    return None
 
 
 def read_curve(folder: Path, training: Training) -> Curve:
@@ -131,12 +146,14 @@ class Campaign:
         """Open the campaign ``tag``, or begin it; takes the lock on its journal.
 
         Raises:
-            RepoError: git refuses the tag. JournalError: locked, or the folder cannot be written.
+            RepoError: git refuses the tag. CampaignError: it has trials, but no journal.
+            JournalError: locked, or the folder cannot be written.
         """
         self.repo, self.tag = repo, tag
         self.folder = folder_of(repo, tag)
         path = self.folder / JOURNAL
-        repo.check_tag(tag, new=not path.exists() or not path.stat().st_size)
+        _refuse_without_journal(repo, tag)
+        repo.check_tag(tag, new=not is_begun(path))
         state, place = snapshot.restore(path)
         self.journal = Journal(path, place)
         self.messages: list[str] = []
@@ -365,11 +382,15 @@ class Campaign:
                 log.warning("%s", error)
 
     def write(self, trial: int, name: str, text: str) -> None:
-        """Write a file into the trial's folder."""
+        """Write a file into the trial's folder. That it cannot be is only told: what the journal
+        can still hold, such as a reply that was paid for, is worth more."""
         path = self.folder / "trials" / str(trial) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # UTF-8 cannot encode the lone surrogates of a reply; the journal keeps the exact reply.
-        write_atomically(path, text.encode("utf-8", "backslashreplace"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # UTF-8 cannot encode the lone surrogates of a reply; the journal keeps the exact reply.
+            write_atomically(path, text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            log.warning("%s", error)
 
     def _note(self, trial: Trial) -> str:
         """Everything that is needed to replay the commit in another clone, as JSON."""

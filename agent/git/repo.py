@@ -268,7 +268,11 @@ class Repo:
         if run_git("check-ref-format", branch, cwd=self.root).returncode != 0:
             raise RepoError(f"--tag {tag!r}: git refuses the branch autoresearch/{tag}; rename it")
         if new and self.refs(self.folder(tag)):
-            raise RepoError(f"--tag {tag!r}: refs of an earlier campaign; use another --tag")
+            raise RepoError(
+                f"--tag {tag!r}: refs of an earlier campaign, whose journal is gone or empty: "
+                f"restore campaigns/{tag}/journal.jsonl from a copy, use another --tag, or remove "
+                f"the rest: python -m agent clean --tag {tag}"
+            )
         folder = "refs/heads/autoresearch"
         for ref in self.refs(folder):
             foreign = ref == branch and new

@@ -83,7 +83,7 @@ def reports(campaign: Campaign, tell: Callable[[str], None]) -> Iterator[Reporte
         yield reporter
     finally:
         reporter.close()
-        if not isinstance(sys.exception(), KeyboardInterrupt):
+        if isinstance(sys.exception(), Exception | None):
             try:
                 report(campaign.folder, campaign.state)
             except (UserError, OSError) as error:

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from events import Story
 
+from agent.campaign.events import read_event
+from agent.campaign.lines import write_line
 from benchmarks import kills, machine
-from benchmarks.kills_compare import CLOSE, differences
+from benchmarks.kills_compare import CLOSE, contradictions, differences
 
 CALM: dict[str, Any] = {
     "trials": [
@@ -21,7 +24,7 @@ CALM: dict[str, Any] = {
             "trainings": [["candidate", 0, 3, "ok", 4.25, "f00", False]],
         }
     ],
-    "prior": {"architecture": 0.75, "schedule": 0.25},
+    "seeds": 7,
 }
 
 
@@ -39,20 +42,46 @@ def changed(*path: str | int, to: Any) -> dict[str, Any]:
     [
         (CALM, []),
         (changed("trials", 0, "gains", 0, to=0.1 + CLOSE / 2), []),
-        (changed("prior", "schedule", to=0.25 - CLOSE / 2), []),
+        (changed("trials", 0, "reward", to=1.0 - CLOSE / 2), []),
         (changed("trials", 0, "gains", 0, to=0.1 + 2 * CLOSE), ["trials 0 gains 0"]),
         (changed("trials", 0, "gains", to=[0.1]), ["trials 0 gains"]),
         (changed("trials", 0, "trainings", 0, 4, to=4.25 + 1e-15), ["trials 0 trainings 0 4"]),
         (changed("trials", 0, "tree", to="b2"), ["trials 0 tree"]),
         (changed("trials", 0, "verdict", to="revert"), ["trials 0 verdict"]),
         (changed("trials", to=[]), ["trials"]),
-        (changed("prior", "schedule", to=0.5), ["prior schedule"]),
+        (changed("seeds", to=8), ["seeds"]),
     ],
 )
 def test_a_loss_is_what_differs_beyond_the_audits_chance(
     other: dict[str, Any], losses: list[str]
 ) -> None:
     assert [loss.partition(":")[0] for loss in differences(CALM, other)] == losses
+
+
+@pytest.mark.parametrize(
+    ("propensity", "seeds", "told"),
+    [
+        (0.5, [5, 5], []),
+        (0.5, [5, 6], ["event 13 begins again with seeds (6, 6) instead of (5, 5)"]),
+        (0.5 + 1e-15, [5, 5], ["trial 1 had propensity"]),
+        (0.48, [5, 5], ["trial 1 had propensity"]),
+    ],
+)
+def test_a_journal_contradicts_itself(
+    propensity: float, seeds: list[int], told: list[str], tmp_path: Path
+) -> None:
+    """By a prior that does not follow from the rewards, or a heat done again with other seeds."""
+    story = Story()
+    story.baseline()
+    number = story.draw("a", available=["a", "b"], categories=["a", "b"])
+    story.events[-1]["propensity"] = propensity
+    story.candidate(number, "x")
+    for seed in seeds:
+        story.add("heat_started", trial=number, heat=0, seeds=[seed, seed], new_seeds=1)
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"".join(write_line(read_event(event)) for event in story.events))
+    found = [*contradictions(path, seed=0)]
+    assert len(found) == len(told) and all(map(str.startswith, found, told)), found
 
 
 def test_an_interrupted_benchmark_takes_the_campaigns_that_are_missing(

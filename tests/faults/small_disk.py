@@ -5,6 +5,7 @@ The working folder is a repository, ``campaigns/`` a small file system of its ow
 
 from __future__ import annotations
 
+import io
 import logging
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from agent.campaign.state import fold
 from agent.campaign.store import Campaign
 from agent.git.repo import Repo
 from agent.settings import Settings
+from trainer import measure
 from trainer.errors import UserError
 
 FILLER = Path("campaigns/filler")
@@ -65,13 +67,24 @@ def journal_line() -> None:
 
 
 def trial_file() -> None:
+    """What the journal can still take is recorded: a reply, and what the training came to."""
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
     campaign = begun()
     campaign.write(1, "reply.md", "whole")
     fill(left=8192)
-    print(refused(lambda: campaign.write(1, "reply.md", BIG)))
+    campaign.write(1, "reply.md", BIG)
+    campaign.record(RunEnded(reason="the journal goes on"))
     trial = campaign.folder / "trials" / "1"
     assert [path.name for path in trial.iterdir()] == ["reply.md"]
     assert (trial / "reply.md").read_text() == "whole"
+
+
+def weights_file() -> None:
+    begun().close()
+    fill(left=8192)
+    path = FILLER.with_name("training-1.safetensors")
+    print(refused(lambda: measure._copy(io.BytesIO(BIG.encode()), path)))
+    assert not list(path.parent.glob("training*"))
 
 
 def snapshot_file() -> None:

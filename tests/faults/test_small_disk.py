@@ -36,6 +36,10 @@ def with_disk(folder: Path, size: str, *command: str) -> subprocess.CompletedPro
     [
         ("journal_line", "journal.jsonl could not be written: No space left on device; free space"),
         ("trial_file", "trials/1/reply.md could not be written: No space left on device; free"),
+        (
+            "weights_file",
+            "campaigns/training-1.safetensors could not be written: No space left on device; free",
+        ),
         ("snapshot_file", "snapshot.json could not be written: No space left on device; free"),
         ("read_only", "journal.jsonl could not be opened for writing: Read-only file system; free"),
     ],

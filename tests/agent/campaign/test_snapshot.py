@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import zlib
 from collections.abc import Callable
@@ -14,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.campaign import snapshot
-from agent.campaign.events import read_event
+from agent.campaign.events import CampaignBegun, read_event
 from agent.campaign.journal import JournalError
-from agent.campaign.lines import START, Reader, write_line
+from agent.campaign.lines import START, Place, Reader, write_line
+from agent.campaign.records import Training, Trial
 from agent.campaign.snapshot import SNAPSHOT, read_state, restore, save
 from agent.campaign.state import State, fold
 from agent.campaign.store import Campaign
@@ -134,6 +136,18 @@ def test_a_snapshot_that_does_not_fit_is_not_used(how: str, tmp_path: Path) -> N
     DAMAGE[how](path.with_name(SNAPSHOT))
     assert restore(path) == (State(), START)
     assert read_state(path) == fold(Reader(path))
+
+
+@pytest.mark.parametrize("kind", [State, Trial, Training, CampaignBegun, Place])
+def test_other_code_of_what_is_stored_is_another_version(
+    kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, compute = inspect.getsource, snapshot._version.__wrapped__
+    before = compute()
+    monkeypatch.setattr(
+        inspect, "getsource", lambda of: real(of) + "#" * (of.__name__ == kind.__module__)
+    )
+    assert compute() != before
 
 
 @pytest.mark.parametrize("left", [0, 1, 500])

@@ -23,6 +23,7 @@ from agent.campaign.store import Campaign
 from agent.git.repo import Repo
 from agent.report import background
 from agent.report.background import Reporter, reports
+from agent.steps.stop import StopNow
 
 pytestmark = pytest.mark.process
 
@@ -125,7 +126,7 @@ def test_it_ends_with_a_parent_that_is_killed(opened: Campaign) -> None:
     assert not child.is_running()
 
 
-@pytest.mark.parametrize("end", [None, ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("end", [None, ValueError, KeyboardInterrupt, StopNow])
 def test_at_the_end_it_is_always_written_unless_the_user_is_in_a_hurry(
     end: type[BaseException] | None, opened: Campaign
 ) -> None:
@@ -133,10 +134,10 @@ def test_at_the_end_it_is_always_written_unless_the_user_is_in_a_hurry(
     try:
         with reports(opened, told.append):
             if end is not None:
-                raise end
-    except (ValueError, KeyboardInterrupt):
+                raise end(2)
+    except (ValueError, KeyboardInterrupt, StopNow):
         pass
-    assert (opened.folder / "report.html").exists() == (end is not KeyboardInterrupt)
+    assert (opened.folder / "report.html").exists() == (end in (None, ValueError))
     assert told == []
 
 
