@@ -172,7 +172,7 @@ def option(name: str) -> str:
 
 def complaint(error: ErrorDetails, name: str) -> str:
     """What is wrong with the setting ``name`` and what would be right, on one line."""
-    valid = error["msg"].removeprefix("Value error, ")
+    valid = one_line(error["msg"].removeprefix("Value error, "), 500)
     what = f"{name}: {valid[:1].lower()}{valid[1:]}"
     # What our own validators say has the value in it.
     given = "" if error["type"] == "value_error" else f", not {one_line(repr(error['input']))}"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agent.campaign.journal import read_events
@@ -106,6 +106,7 @@ def test_what_is_not_live_stays_as_it_is_until_the_next_start() -> None:
     assert settings.follow({"seed": 2, "llm": "local", "data": "climbmix"}, {}) == settings
 
 
+@example("notify", "", '"\x1e')
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(sorted(Settings.model_fields)),
