@@ -136,6 +136,7 @@ def test_a_stopped_or_hanging_training_does_not_hold_up_the_night(
     assert below_server() == 0
 
 
+@pytest.mark.alone
 def test_a_stopped_training_goes_on_in_its_next_turn(tiny_source: str) -> None:
     """In a heat its turn is cut off, and its time counts; the other one is not disturbed."""
     left = [1]
