@@ -3,6 +3,7 @@
 The death of a process with the source's code is its own: it could kill itself for a second try.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -15,6 +16,9 @@ import pytest
 from trainer import measure as measurements
 from trainer.measure import MACHINE, Measurement
 from trainer.sandbox import tree
+from trainer.sandbox.client import ForkServer
+from trainer.sandbox.confine import SandboxError
+from trainer.training import machine
 from trainer.training.job import Job
 
 pytestmark = [
@@ -152,3 +156,30 @@ def test_a_stopped_training_goes_on_in_its_next_turn(tiny_source: str) -> None:
     )
     assert (first.status, second.status) == ("ok", "ok")
     assert second.steps < first.steps
+
+
+@pytest.mark.parametrize(
+    ("deaths", "is_told"),
+    [(2, False), (3, True)],
+    ids=["started again", "told when it always dies"],
+)
+def test_a_server_killed_while_it_starts(
+    deaths: int, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = []
+
+    class KilledServer(ForkServer):
+        def spawn(self, role: str, fds: list[int], timeout: float = 120.0) -> int:
+            if len(killed) < deaths:
+                self.process.kill()
+                killed.append(self.process.wait())
+            return super().spawn(role, fds, timeout)
+
+    monkeypatch.setattr(machine, "ForkServer", KilledServer)
+    with contextlib.closing(machine.Machine()) as fresh:
+        if is_told:
+            with pytest.raises(SandboxError, match="does not start"):
+                fresh.probe()
+        else:
+            assert fresh.probe()["device"]
+    assert killed == [-signal.SIGKILL] * deaths

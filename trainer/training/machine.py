@@ -27,6 +27,10 @@ PROGRAM = "trainer.roles"
 """What the fork server runs. It imports the code of all children, so no parent may import it."""
 
 
+_PROBES = 3
+"""A process that is killed while it starts is started again; one that always dies is told."""
+
+
 class Machine:
     """The warm processes and what they report about the machine. One measurement runs at a time."""
 
@@ -64,7 +68,9 @@ class Machine:
             SandboxError: the processes cannot be started.
         """
         with self._lock:
-            if self._probe is None:
+            for left in reversed(range(_PROBES)):
+                if self._probe is not None:
+                    break
                 channel, theirs = Channel.pair()
                 with contextlib.closing(channel):
                     try:
@@ -72,10 +78,14 @@ class Machine:
                             self.server().spawn("probe", [theirs.fileno()])
                         self._probe = channel.receive(120.0)
                     except (ServerDied, WireError) as error:
+                        if left:  # killed by hand, or for want of memory: that may be over
+                            self.close()
+                            continue
                         raise SandboxError(
                             f"the measuring process does not start ({error}); does this work: "
                             f"{sys.executable} -c 'import torch'"
                         ) from None
+            assert self._probe is not None
             return self._probe
 
     def close(self) -> None:
