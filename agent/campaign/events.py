@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from agent.campaign.records import Audit, Proof, Training, Verdict
+from agent.campaign.records import Audit, Proof, Training, Transfer, Verdict
 from agent.edits.blocks import Envelope
 
 FORMAT = 2
@@ -268,6 +268,33 @@ class Concluded(SetsFields):
     tie_cost: float = 0.0
 
 
+# --- after a campaign: is its gain real, and where does it hold
+
+
+class Opened(Happened):
+    """The sealed test text is about to be read; from here on it counts as read, come what may."""
+
+    event: Literal["opened"] = "opened"
+    by: str
+    """The command."""
+    commits: tuple[str, ...]
+    """Full hashes of what is to be scored on it."""
+
+
+class Verified(Happened):
+    """What a verification found, as ``verify --json`` prints it."""
+
+    event: Literal["verified"] = "verified"
+    found: Mapping[str, Any]
+
+
+class Transferred(Happened):
+    """A kept edit was tried at another budget or size."""
+
+    event: Literal["transfer"] = "transfer"
+    transfer: Transfer
+
+
 class Retired(Happened):
     """What earlier versions wrote, and has no meaning now: a wait for a quieter machine."""
 
@@ -283,7 +310,8 @@ class Unknown(Happened):
 Known = (
     CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed | Waiting
     | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade | TrainingBegun
-    | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Retired
+    | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened | Verified
+    | Transferred | Retired
 )  # fmt: skip
 Event = Known | Unknown
 _ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator="event")])

@@ -101,6 +101,23 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """Whether a kept edit's gain holds where it was not chosen: at another budget or size."""
+
+    trial: int
+    commit: str
+    setting: str
+    """What was changed, as ``budget 4x`` or ``DEPTH 2x``."""
+    label: Literal["transfers", "budget-bound", "undecided"]
+    gain: float
+    """Mean difference to its parent there, bits per byte of validation text."""
+    low: float
+    """The 95 % interval's ends."""
+    high: float
+    seeds: int
+
+
+@dataclass(frozen=True)
 class Heat:
     """Champion and candidate trained side by side, as the judge sees it."""
 
@@ -168,6 +185,8 @@ class Trial:
     trainings: tuple[Training, ...] = ()
     """Trainings of the candidate, and of the champion while this trial was judged, in order."""
     audits: tuple[Audit, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
+    """Of a kept trial, oldest first."""
     proof: Proof = ""
     forecast: tuple[float, float] | None = None
     """Of an abandoned candidate: the difference that was forecast, and its standard error."""

@@ -30,7 +30,7 @@ from pydantic_core import from_json
 from agent.campaign import events, lines, records, state
 from agent.campaign.files import write_atomically
 from agent.campaign.lines import START, JournalError, Place, Reader
-from agent.campaign.records import Audit, FailedCandidate, Training, Trial
+from agent.campaign.records import Audit, FailedCandidate, Training, Transfer, Trial
 from agent.campaign.state import State, fold
 
 SNAPSHOT = "snapshot.json"
@@ -43,6 +43,7 @@ _PARTS: Mapping[str, type[Any]] = {
     "trainings": Training,
     "audits": Audit,
     "sent_back": FailedCandidate,
+    "transfers": Transfer,
 }
 """The fields of a trial that hold records."""
 Column = tuple[Sequence[Any], Sequence[int] | None]

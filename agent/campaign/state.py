@@ -61,6 +61,10 @@ class State:
     stop_reason: str = ""
     envelopes: dict[str, str] = field(default_factory=dict)
     """By model: the reply format (envelope) that this campaign found it to need."""
+    openings: list[str] = field(default_factory=list)
+    """Each opening of the sealed test text: by which command, oldest first."""
+    verified: dict[str, Any] = field(default_factory=dict)
+    """What the last verification found; empty if there was none."""
     unknown: list[str] = field(default_factory=list)
     """Names of the events that this version does not know; they were left out."""
 
@@ -169,6 +173,14 @@ class State:
                 self._update(audits=(*self.trials[-1].audits, event.audit))
             case events.Concluded():
                 self._conclude(event)
+            case events.Opened():
+                self.openings.append(event.by)
+            case events.Verified():
+                self.verified = dict(event.found)
+            case events.Transferred():
+                trial = self.trials[event.transfer.trial]
+                transfers = (*trial.transfers, event.transfer)
+                self.trials[trial.trial] = replace(trial, transfers=transfers)
             case events.Retired():
                 pass
             case events.Unknown():

@@ -1,0 +1,92 @@
+"""Heats of commits on fresh seeds: what anything is measured with that no trial was judged on."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from scipy.special import stdtrit
+
+from agent.campaign.store import CampaignError
+from trainer import measure
+from trainer.measure import MOST_TRAININGS, Measurement
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the ends of its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Of a mean over seeds, by Student's t.
+
+    Raises:
+        ValueError: fewer than two values, which say nothing of their spread.
+    """
+    mean, count = fmean(values), len(values)
+    if count < 2:
+        raise ValueError("an interval needs at least two values")
+    half = float(stdtrit(count - 1, 0.975)) * stdev(values) / math.sqrt(count)
+    return Interval(mean, mean - half, mean + half)
+
+
+def fresh_seed(*of: object) -> int:
+    """A seed for what is named by ``of``, always the same; no trial has one so large."""
+    digest = hashlib.sha256("\n".join(map(str, of)).encode()).digest()
+    return (1 << 40) + int.from_bytes(digest[:5], "big")
+
+
+def fresh_heat(
+    sources: Sequence[str],
+    seed: int,
+    *,
+    settings: dict[str, Any],
+    budget: str = "",
+    split: str = "val",
+    on_event: Callable[[dict[str, Any]], None],
+    cancel: threading.Event,
+) -> list[Measurement]:
+    """One heat of all ``sources`` with one seed; of more than fit into one, in several, each of
+    which the first source begins.
+
+    Args:
+        settings: a campaign's, for ``budget``, ``preset``, ``data`` and ``isolation``.
+        budget: another than the campaign's.
+
+    Returns:
+        A measurement a source, each of them ``ok``.
+
+    Raises:
+        CampaignError: one of them could not be trained or scored, or it was asked to stop.
+    """
+    found: list[Measurement] = []
+    rest = sources[1:]
+    for start in range(0, max(1, len(rest)), MOST_TRAININGS - 1):
+        part = [sources[0], *rest[start : start + MOST_TRAININGS - 1]]
+        measured = measure.heat(
+            part,
+            seed=seed,
+            budget=budget or settings["budget"],
+            split=split,
+            champion_first=seed % 2 == 0,
+            on_event=on_event,
+            cancel=cancel,
+            **{name: settings[name] for name in ("preset", "data", "isolation")},
+        )
+        for one in measured:
+            if one.status == "killed" and cancel.is_set():
+                raise CampaignError("asked to stop; nothing of this heat counts")
+            if one.val_bpb is None:
+                number = len(found) + measured.index(one)
+                raise CampaignError(f"file {number} of the heat: {one.status} ({one.reason})")
+        found += measured[1:] if found else measured
+    return found
