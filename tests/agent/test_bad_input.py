@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -122,37 +119,3 @@ def test_a_read_only_campaigns_folder(tmp_path: Path) -> None:
     folder = clone(tmp_path)
     (folder / "campaigns").write_text("a file in the way\n")
     refused(run_here(folder, "run", "--tag", "t"), "campaigns")
-
-
-NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
-FULL_DISK = """
-set -e
-mkdir campaigns
-mount -t tmpfs -o size=1k,nr_inodes=8 tmpfs campaigns
-"$PYTHON" -m agent "$@" && exit 3 || echo as expected
-mount -o remount,size=500m,nr_inodes=10000 campaigns
-"$PYTHON" -m agent "$@"
-"""
-
-
-@pytest.mark.skipif(
-    subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode != 0,
-    reason="this system lets nobody mount a small disk",
-)
-def test_a_full_disk(tmp_path: Path) -> None:
-    """The run ends with a line, and goes on when there is room."""
-    folder = clone(tmp_path)
-    args = ("run", "--tag", "t", "--budget", "20000tok", "--llm", "none", "--trials", "1")
-    done = subprocess.run(
-        [*NAMESPACE, "sh", "-c", FULL_DISK, "sh", *args],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env={**os.environ, "PYTHON": sys.executable},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    assert "error: " in done.stderr
-    assert "No space left" in done.stderr
-    assert "stopped: 1 trial is done" in done.stdout

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
-import psutil
 import pytest
 from project import RUN, agent, as_json, clone, events, git, start, wait_until
 
@@ -185,30 +182,6 @@ def test_another_budget_is_refused(campaign: Path) -> None:
 def training_of(folder: Path, trial: int) -> bool:
     begun = ("training_started", "heat_started")
     return any(e["event"] in begun and e["trial"] == trial for e in events(folder))
-
-
-def test_kill_9_in_mid_training_loses_nothing(tmp_path: Path) -> None:
-    folder = clone(tmp_path)
-    process = start(
-        folder, "run", "--tag", "t", "--budget", "60000tok", "--llm", "none", "--trials", "1"
-    )
-    wait_until(lambda: training_of(folder, 1), process)
-    tree = psutil.Process(process.pid).children(recursive=True)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    _, alive = psutil.wait_procs(tree, timeout=20)
-    assert not alive
-    cut_off = [e for e in events(folder) if e["event"] == "heat_started"][-1]
-    state = as_json(folder, "status")
-    assert (state["state"], state["trials"]) == ("stopped", 0)
-
-    agent(folder, "run", "--tag", "t", "--budget", "60000tok", "--llm", "none", "--trials", "1")
-    assert [e["trial"] for e in events(folder) if e["event"] == "trial"] == [0, 1]
-    heats = [e["trainings"] for e in events(folder) if e["event"] == "heat"]
-    seeds = [[training["seed"] for training in heat] for heat in heats]
-    assert seeds[0] == cut_off["seeds"]
-    assert len({tuple(pair) for pair in seeds}) == len(seeds)
-    assert as_json(folder, "status")["trials"] == 1
 
 
 def test_a_train_py_without_the_presets_constants_is_a_starting_point(tmp_path: Path) -> None:

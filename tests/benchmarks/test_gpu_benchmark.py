@@ -71,6 +71,7 @@ def state() -> dict[str, Any]:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_every_part_gives_its_figures(bench: Bench, results: Path, state: dict[str, Any]) -> None:
     left = gpu.run(bench, state, NAMES, COMMAND, 10_000)
     assert left == []

@@ -72,7 +72,8 @@ def test_nothing_compiles_once_the_clock_runs(preset: str, monkeypatch: pytest.M
     assert len(compiled) == 1
 
 
-@pytest.mark.process  # the compiler takes seconds
+@pytest.mark.process
+@pytest.mark.slow  # the real compiler; the parts above do without
 def test_the_file_as_it_ships_compiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     compiled_training(load(**SMALL), SMALL_SPEC, monkeypatch, "inductor")

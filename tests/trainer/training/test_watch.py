@@ -49,8 +49,10 @@ def nothing_is_left() -> bool:
     return not any(tree.usage(server.pid).processes for server in MACHINE.servers(2))
 
 
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+def open_files() -> list[str]:
+    """What each descriptor of this process is, the one that reads them here included."""
+    found = Path("/proc/self/fd").iterdir() if sys.platform == "linux" else []
+    return sorted(str(path.readlink()) for path in found if path.is_symlink())
 
 
 def is_kept(measured: Measurement) -> bool:
@@ -164,7 +166,8 @@ def test_a_watch_that_raises_ends_the_heat(tiny_source: str, budget: str) -> Non
         raise KeyError("on purpose")
 
     source = tiny_source + SLOW_TOKENS
-    heat([source] * 2, budget="2000tok", **CPU)  # the servers are up
+    heat([source] * 2, budget="2000tok", **CPU)
+    assert nothing_is_left()  # both servers are up
     before = open_files()
     with pytest.raises(KeyError, match="on purpose"):
         heat([source] * 2, budget=budget, watch=watch, **CPU)
