@@ -11,8 +11,9 @@ Progress = Callable[[str, float], None]
 Tick = Callable[[float], None]
 """Called with the share of a stage that is done."""
 TEXT_FIELDS = (
-    *("text", "content", "body", "messages", "conversations"),
-    *("document", "article", "story"),
+    *("text", "content", "body", "messages", "conversations", "document", "article", "story"),
+    *("contents", "raw_content", "page_content", "full_text", "selftext", "transcript", "abstract"),
+    *("chat_messages", "message", "dialogue", "dialog", "paragraphs", "sentences", "review"),
 )
 """The first of these of a record that holds text is its text."""
 TURNS = (
@@ -21,9 +22,10 @@ TURNS = (
 )
 """A record that has none of those is a task or a dialogue: the text of these, in this order."""
 
-WRAPPERS = ("value", "data")
+WRAPPERS = ("value", "data", "row", "choices", "turns")
 """If there is none of those either. A string counts only beside ``from``, as a turn of a chat: else
 it is more likely a date or a number."""
+FIELDS = {*TEXT_FIELDS, *TURNS, *WRAPPERS, "from"}
 
 
 def text_of(value: object) -> str | None:
@@ -32,10 +34,11 @@ def text_of(value: object) -> str | None:
         value = value.decode(errors="replace") if b"\0" not in value else None
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
-        return _joined(value)
+    if isinstance(value, list):  # strings among records, as the links of a message: running text
+        kinds = set(map(type, value))
+        return _joined(value, "" if {str, dict} <= kinds else "\n" if str in kinds else "\n\n")
     if isinstance(value, dict):
-        fields = {str(name).lower(): field for name, field in value.items()}
+        fields = {str(name).strip().lower(): field for name, field in value.items()}
         found = (text_of(fields[name]) for name in TEXT_FIELDS if name in fields)
         text = next((text for text in found if text is not None), None)
         text = _joined(fields.get(name) for name in TURNS) if text is None else text
@@ -46,8 +49,8 @@ def text_of(value: object) -> str | None:
     return None
 
 
-def _joined(values: Iterable[object]) -> str | None:
-    return "\n\n".join(filter(None, map(text_of, values))) or None
+def _joined(values: Iterable[object], glue: str = "\n\n") -> str | None:
+    return glue.join(filter(None, map(text_of, values))) or None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from trainer.data.sources.base import text_of
+from trainer.data.sources.base import FIELDS, TEXT_FIELDS, text_of
 from trainer.data.sources.odd import MOST_ODD, NoText, Odd
 from trainer.data.store import DataError
 from trainer.data.text import split
@@ -79,6 +79,10 @@ _ENCODINGS = {
     rb"(?:[^\0]\0){4}": "utf-16-le",
     rb"(?:\0[^\0]){4}": "utf-16-be",
 }
+_NEXT = re.compile(r"[\s,]*(?=[^\s,])")
+_DOCUMENT = re.compile(r'\s*(?:\[\s*[{"]|\{\s*")')
+_FIELD = re.compile(rf'"({"|".join(sorted(FIELDS))})"\s*:', re.IGNORECASE)
+_LINES = (".jsonl", ".ndjson", ".jsonlines", ".ldjson", ".jl")
 _QUOTED = re.compile(r'^"((?:[^"]|"")*)"$')
 _STRANGE = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f\udc80-\udcff]")
 """Control characters that no text has, and what ``surrogateescape`` makes of bytes."""
@@ -149,25 +153,24 @@ def _of_text(name: str, kind: str, head: bytes, stream: IO[bytes], odd: Odd) -> 
     if looked_at.characters.is_too_much:
         raise NoText(f"{looked_at.characters.first}, so it is no text and left out")
     file = _Mended(name, io.TextIOWrapper(stream, encoding, errors), odd)
-    records, rest = None, ""
-    if kind.endswith((".jsonl", ".ndjson")):
-        records = _of_lines(file)
-    elif kind.endswith(".json"):
+    records, unit, rest = None, "row", ""
+    line, is_whole, _ = start.lstrip().partition("\n")
+    first = _loaded(line)
+    is_cut = not is_whole and line.startswith("{")  # a first line longer than what is looked at
+    is_odd = isinstance(first, (list, Exception)) and not is_cut
+    if kind.endswith((".csv", ".tsv")):
+        records = _of_table(start.lstrip("\n"), file)
+    elif kind.endswith(".json") or (is_odd and _DOCUMENT.match(start)):
         rest = file.read()
-        records = _of_document(rest)
-    elif kind.endswith((".csv", ".tsv")):
-        records = _of_table(start, file)
-    elif _has_text(_loaded(start.partition("\n")[0])):
-        records, kind = _of_lines(file), ".jsonl"
-    else:
-        yield from split(file, SECTION_CHARS)
-        return
-    if records is None:
-        odd.files.add(f"{name}: {NO_FIELD}, so it is read as plain text")
-        yield from split(rest or file, SECTION_CHARS)
-    else:
-        unit = "line" if kind.endswith("l") or kind.endswith("ndjson") else "row"
+        records = _of_document(rest, needs_text=not kind.endswith(_LINES))
+    elif kind.endswith(_LINES) or _has_text(first) or (is_cut and _FIELD.search(line)):
+        records, unit = _of_lines(file), "line"
+    if records is not None:
         yield from _of_records(f"{name}, {unit}", records, odd)
+        return
+    if kind.endswith((".json", ".csv", ".tsv")):
+        odd.files.add(f"{name}: {NO_FIELD}, so it is read as plain text")
+    yield from split(rest or file, SECTION_CHARS)
 
 
 class _Mended:
@@ -204,7 +207,7 @@ def _of_records(name: str, records: Records, odd: Odd) -> Iterator[str]:
     for number, record in records:
         odd.rows.of += 1
         try:
-            text = text_of(record) if isinstance(record, dict) else None
+            text = text_of(record)
         except RecursionError:
             text = None
         if text is None:
@@ -231,16 +234,34 @@ def _loaded(text: str) -> Any:
         return ValueError(f"not JSON ({exc})")
 
 
-def _of_document(content: str) -> Records | None:
-    """Records of a JSON document, or of lines of JSON; None if they have no text."""
-    value = _loaded(content)
-    if isinstance(value, Exception):
-        lines = content.splitlines()
-        return _of_lines(lines) if lines and _has_text(_loaded(lines[0])) else None
-    lists = [value, *value.values()] if isinstance(value, dict) else [value]
-    found = (each for each in lists if isinstance(each, list) and any(map(_has_text, each)))
-    records = next(found, [value])
-    return enumerate(records, 1) if any(map(_has_text, records)) else None
+def _of_document(content: str, needs_text: bool) -> Records | None:
+    """Records of a JSON document, or of several one below the other; None if it is none.
+
+    Raises:
+        ValueError: it has text, but is damaged or cut off.
+    """
+    values, at, decoder = [], 0, json.JSONDecoder()
+    try:
+        while rest := _NEXT.match(content, at):
+            value, at = decoder.raw_decode(content, rest.end())
+            values.append(value)
+    except (ValueError, RecursionError) as exc:
+        lines = content.split("\n")
+        if any(_has_text(_loaded(line)) for line in lines[:3]):
+            return _of_lines(lines)
+        if not needs_text or _FIELD.search(content, 0, HEAD_BYTES):
+            raise ValueError(f"not JSON ({exc})") from exc
+        return None
+    value = values[0] if len(values) == 1 else values
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return enumerate(value, 1)
+    places = [value]
+    for place in places:  # and what is below it, unless it is a document itself
+        if isinstance(place, dict) and not any(isinstance(place.get(n), str) for n in TEXT_FIELDS):
+            places += place.values()
+    lists = (place for place in places if isinstance(place, list) and any(map(_has_text, place)))
+    records = next(lists, value if isinstance(value, list) else [value])
+    return None if needs_text and not any(map(_has_text, records)) else enumerate(records, 1)
 
 
 def _has_text(record: Any) -> bool:
@@ -249,13 +270,19 @@ def _has_text(record: Any) -> bool:
 
 def _of_table(start: str, lines: Iterable[str]) -> Records | None:
     """Records of a table; None if none of its columns is known to hold text."""
+    lines = iter(lines)
+    if re.match('"?sep=', start, re.IGNORECASE):  # told to Excel
+        next(lines)
+        start = start.partition("\n")[2]
     header = start.partition("\n")[0]
     for delimiter in ",;\t|":
-        names = next(csv.reader([header], delimiter=delimiter), [])
+        names = next(csv.reader([header], delimiter=delimiter, skipinitialspace=True), [])
         if _has_text(dict.fromkeys(names, "")):
             if delimiter == "\t" and _is_literal(start, len(names)):
-                return _rows(names, csv.reader(iter(lines), delimiter="\t", quoting=csv.QUOTE_NONE))
-            return _rows(names, csv.reader(iter(lines), delimiter=delimiter, strict=True))
+                return _rows(names, csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+            spaced = f"{delimiter} " in header  # then quotes begin behind a space, too
+            table = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced)
+            return _rows(names, table)
     return None
 
 

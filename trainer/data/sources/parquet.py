@@ -9,8 +9,9 @@ from typing import IO, Any
 import pyarrow  # takes long to import: import this module only where it is needed
 import pyarrow.parquet
 
-from trainer.data.sources.base import TEXT_FIELDS, TURNS, WRAPPERS, text_of
+from trainer.data.sources.base import FIELDS, TEXT_FIELDS, text_of
 from trainer.data.store import DataError
+from trainer.untrusted import one_line
 
 BATCH_ROWS = 1024
 
@@ -34,8 +35,7 @@ def records(source: IO[bytes], name: str) -> Iterator[dict[str, Any]]:
     try:
         with pyarrow.parquet.ParquetFile(source) as file:
             names = file.schema_arrow.names
-            known = (*TEXT_FIELDS, *TURNS, *WRAPPERS, "from")
-            columns = [name for name in names if name.lower() in known]
+            columns = [name for name in names if name.strip().lower() in FIELDS]
             if not columns:
                 raise DataError(
                     f"{name} has no column {', '.join(TEXT_FIELDS)}, only "
@@ -44,8 +44,4 @@ def records(source: IO[bytes], name: str) -> Iterator[dict[str, Any]]:
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
                 yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"cannot read {name} as Parquet: {_first_line(exc)}") from exc
-
-
-def _first_line(exc: Exception) -> str:
-    return (str(exc).splitlines() or [type(exc).__name__])[0]
+        raise DataError(f"cannot read {name} as Parquet: {one_line(exc)}") from exc

@@ -86,6 +86,7 @@ READ = {
     "task.jsonl": under(lambda text: {"instruction": "", "input": "", "output": text}),
     "list.json": json.dumps([{"text": text} for text in TEXTS]).encode(),
     "inner.json": json.dumps({"version": 1, "data": [{"text": t} for t in TEXTS]}).encode(),
+    "minified.json": json.dumps({"a": "b" * 70_000, "data": [{"text": t} for t in TEXTS]}).encode(),
     "lines.json": RECORDS,
     "gzip-unnamed.jsonl": gzip.compress(RECORDS),
     "a.jsonl.gz": gzip.compress(RECORDS[:5000]) + gzip.compress(RECORDS[5000:]),
@@ -95,6 +96,43 @@ READ = {
     "plain.jsonl.gz": RECORDS,
     "a.zip": zipped(**{"a.jsonl": RECORDS}),
     "a.zip.gz": gzip.compress(zipped(**{"a.jsonl": RECORDS})),
+    "strings.jsonl": jsonl(TEXTS),
+    "strings.json": json.dumps(TEXTS, indent=1).encode(),
+    "lines.jsonl": under(lambda text: {"text": text.splitlines()}),
+    "links.jsonl": under(lambda t: {"text": [t[:9], {"type": "link", "text": t[9:30]}, t[30:]]}),
+    "image.jsonl": under(lambda t: {"messages": [{"content": [{"image_url": {"url": "x"}}, t]}]}),
+    "array.jsonl": json.dumps([{"text": text} for text in TEXTS]).encode() + b"\n",
+    "short-array.jsonl": b"[" + b",\n".join(RECORDS.splitlines()) + b"]",
+    "indented.jsonl": json.dumps([{"text": text} for text in TEXTS], indent=2).encode(),
+    "one-a-line.ndjson": b"[\n" + b",\n".join(RECORDS.splitlines()) + b"\n]\n",
+    "commas.jsonl": b",\n".join(RECORDS.splitlines()),
+    "pretty.jsonl": "\n".join(json.dumps({"text": t}, indent=2) for t in TEXTS).encode(),
+    "pretty.json": "".join(json.dumps({"text": t}, indent=2) for t in TEXTS).encode(),
+    "odd-start.jsonl": b"\n \n" + RECORDS,
+    "array-without-ending": json.dumps([{"text": text} for text in TEXTS]).encode(),
+    "telegram.json": json.dumps(
+        {"about": "a", "chats": {"list": [{"id": 1, "messages": [{"text": [t]}]} for t in TEXTS]}}
+    ).encode(),
+    "hub-rows.json": json.dumps(
+        {"features": [{"name": "text"}], "rows": [{"row": {"text": text}} for text in TEXTS]}
+    ).encode(),
+    "reddit.json": json.dumps(
+        {
+            "kind": "Listing",
+            "data": {"children": [{"kind": "t1", "data": {"body": t}} for t in TEXTS]},
+        }
+    ).encode(),
+    "reddit-posts.ndjson": under(lambda text: {"title": "t", "selftext": text}),
+    "batch.jsonl": under(
+        lambda t: {"response": {"body": {"choices": [{"message": {"content": t}}]}}}
+    ),
+    "sep.csv": b"sep=;\r\n" + table("id text", ";"),
+    "sep-tab.csv": b'\xef\xbb\xbf"sep=\t"\r\n' + table("id text", "\t"),
+    "spaced.csv": table("id text", ",").replace(b"id,text", b"id, text", 1).replace(b',"', b', "'),
+    "spaced-and-quoted.csv": table("id text", ",").replace(b"id,text", b'"id", "text"', 1),
+    "excel.csv": table("id text", "\t").decode().encode("utf-16"),
+    "list.parquet": parquet(text=[text.splitlines() for text in TEXTS]),
+    "spaced.parquet": parquet(**{" Text": TEXTS}),
     "part-00000": RECORDS,
     "a.jl": RECORDS,
     "a.jsonl.1": RECORDS,
@@ -149,7 +187,7 @@ def test_plain_text_is_read_in_every_common_encoding(name: str, tmp_path: Path) 
     assert "\n".join(found).split() == PLAIN.split()
 
 
-ODD_ROWS = (b"nope", b"[1]", b"3", b'"s"', b'{"x": 1}', b'{"text": null}', b'{"text": ["a"]}')
+ODD_ROWS = (b"nope", b"[1]", b"3", b"[]", b'{"x": 1}', b'{"text": null}', b'{"text": [1]}')
 
 
 @pytest.mark.parametrize(
