@@ -16,6 +16,7 @@ from agent.campaign.records import Training, Trial
 from agent.campaign.state import State
 from agent.campaign.store import CampaignError, Curve, load, read_curve, read_trace
 from agent.git.repo import Repo
+from trainer.data.prepare import hold
 from trainer.measure import Measurement, measure
 from trainer.presets import find_preset
 
@@ -98,6 +99,7 @@ def replay_commit(
                 f"the clock of trial {trial.trial}, seed {training.seed}, is neither in "
                 f"campaigns/{tag}/trials/{trial.trial} nor in the notes of its commit"
             )
+        hold(training.fingerprint.get("text", ""))
         measured = measure(
             source,
             budget=state.settings["budget"],

@@ -36,7 +36,7 @@ from agent.steps.runtime import Runtime
 from agent.steps.stop import forget_request, heeding, stopping_words
 from trainer import contract
 from trainer.data.choice import choose
-from trainer.data.prepare import Corpus, cache_dir, notes, prepare
+from trainer.data.prepare import Corpus, cache_dir, hold, notes, prepare
 from trainer.measure import MACHINE, Setting, resolve
 from trainer.presets import Preset, parse_budget
 
@@ -103,7 +103,10 @@ def open_runtime(
             if not state.settings and (words := uncommitted(repo)):
                 header.append(("train.py", words))
             display.header(header)
+            begun = (t.fingerprint for trial in state.trials for t in trial.trainings)
+            hold(next(begun, {}).get("text", ""))
             corpus, note = prepare_corpus(settings.data, preset, display)
+            hold(f"{corpus.source} {corpus.version}")
             settings = settings.model_copy(update={"data": corpus.source})
             rest = [("data", _data_words(corpus, preset)), ("sleep", sleep_words(inhibitor))]
             rest = [(label, text) for label, text in rest if text]

@@ -205,24 +205,27 @@ def test_a_file_of_ones_own_that_changes_during_a_training_is_told(
         measure(tiny_source, budget="20000tok", data=source, isolation="off", on_event=change)
 
 
-def test_a_campaign_whose_cache_is_deleted_goes_on(
+def test_a_campaign_goes_on_as_long_as_its_files_or_its_cache_are_there(
     source: str, cache: Path, tmp_path: Path
 ) -> None:
     run = (*RUN, "--proposer", "tuner", "--keep", "greedy")
     folder = clone(tmp_path / "mine")
     process = start(folder, *run, "--trials", "1", "--data", source)
 
-    def begun() -> bool:
-        return any(event["event"] == "heat_started" for event in events(folder))
+    def happened(name: str) -> bool:
+        return any(event["event"] == name for event in events(folder))
 
-    wait_until(begun, process)
+    wait_until(lambda: happened("training_started"), process)
     shutil.rmtree(cache, ignore_errors=True)  # it may be made again meanwhile
+    wait_until(lambda: happened("verdict"), process)
+    mine = tmp_path / "mine.jsonl"
+    mine.unlink()
     out, _ = process.communicate()
     assert process.returncode == 0 and "Traceback" not in out, out
     assert [entry["status"] for entry in as_json(folder, "log")] == ["ok", "ok"]
+    agent(folder, *run, "--trials", "1")
 
-    mine = tmp_path / "mine.jsonl"
-    mine.unlink()
+    shutil.rmtree(cache)
     done = agent(folder, *run, "--trials", "1", check=False)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert f"there is no file or folder {mine}" in done.stderr

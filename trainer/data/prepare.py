@@ -40,6 +40,7 @@ SOURCES: Mapping[str, CorpusSource] = {
 ATTEMPTS = 3
 """Of a preparation whose files are deleted meanwhile, as by whoever empties the cache."""
 _MEDDLED = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ESTALE)
+_HELD: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,14 @@ def absolute(source: str) -> str:
     return source
 
 
+def hold(text: str) -> None:
+    """From now on take this text, "SOURCE VERSION" as in a fingerprint, wherever the cache has it,
+    whatever has become of the files of ``files:PATH`` since.
+    """
+    source, _, version = text.rpartition(" ")
+    _HELD[source] = version
+
+
 def ignore(stage: str, fraction: float) -> None:
     """Reports no progress."""
 
@@ -196,7 +205,12 @@ def restore(corpus: Corpus) -> bool:
 def _find(name: str) -> CorpusSource:
     name = absolute(name)
     if name.startswith(files.PREFIX):
-        return files.source(name.removeprefix(files.PREFIX))
+        path, held = name.removeprefix(files.PREFIX), _HELD.get(name, "")
+        if held:  # the files are looked at only where its text must be made again
+            return CorpusSource(
+                "files", held, 100.0, lambda *to: files.source(path, held).build(*to)
+            )
+        return files.source(path)
     return SOURCES[name]
 
 
@@ -310,12 +324,12 @@ def _lock(path: Path, progress: Progress) -> AbstractContextManager[object]:
 
 
 def _explained(exc: OSError, root: Path, megabytes: float) -> str:
-    where = exc.filename or root
+    where = root / str(exc.filename or "")  # relative where a folder is removed
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         room = max(200, round(2.5 * megabytes, -2))
         remedy = f"free some {room:.0f} MB there, or set AUTORESEARCH_CACHE to another disk"
     else:
-        remedy = "set AUTORESEARCH_CACHE to a folder that can be written"
+        remedy = "set AUTORESEARCH_CACHE to a folder that can be written, or remove what is there"
     return f"cannot prepare data in {where}: {exc.strerror or exc}; {remedy}"
 
 

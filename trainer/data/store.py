@@ -123,8 +123,9 @@ def make(
         writer.write(MANIFEST, raw)
         writer.write(_SUM, _sum_of(hashlib.sha256(raw).hexdigest()).encode())
         _sync_folder(temporary)
-        if path.exists():
+        if path.is_dir():
             shutil.rmtree(path)
+        path.unlink(missing_ok=True)  # a file in its place
         temporary.replace(path)
         _sync_folder(path.parent)
     finally:
@@ -137,7 +138,7 @@ def make(
 def clean(folder: Path) -> None:
     """Remove what killed preparations of a source left; the caller holds the source's lock."""
     for leftover in folder.glob(f"*/{_MAKING}*"):
-        shutil.rmtree(leftover)
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def _sync_folder(path: Path) -> None:

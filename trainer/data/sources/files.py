@@ -41,7 +41,7 @@ from trainer.data.store import DataError
 from trainer.data.text import Shingles, shuffled, split
 
 PREFIX = "files:"
-RECIPE = 2
+RECIPE = 3
 """Goes up with every change that changes a document or its split."""
 DOCUMENT_CHARS = 16_000
 MIN_BYTES = 500_000
@@ -66,20 +66,26 @@ def absolute(path: str) -> str:
         raise DataError(f"{PREFIX}{path!r} is no path that can be resolved: {exc}") from exc
 
 
-def source(path: str) -> CorpusSource:
-    """The source for a path or glob.
+def source(path: str, version: str = "") -> CorpusSource:
+    """The source for a path or glob; if a version is given, of that text.
 
     Raises:
-        DataError: there is no such file, or one cannot be read.
+        DataError: there is no such file, one cannot be read, or they give another text.
     """
     files = find(Path(absolute(path)))
-    version = hashlib.sha256(f"{RECIPE}".encode())
+    own = hashlib.sha256(f"{RECIPE}".encode())
     for file in files:
         line = f"\n{file.name}\t{file.size}\t{file.sha256}"
-        version.update(line.encode(errors="surrogateescape"))
+        own.update(line.encode(errors="surrogateescape"))
+    if version not in ("", own.hexdigest()[:16]):
+        raise DataError(
+            f"{PREFIX}{path} gives another text than {version}, with which the campaign began and "
+            "which the cache has lost: the files have changed, or are read in another way since an "
+            "update; bring the files or the cache back, or start another --tag"
+        )
     megabytes = sum(file.size for file in files) / 1e6
     build = partial(_build, files)
-    return CorpusSource("files", version.hexdigest()[:16], megabytes, build)
+    return CorpusSource("files", own.hexdigest()[:16], megabytes, build)
 
 
 class _Section(NamedTuple):

@@ -16,6 +16,7 @@ from texts import document, documents
 
 from trainer.data import prepare as data
 from trainer.data.prepare import Corpus, DataError
+from trainer.data.sources import files
 from trainer.data.text import split
 from trainer.measure import measure
 
@@ -175,7 +176,18 @@ def test_hidden_files_are_not_read(folder: Path) -> None:
     [
         ("bad.jsonl", b'{"text": "a"}\n{"text": ', "bad.jsonl, line 2: not JSON"),
         ("deep.jsonl", b"[" * 200_000, "deep.jsonl, line 1: not JSON"),
+        (
+            "cut.json",
+            json.dumps([{"text": text} for text in TEXTS]).encode()[:5000],
+            "line 1 column",
+        ),
+        (
+            "cut.jsonl",
+            json.dumps([{"text": text} for text in TEXTS], indent=1).encode()[:-9],
+            "line",
+        ),
         ("number.jsonl", b'{"text": 3}\n', "line 1: no text under a usual name"),
+        ("code.jsonl", b'[\n{"code": "x", "lang": "y"}]', "row 1: no text under a usual name"),
         ("list.jsonl", b"[1]\n", "line 1: no text under a usual name"),
         ("late.txt", b"a" * 70_000 + b"\0" * 70_000, "at most 10% of a file"),
         ("cut.txt.gz", gzip.compress(b"text" * 1000, mtime=0)[:-9], "cannot read"),
@@ -228,6 +240,74 @@ def test_file_that_changes_meanwhile_is_noticed(folder: Path) -> None:
 
     with pytest.raises(DataError, match=r"9\.md has changed while it was read"):
         data.prepare(f"files:{folder}", vocab_size=257, progress=meddle)
+
+
+def changed(mine: Path, _: pytest.MonkeyPatch) -> None:
+    mine.write_text(mine.read_text() + TEXTS[0])
+
+
+def gone(mine: Path, _: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(mine.parent)
+
+
+def read_in_another_way(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "RECIPE", files.RECIPE + 1)
+
+
+@pytest.mark.parametrize("happens", [changed, gone, read_in_another_way])
+def test_a_text_that_is_held_is_the_prepared_one_or_none(
+    happens: Callable[[Path, pytest.MonkeyPatch], None],
+    folder: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(data, "_HELD", {})
+    as_text(folder)
+    first = prepare(folder)
+    happens(folder / "all.txt", monkeypatch)
+    data.hold(f"files:{folder} {first.version}")
+    assert prepare(folder) == first
+    assert data.prepare(f"files:{folder}", vocab_size=512).version == first.version
+    shutil.rmtree(first.artifacts[0].path)
+    assert prepare(folder) == first, "made again from the prepared text"
+    shutil.rmtree(cache)
+    words = "there is no file or folder" if happens is gone else "gives another text than"
+    assert words in refused(folder)
+
+
+DEBRIS = (
+    "all",
+    "files",
+    "files/*",
+    "files/*/*",
+    "files/*/*/*",
+    "files.lock",
+    "files/*/.making-v257",
+)
+
+
+@pytest.mark.parametrize("place", DEBRIS)
+@pytest.mark.parametrize("is_file", [True, False])
+def test_debris_of_a_wrong_kind_is_replaced_or_named(
+    place: str, is_file: bool, folder: Path, cache: Path
+) -> None:
+    as_text(folder)
+    whole = prepare(folder)
+    if place == "files.lock":  # which is needed only to make something
+        shutil.rmtree(whole.artifacts[0].path)
+    found = sorted(cache.glob(place)) or [*cache.glob("files/*")][:1]
+    for path in found if place != "all" else [cache]:
+        path = path / Path(place).name if ".making" in place else path
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+        path.write_text("x") if is_file else path.mkdir()
+    if is_file and place in ("all", "files", "files/*"):
+        assert "remove what is there" in refused(folder)
+    elif not is_file and place == "files.lock":
+        assert "files.lock" in refused(folder)
+    else:
+        assert prepare(folder) == whole
 
 
 def test_training_on_it(folder: Path, tiny_source: str) -> None:
