@@ -53,7 +53,7 @@ def find(lines: Sequence[str], known: Collection[str]) -> range:
         return range(0)
     ends = (i for i in range(top + 1, len(lines)) if _END.fullmatch(shown[i]))
     if (end := next(ends, None)) is None:
-        raise Misread(top + 1, "the front matter that '---' opens here is not closed")
+        raise Misread(top + 1, "the front matter that '---' opens is not closed: end it with '---'")
     return range(top, end + 1)
 
 

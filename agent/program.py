@@ -30,6 +30,7 @@ KNOWN = "{{ known }}"
 _CATEGORY = re.compile(r"[-*]\s+\*\*([^*]+)\*\*\s*:\s*(.*)")
 _NAME = re.compile(r"(?!.{31})[a-z][a-z0-9]*([ -][a-z0-9]+)*")
 _NAME_RULE = "a name is lower-case words of letters and digits, at most 30 characters"
+_WRITE = "write a line '- **name**: what it covers' below '## Categories' for each"
 _HEADING = re.compile(r"(##?)\s+(.*?)\s*#*\s*")
 
 
@@ -106,12 +107,13 @@ def load_program(path: Path) -> Program:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ProgramError(path, 0, f"cannot be read: {error.strerror}") from None
+        remedy = f"git checkout {path.name} brings it back, --program names another"
+        raise ProgramError(path, 0, f"cannot be read: {error.strerror}; {remedy}") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ProgramError(path, line, "is not UTF-8 text") from None
+        raise ProgramError(path, line, "is not UTF-8 text: save it as UTF-8") from None
     return parse_program(text, path).model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
 
 
@@ -147,7 +149,7 @@ def parse_program(text: str, path: Path = Path("program.md"), *, lenient: bool =
             raise
     sections = _sections(lines)
     if "categories" not in sections:
-        raise ProgramError(path, len(lines), "there is no section '## Categories'")
+        raise ProgramError(path, len(lines), f"there is no section '## Categories'; {_WRITE}")
     categories = _categories(lines, sections["categories"], path)
     notes = sections.get("notes", [])
     prose = [line for i, line in enumerate(lines) if i not in notes]
@@ -228,5 +230,5 @@ def _categories(lines: list[str], section: list[int], path: Path) -> tuple[Categ
         elif not line.strip():
             last = ""
     if not found:
-        raise ProgramError(path, section[0] + 1, "the section lists no category")
+        raise ProgramError(path, section[0] + 1, f"the section lists no category; {_WRITE}")
     return tuple(Category(name=name, description=text) for name, text in found.items())

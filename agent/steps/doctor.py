@@ -26,6 +26,7 @@ from agent.models.cassette import Player, Recorder
 from agent.models.choose import open_model
 from agent.models.secrets import redact, secret_values
 from agent.models.types import Model, Part, Prompt
+from agent.program import load_program
 from agent.proposers.llm import CHARACTERS_PER_TOKEN, HISTORY_TOKENS
 from agent.steps.start import MB_PER_TRIAL, NIGHT_HOURS, TRAININGS_PER_TRIAL
 from trainer import sandbox
@@ -74,6 +75,7 @@ def checks(start: Path, llm: str = "auto") -> Iterator[Check]:
         "repository": partial(_repository, start),
         "filters": partial(_filters, start),
         "identity": partial(_identity, start),
+        "program": partial(_program, start),
         "cache": _cache,
         "disk": partial(_disk, start),
         "device": _device,
@@ -82,12 +84,14 @@ def checks(start: Path, llm: str = "auto") -> Iterator[Check]:
         "pace": partial(_pace, start),
         "llm": partial(_llm, llm),
     }
-    hidden = secret_values(inherited_environment())
+    hidden, told = secret_values(inherited_environment()), dict[str, str]()
     for name, look in looks.items():
         for check in _looked(name, look):
-            yield Check(
-                check.check, check.ok, one_line(redact(check.detail, hidden), DETAIL_LENGTH)
-            )
+            detail = one_line(redact(check.detail, hidden), DETAIL_LENGTH)
+            if not check.ok and (before := told.setdefault(detail, name)) != name:
+                yield Check(check.check, True, f"not looked at, since {before} failed")
+            else:
+                yield Check(check.check, check.ok, detail)
 
 
 def _looked(name: str, look: Look) -> Iterator[Check]:
@@ -114,12 +118,16 @@ def _repository(start: Path) -> str:
 def _filters(start: Path) -> str:
     """Programs of filters that git must run to check a file out, as that of LFS."""
     key = r"^filter\..*\.(smudge|process)$"
-    found = run_git("config", "--get-regexp", key, cwd=start).stdout.decode(errors="replace")
-    programs = {line.split()[0]: shlex.split(line)[1:2] for line in found.splitlines()}
-    lost = [f"{name} ({p[0]})" for name, p in programs.items() if p and not shutil.which(p[0])]
+    found = run_git("config", "-z", "--get-regexp", key, cwd=start).stdout.decode(errors="replace")
+    lost, filters = [], [entry.partition("\n") for entry in found.split("\0")[:-1]]
+    for name, _, command in filters:
+        try:
+            lost += [f"{name} ({p})" for p in shlex.split(command)[:1] if not shutil.which(p)]
+        except ValueError as error:  # as quotes that do not end
+            lost.append(f"{name}, which no shell can read ({command}: {error}; git config --edit)")
     if lost:
-        return f"not installed: {', '.join(lost)}; a run does without, adopt and checkouts need it"
-    return f"{len(programs)} set up" if programs else "none"
+        return f"not usable: {', '.join(lost)}; a run does without, adopt and checkouts need it"
+    return f"{len(filters)} set up" if filters else "none"
 
 
 def _identity(start: Path) -> str:
@@ -128,6 +136,13 @@ def _identity(start: Path) -> str:
     if done.returncode:
         return "none; a run needs none, adopt does: git config --global user.name and user.email"
     return done.stdout.decode(errors="replace").rpartition(" <")[0]
+
+
+def _program(start: Path) -> str:
+    here = start / "program.md"
+    program = load_program(here if here.exists() else Repo.open(start).root / here.name)
+    given = ", ".join(program.settings) or "none, so the defaults hold"
+    return f"settings: {given}; categories: {', '.join(program.names)}"
 
 
 def _cache() -> str:
@@ -179,10 +194,8 @@ def _corpus(preset: Preset) -> str:
             reach(source)
             return f"{source}, which the first run downloads"
         except UserError as error:
-            source, note = (
-                WITHOUT_DOWNLOAD,
-                f"; a run takes it, since {source} cannot be had: {error}",
-            )
+            note = f"; a run takes it, since {source} cannot be had: {error}"
+            source = WITHOUT_DOWNLOAD
     corpus = prepare(source, **how)
     size = sum(part.n_bytes for part in corpus.train) / 1e6
     return f"{source}, {size:.1f} MB to train on, {corpus.fingerprint[:12]}{note}"

@@ -151,7 +151,8 @@ def test_what_is_wrong_is_named_with_its_line(
 def test_front_matter_that_is_not_closed_or_not_a_mapping() -> None:
     assert broken("---\nbudget: 20s\n")[0] == 1
     assert broken("---\n- budget\n---\n## Categories\n- **a**: b\n")[0] == 2
-    assert broken("## Categories\nnothing\n") == (1, "the section lists no category")
+    line, message = broken("## Categories\nnothing\n")
+    assert line == 1 and message.startswith("the section lists no category; write a line '- **")
     assert parse_program("---\n---\n## Categories\n- **a**: b\n").settings == {}
 
 

@@ -28,7 +28,7 @@ CONTEXT_CHARACTERS = 12_000
 
 NAMES = (
     *("python", "git", "repository", "filters", "identity", "cache", "disk", "device", "corpus"),
-    *("isolation", "pace", "llm"),
+    *("program", "isolation", "pace", "llm"),
 )
 
 
@@ -64,13 +64,15 @@ def test_nothing_that_fails_stops_another_check_or_tells_a_key(
     assert set(NAMES) <= found.keys()
     failed = {name for name, check in found.items() if not check.ok}
     assert failed - {"isolation", "doors"} == {
-        *("repository", "cache", "device", "corpus", "pace"),
+        *("repository", "cache", "device", "corpus"),
         *({"llm", "prompt"} & failed),
     }
     assert {"llm", "prompt"} & failed
     assert (
         "AUTORESEARCH_CACHE" in found["cache"].detail and "git init" in found["repository"].detail
     )
+    for name in ("program", "pace"):
+        assert found[name].detail == "not looked at, since repository failed"
     assert found["device"].detail.startswith("ZeroDivisionError: ")
     assert found["identity"].detail.startswith("none; a run needs none, adopt does")
     assert KEY not in str(found) and not any("\n" in check.detail for check in found.values())
@@ -88,9 +90,39 @@ def test_too_little_room_and_programs_that_are_missing(
     assert doctor._filters(tmp_path) == "none"
     git(tmp_path, "config", "filter.lfs.process", "git-lfs-of-nowhere filter-process")
     git(tmp_path, "config", "filter.ok.smudge", "cat %f")
+    git(tmp_path, "config", "filter.my own.smudge", "echo it's %f")
     assert doctor._filters(tmp_path).startswith(
-        "not installed: filter.lfs.process (git-lfs-of-nowhere); a run does without"
+        "not usable: filter.lfs.process (git-lfs-of-nowhere), filter.my own.smudge, which no shell "
+        "can read (echo it's %f: No closing quotation; git config --edit); a run does without"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "ok", "words"),
+    [
+        ("---\nhours: 8\nmax_cost: 2\n---\n", True, "settings: hours, max_cost; categories: sizes"),
+        ("", True, "settings: none, so the defaults hold; categories: sizes"),
+        (
+            "---\nhours: 8\n",
+            False,
+            "line 1: the front matter that '---' opens is not closed: end it",
+        ),
+        ("---\nhours: [\n---\n", False, "line 2: not YAML: .*write 'name: value' lines"),
+        (
+            "---\nmax-csot: 8\n---\n",
+            False,
+            "line 2: unknown setting max-csot; did you mean max_cost",
+        ),
+        ("---\nhours: 8 h\n---\n", False, "line 2: hours: .*write it in digits"),
+        (None, False, "cannot be read: No such file .*git checkout program.md brings it back"),
+    ],
+)
+def test_program_md_is_looked_at(text: str | None, ok: bool, words: str, user_repo: Path) -> None:
+    (user_repo / "program.md").unlink(missing_ok=True)
+    if text is not None:
+        (user_repo / "program.md").write_text(f"{text}## Categories\n- **sizes**: widths\n")
+    (found,) = doctor._looked("program", lambda: doctor._program(user_repo / "trainer"))
+    assert found.ok == ok and re.search(words, found.detail)
 
 
 class Reader(Server):
