@@ -93,6 +93,7 @@ class _Opener:
                 model = self.hosted(service, self.catalog.defaults[service])
                 return model, f"{model.name}, because {key} is set"
         url = _plain("OLLAMA_HOST", _ollama_url(self.environ))
+        route.options(url)
         names = _ollama_models(url)
         if names:
             wanted = self.catalog.defaults.get("ollama", "")

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 import urllib.request
+from contextlib import suppress
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +21,9 @@ from urllib.parse import urlsplit
 import httpx2
 
 from agent.models.types import Misconfigured
+
+_Number = ipaddress.IPv4Address | ipaddress.IPv6Address
+_HERE = re.compile(r"(?:.+\.)?localhost|ip6-localhost|localhost6?(?:\.localdomain6?)?")
 
 MISTAKES = {
     "CERTIFICATE_VERIFY_FAILED": "if it is to be trusted, let SSL_CERT_FILE name who signed",
@@ -40,39 +45,50 @@ def options(url: str) -> dict[str, Any]:
 
 def proxy_variable(url: str) -> str:
     """The variable that names the proxy for ``url``, "" if it is reached directly."""
-    host, proxies = urlsplit(url).hostname or "", urllib.request.getproxies()
-    kind = next((k for k in (urlsplit(url).scheme, "all") if proxies.get(k)), "")
-    if not kind or is_direct(host):
+    proxies = urllib.request.getproxies()
+    kinds = (urlsplit(url).scheme, "all")
+    kind = next((k for k in kinds if proxies.get(k, "").strip()), "")
+    if not kind or is_direct(url):
         return ""
     named = [name for name in os.environ if name.lower() == f"{kind}_proxy" and os.environ[name]]
     return min(named, key=str.isupper, default=f"the system's {kind} proxy")
 
 
-def is_direct(host: str) -> bool:
+def is_direct(url: str) -> bool:
     """Whether no proxy is asked: for this machine, and for what NO_PROXY names."""
-    name = host.lower().rstrip(".")
-    local = name == "localhost" or name.endswith(".localhost")
-    excepted = [part.strip() for part in urllib.request.getproxies().get("no", "").split(",")]
-    if (
-        local
-        or urllib.request.proxy_bypass(host)
-        or any(fnmatch(name, e.lower()) for e in excepted)
-    ):
+    address = urlsplit(url)
+    name = (address.hostname or "").rstrip(".")
+    port = address.port or (443 if address.scheme == "https" else 80)
+    number = _number(name)
+    here = number is not None and (number.is_loopback or number.is_unspecified)
+    if here or _HERE.fullmatch(name) or urllib.request.proxy_bypass(name):
         return True
-    try:
+    excepted = re.split(r"[\s,;]+", urllib.request.getproxies().get("no", "").lower())
+    return any(_excepts(part, name, number, port) for part in excepted if part)
+
+
+def _excepts(part: str, name: str, number: _Number | None, port: int) -> bool:
+    """Whether one part of NO_PROXY names a host: itself, one above it, or a network; with a port,
+    only there."""
+    part = part.rpartition("://")[2].rstrip("./")
+    if at_port := re.fullmatch(r"(\[.*\]|[^:]*):(\d+)", part):
+        part = at_port[1]
+        if int(at_port[2]) != port:
+            return False
+    with suppress(ValueError):
+        network = ipaddress.ip_network(part.strip("[]"), strict=False)
+        return number is not None and number in network
+    return fnmatch(name, part) or name.endswith("." + part.lstrip("."))
+
+
+def _number(name: str) -> _Number | None:
+    """The address that a host's name is, also in a short form such as 127.1."""
+    with suppress(ValueError):
         number = ipaddress.ip_address(name)
-        number = getattr(number, "ipv4_mapped", None) or number
-    except ValueError:
-        return False
-    here = number.is_loopback or number.is_unspecified
-    return here or any(_holds(network, number) for network in excepted)
-
-
-def _holds(network: str, number: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    try:
-        return number in ipaddress.ip_network(network.strip().strip("[]"), strict=False)
-    except ValueError:
-        return False
+        return getattr(number, "ipv4_mapped", None) or number
+    with suppress(OSError, ValueError):
+        return ipaddress.ip_address(socket.inet_aton(name))
+    return None
 
 
 def _proxy(url: str) -> httpx2.Proxy | None:
@@ -80,13 +96,14 @@ def _proxy(url: str) -> httpx2.Proxy | None:
     if not variable:
         return None
     proxies, address = urllib.request.getproxies(), urlsplit(url)
-    given = (proxies.get(address.scheme) or proxies["all"]).strip()
+    given = proxies.get(address.scheme, "").strip() or proxies["all"].strip()
     # The desktops' own spelling for SOCKS, whose fifth version they mean.
     given = re.sub(r"^socks://", "socks5://", given, flags=re.IGNORECASE)
     otherwise = f"or go without: export NO_PROXY={address.hostname}"
     try:
         proxy = httpx2.Proxy(given if "://" in given else f"http://{given}")
-        usable = bool(proxy.url.host) and (proxy.url.port or 1) < 1 << 16
+        port = 80 if proxy.url.port is None else proxy.url.port
+        usable = bool(re.fullmatch(r"[\w.:-]+", proxy.url.host)) and 0 < port < 1 << 16
         usable &= proxy.url.path in ("", "/")  # else a colon is missing, or it is a script
     except (ValueError, httpx2.InvalidURL):
         usable = False

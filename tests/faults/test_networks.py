@@ -89,6 +89,7 @@ def test_a_socks_proxy_is_used(
 UNUSABLE = [
     "socks4://proxy.test:9", "ftp://proxy.test", "http://[::1", "http://:8080", "http://proxy:port",
     "http://proxy:99999", "://", "http:/proxy", f"http//ada:{PASSWORD}@proxy:1:2", f"socks4://ada:{PASSWORD}@proxy:1",
+    "http://proxy:0", "http://proxy:-1", "''", '""', '"http://proxy:8080"', "http://my proxy:8080", "http://a:1,http://b:1",
 ]  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def test_a_package_that_is_missing_is_named(
 
 
 @TWO
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3", "LOCALHOST"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "0", "127.1.2.3", "LOCALHOST"])
 def test_this_machine_is_reached_directly_whatever_is_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, host: str
 ) -> None:
@@ -137,6 +138,16 @@ def test_this_machine_is_reached_directly_whatever_is_set(
         ("", "[::1]", True),
         ("", "x.localhost", True),
         ("", "0.0.0.0", True),
+        ("", "[::1%25lo]", True),
+        ("", "127.1", True),
+        ("", "2130706433", True),
+        ("", "0x7f.1", True),
+        ("", "1.1", False),
+        ("", "0", True),
+        ("", "localhost.", True),
+        ("", "localhost.localdomain", True),
+        ("", "ip6-localhost", True),
+        ("", "localhost.test", False),
         ("", "10.1.2.3", False),
         ("10.0.0.0/8", "10.1.2.3", True),
         ("10.0.0.0/8, fd00::/8", "[fd00::1]", True),
@@ -149,6 +160,23 @@ def test_this_machine_is_reached_directly_whatever_is_set(
         ("*.test", "models.test", True),
         ("10.*", "10.1.2.3", True),
         ("", "[::ffff:127.0.0.1]", True),
+        ("models.test:8000", "models.test", True),
+        ("models.test:8001", "models.test", False),
+        (".test:8000", "models.test", True),
+        ("*.TEST:8000", "models.test", True),
+        ("*:8001", "models.test", False),
+        ("10.1.2.3:8000", "10.1.2.3", True),
+        ("10.1.2.3:80", "10.1.2.3", False),
+        ("10.0.0.0/8:8000", "10.1.2.3", True),
+        ("[fd00::1]:8000", "[fd00::1]", True),
+        ("[fd00::1]:8001", "[fd00::1]", False),
+        ("fd00::1", "[fd00::1]", True),
+        ("http://models.test:8000/", "models.test", True),
+        ("other.test models.test.", "models.test", True),
+        ("test", "models.test", True),
+        ("10.0.0.0/8, fd00::1, 10.1.2.3:8000", "models.test", False),
+        ("odels.test", "models.test", False),
+        (" , ., ://, [, :8000x", "models.test", False),
     ],
 )
 def test_no_proxy(monkeypatch: pytest.MonkeyPatch, excepted: str, host: str, direct: bool) -> None:
@@ -157,6 +185,22 @@ def test_no_proxy(monkeypatch: pytest.MonkeyPatch, excepted: str, host: str, dir
     proxy = route.options(f"http://{host}:8000/v1")["proxy"]
     assert (proxy is None) == direct
     assert direct or str(proxy.url) == "http://proxy.test:8080"
+
+
+def test_a_port_that_is_not_written_is_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "proxy.test:8080")
+    monkeypatch.setenv("NO_PROXY", "models.test:443")
+    assert route.proxy_variable("https://models.test/v1") == ""
+    assert route.proxy_variable("http://models.test/v1") == "ALL_PROXY"
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\t", "\n"])
+@pytest.mark.parametrize("name", ["ALL_PROXY", "http_proxy"])
+def test_a_blank_proxy_is_none(monkeypatch: pytest.MonkeyPatch, name: str, blank: str) -> None:
+    monkeypatch.setenv(name, blank)
+    assert route.options("http://models.test")["proxy"] is None
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.test:1")
+    assert route.proxy_variable("http://models.test") == "ALL_PROXY"
 
 
 def test_a_proxy_that_is_down_is_an_outage_that_names_it(
@@ -184,6 +228,8 @@ def test_certificates_that_are_not_there_are_named(
     for kind, url in (("anthropic", "https://models.test"), ("openai", "https://127.0.0.1:9")):
         with pytest.raises(Misconfigured, match=rf"{name}=.*gone\.pem"):
             open_at(kind, url, bare_environ(tmp_path))
+    with pytest.raises(Misconfigured, match=rf"{name}=.*gone\.pem"):
+        open_model("auto", bare_environ(tmp_path) | {"OLLAMA_HOST": "https://localhost:9"})
     assert open_at("openai", "http://models.test", bare_environ(tmp_path)), "not needed"
 
 
