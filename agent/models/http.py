@@ -129,6 +129,8 @@ class SDKModel(ABC):
     hidden: Sequence[str] = field(repr=False)
     takes_system: bool = field(default=True, init=False, repr=False)
     """Whether the model has a system role; else the system prompt is put before the user's."""
+    found: bool = field(default=False, init=False, repr=False)
+    """Whether its name was ever known; then it is an outage if it is not now."""
     answered: bool = field(default=False, init=False, repr=False)
     """Whether it has ever answered; then what is wrong now is not its address."""
     optional: set[str] = field(default_factory=set, init=False, repr=False)
@@ -161,6 +163,10 @@ class SDKModel(ABC):
             asked = self.limit(prompt, max_tokens)
             received = Received(self.model)
             failure = await self._ask(prompt, asked, received)
+            if not (isinstance(failure, Unavailable) and failure.cause == "nowhere"):
+                self.found = True
+            elif self.found:
+                failure.cause = "outage"
             if isinstance(failure, Refusal):
                 if self._give_way(failure):
                     continue
@@ -236,6 +242,11 @@ class SDKModel(ABC):
             for sign, advice in route.MISTAKES.items():
                 if sign in said:
                     return Misconfigured(f"{cut}{said}; {advice}")
+            if route.NO_SUCH_NAME.search(said):
+                where = by or (
+                    "--llm" if "@" in self.name else f"{self.sdk.__name__.upper()}_BASE_URL"
+                )
+                return Unavailable(f"{cut}{said}; is the name in {where} right?", cause="nowhere")
             return Unavailable(cut + said, usage=received.usage)
         except (self.base_error, httpx2.InvalidURL, UnicodeError) as error:
             return Misconfigured(f"{self.name}: {quote(str(error), self.hidden)}")

@@ -7,6 +7,7 @@ asked for, the prompt, their sum, the limit. So the numbers are read and not the
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 LEAST = 64
 """Smaller numbers are no limits, and smaller replies are no use."""
@@ -20,8 +21,21 @@ _SIZE = re.compile(
 )
 _PACE = re.compile(r"per[ _-]?(?:second|minute|min|hour|day)\b|\b[TR]P[MD]\b", re.IGNORECASE)
 _LARGE = re.compile(rf"too large|{_CONTEXT}", re.IGNORECASE)
-_CODE = re.compile(r"(?:code|status|http\S*|error|<)\W{0,4}[45]\d\d\b", re.IGNORECASE)
-_NUMBER = re.compile(r"(?<![\w-])(?<!\w\.)(?:\d{1,3}(?:[,_]\d{3})+|\d{1,9})(?!\w|-(?!token))")
+_OTHER = re.compile(
+    r"[$€£¥#] ?\d[\d.,]*|<[45]\d\d\b"
+    r"|(?:Id|(?:\b|[_-])(?i:id|codes?|status|https?\S*|errors?|req|ref\w*|trace\w*|line|port|pid|user))"
+    r"\W{0,4}[\w-]*\d[\w-]*(?!\W{0,2}token)"
+    r"|\d{1,4}[-/.]\d\d?[-/.]\d{1,4}(?:T\S+)?|\d\d?:\d\d\S*"
+    r"|\b(?:in|since|until|[A-Z][a-z]{2,8}\.?(?: \d\d?,)?) (?:19|20)\d\d\b(?! token)"
+    r"|\d[\d.,]* ?(?:%|(?:m?s|sec\w*|min(?:ute)?s?|h(?:ours?)?|days?|USD|EUR|dollars?|cents?|bytes?"
+    r"|[kMGT]i?B|char\w*|requests?|times)\b)"
+)
+"""Numbers of something else: prices, codes, identifiers, dates, times, other units."""
+_NUMBER = re.compile(
+    r"(?<![\w-])(?<!\w\.)(?:(\d{1,4}(?:\.\d+)?)(?<![:/]) ?([kKM])"
+    r"|(\d{1,3}(?:[,_'\s]\d{3}){1,2}|\d{1,7}))(?!\w|-(?!token))"
+)
+_SENTENCE = re.compile(r"[.!?;]\s|\n")
 
 
 def does_not_fit(status: int, said: str) -> bool:
@@ -44,19 +58,31 @@ def limit(said: str, asked: int, guess: int) -> tuple[int, int] | None:
         asked: tokens that were asked for.
         guess: tokens of the prompt, if the words do not tell.
     """
-    found = {int(re.sub("[,_]", "", n)) for n in _NUMBER.findall(_CODE.sub("", said))}
-    others = sorted(n for n in found if n >= LEAST and n != asked)
+    found = set(_numbers(said))
+    others = sorted(n for n in found if n != asked)
     if not others:
-        others = sorted(found & {asked})
+        others = sorted(found)
     if not others:
         return None
     if len(others) == 1:
         # Below what was asked for, it is a limit for the reply alone, else for both.
         return others[0], 0 if others[0] < asked else min(guess, others[0] * 3 // 4)
-    *_, smaller, bigger = others
+    sums = [n for n in others if n - asked in others]
+    *_, smaller, bigger = [n for n in others if n <= sums[0]] if sums else others
     # The biggest is the sum, unless the words have what was asked for and the prompt beside it.
     is_sum = len(others) > 2 or bigger - asked in others or asked not in found
     most, prompt = (smaller, bigger - asked) if is_sum and bigger > asked else (bigger, smaller)
     if "at least" in said:  # vLLM stops counting where it does not fit
         prompt = max(prompt, min(guess, most * 3 // 4))
     return most, prompt
+
+
+def _numbers(said: str) -> Iterator[int]:
+    """The numbers of tokens in a server's words; 8k is read as the smaller of its meanings."""
+    for sentence in _SENTENCE.split(_OTHER.sub(" ", said[:8000])):
+        if _ABOUT.search(sentence) or _SIZE.search(sentence):
+            for short, unit, full in _NUMBER.findall(sentence):
+                factor = 10**6 if unit == "M" else 1000
+                number = int(re.sub(r"\D", "", full)) if full else int(float(short) * factor)
+                if number >= LEAST:
+                    yield number

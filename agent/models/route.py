@@ -31,6 +31,8 @@ MISTAKES = {
     "407 ": "the proxy wants a user and a password: http://USER:PASSWORD@HOST:PORT",
 }
 """What to do about failures to connect that no waiting mends."""
+NO_SUCH_NAME = re.compile(r"\[Errno (?:-\d+|8|1100[124])\]|getaddrinfo failed")
+"""In the words of a failure to look a host's name up: numbers of Linux, macOS and Windows."""
 
 
 def options(url: str) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from typing import Any, Literal, Protocol
 from trainer.errors import UserError
 
 StopReason = Literal["end", "length", "refusal", "other"]
-Cause = Literal["outage", "paid", "unexplained"]
+Cause = Literal["outage", "paid", "unexplained", "nowhere"]
 """Why there was no answer: the service is not there or says so itself; what had come of a reply is
-lost, and has to be paid for; or for no reason that is known, so that it may be a mistake."""
+lost, and has to be paid for; for no reason that is known, so that it may be a mistake; or its name
+is not known and never was, which is a mistake or a network that is not there yet."""
 
 
 @dataclass(frozen=True)

@@ -30,14 +30,16 @@ OUTAGE_SECONDS = 30.0, 600.0
 """Wait for a model: as long as it asks, else the first number times the outages in a row; at most
 the second number."""
 LONG_OUTAGE = 15
-"""Waits in a row that come to about an hour; then the user is told."""
-IN_VAIN = {"paid": 6, "unexplained": 16}
+"""Waits in a row that come to about an hour; then the user is told, and after twice as many."""
+IN_VAIN = {"paid": 6, "unexplained": 16, "nowhere": 8}
 """A run ends when a model was asked as often in a row in vain: it was paid and its reply could not
 be used, or it did not answer for a reason that is not known. The waits of 16 come to over an hour,
-which an outage may take; what the provider itself calls one may take as long as it likes."""
+which an outage may take; what the provider itself calls one may take as long as it likes. A name
+that was never known is waited for a quarter of an hour, in which a network comes up."""
 WHAT_TO_DO = {
     "paid": "if replies are cut off, raise max_tokens or lower its reasoning in models.toml; else "
     "take another --llm",
+    "nowhere": "correct the address or mend the network",
     "unexplained": "ask it by hand, or by python -m agent doctor --llm SPEC",
 }
 MISAPPLIED_TRIALS = 3
@@ -163,8 +165,10 @@ def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
     seconds = min(longest, outage.retry_after or first * (state.outages + 1))
     fault = _in_vain(runtime, outage.cause, str(outage))
     seconds = 0.0 if fault else seconds
-    if state.outages + 1 == LONG_OUTAGE:  # it may be a mistake that looks like one
-        runtime.notify("needed", f"the model has not answered for about an hour: {outage}")
+    hours, odd = divmod(state.outages + 1, LONG_OUTAGE)
+    if hours and not odd and not hours & (hours - 1):  # it may be a mistake that looks like one
+        how = "for about an hour" if hours == 1 else f"{state.outages + 1} times in a row"
+        runtime.notify("needed", f"the model has not answered {how}: {outage}")
     goes_on = datetime.now() + timedelta(seconds=seconds)
     runtime.display.message(
         f"waiting {seconds:.0f} s for the model, until {goes_on:%H:%M:%S}: {outage}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,63 @@ def test_what_fits_is_read_from_the_words_of_any_server(said: str, left: int) ->
     told = room.limit(said, ASKED, 9000)
     assert told is not None
     assert told[0] - told[1] == left
+
+
+OTHER_NUMBERS = [
+    "Request id: 202611281234567890", "(request id: 12345678)", "[req 8675309]", "request_id=4711",
+    "requestId: 1234567", "x-request-id: 0194af77-1234-5678", "trace: 66121234", "(ref 99887766)",
+    "2026/11/28 10:33:07", "2026-11-28T10:33:07.123Z", "on Nov 28, 2026", "28 November 2026",
+    "in 2026", "created 1795872000", "HTTP 400", "status=400", "status_code: 422", "code: 40001",
+    "'code': '1261'", "<400>", "error 1261", "Error code: 400 - ", "It costs $0.15",
+    "$1500 a month", "1500 USD", "took 1834 ms", "retry in 120 seconds", "20s", "port 8000",
+    "127.0.0.1:8000", "pid 12345", "https://x.test:8443/help/12345", "line 1200", "#12345", "85%",
+    "4096 MB", "24 GiB", "user 12345", "org-12345", "claude-3-5-sonnet-20241022", "gpt-4-32k",
+    "phi3:128k", "40000 characters", "v2.4096",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("other", OTHER_NUMBERS)
+def test_a_number_of_something_else_is_no_context(other: str) -> None:
+    for said, left in SAID.values():
+        for text in (
+            f"{other} {said}",
+            f"{other}: {said}",
+            f"{said} ({other})",
+            f"{said}, {other}",
+        ):
+            told = room.limit(text, ASKED, 9000)
+            assert told is not None and told[0] - told[1] == left, text
+    for said in ("prompt is too long", "Please reduce the length", "exceeds the context size"):
+        for text in (f"{other} {said}", f"{said} ({other})", f"{said}. {other}"):
+            assert room.limit(text, ASKED, 9000) is None, text
+
+
+@pytest.mark.parametrize("comma", [",", "_", " ", "\u00a0", "\u202f", "'"])
+def test_numbers_in_groups_of_three_are_read(comma: str) -> None:
+    for said, left in SAID.values():
+        text = re.sub(r"(?<![\w-])(\d{1,3})(\d{3})(?![\w-])", rf"\1{comma}\2", said)
+        told = room.limit(text, ASKED, 9000)
+        assert told is not None and told[0] - told[1] == left, text
+
+
+@pytest.mark.parametrize(
+    ("said", "most"),
+    [
+        ("maximum context length is 8k tokens", 8000),
+        ("This model's maximum context is 128K tokens, 150,000 were requested", 128_000),
+        ("the prompt exceeds the context of 1M tokens", 1_000_000),
+        ("at most 1.5k tokens", 1500),
+        ("maximum context is 16 k, you requested 40211 tokens", 16_000),
+        ("phi3-128k has a context limit of 64k tokens", 64_000),
+        ("maximum context length is 9999999999 tokens", None),
+        ("the context of an 8B model is exceeded", None),
+        ("the prompt is too long, too many tokens. See page 4000.", None),
+    ],
+)
+def test_numbers_in_thousands_are_read(said: str, most: int | None) -> None:
+    assert room.does_not_fit(400, said)
+    told = room.limit(said, ASKED, 9000)
+    assert (told and told[0]) == most
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,7 +154,7 @@ def test_an_outage_may_take_as_long_as_it_likes(
     runtime: Runtime, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SDKModel, "max_retries", 0)
-    often = propose.IN_VAIN["unexplained"] + 2
+    often = 4 * propose.LONG_OUTAGE
     over(runtime, server, "openai", *[Failure(529), Failure(429)] * (often // 2), Answer("edit"))
     needed: list[tuple[str, str]] = []
     monkeypatch.setattr(runtime, "notify", lambda *told: needed.append(told))
@@ -161,9 +162,69 @@ def test_an_outage_may_take_as_long_as_it_likes(
     trial = runtime.campaign.state.trials[-1]
     assert (trial.verdict, trial.rejections) == ("revert", ())
     assert len(happened(runtime, events.Waiting)) == often
-    told = [(event, "not answered for about an hour" in words) for event, words in needed]
-    assert told == [("needed", True)], "once"
+    assert [event for event, _ in needed] == ["needed"] * 3
+    said = ("for about an hour", "30 times in a row", "60 times in a row")
+    assert all(f"not answered {how}" in words for how, (_, words) in zip(said, needed, strict=True))
     assert (runtime.campaign.state.capped, runtime.campaign.state.outages) == (0, 0)
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """The names of hosts that are known."""
+    known, real = {"127.0.0.1"}, socket.getaddrinfo
+
+    def look_up(host: Any, *args: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name not in known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real("127.0.0.1", *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(SDKModel, "max_retries", 0)
+    monkeypatch.setenv("NO_PROXY", "*")
+    yield known
+
+
+@pytest.mark.parametrize(("kind", "setting"), [("openai", "OPENAI_BASE_URL"),
+                                               ("anthropic", "ANTHROPIC_BASE_URL"),
+                                               ("own server", "--llm")])  # fmt: skip
+def test_a_name_that_was_never_known_ends_the_run(
+    runtime: Runtime, names: set[str], kind: str, setting: str
+) -> None:
+    if kind == "own server":
+        use(runtime, "openai:m@http://hots.test/v1")
+    else:
+        use(runtime, f"{kind}:m", **{f"{kind.upper()}_API_KEY": KEY, setting: "http://hots.test"})
+    with pytest.raises(
+        Misconfigured, match=r"8 times in a row .*http://hots\.test.*not known"
+    ) as why:
+        while True:
+            loop.one_trial(runtime)
+    assert setting in str(why.value) and "\n" not in str(why.value)
+    assert len(happened(runtime, events.Waiting)) == 8
+
+
+def test_a_name_that_was_known_is_waited_for(
+    runtime: Runtime, server: Server, names: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names.add("right.test")
+    use(runtime, f"openai:m@{server.url.replace('127.0.0.1', 'right.test')}/v1")
+    loop.draw(runtime)
+    while runtime.open_trial.is_null:
+        loop.one_trial(runtime)
+        loop.draw(runtime)
+    server.script = [Failure(529), Answer(edit(runtime))]
+    waited = runtime.wait
+
+    def wait(what: events.Waiting, seconds: float) -> None:
+        often = len(happened(runtime, events.Waiting))
+        (names.discard if often < 12 else names.add)("right.test")
+        waited(what, seconds)
+
+    monkeypatch.setattr(runtime, "wait", wait)
+    loop.one_trial(runtime)
+    assert runtime.campaign.state.trials[-1].verdict == "revert"
+    assert len(happened(runtime, events.Waiting)) == 13
 
 
 def test_a_key_that_is_revoked_in_mid_run_ends_it_and_is_asked_again(
