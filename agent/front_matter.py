@@ -16,10 +16,20 @@ from typing import Any
 import yaml
 
 DEEPEST = 10
-_FENCE = re.compile(r"\s*---+\s*(#.*)?")
-_END = re.compile(r"\s*(---+|\.\.\.)\s*(#.*)?")
-_SETTING = re.compile(r"\W*([A-Za-z][\w -]*?)\W*[:=]")
-_NO_COLON = re.compile(r"\W*([A-Za-z][A-Za-z_-]*)\W+\d\S*[\s|]*")
+_FENCE = re.compile(r"\s*---+\s*(ya?ml\s*)?(#.*)?", re.IGNORECASE)
+_END = re.compile(r"\s*(---+\s*\w*|\.\.\.)\s*(#.*)?")
+_LINE = re.compile(
+    r"(?i)(?:[\W_]|(?:\d{1,3}|[A-Z])[.)]\s|x\])*"  # of lists, quotes, emphasis and check boxes
+    r"(?:(?:settings?|limits?|set|use)\b\W*)?([A-Z][\w-]*)(.*?)[:=](.*)"
+)
+_NO_COLON = re.compile(r"\W*([A-Za-z][A-Za-z_-]*)\W+\d[\w.,:]*[\s|]*")
+_VALUE = re.compile(r"[^\w:=]*\d[\d.,:_]*(?: \d{3})*(?:e\d+|[hkM])?(?!\w)", re.IGNORECASE)
+_SMALL_WORDS = re.compile(
+    r"(?i:\W|\b(?:h|hours?|trials?|US|USD|dollars?|tokens?|s|at|the|very|most|max|maximum|in|all|total"
+    r"|per|each|a|whole|night|day|run|campaign|for|of|this|or|less|only|no|not|more|than|that"
+    r"|(?:max_cost|max_tokens|hours|trials)\W*\d\S*)\b)*"
+)
+"""What may stand beside a limit and its value, without making prose of them."""
 _NOTHING = ("", "~", "null", "Null", "NULL")
 
 Lines = dict[tuple[str, ...], int]
@@ -47,7 +57,7 @@ def find(lines: Sequence[str], known: Collection[str]) -> range:
     top = _first_text(shown, 0)
     if top == len(lines) or not _FENCE.fullmatch(shown[top]):
         return range(0)
-    first = _SETTING.match("".join(shown[_first_text(shown, top + 1) :][:1]))
+    first = _LINE.match("".join(shown[_first_text(shown, top + 1) :][:1]))
     below_heading = any(shown[:top])
     if top and not (first and (not below_heading or _is_known(first[1], known))):
         return range(0)
@@ -63,8 +73,8 @@ def refuse_strays(
     """Refuse a setting outside the front matter, of which ``lines`` has nothing, valid or not.
 
     What is written like one counts as a setting in the first line of text if ``top``, and between
-    two lines ``---`` with nothing else between them. Elsewhere only one of the ``limits`` does, in
-    a line of few words; any other is taken for prose.
+    two lines ``---`` with nothing else between them. Elsewhere only one of the ``limits`` does, at
+    the start of a line and with a value of its kind, or few words; any other is taken for prose.
 
     Args:
         top: whether there is no front matter.
@@ -74,8 +84,9 @@ def refuse_strays(
     """
     texts = [line.partition("#")[0].rstrip()[:200] for line in _without_comments(lines)]
     rules = [i for i, text in enumerate(texts) if _END.fullmatch(text)]
+    may = [not text or (_LINE.match(text) and "**" not in text) for text in texts]  # else: prose
     pairs = [range(a + 1, b) for a, b in itertools.pairwise(rules)]
-    fenced = {i for p in pairs if all(map(_may_set, texts[p.start : p.stop])) for i in p}
+    fenced = {i for pair in pairs if all(may[pair.start : pair.stop]) for i in pair}
     language = ""
     for i, text in enumerate(texts):
         if text.lstrip().startswith(("```", "~~~")):
@@ -83,25 +94,33 @@ def refuse_strays(
             continue
         names = limits if language in ("", "yaml", "yml", "toml", "json") else ()
         names = known if top or i in fenced else names
-        setting = _SETTING.match(text) or ((top or "_" in text) and _NO_COLON.fullmatch(text))
-        top = top and not re.search(r"[^\W_]", text)
-        if (
-            setting
-            and (i in fenced or len(text.replace("|", " ").split()) <= 4)
-            and (setting[1].islower() or re.search(r"\d", text))
-            and _is_known(setting[1], names)
-        ):
+        if _sets(text, names, top, i in fenced):
             raise Misread(
                 i + 1,
                 f"{lines[i].strip()[:60]!r} is not read here: settings stand at the top of the "
                 "file, one 'name: value' a line, between two lines '---'; in the text, write a "
                 "sentence",
             )
+        top = top and not re.search(r"[^\W_]", text)
 
 
-def _may_set(text: str) -> bool:
-    """Whether a line can stand among settings: not one of prose, nor one of the categories."""
-    return not text or (_SETTING.match(text) is not None and "**" not in text)
+def _sets(text: str, names: Collection[str], top: bool, fenced: bool) -> bool:
+    """Whether a line says what one of the settings shall be."""
+    if row := (top or re.search("_|--", text)) and _NO_COLON.fullmatch(text):
+        return _is_known(row[1], names)
+    if not (line := _LINE.match(text)):
+        return False
+    name, more, value = line.groups()
+    number = _VALUE.match(value)
+    if _is_known(re.sub(r"\W+$", "", name + more), names):
+        more = ""
+    elif not (number and _is_known(name, names)):
+        return False
+    if fenced or (number and re.search("[_-]", name)):
+        return True
+    if number:
+        return all(map(_SMALL_WORDS.fullmatch, (more, value[number.end() :])))
+    return len(value.split()) <= 3 and (name.islower() or bool(re.search(r"\d", value)))
 
 
 def _without_comments(lines: Sequence[str]) -> list[str]:

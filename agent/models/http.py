@@ -163,10 +163,7 @@ class SDKModel(ABC):
             asked = self.limit(prompt, max_tokens)
             received = Received(self.model)
             failure = await self._ask(prompt, asked, received)
-            if not (isinstance(failure, Unavailable) and failure.cause == "nowhere"):
-                self.found = True
-            elif self.found:
-                failure.cause = "outage"
+            self.found |= getattr(failure, "cause", "") != "nowhere"
             if isinstance(failure, Refusal):
                 if self._give_way(failure):
                     continue
@@ -242,7 +239,7 @@ class SDKModel(ABC):
             for sign, advice in route.MISTAKES.items():
                 if sign in said:
                     return Misconfigured(f"{cut}{said}; {advice}")
-            if route.NO_SUCH_NAME.search(said):
+            if not self.found and route.NO_SUCH_NAME.search(said):
                 where = by or (
                     "--llm" if "@" in self.name else f"{self.sdk.__name__.upper()}_BASE_URL"
                 )

@@ -7,7 +7,6 @@ asked for, the prompt, their sum, the limit. So the numbers are read and not the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 LEAST = 64
 """Smaller numbers are no limits, and smaller replies are no use."""
@@ -22,7 +21,7 @@ _SIZE = re.compile(
 _PACE = re.compile(r"per[ _-]?(?:second|minute|min|hour|day)\b|\b[TR]P[MD]\b", re.IGNORECASE)
 _LARGE = re.compile(rf"too large|{_CONTEXT}", re.IGNORECASE)
 _OTHER = re.compile(
-    r"[$€£¥#] ?\d[\d.,]*|<[45]\d\d\b"
+    r"[$€£¥#] ?\d[\d.,]*|<[45]\d\d\b|\w[:/]\d+[kM]\b"
     r"|(?:Id|(?:\b|[_-])(?i:id|codes?|status|https?\S*|errors?|req|ref\w*|trace\w*|line|port|pid|user))"
     r"\W{0,4}[\w-]*\d[\w-]*(?!\W{0,2}token)"
     r"|\d{1,4}[-/.]\d\d?[-/.]\d{1,4}(?:T\S+)?|\d\d?:\d\d\S*"
@@ -32,10 +31,10 @@ _OTHER = re.compile(
 )
 """Numbers of something else: prices, codes, identifiers, dates, times, other units."""
 _NUMBER = re.compile(
-    r"(?<![\w-])(?<!\w\.)(?:(\d{1,4}(?:\.\d+)?)(?<![:/]) ?([kKM])"
-    r"|(\d{1,3}(?:[,_'\s]\d{3}){1,2}|\d{1,7}))(?!\w|-(?!token))"
+    r"(?<![\w-])(?<!\w\.)(\d{1,3}(?:[,_'\s]\d{3}){1,2}|\d{1,7}(?:\.\d+)?) ?([kKM]?)"
+    r"(?!\w|-(?!token))"
 )
-_SENTENCE = re.compile(r"[.!?;]\s|\n")
+_UNITS = {"k": 1e3, "K": 1e3, "M": 1e6}  # 8k is read as the smaller of its meanings
 
 
 def does_not_fit(status: int, said: str) -> bool:
@@ -58,10 +57,11 @@ def limit(said: str, asked: int, guess: int) -> tuple[int, int] | None:
         asked: tokens that were asked for.
         guess: tokens of the prompt, if the words do not tell.
     """
-    found = set(_numbers(said))
-    others = sorted(n for n in found if n != asked)
-    if not others:
-        others = sorted(found)
+    told = re.split(r"[.!?;]\s|\n", _OTHER.sub(" ", said[:8000]))
+    sized = "; ".join(part for part in told if _ABOUT.search(part) or _SIZE.search(part))
+    read = (float(re.sub(r"[^\d.]", "", n)) * _UNITS.get(k, 1) for n, k in _NUMBER.findall(sized))
+    found = {int(n) for n in read if n >= LEAST}
+    others = sorted(found - {asked}) or [*found]
     if not others:
         return None
     if len(others) == 1:
@@ -75,14 +75,3 @@ def limit(said: str, asked: int, guess: int) -> tuple[int, int] | None:
     if "at least" in said:  # vLLM stops counting where it does not fit
         prompt = max(prompt, min(guess, most * 3 // 4))
     return most, prompt
-
-
-def _numbers(said: str) -> Iterator[int]:
-    """The numbers of tokens in a server's words; 8k is read as the smaller of its meanings."""
-    for sentence in _SENTENCE.split(_OTHER.sub(" ", said[:8000])):
-        if _ABOUT.search(sentence) or _SIZE.search(sentence):
-            for short, unit, full in _NUMBER.findall(sentence):
-                factor = 10**6 if unit == "M" else 1000
-                number = int(re.sub(r"\D", "", full)) if full else int(float(short) * factor)
-                if number >= LEAST:
-                    yield number

@@ -47,8 +47,7 @@ def options(url: str) -> dict[str, Any]:
 
 def proxy_variable(url: str) -> str:
     """The variable that names the proxy for ``url``, "" if it is reached directly."""
-    proxies = urllib.request.getproxies()
-    kinds = (urlsplit(url).scheme, "all")
+    kinds, proxies = (urlsplit(url).scheme, "all"), urllib.request.getproxies()
     kind = next((k for k in kinds if proxies.get(k, "").strip()), "")
     if not kind or is_direct(url):
         return ""
@@ -59,11 +58,11 @@ def proxy_variable(url: str) -> str:
 def is_direct(url: str) -> bool:
     """Whether no proxy is asked: for this machine, and for what NO_PROXY names."""
     address = urlsplit(url)
-    name = (address.hostname or "").rstrip(".")
     port = address.port or (443 if address.scheme == "https" else 80)
+    name = (address.hostname or "").rstrip(".")
     number = _number(name)
-    here = number is not None and (number.is_loopback or number.is_unspecified)
-    if here or _HERE.fullmatch(name) or urllib.request.proxy_bypass(name):
+    here = number.is_loopback or number.is_unspecified if number else _HERE.fullmatch(name)
+    if here or urllib.request.proxy_bypass(name):
         return True
     excepted = re.split(r"[\s,;]+", urllib.request.getproxies().get("no", "").lower())
     return any(_excepts(part, name, number, port) for part in excepted if part)
@@ -78,8 +77,8 @@ def _excepts(part: str, name: str, number: _Number | None, port: int) -> bool:
         if int(at_port[2]) != port:
             return False
     with suppress(ValueError):
-        network = ipaddress.ip_network(part.strip("[]"), strict=False)
-        return number is not None and number in network
+        if number:
+            return number in ipaddress.ip_network(part.strip("[]"), strict=False)
     return fnmatch(name, part) or name.endswith("." + part.lstrip("."))
 
 

@@ -29,7 +29,7 @@ from trainer.presets import find_preset
 OUTAGE_SECONDS = 30.0, 600.0
 """Wait for a model: as long as it asks, else the first number times the outages in a row; at most
 the second number."""
-LONG_OUTAGE = 15
+LONG_OUTAGES = [15 << i for i in range(20)]
 """Waits in a row that come to about an hour; then the user is told, and after twice as many."""
 IN_VAIN = {"paid": 6, "unexplained": 16, "nowhere": 8}
 """A run ends when a model was asked as often in a row in vain: it was paid and its reply could not
@@ -165,10 +165,9 @@ def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
     seconds = min(longest, outage.retry_after or first * (state.outages + 1))
     fault = _in_vain(runtime, outage.cause, str(outage))
     seconds = 0.0 if fault else seconds
-    hours, odd = divmod(state.outages + 1, LONG_OUTAGE)
-    if hours and not odd and not hours & (hours - 1):  # it may be a mistake that looks like one
-        how = "for about an hour" if hours == 1 else f"{state.outages + 1} times in a row"
-        runtime.notify("needed", f"the model has not answered {how}: {outage}")
+    if (often := state.outages + 1) in LONG_OUTAGES:  # it may be a mistake that looks like one
+        told = f"not answered for about an hour or more, {often} times in a row: {outage}"
+        runtime.notify("needed", f"the model has {told}")
     goes_on = datetime.now() + timedelta(seconds=seconds)
     runtime.display.message(
         f"waiting {seconds:.0f} s for the model, until {goes_on:%H:%M:%S}: {outage}"

@@ -36,6 +36,8 @@ TAKEN = {
     "indented settings": "---\n  max_cost: 5\n  hours: 8\n---\n",
     "quoted": '---\n"max_cost": \'5\'\nhours: "8"\n---\n',
     "JSON": '---\n{"max_cost": 5, "hours": 8}\n---\n',
+    "a fence for YAML": f"---yaml\n{SET}---\n",
+    "a fence for YAML below a title": f"# T\n\n--- YML\n{SET}---\n",
     "nothing for the others": f"---\n{SET}trials:\nseed: null\nkeep: ~\n---\n",
 }
 REFUSED = {
@@ -65,6 +67,17 @@ MISTYPED = [
     "**max_cost:** 5", "    max_cost: 5", "\tmax_cost: 5", "trials: ten", "hours: 8h", "hours: '8'",
     "> hours: 8", "* `hours`: 8", "max_tokens: 900 000", '{"max_cost": 5, "hours": 8}',
     "max_cost 5", "| max_cost | $5 |", "max_cost：5", "max_cost → 5", "max cost: $5 (US)",
+    # with more words than a setting has, in lists, and as options
+    "max_cost for the night: 5", "max_cost (US dollars, for all): 5",
+    "max_cost: 5 dollars, if you please", "max_cost in US dollars for the whole night: 5",
+    "**max_cost**: 5 dollars in all, and no more", "max_tokens: 2 million tokens in all",
+    "hours: 8 at the very most", "hours at the most: 8", "trials: 200 in the whole night",
+    "hours = 8 per night", "hours: 8, max_cost: 5, trials: 100", "max_cost: 5, hours: 8",
+    "Settings: max_cost: 5, hours: 8", "Limits: hours: 8", "set max_cost: 5",
+    "max_cost: 5 (dollars for the whole campaign)",
+    "hours: 8 # of the night, and not more than that", "1. max_cost: 5", "2) hours: 8",
+    "(3) hours: 8", "a. hours: 8", "10. trials: 8", "- [ ] max_cost: 5", "- [x] hours: 8",
+    "• hours: 8", "1. **hours**: 8", "--max-cost 5", "--max-cost=5 --hours 8", "--hours 8",
 ]  # fmt: skip
 ABOVE = {
     "prose": "# T\n\nMake it better.\n\n",
@@ -75,11 +88,14 @@ ABOVE = {
     "a fence": "Text.\n\n~~~\n",
     "a fence of another kind": "---js\n",
     "prose and a rule": "Text.\n\n---\n",
+    "prose and a fence for YAML": "Text.\n\n---yaml\n",
+    "prose and a fence for TOML": "Text.\n\n--- toml\n",
     "front matter": "---\nbudget: 20s\n---\nText.\n",
 }
 BETWEEN_RULES = [
     "budget: 20 s", "llm: command:claude -p", "objective:\n  memory: 0.001", "keep: no", "seed: 3",
     "name: night\n\n# mine\nnulls: none at all, I think", "data: {a: b}", "isolation = off",
+    "1. budget: 20s", "hours to work at most: 8", "- seed: 3",
 ]  # fmt: skip
 PROSE = {
     "a rule in the prose": "",
@@ -109,6 +125,25 @@ PROSE = {
     "a word that is nearly one": "See: README\n\n",
     "a word in a list": "Text.\n\n- seed: 5\n- data: tinystories\n\n",
 }
+NO_SETTINGS = [
+    "- trial: 12 gained 0.01", "trial: 12 gained 0.01", "- trials: 12 and 13 gained 0.01",
+    "Note: lower is better", "hours: I work from 9 to 5", "Hours: I work from 9 to 5",
+    "hours: I work from 9 to 5 on weekdays", "Trials 3 and 4 failed", "Trials: 3 and 4 failed",
+    "1. Trials: many failed", "1. hours matter less than tokens", "1. Data: our own text",
+    "1. Seed: change nothing of it", "What I learnt in two hours: 8 heads are enough",
+    "After 3 hours: 0.01 better", "Best of 40 trials: 1.32", "At most hours: sleep",
+    "Learning after 12 hours: loss 1.3", "See max_tokens: it cuts replies off",
+    "max_tokens: how long a reply may be, 32000 by default",
+    "The setting max_cost: 5 dollars pay for it, says the manual", "Trial 12: gained 0.01",
+    "trial 12: kept", "- trial 7: 0.01 better", "hours: the office is open 9 to 5",
+    "Office hours: 9 to 5", "GPU hours: 8", "Budget: each training has 20 s",
+    "Results (trials: gain): 3: 0.01, 4: -0.2", "Example 1: 8 heads", "Step 2: 5 layers",
+    "We had trials: 12 kept, 30 not", "keep: 5 layers", "In earlier trials: 5 of 7 failed",
+    "hours ago: 5 ideas", "Training hours: 3.5, tokens: 5M", "hours: 9 to 5 is when I work",
+    "2. trial: 12 gained 0.01", "12 trials: 0.01", "Hours: 9-17", "Tokens: 500", "Cost: 5",
+    "The first hours: 0.3, 0.2", "- Trials: 31 of 40 were worse than the champion", "lr max: 5",
+    "max_seq_len: 5",
+]  # fmt: skip
 OTHER_THAN_IT_LOOKS = [
     ("hours: 1:30", "not '1:30'; write it in digits with a point"),
     ("max_cost: 5,00", "not '5,00'"), ("max_cost: 5 USD", "not '5 USD'"),
@@ -180,6 +215,17 @@ def test_prose_is_prose(head: str) -> None:
     program = parse_program(head + BODY)
     assert program.settings == {}
     assert program.prose == (head + BODY).strip()
+
+
+@pytest.mark.parametrize("line", NO_SETTINGS)
+def test_a_line_of_prose_is_prose(line: str) -> None:
+    for head in (
+        f"Text.\n\n{line}\n\n",
+        f"---\nbudget: 20s\n---\n{line}\n",
+        f"T.\n\n- {line}\n\n",
+        f"{line}\n\n",
+    ):
+        assert line in parse_program(head + BODY).prose
 
 
 @pytest.mark.parametrize(("line", "said"), OTHER_THAN_IT_LOOKS)
