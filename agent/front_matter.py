@@ -57,7 +57,7 @@ def find(lines: Sequence[str], known: Collection[str]) -> range:
     top = _first_text(shown, 0)
     if top == len(lines) or not _FENCE.fullmatch(shown[top]):
         return range(0)
-    first = _LINE.match("".join(shown[_first_text(shown, top + 1) :][:1]))
+    first = _LINE.match("".join(shown[_first_text(shown, top + 1) :][:1])[:200])
     below_heading = any(shown[:top])
     if top and not (first and (not below_heading or _is_known(first[1], known))):
         return range(0)
