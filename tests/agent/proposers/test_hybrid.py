@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
-from simulated import (
-    PROGRAM,
-    Campaign,
-)
+from simulated import PROGRAM, Campaign
 
 from agent.proposers.base import Context, NothingToPropose, Proposal
 from agent.proposers.choose import ProposerError, make
