@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import anthropic
 
 from agent.models import wire
-from agent.models.http import STOP_NAMES, Received, SDKModel
+from agent.models.http import Received, SDKModel
 from agent.models.types import Prompt, Usage
 
 CACHE_MARKS = 4
@@ -58,7 +58,7 @@ class AnthropicModel(SDKModel):
             received.pieces.append(wire.content(message.get("content")))
         received.pieces.append(wire.content(value.get("content_block")) + wire.content(delta))
         for source in (message, delta):
-            received.stop = wire.named(source, *STOP_NAMES) or received.stop
+            received.stop = wire.named(source, *wire.STOP_NAMES) or received.stop
             details = wire.mapping(source.get("stop_details"))
             known = ("category", "explanation")
             received.detail = (

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import httpx2
 
 from agent.models import route
 from agent.models.catalog import Catalog, load_catalog
@@ -93,7 +92,6 @@ class _Opener:
                 model = self.hosted(service, self.catalog.defaults[service])
                 return model, f"{model.name}, because {key} is set"
         url = _plain("OLLAMA_HOST", _ollama_url(self.environ))
-        route.options(url)
         names = _ollama_models(url)
         if names:
             wanted = self.catalog.defaults.get("ollama", "")
@@ -211,12 +209,9 @@ def _ollama_url(environ: Mapping[str, str]) -> str:
 
 def _ollama_models(url: str) -> list[str] | None:
     """Names of Ollama's models, last changed first; None if no Ollama answers at ``url``."""
-    # Without a proxy, because the server is on the user's own machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{url}/api/tags", timeout=PROBE_SECONDS) as answer:
-            listed = json.load(answer)["models"]
-            names = [str(model["name"]) for model in listed]
-    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        told = httpx2.get(f"{url}/api/tags", timeout=PROBE_SECONDS, **route.options(url))
+        names = [str(model["name"]) for model in told.json()["models"]]
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError):
         return None
     return [name for name in names if "embed" not in name]

@@ -25,7 +25,6 @@ from agent.models.types import (
     ModelError,
     Prompt,
     Reply,
-    StopReason,
     Unavailable,
     Usage,
 )
@@ -43,17 +42,12 @@ SMALLER = 2
 """How often a request is made smaller that does not fit."""
 _POLL_SECONDS = 0.1
 
-STOP_NAMES = "finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason"
-"""Of the field that says why a reply ended."""
-_STOPS: tuple[tuple[StopReason, re.Pattern[str]], ...] = (
-    ("refusal", re.compile("filter|refus|safety|block|prohibited|recitation|spii|sensitive|guard")),
-    ("length", re.compile("length|max_|limit|context|window|incomplete")),
-    ("end", re.compile("(?<![a-z])(?:stop|eos|eot|end|complete|done|finish|normal|success)")),
-)
-"""Why a reply ended, in the words of many servers; the first that matches counts."""
 _NOT_ENDED = re.compile("error|abort|cancel|timeout|insufficient|unavailable|fail", re.IGNORECASE)
 _NO_CREDIT = re.compile("insufficient_quota|credit balance|hard.limit")
-_PASSES = re.compile("rate.?limit|too many requests|overload|retry in|again (?:later|in)", re.I)
+_PASSES = re.compile(
+    "rate.?limit|too many requests|overload|retry in|again (?:later|in)|please wait|crashed", re.I
+)
+_FILTERED = re.compile("content.?filter|content management policy|flagged|moderation", re.I)
 """In the words of a refusal that is none."""
 _NO_SYSTEM = re.compile(
     r"\b(?:system|developer)[\W_]{0,3}(?:role|message|prompt|instruction)|\bsystem\b.{0,80}\brole"
@@ -167,6 +161,9 @@ class SDKModel(ABC):
             if isinstance(failure, Refusal):
                 if self._give_way(failure):
                     continue
+                if failure.status in (400, 403) and _FILTERED.search(failure.all):
+                    said = quote(failure.words, self.hidden)  # of this prompt; the next may pass
+                    return Reply("", "refusal", Usage(0, 0), self.model, said)
                 if room.does_not_fit(failure.status, failure.all):
                     smaller -= 1
                     if smaller >= 0 and self._shrink(failure, prompt, asked):
@@ -191,7 +188,7 @@ class SDKModel(ABC):
             said = said if text or not received.text else "it is reasoning only"
             return Reply(
                 text=scrub(text, self.hidden),
-                stop_reason=stop_reason(received.stop),
+                stop_reason=wire.stop_reason(received.stop),
                 usage=received.usage,
                 model=quote(received.model, self.hidden),
                 detail=quote(received.detail, self.hidden) or said,
@@ -329,7 +326,8 @@ class SDKModel(ABC):
         if status >= 500 and not self.answered and wire.status_in(refusal.words) in (401, 402, 404):
             status = wire.status_in(refusal.words)  # of what is behind the server
         failure = f"{self.name}: HTTP {status}: {said}" if status else f"{self.name}: {said}"
-        odd = status == 0 or (status in (404, 405) and self.answered)
+        page = status == 403 and wire.is_html(refusal.told)  # of something before the server
+        odd = status == 0 or ((status in (404, 405) or page) and self.answered)
         passes = status in (400, 403) and _PASSES.search(refusal.words)
         if odd or passes or status in (408, 409, 425, 429) or status >= 500:
             wait = seconds_to_wait(refusal.headers)
@@ -338,7 +336,7 @@ class SDKModel(ABC):
         if status in (404, 405):
             return await self._no_address(said)
         known = {
-            401: f"the key was refused (HTTP 401); check {self.key_from}",
+            401: f"the key was refused (HTTP 401): {said}; check {self.key_from}",
             402: f"the account cannot pay for this (HTTP 402): {said}",
         }
         usual = f"the request was refused (HTTP {status}): {said}"
@@ -371,14 +369,6 @@ class SDKModel(ABC):
 
 def _odd(words: str, received: Received) -> Unavailable:
     return Unavailable(words, usage=received.usage, cause="unexplained")
-
-
-def stop_reason(word: str) -> StopReason:
-    """Why a reply ended; without a word it is one of which the service said that this is all."""
-    word = re.sub(r"[\s-]+", "_", word.strip().lower()).rpartition(".")[2]
-    return next(
-        (reason for reason, form in _STOPS if form.search(word)), "other" if word else "end"
-    )
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> float | None:

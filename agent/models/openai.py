@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import openai
 
 from agent.models import wire
-from agent.models.http import STOP_NAMES, Received, Refusal, SDKModel
+from agent.models.http import Received, Refusal, SDKModel
 from agent.models.types import Prompt, Usage
 
 CACHE_MARKS = 18
@@ -106,7 +106,7 @@ class OpenAIModel(SDKModel):
         choices = wire.items(listed) or [wire.mapping(listed) or value]
         firsts = [c for c in map(wire.mapping, choices) if str(c.get("index") or 0) == "0"]
         for choice in firsts[:1]:
-            received.stop = wire.named(choice, *STOP_NAMES) or received.stop
+            received.stop = wire.named(choice, *wire.STOP_NAMES) or received.stop
             delta = choice.get("delta")
             message = wire.mapping(delta or choice.get("message"))
             text = wire.content(message.get("content")) or wire.string(delta)
@@ -120,7 +120,7 @@ class OpenAIModel(SDKModel):
                 choice.get("error")
             )
             # A number is a reason as well, and llama.cpp's "stop" is no word.
-            ends = (choice.get(name) for name in (*STOP_NAMES, "stop", "done"))
+            ends = (choice.get(name) for name in (*wire.STOP_NAMES, "stop", "done"))
             received.whole |= any(isinstance(end, int) and end > 0 for end in ends)
         if received.usage and listed == [] and received.text:
             received.whole = True  # it comes after the last piece

@@ -40,7 +40,7 @@ _UNITS = {"k": 1e3, "K": 1e3, "M": 1e6}  # 8k is read as the smaller of its mean
 def does_not_fit(status: int, said: str) -> bool:
     """Whether a refusal is about the size of prompt and reply, which no waiting changes."""
     if status in (400, 413, 422):
-        return bool(_ABOUT.search(said) and _SIZE.search(said))
+        return bool(_ABOUT.search(said) and _SIZE.search(said) and "please wait" not in said)
     passing = status != 429 and 0 < status < 500
     return not passing and bool(
         _LARGE.search(said)

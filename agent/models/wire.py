@@ -16,6 +16,7 @@ import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
+from agent.models.types import StopReason
 from trainer.untrusted import finite
 
 DONE: Final = "[DONE]"
@@ -34,22 +35,16 @@ _BRIEF.maxstring = _BRIEF.maxother = 2000
 _BRIEF.maxdict = 40
 _HALVES = re.compile("[\udc80-\udcff]+")
 _LONE = re.compile("[\ud800-\udfff]")
-_STATUS = (
-    (401, re.compile(r"authentication|unauth|api.?key", re.IGNORECASE)),
-    (402, re.compile(r"billing.(?!details)|insufficient.quota|insufficient.credit|payment", re.I)),
-    (403, re.compile(r"permission|forbidden", re.IGNORECASE)),
-    (404, re.compile(r"not.?found|endpoint", re.IGNORECASE)),
-    (429, re.compile(r"rate.?limit|too.?many.?requests", re.IGNORECASE)),
-    (
-        503,
-        re.compile(
-            r"overload|unavailable|time.?out|timed out|busy|internal|capacity|loading"
-            r"|(?:server|api).?error|try again",
-            re.IGNORECASE,
-        ),
-    ),
-    (400, re.compile(r"invalid|bad.?request|context|validation|unsupported", re.IGNORECASE)),
-)
+_STATUS = {
+    401: r"authentication|unauth|api.?key",
+    402: r"billing.(?!details)|insufficient.quota|insufficient.credit|payment",
+    403: r"permission|forbidden",
+    404: r"not.?found|endpoint",
+    429: r"rate.?limit|too.?many.?requests",
+    503: r"overload|unavailable|time.?out|timed out|busy|internal|capacity|loading"
+    r"|(?:server|api).?error|try again",
+    400: r"invalid|bad.?request|context|validation|unsupported",
+}
 """HTTP status for the type, the code or the words of an error that came with status 200."""
 _VAGUE = 400, 404
 """Their patterns are for types and codes only."""
@@ -59,6 +54,15 @@ _NO_ADDRESS = re.compile(
     r"|more system memory",
     re.IGNORECASE,
 )
+
+STOP_NAMES = "finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason"
+"""Of the field that says why a reply ended."""
+_STOPS: tuple[tuple[StopReason, re.Pattern[str]], ...] = (
+    ("refusal", re.compile("filter|refus|safety|block|prohibited|recitation|spii|sensitive|guard")),
+    ("length", re.compile("length|max_|limit|context|window|incomplete")),
+    ("end", re.compile("(?<![a-z])(?:stop|eos|eot|end|complete|done|finish|normal|success)")),
+)
+"""Why a reply ended, in the words of many servers; the first that matches counts."""
 
 
 class Unreadable(ValueError):
@@ -239,6 +243,14 @@ def _character(halves: re.Match[str]) -> str:
     return halves[0].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def stop_reason(word: str) -> StopReason:
+    """Why a reply ended; without a word it is one of which the service said that this is all."""
+    word = re.sub(r"[\s-]+", "_", word.strip().lower()).rpartition(".")[2]
+    return next(
+        (reason for reason, form in _STOPS if form.search(word)), "other" if word else "end"
+    )
+
+
 # --- errors ---
 
 
@@ -274,7 +286,7 @@ def status(value: Any) -> int:
         if found := re.fullmatch(r"([45]\d\d)(?:\d\d)?", str(name)):
             return int(found[1])
     for name in map(string, names):
-        if known := [number for number, pattern in _STATUS if pattern.search(name)]:
+        if known := [number for number, form in _STATUS.items() if re.search(form, name, re.I)]:
             return known[0]
     return status_in(words(value))
 
@@ -283,7 +295,7 @@ def status_in(said: str) -> int:
     """The HTTP status that an error's words amount to; 0 if it is not known."""
     if _NO_ADDRESS.search(said):
         return 404
-    found = (number for number, pattern in _STATUS if pattern.search(said))
+    found = (number for number, form in _STATUS.items() if re.search(form, said, re.I))
     return next((number for number in found if number not in _VAGUE), 0)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients import TWO, ask, bare_environ, failure, open_at
+from clients import KEY, TWO, ask, bare_environ, failure, open_at
 from model_server import EDIT, Answer, Failure, Raw, Server
-from odd_answers import JSON, events, refused, whole
+from odd_answers import JSON, answers, events, refused, whole
 
 from agent.models import http
-from agent.models.types import Misconfigured, Unavailable
+from agent.models.types import Misconfigured, Unavailable, Usage
 
 SAID = "the words"
 
@@ -112,6 +112,14 @@ def test_mistakes_in_words_or_numbers_with_status_200(
         (403, "Rate limit exceeded, retry in 10 minutes", Unavailable, "outage"),
         (400, "The server is overloaded, please try again", Unavailable, "outage"),
         (403, "Country not supported", Misconfigured, ""),
+        (400, "The model has crashed without additional information.", Unavailable, "outage"),
+        (400, "Too many tokens, please wait before trying again.", Unavailable, "outage"),
+        (
+            413,
+            "Request too large, on tokens per minute: Limit 6000, Requested 7200",
+            Misconfigured,
+            "",
+        ),
     ],
 )
 def test_what_words_say_of_a_status(
@@ -143,6 +151,41 @@ def test_an_address_that_has_answered_is_right(
 def test_an_error_that_only_says_that_it_is_compressed(tmp_path: Path) -> None:
     step = Raw((b'{"error": {"message": "the words"}}',), 400, JSON | {"content-encoding": "gzip"})
     assert SAID in refused(step, tmp_path)
+
+
+@TWO
+def test_a_page_before_a_server_that_has_answered_is_no_refusal(tmp_path: Path, kind: str) -> None:
+    page = Failure(403, body=b"<html><title>Just a moment...</title></html>")
+    with Server(Answer(), page, Failure(403)) as server:
+        model = open_at(kind, server.url, bare_environ(tmp_path))
+        ask(model)
+        first, second = failure(model), failure(model)
+    assert isinstance(first, Unavailable) and first.cause == "unexplained"
+    assert isinstance(second, Misconfigured)
+
+
+@TWO
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, {"message": SAID, "code": "content_filter"}),
+        (400, f"{SAID}: the prompt triggered Azure OpenAI's content management policy"),
+        (403, {"message": f"{SAID}: Input was flagged", "code": 403}),
+    ],
+)
+def test_a_prompt_that_a_filter_refuses_is_a_refusal_of_this_prompt(
+    tmp_path: Path, kind: str, status: int, error: Any
+) -> None:
+    body = json.dumps({"error": error}).encode()
+    reply = answers(Failure(status, body=body), tmp_path, kind)
+    assert (reply.text, reply.stop_reason, reply.usage) == ("", "refusal", Usage(0, 0))
+    assert SAID in reply.detail
+
+
+def test_a_key_that_is_refused_is_told_in_the_server_s_words(tmp_path: Path) -> None:
+    said = refused(Failure(401, f"key not allowed to access qwen3, {KEY}"), tmp_path)
+    assert "key not allowed to access qwen3" in said and "check AUTORESEARCH_API_KEY" in said
+    assert KEY not in said
 
 
 @pytest.mark.parametrize(
