@@ -237,9 +237,7 @@ class SDKModel(ABC):
                 if sign in said:
                     return Misconfigured(f"{cut}{said}; {advice}")
             if not self.found and route.NO_SUCH_NAME.search(said):
-                where = by or (
-                    "--llm" if "@" in self.name else f"{self.sdk.__name__.upper()}_BASE_URL"
-                )
+                where = by or f"--llm or {self.sdk.__name__.upper()}_BASE_URL"
                 return Unavailable(f"{cut}{said}; is the name in {where} right?", cause="nowhere")
             return Unavailable(cut + said, usage=received.usage)
         except (self.base_error, httpx2.InvalidURL, UnicodeError) as error:

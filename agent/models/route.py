@@ -24,7 +24,6 @@ from agent.models.types import Misconfigured
 
 _Number = ipaddress.IPv4Address | ipaddress.IPv6Address
 _HERE = re.compile(r"(?:.+\.)?localhost|ip6-localhost|localhost6?(?:\.localdomain6?)?")
-
 MISTAKES = {
     "CERTIFICATE_VERIFY_FAILED": "if it is to be trusted, let SSL_CERT_FILE name who signed",
     "WRONG_VERSION_NUMBER": "the server speaks no TLS there: try http:// instead of https://",
@@ -62,15 +61,13 @@ def is_direct(url: str) -> bool:
     name = (address.hostname or "").rstrip(".")
     number = _number(name)
     here = number.is_loopback or number.is_unspecified if number else _HERE.fullmatch(name)
-    if here or urllib.request.proxy_bypass(name):
-        return True
     excepted = re.split(r"[\s,;]+", urllib.request.getproxies().get("no", "").lower())
-    return any(_excepts(part, name, number, port) for part in excepted if part)
+    listed = any(_excepts(part, name, number, port) for part in excepted if part)
+    return bool(here or urllib.request.proxy_bypass(name)) or listed
 
 
 def _excepts(part: str, name: str, number: _Number | None, port: int) -> bool:
-    """Whether one part of NO_PROXY names a host: itself, one above it, or a network; with a port,
-    only there."""
+    """Whether a part of NO_PROXY is a host, one above it or its network, and has no other port."""
     part = part.rpartition("://")[2].rstrip("./")
     if at_port := re.fullmatch(r"(\[.*\]|[^:]*):(\d+)", part):
         part = at_port[1]
@@ -84,11 +81,10 @@ def _excepts(part: str, name: str, number: _Number | None, port: int) -> bool:
 
 def _number(name: str) -> _Number | None:
     """The address that a host's name is, also in a short form such as 127.1."""
-    with suppress(ValueError):
-        number = ipaddress.ip_address(name)
-        return getattr(number, "ipv4_mapped", None) or number
-    with suppress(OSError, ValueError):
-        return ipaddress.ip_address(socket.inet_aton(name))
+    for read in (str, lambda short: socket.inet_ntoa(socket.inet_aton(short))):
+        with suppress(OSError, ValueError):
+            number = ipaddress.ip_address(read(name))
+            return getattr(number, "ipv4_mapped", None) or number
     return None
 
 

@@ -165,9 +165,8 @@ def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
     seconds = min(longest, outage.retry_after or first * (state.outages + 1))
     fault = _in_vain(runtime, outage.cause, str(outage))
     seconds = 0.0 if fault else seconds
-    if (often := state.outages + 1) in LONG_OUTAGES:  # it may be a mistake that looks like one
-        told = f"not answered for about an hour or more, {often} times in a row: {outage}"
-        runtime.notify("needed", f"the model has {told}")
+    if state.outages + 1 in LONG_OUTAGES:  # it may be a mistake that looks like one
+        runtime.notify("needed", f"the model has not answered for about an hour or more: {outage}")
     goes_on = datetime.now() + timedelta(seconds=seconds)
     runtime.display.message(
         f"waiting {seconds:.0f} s for the model, until {goes_on:%H:%M:%S}: {outage}"
