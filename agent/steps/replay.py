@@ -12,9 +12,9 @@ from pydantic import TypeAdapter
 
 from agent.campaign.evidence import noise_of
 from agent.campaign.files import JOURNAL, folder_of
+from agent.campaign.reading import CampaignError, Curve, load, read_curve, read_trace
 from agent.campaign.records import Training, Trial
 from agent.campaign.state import State
-from agent.campaign.store import CampaignError, Curve, load, read_curve, read_trace
 from agent.git.repo import Repo
 from trainer.data.prepare import hold
 from trainer.measure import Measurement, measure

@@ -10,8 +10,9 @@ from events import campaign
 
 from agent.campaign.events import read_event
 from agent.campaign.lines import write_line
+from agent.campaign.reading import last_active, load, read_trace
 from agent.campaign.records import Trial
-from agent.campaign.store import Campaign, last_active, load, read_trace
+from agent.campaign.store import Campaign
 from agent.git.repo import Repo
 from trainer.errors import UserError
 
