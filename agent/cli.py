@@ -13,10 +13,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from agent.campaign import store
+from agent.campaign import reading
 from agent.campaign.files import folder_of
+from agent.campaign.reading import CampaignError
 from agent.campaign.state import State
-from agent.campaign.store import CampaignError
 from agent.git import worktree
 from agent.git.command import advice
 from agent.git.repo import Repo
@@ -121,7 +121,7 @@ def run(
     ):
         reason = run_campaign(runtime)
     do_without_terminal()
-    found = _status(repo, tag, store.load(repo, tag))
+    found = _status(repo, tag, reading.load(repo, tag))
     text = (
         f"stopped: {reason}\n{summary.status_text(found)}\n"
         f"look: git log autoresearch/{tag}    go on: python -m agent run --tag {tag}"
@@ -165,7 +165,7 @@ def show(trial: int, tag: Tag = "", as_json: Json = False) -> None:
 def stop(tag: Tag = "", as_json: Json = False) -> None:
     """Stop a run cleanly; its current training is repeated when the campaign resumes."""
     repo = Repo.open(Path.cwd())
-    tag = tag or store.last_active(repo)
+    tag = tag or reading.last_active(repo)
     said = stop_run(repo, tag)
     _print({"tag": tag, "stopped": True}, said, as_json)
 
@@ -180,7 +180,7 @@ def report(
     from agent.report import html  # only here: other commands need no jinja2
 
     repo, tag, state = _open(tag)
-    prior = store.prior_of(state).probabilities()
+    prior = reading.prior_of(state).probabilities()
     if markdown:
         text = html.markdown(state, prior)
         _print({"tag": tag, "markdown": text}, text, as_json)
@@ -239,7 +239,7 @@ def clean(
 ) -> None:
     """Remove a campaign: branch, refs, notes, worktree and folder, after saying what."""
     repo = Repo.open(Path.cwd())
-    found = remains_of(repo, tag or store.last_active(repo))
+    found = remains_of(repo, tag or reading.last_active(repo))
     if not as_json:
         print(found.text())
     asks = not yes and not as_json and sys.stdin.isatty()
@@ -303,16 +303,16 @@ def prepare_data(
 
 def _open(tag: str) -> tuple[Repo, str, State]:
     repo = Repo.open(Path.cwd())
-    tag = tag or store.last_active(repo)
-    state = store.load(repo, tag)
+    tag = tag or reading.last_active(repo)
+    state = reading.load(repo, tag)
     if state.left_out:
         print(f"note: {state.left_out}", file=sys.stderr)
     return repo, tag, state
 
 
 def _status(repo: Repo, tag: str, state: State) -> dict[str, Any]:
-    pid = store.running(repo, tag)
-    return summary.status_json(state, tag, pid, store.prior_of(state).probabilities())
+    pid = reading.running(repo, tag)
+    return summary.status_json(state, tag, pid, reading.prior_of(state).probabilities())
 
 
 def _print(value: Any, text: str, as_json: bool) -> None:

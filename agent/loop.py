@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.campaign import events
-from agent.campaign.store import CampaignError
+from agent.campaign.reading import CampaignError
 from agent.edits.blocks import Edit
 from agent.edits.changes import fingerprint
 from agent.steps.evaluate import conclude, evaluate_candidate

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.campaign import store
+from agent.campaign import reading
 from agent.campaign.events import HeatBegun, TrainingBegun
 from agent.campaign.files import JOURNAL
 from agent.campaign.lines import Reader
@@ -27,7 +27,7 @@ CACHE = f"torchinductor_{getpass.getuser()}"
 
 def outcome(site: Site) -> dict[str, Any]:
     """All that a kill must not change, as JSON has it."""
-    state = store.load(Repo.open(site.repo), TAG)
+    state = reading.load(Repo.open(site.repo), TAG)
     numbers = {trial.commit: trial.trial for trial in state.trials if trial.commit}
     found = {
         "trials": [_trial(site, trial, numbers) for trial in state.trials],
@@ -110,7 +110,7 @@ def left(site: Site) -> list[str]:
         *(("temporary file", path) for path in site.tmp.iterdir() if path.name != CACHE),
         *(("git lock", path) for path in git_folder.rglob("*.lock")),
         *(("file", path) for name in unfinished for path in site.campaign.rglob(name)),
-        ("writer of the journal", store.running(Repo.open(site.repo), TAG)),
+        ("writer of the journal", reading.running(Repo.open(site.repo), TAG)),
         ("git fsck", fsck),
         ("change in the user's checkout", git(site, "status", "--porcelain")),
         *(

@@ -1,6 +1,6 @@
 """What grows with a campaign: the parent's memory, the time of a trial, the time to resume.
 
-    python -m benchmarks.soak --json    4 trials, and resuming from 20,000 recorded ones (a minute)
+    python -m benchmarks.soak --json    3 trials, and resuming from 20,000 recorded ones (a minute)
     python -m benchmarks.soak --full    600 trials, kept in results/; goes on where it was stopped
 
 The trials are real ones, with next to no budget: real trainings in the sandbox, by deck and tuner,
@@ -46,8 +46,8 @@ from benchmarks.machine import RESULTS, ROOT, keep, stamp
 from trainer.fingerprint import instructions, processor
 
 BUDGET = "10000tok"
-SHORT_TRIALS, FULL_TRIALS = 4, 600
-RECORDED = (5_000, 20_000)
+SHORT_TRIALS, FULL_TRIALS = 3, 600
+RECORDED = (2_000, 20_000)
 AFTER_SNAPSHOT = 100
 UNFINISHED = "soak-unfinished"
 

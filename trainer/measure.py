@@ -8,26 +8,24 @@ it either; the processes that they use are started once and stay warm.
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from trainer import contract, fingerprint
 from trainer.data.choice import AUTO, choose
 from trainer.data.prepare import DataError, prepare, restore
 from trainer.data.sources.base import Progress
-from trainer.errors import UserError
 from trainer.presets import BadSetting, Budget, parse_budget
 from trainer.results import AuditResult as AuditResult
 from trainer.results import CheckResult as CheckResult
 from trainer.results import Measurement as Measurement
 from trainer.results import ScoringResult, TrainingResult
 from trainer.sandbox.confine import SandboxError as SandboxError
-from trainer.scoring.parent import score
+from trainer.scoring.parent import score, score_all
 from trainer.source import plain
 from trainer.training.heat import how_to_train, train_all
 from trainer.training.job import Job, OnEvent, Trained
@@ -160,7 +158,7 @@ def heat(
         def once() -> Measured:
             with train_all(jobs, how, watch, champion_first) as trained:
                 _restore(jobs, trained)
-                return trained, _score_all(jobs, trained, paths, champion_seconds=champion_seconds)
+                return trained, score_all(jobs, trained, paths, champion_seconds=champion_seconds)
 
         trained, scored = undisturbed(once, on_event, cancel, spend.seconds is not None)
     return [
@@ -280,29 +278,6 @@ def _restore(jobs: Sequence[Job | Trained], trainings: Sequence[Trained]) -> Non
         )
 
 
-def _score_all(
-    jobs: Sequence[Job | Trained],
-    trainings: Sequence[Trained],
-    weights_to: Sequence[Path | None],
-    max_windows: int | None = None,
-    champion_seconds: float = 0.0,
-) -> list[ScoringResult]:
-    """Score the weights of those that left any, save them where a path is given.
-
-    The first is the champion, if there are more: the others may not answer much slower than it.
-    """
-    scored: list[ScoringResult] = []
-    for job, trained, path in zip(jobs, trainings, weights_to, strict=True):
-        if isinstance(job, Trained) or trained.weights is None:
-            scored.append(ScoringResult(trained.status, trained.reason))
-            continue
-        if path is not None:
-            _copy(trained.weights, path)
-        champion = scored[0].answer_seconds if scored else champion_seconds
-        scored.append(score(job, trained.weights.fileno(), max_windows, champion))
-    return scored
-
-
 def _training_result(trained: Trained, scored: ScoringResult) -> dict[str, Any]:
     """The fields of a ``TrainingResult``, after the scoring."""
     told = {field.name: getattr(trained, field.name) for field in fields(TrainingResult)}
@@ -332,7 +307,7 @@ def check(
 
         def once() -> Measured:
             with train_all([job], "alone") as trained:
-                return trained, _score_all([job], trained, [None], CHECK_WINDOWS)
+                return trained, score_all([job], trained, [None], CHECK_WINDOWS)
 
         (trained,), (scored,) = undisturbed(once, None, cancel, timed=False)
     return CheckResult(**_training_result(trained, scored))
@@ -387,25 +362,3 @@ def audit(
         seconds=scored.seconds,
         cuts=scored.cuts,
     )
-
-
-def _copy(file: IO[bytes], path: Path) -> None:
-    """Copy an open file to ``path`` atomically.
-
-    Raises:
-        UserError: it cannot be written; nothing is left of it, so that there is space for others.
-    """
-    unfinished = path.with_name(f"{path.name}.part")
-    try:
-        try:
-            with unfinished.open("wb") as copy:
-                file.seek(0)
-                shutil.copyfileobj(file, copy, 1 << 20)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the weights {path} could not be written: {error.strerror or error}; free space or "
-            "make the folder writable, then run again"
-        ) from error

@@ -2,6 +2,6 @@
 
 The ``journal`` is the source of truth, in ``lines`` with a checksum each. The ``state`` is a fold
 over its events and holds the ``records`` of trials; a ``snapshot`` of it may save reading them all.
-The ``store`` makes git and the folder match; ``disk`` keeps the folder small; ``results`` is for
-other tools.
+The ``store`` makes git and the folder match; ``reading`` is for all who only look; ``disk`` keeps
+the folder small; ``results`` is for other tools.
 """

@@ -28,14 +28,15 @@ def bring_commits(repo: Repo, tag: str, state: State) -> tuple[set[str], list[st
     """
     base, champion, opened = state.settings["base"], state.champion, state.open_trial
     trials = [trial for trial in state.trials if last_commit(trial)]
-    missing = set(repo.missing([base, *map(last_commit, trials)]))
+    last = [last_commit(champion)] if champion is not None else []
+    missing = set(repo.missing([base, *map(last_commit, trials), *last]))
     gone = [trial for trial in trials if last_commit(trial) in missing]
     for trial in gone:
         commit_again(repo, state.settings, trial)
     hashes = set(repo.missing([base, *map(last_commit, gone)])) if missing else missing
     lost = [trial for trial in gone if last_commit(trial) in hashes]
     needed = [("that it started from", base)]
-    needed += [("of its champion", last_commit(champion))] if champion is not None else []
+    needed += [("of its champion", commit) for commit in last]
     if opened is not None and not opened.wants_proposal:
         needed.append(("of its open trial", last_commit(opened)))
     for words, commit in needed:

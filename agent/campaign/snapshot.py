@@ -1,11 +1,12 @@
 """The state of a long campaign in a file, so that not all of its journal has to be read again.
 
-``snapshot.json`` is the fold of the journal up to a ``Place``. It is used only if its own checksum
-is right, if the journal still begins with the same bytes, and if this version folds as the one that
-wrote it; else the whole journal is read. It can be deleted at any time.
+It is the fold of the journal up to a ``Place``. It is used only if its own checksum is right, if
+the journal still begins with the same bytes, and if this version folds as the one that wrote it;
+else the whole journal is read. It can be deleted at any time.
 
-Records are stored by column, equal values once: that is several times faster to read, and half of
-a training is the fingerprint of its machine.
+Records are stored as JSON by column, equal values once: that is several times faster to read, and
+half of a training is the fingerprint of its machine. Losses, most of the numbers, are behind it as
+they are in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,7 +35,7 @@ from agent.campaign.lines import START, JournalError, Place, Reader
 from agent.campaign.records import Audit, FailedCandidate, Training, Transfer, Trial
 from agent.campaign.state import State, fold
 
-SNAPSHOT = "snapshot.json"
+SNAPSHOT = "snapshot"
 EVENTS = 1000
 """After so many events, which are read in 0.1 s, there is another snapshot."""
 _CHUNK = 1 << 20
@@ -46,8 +48,9 @@ _PARTS: Mapping[str, type[Any]] = {
     "transfers": Transfer,
 }
 """The fields of a trial that hold records."""
-Column = tuple[Sequence[Any], Sequence[int] | None]
-"""Values; or distinct values, and for each record the number of its own."""
+Column = tuple[Sequence[Any], Sequence[int] | int | None]
+"""Values; or distinct values, and for each record the number of its own; or the only value, and how
+many records there are."""
 R = TypeVar("R")
 
 
@@ -95,26 +98,29 @@ def save(journal: Path, found: State, place: Place) -> None:
     Raises:
         Unwritable: a snapshot from before is as it was.
     """
-    content = {"version": _version(), "place": asdict(place), **_stored(found)}
-    body = json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+    content, losses = _stored(found)
+    content |= {"version": _version(), "place": asdict(place)}
+    text = json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+    body = b"%09d\n%b%b" % (len(text), text, losses.tobytes())
     write_atomically(journal.with_name(SNAPSHOT), b"%08x\n%b" % (zlib.crc32(body), body))
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     """What a whole snapshot holds; None if there is none."""
     try:
-        with path.open("rb") as file:
-            checksum, body = file.readline(), file.read()
-    except OSError:
+        with path.open("rb", buffering=0) as file:  # a buffer would copy all of it
+            checksum, size = file.read(9), file.read(10)
+            text, losses = file.read(int(size)), file.read()
+    except (OSError, ValueError):
         return None
-    if checksum != b"%08x\n" % zlib.crc32(body):
+    if checksum != b"%08x\n" % zlib.crc32(losses, zlib.crc32(text, zlib.crc32(size))):
         return None
     with _no_collection():
         try:
-            stored: dict[str, Any] = from_json(body, cache_strings="keys")
+            stored: dict[str, Any] = from_json(text, cache_strings="keys")
         except ValueError:  # lone surrogates of a reply, which only the slower one reads
-            stored = json.loads(body)
-    return stored
+            stored = json.loads(text)
+    return stored | {"losses": losses}
 
 
 @functools.cache
@@ -122,7 +128,7 @@ def _version() -> str:
     """A digest of the code that makes a state of events and a snapshot of a state."""
     modules = (events, lines, records, state, sys.modules[__name__])
     try:
-        text = "".join(inspect.getsource(module) for module in modules)
+        text = "".join([sys.byteorder, *map(inspect.getsource, modules)])
     except OSError:  # installed without source: then no snapshot is of this version
         text = os.urandom(16).hex()
     return hashlib.sha256(text.encode()).hexdigest()
@@ -140,24 +146,31 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _stored(found: State) -> dict[str, Any]:
+def _stored(found: State) -> tuple[dict[str, Any], array[float]]:
+    """What is stored of a state as JSON, and all losses one after the other."""
     parts = {name: [p for t in found.trials for p in getattr(t, name)] for name in _PARTS}
+    losses = [loss for training in parts["trainings"] for loss in training.losses]
     numbers = {id(training): i for i, training in enumerate(parts["trainings"])}
     plain = {f.name: getattr(found, f.name) for f in fields(State)}
-    counted = {name: [len(getattr(t, name)) for t in found.trials] for name in _PARTS}
-    plain["trials"] = _columns(Trial, found.trials, counted)
+    plain["trials"] = _columns(Trial, found.trials, _PARTS)
     plain["champion_runs"] = {
         commit: [numbers[id(run)] for run in runs] for commit, runs in found.champion_runs.items()
     }
-    return {"state": plain, "parts": {n: _columns(c, parts[n], {}) for n, c in _PARTS.items()}}
+    stored = {n: _columns(c, parts[n], ["losses"]) for n, c in _PARTS.items()}
+    none = [i for i, loss in enumerate(losses) if loss is None]
+    floats = array("d", [0.0 if loss is None else loss for loss in losses])
+    return {"state": plain, "parts": stored, "none": none}, floats
 
 
 def _state(stored: Mapping[str, Any]) -> State:
     plain, parts = stored["state"], stored["parts"]
+    losses = array("d", stored["losses"]).tolist()
+    for i in stored["none"]:
+        losses[i] = None
+    parts["trainings"]["losses"] = _grouped(losses, parts["trainings"]["losses"])
     for name, kind in _PARTS.items():
         parts[name] = _records(kind, parts[name])
-        left, counts = iter(parts[name]), _values(plain["trials"][name])
-        plain["trials"][name] = [tuple(itertools.islice(left, n)) for n in counts], None
+        plain["trials"][name] = _grouped(parts[name], plain["trials"][name])
     plain["trials"] = _records(Trial, plain["trials"])
     plain["champion_runs"] = {
         commit: [parts["trainings"][i] for i in runs]
@@ -167,13 +180,16 @@ def _state(stored: Mapping[str, Any]) -> State:
     return State(**plain)
 
 
-def _columns(
-    kind: type[Any], found: Sequence[Any], instead: Mapping[str, Sequence[int]]
-) -> dict[str, Column]:
-    """By field of a kind of record: its values, or what is to be stored ``instead``."""
+def _columns(kind: type[Any], found: Sequence[Any], grouped: Collection[str]) -> dict[str, Column]:
+    """By field of a kind of record: its values; of ``grouped`` ones, how many each record has."""
     names = [f.name for f in fields(kind)]
-    columns = {n: instead.get(n) or [getattr(record, n) for record in found] for n in names}
-    return {name: _column(values) for name, values in columns.items()}
+    columns = {name: [getattr(record, name) for record in found] for name in names}
+    return {n: _column(list(map(len, c)) if n in grouped else c) for n, c in columns.items()}
+
+
+def _grouped(values: Iterable[Any], counts: Column) -> Column:
+    left = iter(values)
+    return [tuple(itertools.islice(left, count)) for count in _values(counts)], None
 
 
 def _column(values: Sequence[Any]) -> Column:
@@ -184,7 +200,7 @@ def _column(values: Sequence[Any]) -> Column:
             return values, None
         key = json.dumps(value) if isinstance(value, Mapping) else (type(value), value)
         index.append(distinct.setdefault(key, (len(distinct), value))[0])
-    return [value for _, value in distinct.values()], index
+    return [value for _, value in distinct.values()], index if len(distinct) > 1 else len(index)
 
 
 def _values(column: Column) -> Sequence[Any]:
@@ -192,20 +208,24 @@ def _values(column: Column) -> Sequence[Any]:
     distinct, index = column
     if list in set(map(type, distinct)):
         distinct = [tuple(v) if type(v) is list else v for v in distinct]
+    if isinstance(index, int):
+        return list(distinct) * index
     return distinct if index is None else [distinct[i] for i in index]
 
 
 def _records(kind: type[R], columns: Mapping[str, Column]) -> list[R]:
-    """The records, made without the checks that their events have passed."""
-    distinct, index = next(iter(columns.values()))
-    count = len(distinct if index is None else index)
-    # Most fields have one value in all records: copying these at once is most of the speed.
-    same = {n: _values((c[0], None))[0] for n, c in columns.items() if len(c[0]) == 1}
-    other = {name: _values(column) for name, column in columns.items() if name not in same}
-    found = []
-    for row in zip(*other.values(), strict=True) if other else [()] * count:
-        record = object.__new__(kind)
-        record.__dict__.update(same)
-        record.__dict__.update(zip(other, row, strict=True))
-        found.append(record)
+    """The records, made without the checks that their events have passed.
+
+    Most fields have one value in all records, often the default. That one their class has, too: not
+    to copy it is much of the speed.
+    """
+    found: list[R] = []
+    for name, column in columns.items():
+        values = _values(column)
+        if not found:
+            found = [object.__new__(kind) for _ in values]
+            inside = [record.__dict__ for record in found]
+        if len(column[0]) != 1 or repr(values[0]) != repr(getattr(kind, name, kind)):
+            for record, value in zip(inside, values, strict=True):
+                record[name] = value
     return found

@@ -6,7 +6,6 @@ after a kill the journal holds the intended state; ``reconcile`` makes git and t
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import time
@@ -14,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-from pydantic import TypeAdapter
 
 from agent.campaign import events, snapshot
 from agent.campaign.commits import (
@@ -27,116 +24,22 @@ from agent.campaign.commits import (
 from agent.campaign.disk import Disk
 from agent.campaign.files import JOURNAL, Unwritable, folder_of, write_atomically
 from agent.campaign.journal import Journal, is_begun
-from agent.campaign.lock import holder
+from agent.campaign.reading import Curve, read_curve, read_trace, refuse_without_journal, stem
 from agent.campaign.records import Proof, Training, Trial
 from agent.campaign.recovery import NOT_IN_GIT, bring_commits, bring_refs
 from agent.campaign.results import write_tsv
-from agent.campaign.state import State, fold, rebuild_prior
+from agent.campaign.state import fold
 from agent.edits.blocks import Edit
 from agent.edits.facts import edit_facts
 from agent.git import worktree
 from agent.git.command import RepoError
 from agent.git.repo import Repo
-from agent.prior import Prior
-from agent.program import parse_program
 from agent.settings import FIXED, Settings
 from trainer.errors import UserError
 from trainer.measure import Measurement
 from trainer.source import in_form_of, plain
 
 log = logging.getLogger(__name__)
-Curve = Sequence[tuple[float, int, float]]
-"""(seconds, step, nats per token), as a training reported them."""
-_CURVE: TypeAdapter[Curve] = TypeAdapter(Curve)
-
-
-class CampaignError(UserError):
-    """The campaign cannot go on; the message says why and what to do."""
-
-
-def last_active(repo: Repo) -> str:
-    """Tag of the campaign whose journal was written last.
-
-    Raises:
-        CampaignError: there is no campaign yet.
-    """
-    if not (journals := _journals(repo)):
-        raise CampaignError(f"no campaign in {repo.root} yet; start one: python -m agent run")
-    return max(journals, key=lambda path: path.stat().st_mtime).parent.name
-
-
-def _journals(repo: Repo) -> list[Path]:
-    """Those that hold something, by tag."""
-    return sorted(filter(is_begun, (repo.root / "campaigns").glob(f"*/{JOURNAL}")))
-
-
-def _refuse_without_journal(repo: Repo, tag: str) -> None:
-    folder = folder_of(repo, tag)
-    if (folder / "trials").exists() and not is_begun(folder / JOURNAL):
-        raise CampaignError(
-            f"the journal of campaign {tag} is gone or empty: restore {folder / JOURNAL} from a "
-            f"copy, or remove the rest: python -m agent clean --tag {tag}"
-        )
-
-
-def load(repo: Repo, tag: str) -> State:
-    """A campaign's state, for reading.
-
-    Raises:
-        CampaignError: no such campaign, or its journal is gone.
-    """
-    state = peek(repo, tag)
-    if not state.settings:
-        _refuse_without_journal(repo, tag)
-        known = [path.parent.name for path in _journals(repo)]
-        there_are = f"; there are: {', '.join(known)}" if known else ""
-        raise CampaignError(f"there is no campaign {tag!r} in {repo.root}{there_are}")
-    return state
-
-
-def peek(repo: Repo, tag: str) -> State:
-    """A campaign's state, empty if there is no such campaign."""
-    return snapshot.read_state(folder_of(repo, tag) / JOURNAL)
-
-
-def prior_of(state: State) -> Prior:
-    """The prior after all rewards of the campaign."""
-    if not state.program_text:
-        raise CampaignError("this campaign has not begun its first trial yet; run it again")
-    names = parse_program(state.program_text, lenient=True).names
-    return rebuild_prior(names, state.settings["seed"], state.finished)
-
-
-def running(repo: Repo, tag: str) -> int | None:
-    """Process id of the run under way, None if there is none."""
-    return holder(folder_of(repo, tag) / JOURNAL)
-
-
-def stem(training: Training) -> str:
-    """Name, without ending, of the files that a training left in its trial's folder."""
-    return f"{'champion' if training.role == 'champion' else 'training'}-{training.seed}"
-
-
-def read_trace(repo: Repo, tag: str, trial: Trial, seed: int) -> str | None:
-    """The recorded clock of a candidate: from the trial's folder, else from its commit's note; None
-    if neither has it undamaged."""
-    path = folder_of(repo, tag) / "trials" / str(trial.trial) / f"training-{seed}.trace"
-    with contextlib.suppress(OSError, ValueError):
-        return path.read_text(encoding="ascii")
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        note = repo.read_note(tag, trial.commit) if trial.commit else None
-        trace: object = json.loads(note)["traces"][str(seed)] if note else None
-        return trace if isinstance(trace, str) else None
-    return None
-
-
-def read_curve(folder: Path, training: Training) -> Curve:
-    """What a training logged, from the campaign's folder; empty if it is not whole or not there."""
-    path = folder / "trials" / str(training.trial) / f"{stem(training)}.curve.json"
-    try:
-        return _CURVE.validate_json(path.read_bytes())
-    except (OSError, ValueError):
-        return []
 
 
 class Campaign:
@@ -152,7 +55,7 @@ class Campaign:
         self.repo, self.tag = repo, tag
         self.folder = folder_of(repo, tag)
         path = self.folder / JOURNAL
-        _refuse_without_journal(repo, tag)
+        refuse_without_journal(repo, tag)
         repo.check_tag(tag, new=not is_begun(path))
         state, place = snapshot.restore(path)
         self.journal = Journal(path, place)
@@ -208,6 +111,8 @@ class Campaign:
         """
         place = self.folder / "worktree"
         worktree.refuse_if_checked_out(self.repo, self.tag, place)
+        for lock in self.repo.remove_locks(self.tag, place):
+            self.messages.append(f"{lock} was left by a git that was killed: removed")
         self._bring_commits()
         trials, noted = self.state.trials, self.repo.noted(self.tag)
         before = self._show_in_git(trials, [t for t in trials if t.commit not in noted])

@@ -52,6 +52,7 @@ _ADVICE = {
     "No space left on device": "free some space, then run again: nothing is lost",
     "Disk quota exceeded": "free some space, then run again: nothing is lost",
     "Read-only file system": "make it writable, then run again: nothing is lost",
+    "; cannot create": "that ref is no campaign's; if nobody needs it: git update-ref -d REF",
     "(stored in ": "move that file away, then run again: the journal may have what was in it",
     "Permission denied": "make it writable for you, then run again: nothing is lost",
     "insufficient permission": "make it writable for you, then run again: nothing is lost",

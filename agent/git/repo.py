@@ -8,11 +8,14 @@ write them, because GitPython's object store does not sync to disk.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from agent.git.command import EMAIL, NAME, RepoError, complaint, forget_inherited, run_git
 from trainer.source import not_utf8
@@ -22,6 +25,11 @@ TAG_BYTES = 100
 OLDEST_GIT = (2, 27)
 """The first one with transactions in ``update-ref --stdin``."""
 
+log = logging.getLogger(__name__)
+_RECENT = 50
+"""So many of the last commits are read whole at a start."""
+_DAMAGED = re.compile(rb"(?:loose object '?|unable to stream )([0-9a-f]{40,64})")
+"""How git names an object whose file is damaged."""
 DIFF = ("diff-tree", "-r", "--text", "--no-ext-diff", "--no-textconv", "--no-renames")
 """A command that shows every change of a file as text, whatever the user's settings are."""
 
@@ -192,19 +200,47 @@ class Repo:
         return {ref: sha for sha, _, ref in lines}
 
     def missing(self, commits: Sequence[str]) -> list[str]:
-        """Those of ``commits`` that the repository does not have whole, with their train.py.
+        """Those of ``commits`` that the repository does not have whole, with their train.py. Only
+        of the last ones all bytes are read: they are what a power cut may have damaged."""
+        names = [f"{commit}:{TRAIN_FILE}" for commit in commits]
+        self._mended("cat-file", "--batch", names=names[-_RECENT:])
+        answers = self._mended("cat-file", "--batch-check", names=names).decode().splitlines()
+        return [one for one, said in zip(commits, answers, strict=True) if " blob " not in said]
 
-        Of the objects that it has not, files are removed that a power cut emptied: git would not
-        write them again.
-        """
-        ask = ("cat-file", "--batch-check")
-        asked = "".join(f"{commit}:{TRAIN_FILE}\n" for commit in commits).encode()
-        done = run_git(*ask, cwd=self.root, stdin=asked)
+    def _mended(self, *args: str, names: Iterable[str] = ()) -> bytes:
+        """Output of a command that reads objects. The files of damaged ones are put out of the way
+        and kept: git would not write them again, which the journal may be able to."""
+        stdin = "".join(f"{name}\n" for name in names).encode()
+        done = run_git(*args, cwd=self.root, stdin=stdin)
         if done.returncode != 0 or b" missing\n" in done.stdout:
             _remove_emptied((self.common_dir / "objects").glob("??/[0-9a-f]*"))
-            done.stdout = self.git(*ask, stdin=asked)
-        answers = done.stdout.decode().splitlines()
-        return [one for one, said in zip(commits, answers, strict=True) if " blob " not in said]
+            done = run_git(*args, cwd=self.root, stdin=stdin)
+        while done.returncode != 0 and (found := _DAMAGED.search(done.stderr)):
+            sha = found[1].decode()
+            path = self.common_dir / "objects" / sha[:2] / sha[2:]
+            if not path.is_file():
+                break
+            log.warning("%s is damaged: kept as damaged-%s in %s", path, sha, self.common_dir)
+            path.replace(self.common_dir / f"damaged-{sha}")
+            done = run_git(*args, cwd=self.root, stdin=stdin)
+        return done.stdout if done.returncode == 0 else self.git(*args, stdin=stdin)
+
+    def remove_locks(self, tag: str, worktree: Path) -> list[Path]:
+        """Remove what killed gits left locked of a campaign's refs and worktree; none while a git
+        runs in this repository."""
+        running = [p.info for p in psutil.process_iter(["name", "cwd"]) if p.info["name"] == "git"]
+        if any((one["cwd"] or "").startswith(str(self.root)) for one in running):
+            return []
+        found = [self.common_dir / f"{ref(tag)}.lock" for ref in (self.branch, self.notes_ref)]
+        found += (self.common_dir / self.folder(tag)).rglob("*.lock")
+        done = run_git("rev-parse", "--absolute-git-dir", cwd=worktree)
+        own = Path(os.fsdecode(done.stdout.removesuffix(b"\n")))
+        if own.parent == self.common_dir / "worktrees":
+            found += own.glob("*.lock")
+        locks = [path for path in found if path.is_file()]
+        for path in locks:
+            path.unlink()
+        return locks
 
     def update_refs(self, changes: Sequence[tuple[str, str, str | None]]) -> None:
         """Move refs ``(ref, new, old)`` in one transaction: all of them, or none.
@@ -293,12 +329,20 @@ class Repo:
         """The text that ``add_note`` attached, None if there is none."""
         done = run_git("notes", f"--ref={self.notes_ref(tag)}", "list", commit, cwd=self.root)
         found = self._object(done.stdout.decode().strip(), "blob") if done.stdout else None
-        return found[1].decode() if found else None
+        return found[1].decode("utf-8", "replace") if found else None
 
     def noted(self, tag: str) -> set[str]:
-        """The commits that have a note."""
-        listed = run_git("notes", f"--ref={self.notes_ref(tag)}", "list", cwd=self.root).stdout
-        return {line.split()[1] for line in listed.decode().splitlines()}
+        """The commits that have a note. If the notes are damaged, there are none from now on: the
+        journal has what was in them."""
+        ref = self.notes_ref(tag)
+        _remove_emptied([self.common_dir / ref])
+        try:
+            listed = self._mended("notes", f"--ref={ref}", "list").decode().split()
+        except RepoError:
+            self.git("update-ref", "-d", ref)
+            return set()
+        blobs = self._mended("cat-file", "--batch-check", names=listed[::2]).decode().splitlines()
+        return {of for of, said in zip(listed[1::2], blobs, strict=True) if " blob " in said}
 
     def diff(self, a: str, b: str, path: str = TRAIN_FILE) -> str:
         """Unified diff of one file between two commits; empty if it is the same."""

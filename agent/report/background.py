@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from agent.campaign import store
+from agent.campaign import reading
 from agent.campaign.files import folder_of
 from agent.campaign.state import State
 from agent.campaign.store import Campaign
@@ -98,7 +98,7 @@ def report(folder: Path, state: State) -> None:
         UserError, OSError: it cannot be written.
     """
     if state.champion is not None:
-        write_report(folder, state, store.prior_of(state).probabilities())
+        write_report(folder, state, reading.prior_of(state).probabilities())
 
 
 def _end_with_parent() -> None:
@@ -112,7 +112,7 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         repo, tag = Repo.open(Path.cwd()), sys.argv[1]
-        report(folder_of(repo, tag), store.load(repo, tag))
+        report(folder_of(repo, tag), reading.load(repo, tag))
     except (UserError, OSError) as error:
         sys.exit(str(error))
 

@@ -8,10 +8,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.campaign import store
+from agent.campaign import reading
 from agent.campaign.files import JOURNAL, folder_of
+from agent.campaign.reading import CampaignError
 from agent.campaign.recovery import own_commits
-from agent.campaign.store import CampaignError
 from agent.git import worktree
 from agent.git.command import run_git
 from agent.git.repo import Repo
@@ -62,7 +62,7 @@ def remains_of(repo: Repo, tag: str) -> Remains:
     """
     repo.check_tag(tag)
     folder = folder_of(repo, tag)
-    if (pid := store.running(repo, tag)) is not None:
+    if (pid := reading.running(repo, tag)) is not None:
         raise CampaignError(
             f"campaign {tag} is running (process {pid}): python -m agent stop, then clean again"
         )
@@ -73,7 +73,7 @@ def remains_of(repo: Repo, tag: str) -> Remains:
     refs |= repo.refs(repo.branch(tag)) if refs or folder.exists() else {}
     registered = worktree.registered(repo, tag, place)
     if not (refs or registered or os.path.lexists(folder)):
-        store.load(repo, tag)  # says that there is none, and which there are
+        reading.load(repo, tag)  # says that there is none, and which there are
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     return Remains(
         tag=tag,
@@ -111,7 +111,7 @@ def _yours(repo: Repo, tag: str, folder: Path, refs: dict[str, str]) -> list[str
     """What is not a campaign's own work."""
     own = set(refs.values())
     with contextlib.suppress(UserError):  # a broken journal does not say which are its own
-        state = store.peek(repo, tag)
+        state = reading.peek(repo, tag)
         own = own_commits(state) if state.settings else own
     own.add(refs.get(repo.notes_ref(tag), ""))
     found = [

@@ -11,9 +11,9 @@ from typing import Literal, NoReturn
 from agent.campaign import events
 from agent.campaign.chain import mean_score
 from agent.campaign.evidence import effect_of, noise_of
+from agent.campaign.reading import CampaignError
 from agent.campaign.records import Audit, Training, Trial, Verdict
 from agent.campaign.state import teach_prior
-from agent.campaign.store import CampaignError
 from agent.forecast import Forecast
 from agent.judge import Decision, Estimate, Judge, reward, shrunk
 from agent.steps.heat import run_heat

@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from agent.campaign.store import CampaignError
+from agent.campaign.reading import CampaignError
 from trainer import measure
 from trainer.measure import MOST_TRAININGS, Measurement
 

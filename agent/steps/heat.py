@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.campaign import events
+from agent.campaign.reading import CampaignError
 from agent.campaign.records import Heat, Training, Trial
 from agent.campaign.state import State
-from agent.campaign.store import CampaignError
 from agent.steps.nulls import null_source
 from agent.steps.runtime import Runtime
 from agent.steps.watch import HeatWatch

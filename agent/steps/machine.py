@@ -11,11 +11,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 _WHY = "a research campaign trains"
 _LEAVE_SECONDS = _ANSWER_SECONDS = 2.0
+_LOW_PERCENT = 20
 
 
 @contextlib.contextmanager
@@ -54,9 +56,7 @@ def _inhibitor() -> list[str] | None:
 
 def sleep_words(inhibitor: subprocess.Popen[bytes] | None) -> str:
     """How it stands with sleep and power; "" on a machine that seems to have nothing of both."""
-    battery = None
-    with contextlib.suppress(OSError, AttributeError, RuntimeError):  # no such sensor
-        battery = psutil.sensors_battery()
+    battery = _battery()
     if inhibitor is not None and _answers(inhibitor):
         words = "held off while this runs" + ("; leave the lid open" if battery is not None else "")
     elif battery is not None or inhibitor is not None:
@@ -66,6 +66,19 @@ def sleep_words(inhibitor: subprocess.Popen[bytes] | None) -> str:
     if battery is not None and battery.power_plugged is False:
         words += f"; on battery, {battery.percent:.0f} % left: a night needs the charger"
     return words
+
+
+def low_battery() -> str:
+    """What to tell of a battery that will soon be empty, "" if there is nothing to tell."""
+    battery = _battery()
+    if battery is None or battery.power_plugged is not False or battery.percent >= _LOW_PERCENT:
+        return ""
+    return f"on battery, {battery.percent:.0f} % left: plug in the charger"
+
+
+def _battery() -> Any:
+    with contextlib.suppress(OSError, AttributeError, RuntimeError):  # no such sensor
+        return psutil.sensors_battery()
 
 
 def _answers(inhibitor: subprocess.Popen[bytes]) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.campaign import events
+from agent.campaign.reading import read_trace
 from agent.campaign.records import Proof
-from agent.campaign.store import read_trace
 from agent.steps.heat import plan_heat, show_heat, train_heat
 from agent.steps.runtime import Runtime
 from trainer import measure

@@ -12,15 +12,17 @@ from pydantic import TypeAdapter
 
 from agent.campaign.evidence import noise_of
 from agent.campaign.files import JOURNAL, folder_of
+from agent.campaign.reading import CampaignError, Curve, load, read_curve, read_trace
 from agent.campaign.records import Training, Trial
 from agent.campaign.state import State
-from agent.campaign.store import CampaignError, Curve, load, read_curve, read_trace
 from agent.git.repo import Repo
 from trainer.data.prepare import hold
 from trainer.measure import Measurement, measure
 from trainer.presets import find_preset
 
 NOTES = "refs/notes/autoresearch/"
+SETTINGS = ("budget", "preset", "data", "isolation")
+"""Those of a campaign that a training depends on."""
 VERDICTS = ("bit-exact", "within-noise", "failed")
 CLOCK_ENDED = "the recorded clock has"
 """What the reason of a replay says that went on where its clock ends."""
@@ -56,7 +58,7 @@ def find_trial(repo: Repo, commit: str) -> tuple[str, State, Trial]:
         tag = ref.removeprefix(NOTES)
         note = repo.read_note(tag, sha)
         if note is not None:
-            return tag, *_from_note(sha, json.loads(note))
+            return tag, *_from_note(sha, note)
     raise CampaignError(
         f"{sha[:12]} is no trial of a campaign in {repo.root / 'campaigns'}; "
         "see: python -m agent log; notes of a clone come with: "
@@ -64,11 +66,24 @@ def find_trial(repo: Repo, commit: str) -> tuple[str, State, Trial]:
     )
 
 
-def _from_note(sha: str, note: Mapping[str, Any]) -> tuple[State, Trial]:
-    """State and trial from a trial's note, for a clone that has the commits but no campaign."""
-    trainings = TypeAdapter(tuple[Training, ...]).validate_python(note["trainings"])
-    trial = Trial(note["trial"], commit=sha, trainings=trainings, verdict=note["verdict"])
-    return State(settings=note["settings"], trials=[trial]), trial
+def _from_note(sha: str, text: str) -> tuple[State, Trial]:
+    """State and trial from a trial's note, for a clone that has the commits but no campaign.
+
+    Raises:
+        CampaignError: it is damaged, of a newer version, or somebody else's.
+    """
+    try:
+        note = json.loads(text)
+        trainings = TypeAdapter(tuple[Training, ...]).validate_python(note["trainings"])
+        trial = Trial(int(note["trial"]), commit=sha, trainings=trainings, verdict=note["verdict"])
+        settings = {name: str(note["settings"][name]) for name in SETTINGS}
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise CampaignError(
+            f"the note of {sha[:12]} is damaged, of a newer version or no campaign's ({why}); get "
+            f"it again from a clone that has it: git fetch origin '+{NOTES}*:{NOTES}*'"
+        ) from None
+    return State(settings=settings, trials=[trial]), trial
 
 
 def replay_commit(
@@ -102,11 +117,10 @@ def replay_commit(
         hold(training.fingerprint.get("text", ""))
         measured = measure(
             source,
-            budget=state.settings["budget"],
             seed=training.seed,
             trace=trace,
             on_event=on_event,
-            **{name: state.settings[name] for name in ("preset", "data", "isolation")},
+            **{name: state.settings[name] for name in SETTINGS},
         )
         curve = read_curve(folder_of(repo, tag), training)
         results.append(_compare(training, measured, scale, curve))

@@ -21,6 +21,7 @@ from agent.program import Program, reload_program
 from agent.proposers.base import Context, Proposer
 from agent.report.display import Display
 from agent.settings import Settings
+from agent.steps.machine import low_battery
 from agent.steps.notify import Notifier
 from trainer.presets import Preset, find_preset
 from trainer.training.standstill import since_boot
@@ -58,6 +59,7 @@ class Runtime:
     def __post_init__(self) -> None:
         self.began = since_boot()
         self._complaint: str | None = None
+        self._low = ""
         self.in_vain: defaultdict[str, int] = defaultdict(int)
         """By what: how often in a row it came to nothing since the run began."""
         self.prior = rebuild_prior(
@@ -144,7 +146,7 @@ class Runtime:
         }
 
     def read_program(self) -> None:
-        """Read program.md again, and follow it where a setting is live."""
+        """Read program.md again, and follow it where a setting is live; look at the battery."""
         last = self.program
         self.program, complaint = reload_program(last.path, last)
         if complaint:
@@ -152,6 +154,11 @@ class Runtime:
             if complaint != self._complaint:
                 self.notify("needed", complaint)
         self._complaint = complaint
+        low = low_battery()
+        if low and not self._low:
+            self.display.message(low)
+            self.notify("needed", low)
+        self._low = low
         text = scrub(self.program.text, secret_values(inherited_environment()))
         if text != self.campaign.state.program_text:
             self.campaign.record(ProgramRead(sha256=self.program.sha256, text=text))

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from agent.campaign import store
+from agent.campaign import reading
 from agent.campaign.events import RunBegun
 from agent.campaign.state import State
 from agent.campaign.store import Campaign
@@ -71,7 +71,7 @@ def open_runtime(
         command_line: its settings, by the names of ``Settings``; None for those not given.
         verbose: whether its log is shown on stderr, too.
     """
-    state = store.peek(repo, tag)
+    state = reading.peek(repo, tag)
     repo.check_tag(tag, new=not state.settings)
     program = _read_program(program_path, state, display)
     settings = resolve_settings(command_line, program.settings, state.settings, state.given)

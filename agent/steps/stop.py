@@ -18,11 +18,11 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from agent.campaign import store
+from agent.campaign import reading
 from agent.campaign.files import folder_of
 from agent.campaign.lines import JournalError
+from agent.campaign.reading import CampaignError
 from agent.campaign.state import State
-from agent.campaign.store import CampaignError
 from agent.git.repo import Repo
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -138,7 +138,7 @@ def stopping_words(state: State) -> str:
 def forget_request(repo: Repo, tag: str) -> None:
     """Remove a request that no run has seen, before one begins: from then on it is meant for it."""
     with contextlib.suppress(OSError, JournalError):  # usually there is none
-        if store.running(repo, tag) is None:
+        if reading.running(repo, tag) is None:
             (folder_of(repo, tag) / REQUEST).unlink()
 
 
@@ -148,7 +148,7 @@ def stop_run(repo: Repo, tag: str, patience: float = PATIENCE_SECONDS) -> str:
     Raises:
         CampaignError: nothing runs, it cannot be asked, or it does not end in time.
     """
-    pid = store.running(repo, tag)
+    pid = reading.running(repo, tag)
     if pid is None:
         raise CampaignError(
             f"campaign {tag} is not running, or still prepares its data: then press Ctrl-C there"
@@ -163,7 +163,7 @@ def stop_run(repo: Repo, tag: str, patience: float = PATIENCE_SECONDS) -> str:
         ) from None
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        if store.running(repo, tag) != pid:
+        if reading.running(repo, tag) != pid:
             request.unlink(missing_ok=True)
             return f"campaign {tag} has stopped; python -m agent run --tag {tag} goes on"
         time.sleep(0.1)

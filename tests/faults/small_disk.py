@@ -19,8 +19,8 @@ from agent.campaign.state import fold
 from agent.campaign.store import Campaign
 from agent.git.repo import Repo
 from agent.settings import Settings
-from trainer import measure
 from trainer.errors import UserError
+from trainer.scoring import parent
 
 FILLER = Path("campaigns/filler")
 BIG = "".join(chr(97 + i % 26) for i in range(100_000))
@@ -83,7 +83,7 @@ def weights_file() -> None:
     begun().close()
     fill(left=8192)
     path = FILLER.with_name("training-1.safetensors")
-    print(refused(lambda: measure._copy(io.BytesIO(BIG.encode()), path)))
+    print(refused(lambda: parent._copy(io.BytesIO(BIG.encode()), path)))
     assert not list(path.parent.glob("training*"))
 
 

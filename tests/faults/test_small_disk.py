@@ -40,7 +40,7 @@ def with_disk(folder: Path, size: str, *command: str) -> subprocess.CompletedPro
             "weights_file",
             "campaigns/training-1.safetensors could not be written: No space left on device; free",
         ),
-        ("snapshot_file", "snapshot.json could not be written: No space left on device; free"),
+        ("snapshot_file", "snapshot could not be written: No space left on device; free"),
         ("read_only", "journal.jsonl could not be opened for writing: Read-only file system; free"),
     ],
 )

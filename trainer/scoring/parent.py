@@ -1,17 +1,22 @@
-"""The trusted parent's side of a scoring: starts the scorer, gives it weights, takes the score."""
+"""The trusted parent's side of scorings: saves weights, gives them to a scorer, takes the score."""
 
 from __future__ import annotations
 
 import math
+import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
+from typing import IO
 
 from trainer.data.prepare import restore
+from trainer.errors import UserError
 from trainer.results import ScoringResult
 from trainer.sandbox.client import ForkServer, ServerDied, ServerGaveUp
 from trainer.sandbox.wire import Channel, Silent, WireError
 from trainer.scoring.request import ScoreRequest
-from trainer.training.job import Job
+from trainer.training.job import Job, Trained
 from trainer.training.machine import MACHINE
 from trainer.training.process import WATCH_SECONDS
 
@@ -26,6 +31,29 @@ STARTUP_SECONDS = 60.0
 """A child may take at least this long to load weights; a candidate gains nothing by it."""
 
 
+def score_all(
+    jobs: Sequence[Job | Trained],
+    trainings: Sequence[Trained],
+    weights_to: Sequence[Path | None],
+    max_windows: int | None = None,
+    champion_seconds: float = 0.0,
+) -> list[ScoringResult]:
+    """Score the weights of those that left any, save them where a path is given.
+
+    The first is the champion, if there are more: the others may not answer much slower than it.
+    """
+    scored: list[ScoringResult] = []
+    for job, trained, path in zip(jobs, trainings, weights_to, strict=True):
+        if isinstance(job, Trained) or trained.weights is None:
+            scored.append(ScoringResult(trained.status, trained.reason))
+            continue
+        if path is not None:
+            _copy(trained.weights, path)
+        champion = scored[0].answer_seconds if scored else champion_seconds
+        scored.append(score(job, trained.weights.fileno(), max_windows, champion))
+    return scored
+
+
 def score(
     job: Job,
     weights: int,
@@ -34,32 +62,8 @@ def score(
     claimed_bpb: float | None = None,
     audit_seconds: float = 0.0,
 ) -> ScoringResult:
-    """As ``score_weights``, below the machine's server, and again if that or the scorer died."""
-    how = (max_windows, champion_seconds, claimed_bpb, audit_seconds)
-    for _ in range(SCORINGS):
-        restore(job.corpus)
-        try:
-            scored = score_weights(MACHINE.server(), job, weights, *how)
-        except ServerDied as error:
-            MACHINE.close()
-            scored = ScoringResult("crashed", f"crash: {error}")
-            if isinstance(error, ServerGaveUp):
-                break
-        if scored.status != "crashed":
-            break
-    return scored
-
-
-def score_weights(
-    server: ForkServer,
-    job: Job,
-    weights: int,
-    max_windows: int | None = None,
-    champion_seconds: float = 0.0,
-    claimed_bpb: float | None = None,
-    audit_seconds: float = 0.0,
-) -> ScoringResult:
-    """Have ``weights`` (a descriptor open for reading) scored and audited.
+    """Have ``weights`` (a descriptor open for reading) scored and audited; again if the scorer, or
+    the server that starts it, died.
 
     Args:
         max_windows: score only this many windows, the first ones; None for all validation text.
@@ -67,7 +71,6 @@ def score_weights(
         claimed_bpb: the score that these weights got; if given, the stronger audit is made.
         audit_seconds: how long it may ask.
     """
-    started = time.monotonic()
     request = ScoreRequest(
         code=job.code,
         confinement=job.setting.confinement(None),
@@ -81,7 +84,23 @@ def score_weights(
         audit_seconds=audit_seconds,
         enough_bpb=NOISE_SHARE * job.setting.preset.noise_numbers,
     )
-    passes = 1 if claimed_bpb is None else AUDIT_PASSES
+    for _ in range(SCORINGS):
+        restore(job.corpus)
+        try:
+            scored = _score_once(MACHINE.server(), job, weights, request)
+        except ServerDied as error:
+            MACHINE.close()
+            scored = ScoringResult("crashed", f"crash: {error}")
+            if isinstance(error, ServerGaveUp):
+                break
+        if scored.status != "crashed":
+            break
+    return scored
+
+
+def _score_once(server: ForkServer, job: Job, weights: int, request: ScoreRequest) -> ScoringResult:
+    started = time.monotonic()
+    passes = 1 if request.claimed_bpb is None else AUDIT_PASSES
     seconds = passes * (120.0 + 4 * (job.setting.preset.budget.seconds or 0.0))
     channel, theirs = Channel.pair()
     server.limit(job.setting.preset.memory_mb, job.setting.preset.scratch_mb)
@@ -133,3 +152,25 @@ def _await(server: ForkServer, channel: Channel, job: Job, deadline: float) -> S
         else:
             return ScoringResult("invalid", str(message.get("reason", "non-finite: no score")))
     return ScoringResult("invalid", "eval-timeout: scoring took too long")
+
+
+def _copy(file: IO[bytes], path: Path) -> None:
+    """Copy an open file to ``path`` atomically.
+
+    Raises:
+        UserError: it cannot be written; nothing is left of it, so that there is space for others.
+    """
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        try:
+            with unfinished.open("wb") as copy:
+                file.seek(0)
+                shutil.copyfileobj(file, copy, 1 << 20)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the weights {path} could not be written: {error.strerror or error}; free space or "
+            "make the folder writable, then run again"
+        ) from error

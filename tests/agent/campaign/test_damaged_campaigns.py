@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from events import campaign
 
 from agent.campaign.events import read_event
 from agent.campaign.lines import write_line
+from agent.campaign.reading import last_active, load, read_trace
 from agent.campaign.records import Trial
-from agent.campaign.store import Campaign, last_active, load, read_trace
+from agent.campaign.store import Campaign
 from agent.git.repo import Repo
+from agent.steps.replay import find_trial
 from trainer.errors import UserError
 
 
@@ -70,3 +73,36 @@ def test_a_damaged_trace_is_looked_for_in_the_note_and_then_none(
     if note:
         repo.add_note("t", trial.commit, note)
     assert read_trace(repo, "t", trial, 7) == found
+
+
+GOOD = {
+    "trial": 3,
+    "verdict": "keep",
+    "settings": {"budget": "20s", "preset": "cpu", "data": "apidocs", "isolation": "off"},
+    "trainings": [{"trial": 3, "role": "candidate", "commit": "c", "seed": 7, "status": "ok"}],
+}
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "\0\ufffd",
+        "{",
+        "[" * 100_000,
+        "[1]",
+        "3",
+        *[json.dumps({k: v for k, v in GOOD.items() if k != name}) for name in GOOD],
+        *[json.dumps(GOOD | {name: None}) for name in GOOD if name != "verdict"],
+        json.dumps(GOOD | {"settings": {"preset": "cpu"}}),
+        json.dumps(GOOD | {"trainings": [{"seed": "x\ny"}]}),
+    ],
+)
+def test_a_damaged_note_is_told_on_one_line(note: str, repo: Repo) -> None:
+    newer = {"new": 1, "trainings": [GOOD["trainings"][0] | {"new": 1}]}  # type: ignore[index]
+    repo.add_note("t", repo.head(), json.dumps(GOOD | newer))
+    assert find_trial(repo, "HEAD")[2].trainings[0].seed == 7
+    repo.add_note("t", repo.head(), note)
+    with pytest.raises(UserError, match=r"the note of .* git fetch origin") as caught:
+        find_trial(repo, "HEAD")
+    assert "\n" not in str(caught.value)

@@ -14,8 +14,9 @@ from agent.campaign import disk
 from agent.campaign.disk import Disk
 from agent.campaign.events import read_event
 from agent.campaign.lines import write_line
+from agent.campaign.reading import read_curve
 from agent.campaign.records import Training
-from agent.campaign.store import Campaign, read_curve
+from agent.campaign.store import Campaign
 from agent.git.repo import Repo
 
 NAMES = ("prompt.md", "reply.md", "diff.patch", "training-1.log", "training-1.curve.json")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from project import clone_without_model
 
-from agent.campaign.store import load
+from agent.campaign.reading import load
 from agent.git.repo import Repo
 from agent.report.display import Display
 from agent.steps import doctor

@@ -11,9 +11,10 @@ from agent import loop
 from agent.campaign.chain import chain
 from agent.campaign.evidence import level_of
 from agent.campaign.journal import read_events
+from agent.campaign.reading import CampaignError
 from agent.campaign.records import Training, Trial
 from agent.campaign.state import fold
-from agent.campaign.store import Campaign, CampaignError
+from agent.campaign.store import Campaign
 from agent.forecast import PARTS
 from agent.judge import trial_level
 from agent.steps import start

@@ -17,6 +17,7 @@ import pytest
 
 from agent.steps import machine
 from agent.steps.machine import device_claimed, kept_awake, sleep_words
+from agent.steps.runtime import Runtime
 
 HELD = "held off while this runs"
 
@@ -85,6 +86,19 @@ def test_what_is_said(
     with kept_awake() as process:
         assert process is not None
         assert words in sleep_words(process)
+
+
+def test_a_battery_that_runs_low_is_told_once(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str]] = []
+    runtime.notify = lambda event, words: told.append((event, words))  # type: ignore[assignment]
+    for plugged, percent in [(False, 50), (False, 19.6), (False, 15), (True, 9), (False, 9)]:
+        found = SimpleNamespace(power_plugged=plugged, percent=percent)
+        monkeypatch.setattr(psutil, "sensors_battery", lambda found=found: found)
+        runtime.read_program()
+    words = "on battery, {} % left: plug in the charger"
+    assert told == [("needed", words.format(20)), ("needed", words.format(9))]
 
 
 def test_no_such_program_and_no_such_sensor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,26 +72,42 @@ def empty_refs(home: Path, worktree: Path) -> None:
     (home / ".git/refs/autoresearch/t/trials/3").write_bytes(bytes(41))
 
 
-def object_of(home: Path, name: str) -> Path:
-    """The file of one of the champion's objects."""
-    sha = git(home, "rev-parse", f"refs/autoresearch/t/trials/3{name}")
-    path = home / ".git/objects" / sha[:2] / sha[2:]
-    path.chmod(0o644)
-    return path
-
-
-def damaged(name: str, left: bytes | None) -> Damage:
-    """A power cut leaves a file empty, or full of zeros; a clean-up may take it."""
+def damaged(name: str, how: str) -> Damage:
+    """A power cut leaves a file empty, short, or full of zeros; a clean-up may take it."""
 
     def damage(home: Path, worktree: Path) -> None:
-        path = object_of(home, name)
-        path.unlink() if left is None else path.write_bytes(left)
+        sha = git(home, "rev-parse", name) if name else of_the_note(home)
+        path = home / ".git/objects" / sha[:2] / sha[2:]
+        path.chmod(0o644)
+        left = {"emptied": b"", "cut": path.read_bytes()[:-20], "zeroed": bytes(5000)}
+        path.unlink() if how == "gone" else path.write_bytes(left[how])
 
     return damage
 
 
+CHAMPION, NOTES = "refs/autoresearch/t/trials/3", "refs/notes/autoresearch/t"
 OBJECTS = {"commit": "", "tree": "^{tree}", "folder": ":trainer", "blob": ":trainer/train.py"}
-LEFT = {"gone": None, "emptied": b"", "zeroed": bytes(5000)}
+LEFT = ("gone", "emptied", "cut", "zeroed")
+
+
+def of_the_note(home: Path) -> str:
+    return git(home, "notes", f"--ref={NOTES}", "list", CHAMPION)
+
+
+def lock(*names: str) -> Damage:
+    """What a kill leaves of a git that was writing; and a need to write there."""
+
+    def damage(home: Path, worktree: Path) -> None:
+        delete_all(home, worktree)
+        for name in names:
+            (home / ".git" / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / ".git" / name).touch()
+
+    return damage
+
+
+def empty(name: str) -> Damage:
+    return lambda home, worktree: (home / ".git" / name).write_bytes(b"")
 
 
 def prune_worktree(home: Path, worktree: Path) -> None:
@@ -107,10 +124,26 @@ GONE: dict[str, tuple[Damage, str]] = {
     "all of it, and the commits": (prune_all, "4 of the campaign's commits"),
     "bytes": (empty_refs, "put back: 1"),
     **{
-        f"{name} {how}": (damaged(OBJECTS[name], LEFT[how]), "1 of the campaign's commits")
+        f"{name} {how}": (damaged(CHAMPION + OBJECTS[name], how), "1 of the campaign's commits")
         for name in OBJECTS
         for how in LEFT
     },
+    **{
+        f"notes' {name} {how}": (damaged(NOTES + of, how), "")
+        for name, of in (("commit", ""), ("tree", "^{tree}"))
+        for how in LEFT
+    },
+    **{f"a note {how}": (damaged("", how), "") for how in ("gone", "emptied", "zeroed")},
+    "notes' ref": (empty(NOTES), ""),
+    "worktree's index": (empty("worktrees/worktree/index"), ""),
+    "worktree's HEAD": (empty("worktrees/worktree/HEAD"), ""),
+    "lock of the branch": (lock("refs/heads/autoresearch/t.lock"), "t.lock"),
+    "lock of a trial": (lock("refs/autoresearch/t/trials/3.lock"), "3.lock"),
+    "lock of the notes": (lock("refs/notes/autoresearch/t.lock"), "t.lock"),
+    "lock of the worktree": (
+        lock("worktrees/worktree/index.lock", "worktrees/worktree/HEAD.lock"),
+        "index.lock",
+    ),
     "worktree": (lambda home, worktree: shutil.rmtree(worktree), ""),
     "worktree, registered no more": (prune_worktree, ""),
     "loose refs": (lambda home, worktree: git(home, "pack-refs", "--all", "--prune"), ""),
@@ -139,10 +172,13 @@ def test_what_is_gone_comes_back_as_it_was(what: str, grown: Runtime, home: Path
     if "rejected" in what:
         loop.draw(grown)
         conclude(grown, "rejected", "rejected before training: no idea", status="")
-    before = refs_of(home)
+    before, note = refs_of(home), of_the_note(home)
     damage(home, worktree)
     campaign = resumed(grown)
     assert words in "; ".join(campaign.take_messages())
+    assert of_the_note(home) == note
+    if "a note" in what:
+        before[NOTES] = refs_of(home)[NOTES]
     assert refs_of(home) == before
     assert git(home, "rev-parse", "autoresearch/t") == champion.commit
     if what != "renamed":  # then git moves the worktree to the new name
@@ -332,7 +368,8 @@ def test_what_cannot_be_made_again_is_named(
 def test_refs_that_cannot_be_written_do_not_end_a_run(
     grown: Runtime, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lock that a killed git left: told with its name, and brought up when it is gone."""
+    """A lock: told with its name, and removed at a start at which no git is at work that may have
+    it; then all is brought up."""
     lock = home / ".git/refs/heads/autoresearch/t.lock"
     lock.write_text("")
     play(monkeypatch, *BETTER)
@@ -341,9 +378,10 @@ def test_refs_that_cannot_be_written_do_not_end_a_run(
     loop.one_trial(grown)
     assert any("t.lock" in line for line in said)
     assert grown.champion.trial == 4
-    campaign = resumed(grown)
-    assert any("t.lock" in line for line in campaign.take_messages())
-    lock.unlink()
+    with subprocess.Popen(["git", "cat-file", "--batch"], cwd=home, stdin=subprocess.PIPE):
+        assert f"{lock}': File exists" in "; ".join(resumed(grown).messages)
+    removed = f"{lock} was left by a git that was killed: removed"
+    assert resumed(grown).messages == [removed]
     assert not resumed(grown).messages
     assert git(home, "rev-parse", "autoresearch/t") == grown.champion.commit
     assert git(home, "rev-parse", "refs/autoresearch/t/trials/4") == grown.champion.commit
