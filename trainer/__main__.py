@@ -22,7 +22,7 @@ from trainer.presets import PRESETS, Isolation, Preset, parse_budget
 from trainer.source import not_utf8
 from trainer.untrusted import printable
 
-BULKY = {"curve", "losses", "trace", "detail", "output", "fingerprint"}
+BULKY = {"curve", "losses", "trace", "detail", "output", "fingerprint", "documents"}
 """What ``--json`` leaves out of a measurement."""
 TRAIN_FILE = Path(__file__).parent / "train.py"
 

@@ -64,6 +64,8 @@ def measure(
     Args:
         source: text of a train.py.
         budget: ``20s``, ``200000tok``; None for the preset's.
+        split: ``test`` scores on the sealed test text, which is read when all trainings are over.
+            Whoever asks for it counts the opening first.
         trace: a recorded clock (``Measurement.trace``) to use instead of the real one.
         data: a corpus; ``auto`` is the preset's, or apidocs where that cannot be had.
         on_event: called for ``note`` (a line for the user), ``preparing``, ``ready``, ``log``,
@@ -120,6 +122,7 @@ def heat(
 
     Args:
         seed: one for all, or one for each.
+        split: as of ``measure``.
         trace: a recorded clock for a single source; one, or None, for each. A training that replays
             takes turns like any other, and its ``train_seconds`` are those of its turns.
         on_event: called as by ``measure``; ``training`` is the index of the source.
@@ -154,11 +157,16 @@ def heat(
         ]
         started = time.monotonic()
         how = how_to_train(jobs, peak_memory_mb)
+        to_score = list(jobs)
 
         def once() -> Measured:
             with train_all(jobs, how, watch, champion_first) as trained:
                 _restore(jobs, trained)
-                return trained, score_all(jobs, trained, paths, champion_seconds=champion_seconds)
+                if split == "test":
+                    to_score[:] = map(_opened, jobs, trained)
+                return trained, score_all(
+                    to_score, trained, paths, champion_seconds=champion_seconds
+                )
 
         trained, scored = undisturbed(once, on_event, cancel, spend.seconds is not None)
     return [
@@ -179,8 +187,9 @@ def heat(
             fingerprint=fingerprint.of(
                 setting, probe, job.corpus if isinstance(job, Job) else None
             ),
+            documents=score.documents,
         )
-        for job, one, score, own_seed in zip(jobs, trained, scored, seeds, strict=True)
+        for job, one, score, own_seed in zip(to_score, trained, scored, seeds, strict=True)
     ]
 
 
@@ -209,8 +218,8 @@ def _refuse_impossible(
     paths: Sequence[Path | None],
     split: str,
 ) -> None:
-    if split != "val":
-        raise BadSetting(f"split {split!r}: only val is open")
+    if split not in ("val", "test"):
+        raise BadSetting(f"split {split!r}: there is val, and test, which is sealed")
     if not 1 <= count <= MOST_TRAININGS:
         raise BadSetting(f"a heat of {count} trainings: give 1 to {MOST_TRAININGS} files")
     each = {"seeds for": seeds, "recorded clocks for": traces, "places for weights of": paths}
@@ -276,6 +285,24 @@ def _restore(jobs: Sequence[Job | Trained], trainings: Sequence[Trained]) -> Non
             f"the prepared data of {lost[0]} were damaged during a training, which crashed: they "
             "are prepared again, so run again"
         )
+
+
+def _opened(job: Job | Trained, trained: Trained) -> Job | Trained:
+    """The training with the sealed test text to score on, where it has left weights to score.
+
+    This process reads that text when every process of the trainings is gone. No path, descriptor
+    or size of it is in anything that a training is told.
+    """
+    if isinstance(job, Trained) or trained.weights is None:
+        return job
+    corpus = prepare(
+        job.corpus.source,
+        vocab_size=job.corpus.vocab_size,
+        val_bytes=job.setting.preset.val_bytes,
+        split="test",
+        progress=_progress(job.on_event),
+    )
+    return replace(job, corpus=corpus)
 
 
 def _training_result(trained: Trained, scored: ScoringResult) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Measurement(TrainingResult):
     """One measured training. Only if its ``status`` is ``ok`` it has a score."""
 
     val_bpb: float | None
-    """Bits per byte of validation text."""
+    """Bits per byte of the held-out text that was scored."""
     score_seconds: float
     wall_seconds: float
     """Of everything, the other trainings of a heat included."""
@@ -62,7 +62,7 @@ class Measurement(TrainingResult):
     data: str = ""
     """The corpus by name."""
     val_bytes: int = 0
-    """Of validation text that was scored: fewer than the preset asks for where there are fewer."""
+    """Of held-out text that was scored: fewer than the preset asks for where there are fewer."""
     how: str
     """``alone``; of the trainings of a heat ``side by side`` or ``in turn``."""
     leak_bound_bpb: float
@@ -71,6 +71,8 @@ class Measurement(TrainingResult):
     """Hardware, software and data with which the score was measured."""
     answer_seconds: float = 0.0
     """That the model took to answer when it was scored: of processor time, on a device of clock."""
+    documents: tuple[tuple[str, int, float], ...] = field(default=(), repr=False)
+    """Of test text, in order: the group of each document, its UTF-8 bytes, and the bits it cost."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -99,6 +101,7 @@ class ScoringResult:
     answer_seconds: float = 0.0
     cuts: int = 0
     seconds: float = 0.0
+    documents: tuple[tuple[str, int, float], ...] = ()
 
 
 @dataclass(frozen=True)

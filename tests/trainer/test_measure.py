@@ -1,6 +1,7 @@
 """Measuring for real: budgets, clocks, replays, ends of all kinds. Cheats are in tests/hacks."""
 
 import base64
+import inspect
 import json
 import math
 import sys
@@ -13,8 +14,10 @@ import psutil
 import pytest
 from measuring import measure
 
+from trainer import measure as measurements
 from trainer import presets
-from trainer.measure import MACHINE, Measurement, check, resolve
+from trainer.__main__ import main
+from trainer.measure import MACHINE, Measurement, audit, check, resolve
 from trainer.presets import BadSetting, Budget
 from trainer.sandbox import confine
 from trainer.sandbox.confine import SandboxError
@@ -246,7 +249,7 @@ class TestBadSettings:
         ("settings", "message"),
         [
             ({"isolation": "maybe"}, "choose auto, require or off"),
-            ({"split": "test"}, "only val is open"),
+            ({"split": "train"}, "split 'train': there is val, and test, which is sealed"),
             ({"seed": -1}, "seed -1"),
             ({"seed": 1 << 64}, "seed"),
             ({"budget": "5x"}, "budget '5x'"),
@@ -256,6 +259,11 @@ class TestBadSettings:
         with pytest.raises(BadSetting, match=message) as caught:
             measure("", **settings)
         assert "\n" not in str(caught.value)
+
+    def test_the_test_text_is_opened_by_two_functions_only(self) -> None:
+        ways = (measurements.measure, measurements.heat, check, audit, main)
+        can = [way.__name__ for way in ways if "split" in inspect.signature(way).parameters]
+        assert can == ["measure", "heat"]
 
     def test_device_and_preset(self) -> None:
         with pytest.raises(BadSetting, match="device 'tpu'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ SAMPLE_BYTES = 100_000_000
 """Text that a tokenizer is trained on; if there is more, every n-th document is taken."""
 MIN_TRAIN_BYTES = 200_000
 _BATCH_CHARS = 500_000
+GROUPS = "test.groups"
+ONE_GROUP = "all"
+"""Of documents whose source knows no groups, or whose text was prepared before it told them."""
 
 
 def fill_text(
@@ -40,6 +44,8 @@ def fill_text(
                 sizes[name] += append(document.encode())
         writer.write(f"{name}.starts", np.array(starts, dtype="<i8").tobytes())
         counts[name] = len(starts)
+    if text.groups:
+        writer.write(GROUPS, json.dumps(list(text.groups)).encode())
     if empty := [name for name in ("val", "test") if not counts[name]]:
         raise DataError(f"{source.name} gave no text for {' and '.join(empty)}; give more text")
     to_train_on = sum(sizes[name] for name in text.in_domain)
@@ -87,15 +93,30 @@ def fill_tokens(
 
 
 def fill_held_out(
-    split: str, n_bytes: int, report: Progress, below: Sequence[Artifact], writer: Writer
+    source: CorpusSource,
+    split: str,
+    n_bytes: int,
+    report: Progress,
+    below: Sequence[Artifact],
+    writer: Writer,
 ) -> dict[str, Any]:
-    """Tokens of the first ``n_bytes`` of ``val`` or ``test``."""
+    """Tokens of the first ``n_bytes`` of ``val`` or ``test``; of ``test``, group and bytes of each
+    document too, by which results are told."""
     text, tokens = below
     report("encoding the held-out text", 0.0)
     tokenizer = Tokenizer.load((tokens.path / TOKENIZER).read_bytes())
-    first = _first_bytes(documents(text, split), n_bytes)
+    first = list(_first_bytes(documents(text, split), n_bytes))
     counts = _write_tokens(writer, split, tokenizer, first)
-    return {f"{split}_bytes": n_bytes, "parts": {split: {**counts, "in_domain": True}}}
+    facts = {f"{split}_bytes": n_bytes, "parts": {split: {**counts, "in_domain": True}}}
+    if split != "test":
+        return facts
+    whole = list(islice(documents(text, split), len(first)))  # the last of ``first`` may be cut
+    if GROUPS in text.manifest["files"]:
+        groups = json.loads((text.path / GROUPS).read_text())[: len(whole)]
+    else:
+        groups = [source.group_of(each) if source.group_of else ONE_GROUP for each in whole]
+    sizes = (len(document.encode()) for document in first)
+    return {**facts, "documents": list(zip(groups, sizes, strict=True))}
 
 
 def documents(text: Artifact, name: str) -> Iterator[str]:

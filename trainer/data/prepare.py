@@ -89,6 +89,8 @@ class Corpus:
     """SHA-256 of the last artifact's manifest: covers every byte of data, but no path or time."""
     artifacts: tuple[Artifact, ...]
     """That hold its tokens."""
+    documents: tuple[tuple[str, int], ...] = ()
+    """Of opened test text, in order: the group and the UTF-8 bytes of each document."""
 
     @property
     def bytes_per_token(self) -> float:
@@ -177,6 +179,7 @@ def prepare(
         version=root.name,
         fingerprint=held_out.sha256,
         artifacts=(tokens, held_out),
+        documents=tuple((group, size) for group, size in held_out.manifest.get("documents", ())),
     )
 
 
@@ -271,7 +274,7 @@ def _artifacts(
     fills: tuple[_Fill, ...] = (
         partial(encoding.fill_text, source, root.parent / "downloads", progress),
         partial(encoding.fill_tokens, vocab_size, progress),
-        partial(encoding.fill_held_out, split, held_out_bytes, progress),
+        partial(encoding.fill_held_out, source, split, held_out_bytes, progress),
     )
     steps = dict(zip(_names(split, vocab_size, held_out_bytes), fills, strict=True))
     try:

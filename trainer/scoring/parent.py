@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import shutil
 import time
@@ -10,7 +11,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
 
-from trainer.data.prepare import restore
+import numpy as np
+
+from trainer.data.prepare import Corpus, restore
 from trainer.errors import UserError
 from trainer.results import ScoringResult
 from trainer.sandbox.client import ForkServer, ServerDied, ServerGaveUp
@@ -83,6 +86,7 @@ def score(
         claimed_bpb=claimed_bpb,
         audit_seconds=audit_seconds,
         enough_bpb=NOISE_SHARE * job.setting.preset.noise_numbers,
+        by_document=bool(job.corpus.documents),
     )
     for _ in range(SCORINGS):
         restore(job.corpus)
@@ -146,12 +150,24 @@ def _await(server: ForkServer, channel: Channel, job: Job, deadline: float) -> S
                 message["leak_bound_bpb"],
                 answer_seconds=message.get("answer_seconds", 0.0),
                 cuts=message.get("cuts", 0),
+                documents=_documents(job.corpus, message.get("bits", ""), message["val_bpb"]),
             )
         elif (excess := server.excess()) is not None:  # before the check above saw it
             return ScoringResult(excess[0], f"{excess[1]} of scoring")
         else:
             return ScoringResult("invalid", str(message.get("reason", "non-finite: no score")))
     return ScoringResult("invalid", "eval-timeout: scoring took too long")
+
+
+def _documents(corpus: Corpus, bits: str, val_bpb: float) -> tuple[tuple[str, int, float], ...]:
+    """Group, bytes and bits of each document, where the scorer has told the bits."""
+    if not bits:
+        return ()
+    each = np.frombuffer(base64.b64decode(bits), dtype="<f8").tolist()
+    found = tuple((*of, cost) for of, cost in zip(corpus.documents, each, strict=True))
+    if not math.isclose(sum(each), val_bpb * sum(size for _, size, _ in found), rel_tol=1e-9):
+        raise AssertionError("the bits of the documents are not those of the text")
+    return found
 
 
 def _copy(file: IO[bytes], path: Path) -> None:

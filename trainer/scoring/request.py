@@ -31,6 +31,8 @@ class ScoreRequest:
     """The stronger audit asks about as many positions as fit into this time."""
     enough_bpb: float = 0.0
     """It asks no more positions than make its bound as small as this."""
+    by_document: bool = False
+    """Whether the answer to a scoring has the bits that each document cost."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ fresh one for the audits (``questions``, and before a keep ``prefixes``).
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import math
 from collections.abc import Callable
@@ -69,6 +70,7 @@ class Task:
         if job.max_windows is not None:
             tokens = tokens[: job.max_windows * length + 1]
         self.job, self.start_child, self.emit = job, start_child, emit
+        self.starts = np.flatnonzero(tokens == self.bos)
         self.ids, self.targets = cut_windows(tokens, length, self.bos)
         self.scored = self.targets >= 0
         self.tokens = int(self.scored.sum())
@@ -100,6 +102,11 @@ class Task:
         """Bits per byte of text from nats per token."""
         return nats * self.tokens / math.log(2) / self.job.text_bytes
 
+    def bits(self, losses: Losses) -> Losses:
+        """What each document cost."""
+        each = np.where(self.scored, losses, 0.0).ravel()  # of all tokens but the first
+        return np.add.reduceat(np.append(0.0, each), self.starts) / math.log(2)
+
 
 def score(task: Task) -> dict[str, Any]:
     """Score all windows with one child, audit with a fresh one.
@@ -113,12 +120,15 @@ def score(task: Task) -> dict[str, Any]:
         bound = questions.ask_again(fresh, task.ids, task.targets, real)
     if movement is not None:  # last: a cheat that needs no training is named by its own audit
         questions.believe(movement)
-    return {
+    answer = {
         "event": "score",
         "val_bpb": task.bpb(float(real[task.scored].mean())),
         "leak_bound_bpb": task.bpb(bound),
         "answer_seconds": seconds,
     }
+    if task.job.by_document:  # base64: a message has room for 1.5 million of them
+        answer["bits"] = base64.b64encode(task.bits(real).astype("<f8").tobytes()).decode()
+    return answer
 
 
 def _movement(task: Task, real: Losses) -> Finding | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,3 +77,10 @@ def test_test_split_is_sealed_until_it_is_opened(
     assert opened.val.n_bytes == opened.val.n_bytes == len(read)
     assert prepare(source, split="test") == opened
     assert prepare(source) == closed
+
+    groups, sizes = zip(*opened.documents, strict=True)
+    assert set(groups) == {"mine.jsonl"} and sum(sizes) == opened.val.n_bytes
+    assert closed.documents == ()
+    shutil.rmtree(opened.val.folder)
+    assert data.restore(opened) and not data.restore(opened)
+    assert prepare(source, split="test") == opened

@@ -1,5 +1,6 @@
 """The scorer's arithmetic and its audits, with models that run in this process."""
 
+import base64
 import math
 import random
 import time
@@ -120,6 +121,24 @@ def test_bits_per_byte():
 
     assert answer["val_bpb"] == pytest.approx(wanted, rel=1e-6)
     assert answer["leak_bound_bpb"] == 0.0
+
+
+def test_bits_by_document():
+    told = scored(lambda: honest, by_document=True)
+    wanted = [
+        F.cross_entropy(honest(ids[:-1]), ids[1:], reduction="sum").item() / math.log(2)
+        for ids in map(torch.from_numpy, np.split(TOKENS, np.flatnonzero(TOKENS == BOS)[1:]))
+    ]
+    bits = np.frombuffer(base64.b64decode(told["bits"]), dtype="<f8")
+    assert bits.tolist() == pytest.approx(wanted, rel=1e-5)  # of an empty one 0
+    assert bits.sum() == pytest.approx(told["val_bpb"] * JOB.text_bytes, rel=1e-12)
+    assert "bits" not in scored(lambda: honest)
+
+
+@pytest.mark.parametrize("length", [2, LENGTH, LENGTH + 1, LENGTH + 2, 302])
+def test_bits_wherever_the_last_window_ends(length):
+    cut = scorer.Task(JOB, TOKENS[:length], Child, print)
+    assert cut.bits(cut.scored.astype(float)).sum() * math.log(2) == pytest.approx(cut.tokens)
 
 
 def test_first_windows_only():

@@ -14,6 +14,7 @@ import importlib.metadata
 import itertools
 import json
 import platform
+import re
 import sys
 import sysconfig
 import tokenize
@@ -255,6 +256,11 @@ def _interleaved(groups: Sequence[list[str]]) -> list[str]:
     return [document for documents in rounds for document in documents if document is not None]
 
 
+def _service_of(document: str) -> str:
+    """The full name of a document's service: it begins with that, or with "SECTION (NAME)"."""
+    return re.sub(r"^\w+ \((.*)\)$", r"\1", document.partition("\n")[0])
+
+
 def _python_documents() -> list[str]:
     """The standard library's sources, one document per file; no tests, no generated tables."""
     root = Path(sysconfig.get_path("stdlib"))
@@ -284,5 +290,6 @@ SOURCE = CorpusSource(
     version=VERSION,
     megabytes=24,
     build=build,
+    group_of=_service_of,
     alike=f"{_OF_ANY_PYTHON}*",
 )

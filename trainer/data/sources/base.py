@@ -65,6 +65,9 @@ class Text:
     """SHA-256 by name of the files that it was made from, where they were downloaded."""
     notes: Sequence[str] = ()
     """What was left out, to be told; without paths, since the fingerprint covers it."""
+    groups: Sequence[str] = ()
+    """Of each document of ``test``: what a gain may differ by. None: they are all one group, or
+    the documents tell (``CorpusSource.group_of``)."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,9 @@ class CorpusSource:
 
     Raises DataError if the source cannot be read.
     """
+    group_of: Callable[[str], str] | None = None
+    """The group of a document of ``test`` where the document tells: asked when it is opened, so
+    that texts prepared before there were groups have them too, and stay what they are."""
     alike: str = ""
     """Pattern of the versions whose validation text and text of its kind are the same."""
     reach: Callable[[], None] | None = None

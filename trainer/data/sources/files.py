@@ -39,6 +39,7 @@ from trainer.data.sources.odd import REMEDY, NoText, Odd
 from trainer.data.sources.reading import File, find
 from trainer.data.store import DataError
 from trainer.data.text import Shingles, shuffled, split
+from trainer.untrusted import one_line
 
 PREFIX = "files:"
 RECIPE = 3
@@ -121,10 +122,13 @@ def _build(files: tuple[File, ...], progress: Progress, _: Path) -> Text:
     last_val, last_test = _boundaries(np.array(keys), np.array(sizes))
 
     progress("reading held-out text", 0.0)
-    held_out = [section for section in _sections(read) if section.key <= last_test]
-    val = shuffled(set(_documents(s.text for s in held_out if s.key <= last_val)))
-    test = shuffled(set(_documents(s.text for s in held_out if s.key > last_val)))
-    test = list(without_copies(test, Shingles(val)))
+    held_out = [(s, one_line(f.name)) for f in read for s in _sections([f]) if s.key <= last_test]
+    val = shuffled(set(_documents(s.text for s, _ in held_out if s.key <= last_val)))
+    file_of: dict[str, str] = {}
+    for section, name in reversed(held_out):  # of equal documents the first file counts
+        if section.key > last_val:
+            file_of |= dict.fromkeys(_documents([section.text]), name)
+    test = list(without_copies(shuffled(file_of), Shingles(val)))
     known = Shingles([*val, *test])
 
     def train(of_part: Sequence[File]) -> Iterator[str]:
@@ -137,7 +141,8 @@ def _build(files: tuple[File, ...], progress: Progress, _: Path) -> Text:
     parts: dict[str, Iterable[str]] = {"val": val, "test": test}
     for part in sorted(set(names.values())):
         parts[part] = train([file for file in read if names.get(file.folder) == part])
-    return Text(parts, dict.fromkeys(sorted(set(names.values())), True), notes=notes)
+    in_domain = dict.fromkeys(sorted(set(names.values())), True)
+    return Text(parts, in_domain, notes=notes, groups=[file_of[text] for text in test])
 
 
 def _sections(files: Iterable[File], odd: Odd | None = None) -> Iterator[_Section]:

@@ -122,6 +122,23 @@ def test_other_botocore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "botocore 1.40.0 is installed" in str(error.value)
 
 
+def test_groups_of_the_test_text_are_its_services(cache: Path, text: dict[str, list[str]]) -> None:
+    """Found from the documents, so that a cache of before has them too."""
+    metadata = [
+        apidocs._model(path)["metadata"]
+        for service, path in apidocs._service_files().items()
+        if apidocs.split_of(service) == "test"
+    ]
+    services = {of.get("serviceFullName") or of["serviceId"] for of in metadata}
+
+    opened = prepare(vocab_size=257, split="test")
+
+    groups = [group for group, _ in opened.documents]
+    assert groups == [title(document) for document in text["test"][: len(groups)]]
+    assert len(set(groups)) >= 15 and set(groups) <= services
+    assert sum(size for _, size in opened.documents) == opened.val.n_bytes
+
+
 def test_whole_families_are_held_out() -> None:
     assert apidocs.split_of("iot") == apidocs.split_of("iot-data") == "val"
     splits = [apidocs.split_of(f"service{i}") for i in range(2000)]

@@ -79,6 +79,14 @@ def text_of(source: str, part: str, cache: Path) -> str:
     return (cache / source / data.SOURCES[source].version / "text" / f"{part}.txt").read_text()
 
 
+@pytest.mark.parametrize("source", ["climbmix", "tinystories"])
+def test_opened_text_is_one_group(source: str, hub: FileServer) -> None:
+    opened = data.prepare(source, vocab_size=257, val_bytes=20_000, split="test")
+    assert {group for group, _ in opened.documents} == {"all"}
+    assert len(opened.documents) == opened.val.n_docs > 10
+    assert sum(size for _, size in opened.documents) == opened.val.n_bytes
+
+
 def start() -> subprocess.Popen[str]:
     patched = json.dumps([climbmix.TRAIN, climbmix.HELD_OUT, climbmix.HELD_OUT_BYTES])
     return subprocess.Popen(

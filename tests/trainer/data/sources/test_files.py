@@ -17,6 +17,7 @@ from texts import document, documents
 from trainer.data import prepare as data
 from trainer.data.prepare import Corpus, DataError
 from trainer.data.sources import files
+from trainer.data.sources.base import Text
 from trainer.data.text import split
 from trainer.measure import measure
 
@@ -100,6 +101,43 @@ def test_every_kind_is_read_whole_and_split(written: Written, folder: Path, cach
     kept = [text for text in TEXTS if any(text[100:200] in part for part in parts.values())]
     assert len(kept) >= (len(TEXTS) if written is not as_text else 0.98 * len(TEXTS))
     assert sum(map(len, parts.values())) > 0.98 * total
+
+
+@pytest.mark.parametrize("written", [as_text, as_many, as_jsonl, as_gzip, as_parquet])
+def test_groups_of_opened_text_are_files(
+    written: Written, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each document has the file that it is from, the first of equal ones; kept with the text."""
+    monkeypatch.setattr(data, "_HELD", {})
+    written(folder)
+    (folder / "empty.bin").write_bytes(bytes(range(256)))
+    (first, *_) = sorted(folder.iterdir())
+    shutil.copyfile(first, folder / f"z{first.name}")
+    data.hold(f"files:{folder} {prepare(folder).version}")
+    gone = shutil.move(folder, folder.with_name("gone"))
+
+    opened = data.prepare(f"files:{folder}", vocab_size=257, val_bytes=20_000, split="test")
+
+    text = split_text(cache)["test"].encode()
+    whole = {path.name: path.read_bytes() for path in gone.glob("*.md")}
+    start = 0
+    for group, size in opened.documents:
+        document, start = text[start : start + size], start + size
+        assert (gone / group).is_file() and not group.startswith("z")
+        assert not whole or document in whole[group]
+    assert start == opened.val.n_bytes
+
+
+def test_a_text_prepared_before_there_were_groups_is_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_jsonl(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "Text", lambda *of, groups, **more: Text(*of, **more))
+        before = prepare(folder)
+    opened = data.prepare(f"files:{folder}", vocab_size=257, val_bytes=20_000, split="test")
+    assert opened.version == before.version and prepare(folder) == before
+    assert {group for group, _ in opened.documents} == {"all"}
 
 
 @pytest.mark.process
