@@ -79,7 +79,7 @@ def _read(
 ) -> None:  # fmt: skip
     """What one commit changes in a train.py, relative to its first parent."""
     subject, _, body = info.message.strip().partition("\n\n")
-    title = one_line(title or _SCORE.sub("", subject) or subject)
+    title = one_line(title or _SCORE.sub("", subject) or subject) or info.sha[:7]
     name += f" ({one_line(title, 60)})"
     try:
         new = _texts(repo, info.sha)

@@ -45,8 +45,9 @@ def read_file(path: Path, hypothesis: str, max_seq_len: int) -> Submission:
         raise UserError(f"{path}: {not_utf8(error)}") from None
     except contract.ContractBroken as broken:
         raise UserError(f"{path} is no train.py: {broken}") from None
-    why = hypothesis or f"{path.name}, edited by hand; no reason was given."
-    return Submission(source, one_line(hypothesis or path.name, TITLE_LENGTH), why, "person")
+    title = one_line(hypothesis, TITLE_LENGTH) or path.name
+    why = hypothesis.strip() or f"{path.name}, edited by hand; no reason was given."
+    return Submission(source, title, why, "person")
 
 
 def left(runtime: Runtime, only: Collection[str] | None) -> list[Submission]:
@@ -64,19 +65,19 @@ def begin_submitted(runtime: Runtime, submission: Submission) -> None:
     """Begin its trial: the event holds all of it, then its file is deleted."""
     champion = runtime.campaign.source(runtime.champion.commit)
     if submission.base is None:
-        of, base = _base(runtime, champion, submission)
+        of, base = _base(runtime, champion, submission.source)
         submission = replace(submission, base=base)
         if of != CHAMPION:
             done = "its change is brought to the champion" if base else "it is taken as it stands"
             runtime.display.message(f"{one_line(submission.title)}: made from {of}, {done}")
-    touched: Collection[str] = ()
+    section, (merged, _) = CATEGORY, merge(champion, submission.base or champion, submission.source)
     with contextlib.suppress(SyntaxError, ValueError, RecursionError):  # it will be rejected
-        merged, _ = merge(champion, submission.base or champion, submission.source)
         touched = sections_touched(champion, merged) - {""}
+        section = next(iter(touched)) if len(touched) == 1 else CATEGORY
     runtime.campaign.record(
         events.TrialBegun(
             trial=len(runtime.campaign.state.trials),
-            category=submission.category or (*touched, CATEGORY)[0 if len(touched) == 1 else -1],
+            category=submission.category or section,
             proposer=submission.origin,
             title=submission.title,
             submitted=asdict(submission),
@@ -87,21 +88,19 @@ def begin_submitted(runtime: Runtime, submission: Submission) -> None:
     discard(runtime.campaign.folder, submission.name)
 
 
-def _base(runtime: Runtime, champion: str, submission: Submission) -> tuple[str, str]:
-    """What it was made from, in words and whole ("" if nothing here): the most similar of the
+def _base(runtime: Runtime, champion: str, source: str) -> tuple[str, str]:
+    """What a file was made from, in words and whole ("" if nothing here): the most similar of the
     champions, newest first, of HEAD and of the start. What is the same is not it."""
     state, found = runtime.campaign.state, {CHAMPION: champion}
-    if submission.origin == "harvest":
-        return CHAMPION, champion
     kept = [trial for trial in reversed(state.real) if trial.kept]
     commits = {f"trial {trial.trial}": trial.commit for trial in kept[1:]}
     commits |= {"HEAD": runtime.campaign.repo.head(), "the start": state.settings["base"]}
     for of, commit in commits.items():
         with contextlib.suppress(RepoError):  # pruned, or HEAD has none any more
             found[of] = runtime.campaign.source(commit)
-    own, shares = submission.source.split("\n"), {NONE: COMMON}
+    shares, own = {NONE: COMMON}, source.split("\n")
     for of, text in found.items():
-        if text != submission.source:
+        if text != source:
             shares[of] = difflib.SequenceMatcher(None, text.split("\n"), own, False).ratio()
     of = max(shares, key=lambda of: shares[of])
     return of, found.get(of, "")

@@ -231,6 +231,15 @@ def test_a_kill_neither_loses_it_nor_tries_it_twice(
     assert events.count("candidate") == events.count("verdict") == 2
 
 
+@pytest.mark.parametrize("said", ["", " \n", "wide \n and so on"])
+def test_a_file_has_a_title_and_a_hypothesis(tmp_path: Path, said: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_bytes((Path(__file__).parents[2] / "tiny_train.py").read_bytes())
+    one = take.read_file(path, said, 1024)
+    assert (one.title, one.origin) == ("wide and so on" if said.strip() else "mine.py", "person")
+    assert one.hypothesis.startswith("wide" if said.strip() else "mine.py, edited by hand")
+
+
 def test_the_example_is_the_shipped_file_with_one_idea() -> None:
     root = Path(__file__).parents[3]
     shipped = (root / "trainer/train.py").read_text()
