@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from project import agent, as_json, clone, events, git, run_there, start, wait_until
 from test_run import training_of
 
-from benchmarks.kills_campaign import TRAIN_PY
+from benchmarks.kills_campaign import TRAIN_PY, made_up_text
 
 pytestmark = pytest.mark.process
 
@@ -19,7 +20,8 @@ REAL = ("RATE = 0.002", "RATE = 0.004")
 NOTHING = ("LAST_STEP = 1000000", "LAST_STEP = 2000000")
 UNUSED = ("\n\nclass Small", "\nUNUSED = 1\n\n\nclass Small")
 PROGRAM = """---
-budget: 16000tok
+budget: 8000tok
+data: files:{text}
 nulls: 0
 llm: none
 ---
@@ -51,15 +53,21 @@ def their_repository(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+def imported(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Path, dict[str, Any], str]]:
     """A project without a campaign, after an import; what that printed."""
     folder = clone(tmp_path_factory.mktemp("project"))
     (folder / "trainer/train.py").write_text(SET_OFF)
-    (folder / "program.md").write_text(PROGRAM)
+    text = tmp_path_factory.mktemp("data") / "text.txt"
+    text.write_text(made_up_text())  # a small one is scored quickly
+    (folder / "program.md").write_text(PROGRAM.format(text=text))
     git(folder, "commit", "-qam", "a small file, with a constant set off")
     table = their_repository(tmp_path_factory.mktemp("theirs") / "repo")
-    done = agent(folder, "import", str(table), "--tag", "t", "--json")
-    return folder, json.loads(done.stdout), str(table)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTORESEARCH_CACHE", str(text.parent / "cache"))
+        done = agent(folder, "import", str(table), "--tag", "t", "--json")
+        yield folder, json.loads(done.stdout), str(table)
 
 
 def test_of_three_claims_exactly_the_real_one_is_kept(
