@@ -8,13 +8,13 @@
     front_matter    its settings: where they stand, what they say
     settings        the settings of a run: types, bounds, help, how long they hold
     logs            run.log, what a run did
-    steps/          the steps: start, propose, evaluate, replay, clean, doctor; runtime is shared
+    steps/          start, take, propose, evaluate, replay, clean, doctor; runtime is shared
     proposers/      where edits come from: llm, local, deck, tuner, hybrid
     models/         clients for language models
     thoughts        take a model's reasoning out of its reply
     edits/          turn a reply into a checked edit
     campaign/       journal, records, state, store, recovery: what a campaign remembers
-    git/            the repository, the campaign's worktree, commit messages
+    git/            the repository, the campaign's worktree, commit messages, merges
     report/         output for people: terminal, status, log, html, plots
 
 Imports run one way: cli -> loop -> steps -> proposers, report -> campaign -> program, logs ->

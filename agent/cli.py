@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import asdict
+from contextlib import closing, suppress
+from dataclasses import asdict, replace
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -17,6 +17,7 @@ from agent.campaign import reading
 from agent.campaign.files import folder_of
 from agent.campaign.reading import CampaignError
 from agent.campaign.state import State
+from agent.campaign.submissions import submit
 from agent.git import worktree
 from agent.git.command import advice
 from agent.git.repo import Repo
@@ -27,9 +28,11 @@ from agent.report.terminal import make_display
 from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names
 from agent.steps.clean import remains_of, remove
 from agent.steps.doctor import checks
+from agent.steps.import_commits import Imports, read_imports
 from agent.steps.replay import find_trial, replay_commit, replay_json, replay_text
 from agent.steps.start import new_tag, open_runtime, prepare_corpus
 from agent.steps.stop import StopNow, do_without_terminal, handled, stop_now, stop_run
+from agent.steps.take import read_file
 from trainer import console
 from trainer.data.choice import AUTO
 from trainer.errors import UserError
@@ -189,6 +192,30 @@ def report(
     _print({"tag": tag, "files": paths}, "\n".join(paths), as_json)
 
 
+@app.command("try")
+def try_file(
+    file: Path,
+    hypothesis: Annotated[str, typer.Option(help="Why it should be better.")] = "",
+    tag: Tag = "",
+    as_json: Json = False,
+) -> None:
+    """Make your own edit of train.py a trial: the next one of the run under way, else here."""
+    repo, tag, state = _open_or_new(tag)
+    one = read_file(file, hypothesis, summary.preset_of(state).max_seq_len)
+    _hand_in(repo, tag, Imports([one]), as_json)
+
+
+@app.command("import")
+def import_commits(
+    what: Annotated[str, typer.Argument(help="A branch, commit, range or ancestor's results.tsv.")],
+    tag: Tag = "",
+    as_json: Json = False,
+) -> None:
+    """Make trials of what others have committed, and judge it again; oldest first."""
+    repo, tag, state = _open_or_new(tag)
+    _hand_in(repo, tag, read_imports(repo, state, folder_of(repo, tag), what), as_json)
+
+
 @app.command()
 def replay(
     commit: str,
@@ -308,6 +335,43 @@ def _open(tag: str) -> tuple[Repo, str, State]:
     if state.left_out:
         print(f"note: {state.left_out}", file=sys.stderr)
     return repo, tag, state
+
+
+def _open_or_new(tag: str) -> tuple[Repo, str, State]:
+    repo = Repo.open(Path.cwd())
+    with suppress(CampaignError):  # there is none yet
+        tag = tag or reading.last_active(repo)
+    tag = tag or new_tag(repo)
+    return repo, tag, reading.peek(repo, tag)
+
+
+def _hand_in(repo: Repo, tag: str, imports: Imports, as_json: bool) -> NoReturn:
+    """Give submissions to the run under way, else try them here; success is that one is judged."""
+    for note in (*imports.skipped, *imports.unread):
+        print(f"note: {note}", file=sys.stderr)
+    running, rows, is_done, text = reading.running(repo, tag), [], True, "there is nothing to try"
+    if imports.found and running is not None:
+        names = [submit(folder_of(repo, tag), one) for one in imports.found]
+        text = f"{len(names)} submitted, to be tried next: python -m agent log --tag {tag}"
+    elif imports.found:
+        with (
+            handled(stop_now),
+            closing(make_display(sys.stderr if as_json else sys.stdout)) as display,
+            open_runtime(repo, tag, {}, repo.root / "program.md", display) as runtime,
+        ):
+            names = [submit(runtime.campaign.folder, one) for one in imports.found]
+            reason = run_campaign(runtime, names)
+        do_without_terminal()
+        state = reading.load(repo, tag)
+        own = replace(state, trials=[t for t in state.trials if t.submitted.get("name") in names])
+        rows = summary.log_json(own)
+        text = f"{summary.log_text(own)}\nstopped: {reason}; go on: python -m agent run --tag {tag}"
+        judged = [row["verdict"] != "rejected" and row["status"] != "unjudged" for row in rows]
+        is_done = len(rows) == len(names) and any(judged)
+    told = {"skipped": imports.skipped, "unread": imports.unread, "trials": rows}
+    found = {"tag": tag, "running": running, "submitted": len(imports.found), **told}
+    _print(found, text, as_json)
+    raise typer.Exit(0 if is_done and not imports.unread else 1)
 
 
 def _status(repo: Repo, tag: str, state: State) -> dict[str, Any]:

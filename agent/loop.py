@@ -13,6 +13,7 @@ Every step is in the journal before it has an effect, so a run can resume after 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from agent.campaign import events
@@ -24,26 +25,31 @@ from agent.steps.heat import train_baseline
 from agent.steps.nulls import begin_null, null_is_due
 from agent.steps.propose import propose_edit
 from agent.steps.runtime import Runtime, Stopped
+from agent.steps.take import begin_submitted, left
 from trainer.presets import find_preset
 
 
-def run_campaign(runtime: Runtime) -> str:
-    """Start or continue, until there is a reason to stop; returns the reason."""
+def run_campaign(runtime: Runtime, only: Collection[str] | None = None) -> str:
+    """Start or continue, until there is a reason to stop; returns the reason.
+
+    Args:
+        only: names of what was submitted; what was interrupted is finished, and nothing else begun.
+    """
     try:
         baseline(runtime)
         while True:
-            one_trial(runtime)
+            one_trial(runtime, only)
             runtime.after_trial()
     except Stopped as stopped:
         runtime.campaign.record(events.RunEnded(reason=str(stopped)))
         return str(stopped)
 
 
-def one_trial(runtime: Runtime) -> None:
+def one_trial(runtime: Runtime, only: Collection[str] | None = None) -> None:
     """Begin a trial, or resume the one that was interrupted, and run it to its verdict."""
     state = runtime.campaign.state
     if state.open_trial is None:
-        draw(runtime)
+        draw(runtime, only)
     while state.open_trial is not None:
         if state.open_trial.wants_proposal:
             propose_edit(runtime)
@@ -51,15 +57,23 @@ def one_trial(runtime: Runtime) -> None:
             evaluate_candidate(runtime)  # may send a crashed candidate back for repair
 
 
-def draw(runtime: Runtime) -> None:
+def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
     """Begin a trial: read the program again, sample a category that has an untried idea.
 
-    About one trial in twenty is a null trial instead, which has no category.
+    What was submitted comes first, even if enough trials are done. About one trial in twenty is a
+    null trial instead, for which no person has to wait.
     """
     runtime.read_program()
-    _still_wanted(runtime)
-    if null_is_due(runtime):
+    submitted = left(runtime, only)
+    if only is not None and not submitted:
+        raise Stopped("what was submitted has its verdict")
+    if not submitted or runtime.time_is_up():
+        _still_wanted(runtime)
+    runtime.stop_if_asked()
+    if null_is_due(runtime) and not (submitted and submitted[0].origin == "person"):
         return begin_null(runtime)
+    if submitted:
+        return begin_submitted(runtime, submitted[0])
     runtime.prior.set_categories(runtime.program.names)
     number = len(runtime.campaign.state.trials)
     context = runtime.context(number)

@@ -191,7 +191,7 @@ def make(folder: Path, shared: Path, trials: int, seed: int = 0) -> Site:
     site = Site(folder, shared, trials, seed)
     if not (shared / "text.txt").exists():
         shared.mkdir(parents=True, exist_ok=True)
-        (shared / "text.txt").write_text(_text())
+        (shared / "text.txt").write_text(made_up_text())
     (shared / "model.py").write_text(MODEL)
     for path, content in (
         ("trainer/train.py", TRAIN_PY),
@@ -207,7 +207,7 @@ def make(folder: Path, shared: Path, trials: int, seed: int = 0) -> Site:
     return site
 
 
-def _text() -> str:
+def made_up_text() -> str:
     """Sections of made-up words, some far more frequent than others."""
     dice = random.Random(0)
     words = ["".join(dice.choices("etaoinshrdlucmfwyp", k=dice.randint(2, 9))) for _ in range(4000)]

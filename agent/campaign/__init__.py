@@ -3,5 +3,5 @@
 The ``journal`` is the source of truth, in ``lines`` with a checksum each. The ``state`` is a fold
 over its events and holds the ``records`` of trials; a ``snapshot`` of it may save reading them all.
 The ``store`` makes git and the folder match; ``reading`` is for all who only look; ``disk`` keeps
-the folder small; ``results`` is for other tools.
+the folder small; ``results`` is for other tools. What people hand in waits in ``submissions``.
 """

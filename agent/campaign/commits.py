@@ -55,6 +55,10 @@ def commit_verdict(repo: Repo, trial: Trial) -> str:
         "Program": trial.program,
         "Parent": trial.parent,
     }
+    if trial.claimed is not None:
+        trailers["Claimed"] = f"{trial.claimed:.6f}"
+    if trial.submitted.get("commit"):
+        trailers["Imported"] = trial.submitted["commit"]
     message = commit_message(
         trial.category,
         trial.title,

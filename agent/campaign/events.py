@@ -93,7 +93,7 @@ class ProgramRead(Happened):
 
 
 class TrialBegun(SetsFields):
-    """A category was drawn, or a null trial, or the baseline is to be trained."""
+    """A category was drawn, or a submission or a null trial, or the baseline is to be trained."""
 
     event: Literal["trial"] = "trial"
     category: str
@@ -106,6 +106,7 @@ class TrialBegun(SetsFields):
     parent: str = ""
     null_constant: str = ""
     sets_numbers: bool = False
+    submitted: Mapping[str, Any] = {}
 
 
 class Asking(OfTrial):

@@ -227,6 +227,10 @@ class Trial:
     """The replies that ``rejections`` are about."""
     null_constant: str = ""
     """The constant that a null trial changes by a millionth; "" if it changes the seed."""
+    submitted: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """The fields of the ``submissions.Submission`` that it tries; once it has a verdict without
+    the files, which are in the journal and, but for conflicts, in git. Empty for all other
+    trials."""
     available: tuple[str, ...] = ()
     """Categories that could be drawn."""
     categories: tuple[str, ...] = ()
@@ -245,6 +249,12 @@ class Trial:
         if self.status == "unjudged" or self.is_null:
             return ()
         return (self.source_sha256, *(sent.source_sha256 for sent in self.sent_back))
+
+    @property
+    def claimed(self) -> float | None:
+        """The gain that the author of a submission states, bits per byte."""
+        claimed: float | None = self.submitted.get("claimed")
+        return claimed
 
     @property
     def is_null(self) -> bool:

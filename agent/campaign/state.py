@@ -264,7 +264,9 @@ class State:
     def _conclude(self, event: events.Concluded) -> None:
         self.asking = False
         candidate = self.trials[-1].candidate
-        self._update(**event.own)
+        files = {"source", "base"}
+        submitted = {k: v for k, v in self.trials[-1].submitted.items() if k not in files}
+        self._update(submitted=submitted, **event.own)
         if candidate in self.champion_runs:
             self.champion_runs[event.commit] = self.champion_runs.pop(candidate)
 

@@ -27,8 +27,8 @@ TRAININGS = "heat  role       seed        status    val_bpb     steps   peak MB 
 NOTHING = "no trial is finished yet"
 LOGGED = (
     "trial commit parent category title hypothesis proposer verdict words status kind level scores "
-    "differences val_bpb val_bpb_half gain gain_half reward seconds lines_added lines_removed "
-    "size_delta"
+    "differences val_bpb val_bpb_half gain gain_half claimed reward seconds lines_added "
+    "lines_removed size_delta"
 )
 """What ``log`` tells of a trial."""
 
@@ -262,6 +262,8 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
         ("reward", with_sign(trial.reward, 3)),
         ("category", f"{one_line(trial.category)}{drawn}"),
         ("proposer", one_line(trial.proposer)),
+        ("claimed", with_sign(trial.claimed)),
+        ("imported", trial.submitted.get("commit", "")),
         ("program", trial.program),
         ("commit", trial.commit or trial.candidate),
         ("parent", trial.parent),

@@ -12,6 +12,8 @@ from agent.campaign import reading
 from agent.campaign.files import JOURNAL, folder_of
 from agent.campaign.reading import CampaignError
 from agent.campaign.recovery import own_commits
+from agent.campaign.snapshot import SNAPSHOT
+from agent.campaign.submissions import FOLDER
 from agent.git import worktree
 from agent.git.command import run_git
 from agent.git.repo import Repo
@@ -20,7 +22,7 @@ from trainer.errors import UserError
 
 WRITTEN = (
     f"{JOURNAL}*", "*.tsv", "*.html", "*.png", "*.json", "run.log*", "trials", "worktree", ".*.tmp",
-    REQUEST,
+    SNAPSHOT, REQUEST, FOLDER,
 )  # fmt: skip
 """What campaigns write into their folder."""
 OF_TRIALS = (

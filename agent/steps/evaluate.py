@@ -211,7 +211,11 @@ def conclude(
     if trial.scores and status == "ok":
         noise = noise_of(runtime.campaign.state, "structure", runtime.preset)
         score = mean_score(list(trial.scores), noise)
-    if trial.trial > 0 and verdict != "rejected" and not trial.is_null:
+    if trial.claimed is not None:
+        words = f"claimed {trial.claimed:+.4f}, here {words}"
+    # A category that was not drawn teaches nothing about drawing it.
+    is_drawn = trial.trial > 0 and not trial.is_null and not trial.submitted
+    if is_drawn and verdict != "rejected":
         gained = believed - _charge(runtime, trial) if believed is not None else None
         taught = reward(gained, runtime.preset.reward_unit, status=status)
     runtime.campaign.conclude(

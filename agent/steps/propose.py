@@ -23,6 +23,7 @@ from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusa
 from agent.steps.evaluate import conclude, failure_words, stop_for_machine
 from agent.steps.next_action import MAX_FAULTS
 from agent.steps.runtime import Runtime
+from agent.steps.take import propose_submitted
 from trainer import measure
 from trainer.presets import find_preset
 
@@ -72,11 +73,12 @@ def _turn_down(runtime: Runtime, why: Exception, *, misapplied: bool = False) ->
 
 def _ask(runtime: Runtime, trial: Trial) -> bool:
     """Ask for one reply, which may fail; False if the trial ended without one."""
-    if len(trial.rejections) - len(trial.sent_back) >= runtime.proposer.attempts:
+    attempts = 1 if trial.submitted else runtime.proposer.attempts  # there is nobody to ask again
+    if len(trial.rejections) - len(trial.sent_back) >= attempts:
         _give_up(runtime, trial.rejections[-1])
         return False
     runtime.read_program()
-    runtime.stop_at_limits()
+    runtime.stop_if_asked() if trial.submitted else runtime.stop_at_limits()
     _reconsider_envelope(runtime)
 
     def asking(tokens: dict[str, int], dollars: float | None) -> None:
@@ -89,6 +91,8 @@ def _ask(runtime: Runtime, trial: Trial) -> bool:
     try:
         _request(runtime, context)
     except NothingToPropose as nothing:
+        if trial.submitted:
+            _turn_down(runtime, nothing)  # all of the reason, for ``show``
         _give_up(runtime, str(nothing))
         return False
     except Misconfigured as fault:
@@ -106,6 +110,8 @@ def _request(runtime: Runtime, context: Context) -> None:
         Misconfigured: the user has to mend something, or too often in a row nothing came of it.
     """
     try:
+        if (trial := runtime.open_trial).submitted:
+            return _record_proposal(runtime, propose_submitted(trial, context.source))
         proposal = runtime.proposer.propose(context)
         # Prose is turned down where it is read as an edit.
         useless = "" if holds_edit(proposal.reply) else "there is nothing of an edit in the reply"
