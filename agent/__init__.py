@@ -8,7 +8,7 @@
     front_matter    its settings: where they stand, what they say
     settings        the settings of a run: types, bounds, help, how long they hold
     logs            run.log, what a run did
-    steps/          the steps: start, propose, evaluate, replay, clean, doctor; runtime is shared
+    steps/          the steps: start, propose, evaluate, replay, harvest, doctor; runtime is shared
     proposers/      where edits come from: llm, local, deck, tuner, hybrid
     models/         clients for language models
     thoughts        take a model's reasoning out of its reply
