@@ -28,6 +28,7 @@ from agent.report.terminal import make_display
 from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names
 from agent.steps.clean import remains_of, remove
 from agent.steps.doctor import checks
+from agent.steps.harvest import harvest_campaign
 from agent.steps.import_commits import Imports, read_imports
 from agent.steps.replay import find_trial, replay_commit, replay_json, replay_text
 from agent.steps.start import new_tag, open_runtime, prepare_corpus
@@ -229,6 +230,22 @@ def replay(
     found = replay_json(trial, results)
     _print(found, replay_text(found), as_json)
     raise typer.Exit(1 if found["verdict"] == "failed" else 0)
+
+
+@app.command()
+def harvest(
+    tag: Tag = "",
+    seeds: Annotated[int, typer.Option(min=2, help="Fresh ones, for each heat.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Which kept changes carry the gain: each alone, the champion without it; a branch for each."""
+    from agent.report import html  # only here: other commands need no jinja2
+
+    repo, tag, _ = _open(tag)
+    with closing(MACHINE), closing(make_display(sys.stderr)) as display:
+        found = harvest_campaign(repo, tag, seeds, display)
+    text, files = html.write_harvest(folder_of(repo, tag), found) if found["keeps"] else ("", [])
+    _print({**found, "files": files}, "\n".join([text, *found["said"], *files]).strip(), as_json)
 
 
 @app.command()

@@ -296,6 +296,14 @@ class Transferred(Happened):
     transfer: Transfer
 
 
+class Harvested(Happened):
+    """A heat of a harvest is over, or what all its heats have shown."""
+
+    event: Literal["harvested"] = "harvested"
+    found: Mapping[str, Any]
+    """By the names of ``State.harvested``; ``pairs`` are those that are new."""
+
+
 class Retired(Happened):
     """What earlier versions wrote, and has no meaning now: a wait for a quieter machine."""
 
@@ -312,7 +320,7 @@ Known = (
     CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed | Waiting
     | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade | TrainingBegun
     | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened | Verified
-    | Transferred | Retired
+    | Transferred | Harvested | Retired
 )  # fmt: skip
 Event = Known | Unknown
 _ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator="event")])

@@ -65,6 +65,10 @@ class State:
     """Each opening of the sealed test text: by which command, oldest first."""
     verified: dict[str, Any] = field(default_factory=dict)
     """What the last verification found; empty if there was none."""
+    harvested: dict[str, Any] = field(default_factory=dict)
+    """``pairs``: what harvests have measured, oldest first. ``result``: of the last
+    one that came to its end. ``made``: by branch, the commits that it ever had. ``offered``: what
+    was given to the loop to leave out, as pairs of champion and trial."""
     unknown: list[str] = field(default_factory=list)
     """Names of the events that this version does not know; they were left out."""
 
@@ -181,6 +185,9 @@ class State:
                 trial = self.trials[event.transfer.trial]
                 transfers = (*trial.transfers, event.transfer)
                 self.trials[trial.trial] = replace(trial, transfers=transfers)
+            case events.Harvested():
+                pairs = [*self.harvested.get("pairs", ()), *event.found.get("pairs", ())]
+                self.harvested = {**self.harvested, **event.found, "pairs": pairs}
             case events.Retired():
                 pass
             case events.Unknown():

@@ -74,6 +74,17 @@ def refuse_if_checked_out(repo: Repo, tag: str, folder: Path) -> None:
             )
 
 
+def harvest_ref(tag: str, name: str = "") -> str:
+    """The branch of a kept change; git lets none be below the campaign's own."""
+    return f"refs/heads/autoresearch-harvest/{tag}/{name}"
+
+
+def checked_out(repo: Repo) -> dict[str, Path]:
+    """Where each branch is checked out that is."""
+    trees = listed(repo).items()
+    return {tree["branch"]: p for p, tree in trees if "branch" in tree and _is_live(repo, p)}
+
+
 def registered(repo: Repo, tag: str, folder: Path) -> list[Path]:
     """Where git has a worktree of the campaign: at ``folder``, and where it was until it moved."""
     branch, place = repo.branch(tag), folder.resolve()

@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import html
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 from markupsafe import Markup
@@ -20,7 +22,7 @@ from agent.campaign.files import write_atomically
 from agent.campaign.records import Trial
 from agent.campaign.state import State
 from agent.report.summary import paragraph, standing
-from agent.report.text import clock, interval, noise_words, percents, signed
+from agent.report.text import clock, interval, noise_words, percents, signed, span
 from trainer.untrusted import one_line, printable
 
 TEXT_CHARACTERS = 20_000
@@ -51,6 +53,7 @@ def write_report(folder: Path, state: State, prior: Mapping[str, float]) -> tupl
         settings=settings,
         fingerprint=runs[-1].fingerprint if runs else {},
         champion=state.champion.commit[:12] if state.champion is not None else "",
+        harvest=state.harvested.get("result"),
     )
     write_atomically(page, text.encode("utf-8", "replace"))
     return picture, page
@@ -63,7 +66,20 @@ def markdown(state: State, prior: Mapping[str, float]) -> str:
         summary=Markup(paragraph(state)),
         trials=state.finished,
         prior=percents(prior),
+        harvest=state.harvested.get("result"),
     )
+
+
+def write_harvest(folder: Path, found: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Write what a harvest found for a pull request; returns its text and the paths of text and
+    picture."""
+    from agent.report.plots import harvest_png
+
+    picture, page = folder / "harvest.png", folder / "harvest.md"
+    harvest_png(picture, found["keeps"])
+    text = _template("harvest.md", _in_markdown).render(found)
+    write_atomically(page, text.encode("utf-8", "replace"))
+    return text, [str(page), str(picture)]
 
 
 def _template(name: str, shown: Callable[[object], str]) -> Template:
@@ -77,7 +93,8 @@ def _template(name: str, shown: Callable[[object], str]) -> Template:
         keep_trailing_newline=True,
         finalize=lambda value: value if isinstance(value, Markup) else shown(value),
     )
-    environment.globals |= {"clock": clock, "interval": interval, "signed": signed}
+    environment.globals |= {"clock": clock, "interval": interval, "signed": signed, "span": span}
+    environment.globals["typed"] = lambda value: Markup(shlex.quote(one_line(value)))
     return environment.get_template(name)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -53,17 +55,24 @@ def progress_png(path: Path, state: State) -> None:
     Raises:
         OSError: the file cannot be written; the old one is as it was.
     """
-    points, picture = points_of(state), io.BytesIO()
-    with warnings.catch_warnings(), matplotlib.rc_context(fname=STYLE):
-        # A title may hold characters that the font lacks; a box is drawn for each.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure()
+    points = points_of(state)
+    with _figure(path) as figure:
         axes = figure.add_subplot()
         if points:
             _draw(axes, state, points)
         else:
             axes.set_axis_off()
             axes.text(0.5, 0.5, "nothing is measured yet", ha="center", color=GREY, fontsize=14)
+
+
+@contextlib.contextmanager
+def _figure(path: Path) -> Iterator[Figure]:
+    """A figure that is written to ``path`` when it is drawn."""
+    with warnings.catch_warnings(), matplotlib.rc_context(fname=STYLE):
+        # A title may hold characters that the font lacks; a box is drawn for each.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        picture, figure = io.BytesIO(), Figure()
+        yield figure
         figure.savefig(picture)
     write_atomically(path, picture.getvalue())
 
@@ -178,3 +187,28 @@ def _labels(axes: Axes, kept: Sequence[Point]) -> None:
         label.set(rotation=LABEL_DEGREES, rotation_mode="anchor", color=DARK_GREEN, zorder=5)
         label.set(ha="left" if ahead else "right", va="baseline" if ahead else "top")
         label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+
+
+def harvest_png(path: Path, keeps: Sequence[Mapping[str, Any]]) -> None:
+    """Draw, for each kept change, its gain alone and what the champion loses without it.
+
+    Raises:
+        OSError: the file cannot be written; the old one is as it was.
+    """
+    kinds = ("alone", GREY, "alone on the base"), ("left_out", GREEN, "lost without it")
+    with _figure(path) as figure:
+        figure.set_size_inches(figure.get_figwidth(), 1.6 + 0.5 * len(keeps))
+        figure.set_layout_engine("tight")
+        axes = figure.add_subplot()
+        axes.axvline(0.0, color=RED, lw=1)
+        for shift, (kind, colour, label) in zip((-0.12, 0.12), kinds, strict=True):
+            rows = [(n + shift, keep[kind]) for n, keep in enumerate(keeps) if keep[kind]]
+            xs, ys = [one["mean"] for _, one in rows], [y for y, _ in rows]
+            halves = [one["high"] - one["mean"] for _, one in rows]
+            axes.errorbar(xs, ys, xerr=halves, fmt="o", color=colour, capsize=3, label=label)
+        claimed = [keep["gain"] or 0.0 for keep in keeps]
+        axes.plot(claimed, range(len(keeps)), "|", color=AMBER, ms=16, label="claimed")
+        titles = [f"{keep['trial']}  {one_line(keep['title'], LABEL_LENGTH)}" for keep in keeps]
+        axes.set_yticks(range(len(keeps)), titles)
+        axes.set(ylim=(len(keeps) - 0.5, -0.5), xlabel="gain, bits per byte (higher is better)")
+        axes.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=3)

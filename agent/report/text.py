@@ -25,6 +25,13 @@ def signed(value: float | None, digits: int = 4) -> str:
     return "" if value is None else f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
+def span(found: Mapping[str, float] | None) -> str:
+    """``+0.0123 (+0.0100 to +0.0146)``, of ``mean``, ``low`` and ``high``."""
+    if found is None:
+        return "not measured"
+    return f"{signed(found['mean'])} ({signed(found['low'])} to {signed(found['high'])})"
+
+
 def clock(seconds: float) -> str:
     """``1:04`` or ``2:01:04``."""
     minutes, rest = divmod(round(max(0.0, seconds)), 60)

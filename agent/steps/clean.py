@@ -15,14 +15,14 @@ from agent.campaign.recovery import own_commits
 from agent.campaign.snapshot import SNAPSHOT
 from agent.campaign.submissions import FOLDER
 from agent.git import worktree
-from agent.git.command import run_git
+from agent.git.command import RepoError, run_git
 from agent.git.repo import Repo
 from agent.steps.stop import REQUEST
 from trainer.errors import UserError
 
 WRITTEN = (
     f"{JOURNAL}*", "*.tsv", "*.html", "*.png", "*.json", "run.log*", "trials", "worktree", ".*.tmp",
-    SNAPSHOT, REQUEST, FOLDER,
+    "harvest.md", SNAPSHOT, REQUEST, FOLDER,
 )  # fmt: skip
 """What campaigns write into their folder."""
 OF_TRIALS = (
@@ -60,7 +60,8 @@ def remains_of(repo: Repo, tag: str) -> Remains:
     """What there is of the campaign ``tag``.
 
     Raises:
-        CampaignError: it runs, or there is nothing. RepoError: its branch is checked out elsewhere.
+        CampaignError: it runs, or there is nothing. RepoError: the user has a branch of it checked
+            out.
     """
     repo.check_tag(tag)
     folder = folder_of(repo, tag)
@@ -72,7 +73,11 @@ def remains_of(repo: Repo, tag: str) -> Remains:
     worktree.refuse_if_checked_out(repo, tag, place)
     refs = repo.refs(repo.folder(tag), repo.notes_ref(tag))
     # Without the campaign's other traces, a branch of this name is somebody else's.
-    refs |= repo.refs(repo.branch(tag)) if refs or folder.exists() else {}
+    branches = (repo.branch(tag), worktree.harvest_ref(tag))
+    refs |= repo.refs(*branches) if refs or folder.exists() else {}
+    for ref, path in worktree.checked_out(repo).items():
+        if ref in refs and ref != repo.branch(tag):
+            raise RepoError(f"{ref} is checked out: git -C {path} switch OTHER-BRANCH, then again")
     registered = worktree.registered(repo, tag, place)
     if not (refs or registered or os.path.lexists(folder)):
         reading.load(repo, tag)  # says that there is none, and which there are
@@ -114,7 +119,8 @@ def _yours(repo: Repo, tag: str, folder: Path, refs: dict[str, str]) -> list[str
     own = set(refs.values())
     with contextlib.suppress(UserError):  # a broken journal does not say which are its own
         state = reading.peek(repo, tag)
-        own = own_commits(state) if state.settings else own
+        if state.settings:
+            own = own_commits(state).union(*state.harvested.get("made", {}).values())
     own.add(refs.get(repo.notes_ref(tag), ""))
     found = [
         f"commit {sha[:12]} ({ref})"

@@ -19,15 +19,15 @@ from trainer.measure import MOST_TRAININGS, Measurement
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the ends of its 95 % interval."""
+    """A mean and the ends of its interval."""
 
     mean: float
     low: float
     high: float
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """Of a mean over seeds, by Student's t.
+def interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Of a mean over seeds, by Student's t; ``level`` is the share of intervals that hold.
 
     Raises:
         ValueError: fewer than two values, which say nothing of their spread.
@@ -35,7 +35,7 @@ def interval(values: Sequence[float]) -> Interval:
     mean, count = fmean(values), len(values)
     if count < 2:
         raise ValueError("an interval needs at least two values")
-    half = float(stdtrit(count - 1, 0.975)) * stdev(values) / math.sqrt(count)
+    half = float(stdtrit(count - 1, (1 + level) / 2)) * stdev(values) / math.sqrt(count)
     return Interval(mean, mean - half, mean + half)
 
 
@@ -52,6 +52,7 @@ def fresh_heat(
     settings: dict[str, Any],
     budget: str = "",
     split: str = "val",
+    may_fail: bool = False,
     on_event: Callable[[dict[str, Any]], None],
     cancel: threading.Event,
 ) -> list[Measurement]:
@@ -61,9 +62,10 @@ def fresh_heat(
     Args:
         settings: a campaign's, for ``budget``, ``preset``, ``data`` and ``isolation``.
         budget: another than the campaign's.
+        may_fail: whether a source after the first may end without a score.
 
     Returns:
-        A measurement a source, each of them ``ok``.
+        A measurement a source, each of them ``ok`` unless it may fail.
 
     Raises:
         CampaignError: one of them could not be trained or scored, or it was asked to stop.
@@ -85,7 +87,7 @@ def fresh_heat(
         for one in measured:
             if one.status == "killed" and cancel.is_set():
                 raise CampaignError("asked to stop; nothing of this heat counts")
-            if one.val_bpb is None:
+            if one.val_bpb is None and not (may_fail and one is not measured[0]):
                 number = len(found) + measured.index(one)
                 raise CampaignError(f"file {number} of the heat: {one.status} ({one.reason})")
         found += measured[1:] if found else measured

@@ -11,9 +11,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from project import agent, as_json, clone, git
+from commands import run_here
+from project import agent, as_json, clone, events, git, start, wait_until
 from test_cassette_campaign import TRAIN_PY
 
 pytestmark = pytest.mark.process
@@ -108,6 +110,30 @@ def test_it_replays_and_shows_and_comes_as_a_patch(campaign: Path, tmp_path: Pat
     (other / "kept.patch").write_bytes(sent.stdout)
     git(other, "am", "-q", "--keep-cr", "kept.patch")
     assert blob(other, "HEAD") == blob(campaign, "refs/autoresearch/t/trials/1")
+
+
+def test_it_is_harvested_after_a_kill_between_heats(campaign: Path) -> None:
+    def heats() -> list[list[dict[str, Any]]]:
+        found = [e["found"] for e in events(campaign) if e["event"] == "harvested"]
+        return [one["pairs"] for one in found if "pairs" in one]
+
+    process = start(campaign, "harvest", "--seeds", "2")
+    wait_until(lambda: len(heats()) == 1, process)
+    process.kill()
+    process.communicate()
+
+    done = run_here(campaign, "harvest", "--seeds", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    measured = [(one["seed"], one["first"], one["second"]) for pairs in heats() for one in pairs]
+    assert len(set(measured)) == len(measured), "none is done twice"
+    assert {seed for seed, *_ in measured} == set(found["seeds"])
+    rate = found["keeps"][0]
+    assert rate["title"] == "a rate → 15 times as high" and rate["alone"]["mean"] > 0.01
+    for keep in filter(lambda keep: keep["branch"], found["keeps"]):  # two seeds may be too few
+        lines = changed(START, blob(campaign, keep["branch"]))
+        assert lines and all(line.endswith(b"\r\n") or b"STD" in line for line in lines)
+    assert not [e for e in events(campaign) if e["event"] == "opened"]
 
 
 def test_a_file_of_any_form_is_measured(tmp_path: Path) -> None:

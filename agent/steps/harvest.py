@@ -1,0 +1,312 @@
+"""Harvest a campaign: which kept changes carry the gain, and a branch for each that does.
+
+Each is measured alone on the baseline, and the champion without it, in heats on fresh seeds and on
+validation text. A heat is in the journal when it is over, so that another harvest of the same
+champion goes on from there.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from agent.campaign import reading
+from agent.campaign.events import Harvested
+from agent.campaign.reading import CampaignError
+from agent.campaign.records import Trial
+from agent.campaign.store import Campaign
+from agent.campaign.submissions import Submission, submit
+from agent.edits.changes import fingerprint
+from agent.edits.facts import edit_facts
+from agent.git.command import RepoError
+from agent.git.merge import merge
+from agent.git.message import commit_message
+from agent.git.repo import Repo
+from agent.git.worktree import checked_out, harvest_ref
+from agent.report.display import Display
+from agent.report.text import signed, span
+from agent.steps.fresh import fresh_heat, fresh_seed
+from agent.steps.machine import kept_awake
+from agent.steps.stop import forget_request, heeding
+from agent.steps.weigh import branch_name, estimate, weigh
+from trainer import measure
+from trainer.source import in_form_of, plain
+
+BUDGET, *SHARED = ("budget", "preset", "data", "isolation")
+TOLD = ("trial", "category", "title", "hypothesis", "commit", "gain", "gain_half")
+MACHINE = {"processor": "{}", "device_name": "{}", "threads": "{} threads", "torch": "torch {}"}
+BETWEEN = "\x1f\n"
+"""A line that no train.py has."""
+STOPPING = "asked to stop: the heat under way is dropped; those before it are kept"
+
+
+@dataclass(frozen=True)
+class Keep:
+    """A kept trial, and the files that its change is in; None for one that does not run."""
+
+    trial: Trial
+    own: str
+    alone: str | None
+    without: str | None
+    built: str
+    """The baseline with the change, and with those that it needs."""
+    needs: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def harvest_campaign(repo: Repo, tag: str, seeds: int, display: Display) -> dict[str, Any]:
+    """What ``harvest --json`` prints; ``keeps`` is empty if nothing was kept.
+
+    Raises:
+        CampaignError: a run is under way, a heat failed, or it was asked to stop.
+    """
+    if (pid := reading.running(repo, tag)) is not None:
+        raise CampaignError(f"campaign {tag} is running (process {pid}): harvest when it is over")
+    if not any(trial.kept for trial in reading.load(repo, tag).real[1:]):
+        return {"tag": tag, "keeps": [], "said": [f"campaign {tag} has kept nothing to harvest"]}
+    forget_request(repo, tag)
+    stop = threading.Event()
+    with (
+        kept_awake(),
+        closing(Campaign(repo, tag)) as campaign,
+        heeding(stop, lambda _: display.message(STOPPING), campaign.folder),
+    ):
+        return _Harvest(campaign, display, stop).run(seeds)
+
+
+class _Harvest:
+    def __init__(self, campaign: Campaign, display: Display, stop: threading.Event) -> None:
+        self.campaign, self.display, self.stop = campaign, display, stop
+        self.repo, self.state = campaign.repo, campaign.state
+        self.kept = [trial for trial in self.state.real if trial.kept]
+        commits = {commit for trial in self.kept for commit in (trial.commit, trial.parent)}
+        self.texts = {commit: campaign.source(commit) for commit in commits}
+        self.baseline, *_, self.champion = (self.texts[trial.commit] for trial in self.kept)
+        self.settings = {name: self.state.settings[name] for name in (BUDGET, *SHARED)}
+        self.name = functools.cache(fingerprint)
+        self.troubles = dict.fromkeys(self.texts.values(), "")
+        """By file: why it does not run."""
+        self.said: list[str] = []
+
+    def run(self, count: int) -> dict[str, Any]:
+        base, champion = str(self.state.settings["base"]), self.kept[-1].commit
+        seeds = [fresh_seed(base, champion, k) for k in range(count)]
+        keeps = self._keeps()
+        self._measure(keeps, seeds)
+        machines = {p["machine"] for p in self.state.harvested["pairs"] if p["seed"] in seeds}
+        found = {
+            **{"tag": self.campaign.tag, "base": base, "champion": champion, "split": "val"},
+            **{**self.settings, "machine": "; ".join(sorted(machines)), "seeds": seeds},
+            "intervals": sum(bool(keep.alone) + bool(keep.without) for keep in keeps),
+            "starts_as_base": self.baseline == plain(self.repo.read_file(base)),
+        }
+        found["keeps"] = [self._row(keep, found) for keep in keeps]
+        names = [row["branch"] for row in found["keeps"]]
+        for ref in self.repo.refs(harvest_ref(self.campaign.tag)):
+            if (name := ref.removeprefix("refs/heads/")) not in names:
+                self._say(
+                    f"{name} is of an earlier harvest, or yours: it is none that survives now"
+                )
+        self.campaign.record(Harvested(found={"result": found}))
+        return {**found, "said": self.said}
+
+    def _say(self, words: str) -> None:
+        self.said.append(words)
+        self.display.message(words)
+
+    def _keeps(self) -> list[Keep]:
+        found: list[Keep] = []
+        for trial in self.kept[1:]:
+            self.display.message(f"trial {trial.trial}: its change is merged and checked")
+            own, parent = self.texts[trial.commit], self.texts[trial.parent]
+            notes = ["it was kept because it is shorter"] if trial.tie else []
+            alone, why = self._merged(self.baseline, parent, own)
+            built, needs = (alone, ()) if alone else self._on_earlier(found, parent, own)
+            if alone is None:
+                notes.append(f"alone on the base it {why}: it needs {named(needs)}")
+            without, why = self._merged(self.champion, own, parent)
+            if without is None:
+                notes.append(f"taken out of the champion it {why}")
+            found.append(Keep(trial, own, alone, without, built, needs, tuple(notes)))
+            for note in notes:
+                self._say(f"trial {trial.trial}: {note}")
+        return found
+
+    def _on_earlier(
+        self, earlier: Sequence[Keep], parent: str, own: str
+    ) -> tuple[str, tuple[int, ...]]:
+        """The change on the first earlier one with which it runs, else on the fewest first ones."""
+        numbers = tuple(keep.trial.trial for keep in earlier)
+        each = [(keep.built, (*keep.needs, keep.trial.trial)) for keep in earlier]
+        each += [(keep.own, numbers[: n + 1]) for n, keep in enumerate(earlier)]
+        found = ((self._merged(onto, parent, own)[0], needs) for onto, needs in each)
+        return next((text, needs) for text, needs in found if text is not None)
+
+    def _merged(self, onto: str, base: str, changed: str) -> tuple[str | None, str]:
+        """``onto`` with a change; or None, and why there is no such file that runs."""
+        text, conflicts = merge_beside(onto, base, changed)
+        if conflicts or text.rstrip() == onto.rstrip():
+            return None, f"is in conflict ({conflicts})" if conflicts else "is nothing"
+        if text not in self.troubles:
+            shared = {name: self.settings[name] for name in SHARED}
+            checked = measure.check(text, cancel=self.stop, **shared)
+            if self.stop.is_set():
+                raise CampaignError("asked to stop before the first heat")
+            self.troubles[text] = "" if checked.ok else f"does not run ({checked.reason})"
+        return (None if self.troubles[text] else text), self.troubles[text]
+
+    def _measure(self, keeps: Sequence[Keep], seeds: Sequence[int]) -> None:
+        """What is not measured yet; a file that has failed is not tried again."""
+        rounds = (
+            (self.baseline, [keep.alone for keep in keeps if keep.alone]),
+            (self.champion, [keep.without for keep in keeps if keep.without]),
+        )
+        room = measure.MOST_TRAININGS - 1
+        trainings = sum(1 + len(others) for _, others in rounds)
+        self.display.message(f"{len(seeds)} times {trainings} trainings of {self.settings[BUDGET]}")
+        for number, seed in enumerate(seeds, 1):
+            for reference, others in rounds:
+                left = [
+                    text
+                    for text in dict.fromkeys(others)
+                    if not self._differences(reference, text, [seed])
+                    and str not in map(type, self._differences(reference, text, seeds))
+                ]
+                for n in range(0, len(left), room):
+                    self._heat(reference, left[n : n + room], seed)
+            self.display.message(f"seed {number} of {len(seeds)} is measured")
+
+    def _heat(self, reference: str, others: Sequence[str], seed: int) -> None:
+        def hear(event: Mapping[str, Any]) -> None:  # the display knows a heat of two only
+            self.display.event({name: value for name, value in event.items() if name != "training"})
+
+        settings, stop, sources = self.settings, self.stop, [reference, *others]
+        first, *rest = fresh_heat(
+            sources, seed, settings=settings, may_fail=True, on_event=hear, cancel=stop
+        )
+        facts = [(words, first.fingerprint.get(name)) for name, words in MACHINE.items()]
+        machine = ", ".join(words.format(fact) for words, fact in facts if fact)
+        pairs = []
+        for text, one in zip(others, rest, strict=True):
+            found: float | str = f"{one.status} ({one.reason})"
+            if one.val_bpb is not None and first.val_bpb is not None:
+                found = first.val_bpb - one.val_bpb
+            pair = {"seed": seed, "first": self.name(reference), "second": self.name(text)}
+            pairs.append({**pair, "difference": found, "machine": machine})
+        self.campaign.record(Harvested(found={"pairs": pairs}))
+
+    def _differences(self, first: str, second: str, seeds: Sequence[int]) -> list[float | str]:
+        """First minus second val_bpb of the heats that are over; words of one that failed."""
+        wanted, found = [self.name(first), self.name(second)], []
+        for pair in self.state.harvested.get("pairs", ()):
+            own, value = [pair["first"], pair["second"]], pair["difference"]
+            if pair["seed"] in seeds and sorted(own) == sorted(wanted):
+                found.append(value if own == wanted or isinstance(value, str) else -value)
+        return found
+
+    def _row(self, keep: Keep, found: Mapping[str, Any]) -> dict[str, Any]:
+        """What is told of a kept change, after what has to be done about it."""
+        seeds, notes, intervals = found["seeds"], list(keep.notes), []
+        pairs = (self.baseline, keep.alone), (keep.without, self.champion)
+        for what, (first, second) in zip(("alone", "left out"), pairs, strict=True):
+            values = self._differences(first, second, seeds) if first and second else []
+            intervals.append(estimate(values, found["intervals"]))
+            notes += [f"{what} it {value}" for value in values if isinstance(value, str)]
+            if what == "alone" and str in map(type, values):
+                earlier = (t.trial for t in self.kept[1:] if t.trial < keep.trial.trial)
+                keep = replace(keep, built=keep.own, needs=tuple(earlier))
+        label, why = weigh(keep.trial.gain or 0.0, intervals[0], intervals[1], keep.needs)
+        alone, left_out = (asdict(one) if one else None for one in intervals)
+        row = {name: getattr(keep.trial, name) for name in TOLD}
+        row |= {"label": label, "words": f"{label}: {why}", "needs": list(keep.needs)}
+        row |= {"alone": alone, "left_out": left_out, "notes": notes, "branch": "", "made": ""}
+        if label in ("carries", "only with"):
+            row |= self._branch(keep, row, found)
+        elif label == "no longer" and keep.without and left_out and not keep.trial.tie:
+            self._offer(keep.trial, keep.without, left_out)
+        return row
+
+    def _branch(
+        self, keep: Keep, row: Mapping[str, Any], found: Mapping[str, Any]
+    ) -> dict[str, str]:
+        """Bring the change's branch to one commit on the user's, with its numbers; the same ones
+        give the same hash. One that is not the harvest's own any more is left alone."""
+        trial, original = keep.trial, self.repo.read_file(found["base"])
+        merged, conflicts = merge_beside(plain(original), self.baseline, keep.built)
+        text = in_form_of(original, keep.built if conflicts else merged)
+        also = f"Holds the change of {named(keep.needs)}, too." if keep.needs else ""
+        also += " Holds the constants of the preset, too." if conflicts else ""
+        trailers = {
+            "Harvest": row["words"],
+            "Trial": f"{trial.trial} of {found['tag']}, kept as {trial.commit}",
+            "Claimed-Gain": signed(trial.gain, 6),
+            "Alone": span(row["alone"]),
+            "Left-Out": span(row["left_out"]),
+            "Seeds": " ".join(map(str, found["seeds"])),
+            "Measured": ", ".join(found[name] for name in (BUDGET, *SHARED[:2], "machine")),
+        }
+        body = f"{trial.hypothesis}\n\n{also}"
+        message = commit_message(trial.category, trial.title, None, None, None, trailers, body)
+        commit = self.repo.commit_file(found["base"], text, message, trial.started)
+        ref = harvest_ref(found["tag"], branch_name(trial.trial, trial.title))
+        name, made = ref.removeprefix("refs/heads/"), self.state.harvested.get("made", {})
+        there, taken = self.repo.refs(ref).get(ref), ref in checked_out(self.repo)
+        own = made.get(ref, [])
+        if there != commit and (taken or there not in (None, *own)):
+            why = "is checked out" if taken else "is not as a harvest made it"
+            how = f"git branch -m {name} NEW, then harvest again"
+            self._say(f"{name} {why}, and left alone; to have {commit[:12]} there: {how}")
+        elif there != commit:
+            self.campaign.record(Harvested(found={"made": {**made, ref: [*own, commit]}}))
+            try:
+                self.repo.update_refs([(ref, commit, there)])
+            except RepoError as error:
+                self._say(f"{name} could not be made: {error}")
+        return {"branch": name, "made": commit}
+
+    def _offer(self, trial: Trial, without: str, lost: Mapping[str, float]) -> None:
+        """Hand the champion without what no longer carries to the loop, once."""
+        offered, offer = (
+            self.state.harvested.get("offered", []),
+            [self.kept[-1].commit, trial.trial],
+        )
+        tried = {name for one in self.state.trials for name in one.tried}
+        if self.name(without) in tried:  # as without the last one kept; the loop would refuse it
+            return self._say(f"the program without trial {trial.trial} was tried before: no offer")
+        if offer in offered:
+            return
+        number, shorter = trial.trial, edit_facts(self.champion, without).size_delta < 0
+        submission = Submission(
+            source=without,
+            title=f"without: {trial.title}",
+            hypothesis=f"The change of trial {number} no longer carries: on fresh seeds the "
+            f"champion loses {span(lost)} without it.",
+            origin="harvest",
+            claimed=-lost["mean"],
+            category="simplification" if shorter else "",
+            base=self.champion,
+        )
+        submit(self.campaign.folder, submission)
+        self.campaign.record(Harvested(found={"offered": [*offered, offer]}))
+        self._say(f"trial {number} no longer carries: the next run tries first without it")
+
+
+def merge_beside(ours: str, base: str, theirs: str) -> tuple[str, str]:
+    """A merge, and its conflicts in words. One side may change a line beside one of the other's.
+
+    Git calls that a conflict; a line between each two keeps them apart. Heats will judge the file.
+    """
+    text, conflicts = merge(ours, base, theirs)
+    if conflicts:
+        apart, left = merge(*(t.replace("\n", f"\n{BETWEEN}") for t in (ours, base, theirs)))
+        apart = apart.replace(f"\n{BETWEEN}", "\n")
+        conflicts, text = (conflicts, text) if left or BETWEEN in apart else ([], apart)
+    return text, "; ".join(conflicts[:3])
+
+
+def named(trials: Sequence[int]) -> str:
+    return f"trial {' and '.join(map(str, trials))}"
