@@ -27,9 +27,9 @@ def last_commit(trial: Trial) -> str:
 
 
 def commit_candidate(repo: Repo, trial: Trial, source: str) -> str:
-    """Commit a candidate of ``trial``, which has the edit's title and hypothesis; the hash."""
+    """Commit a candidate of ``trial``, which has what is known of the edit; the hash."""
     texts = {"Category": trial.category, "Hypothesis": trial.hypothesis}
-    trailers = {"Trial": str(trial.trial), **texts}
+    trailers = {"Trial": str(trial.trial), **texts, **_reads_clock(trial)}
     message = commit_message(
         trial.category, trial.title, None, None, None, trailers, body=trial.hypothesis
     )
@@ -54,6 +54,7 @@ def commit_verdict(repo: Repo, trial: Trial) -> str:
         "Verdict": f"{trial.verdict}: {trial.words}",
         "Program": trial.program,
         "Parent": trial.parent,
+        **_reads_clock(trial),
     }
     if trial.claimed is not None:
         trailers["Claimed"] = f"{trial.claimed:.6f}"
@@ -95,6 +96,10 @@ def baseline_source(source: str, constants: Mapping[str, Any]) -> str:
     named = {constant.name for constant in known_constants(source)}
     blocks = set_constants(source, {k: v for k, v in constants.items() if k in named})
     return Edit("baseline", "", "", blocks).apply(source) if blocks else source
+
+
+def _reads_clock(trial: Trial) -> dict[str, str]:
+    return {"Reads-Clock": trial.reads_clock} if trial.reads_clock else {}
 
 
 def _interval(value: float | None, half: float | None) -> str:

@@ -193,6 +193,7 @@ class CandidateMade(SetsFields):
     size_delta: int = 0
     sets_numbers: bool = False
     hides_loss: bool = False
+    reads_clock: str = ""
 
 
 # --- trainings, audits, verdicts

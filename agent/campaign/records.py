@@ -176,6 +176,8 @@ class Trial:
     """Whether the edit gives numbers other values and leaves as many parameters: see ``Kind``."""
     hides_loss: bool = False
     """Whether the edit changes what the training logs as its loss."""
+    reads_clock: str = ""
+    """What its train.py reads that is another thing each time, and where: ``facts.reads_clock``."""
     source_sha256: str = ""
     """Hash of the normalised candidate source; equal hashes mean the same experiment."""
     hunks: tuple[str, ...] = ()

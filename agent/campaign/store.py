@@ -194,7 +194,13 @@ class Campaign:
         original = self._read(parent)
         facts = edit_facts(original, source)
         written = in_form_of(original, source)  # so that git shows no other line as changed
-        proposed = replace(trial, parent=parent, title=edit.title, hypothesis=edit.hypothesis)
+        proposed = replace(
+            trial,
+            parent=parent,
+            title=edit.title,
+            hypothesis=edit.hypothesis,
+            reads_clock=facts.reads_clock,
+        )
         commit = commit_candidate(self.repo, proposed, written)
         added, removed = self.repo.numstat(parent, commit)
         self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
@@ -212,6 +218,7 @@ class Campaign:
                 size_delta=facts.size_delta,
                 sets_numbers=facts.sets_numbers and same_size,
                 hides_loss=facts.hides_loss,
+                reads_clock=facts.reads_clock,
             )
         )
         self._follow()

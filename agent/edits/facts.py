@@ -1,9 +1,10 @@
-"""What the judge has to know about an edit: its size, its kind, and whether it moves the loss."""
+"""What is to be known of an edit: its size, its kind, if it moves the loss, if it reads a clock."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.edits.changes import canonical_lines, differences, digest
@@ -12,6 +13,23 @@ from trainer.source import plain
 _LOSS = re.compile(
     r"loss|entropy|\blog\b|consumed|dropout|smooth|mixture|sources|penalty", re.IGNORECASE
 )
+_CLOCKS = re.compile(
+    r"time\.(time|monotonic|perf_counter|process_time|thread_time|clock_gettime)(_ns)?"
+    r"|time\.(localtime|gmtime|ctime|asctime|strftime)"
+    r"|datetime\.(datetime|date)\.(now|utcnow|today)|os\.(times|urandom|getrandom|getloadavg|getpid)"
+    r"|threading\.Timer|signal\.(alarm|setitimer)|resource\.getrusage|(timeit|psutil|secrets)\.\w+"
+    r"|torch(\.\w+)*\.Event|torch\.(utils\.benchmark|profiler|autograd\.profiler)\.\w+"
+    r"|uuid\.uuid[14]|random\.SystemRandom|torch(\.\w+)?\.seed(_all)?"
+)
+_GENERATORS = re.compile(
+    r"random\.Random|numpy\.random\.(default_rng|RandomState|SeedSequence|PCG64|MT19937|Philox|SFC64)"
+)
+"""Repeat if they are given a seed."""
+_GLOBAL = re.compile(r"(random|numpy\.random)\.[a-z_]+")
+"""Draw from a generator that repeats if the file seeds it."""
+_FILES = re.compile(r"/proc/|/dev/u?random")
+_STARS = {"time", "timeit", "random", "secrets", "numpy.random"}
+MOST_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -26,6 +44,8 @@ class EditFacts:
     hides_loss: bool
     """Whether a statement about the loss, what is logged or what is read differs: the logged losses
     of candidate and champion may then be different quantities."""
+    reads_clock: str
+    """See the function of this name."""
 
 
 def edit_facts(parent: str, candidate: str) -> EditFacts:
@@ -50,7 +70,81 @@ def edit_facts(parent: str, candidate: str) -> EditFacts:
         size_delta=size_delta,
         sets_numbers=digest(old) == digest(new),
         hides_loss=any(_LOSS.search(line) for line in changed),
+        reads_clock=reads_clock(candidate),
     )
+
+
+def reads_clock(source: str) -> str:
+    """What a train.py reads by itself that is another thing each time, and where; "" if nothing.
+
+    That is the time, and randomness that no seed governs. A training on it cannot be replayed bit
+    for bit. Names are followed through imports, assignments and ``getattr``, not through data.
+
+    Raises:
+        SyntaxError: the source is not Python.
+    """
+    nodes = list(ast.walk(ast.parse(plain(source))))
+    known: dict[str, str] = {}
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for one in node.names:
+                top = one.name.partition(".")[0]
+                known |= {one.asname: one.name} if one.asname else {top: top}
+        elif isinstance(node, ast.ImportFrom):
+            known |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+    for node in 2 * nodes:  # twice: an alias may be used above the line that makes it
+        if isinstance(node, ast.Assign) and (name := _full_name(node.value, known)):
+            known |= {to.id: name for to in node.targets if isinstance(to, ast.Name)}
+    lines: dict[str, int] = {}
+    for name, line in sorted(_unrepeatable(nodes, known), key=lambda one: one[1]):
+        lines.setdefault(name, line)
+    named = [f"{name} (line {line})" for name, line in lines.items()]
+    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    return ", ".join(named[:MOST_NAMED]) + more
+
+
+def _full_name(node: ast.AST, known: Mapping[str, str]) -> str:
+    """The dotted name of what an expression stands for, from its module on; "" if it has none."""
+    match node:
+        case ast.Name(id=name):
+            return known.get(name, "")
+        case (
+            ast.Attribute(value=of, attr=name)
+            | ast.Call(func=ast.Name(id="getattr"), args=[of, ast.Constant(value=str(name)), *_])
+        ):
+            above = _full_name(of, known)
+            return f"{above}.{name}" if above else ""
+        case ast.Call(
+            func=ast.Name(id="__import__" | "import_module") | ast.Attribute(attr="import_module"),
+            args=[ast.Constant(value=str(name)), *_],
+        ):
+            return name
+    return ""
+
+
+def _unrepeatable(nodes: Sequence[ast.AST], known: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Name and line of each use of something that is another thing each time."""
+    calls = [(node, _full_name(node.func, known)) for node in nodes if isinstance(node, ast.Call)]
+    seeded = {name for call, name in calls if call.args or call.keywords}
+    yield from (
+        (name, call.lineno)
+        for call, name in calls
+        if _GENERATORS.fullmatch(name) and ast.unparse(call).endswith(("()", "(None)", "=None)"))
+    )
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+            if node.module in _STARS:
+                yield f"{node.module}.*", node.lineno
+        elif isinstance(node, ast.expr):
+            name = _full_name(node, known)
+            if isinstance(node, ast.Constant) and _FILES.match(str(node.value)):
+                yield str(node.value), node.lineno
+            elif _CLOCKS.fullmatch(name) or (
+                (drawn := _GLOBAL.fullmatch(name))
+                and not _GENERATORS.fullmatch(name)
+                and f"{drawn[1]}.seed" not in seeded
+            ):
+                yield name, node.lineno
 
 
 def _count(tree: ast.AST, kind: type[ast.AST]) -> int:

@@ -253,6 +253,7 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
     corrected = ", corrected for having been selected" if is_selected else ""
     judged = f"as an edit of {trial.kind}" if trial.heats else ""
     judged += f", {trial.level:.2%} of false keeps allowed" if trial.level is not None else ""
+    reads = one_line(trial.reads_clock)
     changed = f"+{trial.lines_added} -{trial.lines_removed} lines" if trial.candidate else ""
     return [
         ("verdict", one_line(trial.words) or trial.verdict or "none yet"),
@@ -268,6 +269,7 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
         ("commit", trial.commit or trial.candidate),
         ("parent", trial.parent),
         ("change", changed),
+        ("replay", f"not bit for bit: it reads {reads}" if reads else ""),
         ("time", clock(trial.seconds) if trial.verdict else ""),
     ]
 
