@@ -30,7 +30,7 @@ from agent.steps.clean import remains_of, remove
 from agent.steps.doctor import checks
 from agent.steps.harvest import harvest_campaign
 from agent.steps.import_commits import Imports, read_imports
-from agent.steps.replay import find_trial, replay_commit, replay_json, replay_text
+from agent.steps.replay import find_trial, replay_commit, replay_text
 from agent.steps.start import new_tag, open_runtime, prepare_corpus
 from agent.steps.stop import StopNow, do_without_terminal, handled, stop_now, stop_run
 from agent.steps.take import read_file
@@ -220,14 +220,15 @@ def import_commits(
 @app.command()
 def replay(
     commit: str,
-    seeds: Annotated[int, typer.Option(min=1, help="How many of its trainings.")] = 1,
+    seeds: Annotated[
+        int | None, typer.Option(min=2, help="Also estimate its score with so many fresh seeds.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a trial's commit again on its recorded clock and compare the numbers."""
+    """Repeat a trial's training on its recorded clock: are the recorded numbers its own?"""
     repo = Repo.open(Path.cwd())
     with closing(make_display(sys.stderr if as_json else sys.stdout)) as display:
-        trial, results = replay_commit(repo, commit, seeds, display.event)
-    found = replay_json(trial, results)
+        found = replay_commit(repo, commit, seeds, display.event)
     _print(found, replay_text(found), as_json)
     raise typer.Exit(1 if found["verdict"] == "failed" else 0)
 

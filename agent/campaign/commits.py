@@ -26,6 +26,12 @@ def last_commit(trial: Trial) -> str:
     return trial.commit or trial.candidate
 
 
+def candidates(trial: Trial) -> tuple[str, ...]:
+    """The commits that a trial has trained: those that were sent back, and the last one."""
+    sent = (one.candidate for one in trial.sent_back)
+    return tuple(dict.fromkeys((*sent, *filter(None, [trial.candidate]))))
+
+
 def commit_candidate(repo: Repo, trial: Trial, source: str) -> str:
     """Commit a candidate of ``trial``, which has what is known of the edit; the hash."""
     texts = {"Category": trial.category, "Hypothesis": trial.hypothesis}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent.campaign.commits import commit_again, last_commit
+from agent.campaign.commits import candidates, commit_again, last_commit
 from agent.campaign.records import Trial
 from agent.campaign.state import State
 from agent.git.command import RepoError
@@ -71,6 +71,13 @@ def bring_refs(
     base, champion, branch = state.settings["base"], state.champion, repo.branch(tag)
     wanted = {repo.base_ref(tag): base, branch: champion.commit if champion is not None else base}
     wanted |= {repo.trial_ref(tag, t.trial): last_commit(t) for t in trials if last_commit(t)}
+    sent = {
+        repo.sent_ref(tag, trial.trial, k): commit
+        for trial in trials
+        for k, commit in enumerate(candidates(trial)[:-1], 1)
+    }
+    pruned = set(repo.missing(list(sent.values()))) if sent else set()
+    wanted |= {ref: commit for ref, commit in sent.items() if commit not in pruned}
     found = repo.refs(*wanted) if len(trials) <= 2 else repo.refs(branch, repo.folder(tag))
     ours = own_commits(state)
     moves = [(ref, new, found.get(ref)) for ref, new in wanted.items() if found.get(ref) != new]
@@ -105,7 +112,7 @@ def bring_refs(
     cut_off = found.get(last_ref, "") != last_commit(last)
     if before in ours - {wanted[branch]} and not cut_off:
         said.append(f"{_short(branch)} was moved back by somebody: it is at the champion again")
-    gone = {ref for ref, _, old in moves if old is None} - {last_ref}
+    gone = {ref for ref, _, old in moves if old is None} - {last_ref} - sent.keys()
     if gone:
         said.append(f"gone from git and put back: {len(gone)} of the campaign's refs")
     return before, said

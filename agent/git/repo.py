@@ -157,6 +157,11 @@ class Repo:
         except UnicodeDecodeError as error:
             raise RepoError(f"{path} in {rev}: {not_utf8(error)}; then commit it") from None
 
+    def blob(self, rev: str, path: str = TRAIN_FILE) -> str:
+        """Full hash of a file as committed; "" if there is no such commit or file."""
+        found = self._object(f"{rev}:{path}", "blob")
+        return found[0] if found else ""
+
     def commit_file(
         self, parent: str, content: str, message: str, when: float, path: str = TRAIN_FILE
     ) -> str:
@@ -287,6 +292,10 @@ class Repo:
     def trial_ref(self, tag: str, n: int) -> str:
         """The ref of trial ``n``'s candidate, later of its final commit."""
         return f"{self.folder(tag)}/trials/{n}"
+
+    def sent_ref(self, tag: str, n: int, k: int) -> str:
+        """The ref of trial ``n``'s candidate ``k``, from 1, which failed and was sent back."""
+        return f"{self.folder(tag)}/sent-back/{n}-{k}"
 
     def notes_ref(self, tag: str) -> str:
         """The ref of a campaign's notes."""

@@ -1,191 +1,278 @@
-"""Train a trial's commit again with its recorded clock, and check that its score is the same."""
+"""Train a trial's commit again with its recorded clock, and check that its score is the same.
+
+This checks the record: that these numbers came of this file. Whether the gain is real, ``verify``
+checks.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from pydantic import TypeAdapter
-
+from agent.campaign import notes
+from agent.campaign.commits import candidates, last_commit
 from agent.campaign.evidence import noise_of
-from agent.campaign.files import JOURNAL, folder_of
-from agent.campaign.reading import CampaignError, Curve, load, read_curve, read_trace
+from agent.campaign.files import JOURNAL
+from agent.campaign.reading import CampaignError, Curve, load, peek, read_trace
 from agent.campaign.records import Training, Trial
 from agent.campaign.state import State
+from agent.edits.facts import reads_clock
 from agent.git.repo import Repo
+from agent.steps.fresh import fresh_heat, fresh_seed, interval
 from trainer.data.prepare import hold
 from trainer.measure import Measurement, measure
 from trainer.presets import find_preset
+from trainer.training.remains import recorded_steps
 
-NOTES = "refs/notes/autoresearch/"
-SETTINGS = ("budget", "preset", "data", "isolation")
-"""Those of a campaign that a training depends on."""
+Known = tuple[str, State, Trial]
+"""A trial, and its campaign's tag and state."""
+OnEvent = Callable[[Mapping[str, Any]], None]
 VERDICTS = ("bit-exact", "within-noise", "failed")
 CLOCK_ENDED = "the recorded clock has"
 """What the reason of a replay says that went on where its clock ends."""
+CUT_OFF = ("abandoned", "oom", "overtime", "killed")
+"""Ends from outside, which come after the last reading of the clock that is recorded."""
 NOISE_SCALES = 3.0
 """Two trainings of one file that differ by more than this many scales differ by more than noise."""
+LOSS_NOISE = 0.05
+"""Where there is no score: a logged loss that differs by more than this share of it does so."""
+_TRIAL_REF = re.compile(r"(?:refs/)?autoresearch/([^/]+)/trials/(\d+)")
+_TRAILER = re.compile(r"^Trial: ([1-9]\d*)$", re.MULTILINE)
+"""Not of a baseline: those of several campaigns have one parent, by which a trial is known."""
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """One repeated training."""
+class Record:
+    """What is known of a training that is to be repeated."""
 
-    recorded: Training
-    measured: Measurement
-    verdict: str
-    differences: tuple[str, ...]
-    """What is different now: outcome, hardware, software, data."""
+    training: Training
+    trace: str
+    curve: Curve
+    noise: float
+    """Scale of the noise of a score."""
+    clocks: str
+    """What its file reads that is another thing each time."""
 
 
-def find_trial(repo: Repo, commit: str) -> tuple[str, State, Trial]:
-    """The campaign and trial that a commit belongs to.
+def find_trial(repo: Repo, commit: str, claimed: bool = False) -> Known:
+    """The campaign and trial that a commit belongs to, by journals, then by notes.
+
+    Args:
+        claimed: take also the trial that its ref or its message names: somebody has amended the
+            trial's commit, or has put it on another one.
 
     Raises:
         CampaignError: the commit belongs to no trial.
     """
-    sha = repo.commit_for(commit).sha
-    for path in sorted((repo.root / "campaigns").glob(f"*/{JOURNAL}")):
-        tag = path.parent.name
-        state = load(repo, tag)
-        for trial in state.finished:
-            if sha in (trial.commit, trial.candidate):
+    sha, ref = _resolve(repo, commit), _TRIAL_REF.fullmatch(commit)
+    tags = [name.removeprefix(notes.NOTES) for name in repo.refs(notes.NOTES.rstrip("/"))]
+    paths = sorted((repo.root / "campaigns").glob(f"*/{JOURNAL}"))
+    states = [(path.parent.name, load(repo, path.parent.name)) for path in paths]
+    known = [(tag, state, trial) for tag, state in states for trial in state.trials]
+    known += [(tag, *found) for tag in tags if (found := notes.trial_of(repo, tag, sha))]
+    for one in known:
+        if sha in (one[2].commit, *candidates(one[2])):
+            return one
+    info = repo.commit_for(sha)
+    said = ref or _TRAILER.search(info.message)
+    if claimed and said:
+        known += [(tag, *found) for tag in tags for found in notes.all_trials(repo, tag)]
+        for tag, state, trial in known:
+            is_it = tag == ref[1] if ref else trial.parent == info.parent
+            if is_it and trial.trial == int(said[said.re.groups]) and last_commit(trial):
                 return tag, state, trial
-    for ref in repo.git("for-each-ref", "--format=%(refname)", NOTES).decode().split():
-        tag = ref.removeprefix(NOTES)
-        note = repo.read_note(tag, sha)
-        if note is not None:
-            return tag, *_from_note(sha, note)
     raise CampaignError(
-        f"{sha[:12]} is no trial of a campaign in {repo.root / 'campaigns'}; "
-        "see: python -m agent log; notes of a clone come with: "
-        f"git fetch origin '{NOTES}*:{NOTES}*'"
+        f"{sha[:12]} is no trial of a campaign in {repo.root / 'campaigns'}, and has no note; see: "
+        f"python -m agent log; {_fetch(repo)}"
     )
 
 
-def _from_note(sha: str, text: str) -> tuple[State, Trial]:
-    """State and trial from a trial's note, for a clone that has the commits but no campaign.
+def _resolve(repo: Repo, rev: str) -> str:
+    """The full hash of a commit; a clone has the branch ``autoresearch/T`` below its remote."""
+    if sha := repo.resolve(rev) or repo.resolve(f"{_remote(repo)}/{rev}"):
+        return sha
+    ref = _TRIAL_REF.fullmatch(rev)
+    for trial in peek(repo, ref[1]).trials if ref else []:
+        if ref and trial.trial == int(ref[2]) and not last_commit(trial):
+            null = f"is a null trial, of its champion's file: replay {trial.parent[:12]}"
+            why = null if trial.is_null else "was never trained"
+            raise CampaignError(f"trial {trial.trial} has no commit of its own: it {why}")
+    raise CampaignError(
+        f"{rev!r} names no commit in {repo.root} (null and rejected trials have none); see: python "
+        f"-m agent log; {_fetch(repo)}"
+    )
+
+
+def _remote(repo: Repo) -> str:
+    return (repo.git("remote").decode().split() or ["origin"])[0]
+
+
+def _fetch(repo: Repo) -> str:
+    refs = " ".join(f"'+{ref}:{ref}'" for ref in ("refs/autoresearch/*", f"{notes.NOTES}*"))
+    return f"a clone gets refs and notes with: git fetch {_remote(repo)} {refs}"
+
+
+def replay_commit(repo: Repo, commit: str, seeds: int | None, on_event: OnEvent) -> dict[str, Any]:
+    """Repeat a training of a trial with its recorded clock: the one that failed, else the first.
+
+    Args:
+        seeds: how many fresh trainings are to estimate its score anew; None for no estimate.
+
+    Returns:
+        What ``replay --json`` prints.
 
     Raises:
-        CampaignError: it is damaged, of a newer version, or somebody else's.
+        CampaignError: no such trial, or it has no training to replay, or no score to estimate.
     """
-    try:
-        note = json.loads(text)
-        trainings = TypeAdapter(tuple[Training, ...]).validate_python(note["trainings"])
-        trial = Trial(int(note["trial"]), commit=sha, trainings=trainings, verdict=note["verdict"])
-        settings = {name: str(note["settings"][name]) for name in SETTINGS}
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise CampaignError(
-            f"the note of {sha[:12]} is damaged, of a newer version or no campaign's ({why}); get "
-            f"it again from a clone that has it: git fetch origin '+{NOTES}*:{NOTES}*'"
-        ) from None
-    return State(settings=settings, trials=[trial]), trial
-
-
-def replay_commit(
-    repo: Repo,
-    commit: str,
-    seeds: int,
-    on_event: Callable[[Mapping[str, Any]], None],
-) -> tuple[Trial, list[Replayed]]:
-    """Repeat the first ``seeds`` trainings of a trial, each with its recorded clock.
-
-    Trainings that succeeded come first. One that crashed, or was abandoned, is repeated as far as
-    it got.
-
-    Raises:
-        CampaignError: no such trial, or it has no training to replay.
-    """
-    tag, state, trial = find_trial(repo, commit)
-    recorded = sorted(trial.of("candidate"), key=lambda training: training.status != "ok")
-    if not recorded:
+    tag, state, trial = find_trial(repo, commit, claimed=True)
+    sha, settings = _resolve(repo, commit), state.settings
+    candidate = sha if sha in candidates(trial) else trial.candidate
+    recorded = _decisive([t for t in trial.of("candidate") if t.commit == candidate])
+    if recorded is None:
         raise CampaignError(f"trial {trial.trial} has no training to replay")
-    scale = noise_of(state, "structure", find_preset(state.settings["preset"])).scale
-    source = repo.read_file(trial.commit)
-    results = []
-    for training in recorded[:seeds]:
-        trace = read_trace(repo, tag, trial, training.seed)
-        if trace is None:
-            raise CampaignError(
-                f"the clock of trial {trial.trial}, seed {training.seed}, is neither in "
-                f"campaigns/{tag}/trials/{trial.trial} nor in the notes of its commit"
-            )
-        hold(training.fingerprint.get("text", ""))
-        measured = measure(
-            source,
-            seed=training.seed,
-            trace=trace,
-            on_event=on_event,
-            **{name: state.settings[name] for name in SETTINGS},
+    if seeds is not None and recorded.val_bpb is None:
+        raise CampaignError(f"it was {recorded.status}, and has no score: leave out --seeds")
+    trace = read_trace(repo, tag, trial, recorded.seed)
+    if trace is None:
+        raise CampaignError(
+            f"the clock of trial {trial.trial}, seed {recorded.seed}, is neither in "
+            f"campaigns/{tag}/trials/{trial.trial} nor in the notes of its commit"
         )
-        curve = read_curve(folder_of(repo, tag), training)
-        results.append(_compare(training, measured, scale, curve))
-    return trial, results
-
-
-def _compare(recorded: Training, measured: Measurement, scale: float, curve: Curve) -> Replayed:
-    differences = [
-        f"{name}: {was} then, {measured.fingerprint.get(name)} now"
-        for name, was in sorted(recorded.fingerprint.items())
-        if measured.fingerprint.get(name) != was
-    ]
-    if recorded.status != "ok" and _ends_alike(recorded, measured):
-        agree = _losses_agree(curve, measured.curve)
-        if not agree:
-            differences.insert(0, "losses: other numbers" if curve else "losses: not recorded here")
-        verdict = VERDICTS[0 if agree else 2 if curve else 1]
-        return Replayed(recorded, measured, verdict, tuple(differences))
-    if measured.val_bpb is None or recorded.val_bpb is None:
-        differences.insert(0, f"status: {measured.status} ({measured.reason})")
-        return Replayed(recorded, measured, "failed", tuple(differences))
-    same_weights = measured.weights_sha256 == recorded.weights_sha256
-    if same_weights and measured.val_bpb == recorded.val_bpb:
-        return Replayed(recorded, measured, "bit-exact", tuple(differences))
-    if not same_weights:
-        differences.insert(0, "weights: not the same bits")
-    near = abs(measured.val_bpb - recorded.val_bpb) <= NOISE_SCALES * scale
-    return Replayed(recorded, measured, VERDICTS[1 if near else 2], tuple(differences))
-
-
-def _ends_alike(recorded: Training, measured: Measurement) -> bool:
-    """Whether a training without a score ended as before, after as many readings of its clock.
-
-    One that was abandoned asks for one more reading than there was.
-    """
-    if recorded.status == "abandoned":
-        return measured.status == "invalid" and CLOCK_ENDED in measured.reason
-    return (measured.status, measured.reason) == (recorded.status, recorded.reason)
-
-
-def _losses_agree(before: Curve, after: Curve) -> bool:
-    """Whether the losses of all steps that both logged are equal, and there is one."""
-    known = {step: loss for _, step, loss in after}
-    shared = [loss == known[step] for _, step, loss in before if step in known]
-    return bool(shared) and all(shared)
-
-
-def replay_json(trial: Trial, results: Sequence[Replayed]) -> dict[str, Any]:
-    """The fields of ``replay --json``: means over the seeds, and the worst verdict."""
-    recorded = [r.recorded.val_bpb for r in results if r.recorded.val_bpb is not None]
-    replayed = [r.measured.val_bpb for r in results if r.measured.val_bpb is not None]
-    return {
-        "commit": trial.commit,
-        "recorded_bpb": fmean(recorded) if recorded else None,
-        "replayed_bpb": fmean(replayed) if replayed else None,
-        "verdict": max((r.verdict for r in results), key=VERDICTS.index),
-        "differences": list(dict.fromkeys(d for r in results for d in r.differences)),
+    found: dict[str, Any] = {
+        "commit": sha,
+        "trial": trial.trial,
+        "seed": recorded.seed,
+        "recorded_bpb": recorded.val_bpb,
+        "replayed_bpb": None,
+        "recorded_end": _end(recorded, trace),
+        "replayed_end": "not trained",
+        "verdict": "failed",
+        "differences": ["the commit's train.py is not the one that was trained"],
+        "fresh": None,
     }
+    if notes.trained_file(repo, tag, trial, candidate) not in ("", repo.blob(sha)):
+        return found
+    source = repo.read_file(sha)
+    hold(recorded.fingerprint.get("text", ""))
+    measured = measure(
+        source,
+        budget=settings["budget"],
+        seed=recorded.seed,
+        device="cpu" if recorded.fingerprint.get("device") == "cpu" else "auto",
+        trace=trace,
+        on_event=on_event,
+        **{name: settings[name] for name in ("preset", "data", "isolation")},
+    )
+    curve = notes.recorded_curve(repo, tag, trial, recorded)
+    noise = noise_of(state, "structure", find_preset(settings["preset"])).scale
+    record = Record(recorded, trace, curve, noise, reads_clock(source))
+    found["verdict"], found["differences"] = compare(record, measured)
+    found |= {"replayed_bpb": measured.val_bpb, "replayed_end": _end(measured, measured.trace)}
+    if seeds is not None:
+        found["fresh"] = _fresh_estimate(source, sha, seeds, settings, on_event)
+    return found
+
+
+def _decisive(trainings: list[Training]) -> Training | None:
+    """The last training, if it failed by the file's own fault; else the first that has a score."""
+    if not trainings or trainings[-1].status not in ("ok", "killed"):
+        return trainings[-1] if trainings else None
+    return next((t for t in trainings if t.status == "ok"), trainings[0])
+
+
+def _end(of: Training | Measurement, trace: str) -> str:
+    steps = of.steps or recorded_steps(trace)
+    if CLOCK_ENDED in of.reason:
+        return f"still training after step {steps}, where its recorded clock ends"
+    return f"{of.status} at step {steps}" + (f" ({of.reason})" if of.reason else "")
+
+
+def _fresh_estimate(
+    source: str, sha: str, seeds: int, settings: dict[str, Any], on_event: OnEvent
+) -> dict[str, Any]:
+    """The mean score of a file with seeds that no trial had, and its 95 % interval."""
+    never, scores = threading.Event(), []
+    for seed in (fresh_seed("replay", sha, number) for number in range(seeds)):
+        (one,) = fresh_heat([source], seed, settings=settings, on_event=on_event, cancel=never)
+        scores.append(one.val_bpb or 0.0)  # without a score it has raised
+    return {**asdict(interval(scores)), "seeds": seeds}
+
+
+def compare(record: Record, measured: Measurement) -> tuple[str, list[str]]:
+    """The verdict on a replay, and what is different: conditions first, then results."""
+    recorded = record.training
+    after = {**measured.fingerprint, "isolation": measured.isolation, "how": measured.how}
+    before = {**recorded.fingerprint, "isolation": recorded.isolation, "how": recorded.how}
+    conditions = {
+        name: f"{name}: {was} then, {after.get(name)} now"
+        for name, was in sorted(before.items())
+        if was and after.get(name) != was
+    }
+    how = conditions.pop("how", "")  # by design it changes no bit
+    verdict, result = _compare_results(record, measured, bool(conditions or record.clocks))
+    found = [*conditions.values(), result]
+    if verdict != "bit-exact":
+        reads = f"train.py reads {record.clocks}: no replay can repeat that"
+        found = [*conditions.values(), how, result, reads if record.clocks else ""]
+    return verdict, [one for one in found if one]
+
+
+def _compare_results(record: Record, measured: Measurement, is_other: bool) -> tuple[str, str]:
+    """The verdict, and why it is not another.
+
+    Args:
+        is_other: whether conditions differ, or may: then only equal numbers are bit-exact.
+    """
+    recorded = record.training
+    has_weights = recorded.weights_sha256 or recorded.val_bpb is not None
+    # The numbers in a reason are those of an audit or a limit, and others each time.
+    alike = measured.status == recorded.status and (
+        _NUMBER.sub("", measured.reason) == _NUMBER.sub("", recorded.reason)
+    )
+    alike &= bool(has_weights) or measured.trace == record.trace
+    if not alike and not (recorded.status in CUT_OFF and CLOCK_ENDED in measured.reason):
+        then, now = _end(recorded, record.trace), _end(measured, measured.trace)
+        return "failed", f"end: {then} then, {now} now"
+    if not has_weights:
+        return _compare_losses(record, measured, is_other)
+    distance = abs((measured.val_bpb or 0.0) - (recorded.val_bpb or 0.0))
+    near = VERDICTS[1 if distance <= NOISE_SCALES * record.noise else 2]
+    if recorded.weights_sha256 not in ("", measured.weights_sha256):
+        return near, "weights: not the same bits"
+    return (near, "score: another number for the same weights") if distance else ("bit-exact", "")
+
+
+def _compare_losses(record: Record, measured: Measurement, is_other: bool) -> tuple[str, str]:
+    """Of two trainings without weights that ended alike, at the same step."""
+    now = {step: loss for _, step, loss in measured.curve}
+    pairs = [(loss, now[step]) for _, step, loss in record.curve if step in now]
+    if any(was != again for was, again in pairs):
+        near = all(abs(was - again) <= LOSS_NOISE * abs(was) for was, again in pairs)
+        return VERDICTS[1 if is_other and near else 2], "losses: other numbers"
+    if not pairs and any(record.training.losses):
+        return "within-noise", "losses: not recorded here"
+    if is_other and recorded_steps(record.trace) and (not pairs or record.curve[-1][1] not in now):
+        few = f"{len(pairs)} of {len(record.curve)}, without the last"
+        return "within-noise", f"losses: only {few}, were logged then and now; they are equal"
+    return "bit-exact", ""
 
 
 def replay_text(found: Mapping[str, Any]) -> str:
-    """``replay_json`` for a person."""
+    """What ``replay_commit`` found, for a person: what is different, then the numbers."""
     was, now = (
-        f"{found[name]:.6f}" if found[name] is not None else "no score"
-        for name in ("recorded_bpb", "replayed_bpb")
+        found[f"{when}_end"] if (bpb := found[f"{when}_bpb"]) is None else f"{bpb:.6f}"
+        for when in ("recorded", "replayed")
     )
-    lines = [f"{found['verdict']}: {found['commit'][:12]} recorded {was}, replayed {now}"]
-    return "\n".join([*lines, *(f"  {difference}" for difference in found["differences"])])
+    lines = [
+        *(f"different: {difference}" for difference in found["differences"]),
+        f"{found['verdict']}: {found['commit'][:12]}, trial {found['trial']}, seed {found['seed']}",
+        f"recorded {was}, replayed {now}",
+    ]
+    if fresh := found["fresh"]:
+        ends = f"[{fresh['low']:.6f}, {fresh['high']:.6f}]"
+        lines.append(f"fresh estimate {fresh['mean']:.6f} {ends} with {fresh['seeds']} new seeds")
+    return "\n".join(lines)

@@ -1,0 +1,125 @@
+"""The notes of trials' commits: all that is needed to replay one in a clone without the campaign.
+
+What another version wrote is read as far as it can be: fields that are not known here are left out,
+those that lack have their defaults.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from agent.campaign.commits import candidates
+from agent.campaign.files import folder_of
+from agent.campaign.reading import CampaignError, Curve, read_curve, read_trace
+from agent.campaign.records import FailedCandidate, Training, Trial
+from agent.campaign.state import State
+from agent.git.repo import Repo
+from agent.settings import FIXED
+from trainer.data.choice import AUTO
+
+NOTES = "refs/notes/autoresearch/"
+_CURVE: TypeAdapter[Curve] = TypeAdapter(Curve)
+_TRAINING: TypeAdapter[Training] = TypeAdapter(Training)
+
+
+def recorded_curve(repo: Repo, tag: str, trial: Trial, training: Training) -> Curve:
+    """``read_curve``, else from the note, which keeps the curve of a training without weights."""
+    with contextlib.suppress(ValueError):
+        own = read_curve(folder_of(repo, tag), training)
+        return own or _CURVE.validate_python(_noted(repo, tag, trial, "curves", training.seed))
+    return []
+
+
+def _noted(repo: Repo, tag: str, trial: Trial, part: str, key: object) -> Any:
+    """An entry of a part of a trial's note; None if it keeps nothing."""
+    with contextlib.suppress(KeyError, TypeError):
+        return _read(repo, tag, trial.commit)[part][str(key)]
+    return None
+
+
+def _read(repo: Repo, tag: str, commit: str) -> Any:
+    """What a commit's note holds; None if there is none, or it is damaged."""
+    with contextlib.suppress(ValueError, RecursionError):
+        note = repo.read_note(tag, commit) if commit else None
+        return json.loads(note) if note else None
+    return None
+
+
+def write_notes(repo: Repo, tag: str, settings: Mapping[str, Any], trial: Trial) -> None:
+    """Attach its note to a trial's final commit, and to its candidates that were sent back."""
+    found = {commit: repo.blob(commit) for commit in candidates(trial)}
+    files = {commit: blob for commit, blob in found.items() if blob}
+    trained, folder = trial.of("candidate"), folder_of(repo, tag)
+    note = {
+        "trial": trial.trial,
+        "verdict": trial.verdict,
+        "candidate": trial.candidate,
+        "parent": trial.parent,
+        "files": files,
+        "settings": {name: settings.get(name) for name in FIXED},
+        "trainings": [asdict(t) for t in trial.trainings],
+        "traces": {str(t.seed): read_trace(repo, tag, trial, t.seed) for t in trained},
+        "curves": {str(t.seed): read_curve(folder, t) for t in trained if not t.weights_sha256},
+    }
+    # The final commit's is last: after a kill it is missing, and all are written again.
+    for commit in [*(c for c in files if c != trial.candidate), trial.commit]:
+        repo.add_note(tag, commit, json.dumps(note, indent=1))
+
+
+def trial_of(repo: Repo, tag: str, commit: str) -> tuple[State, Trial] | None:
+    """State and trial from a commit's note, for a clone that has no journal; None without one.
+
+    Raises:
+        CampaignError: the note is damaged, or somebody else's.
+    """
+    text, trainings = repo.read_note(tag, commit), []
+    if text is None:
+        return None
+    try:
+        note = json.loads(text)
+        for stored in note["trainings"]:
+            with contextlib.suppress(ValidationError):  # of a kind that this version does not know
+                trainings.append(_TRAINING.validate_python({"trial": note["trial"], **stored}))
+        told = {name: str(value) for name, value in note["settings"].items() if value is not None}
+        settings = {"data": AUTO, "isolation": "auto"} | told
+        settings |= {name: told[name] for name in ("budget", "preset")}  # not without these
+        own = [t.commit for t in trainings if t.role == "candidate"]
+        champion = next((t.commit for t in trainings if t.role == "champion"), "")
+        candidate = str(note.get("candidate") or own[-1])
+        trial = Trial(
+            int(note["trial"]),
+            candidate=candidate,
+            commit=commit,
+            parent=str(note.get("parent") or champion),
+            sent_back=tuple(FailedCandidate(c, "") for c in dict.fromkeys(own) if c != candidate),
+            trainings=tuple(trainings),
+            verdict=note["verdict"],
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise CampaignError(
+            f"the note of {commit[:12]} is damaged, of a newer version or no campaign's ({why}); "
+            f"get it again from a clone that has it: git fetch origin '+{NOTES}*:{NOTES}*'"
+        ) from None
+    return State(settings=settings, trials=[trial]), trial
+
+
+def all_trials(repo: Repo, tag: str) -> Iterator[tuple[State, Trial]]:
+    """Those of all notes that are whole."""
+    for line in repo.git("notes", f"--ref={repo.notes_ref(tag)}", "list").decode().splitlines():
+        with contextlib.suppress(CampaignError):
+            if found := trial_of(repo, tag, line.split()[1]):
+                yield found
+
+
+def trained_file(repo: Repo, tag: str, trial: Trial, candidate: str) -> str:
+    """Hash of the train.py that a trial trained as ``candidate``; "" if nothing tells it."""
+    final = trial.commit if candidate == trial.candidate else ""
+    known = _noted(repo, tag, trial, "files", candidate) or repo.blob(candidate)
+    return str(known or (final and repo.blob(final)))
