@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from agent.git.repo import Repo
 
 pytestmark = pytest.mark.process
 
+RECORDED = Path(__file__).parents[1] / "campaign" / "recorded"
 FETCH = ("refs/autoresearch/*:refs/autoresearch/*", "refs/notes/*:refs/notes/*")
 SLOW = TRAIN_PY.replace("RATE = 0.03 ", "RATE = 0.002 ").replace(
     "        ids, targets = next(drawn)\n",
@@ -200,3 +203,25 @@ def test_a_clone_without_notes_says_how_to_get_them(
     assert command in line
     git(other, *shlex.split(line[line.index("git fetch") :])[1:])
     assert len(Repo(other).noted("t")) == 8
+
+
+def test_a_campaign_of_an_earlier_version_replays_by_its_notes(tmp_path: Path) -> None:
+    """Its notes have no curves, files or parents; its journal is of format 1."""
+    git(tmp_path, "init", "-q", "-b", "main")
+    with (RECORDED / "2026-11-28.fast-export").open("rb") as history:
+        subprocess.run(["git", "fast-import", "--quiet"], cwd=tmp_path, stdin=history, check=True)
+    git(tmp_path, "checkout", "-q", "main")
+    by_notes = replay(tmp_path, "refs/autoresearch/old/trials/1")
+    journal = tmp_path / "campaigns/old/journal.jsonl"
+    journal.parent.mkdir(parents=True)
+    shutil.copy(RECORDED / "2026-11-28.jsonl", journal)
+    by_journal = replay(tmp_path, "refs/autoresearch/old/trials/0")
+    for found, bpb in ((by_notes, 2.966482), (by_journal, 2.750727)):
+        assert found["recorded_bpb"] == pytest.approx(bpb, abs=1e-6)
+        names = {difference.partition(":")[0] for difference in found["differences"]}
+        assert "trainer" in names, "which was another then"
+        assert found["verdict"] == "bit-exact" or names & {"weights", "score", "end"}
+        if names <= {"trainer", "text"}:
+            assert found["verdict"] == "bit-exact", "it is the same machine"
+    refused = run_here(tmp_path, "replay", "refs/autoresearch/old/trials/2")
+    assert refused.returncode == 2 and "trial 2 has no commit of its own" in refused.stderr
