@@ -26,6 +26,7 @@ LONG = (
     "test_cassette_campaign",
     "test_run",
     "test_run_of_heats",
+    "test_replay_anywhere",
     "test_honest",
     "test_hacks",
     "test_hacks_in_heats",
