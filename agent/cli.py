@@ -220,9 +220,7 @@ def import_commits(
 @app.command()
 def replay(
     commit: str,
-    seeds: Annotated[
-        int | None, typer.Option(min=2, help="Also estimate its score with so many fresh seeds.")
-    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=2, help="Fresh seeds to score it anew.")] = None,
     as_json: Json = False,
 ) -> None:
     """Repeat a trial's training on its recorded clock: are the recorded numbers its own?"""

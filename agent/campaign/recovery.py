@@ -72,7 +72,7 @@ def bring_refs(
     wanted = {repo.base_ref(tag): base, branch: champion.commit if champion is not None else base}
     wanted |= {repo.trial_ref(tag, t.trial): last_commit(t) for t in trials if last_commit(t)}
     sent = {
-        repo.sent_ref(tag, trial.trial, k): commit
+        f"{repo.folder(tag)}/sent-back/{trial.trial}-{k}": commit
         for trial in trials
         for k, commit in enumerate(candidates(trial)[:-1], 1)
     }

@@ -293,10 +293,6 @@ class Repo:
         """The ref of trial ``n``'s candidate, later of its final commit."""
         return f"{self.folder(tag)}/trials/{n}"
 
-    def sent_ref(self, tag: str, n: int, k: int) -> str:
-        """The ref of trial ``n``'s candidate ``k``, from 1, which failed and was sent back."""
-        return f"{self.folder(tag)}/sent-back/{n}-{k}"
-
     def notes_ref(self, tag: str) -> str:
         """The ref of a campaign's notes."""
         return f"refs/notes/autoresearch/{tag}"
