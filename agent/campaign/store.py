@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from agent.campaign.commits import (
 from agent.campaign.disk import Disk
 from agent.campaign.files import JOURNAL, Unwritable, folder_of, write_atomically
 from agent.campaign.journal import Journal, is_begun
-from agent.campaign.reading import Curve, read_curve, read_trace, refuse_without_journal, stem
+from agent.campaign.notes import note_of
+from agent.campaign.reading import Curve, read_curve, refuse_without_journal, stem
 from agent.campaign.records import Proof, Training, Trial
 from agent.campaign.recovery import NOT_IN_GIT, bring_commits, bring_refs
 from agent.campaign.results import write_tsv
@@ -34,7 +35,7 @@ from agent.edits.facts import edit_facts
 from agent.git import worktree
 from agent.git.command import RepoError
 from agent.git.repo import Repo
-from agent.settings import FIXED, Settings
+from agent.settings import Settings
 from trainer.errors import UserError
 from trainer.measure import Measurement
 from trainer.source import in_form_of, plain
@@ -142,7 +143,8 @@ class Campaign:
             self.messages += said
             for trial in new:
                 if trial.commit and trial.commit not in self._lost:
-                    self.repo.add_note(self.tag, trial.commit, self._note(trial))
+                    note = note_of(self.repo, self.tag, trial, self.state)
+                    self.repo.add_note(self.tag, trial.commit, note)
         except RepoError as error:
             self.messages.append(NOT_IN_GIT.format(error))
         return before
@@ -271,7 +273,8 @@ class Campaign:
             commit = commit_verdict(self.repo, replace(trial, **verdict.own))
         self.record(verdict.model_copy(update={"commit": commit, "seconds": seconds}))
         trial = self.state.trials[-1]
-        self._follow([trial])
+        noted = self.state.champion if trial.is_null else None  # whose note counts null trials
+        self._follow([noted or trial])
         self._disk.after(trial, self.state)
         write_tsv(self.folder / "results.tsv", self.state)
         self._save_snapshot()
@@ -297,20 +300,6 @@ class Campaign:
         except OSError as error:
             log.warning("%s", error)
 
-    def _note(self, trial: Trial) -> str:
-        """Everything that is needed to replay the commit in another clone, as JSON."""
-        traces = {}
-        for training in trial.trainings:
-            if training.role == "candidate":
-                traces[str(training.seed)] = read_trace(self.repo, self.tag, trial, training.seed)
-        settings = self.state.settings
-        return json.dumps(
-            {
-                "trial": trial.trial,
-                "verdict": trial.verdict,
-                "settings": {name: settings.get(name) for name in FIXED},
-                "trainings": [asdict(t) for t in trial.trainings],
-                "traces": traces,
-            },
-            indent=1,
-        )
+    def tell_again(self, trial: Trial) -> None:
+        """Write the note of a trial that something was found out about after its verdict."""
+        self._show_in_git(self.state.trials[-2:], [trial])
