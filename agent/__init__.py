@@ -8,7 +8,7 @@
     front_matter    its settings: where they stand, what they say
     settings        the settings of a run: types, bounds, help, how long they hold
     logs            run.log, what a run did
-    steps/          start, take, propose, evaluate, replay, harvest, clean, doctor, ...
+    steps/          start, take, propose, evaluate, verify, replay, harvest, clean, doctor, ...
     proposers/      where edits come from: llm, local, deck, tuner, hybrid
     models/         clients for language models
     thoughts        take a model's reasoning out of its reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
@@ -25,15 +26,19 @@ from agent.loop import run_campaign
 from agent.report import summary
 from agent.report.display import Display
 from agent.report.terminal import make_display
-from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names
+from agent.report.verification import verified_text
+from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names, option
 from agent.steps.clean import remains_of, remove
 from agent.steps.doctor import checks
 from agent.steps.harvest import harvest_campaign
 from agent.steps.import_commits import Imports, read_imports
 from agent.steps.replay import find_trial, replay_commit, replay_text
 from agent.steps.start import new_tag, open_runtime, prepare_corpus
-from agent.steps.stop import StopNow, do_without_terminal, handled, stop_now, stop_run
+from agent.steps.stop import StopNow, do_without_terminal, handled, heeding, stop_now, stop_run
 from agent.steps.take import read_file
+from agent.steps.transfer import elsewhere, transfer
+from agent.steps.verify import Asked, open_keeps
+from agent.steps.verify import verify as verify_gain
 from trainer import console
 from trainer.data.choice import AUTO
 from trainer.errors import UserError
@@ -89,6 +94,8 @@ def _option(name: str) -> Any:
     """The type of a setting's option, with its help, kind of value, bounds and default."""
     schema = Settings.model_json_schema()["properties"][name]
     value = schema.get("anyOf", [schema])[0]
+    if value["type"] == "boolean":
+        return Annotated[bool | None, typer.Option(option(name), help=schema["description"])]
     shown = "|".join(value.get("enum", [value["type"].upper()]))
     for bound, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<=")):
         shown += f" {sign}{value[bound]}" if bound in value else ""
@@ -215,6 +222,39 @@ def import_commits(
     """Make trials of what others have committed, and judge it again; oldest first."""
     repo, tag, state = _open_or_new(tag)
     _hand_in(repo, tag, read_imports(repo, state, folder_of(repo, tag), what), as_json)
+
+
+@app.command()
+def verify(
+    tag: Tag = "",
+    seeds: Annotated[int | None, typer.Option(help="Fresh seeds, at least 2; default: 5.")] = None,
+    within: Annotated[
+        float | None, typer.Option(help="More seeds until the gain is known to ± so many bpb.")
+    ] = None,
+    each: Annotated[bool, typer.Option("--each", help="Every kept commit in turn.")] = False,
+    budget: Annotated[
+        str, typer.Option(help="Transfer: another budget, 4x or 80s; the text stays sealed.")
+    ] = "",
+    scale: Annotated[
+        list[str] | None, typer.Option(help="Transfer: CONST=1.5x, another size; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the gain on sealed text and fresh seeds; or, at another setting, each keep's."""
+    repo, asked, stop = Repo.open(Path.cwd()), Asked(seeds, within), threading.Event()
+    with (
+        closing(MACHINE),
+        closing(make_display(sys.stderr)) as display,
+        open_keeps(repo, tag, display, stop) as keeps,
+        heeding(stop, lambda by: display.message("asked to stop"), keeps.folder),
+    ):
+        if budget or scale:
+            there = elsewhere(budget, scale or [], keeps.state.settings["budget"])
+            found = transfer(keeps, asked, there)
+        else:
+            typed = " ".join(word for word in sys.argv[1:] if word != "--json")
+            found = verify_gain(keeps, asked, typed, each=each)
+    _print(found, verified_text(found), as_json)
 
 
 @app.command()

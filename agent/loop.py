@@ -26,6 +26,7 @@ from agent.steps.nulls import begin_null, null_is_due
 from agent.steps.propose import propose_edit
 from agent.steps.runtime import Runtime, Stopped
 from agent.steps.take import begin_submitted, left
+from agent.steps.verify import verify_at_end
 from trainer.presets import find_preset
 
 
@@ -41,7 +42,11 @@ def run_campaign(runtime: Runtime, only: Collection[str] | None = None) -> str:
             one_trial(runtime, only)
             runtime.after_trial()
     except Stopped as stopped:
-        runtime.campaign.record(events.RunEnded(reason=str(stopped)))
+        try:
+            if only is None:
+                verify_at_end(runtime)
+        finally:
+            runtime.campaign.record(events.RunEnded(reason=str(stopped)))
         return str(stopped)
 
 

@@ -127,6 +127,8 @@ class Settings(Frozen):
     """Trials of the campaign in all, without the baseline; without it there is no end."""
     hours: Annotated[float | None, Field(gt=0, le=10**5), RUN, LIVE] = None
     """Start no trial after so many hours of this run."""
+    verify: Annotated[bool, RUN] = False
+    """Verify the champion's gain at the end of this run, in the last tenth of its hours."""
     max_cost: Annotated[float | None, Field(ge=0), REMEMBERED, LIVE] = None
     """US dollars for the model, over the campaign."""
     max_tokens: Annotated[int | None, Field(ge=0), REMEMBERED, LIVE] = None

@@ -1,4 +1,4 @@
-"""The notes of trials' commits: all that is needed to replay one in a clone without the campaign.
+"""The notes of trials' commits: all that is needed to replay or to verify them in other clones.
 
 What another version wrote is read as far as it can be: fields that are not known here are left out,
 those that lack have their defaults.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from agent.campaign.commits import candidates
 from agent.campaign.files import folder_of
 from agent.campaign.reading import CampaignError, Curve, read_curve, read_trace
-from agent.campaign.records import FailedCandidate, Training, Trial
+from agent.campaign.records import NULL, FailedCandidate, Training, Trial, Verdict
 from agent.campaign.state import State
 from agent.git.repo import Repo
 from agent.settings import FIXED
@@ -25,6 +25,9 @@ from trainer.data.choice import AUTO
 
 NOTES = "refs/notes/autoresearch/"
 _CURVE: TypeAdapter[Curve] = TypeAdapter(Curve)
+TOLD = ("title", "val_bpb", "val_bpb_half", "gain", "gain_half", "transfers")
+"""What notes tell of a trial since there is ``verify``."""
+_TOLD: TypeAdapter[Trial] = TypeAdapter(Trial)
 _TRAINING: TypeAdapter[Training] = TypeAdapter(Training)
 
 
@@ -51,7 +54,7 @@ def _read(repo: Repo, tag: str, commit: str) -> Any:
     return None
 
 
-def write_notes(repo: Repo, tag: str, settings: Mapping[str, Any], trial: Trial) -> None:
+def write_notes(repo: Repo, tag: str, state: State, trial: Trial) -> None:
     """Attach its note to a trial's final commit, and to its candidates that were sent back."""
     found = {commit: repo.blob(commit) for commit in candidates(trial)}
     files = {commit: blob for commit, blob in found.items() if blob}
@@ -62,14 +65,16 @@ def write_notes(repo: Repo, tag: str, settings: Mapping[str, Any], trial: Trial)
         "candidate": trial.candidate,
         "parent": trial.parent,
         "files": files,
-        "settings": {name: settings.get(name) for name in FIXED},
-        "trainings": [asdict(t) for t in trial.trainings],
+        **{name: getattr(trial, name) for name in TOLD},
+        "nulls": [len(state.nulls), sum(null.kept for null in state.nulls)],
+        "settings": {name: state.settings.get(name) for name in FIXED},
+        "trainings": trial.trainings,
         "traces": {str(t.seed): read_trace(repo, tag, trial, t.seed) for t in trained},
         "curves": {str(t.seed): read_curve(folder, t) for t in trained if not t.weights_sha256},
     }
     # The final commit's is last: after a kill it is missing, and all are written again.
     for commit in [*(c for c in files if c != trial.candidate), trial.commit]:
-        repo.add_note(tag, commit, json.dumps(note, indent=1))
+        repo.add_note(tag, commit, json.dumps(note, indent=1, default=asdict))
 
 
 def trial_of(repo: Repo, tag: str, commit: str) -> tuple[State, Trial] | None:
@@ -92,14 +97,16 @@ def trial_of(repo: Repo, tag: str, commit: str) -> tuple[State, Trial] | None:
         own = [t.commit for t in trainings if t.role == "candidate"]
         champion = next((t.commit for t in trainings if t.role == "champion"), "")
         candidate = str(note.get("candidate") or own[-1])
-        trial = Trial(
-            int(note["trial"]),
+        trial = replace(
+            _TOLD.validate_python(
+                {"trial": note["trial"], "verdict": note["verdict"]}
+                | {name: note[name] for name in TOLD if name in note}
+            ),
             candidate=candidate,
             commit=commit,
             parent=str(note.get("parent") or champion),
             sent_back=tuple(FailedCandidate(c, "") for c in dict.fromkeys(own) if c != candidate),
             trainings=tuple(trainings),
-            verdict=note["verdict"],
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
@@ -116,6 +123,31 @@ def all_trials(repo: Repo, tag: str) -> Iterator[tuple[State, Trial]]:
         with contextlib.suppress(CampaignError):
             if found := trial_of(repo, tag, line.split()[1]):
                 yield found
+
+
+def state_from_notes(repo: Repo, tag: str) -> State:
+    """A campaign's settings, kept trials and null trials.
+
+    Raises:
+        CampaignError: a note is damaged, or the baseline has none.
+    """
+    state, nulls = State(settings={"tag": tag}), [0, 0]
+    for commit in repo.noted(tag):
+        if (found := trial_of(repo, tag, commit)) is None:
+            continue
+        note = _read(repo, tag, commit)
+        if found[1].kept and commit not in note.get("files", ()):  # no candidate of it
+            title = found[1].title or repo.commit_for(commit).message.partition("\n")[0]
+            state.trials.append(replace(found[1], title=title, status="ok"))
+            state.settings |= found[0].settings
+            nulls = max(nulls, note.get("nulls", nulls))
+    state.trials.sort(key=lambda trial: trial.trial)
+    if not state.trials or state.trials[0].trial != 0:
+        raise CampaignError(f"{repo.notes_ref(tag)} has no note of the baseline: fetch it again")
+    verdicts: list[Verdict] = ["revert"] * (nulls[0] - nulls[1])
+    verdicts += ["keep"] * nulls[1]
+    state.trials += [Trial(-1, category=NULL, verdict=verdict) for verdict in verdicts]
+    return state
 
 
 def trained_file(repo: Repo, tag: str, trial: Trial, candidate: str) -> str:

@@ -143,7 +143,7 @@ class Campaign:
             self.messages += said
             for trial in new:
                 if trial.commit and trial.commit not in self._lost:
-                    write_notes(self.repo, self.tag, self.state.settings, trial)
+                    write_notes(self.repo, self.tag, self.state, trial)
         except RepoError as error:
             self.messages.append(NOT_IN_GIT.format(error))
         return before
@@ -279,7 +279,8 @@ class Campaign:
             commit = commit_verdict(self.repo, replace(trial, **verdict.own))
         self.record(verdict.model_copy(update={"commit": commit, "seconds": seconds}))
         trial = self.state.trials[-1]
-        self._follow([trial])
+        noted = self.state.champion if trial.is_null else None  # whose note counts null trials
+        self._follow([noted or trial])
         self._disk.after(trial, self.state)
         write_tsv(self.folder / "results.tsv", self.state)
         self._save_snapshot()
@@ -304,3 +305,7 @@ class Campaign:
             write_atomically(path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             log.warning("%s", error)
+
+    def tell_again(self, trial: Trial) -> None:
+        """Write the note of a trial that something was found out about after its verdict."""
+        self._show_in_git(self.state.trials[-2:], [trial])

@@ -297,6 +297,10 @@ class Repo:
         """The ref of a campaign's notes."""
         return f"refs/notes/autoresearch/{tag}"
 
+    def openings_ref(self, tag: str) -> str:
+        """The ref of the notes that tell each opening of the sealed test text."""
+        return f"refs/notes/autoresearch-openings/{tag}"
+
     def check_tag(self, tag: str, *, new: bool = False) -> None:
         """Check that ``tag`` is a possible name of a campaign, and with ``new`` that none has it.
 
@@ -324,15 +328,18 @@ class Repo:
                     f"another --tag, or rename it: git branch -m {short} NEW"
                 )
 
-    def add_note(self, tag: str, commit: str, text: str) -> None:
-        """Attach a text to a commit in the campaign's notes; replaces an earlier note."""
+    def add_note(self, tag: str, commit: str, text: str, *, ref: str = "") -> None:
+        """Attach a text to a commit in the campaign's notes, or in those of ``ref``; replaces an
+        earlier note."""
         blob = self._store("hash-object", "-w", "--stdin", stdin=text.encode("utf-8", "replace"))
         add = ("add", "-f", "--allow-empty", "-C", blob, commit)
-        self.git("notes", f"--ref={self.notes_ref(tag)}", *add, dates=self.commit_for(commit).time)
+        notes = f"--ref={ref or self.notes_ref(tag)}"
+        self.git("notes", notes, *add, dates=self.commit_for(commit).time)
 
-    def read_note(self, tag: str, commit: str) -> str | None:
+    def read_note(self, tag: str, commit: str, *, ref: str = "") -> str | None:
         """The text that ``add_note`` attached, None if there is none."""
-        done = run_git("notes", f"--ref={self.notes_ref(tag)}", "list", commit, cwd=self.root)
+        notes = f"--ref={ref or self.notes_ref(tag)}"
+        done = run_git("notes", notes, "list", commit, cwd=self.root)
         found = self._object(done.stdout.decode().strip(), "blob") if done.stdout else None
         return found[1].decode("utf-8", "replace") if found else None
 

@@ -72,7 +72,8 @@ class Activity:
         elif doing == "waiting":
             doing = f"waiting, {event['seconds']} s left"
         if "training" in event:
-            doing = f"{('champion', 'candidate')[event['training']]} {doing}"
+            roles = dict(enumerate(("champion", "candidate")))
+            doing = f"{roles.get(event['training'], 'another')} {doing}"
         return replace(self, doing=doing, share=share, is_training=is_training)
 
 

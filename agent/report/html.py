@@ -23,6 +23,7 @@ from agent.campaign.records import Trial
 from agent.campaign.state import State
 from agent.report.summary import paragraph, standing
 from agent.report.text import clock, interval, noise_words, percents, signed, span
+from agent.report.verification import transfer_words
 from trainer.untrusted import one_line, printable
 
 TEXT_CHARACTERS = 20_000
@@ -95,6 +96,7 @@ def _template(name: str, shown: Callable[[object], str]) -> Template:
     )
     environment.globals |= {"clock": clock, "interval": interval, "signed": signed, "span": span}
     environment.globals["typed"] = lambda value: Markup(shlex.quote(one_line(value)))
+    environment.globals["transfer_words"] = transfer_words
     return environment.get_template(name)
 
 

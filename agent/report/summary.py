@@ -15,6 +15,7 @@ from agent.campaign.state import State
 from agent.judge import Estimate
 from agent.report.text import clock, interval, meter, noise_words, percents, plural, prior_line
 from agent.report.text import signed as with_sign
+from agent.report.verification import one_line_of, opening_words, transfer_words
 from trainer.presets import Preset, find_preset
 from trainer.untrusted import one_line, printable
 
@@ -79,6 +80,9 @@ def status_json(
         "rejected": counts["rejected"],
         "nulls": len(state.nulls),
         "nulls_kept": sum(trial.kept for trial in state.nulls),
+        "opened": len(state.openings),
+        "openings": list(state.openings),
+        "verified": state.verified or None,
         "baseline_bpb": now.baseline.mean if now.baseline else None,
         "best_bpb": now.best.mean if now.best else None,
         "noise_sigma": now.noise["structure"],
@@ -115,13 +119,15 @@ def cached_share(usage: Mapping[str, int]) -> float | None:
 
 def log_json(state: State) -> list[dict[str, Any]]:
     """What ``log --json`` prints: finished trials, oldest first; trial 0 is the baseline."""
-    return [_logged(trial) for trial in state.finished]
+    openings = list(state.openings)
+    return [_logged(trial) | {"openings": openings} for trial in state.finished]
 
 
 def _logged(trial: Trial) -> dict[str, Any]:
     row = {name: getattr(trial, name) for name in LOGGED.split()}
     row |= {name: row[name] or None for name in ("commit", "parent", "status")}
     row |= {name: list(row[name]) for name in ("scores", "differences")}
+    row["transfers"] = [asdict(transfer) for transfer in trial.transfers]
     return row | {"kind": trial.kind if trial.heats else None}
 
 
@@ -152,6 +158,10 @@ def paragraph(state: State) -> str:
         )
     parts.append(f"The noise of a difference is {noise_words(now.noise)}.")
     parts.append(f"False-keep meter: {meter(len(state.nulls), sum(t.kept for t in state.nulls))}.")
+    if state.verified:
+        told = one_line_of(state.verified)
+        parts.append(f"{told[0].upper()}{told[1:]}.")
+    parts.append(opening_words(state.openings).replace("the", "The", 1) + ".")
     return " ".join(parts)
 
 
@@ -175,6 +185,8 @@ def status_text(status: Mapping[str, Any]) -> str:
         ("val_bpb", score),
         ("noise", noise_words(status["noise"])),
         ("", f"false-keep meter: {meter(status['nulls'], status['nulls_kept'])}"),
+        ("test", opening_words(status["openings"])),
+        ("", one_line_of(status["verified"] or {})),
         ("champion", status["champion"] or "none yet"),
         ("cost", "not known" if cost is None else f"${cost:.2f}"),
         ("", f"at least: {asks} cut off, and not counted whole" if asks else ""),
@@ -190,13 +202,14 @@ def status_text(status: Mapping[str, Any]) -> str:
 
 
 def log_text(state: State) -> str:
-    """What ``log`` prints: two lines per trial, oldest first."""
+    """What ``log`` prints: two lines per trial, oldest first, and one more where it transfers."""
     lines = []
     for trial in state.finished:
         score = interval(trial.val_bpb, trial.val_bpb_half) or trial.status or "not trained"
         row = _row(trial, f"{score:<15}", f"{clock(trial.seconds):>6}  ")
         lines += [row, f"     {one_line(trial.words)}"]
-    return "\n".join(lines) or NOTHING
+        lines += [f"     {transfer_words(trial)}"] if trial.transfers else []
+    return "\n".join([*lines, opening_words(state.openings)]) if lines else NOTHING
 
 
 def log_graph(state: State) -> str:
@@ -207,7 +220,7 @@ def log_graph(state: State) -> str:
         branch = mark + "  " if trial.outcome == "kept" else "├─" + mark
         score = interval(trial.val_bpb, None) or trial.status or "rejected"
         lines.append(f"{branch} {_row(trial, f'{score:<9}')}")
-    return "\n".join([*lines, LEGEND]) if lines else NOTHING
+    return "\n".join([*lines, LEGEND, opening_words(state.openings)]) if lines else NOTHING
 
 
 def _row(trial: Trial, score: str, aside: str = "") -> str:
@@ -260,6 +273,7 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
         ("val_bpb", interval(trial.val_bpb, trial.val_bpb_half)),
         ("gain", (gain or with_sign(trial.gain)) + corrected),
         ("judged", judged),
+        ("transfer", transfer_words(trial)),
         ("reward", with_sign(trial.reward, 3)),
         ("category", f"{one_line(trial.category)}{drawn}"),
         ("proposer", one_line(trial.proposer)),

@@ -71,7 +71,7 @@ def remains_of(repo: Repo, tag: str) -> Remains:
         )
     place = folder / "worktree"
     worktree.refuse_if_checked_out(repo, tag, place)
-    refs = repo.refs(repo.folder(tag), repo.notes_ref(tag))
+    refs = repo.refs(repo.folder(tag), repo.notes_ref(tag), repo.openings_ref(tag))
     # Without the campaign's other traces, a branch of this name is somebody else's.
     branches = (repo.branch(tag), worktree.harvest_ref(tag))
     refs |= repo.refs(*branches) if refs or folder.exists() else {}
@@ -121,7 +121,7 @@ def _yours(repo: Repo, tag: str, folder: Path, refs: dict[str, str]) -> list[str
         state = reading.peek(repo, tag)
         if state.settings:
             own = own_commits(state).union(*state.harvested.get("made", {}).values())
-    own.add(refs.get(repo.notes_ref(tag), ""))
+    own |= {refs.get(ref, "") for ref in (repo.notes_ref(tag), repo.openings_ref(tag))}
     found = [
         f"commit {sha[:12]} ({ref})"
         for ref, sha in refs.items()

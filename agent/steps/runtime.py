@@ -26,6 +26,9 @@ from agent.steps.notify import Notifier
 from trainer.presets import Preset, find_preset
 from trainer.training.standstill import since_boot
 
+VERIFY_SHARE = 0.1
+"""Of the hours of a run that is to be verified."""
+
 
 class SharedKeywords(TypedDict):
     """Keywords of ``trainer.measure`` that are the same for all trainings of a run."""
@@ -198,9 +201,10 @@ class Runtime:
         self.stop_if_asked()
 
     def time_is_up(self) -> bool:
-        """Whether ``hours`` have passed since the run began, those of a suspended machine too."""
-        hours = self.settings.hours
-        return hours is not None and since_boot() - self.began >= 3600 * hours
+        """Whether ``hours`` have passed since the run began, those of a suspended machine too; what
+        ``verify`` needs of them is left."""
+        hours, left = self.settings.hours, VERIFY_SHARE if self.settings.verify else 0.0
+        return hours is not None and since_boot() - self.began >= 3600 * hours * (1 - left)
 
     def fresh_seed(self) -> int:
         """A seed that no other training of the campaign has; another --seed gives other seeds."""

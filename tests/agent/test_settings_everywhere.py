@@ -56,6 +56,7 @@ ROWS = {
         "0.5", 0.5, NUMBER | {"-1": "greater than 0", "0": "greater than 0", "1e99": "less than"},
         NOT_A_NUMBER,
     ),
+    "verify": Row("true", True, {}, (5, 0.5, [1])),
     "max_cost": Row("0", 0.0, NUMBER | FROM_0, NOT_A_NUMBER),
     "max_tokens": Row("9", 9, WHOLE | FROM_0, NOT_WHOLE),
     "nulls": Row("0.5", 0.5, NUMBER | FROM_0 | {"0.6": "less than or equal to 0.5"}, NOT_A_NUMBER),
@@ -140,6 +141,11 @@ def record(project: Path, name: str, value: Any) -> None:
     (folder / "journal.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
+def typed(name: str) -> tuple[str, ...]:
+    """A setting with its valid value; one that is a flag has none."""
+    return (option(name),) if ROWS[name].arrives is True else (option(name), ROWS[name].given)
+
+
 def cases(field: str, among: tuple[str, ...]) -> list[tuple[str, Any]]:
     return [(name, bad) for name in among for bad in getattr(ROWS[name], field)]
 
@@ -177,7 +183,7 @@ def test_help_has_every_option_with_its_bounds_and_default(
 
 @pytest.mark.parametrize("name", WITH_OPTION)
 def test_the_command_line(project: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    settings = run(monkeypatch, option(name), ROWS[name].given)
+    settings = run(monkeypatch, *typed(name))
     assert getattr(settings, name) == ROWS[name].arrives
     assert settings == Settings(**{name: ROWS[name].arrives})
 
@@ -257,9 +263,7 @@ def test_the_command_line_comes_before_front_matter(
     default = {"trials": 3, "hours": 3.0, "max_cost": 3.0, "max_tokens": 3, "budget": "7s"}
     other = default.get(name, Settings.model_fields[name].default)
     write(project, name, str(other))
-    assert run(monkeypatch, option(name), ROWS[name].given) == Settings(
-        **{name: ROWS[name].arrives}
-    )
+    assert run(monkeypatch, *typed(name)) == Settings(**{name: ROWS[name].arrives})
 
 
 def test_what_is_not_set_in_front_matter_is_not_given(

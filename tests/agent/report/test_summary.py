@@ -23,7 +23,7 @@ from trainer.presets import find_preset
 STATUS = {"tag", "state", "trials", "kept", "reverted", "rejected", "baseline_bpb", "best_bpb"}
 STATUS |= {"nulls", "nulls_kept", "noise_sigma", "noise", "cost_usd", "champion", "prior"}
 STATUS |= {"tokens", "cached_share", "cost_per_gain_usd", "unanswered", "rewards_clipped"}
-STATUS |= {"capped", "capped_usd"}
+STATUS |= {"capped", "capped_usd", "opened", "openings", "verified"}
 LOG = {"trial", "commit", "parent", "category", "hypothesis", "proposer", "verdict", "status"}
 LOG |= {"scores", "differences", "val_bpb", "gain", "reward", "seconds"}
 LOG |= {"lines_added", "lines_removed"}
@@ -234,10 +234,10 @@ def test_log_for_people() -> None:
 
 def test_graph_has_kept_trials_on_the_trunk() -> None:
     lines = log_graph(campaign().state).splitlines()
-    assert [line[:3] for line in lines[:-1]] == ["●  ", "●  ", "├─×", "├─·", "├─○", "├─◌", "├─○"]
-    gains = {line.index(sign) for line in lines[:-1] for sign in ("+0.0", "-0.0") if sign in line}
+    assert [line[:3] for line in lines[:-2]] == ["●  ", "●  ", "├─×", "├─·", "├─○", "├─◌", "├─○"]
+    gains = {line.index(sign) for line in lines[:-2] for sign in ("+0.0", "-0.0") if sign in line}
     assert len(gains) == 1, "an abandoned trial's status is longer than a score"
-    assert lines[-1].endswith("◌ null trial")
+    assert lines[-2].endswith("◌ null trial")
 
 
 def test_show_tells_all(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def measured(score: Score, seed: int) -> Measurement:
     texts = ("reason", "trace", "detail", "output")
     values |= dict.fromkeys(texts, "") | {"status": "ok", "isolation": "os", "curve": ()}
     values |= {"fingerprint": {}, "budget": "20s", "preset": "cpu", "how": "side by side"}
-    values |= {"losses": (), "pace": 1.0, "params": 1000, "seed": seed}
+    values |= {"losses": (), "documents": (), "pace": 1.0, "params": 1000, "seed": seed}
     changes = score if isinstance(score, dict) else {"val_bpb": score}
     values |= {"val_bpb": None, "weights_sha256": digest(seed)} | changes
     return Measurement(**values)
@@ -80,13 +80,21 @@ def watched(heat: list[Measurement], watch: measure.Watch) -> Measurement:
     return dataclasses.replace(heat[-1], reason=reason)
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, score: Callable[[str, int], Score]) -> None:
+def answer(monkeypatch: pytest.MonkeyPatch, score: Callable[[str, int], Score]) -> Played:
     """Each training comes to what ``score`` says of its source and seed."""
 
-    def next_one(sources: Sequence[str], *, seed: Sequence[int], **_: Any) -> list[Measurement]:
-        return [measured(score(s, own), own) for s, own in zip(sources, seed, strict=True)]
+    def next_one(
+        sources: Sequence[str], *, seed: int | Sequence[int], **options: Any
+    ) -> list[Measurement]:
+        seeds = [seed] * len(sources) if isinstance(seed, int) else list(seed)
+        played.seeds.append(seeds)
+        played.sources.append(list(sources))
+        played.options.append(options)
+        return [measured(score(s, own), own) for s, own in zip(sources, seeds, strict=True)]
 
+    played = Played()
     monkeypatch.setattr(measure, "heat", next_one)
+    return played
 
 
 def audits(

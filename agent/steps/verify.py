@@ -1,0 +1,283 @@
+"""Verify the gain of a campaign: baseline and champion in heats on fresh seeds and sealed text.
+
+The seal is burnt at the attempt: an opening is on disk before anything reads the text, and one call
+is one opening, whatever its seeds and commits. A clone without the journal goes by its notes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from agent.campaign import events, notes, reading
+from agent.campaign.openings import add_opening, noted_openings
+from agent.campaign.reading import CampaignError
+from agent.campaign.records import Trial
+from agent.campaign.state import State
+from agent.campaign.store import Campaign
+from agent.git.command import RepoError
+from agent.git.repo import Repo
+from agent.report.display import Display
+from agent.report.summary import standing
+from agent.report.verification import one_line_of, opening_words
+from agent.steps.fresh import Interval, fresh_heat, fresh_seed, interval
+from agent.steps.gains import by_documents
+from agent.steps.runtime import VERIFY_SHARE, Runtime
+from agent.steps.stop import forget_request
+from trainer import measure
+from trainer.data.prepare import hold
+from trainer.errors import UserError
+from trainer.measure import Measurement
+from trainer.presets import parse_budget
+from trainer.source import plain
+from trainer.training.standstill import since_boot
+
+SEEDS, LEAST_SEEDS, LEAST_WITHIN, MOST_SEEDS = 5, 2, 3, 40
+"""Usual; for an interval; for one of a given width, since few seeds can agree by chance; at all."""
+MARGIN = 1.2
+"""A heat may take so many times as long as earlier ones."""
+FETCH = "git fetch origin 'refs/autoresearch/*:refs/autoresearch/*' 'refs/notes/*:refs/notes/*'"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How sure one wants to be: so many seeds, or as many as make an interval so narrow."""
+
+    seeds: int | None = None
+    within: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds is not None and self.within is not None:
+            raise CampaignError("give --seeds N or --within BPB, not both")
+        if self.seeds is not None and self.seeds < LEAST_SEEDS:
+            raise CampaignError(f"--seeds {self.seeds}: at least {LEAST_SEEDS}, for an interval")
+        if self.within is not None and not self.within > 0:
+            raise CampaignError(f"--within {self.within:g}: bits per byte above 0, as in 0.001")
+
+    def is_met(self, gains: Sequence[float]) -> bool:
+        """Whether there are seeds enough; ``MOST_SEEDS`` always are."""
+        if self.within is None or len(gains) < LEAST_WITHIN:
+            return self.within is None and len(gains) >= (self.seeds or SEEDS)
+        return len(gains) >= MOST_SEEDS or half_of(interval(gains)) <= self.within
+
+
+def half_of(gain: Interval) -> float:
+    return gain.high - gain.mean
+
+
+@dataclass
+class Keeps:
+    """The kept trials of a campaign, to be trained again."""
+
+    repo: Repo
+    tag: str
+    state: State
+    campaign: Campaign | None
+    """None in a clone, where what is found is only told."""
+    display: Display
+    stop: threading.Event
+
+    def __post_init__(self) -> None:
+        self.kept = [trial for trial in self.state.real if trial.kept]
+        """The baseline first."""
+        self.folder = self.campaign.folder if self.campaign else None
+        texts = (run.fingerprint.get("text", "") for t in self.kept for run in t.trainings)
+        hold(next(texts, ""))
+
+    def source(self, commit: str) -> str:
+        return self.campaign.source(commit) if self.campaign else plain(self.repo.read_file(commit))
+
+    def refuse_unfit(self, trial: Trial, source: str) -> None:
+        """Train two steps of a file: what can fail, fails before anything is opened."""
+        settings = {name: self.state.settings[name] for name in ("preset", "data", "isolation")}
+        found = measure.check(source, cancel=self.stop, **settings)
+        if not found.ok:
+            raise CampaignError(
+                f"the file of trial {trial.trial} ({trial.commit[:7]}) does not pass its check: "
+                f"{found.status} ({found.reason}); nothing was opened"
+            )
+
+    def open_test(self, by: str, commits: Sequence[str]) -> None:
+        """Count an opening, on disk when this returns; what a kill kept from the notes is added."""
+        due, is_clone, baseline = [by], self.campaign is None, self.kept[0].commit
+        if self.campaign is not None:
+            self.campaign.record(events.Opened(by=by, commits=tuple(commits)))
+            noted = noted_openings(self.repo, self.tag, baseline)
+            due = self.state.openings[sum(not one["clone"] for one in noted) :]
+        try:
+            for words in due:
+                add_opening(self.repo, self.tag, baseline, words, commits, clone=is_clone)
+        except RepoError as error:
+            if is_clone:
+                raise
+            self.display.message(f"no clone will know of this opening: {error}")
+
+    def facts(self) -> dict[str, Any]:
+        """What is told with all that is found: openings as far as they are known here, null trials,
+        and the gain that is claimed."""
+        noted = noted_openings(self.repo, self.tag, self.kept[0].commit) if self.kept else []
+        own = [one["by"] for one in noted if not one["clone"]] if self.campaign is None else None
+        clones = [f"{one['by']} (in a clone)" for one in noted if one["clone"]]
+        openings = [*(self.state.openings if own is None else own), *clones]
+        nulls, gain = self.state.nulls, standing(self.state).gain
+        return {
+            "tag": self.tag,
+            "opened": len(openings),
+            "openings": openings,
+            "opened_at_least": self.campaign is None or bool(clones),
+            "nulls": len(nulls),
+            "nulls_kept": sum(null.kept for null in nulls),
+            "claimed_gain": around(gain.mean, gain.half) if gain else None,
+        }
+
+    def gather(
+        self, sources: Sequence[str], named: tuple[object, ...], asked: Asked, **how: Any
+    ) -> tuple[list[list[list[Measurement]]], str]:
+        """Heats of all files, by fresh seed; files that do not fit into one heat take several, each
+        of which begins with the last file of the one before.
+
+        Returns:
+            The heats of each seed, and why there are no more of them, if that was not planned.
+
+        Raises:
+            UserError: a heat failed, or it was asked to stop, before there was an interval.
+        """
+        found: list[list[list[Measurement]]] = []
+        step = measure.MOST_TRAININGS - 1
+        parts = [sources[at : at + step + 1] for at in range(0, len(sources) - 1, step)]
+        how |= {"settings": self.state.settings, "on_event": self.display.event}
+        while not asked.is_met([sum(steps_of(heats)) for heats in found]):
+            self.display.message(f"seed {len(found) + 1}, {len(sources)} files")
+            seed = fresh_seed(*named, len(found))
+            try:
+                found.append([fresh_heat(p, seed, cancel=self.stop, **how) for p in parts])
+            except CampaignError as error:
+                if len(found) < LEAST_SEEDS:
+                    raise
+                return found, str(error)
+        return found, ""
+
+
+def steps_of(heats: Sequence[Sequence[Measurement]]) -> list[float]:
+    """The gain of each file over the one before it, within a heat."""
+    pairs = (pair for heat in heats for pair in itertools.pairwise(heat))
+    return [(one.val_bpb or 0.0) - (other.val_bpb or 0.0) for one, other in pairs]
+
+
+def around(mean: float | None, half: float | None) -> dict[str, float] | None:
+    """A claimed gain as it is told; None where it is not known."""
+    half = half or 0.0
+    return None if mean is None else {"mean": mean, "low": mean - half, "high": mean + half}
+
+
+def verify(keeps: Keeps, asked: Asked, by: str, *, each: bool = False) -> dict[str, Any]:
+    """What ``verify --json`` prints; with nothing kept it opens nothing, and says so.
+
+    Raises:
+        UserError: a file is unfit or the opening cannot be recorded, so that nothing was opened; or
+            what was trained then failed.
+    """
+    found: dict[str, Any] = {"split": "test", **keeps.facts(), "seeds": 0, "groups": [], "each": []}
+    found |= dict.fromkeys(("baseline", "champion", "gain", "by_documents"))
+    if len(keeps.kept) < 2:
+        return found | {"said": "nothing is kept beyond the baseline, so nothing is opened"}
+    chosen = keeps.kept if each else [keeps.kept[0], keeps.kept[-1]]
+    sources = [keeps.source(trial.commit) for trial in chosen]
+    for trial, source in zip(chosen, sources, strict=True):
+        keeps.refuse_unfit(trial, source)
+    commits, number = [trial.commit for trial in chosen], found["opened"]
+    keeps.open_test(by, commits)
+    found |= keeps.facts()
+    try:
+        seeds, ended = keeps.gather(sources, ("verify", number, *commits), asked, split="test")
+    except UserError as error:
+        words = opening_words(found["openings"], found["opened_at_least"])
+        raise CampaignError(f"{error}; {words}") from error
+    gains = [sum(steps_of(heats)) for heats in seeds]
+    gain = interval(gains)
+    scores = [(heats[0][0].val_bpb or 0.0, heats[-1][-1].val_bpb or 0.0) for heats in seeds]
+    baseline, champion = (asdict(interval(side)) for side in zip(*scores, strict=True))
+    found |= {"baseline": baseline, "champion": champion, "gain": asdict(gain)}
+    found |= {"seeds": len(seeds), "ended": ended}
+    texts = [[[of.documents for of in (h[0], h[-1])] for h in hs] for hs in seeds]
+    found |= by_documents(texts)
+    if each:
+        steps = zip(*map(steps_of, seeds), strict=True)
+        found["each"] = [
+            {**told(trial), "gain": asdict(interval(step))}
+            for trial, step in zip(chosen[1:], steps, strict=True)
+        ]
+    if asked.within is not None:
+        is_within = len(gains) >= LEAST_WITHIN and half_of(gain) <= asked.within
+        found |= {"within": asked.within, "is_within": is_within}
+    if keeps.campaign is not None:
+        keeps.campaign.record(events.Verified(found=found))
+    return found
+
+
+def told(trial: Trial) -> dict[str, Any]:
+    """Which kept trial it is, and what it claims."""
+    of = {"trial": trial.trial, "commit": trial.commit, "title": trial.title}
+    return {**of, "claimed": around(trial.gain, trial.gain_half)}
+
+
+def verify_at_end(runtime: Runtime) -> None:
+    """Verify what a run has found, in the part of its hours that was kept for it."""
+    campaign, settings, display = runtime.campaign, runtime.settings, runtime.display
+    if not settings.verify or runtime.stop.is_set():
+        return
+    keeps = Keeps(campaign.repo, campaign.tag, campaign.state, campaign, display, runtime.stop)
+    asked = Asked()
+    if settings.hours is not None:
+        whole = 3600 * settings.hours
+        left = min(runtime.began + whole - since_boot(), VERIFY_SHARE * whole)
+        fits = int(left / (MARGIN * _heat_seconds(keeps)))
+        if fits < LEAST_SEEDS:
+            return display.message("no time is left for two heats on the test text: not opened")
+        asked = Asked(min(fits, MOST_SEEDS))
+    try:
+        display.message(one_line_of(verify(keeps, asked, "run --verify")))
+    except CampaignError as error:
+        if not runtime.stop.is_set():
+            raise
+        display.message(str(error))
+
+
+def _heat_seconds(keeps: Keeps) -> float:
+    """What a heat of two files takes, by the campaign's last ones."""
+    heats = [heat for trial in keeps.state.finished for heat in trial.heats]
+    taken = [heat.candidate.wall_seconds for heat in heats if heat.difference is not None]
+    budget = parse_budget(str(keeps.state.settings["budget"])).seconds or 1.0
+    return max(2 * budget, median(taken[-5:] or [0.0]))
+
+
+@contextlib.contextmanager
+def open_keeps(repo: Repo, tag: str, display: Display, stop: threading.Event) -> Iterator[Keeps]:
+    """What a campaign has kept, for the only writer of its journal where there is one.
+
+    Raises:
+        UserError: no such campaign, here or in notes; a run is under way; a note is damaged.
+    """
+    noted = repo.refs(repo.notes_ref("").rstrip("/"))
+    try:
+        tag = tag or reading.last_active(repo)
+    except CampaignError:
+        if len(noted) != 1:
+            raise
+        tag = next(iter(noted)).removeprefix(repo.notes_ref(""))
+    repo.check_tag(tag)
+    if not reading.peek(repo, tag).settings and repo.notes_ref(tag) in noted:
+        yield Keeps(repo, tag, notes.state_from_notes(repo, tag), None, display, stop)
+        return
+    try:
+        reading.load(repo, tag)
+    except CampaignError as error:
+        raise CampaignError(f"{error}; in a clone, get its notes: {FETCH}") from None
+    forget_request(repo, tag)
+    with contextlib.closing(Campaign(repo, tag)) as campaign:
+        yield Keeps(repo, tag, campaign.state, campaign, display, stop)
