@@ -1,6 +1,7 @@
 """The research loop: an LLM edits trainer/train.py; edits that are significantly better are kept.
 
-    cli             commands
+    cli             python -m agent: what an error becomes
+    commands/       the commands, by what they are for: running, looking, evidence, upkeep
     loop            the method in one short file: read this first
     judge           noise, keep rule, reward: pure functions
     prior           which kind of edit to try next; no I/O
@@ -17,6 +18,7 @@
     git/            the repository, the campaign's worktree, commit messages, merges
     report/         output for people: terminal, status, log, html, plots
 
-Imports run one way: cli -> loop -> steps -> proposers, report -> campaign -> program, logs ->
-front_matter, settings -> edits, models, git, judge, prior -> trainer. Nothing here imports torch.
+Imports run one way: cli -> commands -> loop -> steps -> proposers, report -> campaign ->
+program, logs -> front_matter, settings -> edits, models, git, judge, prior -> trainer. Nothing here
+imports torch.
 """
