@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 
 _NAME = (
-    r"(?:\w*[_:])?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratchpad|analysis"
-    r"|monologue)(?:_\w+)?"
+    r"(?:\w*[_:]|ant)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|scratch_?pad|analysis"
+    r"|monologue|cot|planning)(?:_\w+)?"
 )
 _PAIRS = (
-    rf"<({_NAME})\b[^<>\n]{{0,80}}(?<!/)>", r"</{}\s*>",
+    rf"<({_NAME})\b[^<>\n]{{0,80}}(?<!/)>", r"</\s*{}\s*>",
     r"<(details)\b[^<>\n]{0,80}reasoning[^<>\n]{0,80}>", r"</{}\s*>",  # Open WebUI
     rf"\[({_NAME})\]", r"\[/{}\]",
     r"◁(think(?:ing)?)▷", r"◁/{}▷",
@@ -21,6 +21,7 @@ _PAIRS = (
     rf"<\|({_NAME})_start\|>", r"<\|{}_end\|>",
     rf"<\|({_NAME})\|>", r"<\|(?:/|end_?){}\|>",
     r"<\|channel>(thought)\s", r"<channel\|>",  # Gemma
+    r"<\|(inner)_prefix\|>", r"<\|{}_suffix\|>",  # Apertus
     r"<(unused)\d+>thought", r"<{}\d+>",  # MedGemma
 )  # fmt: skip
 """Opening and closing marks in turn; {} is the name that the opening mark has."""
@@ -33,8 +34,9 @@ _IN_WORDS = (
 _MARKS = _PAIRS + _IN_WORDS
 _OPEN = [(re.compile(rf"\s*{a}", re.I), b) for a, b in zip(_MARKS[::2], _MARKS[1::2], strict=True)]
 _EMPTY = re.compile(rf"\A\ufeff?(?:\s*<{_NAME}\s*/>)?", re.IGNORECASE)
-_CLOSED = rf"</{_NAME}\s*>|\[/THINK\]|◁/think▷|<\|(?:end_of_thought|END_THINKING)\|>|<channel\|>"
+_CLOSED = rf"</\s*{_NAME}\s*>|\[/THINK\]|◁/think▷|<\|(?:end_of_thought|END_THINKING)\|>|<channel\|>"
 """Marks that may come alone, since the opening one can be part of the prompt."""
+_BEGINS = r"<(?:answer|response|solution|output)>|<\|(?:content|im_end)\|>(?:\s*<\|im_start\|>\w*)?"
 _CHANNEL = re.compile(r"\s*(?:<\|start\|>\w*)?<\|channel\|>")
 _FINAL = re.compile(
     r"<\|channel\|>\s*final\b.{0,40}?<\|message\|>|<\|start\|>assistant<\|message\|>", re.DOTALL
@@ -55,6 +57,12 @@ _ANSWER = re.compile(
 )
 """The beginning of a line of an answer: a field, a block or code."""
 _FIELD = re.compile(r"^[\s>#*_-]*(?:title|category|hypothesis)\W*:", re.MULTILINE | re.IGNORECASE)
+
+_HEAD = re.compile(
+    rf"(?:{_FIELD.pattern}.*\n(?:(?!{_FIELD.pattern}|[<>`=~]).+\n){{0,3}})+", re.M | re.I
+)
+_WHOLE = re.compile(r"^>{5}.*+\s*+(?:`{3}|~{3}|</\w+>|<\|\w+\|>)?\s*+\Z", re.MULTILINE)
+"""The fields of one answer, some lines each; the end of a text that ends with an edit."""
 
 
 def without_thoughts(text: str) -> str:
@@ -78,12 +86,22 @@ def _after(text: str) -> str:
             is_all = end and found[1].lower() == "analysis" and not text[end:].strip()
             if is_all or (not end and closing in _IN_WORDS):
                 return text  # the answer itself is called so
-            return text[end or len(text) :]
+            return text[end or _begin(text, found.end()) :]
     if end := _end(text, _CLOSED, 0):
         # A mark that is quoted in an answer has a part of the answer before it, and none after it.
         begun = _ANSWER.search(text, 0, end)
         return text[end:] if not begun or _FIELD.search(text, end) else text
     return text
+
+
+def _begin(text: str, start: int) -> int:
+    """Where the answer begins after reasoning that does not end with its own mark: at another's,
+    else at the last fields if an edit ends the text; else at the text's end."""
+    end = _end(text, f"{_CLOSED}|{_BEGINS}", start)
+    if end and _FIELD.search(text, end):
+        return end
+    heads = _HEAD.finditer(text, start) if _WHOLE.search(text) else ()
+    return max((head.start() for head in heads), default=len(text))
 
 
 def _end(text: str, closing: str, start: int) -> int:

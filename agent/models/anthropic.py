@@ -55,8 +55,8 @@ class AnthropicModel(SDKModel):
         received.whole |= value.get("type") == "message_stop"
         received.model = wire.string(message.get("model")) or received.model
         if value.get("type") != "message_start":  # whose pieces follow
-            received.pieces.append(wire.content(message.get("content")))
-        received.pieces.append(wire.content(value.get("content_block")) + wire.content(delta))
+            received.pieces.append(wire.content({**message, "type": ""}))
+        received.pieces += [wire.content(value.get(name)) for name in ("content_block", "delta")]
         for source in (message, delta):
             received.stop = wire.named(source, *wire.STOP_NAMES) or received.stop
             details = wire.mapping(source.get("stop_details"))

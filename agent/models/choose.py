@@ -212,6 +212,6 @@ def _ollama_models(url: str) -> list[str] | None:
     try:
         told = httpx2.get(f"{url}/api/tags", timeout=PROBE_SECONDS, **route.options(url))
         names = [str(model["name"]) for model in told.json()["models"]]
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError):
+    except (httpx2.HTTPError, httpx2.InvalidURL, route.SOCKSError, ValueError, KeyError, TypeError):
         return None
     return [name for name in names if "embed" not in name]

@@ -28,6 +28,7 @@ from agent.models.types import (
     Unavailable,
     Usage,
 )
+from agent.models.wire import FILTERED, NO_CREDIT, Refusal
 from agent.thoughts import without_thoughts
 
 LONGEST_RETRY_WAIT = 20.0
@@ -43,16 +44,13 @@ SMALLER = 2
 _POLL_SECONDS = 0.1
 
 _NOT_ENDED = re.compile("error|abort|cancel|timeout|insufficient|unavailable|fail", re.IGNORECASE)
-_NO_CREDIT = re.compile("insufficient_quota|credit balance|hard.limit")
 _PASSES = re.compile(
     "rate.?limit|too many requests|overload|retry in|again (?:later|in)|please wait|crashed", re.I
 )
-_FILTERED = re.compile("content.?filter|content management policy|flagged|moderation", re.I)
-"""In the words of a refusal that is none."""
 _NO_SYSTEM = re.compile(
-    r"\b(?:system|developer)[\W_]{0,3}(?:role|message|prompt|instruction)|\bsystem\b.{0,80}\brole"
-    r"|\broles?\b.{0,60}\b(?:system|user)\b|variant .system|only user\b|first message"
-    r"|(?:start|begin)\w* with .{0,12}\buser\b",
+    r"\b(?:system|developer)[\W_]{0,3}(?:role|message|prompt|instruction|角色)"
+    r"|\bsystem\b.{0,80}\brole|\broles?\b.{0,60}\b(?:system|user)\b|variant .system|only user\b"
+    r"|first message|(?:start|begin)\w* with .{0,12}\buser\b",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -78,25 +76,6 @@ class Received:
         if repeats and all(after.startswith(before) for before, after in pairwise(pieces)):
             return pieces[-1] if len(pieces[-1]) > _A_PIECE else "".join(pieces)
         return "".join(pieces)
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An error that the service told."""
-
-    status: int
-    """0 if it came with status 200 and is not understood."""
-    told: Any
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def words(self) -> str:
-        return wire.words(self.told)
-
-    @property
-    def all(self) -> str:
-        """The words and all fields, for what a word is looked up in."""
-        return f"{self.words} {wire.brief(self.told)}"[:8000]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -161,10 +140,12 @@ class SDKModel(ABC):
             if isinstance(failure, Refusal):
                 if self._give_way(failure):
                     continue
-                if failure.status in (400, 403) and _FILTERED.search(failure.all):
-                    said = quote(failure.words, self.hidden)  # of this prompt; the next may pass
-                    return Reply("", "refusal", Usage(0, 0), self.model, said)
-                if room.does_not_fit(failure.status, failure.all):
+                if failure.status in (0, 400, 403, 422, 451) and failure.says(FILTERED):
+                    said = quote(failure.words, self.hidden)
+                    used = received.usage or (None if received.text else Usage(0, 0))
+                    return Reply("", "refusal", used, self.model, said)
+                too_large = room.does_not_fit(failure.status, failure.all)
+                if too_large and not failure.says(NO_CREDIT):
                     smaller -= 1
                     if smaller >= 0 and self._shrink(failure, prompt, asked):
                         continue
@@ -202,6 +183,7 @@ class SDKModel(ABC):
         via = f" by the proxy of {by}" if by else ""
         cut = f"{self.name}: no whole answer from {self.base_url}{via}: "
         odd: Any = None
+        packed = ""
         try:
             async with (
                 asyncio.timeout(LIFE_SIGNS * self.entry.timeout) as limit,
@@ -210,6 +192,7 @@ class SDKModel(ABC):
                     **self._request(prompt, asked), stream=True
                 ) as response,
             ):
+                packed = response.headers.get("content-encoding", "").replace("identity", "")
                 async for value in wire.values(response.http_response.aiter_raw()):
                     if value == wire.DONE:
                         received.whole = True
@@ -227,19 +210,24 @@ class SDKModel(ABC):
             told = await wire.first(error.response.content)
             return Refusal(error.status_code, told, error.response.headers)
         except wire.Unreadable as unreadable:
+            if packed:
+                return _odd(f"{cut}it is compressed with {packed}, unasked", received)
             if wire.is_html(str(unreadable)):
                 return Refusal(404, str(unreadable))
             said = quote(str(unreadable), self.hidden) or "nothing"
             return _odd(f"{cut}it is not of this API: {said}", received)
-        except (httpx2.HTTPError, self.sdk.APIConnectionError) as error:
-            said = quote(str(error.__cause__ or error), self.hidden) or type(error).__name__
+        except (httpx2.HTTPError, self.sdk.APIConnectionError, route.SOCKSError) as error:
+            why = error.__cause__ if isinstance(error, self.sdk.APIConnectionError) else error
+            said = quote(str(why or error), self.hidden) or type(error).__name__
+            is_proxy = isinstance(why, (httpx2.ProxyError, route.SOCKSError))
             for sign, advice in route.MISTAKES.items():
-                if sign in said:
+                if sign in said and not (self.answered and is_proxy):
                     return Misconfigured(f"{cut}{said}; {advice}")
             if not self.found and route.NO_SUCH_NAME.search(said):
                 where = by or f"--llm or {self.sdk.__name__.upper()}_BASE_URL"
                 return Unavailable(f"{cut}{said}; is the name in {where} right?", cause="nowhere")
-            return Unavailable(cut + said, usage=received.usage)
+            cause: Cause = "unexplained" if is_proxy and not self.answered else "outage"
+            return Unavailable(cut + said, usage=received.usage, cause=cause)
         except (self.base_error, httpx2.InvalidURL, UnicodeError) as error:
             return Misconfigured(f"{self.name}: {quote(str(error), self.hidden)}")
         if _NOT_ENDED.search(received.stop):
@@ -318,14 +306,14 @@ class SDKModel(ABC):
     async def _meaning(self, refusal: Refusal, usage: Usage | None) -> ModelError:
         """What to do about an error."""
         status, said = refusal.status, quote(refusal.words, self.hidden)
-        if status in (400, 429) and _NO_CREDIT.search(refusal.all):
-            # Called an invalid request, or too many; but waiting does not add credit.
+        if refusal.says(NO_CREDIT):
             status = 402
-        if status >= 500 and not self.answered and wire.status_in(refusal.words) in (401, 402, 404):
-            status = wire.status_in(refusal.words)  # of what is behind the server
+        behind = wire.status_in(refusal.words)
+        if 500 <= status != 511 and not self.answered and behind in (401, 402, 404):
+            status = behind  # the server is before another
         failure = f"{self.name}: HTTP {status}: {said}" if status else f"{self.name}: {said}"
         page = status == 403 and wire.is_html(refusal.told)  # of something before the server
-        odd = status == 0 or ((status in (404, 405) or page) and self.answered)
+        odd = status in (0, 511) or ((status in (404, 405) or page) and self.answered)
         passes = status in (400, 403) and _PASSES.search(refusal.words)
         if odd or passes or status in (408, 409, 425, 429) or status >= 500:
             wait = seconds_to_wait(refusal.headers)
@@ -356,7 +344,7 @@ class SDKModel(ABC):
                     asked = client.with_options(base_url=url, max_retries=0, timeout=PROBE_SECONDS)
                     told = await asked.get(self.paths[1], cast_to=httpx2.Response)
                 listed = wire.mapping(await wire.first(told.content))
-            except (self.base_error, httpx2.HTTPError):
+            except (self.base_error, httpx2.HTTPError, route.SOCKSError):
                 continue
             models = wire.items(listed.get("data")) or wire.items(listed.get("models"))
             names = [n for m in models if (n := wire.string(wire.mapping(m).get("id")))]

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 import openai
 
 from agent.models import wire
-from agent.models.http import Received, Refusal, SDKModel
+from agent.models.http import Received, SDKModel
 from agent.models.types import Prompt, Usage
+from agent.models.wire import Refusal
 
 CACHE_MARKS = 18
 """The latest four marks are written to the cache, all of them are looked up in it."""
@@ -108,11 +109,11 @@ class OpenAIModel(SDKModel):
         for choice in firsts[:1]:
             received.stop = wire.named(choice, *wire.STOP_NAMES) or received.stop
             delta = choice.get("delta")
-            message = wire.mapping(delta or choice.get("message"))
-            text = wire.content(message.get("content")) or wire.string(delta)
-            # As llama.cpp and Ollama have it at other addresses.
-            others = (wire.string(choice.get(name)) for name in ("text", "content", "response"))
-            text = text or next(filter(None, others), "")
+            said = delta or choice.get("message")
+            message = wire.mapping(said)
+            received.stop = received.stop or wire.named(message, *wire.STOP_NAMES)
+            # At other addresses, llama.cpp, Ollama and Anthropic have it beside.
+            text = wire.content(said) or wire.content({**choice, "type": ""})
             if not delta and received.text and text.startswith(received.text):
                 received.pieces.clear()  # a last message repeats all
             received.pieces.append(text)

@@ -11,11 +11,12 @@ import re
 LEAST = 64
 """Smaller numbers are no limits, and smaller replies are no use."""
 
-_CONTEXT = r"context(?! deadline)"  # which is a time-out of a server in Go
-_ABOUT = re.compile(rf"{_CONTEXT}|token|length", re.IGNORECASE)
+_CONTEXT = r"(?:context(?! deadline)|上下文)"  # which is a time-out of a server in Go
+_ABOUT = re.compile(rf"{_CONTEXT}|token|length|长度|超长", re.IGNORECASE)
 _SIZE = re.compile(
     r"exceed|too (?:long|large|big|many|small)|at most|reduc|maximum|range|limit|window|overflow"
-    r"|no room|(?:less|greater|larger|longer|lower|more|higher) than|<|>|not (?:enough|possible)",
+    r"|no room|(?:less|greater|larger|longer|lower|more|higher) than|<|>|not (?:enough|possible)"
+    r"|超|最大|上限",
     re.IGNORECASE,
 )
 _PACE = re.compile(r"per[ _-]?(?:second|minute|min|hour|day)\b|\b[TR]P[MD]\b", re.IGNORECASE)
@@ -26,8 +27,9 @@ _OTHER = re.compile(
     r"\W{0,4}[\w-]*\d[\w-]*(?!\W{0,2}token)"
     r"|\d{1,4}[-/.]\d\d?[-/.]\d{1,4}(?:T\S+)?|\d\d?:\d\d\S*"
     r"|\b(?:in|since|until|[A-Z][a-z]{2,8}\.?(?: \d\d?,)?) (?:19|20)\d\d\b(?! token)"
-    r"|\d[\d.,]* ?(?:%|(?:m?s|sec\w*|min(?:ute)?s?|h(?:ours?)?|days?|USD|EUR|dollars?|cents?|bytes?"
-    r"|[kMGT]i?B|char\w*|requests?|times)\b)"
+    r"|maximum input length of \d+|\(parameter=[^)]*\)"  # vLLM: it depends on what was asked for
+    r"|\d[\d.,_']*(?:\s\d{3})* ?(?:%|(?:m?s|sec\w*|min(?:ute)?s?|h(?:ours?)?|days?|USD|EUR"
+    r"|dollars?|cents?|bytes?|[kMGT]i?B|(?:input )?char\w*|requests?|times)\b)"
 )
 """Numbers of something else: prices, codes, identifiers, dates, times, other units."""
 _NUMBER = re.compile(
@@ -40,7 +42,8 @@ _UNITS = {"k": 1e3, "K": 1e3, "M": 1e6}  # 8k is read as the smaller of its mean
 def does_not_fit(status: int, said: str) -> bool:
     """Whether a refusal is about the size of prompt and reply, which no waiting changes."""
     if status in (400, 413, 422):
-        return bool(_ABOUT.search(said) and _SIZE.search(said) and "please wait" not in said)
+        is_size = _ABOUT.search(said) and _SIZE.search(said)
+        return bool(is_size) and not re.search("please wait|请稍", said)
     passing = status != 429 and 0 < status < 500
     return not passing and bool(
         _LARGE.search(said)
@@ -72,6 +75,6 @@ def limit(said: str, asked: int, guess: int) -> tuple[int, int] | None:
     # The biggest is the sum, unless the words have what was asked for and the prompt beside it.
     is_sum = len(others) > 2 or bigger - asked in others or asked not in found
     most, prompt = (smaller, bigger - asked) if is_sum and bigger > asked else (bigger, smaller)
-    if "at least" in said:  # vLLM stops counting where it does not fit
+    if re.search("at least|You passed", said):  # vLLM stops counting where it does not fit
         prompt = max(prompt, min(guess, most * 3 // 4))
     return most, prompt

@@ -22,11 +22,17 @@ import httpx2
 
 from agent.models.types import Misconfigured
 
+try:
+    from socksio import SOCKSError as SOCKSError  # not every client makes its own of it
+except ImportError:
+    SOCKSError = httpx2.ProxyError  # type: ignore[misc,assignment]
+
 _Number = ipaddress.IPv4Address | ipaddress.IPv6Address
 _HERE = re.compile(r"(?:.+\.)?localhost|ip6-localhost|localhost6?(?:\.localdomain6?)?")
 MISTAKES = {
     "CERTIFICATE_VERIFY_FAILED": "if it is to be trusted, let SSL_CERT_FILE name who signed",
     "WRONG_VERSION_NUMBER": "the server speaks no TLS there: try http:// instead of https://",
+    "Malformed reply": "what is there speaks no SOCKS: try http://",
     "407 ": "the proxy wants a user and a password: http://USER:PASSWORD@HOST:PORT",
 }
 """What to do about failures to connect that no waiting mends."""
@@ -60,7 +66,8 @@ def is_direct(url: str) -> bool:
     port = address.port or (443 if address.scheme == "https" else 80)
     name = (address.hostname or "").rstrip(".")
     number = _number(name)
-    here = number.is_loopback or number.is_unspecified if number else _HERE.fullmatch(name)
+    own = _HERE.fullmatch(name) or name == socket.gethostname().lower()
+    here = number.is_loopback or number.is_unspecified if number else own
     excepted = re.split(r"[\s,;]+", urllib.request.getproxies().get("no", "").lower())
     listed = any(_excepts(part, name, number, port) for part in excepted if part)
     return bool(here or urllib.request.proxy_bypass(name)) or listed

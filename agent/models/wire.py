@@ -14,6 +14,7 @@ import re
 import reprlib
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agent.models.types import StopReason
@@ -27,6 +28,25 @@ MOST_BYTES = 32 << 20
 _DEEPEST = 9
 _MAGIC = b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"
 """How gzip and zlib begin."""
+NO_CREDIT = (
+    r"insufficient.(?:quota|balance)|credit balance|payment required|quota is not enough|余额|欠费"
+    r"|recharge|\b(?:out of|insufficient|not enough|no) (?:\w+ )?(?:credits?|funds|balance)\b"
+    r"|\bcard (?:\w+ )?declined|billing.hard.limit"
+)
+"""Waiting does not add credit, whatever status this has."""
+_ACCOUNT = (
+    r"\b(?:account|access|organi[sz]ation|api.?key|project)\b.{0,60}"
+    r"\b(?:flagged|suspend|terminat|disabl|bann|block|deactivat|restrict)"
+)
+FILTERED = (
+    rf"\A(?!(?s:.*?{_ACCOUNT}))(?s:.*?)(?:content.?(?:filter|polic|moderation|exists risk)"
+    r"|content management policy|usage (?:polic|guideline)|safety.(?:system|filter|check|polic)"
+    r"|guard.?rail|moderation|\b(?:prompt|input|output|content|request|response|text|message)s? "
+    r"(?:\w+ ){0,3}(?:flagged|blocked)|data.?inspection|prohibited.content|considered high risk"
+    r"|(?:sensitive|inappropriate|unsafe|harmful).?(?:content|information)|new_sensitive"
+    r"|敏感|不安全|不合规)"
+)
+"""A filter does not like this one prompt, or the reply to it; the next may pass."""
 _ERROR_KEYS = "error", "message", "detail", "msg", "error_message", "error_msg", "errors", "title"
 _HTML = re.compile(r"\s*<[!?a-z]", re.IGNORECASE)
 _TAGS = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
@@ -55,6 +75,8 @@ _NO_ADDRESS = re.compile(
     re.IGNORECASE,
 )
 
+_TEXTS = "text", "value", "content", "response", "completion"
+"""Of the fields that hold text, or something with text in it."""
 STOP_NAMES = "finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason"
 """Of the field that says why a reply ended."""
 _STOPS: tuple[tuple[StopReason, re.Pattern[str]], ...] = (
@@ -95,6 +117,8 @@ async def values(chunks: AsyncIterator[bytes]) -> AsyncIterator[Any]:
             if done or event.lower() == "done":
                 yield DONE
             data, event = [], ""
+            if rest and not streamed:
+                rest.append("")  # it may be one of a text
         elif colon and field == "event":
             event = text
         elif not (colon and field in ("", "id", "retry")):
@@ -143,24 +167,25 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 async def _inflated(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The bytes, expanded if they are compressed, whatever the header says."""
-    start: bytes | None = b""
-    inflate, size = None, 0
+    held, size = b"", 0
+    inflate: Any = None  # False if it is not compressed
     async for chunk in chunks:
-        piece = chunk
-        if start is not None:
-            piece = start = start + chunk
-            if len(start) < 2:
-                continue
-            inflate, start = zlib.decompressobj(47) if start.startswith(_MAGIC) else None, None
-        try:
-            piece = piece if inflate is None else inflate.decompress(piece, MOST_BYTES)
-        except zlib.error:
-            raise Unreadable("compressed data, which are broken") from None
-        size += len(piece)
-        if size >= MOST_BYTES:
-            raise Unreadable("an answer without an end")
-        yield piece
-    yield start or b""
+        held += chunk
+        while len(held) > 1 or (held and inflate is not None):
+            if inflate is None:
+                inflate = held.startswith(_MAGIC) and zlib.decompressobj(47)
+            try:
+                piece = inflate.decompress(held, MOST_BYTES) if inflate else held
+            except zlib.error:
+                raise Unreadable("compressed data, which are broken") from None
+            held = b""
+            if inflate and inflate.eof:  # another may follow, or padding
+                held, inflate = inflate.unused_data.lstrip(b"\0"), None
+            size += len(piece)
+            if size >= MOST_BYTES:
+                raise Unreadable("an answer without an end")
+            yield piece
+    yield held
 
 
 def _parsed(lines: list[str], event: str) -> Iterator[Any]:
@@ -174,16 +199,27 @@ def _parsed(lines: list[str], event: str) -> Iterator[Any]:
             found = [_load(line) for line in lines if line.strip()]
         except Unreadable:
             raise unreadable from None
-    for value in found:
+    for value in (inner for outer in found for inner in _answers(outer)):
         if event == "error" and not mapping(value).get("error"):
             yield {"error": value}
         else:
             yield {"type": event, **value} if event and isinstance(value, dict) else value
 
 
+def _answers(value: Any) -> list[Any]:
+    """The answers in a list, or in an envelope that gateways put around one."""
+    if isinstance(value, list) and value and not is_error(value[0]):
+        return value
+    told, known = mapping(value), {"choices", "content", "response"}
+    if told.get("error") or told.keys() & known:
+        return [value]
+    wrapped = (mapping(told.get(name)) for name in ("data", "result"))
+    return [next((inner for inner in wrapped if inner.keys() & known), value)]
+
+
 def _load(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, strict=False)  # text may hold line ends
     except (ValueError, RecursionError):
         raise Unreadable(text.strip()) from None
 
@@ -226,9 +262,10 @@ def content(value: Any, depth: int = _DEEPEST) -> str:
     if isinstance(value, list) and depth:
         return "".join(content(part, depth - 1) for part in value)
     if isinstance(value, dict) and depth:
-        if string(value.get("type")) not in ("", "text", "output_text", "text_delta"):
+        if string(value.get("type")) not in ("", "text", "output_text", "text_delta", "message"):
             return ""
-        return content(value.get("text") or value.get("value") or value.get("content"), depth - 1)
+        found = (content(value.get(name), depth - 1) for name in _TEXTS)
+        return next(filter(None, found), "")
     return string(value)
 
 
@@ -252,6 +289,28 @@ def stop_reason(word: str) -> StopReason:
 
 
 # --- errors ---
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An error that the service told."""
+
+    status: int
+    """0 if it came with status 200 and is not understood."""
+    told: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        return words(self.told)
+
+    @property
+    def all(self) -> str:
+        """The words and all fields, for what a word is looked up in."""
+        return f"{self.words} {brief(self.told)}"[:8000]
+
+    def says(self, pattern: str) -> bool:
+        return re.search(pattern, self.all, re.IGNORECASE) is not None
 
 
 def is_html(value: Any) -> bool:

@@ -105,7 +105,8 @@ class LLMProposer(ModelProposer):
             Unavailable, Misconfigured, Cancelled: see ``agent.models.types``.
         """
         reply, proposal = self.ask(self.prompt(context), context)
-        self._doubt(reply.text)
+        if reply.stop_reason == "end":
+            self._doubt(reply.text)
         proposal = replace(proposal, envelope=self._envelope(context))
         if fault := self._fault(reply):
             raise ReplyUnusable(fault, proposal)

@@ -22,8 +22,9 @@ from agent.git.worktree import uncommitted
 from agent.logs import logged
 from agent.models.catalog import load_catalog
 from agent.models.choose import open_model
+from agent.models.http import SDKModel
 from agent.models.secrets import redact, secret_values
-from agent.models.types import Usage
+from agent.models.types import Model, Usage
 from agent.program import Program, load_program, parse_program, reload_program
 from agent.proposers.choose import make, researcher
 from agent.report.display import Display
@@ -89,6 +90,7 @@ def open_runtime(
     model, why = open_model(settings.llm, environ)
     if model is not None:
         _refuse_unknown_price(settings, model.name)
+        _remember_name(model, state)
     stop, hidden = threading.Event(), secret_values(environ)
     llm = researcher(model, stop) if model else None
     proposer = make(settings.proposer, llm, settings.seed)
@@ -160,6 +162,12 @@ def _tell_of_stopping(campaign: Campaign, display: Display) -> Callable[[str], N
         log.info("%s (%s)", words, asked_by)
 
     return tell
+
+
+def _remember_name(model: Model, state: State) -> None:
+    """A server that answered an earlier run is waited for, though its name is not known now."""
+    if isinstance(model, SDKModel) and state.settings.get("llm") == model.name:
+        model.found = any(trial.proposer == "llm" for trial in state.trials)
 
 
 def _refuse_unknown_price(settings: Settings, model: str) -> None:

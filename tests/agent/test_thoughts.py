@@ -33,6 +33,10 @@ MARKS = [
     ),
     ("<longcat_think>", "</longcat_think>"),
     ("<reasoning_process>", "</reasoning_process>"),
+    ("<antThinking>", "</antThinking>"),
+    ("<scratch_pad>", "</scratch_pad>"),
+    ("<|inner_prefix|>", "<|inner_suffix|>"),
+    ("<thinking>", "</ thinking>"),
     ("<inner_monologue>", "</inner_monologue>"),
     ('<details type="reasoning" done="true">', "</details>"),
     ("<unused94>thought", "<unused95>"),
@@ -60,8 +64,32 @@ def test_reasoning_before_the_answer_is_taken_out(opening: str, closing: str) ->
 
 @pytest.mark.parametrize(("opening", "closing"), MARKS, ids=IDS)
 def test_reasoning_that_was_cut_off_is_no_answer(opening: str, closing: str) -> None:
-    text = f"{opening}{DRAFT}\n{EDIT}"
+    text = f"{opening}{DRAFT}\n{EDIT[:-20]}"
     assert without_thoughts(text) == (text if opening[0].isalpha() else "")
+
+
+LONG = EDIT.replace("category", "and so on\ncategory").replace("noise\n", "noise\nand so on\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<thinking>{DRAFT}</think>{EDIT}",
+        f"<think>{DRAFT}</reasoning>\n{EDIT}",
+        f"<|think|>{DRAFT}<|end|><|begin|>assistant<|content|>{EDIT}<|end|>",
+        f"<|im_think|>{DRAFT}<|im_end|>\n<|im_start|>assistant\n{EDIT}<|im_end|>",
+        f"<think>{DRAFT}<answer>\n{EDIT}</answer>",
+        f"<think>{DRAFT}<answer>\n{EDIT}",
+        f"<think>{DRAFT}\n{LONG}",
+        f"[THINK]{EDIT}no, rather\n\n{LONG}```\n",
+    ],
+)
+def test_reasoning_that_another_mark_or_none_ends(text: str) -> None:
+    expected = LONG if LONG in text else EDIT
+    assert (
+        without_thoughts(text).removesuffix("```\n").removesuffix("<|im_end|>").strip()
+        == expected.strip()
+    )
 
 
 @pytest.mark.parametrize("closing", ["</think>", "</seed:think>", "[/THINK]", "◁/think▷"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -145,6 +146,7 @@ def test_this_machine_is_reached_directly_whatever_is_set(
         ("", "1.1", False),
         ("", "0", True),
         ("", "localhost.", True),
+        ("", socket.gethostname().upper(), True),
         ("", "localhost.localdomain", True),
         ("", "ip6-localhost", True),
         ("", "localhost.test", False),
@@ -281,25 +283,47 @@ def test_a_certificate_that_is_not_trusted_is_a_mistake(tmp_path: Path) -> None:
     assert "SSL_CERT_FILE" in str(error)
 
 
-def test_a_proxy_that_wants_a_password_is_a_mistake(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@TWO
+@pytest.mark.parametrize(
+    ("name", "scheme", "answers", "fault", "said"),
+    [
+        ("HTTPS_PROXY", "http", [b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"],
+         Misconfigured, "wants a user and a password"),
+        ("HTTPS_PROXY", "http", [b"HTTP/1.1 403 Forbidden\r\n\r\n"], Unavailable, "403"),
+        ("HTTPS_PROXY", "http", [b"HTTP/1.1 503 Unavailable\r\n\r\n"], Unavailable, "503"),
+        ("ALL_PROXY", "socks5", [b"HTTP/1.1 400 Bad Request\r\n\r\n"], Misconfigured, "try http:"),
+        ("ALL_PROXY", "socks5", [b"\5\0", b"\5\4"], Misconfigured, "Malformed reply"),
+        ("ALL_PROXY", "socks5", [b"\5\0", b"\5\4\0\1" + bytes(6)], Unavailable, "Host unreachable"),
+        ("ALL_PROXY", "socks5", [b"\5\xff"], Unavailable, "NO ACCEPTABLE"),
+    ],
+)  # fmt: skip
+def test_a_proxy_that_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str, scheme: str,
+    answers: list[bytes], fault: type[Exception], said: str,
+) -> None:  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as proxy:
 
         def refuse() -> None:
-            client, _ = proxy.accept()
-            client.recv(1 << 16)
-            client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
-            client.close()
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = proxy.accept()
+                    for answer in answers:
+                        client.recv(1 << 16)
+                        client.sendall(answer)
+                    client.close()
 
         threading.Thread(target=refuse, daemon=True).start()
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
-        model = open_at("openai", "https://models.test", bare_environ(tmp_path))
+        monkeypatch.setenv(name, f"{scheme}://127.0.0.1:{proxy.getsockname()[1]}")
+        model = open_at(kind, "https://models.test", bare_environ(tmp_path))
         model.max_retries = 0  # type: ignore[attr-defined]
         error = failure(model)
-    assert isinstance(error, Misconfigured)
-    assert "HTTPS_PROXY" in str(error)
-    assert "wants a user and a password" in str(error)
+        model.answered = True  # type: ignore[attr-defined]
+        later = failure(model)
+        proxy.shutdown(socket.SHUT_RDWR)
+    assert isinstance(error, fault)
+    assert getattr(error, "cause", "unexplained") == "unexplained"
+    assert name in str(error) and said in str(error)
+    assert getattr(later, "cause", "outage") == "outage", "it has worked"
 
 
 # --- others that use the network ---

@@ -56,6 +56,15 @@ WHOLE = {"choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}]}
             {"content": EDIT[:9], "stop": False}, {"content": EDIT[9:], "stop": True}, done=False
         ),
         events({"response": EDIT, "done": False}, {"response": "", "done": True}, done=False),
+        whole({"choices": [{"message": EDIT, "finish_reason": "stop"}]}),
+        events({"choices": [{"delta": {"text": EDIT}, "finish_reason": "stop"}]}),
+        whole({"type": "message", "content": [{"type": "text", "text": EDIT}]}),
+        events(TEXT, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, done=False),
+        whole({"completion": EDIT, "stop_reason": "stop_sequence"}),
+        whole([WHOLE]),
+        whole([chunk(EDIT[:9]), chunk(EDIT[9:], finish_reason="stop")]),
+        whole({"code": 0, "msg": "ok", "data": WHOLE}),
+        whole({"result": {"response": EDIT}, "success": True, "errors": [], "messages": []}),
         Raw((json.dumps(chunk(EDIT[:5])).encode(), b"\n", json.dumps(chunk(EDIT[5:])).encode())),
     ],
 )
@@ -75,6 +84,8 @@ ODD = {"type": "content_block_start", "content_block": {"type": "new_kind", "tex
             {"type": "message", "content": [{"type": "text", "text": EDIT}], "stop_reason": None}
         ),
         whole({"content": [{"text": EDIT}], "model": 7, "usage": []}),
+        whole({"completion": EDIT, "stop_reason": "stop_sequence"}),
+        events({"type": "content_block_delta", "delta": EDIT}, END, done=False),
         events(TEXT, END, done=False),
         events(
             {"type": "message_start", "message": {"content": [{"type": "text", "text": EDIT}]}},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import zlib
 from pathlib import Path
 
@@ -22,7 +24,7 @@ def pieces(data: bytes, size: int) -> tuple[bytes, ...]:
     "form",
     [
         "bytes", "crlf", "cr", "no space", "comments", "bom", "gzip", "zlib", "single line ends",
-        "no last line end",
+        "no last line end", "two members", "padded",
     ],
 )  # fmt: skip
 def test_a_stream_in_any_form_is_read(tmp_path: Path, kind: str, form: str) -> None:
@@ -42,6 +44,8 @@ def test_a_stream_in_any_form_is_read(tmp_path: Path, kind: str, form: str) -> N
         "bom": b"\xef\xbb\xbf" + data,
         "gzip": packer.compress(data) + packer.flush(),
         "zlib": zlib.compress(data),
+        "two members": gzip.compress(data[:99]) + gzip.compress(data[99:]),
+        "padded": gzip.compress(data) + bytes(9),
         "single line ends": data.replace(b"\n\n", b"\n") if kind != "anthropic" else data,
         "no last line end": data.rstrip(b"\n"),
     }[form]
@@ -58,6 +62,13 @@ def test_a_character_divided_between_two_events_is_put_together(
     )
     text = answers(Raw((data, b"data: [DONE]\n\n")), tmp_path).text
     assert text in ("é", "\N{SKULL}")
+
+
+@TWO
+def test_text_may_hold_line_ends(tmp_path: Path, kind: str) -> None:
+    text = f"A plan.\n\n{EDIT}"
+    body = json.dumps({"completion": text}).replace(r"\n", "\n").encode()
+    assert answers(Raw((body,)), tmp_path, kind).text == text
 
 
 def test_reasoning_only_is_told(tmp_path: Path) -> None:
@@ -84,3 +95,12 @@ def test_half_a_character_is_no_character(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_an_outage(tmp_path: Path, kind: str, body: bytes) -> None:
     with Server(Raw((body,))) as server:
         assert isinstance(failure(open_at(kind, server.url, bare_environ(tmp_path))), Unavailable)
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd"])
+def test_what_it_is_compressed_with_is_told(tmp_path: Path, encoding: str) -> None:
+    step = Raw((b"(\xb5/\xfd\x04\x00",), headers={"content-encoding": encoding})
+    with Server(step) as server:
+        error = failure(open_at("own server", server.url, bare_environ(tmp_path)))
+    assert isinstance(error, Unavailable)
+    assert f"compressed with {encoding}" in str(error)

@@ -108,6 +108,13 @@ def test_mistakes_in_words_or_numbers_with_status_200(
         (500, "model requires more system memory (9 GiB) than is available", Misconfigured, ""),
         (502, "dial tcp: no route to host", Unavailable, "outage"),
         (429, "Billing hard limit has been reached", Misconfigured, ""),
+        (429, "Your account has no credits left. Please recharge", Misconfigured, ""),
+        (429, "余额不足或无可用资源包,请充值。", Misconfigured, ""),
+        (500, "user quota is not enough", Misconfigured, ""),
+        (400, "token quota is not enough", Misconfigured, ""),
+        (511, "Network Authentication Required", Unavailable, "unexplained"),
+        (403, "Your account has been flagged for suspicious activity", Misconfigured, ""),
+        (503, "The moderation service is overloaded", Unavailable, "outage"),
         (429, "Quota exceeded, please check your plan and billing details", Unavailable, "outage"),
         (403, "Rate limit exceeded, retry in 10 minutes", Unavailable, "outage"),
         (400, "The server is overloaded, please try again", Unavailable, "outage"),
@@ -171,6 +178,20 @@ def test_a_page_before_a_server_that_has_answered_is_no_refusal(tmp_path: Path, 
         (400, {"message": SAID, "code": "content_filter"}),
         (400, f"{SAID}: the prompt triggered Azure OpenAI's content management policy"),
         (403, {"message": f"{SAID}: Input was flagged", "code": 403}),
+        (400, f"{SAID}: Your request was rejected as a result of our safety system."),
+        (400, {"message": SAID, "code": "content_policy_violation"}),
+        (400, f"{SAID}: Content Exists Risk"),
+        (400, {"message": SAID, "code": "data_inspection_failed"}),
+        (400, f"{SAID}: The content was blocked by guardrail"),
+        (
+            400,
+            {
+                "message": f"{SAID}: 系统检测到输入或生成内容可能包含不安全或敏感内容",
+                "code": "1301",
+            },
+        ),
+        (400, f"{SAID}: the request was rejected because it was considered high risk"),
+        (200, {"message": SAID, "code": "content_filter"}),
     ],
 )
 def test_a_prompt_that_a_filter_refuses_is_a_refusal_of_this_prompt(
@@ -180,6 +201,14 @@ def test_a_prompt_that_a_filter_refuses_is_a_refusal_of_this_prompt(
     reply = answers(Failure(status, body=body), tmp_path, kind)
     assert (reply.text, reply.stop_reason, reply.usage) == ("", "refusal", Usage(0, 0))
     assert SAID in reply.detail
+
+
+@TWO
+def test_what_had_come_before_a_refusal_is_not_free(tmp_path: Path, kind: str) -> None:
+    error = {"message": "Output blocked by content filtering policy", "code": 400}
+    reply = answers(Answer(in_stream=error), tmp_path, kind)
+    assert (reply.text, reply.stop_reason) == ("", "refusal")
+    assert reply.usage == (Usage(900, 1) if kind == "anthropic" else None)
 
 
 def test_a_key_that_is_refused_is_told_in_the_server_s_words(tmp_path: Path) -> None:

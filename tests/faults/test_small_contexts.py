@@ -32,6 +32,20 @@ SAID = {
         "tokens. (parameter=input_tokens, value=769)",
         32768 - 9000,  # what is counted of the prompt is only what is over
     ),
+    "vLLM, which counts up to the limit": (
+        "You passed 769 input tokens and requested 32000 output tokens. However, the model's "
+        "context length is only 32768 tokens, resulting in a maximum input length of 768 tokens. "
+        "Please reduce the length of the input prompt. (parameter=input_tokens, value=769)",
+        32768 - 9000,
+    ),
+    "vLLM, which counts characters": (
+        "You passed 90000 input characters and requested 32000 output tokens. However, the model's "
+        "context length is only 32768 tokens, resulting in a maximum input length of 768 tokens "
+        "(at most 76800 characters). (parameter=input_text, value=90000)",
+        32768 - 9000,
+    ),
+    "in Chinese": ("输入长度超过模型最大上下文长度 32768 tokens, 请求 40211 tokens", 24557),
+    "Zhipu": ("Prompt 超长: max_tokens 参数非法，请查看文档。最大值 8192", 8192),
     "TGI, Together": (
         "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 32768. Given: 8211 "
         "`inputs` tokens and 32000 `max_new_tokens`",
@@ -189,6 +203,7 @@ def test_numbers_in_thousands_are_read(said: str, most: int | None) -> None:
               "Requested 2000. Please try again in 2s."),
         (429, "You exceeded your current quota"),
         (503, "The model is overloaded, the limit of requests is reached"),
+        (400, "请求过于频繁, token 超过限制, 请稍后再试"),
         (400, "Unrecognized request argument supplied: foo"),
         (403, "token has exceeded its lifetime"),
     ],
@@ -295,6 +310,7 @@ def test_an_outage_that_speaks_of_tokens_is_an_outage(tmp_path: Path) -> None:
         (400, "Invalid value: 'system'. Supported values are: 'assistant', 'user' of role."),
         (422, "messages[0]: unknown variant `system`, expected `user` or `assistant`"),
         (400, "system_instruction is not supported"),
+        (400, "messages 参数非法。不支持 system 角色"),
     ],
 )
 def test_a_model_without_a_system_role_is_told_all_as_the_user(

@@ -28,7 +28,6 @@ from agent.models.types import (
     Cancelled,
     Cause,
     Misconfigured,
-    ModelError,
     Prompt,
     Reply,
     Unavailable,
@@ -103,7 +102,7 @@ class CommandModel:
             size = os.fstat(stderr.fileno()).st_size
             told = reply_in(os.pread(stderr.fileno(), 4000, max(0, size - 4000))).strip()
         if process.returncode != 0 or not text.strip() or fault_in(text):
-            raise self._failure(process.returncode, text.strip(), told)
+            return self._instead(process.returncode, text.strip(), told)
         self._answered = True
         return Reply(scrub(text, self._hidden), "end", None, Path(self._argv[0]).name)
 
@@ -133,8 +132,8 @@ class CommandModel:
                 why = f"not done after {self._timeout:g} s, killed"
                 raise Unavailable(f"{self.name}: {why}", cause="paid")
 
-    def _failure(self, code: int, printed: str, told: str) -> ModelError:
-        """What it means that the program has ended so, with this on stdout and on stderr."""
+    def _instead(self, code: int, printed: str, told: str) -> Reply:
+        """Raise what it means that the program has ended so; a prompt's refusal is a reply."""
         ending = f"exit code {code}" if code >= 0 else f"signal {-code}"
         # A shell exits with 126 or 127 if it cannot run a program. Most programs exit with 2 if
         # they do not understand their arguments; one that has answered before understands them.
@@ -144,6 +143,8 @@ class CommandModel:
         message = f"{self.name}: ended with {ending}: {said or 'it printed nothing'}"
         fault = meaning(words[-SHORT:])
         if mistaken or fault == "mend":
-            return Misconfigured(message)
+            raise Misconfigured(message)
+        if fault == "refusal":
+            return Reply("", "refusal", None, Path(self._argv[0]).name, said)
         cause: Cause = "outage" if fault == "outage" else "unexplained"
-        return Unavailable(message, cause=cause, retry_after=seconds_to_wait(words))
+        raise Unavailable(message, cause=cause, retry_after=seconds_to_wait(words))

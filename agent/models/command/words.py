@@ -12,8 +12,11 @@ import time
 from collections.abc import Iterator
 from typing import Any, Literal
 
-Fault = Literal["", "mend", "outage", "error"]
-"""What words are about: ``mend`` is for the user to do, ``outage`` passes, ``error`` is another."""
+from agent.models.wire import FILTERED, NO_CREDIT
+
+Fault = Literal["", "mend", "outage", "refusal", "error"]
+"""What words are about: ``mend`` is for the user to do, ``outage`` passes, ``refusal`` is of this
+prompt, ``error`` is another."""
 
 SHORT = 1500
 """Characters up to which words without an edit can be an error text, not an answer."""
@@ -37,14 +40,13 @@ ANSWER = re.compile(r"\bI(?:['’]\w+)?\s+[a-z]")
 _ERROR = r"^[^\w\n]*(?:[\w.]+ ){0,3}[\w.]*(?:error|exception|fatal|panic)\b\s*(?:[:(\[]|$)"
 _STATUS = r"(?:error|http|status|code)\W{0,4}"
 _MEANINGS: tuple[tuple[Fault, str], ...] = (  # the first that is found counts
-    ("mend", r"insufficient.quota|credit balance|payment required|"
-     r"\b(?:out of|insufficient|not enough|no) (?:\w+ )?(?:credits?|funds|balance)\b|"
-     r"\bcard (?:\w+ )?declined|billing.hard.limit"),
+    ("mend", NO_CREDIT),
     ("outage", r"rate.?limit|usage limit|limit (?:\w+ ){0,2}(?:reached|exceeded)|quota exceeded|"
      r"\b(?:hit|reached|exceeded) (?:\S+ ){0,5}(?:limit|quota)|overloaded|too many requests|"
      r"\b(?:model|servers?|service|system|we) (?:\w+ ){0,2}(?:at|over) capacity|high demand|"
      r"\b(?:no|insufficient|out of) capacity|resource.?exhausted|\bresets? (?:at |in )?\d|"
      r"cap reached|out of (?:\w+ )?usage\b"),
+    ("refusal", FILTERED),
     ("mend", r"/login\b|\b(?:not|please) (?:be )?(?:logged|signed|log|sign).?in\b|\bauth login|"
      r"\b(?:log|sign) ?in (?:again|first)|unauthori[sz]ed|unauthenticated|forbidden|"
      r"authentication.(?:error|required)|permission.(?:error|denied)|(?:invalid|incorrect|missing|"

@@ -90,6 +90,14 @@ TO_MEND = [
     "litellm.AuthenticationError: incorrect API key provided",
     "HTTP 402: Payment Required",
     "You are out of credits",
+    "余额不足",
+    "API Error: 500 user quota is not enough",
+    "Your account has been flagged; unauthorized",
+]
+REFUSALS = [
+    'API Error: 400 {"type":"error","error":{"type":"invalid_request_error","message":"Output '
+    'blocked by content filtering policy"}}',
+    "Error code: 400 - {'error': {'message': 'Content Exists Risk'}}",
 ]
 ERRORS = [
     TRACEBACK.format("agent.errors.StrangeError: x"),
@@ -116,6 +124,7 @@ REPLIES = [
     [
         *((text, "outage") for text in OUTAGES),
         *((text, "mend") for text in TO_MEND),
+        *((text, "refusal") for text in REFUSALS),
         *((text, "error") for text in ERRORS),
         *((text, "") for text in REPLIES),
     ],
@@ -203,7 +212,7 @@ def test_an_error_in_json_is_that_error(value: object) -> None:
 def test_any_bytes_are_read(printed: bytes) -> None:
     text = reply_in(printed)
     assert isinstance(holds_edit(text), bool)
-    assert fault_in(text) in ("", "mend", "outage", "error")
+    assert fault_in(text) in ("", "mend", "outage", "refusal", "error")
 
 
 @pytest.mark.parametrize(

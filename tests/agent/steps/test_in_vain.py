@@ -26,7 +26,7 @@ from agent.models.choose import open_model
 from agent.models.http import SDKModel
 from agent.models.types import Misconfigured
 from agent.proposers.llm import LLMProposer
-from agent.steps import propose
+from agent.steps import propose, start
 from agent.steps.runtime import Runtime, Stopped
 
 PLACE = "    session.ready()\n"
@@ -224,6 +224,16 @@ def test_a_name_that_was_known_is_waited_for(
     loop.one_trial(runtime)
     assert runtime.campaign.state.trials[-1].verdict == "revert"
     assert len(happened(runtime, events.Waiting)) == 13
+
+
+def test_a_name_that_an_earlier_run_knew_is_waited_for(runtime: Runtime, server: Server) -> None:
+    over(runtime, server, "openai", Answer("edit"))
+    loop.one_trial(runtime)
+    for spec, found in (("openai:m", True), ("openai:m@http://hots.test/v1", False)):
+        model, _ = open_model(spec, {**os.environ, "OPENAI_API_KEY": KEY})
+        assert isinstance(model, SDKModel)
+        start._remember_name(model, runtime.campaign.state)
+        assert model.found is found
 
 
 def test_a_key_that_is_revoked_in_mid_run_ends_it_and_is_asked_again(
