@@ -335,6 +335,18 @@ def test_what_a_program_cannot_mend_ends_the_run(runtime: Runtime, tmp_path: Pat
 
 
 @pytest.mark.process
+def test_a_filter_s_refusal_that_a_program_prints_is_no_outage(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    said = "API Error: 400 Output blocked by content filtering policy"
+    program(runtime, tmp_path, f"if count <= 2: print({said!r}); sys.exit()")
+    loop.one_trial(runtime)
+    trial = runtime.campaign.state.trials[-1]
+    assert (trial.verdict, asked(tmp_path), happened(runtime, events.Waiting)) == ("revert", 3, [])
+    assert [said in reason for reason in trial.rejections] == [True, True]
+
+
+@pytest.mark.process
 def test_a_reset_that_is_told_is_waited_for(
     runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
