@@ -118,7 +118,7 @@ class Campaign:
         trials, noted = self.state.trials, self.repo.noted(self.tag)
         before = self._show_in_git(trials, [t for t in trials if t.commit not in noted])
         kept = [trial.commit for trial in reversed(trials) if trial.kept and trial.commit]
-        olds = [before, *kept] if before is not None else kept
+        olds = [*filter(None, (before,)), *kept, self.state.settings["base"]]
         if message := worktree.add(self.repo, self.tag, place, olds):
             self.messages.append(message)
         write_tsv(self.folder / "results.tsv", self.state)

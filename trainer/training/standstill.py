@@ -19,6 +19,9 @@ LONGEST_SECONDS = 5.0
 MOST_VOIDS = 3
 """In a row; a machine that swaps or is shared stands still again and again."""
 
+MOST_OUTSIDE = 2
+"""Of one measurement; beyond that it may be what the training does to this machine."""
+
 Measured = tuple[Sequence[Trained], Sequence[ScoringResult]]
 
 
@@ -71,8 +74,8 @@ def undisturbed(
 ) -> Measured:
     """Measure again what the machine has spoilt, since it says nothing of the sources.
 
-    That is up to ``MOST_VOIDS`` times in a row if the machine stood still, and once if a training
-    was ended from outside.
+    That is up to ``MOST_VOIDS`` times in a row if the machine stood still, and ``MOST_OUTSIDE``
+    times if a training was ended from outside.
 
     Args:
         timed: whether the budget is one of seconds; else a standstill spoils only what has failed.
@@ -80,7 +83,7 @@ def undisturbed(
     Raises:
         UserError: the machine stands still all the time.
     """
-    may_be_outside, voids = True, 0
+    outside = voids = 0
     while True:
         with Standstill() as standstill:
             trained, scored = once()
@@ -89,8 +92,9 @@ def undisturbed(
         if standstill.is_void and (timed or failed):
             why = f"the machine was suspended, or stood still for {standstill.seconds:.0f} s"
             voids += 1
-        elif ended and may_be_outside:
-            why, may_be_outside = f"it was ended from outside ({ended[0]})", False
+        elif ended and outside < MOST_OUTSIDE:
+            why = f"it was ended from outside ({ended[0]})"
+            outside += 1
         else:
             return trained, scored
         if cancel is not None and cancel.is_set():
