@@ -18,6 +18,9 @@ import psutil
 _WHY = "a research campaign trains"
 _LEAVE_SECONDS = _ANSWER_SECONDS = 2.0
 _LOW_PERCENT = 20
+_SUPPLIES = Path("/sys/class/power_supply")
+_NO_SENSOR = (OSError, AttributeError, RuntimeError, ValueError, TypeError, psutil.Error)
+"""What psutil raises where there is none, or one that says nothing."""
 
 
 @contextlib.contextmanager
@@ -77,7 +80,11 @@ def low_battery() -> str:
 
 
 def _battery() -> Any:
-    with contextlib.suppress(OSError, AttributeError, RuntimeError):  # no such sensor
+    """That of the machine; None if there is none, or psutil would read a mouse's for it."""
+    with contextlib.suppress(*_NO_SENSOR):
+        scopes = [path.read_text().strip() for path in _SUPPLIES.glob("*/scope")]
+        if "Device" in scopes and not any(_SUPPLIES.glob("BAT*")):
+            return None
         return psutil.sensors_battery()
 
 

@@ -101,14 +101,42 @@ def test_a_battery_that_runs_low_is_told_once(
     assert told == [("needed", words.format(20)), ("needed", words.format(9))]
 
 
-def test_no_such_program_and_no_such_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> Any:
-        raise FileNotFoundError("/sys/class/power_supply")
+LOW = {"status": "Discharging", "capacity": "15"}
+MOUSE = LOW | {"scope": "Device"}
+SUPPLIES: dict[str, tuple[dict[str, dict[str, str]] | None, bool]] = {
+    "no such folder": (None, False),
+    "none": ({}, False),
+    "a low one": ({"BAT0": LOW}, True),
+    "a low one, and a mouse's": ({"BAT0": LOW, "hidpp_battery_0": MOUSE}, True),
+    "a mouse's": ({"hidpp_battery_0": MOUSE}, False),
+    "a mouse's, mains": ({"ADP1": {"online": "1"}, "hidpp_battery_0": MOUSE}, False),
+    "no energy": ({"BAT0": LOW | {"energy_now": "", "energy_full": "50"}}, False),
+    "nothing of what it holds": ({"BAT0": LOW | {"energy_now": "5", "energy_full": ""}}, False),
+    "no capacity": ({"BAT0": LOW | {"capacity": ""}}, False),
+    "no file": ({"BAT0": {}}, False),
+}
 
-    monkeypatch.setattr(psutil, "sensors_battery", broken)
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where Linux tells of power")
+@pytest.mark.parametrize("what", SUPPLIES)
+def test_what_is_told_of_power_supplies(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system tells it, in files; what cannot be read is none, and stops nothing."""
+    supplies, is_low = SUPPLIES[what]
+    folder = tmp_path / "power_supply"
+    for name, files in (supplies or {}).items():
+        (folder / name).mkdir(parents=True)
+        for file, content in files.items():
+            (folder / name / file).write_text(f"{content}\n")
+    if supplies == {}:
+        folder.mkdir()
+    monkeypatch.setattr("psutil._pslinux.POWER_SUPPLY_PATH", str(folder))
+    monkeypatch.setattr(machine, "_SUPPLIES", folder)
     monkeypatch.setattr(machine, "_inhibitor", lambda: None)
+    assert machine.low_battery() == "on battery, 15 % left: plug in the charger" * is_low
     with kept_awake() as process:
-        assert process is None and sleep_words(process) == ""
+        assert process is None and bool(sleep_words(process)) == is_low
 
 
 # --- a device that two campaigns use
