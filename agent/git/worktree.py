@@ -43,7 +43,8 @@ def add(repo: Repo, tag: str, folder: Path, olds: Sequence[str] = ()) -> str | N
         _repair(repo, place)
         ours = listed(repo).get(place, {})
         if _is_live(repo, place) and ours.get("locked") != "initializing":  # its making was cut off
-            if ours.get("branch") != branch:
+            on = run_git("symbolic-ref", "-q", "HEAD", cwd=place).stdout
+            if os.fsdecode(on).strip() != branch:
                 return f"{place} is not on {short}, and left alone: git -C {place} switch {short}"
             tip = repo.commit_for(branch)
             return sync(repo, place, tip.sha, *olds, tip.parent or tip.sha, tip.sha)
@@ -196,9 +197,11 @@ def adopt(repo: Repo, commit: str, *, patch: bool) -> str:
 
 
 def listed(repo: Repo) -> dict[Path, dict[str, str]]:
-    """What git knows of each registered worktree (``branch``, ``locked``, ...), by its path."""
-    out = os.fsdecode(repo.git("worktree", "list", "--porcelain")).strip()
-    blocks = (block.splitlines() for block in out.split("\n\n"))
+    """What git knows of each registered worktree (``branch``, ``locked``, ...), by its path; of
+    none where it cannot list them, because one of them is damaged."""
+    done = run_git("worktree", "list", "--porcelain", cwd=repo.root)
+    out = os.fsdecode(done.stdout).strip() if done.returncode == 0 else ""
+    blocks = (block.splitlines() for block in out.split("\n\n") if block)
     found = [dict(line.partition(" ")[::2] for line in block) for block in blocks]
     return {Path(tree["worktree"]).resolve(): tree for tree in found}
 
@@ -209,16 +212,20 @@ def _is_live(repo: Repo, folder: Path) -> bool:
         # Closed at once, because an open Repo may keep processes and their pipes.
         with git.Repo(folder, expand_vars=False) as opened:
             return Path(opened.common_dir).resolve() == repo.common_dir
-    except (git.GitError, OSError, ValueError):
+    except (git.GitError, OSError, ValueError, LookupError):
         return False
 
 
 def _repair(repo: Repo, folder: Path) -> None:
-    """Mend the links between worktree and repository after both were moved to another place."""
+    """Mend the links between worktree and repository after both were moved to another place, or a
+    power cut emptied one."""
     link = folder / ".git"
     if not link.is_file():
         return
     target = folder / os.fsdecode(link.read_bytes().removeprefix(b"gitdir:").strip())
+    common = target / "commondir"
+    if common.is_file() and not common.read_bytes().strip(b"\0\n"):
+        common.write_text("../..\n")  # as git writes it
     if not target.exists():  # else it may be a copy, and git would mend the original's links
         run_git("worktree", "repair", str(folder), cwd=repo.root)
 

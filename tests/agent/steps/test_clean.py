@@ -12,6 +12,7 @@ import pytest
 from commands import Done, run_here
 from project import git
 
+from agent.campaign import snapshot
 from agent.campaign.store import Campaign
 from agent.git.repo import Repo
 from agent.steps import clean
@@ -22,8 +23,10 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def ended(grown: Runtime) -> Path:
-    """The repository of a campaign that does not run."""
-    grown.campaign.close()
+    """The repository of a campaign that does not run, and is long enough for a snapshot."""
+    campaign = grown.campaign
+    snapshot.save(campaign.journal.path, campaign.state, campaign.journal.place)
+    campaign.close()
     return grown.campaign.repo.root
 
 
