@@ -80,6 +80,10 @@ def bring_refs(
     wanted |= {ref: commit for ref, commit in sent.items() if commit not in pruned}
     found = repo.refs(*wanted) if len(trials) <= 2 else repo.refs(branch, repo.folder(tag))
     ours = own_commits(state)
+    others = ((ref, old) for ref, old in found.items() if ref in wanted and old not in ours)
+    if lost := {ref: old for ref, old in others if repo.resolve(old) is None}:
+        repo.delete_refs(lost)
+        found = {ref: old for ref, old in found.items() if ref not in lost}
     moves = [(ref, new, found.get(ref)) for ref, new in wanted.items() if found.get(ref) != new]
     strange = {ref: old for ref, _, old in moves if old is not None and old not in ours}
     kept = {old: f"{repo.folder(tag)}/moved-{old[:12]}" for old in strange.values()}

@@ -62,6 +62,7 @@ _NEARLY_MARKER = re.compile(
 )
 _GLUED_OPEN = re.compile(r"(?:<|&lt;){4,9}\s{0,3}SEARCH\b", re.IGNORECASE)
 _NEARLY_CLOSE = re.compile(r">{4,}|>{2,}\s*REPLACE\b|^\W*REPLACE\W*$")
+_GLUED = re.compile(r">{4,}\s*REPLACE|<{4,}\s*SEARCH")
 _NEARLY_DIVIDER = re.compile(r"={4,}|^\s*-{7,}\s*$")
 _FENCE = re.compile(r"\s*+(`{3,}+|~{3,}+)(?:<[^<> ]+>|[*_.,:;]+(?!\S))*+\s*+(\S*+)\s*+(\S*+)\s*+$")
 _NEARLY_FENCE = re.compile(r"`{3}|~{3}")
@@ -117,6 +118,7 @@ class Edit:
         """The file's lines, ending as ``lines`` do."""
         assert self.file is not None
         written = lines_of(self.file.removeprefix("\ufeff"))
+        _refuse_glued("the file", written, lines)
         if flaw := _flaw(written, lines):
             raise EditError(f"the file {flaw}")
         return [*written, ""] if lines[-1] == "" else written
@@ -289,6 +291,16 @@ def _refuse_nearly_closed(name: str, body: Sequence[str], begin: int) -> None:
             )
 
 
+def _refuse_glued(what: str, written: Sequence[str], old: Sequence[str]) -> None:
+    """Refuse new lines with a marker that is not read as one, and would become code."""
+    for number, line in enumerate(written, 1):
+        if _GLUED.search(_ascii(line)) and line not in old:
+            raise EditError(
+                f"{what} has a marker that is not read as one (new line {number}, {quote(line)}): "
+                f"write {OPEN!r} and {CLOSE!r} with exactly seven signs, each alone on its line"
+            )
+
+
 def _fence(line: str) -> re.Match[str] | None:
     """A code fence, its sign and the two words after it, whatever is glued to it."""
     return _FENCE.match(_ascii(line)) if len(line) <= 100 else None
@@ -339,6 +351,7 @@ def _read_block(body: list[str], name: str) -> Block:
         raise EditError(f"{name} has no {DIVIDER!r} line between search and replacement{told}")
     if len(dividers) > MAX_DIVIDERS:
         raise EditError(f"{name} has {len(dividers)} lines {DIVIDER!r}; make several blocks of it")
+    _refuse_glued(name, body[dividers[0] + 1 :], body[: dividers[0]])
     readings: dict[Block, str] = {}
     for i in dividers:
         search, replace = body[:i], body[i + 1 :]

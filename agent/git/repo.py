@@ -86,10 +86,15 @@ class Repo:
             raise RepoError(f"{start}: {said}")
         repo = cls(Path(os.fsdecode(done.stdout.removesuffix(b"\n"))))
         if repo.resolve("HEAD") is None:
-            raise RepoError(
-                f"{repo.root} has no commit yet; a campaign starts from one: "
-                "git add -A && git commit -m 'first commit'"
-            )
+            said = "has no commit yet; a campaign starts from one: git add -A && git commit -m 'first'"
+            logged = repo.git_dir / "logs/HEAD"
+            packs = any((repo.common_dir / "objects/pack").glob("*.*"))
+            if packs or (logged.is_file() and logged.stat().st_size):
+                said = (
+                    "has commits, but HEAD's is missing or damaged: git fsck tells what is; the "
+                    f"last known ones are in {logged}; from a new branch: git switch OTHER-BRANCH"
+                )
+            raise RepoError(f"{repo.root} {said}")
         return repo
 
     def git(self, *args: str, stdin: bytes = b"", dates: int | None = None) -> bytes:
@@ -251,15 +256,15 @@ class Repo:
         """Move refs ``(ref, new, old)`` in one transaction: all of them, or none.
 
         If ``old`` is None, the ref must not exist yet. A ref that is already at ``new`` stays
-        there, so that an interrupted step can be repeated. The file of a ref that a power cut
-        emptied counts as none.
+        there, so that an interrupted step can be repeated. A ref whose file is damaged counts as
+        none.
 
         Raises:
             RepoError: a ref is somewhere else, or cannot be written.
         """
         names = [ref for ref, _, _ in changes]
         found = self.refs(*names) if names else {}
-        _remove_emptied(self.common_dir / ref for ref in names if ref not in found)
+        self._put_aside(ref for ref in names if ref not in found)
         commands = ["start"]
         for ref, new, old in changes:
             if found.get(ref) == new:
@@ -271,6 +276,14 @@ class Repo:
         commands += ["prepare", "commit", ""]
         args = ("update-ref", "--no-deref", "-m", NAME, "-z", "--stdin")
         self.git(*args, stdin="\0".join(commands).encode())
+
+    def _put_aside(self, refs: Iterable[str]) -> None:
+        """Keep under another name the files of refs that git does not list: it would not write
+        them, either."""
+        for ref in refs:
+            if (path := self.common_dir / ref).is_file():
+                log.warning("%s is damaged: kept in %s", path, self.common_dir)
+                path.replace(self.common_dir / f"damaged-{ref.replace('/', '-')}")
 
     def delete_refs(self, refs: Mapping[str, str]) -> None:
         """Delete refs that have these hashes, in one transaction: all of them, or none."""
@@ -347,7 +360,7 @@ class Repo:
         """The commits that have a note. If the notes are damaged, there are none from now on: the
         journal has what was in them."""
         ref = self.notes_ref(tag)
-        _remove_emptied([self.common_dir / ref])
+        self._put_aside([ref] if ref not in self.refs(ref) else [])
         try:
             listed = self._mended("notes", f"--ref={ref}", "list").decode().split()
         except RepoError:

@@ -166,6 +166,19 @@ def test_a_fence_inside_the_block_is_taken_off_only_if_it_is_not_in_the_file() -
         (reply("<<<<<< SEARCH\nx\n=======\ny\n>>>>>>> REPLACE\n"), ["marker", "<<<<<< SEARCH"]),
         (reply("<<<<<<< SEARCH data.py\nx\n=======\ny\n>>>>>>> REPLACE\n"), ["marker"]),
         (reply("x\n=======\ny\n>>>>>>> REPLACE\n"), ["marker"]),
+        (
+            reply(LR_BLOCK.strip() + block("STEPS = 10\n", "STEPS = 11\n")),
+            ["block 1", "is not read as one (new line 2, '>>>>>>> REPLACE<<<<<<< SEARCH')"],
+        ),
+        (
+            reply(LR_BLOCK.strip() + " " + block("STEPS = 10\n", "STEPS = 11\n")),
+            ["block 1", "new line 2", "alone on its line"],
+        ),
+        (
+            reply(LR_BLOCK.replace(">" * 7, ">" * 6) + "\nAnd:\n>>>>>>> REPLACE\n"),
+            ["block 1", "(new line 2, '>>>>>> REPLACE')", "exactly seven signs"],
+        ),
+        (reply(block("import torch\n", "x = 1 >>>>>>> REPLACE\n")), ["new line 1"]),
         (reply(block("", "x = 1\n")), ["block 1", "empty search"]),
         (reply(block("\n", "x = 1\n")), ["block 1", "empty search"]),
         (reply(block("x = 1\n", "x = 1\n")), ["block 1", "changes nothing"]),

@@ -23,6 +23,43 @@ if TYPE_CHECKING:
     Snapshot = Callable[[Path], dict[str, object]]
 
 
+def damaged(name: str, left: int | None = None, reflog: bool = True) -> Callable[[Path], object]:
+    """What a power cut or a clean-up leaves of files of git's."""
+
+    def damage(git_dir: Path) -> None:
+        for path in git_dir.glob(name):
+            path.chmod(0o644)
+            path.unlink() if left is None else path.write_bytes(path.read_bytes()[:left])
+        if not reflog:
+            shutil.rmtree(git_dir / "logs")
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damaged("packed-refs", 0),
+        damaged("packed-refs", 0, reflog=False),
+        damaged("objects/pack/*.pack", 0),
+        damaged("objects/pack/*.pack", 100),
+        damaged("objects/pack/*.idx"),
+        damaged("objects/pack/*.idx", 0, reflog=False),
+        damaged("objects/pack/*"),
+        lambda git_dir: (git_dir / "refs/heads/main").write_bytes(b""),
+    ],
+)
+def test_a_damaged_repository_is_not_taken_for_a_new_one(
+    damage: Callable[[Path], object], user_repo: Path, git: Git
+) -> None:
+    """Else the words for a new one would make its history look as if it were none."""
+    git(user_repo, "gc", "--quiet")
+    damage(user_repo / ".git")
+    with pytest.raises(RepoError, match=r"damaged.*git fsck.*logs/HEAD") as caught:
+        Repo.open(user_repo)
+    assert "git add" not in str(caught.value) and "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [

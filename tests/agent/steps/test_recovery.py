@@ -85,8 +85,16 @@ def damaged(name: str, how: str) -> Damage:
     return damage
 
 
-CHAMPION, NOTES = "refs/autoresearch/t/trials/3", "refs/notes/autoresearch/t"
+SECOND, CHAMPION = "refs/autoresearch/t/trials/2", "refs/autoresearch/t/trials/3"
+NOTES = "refs/notes/autoresearch/t"
 OBJECTS = {"commit": "", "tree": "^{tree}", "folder": ":trainer", "blob": ":trainer/train.py"}
+BROKEN = {
+    "empty": b"",
+    "cut": b"0123456789abcdef",
+    "garbage": b"\xff\x01 no hash\n",
+    "of no commit": b"1" * 40 + b"\n",
+    "a link to none": b"ref: refs/heads/none\n",
+}
 LEFT = ("gone", "emptied", "cut", "zeroed")
 
 
@@ -106,8 +114,12 @@ def lock(*names: str) -> Damage:
     return damage
 
 
+def holds(name: str, content: bytes) -> Damage:
+    return lambda home, worktree: (home / ".git" / name).write_bytes(content)
+
+
 def empty(name: str) -> Damage:
-    return lambda home, worktree: (home / ".git" / name).write_bytes(b"")
+    return holds(name, b"")
 
 
 def empty_another(home: Path, worktree: Path) -> None:
@@ -140,7 +152,11 @@ GONE: dict[str, tuple[Damage, str]] = {
         for how in LEFT
     },
     **{f"a note {how}": (damaged("", how), "") for how in ("gone", "emptied", "zeroed")},
-    "notes' ref": (empty(NOTES), ""),
+    **{
+        f"{ref} is {what}": (holds(ref, content), "" if ref == NOTES else "put back: 1")
+        for ref in ("refs/heads/autoresearch/t", "refs/autoresearch/t/base", SECOND, NOTES)
+        for what, content in BROKEN.items()
+    },
     "worktree's index": (empty("worktrees/worktree/index"), ""),
     "worktree's HEAD": (empty("worktrees/worktree/HEAD"), ""),
     "worktree's commondir": (empty("worktrees/worktree/commondir"), ""),
