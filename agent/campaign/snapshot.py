@@ -193,13 +193,12 @@ def _grouped(values: Iterable[Any], counts: Column) -> Column:
 
 
 def _column(values: Sequence[Any]) -> Column:
-    distinct: dict[Any, tuple[int, Any]] = {}
+    distinct: dict[str, tuple[int, Any]] = {}  # by what tells -0.0 from 0.0, and 1.0 from 1
     index: list[int] = []
     for value in values:
         if len(index) >= _TRIED and 2 * len(distinct) > len(index):
             return values, None
-        key = json.dumps(value) if isinstance(value, Mapping) else (type(value), value)
-        index.append(distinct.setdefault(key, (len(distinct), value))[0])
+        index.append(distinct.setdefault(repr(value), (len(distinct), value))[0])
     return [value for _, value in distinct.values()], index if len(distinct) > 1 else len(index)
 
 

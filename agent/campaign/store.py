@@ -112,7 +112,7 @@ class Campaign:
         """
         place = self.folder / "worktree"
         worktree.refuse_if_checked_out(self.repo, self.tag, place)
-        for lock in self.repo.remove_locks(self.tag, place):
+        for lock in worktree.remove_locks(self.repo, self.tag, place):
             self.messages.append(f"{lock} was left by a git that was killed: removed")
         self._bring_commits()
         trials, noted = self.state.trials, self.repo.noted(self.tag)

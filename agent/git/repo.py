@@ -15,8 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from agent.git.command import EMAIL, NAME, RepoError, complaint, forget_inherited, run_git
 from trainer.source import not_utf8
 
@@ -234,23 +232,6 @@ class Repo:
             path.replace(self.common_dir / f"damaged-{sha}")
             done = run_git(*args, cwd=self.root, stdin=stdin)
         return done.stdout if done.returncode == 0 else self.git(*args, stdin=stdin)
-
-    def remove_locks(self, tag: str, worktree: Path) -> list[Path]:
-        """Remove what killed gits left locked of a campaign's refs and worktree; none while a git
-        runs in this repository."""
-        running = [p.info for p in psutil.process_iter(["name", "cwd"]) if p.info["name"] == "git"]
-        if any((one["cwd"] or "").startswith(str(self.root)) for one in running):
-            return []
-        found = [self.common_dir / f"{ref(tag)}.lock" for ref in (self.branch, self.notes_ref)]
-        found += (self.common_dir / self.folder(tag)).rglob("*.lock")
-        done = run_git("rev-parse", "--absolute-git-dir", cwd=worktree)
-        own = Path(os.fsdecode(done.stdout.removesuffix(b"\n")))
-        if own.parent == self.common_dir / "worktrees":
-            found += own.glob("*.lock")
-        locks = [path for path in found if path.is_file()]
-        for path in locks:
-            path.unlink()
-        return locks
 
     def update_refs(self, changes: Sequence[tuple[str, str, str | None]]) -> None:
         """Move refs ``(ref, new, old)`` in one transaction: all of them, or none.

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import git
+import psutil
 
 from agent.git.command import RepoError, complaint, run_git
 from agent.git.repo import DIFF, TRAIN_FILE, Repo
@@ -84,6 +85,25 @@ def checked_out(repo: Repo) -> dict[str, Path]:
     """Where each branch is checked out that is."""
     trees = listed(repo).items()
     return {tree["branch"]: p for p, tree in trees if "branch" in tree and _is_live(repo, p)}
+
+
+def remove_locks(repo: Repo, tag: str, folder: Path) -> list[Path]:
+    """Remove what killed gits left locked of a campaign's refs and worktree; none while a git is
+    seen at work in this repository."""
+    infos = (p.info for p in psutil.process_iter(["name", "cwd", "cmdline"]))
+    for one in (info for info in infos if info["name"] == "git"):
+        if any(str(repo.root) in part for part in (one["cwd"] or "", *(one["cmdline"] or ()))):
+            return []
+    found = [repo.common_dir / f"{ref(tag)}.lock" for ref in (repo.branch, repo.notes_ref)]
+    found += (repo.common_dir / repo.folder(tag)).rglob("*.lock")
+    done = run_git("rev-parse", "--absolute-git-dir", cwd=folder)
+    own = Path(os.fsdecode(done.stdout.removesuffix(b"\n")))
+    if own.parent == repo.common_dir / "worktrees":
+        found += own.glob("*.lock")
+    locks = [path for path in found if path.is_file()]
+    for path in locks:
+        path.unlink()
+    return locks
 
 
 def registered(repo: Repo, tag: str, folder: Path) -> list[Path]:

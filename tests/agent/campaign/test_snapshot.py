@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,15 @@ def test_a_snapshot_and_the_rest_are_the_whole(
     assert found == half and place.lines == events
     assert all(type(run.losses) is tuple for trial in found.trials for run in trial.trainings)
     assert repr(read_state(path)) == repr(fold(map(read_event, story.events)))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.0, -0.0], [(1, 2.0), (1.0, 2)], [1, True, 1.0, "1"], [{"a": 1}, {"a": True}], [None, ()]],
+)
+def test_a_column_keeps_values_apart_that_are_equal(values: list[object]) -> None:
+    stored = json.loads(json.dumps(snapshot._column(values * 3)))
+    assert repr(snapshot._values(stored)) == repr(values * 3)
 
 
 def test_a_champions_training_is_one_object_in_both_places(tmp_path: Path) -> None:

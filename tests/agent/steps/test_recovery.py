@@ -391,8 +391,9 @@ def test_what_cannot_be_made_again_is_named(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("by", [".", "-C"])
 def test_refs_that_cannot_be_written_do_not_end_a_run(
-    grown: Runtime, home: Path, monkeypatch: pytest.MonkeyPatch
+    by: str, grown: Runtime, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lock: told with its name, and removed at a start at which no git is at work that may have
     it; then all is brought up."""
@@ -404,7 +405,9 @@ def test_refs_that_cannot_be_written_do_not_end_a_run(
     loop.one_trial(grown)
     assert any("t.lock" in line for line in said)
     assert grown.champion.trial == 4
-    with subprocess.Popen(["git", "cat-file", "--batch"], cwd=home, stdin=subprocess.PIPE):
+    where = ([], home) if by == "." else (["-C", str(home)], home.parent)
+    command = ["git", *where[0], "cat-file", "--batch"]
+    with subprocess.Popen(command, cwd=where[1], stdin=subprocess.PIPE):
         assert f"{lock}': File exists" in "; ".join(resumed(grown).messages)
     removed = f"{lock} was left by a git that was killed: removed"
     assert resumed(grown).messages == [removed]
