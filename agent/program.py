@@ -173,6 +173,12 @@ def _take_front_matter(lines: list[str], path: Path) -> FrontMatter:
         inside, first = "\n".join(lines[found.start + 1 : found.stop - 1]), found.start + 2
         lines[found.start : found.stop] = [""] * len(found)
         given, where = front_matter.read(inside, first) if found else ({}, where)
+        for name in (name for name in LIMITS if (name,) in where and name not in given):
+            raise front_matter.Misread(
+                where[(name,)],
+                f"{name} has no value, and without one there is no limit: write '{name}: NUMBER', "
+                "or take the line out",
+            )
         front_matter.refuse_strays(lines, known, LIMITS, top=not found)
         return FrontMatter.model_validate(given, strict=False)
     except front_matter.Misread as error:

@@ -84,10 +84,11 @@ class Repo:
             raise RepoError(f"{start}: {said}")
         repo = cls(Path(os.fsdecode(done.stdout.removesuffix(b"\n"))))
         if repo.resolve("HEAD") is None:
-            said = "has no commit yet; a campaign starts from one: git add -A && git commit -m 'first'"
-            logged = repo.git_dir / "logs/HEAD"
-            packs = any((repo.common_dir / "objects/pack").glob("*.*"))
-            if packs or (logged.is_file() and logged.stat().st_size):
+            said = (
+                "has no commit yet; a campaign starts from one: git add -A && git commit -m first"
+            )
+            logged, packs = repo.git_dir / "logs/HEAD", repo.common_dir / "objects/pack"
+            if any(packs.glob("*.*")) or (logged.is_file() and logged.stat().st_size):
                 said = (
                     "has commits, but HEAD's is missing or damaged: git fsck tells what is; the "
                     f"last known ones are in {logged}; from a new branch: git switch OTHER-BRANCH"

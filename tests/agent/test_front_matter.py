@@ -38,7 +38,7 @@ TAKEN = {
     "JSON": '---\n{"max_cost": 5, "hours": 8}\n---\n',
     "a fence for YAML": f"---yaml\n{SET}---\n",
     "a fence for YAML below a title": f"# T\n\n--- YML\n{SET}---\n",
-    "nothing for the others": f"---\n{SET}trials:\nseed: null\nkeep: ~\n---\n",
+    "nothing for the others": f"---\n{SET}notify:\nseed: null\nkeep: ~\n---\n",
 }
 REFUSED = {
     "without fences": (SET, 1),
@@ -156,6 +156,10 @@ OTHER_THAN_IT_LOOKS = [
     ("trials: {a: 5}", "valid integer"), ("objective: 5", "objective"),
     ("max_cost: 5\nmax_cost: 6", "max_cost is set twice"), ("max_cost: &a 5", "anchors"),
     ("hours: *a", "aliases"), ("seed: !!int 5", "tags"), ("llm: !!python/name:os.system", "tags"),
+    *((f"{name}:{none}", f"{name} has no value, and without one there is no limit: write "
+       f"'{name}: NUMBER'")
+      for name in ("max_cost", "max_tokens", "hours", "trials")
+      for none in ("", " # 5", " ~", " null")),
     ("? [a]\n: b", "not a list of 'name: value' lines"), ("x: " + "[" * 2000, "deep nesting"),
     ("data: files: /a", "in quotes"), ("llm: @x", "not YAML"), ("seed: 5\x07", "not YAML"),
     ("%YAML 1.1", "not YAML"), ("- max_cost: 5", "write 'name: value' lines"),

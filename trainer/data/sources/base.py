@@ -17,8 +17,8 @@ TEXT_FIELDS = (
 )
 """The first of these of a record that holds text is its text."""
 TURNS = (
-    *("system", "instruction", "prompt", "question", "input", "context"),
-    *("output", "completion", "response", "answer"),
+    *("system", "instruction", "prompt", "question", "query", "problem", "input", "context"),
+    *("reasoning", "output", "completion", "response", "answer", "answers", "solution", "chosen"),
 )
 """A record that has none of those is a task or a dialogue: the text of these, in this order."""
 
@@ -39,13 +39,14 @@ def text_of(value: object) -> str | None:
         return _joined(value, "" if {str, dict} <= kinds else "\n" if str in kinds else "\n\n")
     if isinstance(value, dict):
         fields = {str(name).strip().lower(): field for name, field in value.items()}
-        found = (text_of(fields[name]) for name in TEXT_FIELDS if name in fields)
-        text = next((text for text in found if text is not None), None)
-        text = _joined(fields.get(name) for name in TURNS) if text is None else text
+        found = [text_of(fields[name]) for name in TEXT_FIELDS if name in fields]
+        text = next(filter(None, found), None) or _joined(fields.get(name) for name in TURNS)
         if text is None:
             wrapped = (fields.get(name) for name in WRAPPERS)
             text = _joined(v for v in wrapped if "from" in fields or isinstance(v, (dict, list)))
-        return text
+        replies = fields.get("replies")  # of a tree of messages
+        text = _joined([text, *(replies if isinstance(replies, list) else [])])
+        return "" if text is None and "" in found else text
     return None
 
 

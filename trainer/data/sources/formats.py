@@ -84,6 +84,9 @@ _DOCUMENT = re.compile(r'\s*(?:\[\s*[{"]|\{\s*")')
 _FIELD = re.compile(rf'"({"|".join(sorted(FIELDS))})"\s*:', re.IGNORECASE)
 _LINES = (".jsonl", ".ndjson", ".jsonlines", ".ldjson", ".jl")
 _QUOTED = re.compile(r'^"((?:[^"]|"")*)"$')
+_BACKSLASH = re.compile(r'(?<!\\)\\"')
+_ESCAPED = re.compile(_BACKSLASH.pattern + r'[^,;\t|\s"]')
+"""A quote that a backslash marks as the text's own, where no cell can end."""
 _STRANGE = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f\udc80-\udcff]")
 """Control characters that no text has, and what ``surrogateescape`` makes of bytes."""
 _MENDED = {
@@ -153,7 +156,7 @@ def _of_text(name: str, kind: str, head: bytes, stream: IO[bytes], odd: Odd) -> 
     if looked_at.characters.is_too_much:
         raise NoText(f"{looked_at.characters.first}, so it is no text and left out")
     file = _Mended(name, io.TextIOWrapper(stream, encoding, errors), odd)
-    records, unit, rest = None, "row", ""
+    records, unit, rest, why = None, "row", "", NO_FIELD
     line, is_whole, _ = start.lstrip().partition("\n")
     first = _loaded(line)
     is_cut = not is_whole and line.startswith("{")  # a first line longer than what is looked at
@@ -162,14 +165,15 @@ def _of_text(name: str, kind: str, head: bytes, stream: IO[bytes], odd: Odd) -> 
         records = _of_table(start.lstrip("\n"), file)
     elif kind.endswith(".json") or (is_odd and _DOCUMENT.match(start)):
         rest = file.read()
-        records = _of_document(rest, needs_text=not kind.endswith(_LINES))
+        document = _of_document(rest, needs_text=not kind.endswith(_LINES))
+        records, why = (None, document) if isinstance(document, str) else (document, why)
     elif kind.endswith(_LINES) or _has_text(first) or (is_cut and _FIELD.search(line)):
         records, unit = _of_lines(file), "line"
     if records is not None:
         yield from _of_records(f"{name}, {unit}", records, odd)
         return
     if kind.endswith((".json", ".csv", ".tsv")):
-        odd.files.add(f"{name}: {NO_FIELD}, so it is read as plain text")
+        odd.files.add(f"{name}: {why}, so it is read as plain text")
     yield from split(rest or file, SECTION_CHARS)
 
 
@@ -234,8 +238,8 @@ def _loaded(text: str) -> Any:
         return ValueError(f"not JSON ({exc})")
 
 
-def _of_document(content: str, needs_text: bool) -> Records | None:
-    """Records of a JSON document, or of several one below the other; None if it is none.
+def _of_document(content: str, needs_text: bool) -> Records | str:
+    """Records of a JSON document, or of several one below the other; or why there are none.
 
     Raises:
         ValueError: it has text, but is damaged or cut off.
@@ -251,7 +255,7 @@ def _of_document(content: str, needs_text: bool) -> Records | None:
             return _of_lines(lines)
         if not needs_text or _FIELD.search(content, 0, HEAD_BYTES):
             raise ValueError(f"not JSON ({exc})") from exc
-        return None
+        return f"not JSON ({exc})"
     value = values[0] if len(values) == 1 else values
     if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
         return enumerate(value, 1)
@@ -261,7 +265,7 @@ def _of_document(content: str, needs_text: bool) -> Records | None:
             places += place.values()
     lists = (place for place in places if isinstance(place, list) and any(map(_has_text, place)))
     records = next(lists, value if isinstance(value, list) else [value])
-    return None if needs_text and not any(map(_has_text, records)) else enumerate(records, 1)
+    return NO_FIELD if needs_text and not any(map(_has_text, records)) else enumerate(records, 1)
 
 
 def _has_text(record: Any) -> bool:
@@ -277,9 +281,11 @@ def _of_table(start: str, lines: Iterable[str]) -> Records | None:
     header = start.partition("\n")[0]
     for delimiter in ",;\t|":
         names = next(csv.reader([header], delimiter=delimiter, skipinitialspace=True), [])
-        if _has_text(dict.fromkeys(names, "")):
+        if _has_text(dict.fromkeys(names, "a")):
             if delimiter == "\t" and _is_literal(start, len(names)):
                 return _rows(names, csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+            if _ESCAPED.search(start):
+                lines = (_BACKSLASH.sub('""', line) for line in lines)
             spaced = f"{delimiter} " in header  # then quotes begin behind a space, too
             table = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced)
             return _rows(names, table)

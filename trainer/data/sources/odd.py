@@ -8,10 +8,8 @@ from trainer.data.store import DataError
 
 MOST_ODD = 0.1
 """Share of a file's rows, or of its characters, that may be odd."""
-REMEDY = (
-    "convert it to UTF-8 text (iconv, pdftotext), remove it, or name the files to read with a glob "
-    "such as 'files:PATH/**/*.txt'"
-)
+_REMOVE = "remove it, or name the files to read with a glob such as 'files:PATH/**/*.txt'"
+REMEDY = f"convert it to UTF-8 text (iconv, pdftotext), {_REMOVE}"
 _WORDS = {
     "rows": "rows have no text and are left out",
     "characters": "characters are no UTF-8 text (bytes are read as Windows-1252, others left out)",
@@ -62,7 +60,8 @@ class Odd:
             found: Count = getattr(one, name)
             if name != "files" and found.is_too_much:
                 most = f"at most {MOST_ODD:.0%} of a file may be"
-                raise DataError(f"{found.told(words)}; {most}: mend it, {REMEDY}")
+                how = REMEDY if name == "characters" else _REMOVE
+                raise DataError(f"{found.told(words)}; {most}: mend it, {how}")
             getattr(self, name).add(found.first, found.count, found.of)
 
     def notes(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import bz2
 import csv
+import functools
 import gzip
 import io
 import json
@@ -126,6 +127,8 @@ READ = {
     "batch.jsonl": under(
         lambda t: {"response": {"body": {"choices": [{"message": {"content": t}}]}}}
     ),
+    "empty-first.jsonl": under(lambda text: {"text": "", "content": text}),
+    "empty-task.jsonl": under(lambda text: {"body": "", "output": text}),
     "sep.csv": b"sep=;\r\n" + table("id text", ";"),
     "sep-tab.csv": b'\xef\xbb\xbf"sep=\t"\r\n' + table("id text", "\t"),
     "spaced.csv": table("id text", ",").replace(b"id,text", b"id, text", 1).replace(b',"', b', "'),
@@ -165,6 +168,26 @@ AS_ONE = {
 }
 
 
+def named(names: Sequence[str], *texts: str) -> dict[str, str]:
+    return dict(zip(names, texts, strict=True))
+
+
+PARTS: dict[str, Callable[[str, str], object]] = {
+    **{
+        f"{'-'.join(names)}.jsonl": functools.partial(named, names)
+        for names in (
+            *(("prompt", "chosen"), ("question", "answers"), ("query", "response")),
+            *(("problem", "solution"), ("reasoning", "answer")),
+        )
+    },
+    "answers.jsonl": lambda a, b: {"question": a, "answers": {"text": [b], "answer_start": [0]}},
+    "reasoning.jsonl": lambda a, b: {"response": b, "prompt": a[:9], "reasoning": a[9:]},
+    "tree.jsonl": lambda a, b: {"prompt": {"text": a, "replies": [{"text": b, "replies": []}]}},
+    "comments.jsonl": lambda a, b: {"text": a, "replies": [{"text": b}, {"likes": 3}]},
+}
+"""Records that have their text in more than one place."""
+
+
 def read(path: Path) -> tuple[list[str], list[str]]:
     """The sections of a file or folder, and what is told."""
     odd = Odd()
@@ -185,6 +208,15 @@ def test_plain_text_is_read_in_every_common_encoding(name: str, tmp_path: Path) 
     (tmp_path / name).write_bytes(AS_ONE[name])
     found, _ = read(tmp_path / name)
     assert "\n".join(found).split() == PLAIN.split()
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_record_is_read_with_all_its_parts(name: str, tmp_path: Path) -> None:
+    halves = [(text[:40].rpartition(" ")[0], text[40:].partition(" ")[2]) for text in TEXTS]
+    (tmp_path / name).write_bytes(jsonl([PARTS[name](*each) for each in halves]))
+    found, told = read(tmp_path / name)
+    assert "".join("".join(found).split()) == "".join("".join(a + b for a, b in halves).split())
+    assert not told
 
 
 ODD_ROWS = (b"nope", b"[1]", b"3", b"[]", b'{"x": 1}', b'{"text": null}', b'{"text": [1]}')
@@ -240,6 +272,20 @@ def test_quotes_in_a_tsv_are_the_texts_own(tmp_path: Path) -> None:
     assert read(tmp_path / "a.tsv") == ([*texts, 'a "b" c'], [])
 
 
+def test_quotes_behind_a_backslash(tmp_path: Path) -> None:
+    texts = [f'"Yes," he said, "{LINES[0]}"', rf"C:\new, {LINES[1]}", *LINES[2:]]
+    rows = (text.replace('"', r"\"") for text in texts)
+    lines = [f'{i},"{text}",x' for i, text in enumerate(rows)]
+    (tmp_path / "a.csv").write_text("\n".join(["id,text,more", *lines]))
+    assert read(tmp_path / "a.csv") == (texts, [])
+
+
+def test_a_table_of_questions_and_answers(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(table("question answer", ","))
+    found, told = read(tmp_path / "a.csv")
+    assert found == [f"{i}\n\n{text}" for i, text in enumerate(TEXTS)] and not told
+
+
 def test_a_quote_that_does_not_end_swallows_no_rows(tmp_path: Path) -> None:
     lines = [f"{i},{text.replace(',', ';')}" for i, text in enumerate(LINES)]
     lines[58] = lines[58].replace(",", ',"')
@@ -249,8 +295,9 @@ def test_a_quote_that_does_not_end_swallows_no_rows(tmp_path: Path) -> None:
     lines[20] = lines[20].replace(",", ',"')
     del lines[58]
     (tmp_path / "a.csv").write_text("\n".join(["id,text", *lines]))
-    with pytest.raises(DataError, match=r"39 of 59 rows.*row 22"):
+    with pytest.raises(DataError, match=r"39 of 59 rows.*row 22") as caught:
         read(tmp_path / "a.csv")
+    assert "UTF-8" not in str(caught.value), "no encoding is to blame"
 
 
 @pytest.mark.parametrize(
@@ -286,6 +333,10 @@ def test_what_begins_printable_and_is_no_text(magic: bytes, remedy: str, tmp_pat
 def test_tables_without_a_known_field_are_plain_text(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(table("id x", ","))
     (tmp_path / "b.json").write_text(json.dumps({"names": TEXTS}))
+    (tmp_path / "c.json").write_text(repr([{"text": text} for text in TEXTS]))
+    _, (told,) = read(tmp_path / "c.json")
+    assert "c.json: not JSON (Expecting property name" in told and "read as plain text" in told
+    (tmp_path / "c.json").unlink()
     found, (told,) = read(tmp_path)
     assert "id,x" in found[0]
     assert told.startswith(
