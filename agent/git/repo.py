@@ -84,9 +84,7 @@ class Repo:
             raise RepoError(f"{start}: {said}")
         repo = cls(Path(os.fsdecode(done.stdout.removesuffix(b"\n"))))
         if repo.resolve("HEAD") is None:
-            said = (
-                "has no commit yet; a campaign starts from one: git add -A && git commit -m first"
-            )
+            said = "has no commit yet; a campaign needs one: git add -A && git commit -m 'first'"
             logged, packs = repo.git_dir / "logs/HEAD", repo.common_dir / "objects/pack"
             if any(packs.glob("*.*")) or (logged.is_file() and logged.stat().st_size):
                 said = (
