@@ -176,8 +176,7 @@ def _take_front_matter(lines: list[str], path: Path) -> FrontMatter:
         for name in (name for name in LIMITS if (name,) in where and name not in given):
             raise front_matter.Misread(
                 where[(name,)],
-                f"{name} has no value, and without one there is no limit: write '{name}: NUMBER', "
-                "or take the line out",
+                f"{name} has no value, so no limit: write '{name}: NUMBER', or drop the line",
             )
         front_matter.refuse_strays(lines, known, LIMITS, top=not found)
         return FrontMatter.model_validate(given, strict=False)

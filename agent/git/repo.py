@@ -258,8 +258,7 @@ class Repo:
         self.git(*args, stdin="\0".join(commands).encode())
 
     def _put_aside(self, refs: Iterable[str]) -> None:
-        """Keep under another name the files of refs that git does not list: it would not write
-        them, either."""
+        """Keep aside the files of refs that git does not list, and would not write either."""
         for ref in refs:
             if (path := self.common_dir / ref).is_file():
                 log.warning("%s is damaged: kept in %s", path, self.common_dir)

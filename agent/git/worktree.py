@@ -44,8 +44,7 @@ def add(repo: Repo, tag: str, folder: Path, olds: Sequence[str] = ()) -> str | N
         _repair(repo, place)
         ours = listed(repo).get(place, {})
         if _is_live(repo, place) and ours.get("locked") != "initializing":  # its making was cut off
-            on = run_git("symbolic-ref", "-q", "HEAD", cwd=place).stdout
-            if os.fsdecode(on).strip() != branch:
+            if run_git("symbolic-ref", "-q", "HEAD", cwd=place).stdout.strip() != branch.encode():
                 return f"{place} is not on {short}, and left alone: git -C {place} switch {short}"
             tip = repo.commit_for(branch)
             return sync(repo, place, tip.sha, *olds, tip.parent or tip.sha, tip.sha)
@@ -217,8 +216,7 @@ def adopt(repo: Repo, commit: str, *, patch: bool) -> str:
 
 
 def listed(repo: Repo) -> dict[Path, dict[str, str]]:
-    """What git knows of each registered worktree (``branch``, ``locked``, ...), by its path; of
-    none where it cannot list them, because one of them is damaged."""
+    """What git knows of each registered worktree, by its path; of none where one is damaged."""
     done = run_git("worktree", "list", "--porcelain", cwd=repo.root)
     out = os.fsdecode(done.stdout).strip() if done.returncode == 0 else ""
     blocks = (block.splitlines() for block in out.split("\n\n") if block)
@@ -237,8 +235,7 @@ def _is_live(repo: Repo, folder: Path) -> bool:
 
 
 def _repair(repo: Repo, folder: Path) -> None:
-    """Mend the links between worktree and repository after both were moved to another place, or a
-    power cut emptied one."""
+    """Mend the links between worktree and repository after a power cut, or both were moved."""
     link = folder / ".git"
     if not link.is_file():
         return

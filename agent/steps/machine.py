@@ -20,7 +20,6 @@ _LEAVE_SECONDS = _ANSWER_SECONDS = 2.0
 _LOW_PERCENT = 20
 _SUPPLIES = Path("/sys/class/power_supply")
 _NO_SENSOR = (OSError, AttributeError, RuntimeError, ValueError, TypeError, psutil.Error)
-"""What psutil raises where there is none, or one that says nothing."""
 
 
 @contextlib.contextmanager

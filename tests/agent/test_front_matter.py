@@ -156,8 +156,7 @@ OTHER_THAN_IT_LOOKS = [
     ("trials: {a: 5}", "valid integer"), ("objective: 5", "objective"),
     ("max_cost: 5\nmax_cost: 6", "max_cost is set twice"), ("max_cost: &a 5", "anchors"),
     ("hours: *a", "aliases"), ("seed: !!int 5", "tags"), ("llm: !!python/name:os.system", "tags"),
-    *((f"{name}:{none}", f"{name} has no value, and without one there is no limit: write "
-       f"'{name}: NUMBER'")
+    *((f"{name}:{none}", f"{name} has no value, so no limit: write '{name}: NUMBER'")
       for name in ("max_cost", "max_tokens", "hours", "trials")
       for none in ("", " # 5", " ~", " null")),
     ("? [a]\n: b", "not a list of 'name: value' lines"), ("x: " + "[" * 2000, "deep nesting"),
