@@ -87,10 +87,8 @@ class Repo:
             said = "has no commit yet; a campaign needs one: git add -A && git commit -m 'first'"
             logged, packs = repo.git_dir / "logs/HEAD", repo.common_dir / "objects/pack"
             if any(packs.glob("*.*")) or (logged.is_file() and logged.stat().st_size):
-                said = (
-                    "has commits, but HEAD's is missing or damaged: git fsck tells what is; the "
-                    f"last known ones are in {logged}; from a new branch: git switch OTHER-BRANCH"
-                )
+                said = f"lacks HEAD's commit, or it is damaged: see git fsck and {logged}"
+                said += "; on a new branch: git switch one with commits"
             raise RepoError(f"{repo.root} {said}")
         return repo
 
@@ -220,7 +218,8 @@ class Repo:
         stdin = "".join(f"{name}\n" for name in names).encode()
         done = run_git(*args, cwd=self.root, stdin=stdin)
         if done.returncode != 0 or b" missing\n" in done.stdout:
-            _remove_emptied((self.common_dir / "objects").glob("??/[0-9a-f]*"))
+            for path in filter(_is_emptied, (self.common_dir / "objects").glob("??/[0-9a-f]*")):
+                path.unlink()
             done = run_git(*args, cwd=self.root, stdin=stdin)
         while done.returncode != 0 and (found := _DAMAGED.search(done.stderr)):
             sha = found[1].decode()
@@ -236,8 +235,7 @@ class Repo:
         """Move refs ``(ref, new, old)`` in one transaction: all of them, or none.
 
         If ``old`` is None, the ref must not exist yet. A ref that is already at ``new`` stays
-        there, so that an interrupted step can be repeated. A ref whose file is damaged counts as
-        none.
+        there, so that a cut-off step can be repeated. One whose file is damaged counts as none.
 
         Raises:
             RepoError: a ref is somewhere else, or cannot be written.
@@ -396,11 +394,7 @@ class Repo:
         return self.git(*args, stdin=stdin, dates=dates).decode().strip()
 
 
-def _remove_emptied(files: Iterable[Path]) -> None:
-    """Remove those that hold nothing, or only zeros, as file systems leave them at a power cut."""
-    for path in files:
-        if path.is_file():
-            with path.open("rb") as file:
-                start = file.read(64)
-            if not start.strip(b"\0\n"):
-                path.unlink()
+def _is_emptied(path: Path) -> bool:
+    """Whether it holds nothing, or only zeros, as file systems leave a file at a power cut."""
+    with path.open("rb") as file:
+        return not file.read(64).strip(b"\0\n")
