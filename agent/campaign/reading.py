@@ -83,8 +83,13 @@ def prior_of(state: State) -> Prior:
 
 
 def running(repo: Repo, tag: str) -> int | None:
-    """Process id of the run under way, None if there is none."""
+    """Process id of what writes the journal, a run or another command; None if nothing does."""
     return holder(folder_of(repo, tag) / JOURNAL)
+
+
+def run_of(state: State, pid: int | None) -> int | None:
+    """``pid``, if what writes is a run, which tries what is submitted."""
+    return pid if state.settings.get("pid") == pid and not state.stop_reason else None
 
 
 def stem(training: Training) -> str:

@@ -140,10 +140,14 @@ def _hand_in(repo: Repo, tag: str, imports: Imports, as_json: bool) -> NoReturn:
     """Give submissions to the run under way, else try them here; success is that one is judged."""
     for note in (*imports.skipped, *imports.unread):
         print(f"note: {note}", file=sys.stderr)
-    running, rows, is_done, text = reading.running(repo, tag), [], True, "there is nothing to try"
-    if imports.found and running is not None:
+    pid, rows, is_done, text = reading.running(repo, tag), [], True, "there is nothing to try"
+    running = reading.run_of(reading.peek(repo, tag), pid)
+    if imports.found and pid is not None:
         names = [submit(folder_of(repo, tag), one) for one in imports.found]
-        text = f"{len(names)} submitted, to be tried next: python -m agent log --tag {tag}"
+        turn = "to be tried next: python -m agent log"
+        if running is None:
+            turn = f"for the next run, as process {pid} is none: python -m agent run"
+        text = f"{len(names)} submitted, {turn} --tag {tag}"
     elif imports.found:
         with (
             handled(stop_now),

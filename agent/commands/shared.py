@@ -30,7 +30,7 @@ def open_campaign(tag: str) -> tuple[Repo, str, State]:
 
 
 def status_of(repo: Repo, tag: str, state: State) -> dict[str, Any]:
-    pid = reading.running(repo, tag)
+    pid = reading.run_of(state, reading.running(repo, tag))
     return summary.status_json(state, tag, pid, reading.prior_of(state).probabilities())
 
 

@@ -88,6 +88,7 @@ class _Harvest:
         self.baseline, *_, self.champion = (self.texts[trial.commit] for trial in self.kept)
         self.settings = {name: self.state.settings[name] for name in (BUDGET, *SHARED)}
         self.name = functools.cache(fingerprint)
+        self.before = len(self.state.harvested.get("pairs", ()))
         self.troubles = dict.fromkeys(self.texts.values(), "")
         """By file: why it does not run."""
         self.said: list[str] = []
@@ -144,7 +145,7 @@ class _Harvest:
         each = [(keep.built, (*keep.needs, keep.trial.trial)) for keep in earlier]
         each += [(keep.own, numbers[: n + 1]) for n, keep in enumerate(earlier)]
         found = ((self._merged(onto, parent, own)[0], needs) for onto, needs in each)
-        return next((text, needs) for text, needs in found if text is not None)
+        return next(((text, needs) for text, needs in found if text is not None), (own, numbers))
 
     def _merged(self, onto: str, base: str, changed: str) -> tuple[str | None, str]:
         """``onto`` with a change; or None, and why there is no such file that runs."""
@@ -160,7 +161,7 @@ class _Harvest:
         return (None if self.troubles[text] else text), self.troubles[text]
 
     def _measure(self, keeps: Sequence[Keep], seeds: Sequence[int]) -> None:
-        """What is not measured yet; a file that has failed is not tried again."""
+        """What is not measured yet; a file that fails is tried again by the next harvest only."""
         rounds = (
             (self.baseline, [keep.alone for keep in keeps if keep.alone]),
             (self.champion, [keep.without for keep in keeps if keep.without]),
@@ -200,11 +201,12 @@ class _Harvest:
         self.campaign.record(Harvested(found={"pairs": pairs}))
 
     def _differences(self, first: str, second: str, seeds: Sequence[int]) -> list[float | str]:
-        """First minus second val_bpb of the heats that are over; words of one that failed."""
+        """First minus second val_bpb of the heats that are over; words of what failed now."""
         wanted, found = [self.name(first), self.name(second)], []
-        for pair in self.state.harvested.get("pairs", ()):
+        for number, pair in enumerate(self.state.harvested.get("pairs", ())):
             own, value = [pair["first"], pair["second"]], pair["difference"]
-            if pair["seed"] in seeds and sorted(own) == sorted(wanted):
+            counts = number >= self.before or not isinstance(value, str)
+            if counts and pair["seed"] in seeds and sorted(own) == sorted(wanted):
                 found.append(value if own == wanted or isinstance(value, str) else -value)
         return found
 
@@ -300,6 +302,8 @@ def merge_beside(ours: str, base: str, theirs: str) -> tuple[str, str]:
 
     Git calls that a conflict; a line between each two keeps them apart. Heats will judge the file.
     """
+    if ours == base:
+        return theirs, ""  # with its empty last lines, which a merge drops
     text, conflicts = merge(ours, base, theirs)
     if conflicts:
         apart, left = merge(*(t.replace("\n", f"\n{BETWEEN}") for t in (ours, base, theirs)))

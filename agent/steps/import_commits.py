@@ -20,8 +20,8 @@ from trainer.untrusted import one_line
 PATHS = (TRAIN_FILE, "train.py")
 """Where they may have it; the ancestor has it at the top."""
 KEPT = ("keep", "kept", "baseline")
-_GAIN = re.compile(r"^gain:\s*([+-]?\d*\.\d+)", re.IGNORECASE | re.MULTILINE)
-_SCORE = re.compile(r"\s*\(?val[_ -]bpb\W{0,3}?(\d*\.\d+).*", re.IGNORECASE)
+_GAIN = re.compile(r"(?im)^gain:\s*(?>([+-]?\d*\.\d+(?:e[+-]?\d+)?))(?!\s*%)")
+_SCORE = re.compile(r"(?i)\s*\(?val[_ -]bpb\W{0,3}?(?:(\d*\.\d+)\s*(?:[-=]>|→|to)\s*)?(\d*\.\d+).*")
 _TRAILER = re.compile(r"[\w-]+: ")
 
 
@@ -52,16 +52,19 @@ def read_imports(repo: Repo, state: State, folder: Path, what: str) -> Imports:
     if Path(what).is_file():
         _read_table(repo, Path(what), known, imports)
     else:
-        for sha in _commits(repo, what):
+        for sha, *parents in _commits(repo, what):
             info = repo.commit_for(sha)
-            _read(repo, info, known, imports, info.sha[:7], "", _claim(repo, info))
+            if len(parents) > 1:
+                imports.skipped.append(f"{sha[:7]}: a merge: its own edits are not taken")
+            else:
+                _read(repo, info, known, imports, info.sha[:7], "", _claim(repo, info))
     if imports == Imports():
         raise UserError(f"{what}: nothing in it changes a train.py, or HEAD has it already")
     return imports
 
 
-def _commits(repo: Repo, what: str) -> list[str]:
-    """Full hashes, oldest first."""
+def _commits(repo: Repo, what: str) -> list[list[str]]:
+    """Full hashes, oldest first; behind each those of its parents."""
     end = ["--end-of-options", what]
     if ".." not in what:
         if repo.resolve(what) is None:
@@ -69,8 +72,8 @@ def _commits(repo: Repo, what: str) -> list[str]:
         named = run_git("rev-parse", "--symbolic-full-name", what, cwd=repo.root).stdout
         is_branch = named.startswith((b"refs/heads/", b"refs/remotes/")) and what != "HEAD"
         end = ["--not", "HEAD", "--not", *end] if is_branch else ["--no-walk", *end]
-    args = ("rev-list", "--reverse", "--topo-order", "--no-merges", *end, "--")
-    return repo.git(*args).decode().split()
+    args = ("rev-list", "--reverse", "--topo-order", "--parents", *end, "--")
+    return [line.split() for line in repo.git(*args).decode().splitlines()]
 
 
 def _read(
@@ -86,6 +89,8 @@ def _read(
         old = _texts(repo, info.parent) if info.parent else {}
     except RepoError as error:
         return imports.unread.append(f"{name}: {error}")
+    if len(old) == len(new) == 1:  # it may have been moved
+        old = dict(zip(new, old.values(), strict=True))
     path = next((path for path in PATHS if new.get(path) != old.get(path)), "")
     if not path or path not in new or path not in old or info.sha in known:
         why = known.get(info.sha, "") or ("it begins or ends their train.py" if path else "")
@@ -111,8 +116,10 @@ def _claim(repo: Repo, info: CommitInfo) -> float | None:
     if gain := _GAIN.search(info.message):
         return float(gain[1])
     own = _SCORE.search(info.message)
+    if own and own[1]:
+        return round(float(own[1]) - float(own[2]), 9)
     before = _SCORE.search(repo.commit_for(info.parent).message) if own and info.parent else None
-    return round(float(before[1]) - float(own[1]), 9) if own and before else None
+    return round(float(before[2]) - float(own[2]), 9) if own and before else None
 
 
 def _read_table(repo: Repo, path: Path, known: dict[str, str], imports: Imports) -> None:

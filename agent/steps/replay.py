@@ -23,6 +23,7 @@ from agent.edits.facts import reads_clock
 from agent.git.repo import Repo
 from agent.steps.fresh import fresh_heat, fresh_seed, interval
 from trainer.data.prepare import hold
+from trainer.errors import UserError
 from trainer.measure import Measurement, measure
 from trainer.presets import find_preset
 from trainer.training.remains import recorded_steps
@@ -70,9 +71,13 @@ def find_trial(repo: Repo, commit: str, claimed: bool = False) -> Known:
     """
     sha, ref = _resolve(repo, commit), _TRIAL_REF.fullmatch(commit)
     tags = [name.removeprefix(notes.NOTES) for name in repo.refs(notes.NOTES.rstrip("/"))]
-    paths = sorted((repo.root / "campaigns").glob(f"*/{JOURNAL}"))
-    states = [(path.parent.name, load(repo, path.parent.name)) for path in paths]
-    known = [(tag, state, trial) for tag, state in states for trial in state.trials]
+    known, damaged = list[Known](), ""
+    for name in sorted(path.parent.name for path in repo.root.glob(f"campaigns/*/{JOURNAL}")):
+        try:
+            state = load(repo, name)
+            known += [(name, state, trial) for trial in state.trials]
+        except UserError as error:
+            damaged += f"; campaign {name} was left out: {error}"
     known += [(tag, *found) for tag in tags if (found := notes.trial_of(repo, tag, sha))]
     for one in known:
         if sha in (one[2].commit, *candidates(one[2])):
@@ -87,7 +92,7 @@ def find_trial(repo: Repo, commit: str, claimed: bool = False) -> Known:
                 return tag, state, trial
     raise CampaignError(
         f"{sha[:12]} is no trial of a campaign in {repo.root / 'campaigns'}, and has no note; see: "
-        f"python -m agent log; {_fetch(repo)}"
+        f"python -m agent log; {_fetch(repo)}{damaged}"
     )
 
 
@@ -173,7 +178,10 @@ def replay_commit(repo: Repo, commit: str, seeds: int | None, on_event: OnEvent)
     found["verdict"], found["differences"] = compare(record, measured)
     found |= {"replayed_bpb": measured.val_bpb, "replayed_end": _end(measured, measured.trace)}
     if seeds is not None:
-        found["fresh"] = _fresh_estimate(source, sha, seeds, settings, on_event)
+        try:
+            found["fresh"] = _fresh_estimate(source, sha, seeds, settings, on_event)
+        except CampaignError as error:  # what was replayed is told all the same
+            found["fresh"] = {"failed": str(error)}
     return found
 
 
@@ -272,7 +280,9 @@ def replay_text(found: Mapping[str, Any]) -> str:
         f"{found['verdict']}: {found['commit'][:12]}, trial {found['trial']}, seed {found['seed']}",
         f"recorded {was}, replayed {now}",
     ]
-    if fresh := found["fresh"]:
+    if (fresh := found["fresh"]) and "failed" in fresh:
+        lines.append(f"no fresh estimate: {fresh['failed']}")
+    elif fresh:
         ends = f"[{fresh['low']:.6f}, {fresh['high']:.6f}]"
         lines.append(f"fresh estimate {fresh['mean']:.6f} {ends} with {fresh['seeds']} new seeds")
     return "\n".join(lines)

@@ -68,8 +68,10 @@ def begin_submitted(runtime: Runtime, submission: Submission) -> None:
         of, base = _base(runtime, champion, submission.source)
         submission = replace(submission, base=base)
         if of != CHAMPION:
-            done = "its change is brought to the champion" if base else "it is taken as it stands"
+            done = f"merged into trial {runtime.champion.trial}'s file" if base else "as it stands"
             runtime.display.message(f"{one_line(submission.title)}: made from {of}, {done}")
+            why = f"From {of}, {done}: {submission.hypothesis}"
+            submission = replace(submission, hypothesis=why)
     section, (merged, _) = CATEGORY, merge(champion, submission.base or champion, submission.source)
     with contextlib.suppress(SyntaxError, ValueError, RecursionError):  # it will be rejected
         touched = sections_touched(champion, merged) - {""}

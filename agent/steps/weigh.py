@@ -25,9 +25,12 @@ def weigh(
         left_out: what the champion loses without it; None if there is no such file.
         needs: earlier trials without which it does not stand on the baseline.
     """
+    if left_out is not None and left_out.high < 0:
+        return "no longer", "the champion is better without it"
     missed = left_out is not None and left_out.low > 0
     if alone is not None and alone.low > 0:
-        return "carries", f"better alone{', and the champion is worse without it' * missed}"
+        there = f", and the champion {'is worse' if missed else 'may do'} without it"
+        return "carries", "better alone" + there * (left_out is not None)
     if left_out is None:
         return "undecided", "it cannot be left out, and alone it is not surely better"
     if missed and alone is not None and alone.mean > 0 and alone.high >= left_out.mean:

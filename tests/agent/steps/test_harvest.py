@@ -274,6 +274,30 @@ def test_a_change_that_fails_in_a_heat_is_not_tried_again(
     assert sum(failing in sources for _, sources in trainings.heats) == 2, "alone, and left out"
 
 
+def test_a_failure_of_the_machine_is_tried_again_by_the_next_harvest(
+    begun: Grown, trainings: Trainings
+) -> None:
+    begun.keep_all(EDITS[:1])
+    fails, trainings.fails = trainings.fails, lambda source: True
+    assert begun.found()["keeps"][0]["label"] == "undecided"
+    trainings.fails = fails
+    (keep,) = begun.found()["keeps"]
+    assert keep["label"] == "carries" and keep["notes"] == []
+    count = len(trainings.heats)
+    begun.found()
+    assert len(trainings.heats) == count
+
+
+def test_a_kept_file_with_an_empty_last_line_is_taken_as_it_was_kept(
+    begun: Grown, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = BASE.replace("WIDTH = 64", "WIDTH = 96") + "\n"
+    begun.keep_all([("wider", lambda t: source)])
+    monkeypatch.setattr(measure, "check", lambda *_, **__: measure.CheckResult("crashed", "hangs"))
+    (keep,) = begun.found()["keeps"]
+    assert keep["label"] == "carries" and begun.text(keep["branch"]) == source
+
+
 def test_a_tie_is_not_offered_back_to_the_loop(begun: Grown, trainings: Trainings) -> None:
     begun.keep("shorter", BASE.replace("BETA = 0.9\n", ""), gain=0.005, tie=True)
     begun.keep_all(EDITS[:1])

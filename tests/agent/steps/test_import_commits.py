@@ -88,6 +88,11 @@ def test_commits_are_read_oldest_first_each_with_its_parent(
         ("x\n\nVal-Bpb: 1.5 ± 0.1", "y\n\nbody\n\nval_bpb=1.25", 0.25),
         ("x", "y\n\nGain: -0.004544 ± 0.017869\nSeeds: 2", -0.004544),
         ("x val_bpb 1.2", "y\n\nGain: none", None),
+        ("x val_bpb: 0.9979 -> 0.9932", "y\n\nval_bpb: 0.9932 -> 0.9900", 0.0032),
+        ("x", "y (val_bpb 1.25 to 1.125)", 0.125),
+        ("x", "y\n\nGain: 3.1e-3", 0.0031),
+        ("x", "y\n\nGain: 1.5% of val_bpb", None),
+        ("x val_bpb 1.2", "y (val_bpb 1.19)\n\nbody\n\nGain: 1.25 %", 0.01),
         ("x", "", None),
     ],
 )
@@ -209,6 +214,20 @@ def test_a_file_that_is_no_text_is_told(repo: Repo, git: Git, content: bytes, wh
     git(repo.root, "commit", "--quiet", "-am", "odd")
     imports = read(repo, "HEAD")
     assert not imports.found and why in imports.unread[0]
+
+
+def test_a_file_that_was_moved_keeps_its_edit_and_a_merge_is_told(forked: Repo, git: Git) -> None:
+    git(forked.root, "mv", "trainer/train.py", "train.py")
+    commit(forked.root, git, "moved", TRAIN_PY.replace("0.01", "0.02"))
+    (one,) = read(forked, "HEAD").found
+    assert (one.base, one.source) == (TRAIN_PY, TRAIN_PY.replace("0.01", "0.02"))
+    git(forked.root, "switch", "--quiet", "fork")
+    git(forked.root, "merge", "--quiet", "--no-ff", "-s", "ours", "-m", "joined", "main")
+    git(forked.root, "switch", "--quiet", "main")
+    for what, count in (("fork", 3), ("fork^0", 0)):
+        imports = read(forked, what)
+        assert len(imports.found) == count
+        assert any("a merge: its own edits are not taken" in line for line in imports.skipped)
 
 
 def test_a_submission_is_what_a_commit_changes(forked: Repo) -> None:

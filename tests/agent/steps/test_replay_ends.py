@@ -16,6 +16,7 @@ from agent.campaign.reading import CampaignError
 from agent.campaign.records import Training
 from agent.steps import replay
 from agent.steps.runtime import Runtime
+from trainer import measure
 
 CURVE = [(0.1, 0, 7.5), (0.9, 5, 6.25), (1.8, 11, 5.5)]
 UNWEIGHED = {"trace": "clock", "weights_sha256": ""}
@@ -167,3 +168,24 @@ def test_a_null_trial_says_that_it_has_no_commit(
     campaign.record(TrialBegun(trial=1, category="null", parent=champion))
     with pytest.raises(CampaignError, match=f"1 has no commit.* null .*{champion[:12]}"):
         replay.find_trial(campaign.repo, f"refs/autoresearch/{campaign.tag}/trials/1")
+
+
+def test_a_failure_of_a_fresh_seed_leaves_the_replay_and_another_campaign_does_not_matter(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, 1.5)
+    loop.baseline(runtime)
+    repo, commit = runtime.campaign.repo, runtime.champion.commit
+    other = runtime.campaign.folder.parent / "other/journal.jsonl"
+    other.parent.mkdir()
+    other.write_text('{"n": 0}\n' * 3)
+    again = measured(SCORED, 2)
+    monkeypatch.setattr(replay, "measure", lambda source, **options: again)
+    crashed = measured(CRASHED, 3)
+    monkeypatch.setattr(measure, "heat", lambda sources, **options: [crashed])
+    found = replay.replay_commit(repo, commit, 2, lambda event: None)
+    assert found["verdict"] != "not trained" and found["replayed_bpb"] == 1.5
+    assert "ValueError: wide" in found["fresh"]["failed"]
+    assert "no fresh estimate: file 0 of the heat: crashed" in replay.replay_text(found)
+    with pytest.raises(CampaignError, match=r"no trial of a campaign.*; campaign other was left"):
+        replay.find_trial(repo, runtime.campaign.state.settings["base"])

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run_here
+from grown import Grown
 from project import git
 from staged import audits, play
 
 from agent import loop
-from agent.campaign.events import Known
+from agent.campaign.events import Known, RunBegun, RunEnded
 from agent.campaign.files import write_atomically
 from agent.campaign.journal import read_events
 from agent.campaign.records import Trial
@@ -112,7 +116,8 @@ def test_a_file_made_from_an_earlier_one_is_merged_into_the_champion(
     assert champion(begun) == changed(first, RATE, WIDTH)
     assert second.lines_added == 1
     said = (tmp_path / "out.txt").read_text()
-    assert "an idea: made from trial 0, its change is brought to the champion" in said
+    how = "trial 0, merged into trial 1's file"
+    assert f"an idea: made from {how}" in said and second.hypothesis == f"From {how}: It helps."
 
 
 @pytest.mark.process
@@ -153,6 +158,7 @@ def test_a_file_of_its_own_is_taken_as_it_stands_and_the_same_is_not_tried_twice
     assert (trial.verdict, trial.category) == ("keep", "submitted")
     assert champion(begun) == whole
     assert "made from no train.py that the campaign knows" in (tmp_path / "out.txt").read_text()
+    assert trial.hypothesis == "From no train.py that the campaign knows, as it stands: It helps."
     assert "changes nothing" in try_it(begun, submitted(whole)).words
 
 
@@ -253,3 +259,23 @@ def test_the_example_is_the_shipped_file_with_one_idea() -> None:
     assert len(set(shipped.splitlines()) - kept) == 2, "its comments are the same, too"
     edit = Edit(take.CATEGORY, "why", "what", (), better)
     check(edit, shipped, better, max_seq_len=find_preset("cpu").max_seq_len)
+
+
+@pytest.mark.process
+def test_what_is_handed_in_waits_for_a_run_unless_one_is_under_way(
+    user_repo: Path, git: Callable[..., str]
+) -> None:
+    begun = Grown(user_repo, git)
+    edit = str(Path(__file__).parents[2] / "tiny_train.py")
+    done = run_here(begun.root, "try", edit)  # beside a harvest, say
+    waits = f"for the next run, as process {os.getpid()} is none: python -m agent run --tag t"
+    assert f"1 submitted, {waits}" in done.stdout and done.returncode == 0
+    status = ("status", "--json")
+    assert '"state": "stopped"' in run_here(begun.root, *status).stdout
+    begun.campaign.record(RunBegun(pid=os.getpid(), settings={}))
+    assert '"state": "running"' in run_here(begun.root, *status).stdout
+    assert "1 submitted, to be tried next" in run_here(begun.root, "try", edit).stdout
+    begun.campaign.record(RunEnded(reason="--trials"))
+    assert waits in run_here(begun.root, "try", edit).stdout
+    assert len(waiting(begun.root / "campaigns/t")) == 3
+    begun.campaign.close()

@@ -17,7 +17,8 @@ LITTLE, BELOW = Interval(0.002, -0.003, 0.007), Interval(-0.001, -0.020, 0.018)
     ("alone", "left_out", "needs", "label", "words"),
     [
         (BETTER, BETTER, (), "carries", "better alone, and the champion is worse without it"),
-        (BETTER, NOTHING, (), "carries", "better alone"),
+        (BETTER, NOTHING, (), "carries", "better alone, and the champion may do without it"),
+        (BETTER, WORSE, (), "no longer", "the champion is better without it"),
         (BETTER, None, (), "carries", "better alone"),
         (UNSURE, BETTER, (), "carries", "worse without it; alone it is not surely better"),
         (LITTLE, BETTER, (), "only with", "the other kept changes; "),
@@ -27,7 +28,7 @@ LITTLE, BELOW = Interval(0.002, -0.003, 0.007), Interval(-0.001, -0.020, 0.018)
         (None, BETTER, (2,), "only with", "trial 2; "),
         (None, BETTER, (2, 5), "only with", "trial 2 and 5; "),
         (UNSURE, NOTHING, (), "no longer", "as good or better"),
-        (WORSE, WORSE, (), "no longer", "as good or better"),
+        (WORSE, WORSE, (), "no longer", "the champion is better without it"),
         (None, BELOW, (1,), "no longer", "as good or better"),
         (UNSURE, LITTLE, (), "no longer", "less than was claimed"),
         (UNSURE, UNSURE, (), "undecided", "more --seeds"),
