@@ -194,7 +194,7 @@ REPLIES: dict[str, tuple[str, Outcome]] = {
     "cut before the last marker": (GOOD[:-20], "block 1 is cut off"),
     "cut in the last marker": (GOOD[:-4], "block 1 is not closed"),
     "second block cut": (GOOD + "<<<<<<< SEARCH\n" + UP, "block 2 is cut off"),
-    "thought never ends": (f"<think>\n{GOOD}", "there is no line 'category"),
+    "thought never ends": (f"<think>\n{GOOD.partition('>>>>')[0]}", "there is no line 'category"),
     "no category": (GOOD.replace("category", "kind"), "there is no line 'category"),
     "no hypothesis": (GOOD.replace("hypothesis", "idea"), "there is no line 'hypothesis"),
     "fields only": (HEAD, "there is no block"),

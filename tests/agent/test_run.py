@@ -162,17 +162,6 @@ def test_adopt_prints_a_patch_that_applies(campaign: Path, tmp_path: Path) -> No
     git(campaign, "apply", "--check", str(patch))
 
 
-def test_running_again_goes_on_where_it_ended(campaign: Path) -> None:
-    before = as_json(campaign, "log")
-    seen = len(events(campaign))
-    assert as_json(campaign, *RUN, "--trials", "3")["trials"] == 3
-    after = as_json(campaign, "log")
-    assert after[: len(before)] == before
-    assert len(after) == 4
-    later = events(campaign)[seen:]
-    assert [e["trial"] for e in later if e["event"] == "trial"] == [3]
-
-
 def test_another_budget_is_refused(campaign: Path) -> None:
     done = agent(campaign, "run", "--tag", "t", "--budget", "30000tok", check=False)
     assert done.returncode == 2

@@ -45,6 +45,7 @@ def test_the_log_has_the_differences_of_the_scores(campaign: Path) -> None:
     assert (status["nulls"], status["nulls_kept"]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_training_that_took_turns_replays_alone(campaign: Path) -> None:
     for trial in (0, 1):
         found = as_json(campaign, "replay", f"refs/autoresearch/t/trials/{trial}")

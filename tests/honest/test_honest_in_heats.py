@@ -23,7 +23,7 @@ PARTS = [tuple(FILES[k : k + BESIDE]) for k in range(0, len(FILES), BESIDE)]
     [SOME, *(pytest.param(part, marks=pytest.mark.slow) for part in PARTS)],
     ids=lambda files: "-".join(path.stem for path in files),
 )
-@pytest.mark.parametrize("stopped_by", ["any", "signals"])
+@pytest.mark.parametrize("stopped_by", ["any", pytest.param("signals", marks=pytest.mark.slow)])
 def test_is_believed(
     files: tuple[Path, ...], stopped_by: str, tiny_source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def test_of_two_at_a_time_one_prepares(both_outputs: tuple[Path, list[list[str]]
     assert sum("waiting for another preparation" in said for said in outputs) == 1
 
 
+@pytest.mark.slow
 def test_killed_twice_then_whole_and_the_same(
     small: tuple[Corpus, list[tuple[str, float]]], tmp_path: Path
 ) -> None:

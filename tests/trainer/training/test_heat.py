@@ -64,6 +64,7 @@ def test_one_replays_beside_another_that_does_not(tiny_source: str) -> None:
     assert (free.status, free.how) == ("ok", "side by side")
 
 
+@pytest.mark.slow
 def test_a_crash_replays(tiny_source: str) -> None:
     """Side by side, in turn and alone."""
     late = (
@@ -172,7 +173,7 @@ def test_what_ends_a_turn_late_does_not_end_the_next(
         ({"trace": ""}, "1 recorded clocks for 2 files"),
         ({"trace": [None] * 3}, "3 recorded clocks for 2 files"),
         ({"weights_to": [None]}, "1 places for weights of 2 files"),
-        ({"split": "test"}, "only val is open"),
+        ({"split": "train"}, "there is val, and test"),
     ],
 )
 def test_impossible_heats(options: dict[str, Any], said: str) -> None:
