@@ -40,6 +40,8 @@ class Remains:
     """Its branch, refs and notes, with their hashes."""
     worktree: str | None
     folder: str | None
+    stays: tuple[str, ...]
+    """Refs that tell of openings of the test text: it is not sealed again."""
     bytes: int
     yours: tuple[str, ...]
     """What the user made in it, in words."""
@@ -51,6 +53,7 @@ class Remains:
             f"  branch, notes and refs: {len(self.refs)}; git prunes their commits",
             f"  worktree: {self.worktree or 'none'}",
             f"  folder: {self.folder or 'none'}, {self.bytes / 1e6:.1f} MB",
+            *(f"  stays: {ref}, the openings of the test text" for ref in self.stays),
             *(f"  YOURS, and removed as well: {one}" for one in self.yours),
         ]
         return "\n".join(lines)
@@ -71,7 +74,7 @@ def remains_of(repo: Repo, tag: str) -> Remains:
         )
     place = folder / "worktree"
     worktree.refuse_if_checked_out(repo, tag, place)
-    refs = repo.refs(repo.folder(tag), repo.notes_ref(tag), repo.openings_ref(tag))
+    refs = repo.refs(repo.folder(tag), repo.notes_ref(tag))
     # Without the campaign's other traces, a branch of this name is somebody else's.
     branches = (repo.branch(tag), worktree.harvest_ref(tag))
     refs |= repo.refs(*branches) if refs or folder.exists() else {}
@@ -87,6 +90,7 @@ def remains_of(repo: Repo, tag: str) -> Remains:
         refs=refs,
         worktree=str(place) if registered or place.exists() else None,
         folder=str(folder) if os.path.lexists(folder) else None,
+        stays=tuple(repo.refs(repo.openings_ref(tag))),
         bytes=sum(path.stat().st_size for path in files),
         yours=tuple(_yours(repo, tag, folder, refs)),
     )
@@ -121,7 +125,7 @@ def _yours(repo: Repo, tag: str, folder: Path, refs: dict[str, str]) -> list[str
         state = reading.peek(repo, tag)
         if state.settings:
             own = own_commits(state).union(*state.harvested.get("made", {}).values())
-    own |= {refs.get(ref, "") for ref in (repo.notes_ref(tag), repo.openings_ref(tag))}
+    own.add(refs.get(repo.notes_ref(tag), ""))
     found = [
         f"commit {sha[:12]} ({ref})"
         for ref, sha in refs.items()
