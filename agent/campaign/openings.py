@@ -42,13 +42,12 @@ def known_openings(
 ) -> tuple[list[str], bool]:
     """By what the text was opened, also by clones and an earlier campaign of this tag; and whether
     only "at least" by those. A clone has no journal, and goes by notes alone."""
-    noted = noted_openings(repo, tag)
+    noted, found = noted_openings(repo, tag), [] if is_clone else list(state.openings)
     first = next((trial.commit for trial in state.trials if trial.kept), "")
-    own = [one["by"] for one in noted if not one["clone"] and one["on"] == first]
-    found = [*own] if is_clone else [*state.openings]
-    found += [f"{one['by']} {IN_A_CLONE}" for one in noted if one["clone"]]
-    earlier = (one for one in noted if not one["clone"] and one["on"] != first)
-    found += [f"{one['by']} (before this campaign)" for one in earlier]
+    for one in noted:
+        aside = "" if one["on"] == first else " (before this campaign)"
+        if (aside := f" {IN_A_CLONE}" if one["clone"] else aside) or is_clone:
+            found.append(f"{one['by']}{aside}")
     return found, is_clone or any(one["clone"] for one in noted)
 
 

@@ -14,9 +14,7 @@ from trainer.untrusted import one_line
 
 MOST_GROUPS = 5
 """That are named of those which fell; the JSON has all."""
-BUDGET_BOUND = (
-    "budget-bound: the claimed gain does not hold there; at home it was claimed, not measured again"
-)
+SAID = {"budget-bound": ", does not hold there; at home it was claimed, not measured again"}
 
 
 def opening_words(openings: Sequence[str], at_least: bool = False) -> str:
@@ -48,11 +46,10 @@ def one_line_of(found: Mapping[str, Any], champion: str = "") -> str:
 def verified_text(found: Mapping[str, Any]) -> str:
     """What ``verify`` prints, of a transfer too."""
     lines = [
-        f"{one['label']}: {_told(one)} at {found['setting']}" for one in found.get("transfers", ())
+        f"{one['label']}: {_told(one)} at {found['setting']}{SAID.get(one['label'], '')}"
+        for one in found.get("transfers", ())
     ]
     if "transfers" in found:
-        if any(one["label"] == "budget-bound" for one in found["transfers"]):
-            lines.append(BUDGET_BOUND)
         lines.append("" if lines else "nothing is kept beyond the baseline")
     elif found["gain"] is None:
         lines.append(found["said"])

@@ -40,8 +40,6 @@ class Remains:
     """Its branch, refs and notes, with their hashes."""
     worktree: str | None
     folder: str | None
-    stays: tuple[str, ...]
-    """Refs that tell of openings of the test text: it is not sealed again."""
     bytes: int
     yours: tuple[str, ...]
     """What the user made in it, in words."""
@@ -53,7 +51,7 @@ class Remains:
             f"  branch, notes and refs: {len(self.refs)}; git prunes their commits",
             f"  worktree: {self.worktree or 'none'}",
             f"  folder: {self.folder or 'none'}, {self.bytes / 1e6:.1f} MB",
-            *(f"  stays: {ref}, the openings of the test text" for ref in self.stays),
+            f"  stays: refs/notes/autoresearch-openings/{self.tag}, if the test text was opened",
             *(f"  YOURS, and removed as well: {one}" for one in self.yours),
         ]
         return "\n".join(lines)
@@ -90,7 +88,6 @@ def remains_of(repo: Repo, tag: str) -> Remains:
         refs=refs,
         worktree=str(place) if registered or place.exists() else None,
         folder=str(folder) if os.path.lexists(folder) else None,
-        stays=tuple(repo.refs(repo.openings_ref(tag))),
         bytes=sum(path.stat().st_size for path in files),
         yours=tuple(_yours(repo, tag, folder, refs)),
     )

@@ -15,7 +15,7 @@ from agent.edits.blocks import Edit
 from agent.edits.constants import constants, set_constants
 from agent.steps.fresh import interval
 from agent.steps.gains import label
-from agent.steps.verify import Asked, Keeps, seeds_of, steps_of, told
+from agent.steps.verify import Asked, Keeps, told
 from trainer.presets import parse_budget
 
 _FACTOR = re.compile(r"(\d+(?:\.\d*)?|\.\d+)x")
@@ -114,17 +114,14 @@ def transfer(keeps: Keeps, asked: Asked, there: Elsewhere) -> dict[str, Any]:
     if pairs and not any(files for _, files, _ in pairs):
         raise CampaignError(pairs[0][2])
     for trial, files, why in pairs:
-        rows.append(told(trial) | {"label": "undecided", "gain": None, "ended": why})
+        rows.append(told(trial) | {"label": "undecided", "gain": None, "seeds": 0, "ended": why})
         if not files:
-            rows[-1] |= seeds_of([])
             continue
         keeps.display.message(f"trial {trial.trial} beside its parent at {there.words}")
-        seeds, ended = keeps.gather(files, asked, budget=there.budget)
-        gains = [sum(steps_of(heats)) for heats in seeds]
+        seeds, gains, went = keeps.gather(files, asked, budget=there.budget)
         gain = interval(gains)
         found = label(gain, trial.gain, trial.gain_half)
-        rows[-1] |= {"label": found, "gain": asdict(gain), "ended": ended}
-        rows[-1] |= seeds_of(seeds) | asked.told(gains)
+        rows[-1] |= {"label": found, "gain": asdict(gain), **went}
         if keeps.campaign is not None:
             of, ends = (trial.trial, trial.commit, there.words), (gain.mean, gain.low, gain.high)
             one = Transfer(*of, found, *ends, seeds=len(seeds))

@@ -66,13 +66,6 @@ class Asked:
             return self.within is None and len(gains) >= (self.seeds or SEEDS)
         return len(gains) >= MOST_SEEDS or half_of(interval(gains)) <= self.within
 
-    def told(self, gains: Sequence[float]) -> dict[str, Any]:
-        """Whether the interval is as narrow as was asked; empty if nothing was."""
-        if self.within is None:
-            return {}
-        is_within = len(gains) >= LEAST_WITHIN and half_of(interval(gains)) <= self.within
-        return {"within": self.within, "is_within": is_within}
-
 
 def half_of(gain: Interval) -> float:
     return gain.high - gain.mean
@@ -144,12 +137,13 @@ class Keeps:
 
     def gather(
         self, files: Mapping[str, str], asked: Asked, **how: Any
-    ) -> tuple[list[list[list[Measurement]]], str]:
+    ) -> tuple[list[list[list[Measurement]]], list[float], dict[str, Any]]:
         """Heats of all files, which are given by name, on fresh seeds that no other call has. Files
         that do not fit into one heat take several; each begins with the last one's last file.
 
         Returns:
-            The heats of each seed, and why there are no more of them, if that was not planned.
+            The heats of each seed, its gain, and what is told of the seeds: how many, which, and
+            what ended them, if that was not planned.
 
         Raises:
             UserError: a heat failed, or it was asked to stop, before there was an interval.
@@ -160,7 +154,8 @@ class Keeps:
         parts = [dict(named[at : at + step + 1]) for at in range(0, len(named) - 1, step)]
         how |= {"settings": self.state.settings, "cancel": self.stop}
         how["on_event"] = self.display.event
-        while not asked.is_met([sum(steps_of(heats)) for heats in found]):
+        went: dict[str, Any] = {"ended": ""}
+        while not asked.is_met(gains := [sum(steps_of(heats)) for heats in found]):
             self.display.message(f"seed {len(found) + 1}, {len(files)} files")
             seed = fresh_seed(token, len(found))
             try:
@@ -168,19 +163,19 @@ class Keeps:
             except UserError as error:
                 if len(found) < LEAST_SEEDS:
                     raise
-                return found, str(error)
-        return found, ""
+                went["ended"] = str(error)
+                break
+        if asked.within is not None:
+            is_within = len(gains) >= LEAST_WITHIN and half_of(interval(gains)) <= asked.within
+            went |= {"within": asked.within, "is_within": is_within}
+        seeds = [heats[0][0].seed for heats in found]
+        return found, gains, went | {"seeds": len(seeds), "seed_numbers": seeds}
 
 
 def steps_of(heats: Sequence[Sequence[Measurement]]) -> list[float]:
     """The gain of each file over the one before it, within a heat."""
     pairs = (pair for heat in heats for pair in itertools.pairwise(heat))
     return [(one.val_bpb or 0.0) - (other.val_bpb or 0.0) for one, other in pairs]
-
-
-def seeds_of(seeds: Sequence[Sequence[Sequence[Measurement]]]) -> dict[str, Any]:
-    """How many seeds there were, and which."""
-    return {"seeds": len(seeds), "seed_numbers": [heats[0][0].seed for heats in seeds]}
 
 
 def around(mean: float | None, half: float | None) -> dict[str, float] | None:
@@ -196,8 +191,7 @@ def verify(keeps: Keeps, asked: Asked, by: str, *, each: bool = False) -> dict[s
         UserError: a file is unfit or the opening cannot be recorded, so that nothing was opened; or
             what was trained then failed.
     """
-    found: dict[str, Any] = {"split": "test", **keeps.facts(), **seeds_of([])}
-    found |= {"groups": [], "each": []}
+    found: dict[str, Any] = {"split": "test", **keeps.facts(), "seeds": 0, "groups": [], "each": []}
     found |= dict.fromkeys(("baseline", "champion", "gain", "by_documents", "commits"))
     found |= {name: keeps.state.settings[name] for name in ("budget", "preset")}
     if len(keeps.kept) < 2:
@@ -211,16 +205,14 @@ def verify(keeps: Keeps, asked: Asked, by: str, *, each: bool = False) -> dict[s
     keeps.open_test(by, [trial.commit for trial in chosen])
     found |= keeps.facts()
     try:
-        seeds, ended = keeps.gather(files, asked, split="test")
+        seeds, gains, went = keeps.gather(files, asked, split="test")
     except UserError as error:
         words = opening_words(found["openings"], found["opened_at_least"])
         raise CampaignError(f"{error}; {words}") from error
-    gains = [sum(steps_of(heats)) for heats in seeds]
     gain = interval(gains)
     scores = [(heats[0][0].val_bpb or 0.0, heats[-1][-1].val_bpb or 0.0) for heats in seeds]
     baseline, champion = (asdict(interval(side)) for side in zip(*scores, strict=True))
-    found |= {"baseline": baseline, "champion": champion, "gain": asdict(gain)}
-    found |= {"ended": ended, **seeds_of(seeds), **asked.told(gains)}
+    found |= {"baseline": baseline, "champion": champion, "gain": asdict(gain), **went}
     texts = [[[of.documents for of in (h[0], h[-1])] for h in hs] for hs in seeds]
     found |= by_documents(texts)
     if each:
