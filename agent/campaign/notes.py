@@ -24,6 +24,8 @@ from agent.settings import FIXED
 from trainer.data.choice import AUTO
 
 NOTES = "refs/notes/autoresearch/"
+FETCH = "git fetch origin '+refs/autoresearch/*:refs/autoresearch/*' 'refs/notes/*:refs/notes/*'"
+"""How a clone gets refs and notes. Notes are not forced: a clone's own openings stand there."""
 _CURVE: TypeAdapter[Curve] = TypeAdapter(Curve)
 TOLD = ("title", "val_bpb", "val_bpb_half", "gain", "gain_half", "transfers")
 """What notes tell of a trial since there is ``verify``."""
@@ -129,7 +131,7 @@ def state_from_notes(repo: Repo, tag: str) -> State:
     """A campaign's settings, kept trials and null trials.
 
     Raises:
-        CampaignError: a note is damaged, or the baseline has none.
+        CampaignError: a note is damaged, or that of a kept trial lacks.
     """
     state, nulls = State(settings={"tag": tag}), [0, 0]
     for commit in repo.noted(tag):
@@ -143,7 +145,14 @@ def state_from_notes(repo: Repo, tag: str) -> State:
             nulls = max(nulls, note.get("nulls", nulls))
     state.trials.sort(key=lambda trial: trial.trial)
     if not state.trials or state.trials[0].trial != 0:
-        raise CampaignError(f"{repo.notes_ref(tag)} has no note of the baseline: fetch it again")
+        raise CampaignError(f"{repo.notes_ref(tag)} has no note of the baseline: {FETCH}")
+    kept = [trial.commit for trial in state.trials]
+    pairs = zip((trial.parent for trial in state.trials[1:]), kept, strict=False)
+    missing = [parent for parent, before in pairs if parent not in ("", before)]
+    tips = repo.refs(repo.branch(tag), f"refs/remotes/origin/autoresearch/{tag}").values()
+    missing += [tip for tip in tips if tip not in kept and repo.is_own(tip)]  # an older one may be
+    if missing:
+        raise CampaignError(f"{repo.notes_ref(tag)} lacks the note of {missing[0][:12]}: {FETCH}")
     verdicts: list[Verdict] = ["revert"] * (nulls[0] - nulls[1])
     verdicts += ["keep"] * nulls[1]
     state.trials += [Trial(-1, category=NULL, verdict=verdict) for verdict in verdicts]

@@ -11,21 +11,44 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from agent.campaign.state import State
+from agent.git.command import run_git
 from agent.git.repo import Repo
 from trainer.errors import UserError
 
+IN_A_CLONE = "(in a clone)"
 
-def noted_openings(repo: Repo, tag: str, baseline: str) -> list[dict[str, Any]]:
-    """The openings that notes tell of: ``by`` what, of which ``commits``, whether in a ``clone``.
+
+def noted_openings(repo: Repo, tag: str) -> list[dict[str, Any]]:
+    """The openings that notes tell of: ``by`` what, of which ``commits``, whether in a ``clone``,
+    and ``on`` which baseline, since ``clean`` leaves those of an earlier campaign.
 
     Raises:
         UserError: a line cannot be read.
     """
-    text = repo.read_note(tag, baseline, ref=repo.openings_ref(tag)) or ""
+    ref, found = repo.openings_ref(tag), []
+    listed = run_git("notes", f"--ref={ref}", "list", cwd=repo.root).stdout.decode().split()
     try:
-        return [{"by": "", "clone": True, **json.loads(line)} for line in text.splitlines() if line]
+        for on in listed[1::2]:
+            lines = filter(None, (repo.read_note(tag, on, ref=ref) or "").splitlines())
+            found += [{"by": "", "clone": True, **json.loads(line), "on": on} for line in lines]
     except (ValueError, TypeError):
-        raise UserError(f"{repo.openings_ref(tag)} has a line that is no JSON object") from None
+        raise UserError(f"{ref} has a line that is no JSON object") from None
+    return found
+
+
+def known_openings(
+    repo: Repo, tag: str, state: State, *, is_clone: bool = False
+) -> tuple[list[str], bool]:
+    """By what the text was opened, also by clones and an earlier campaign of this tag; and whether
+    only "at least" by those. A clone has no journal, and goes by notes alone."""
+    noted, found = noted_openings(repo, tag), [] if is_clone else list(state.openings)
+    first = next((trial.commit for trial in state.trials if trial.kept), "")
+    for one in noted:
+        aside = "" if one["on"] == first else " (before this campaign)"
+        if (aside := f" {IN_A_CLONE}" if one["clone"] else aside) or is_clone:
+            found.append(f"{one['by']}{aside}")
+    return found, is_clone or any(one["clone"] for one in noted)
 
 
 def add_opening(

@@ -34,7 +34,7 @@ def verify(
     within: Annotated[
         float | None, typer.Option(help="More seeds until the gain is known to ± so many bpb.")
     ] = None,
-    each: Annotated[bool, typer.Option("--each", help="Every kept commit in turn.")] = False,
+    each: Annotated[bool, typer.Option("--each", help="Each keep; always in a transfer.")] = False,
     budget: Annotated[
         str, typer.Option(help="Transfer: another budget, 4x or 80s; the text stays sealed.")
     ] = "",

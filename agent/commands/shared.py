@@ -10,9 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from agent.campaign import reading
+from agent.campaign.openings import known_openings
 from agent.campaign.state import State
 from agent.git.repo import Repo
 from agent.report import summary
+from trainer.errors import UserError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -21,11 +23,16 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")]
 
 
 def open_campaign(tag: str) -> tuple[Repo, str, State]:
+    """A campaign to look at, with the openings that only notes tell of."""
     repo = Repo.open(Path.cwd())
     tag = tag or reading.last_active(repo)
     state = reading.load(repo, tag)
     if state.left_out:
         print(f"note: {state.left_out}", file=sys.stderr)
+    try:
+        state.openings, _ = known_openings(repo, tag, state)
+    except UserError as error:
+        print(f"note: {error}", file=sys.stderr)
     return repo, tag, state
 
 

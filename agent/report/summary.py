@@ -159,7 +159,7 @@ def paragraph(state: State) -> str:
     parts.append(f"The noise of a difference is {noise_words(now.noise)}.")
     parts.append(f"False-keep meter: {meter(len(state.nulls), sum(t.kept for t in state.nulls))}.")
     if state.verified:
-        told = one_line_of(state.verified)
+        told = one_line_of(state.verified, state.champion.commit if state.champion else "")
         parts.append(f"{told[0].upper()}{told[1:]}.")
     parts.append(opening_words(state.openings).replace("the", "The", 1) + ".")
     return " ".join(parts)
@@ -186,7 +186,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         ("noise", noise_words(status["noise"])),
         ("", f"false-keep meter: {meter(status['nulls'], status['nulls_kept'])}"),
         ("test", opening_words(status["openings"])),
-        ("", one_line_of(status["verified"] or {})),
+        ("", one_line_of(status["verified"] or {}, status["champion"] or "")),
         ("champion", status["champion"] or "none yet"),
         ("cost", "not known" if cost is None else f"${cost:.2f}"),
         ("", f"at least: {asks} cut off, and not counted whole" if asks else ""),

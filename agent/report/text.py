@@ -7,6 +7,7 @@ data, returned here as single printable lines. The caller still has to escape it
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from agent.campaign.records import Heat
 from agent.judge import most_false_keeps
@@ -25,10 +26,12 @@ def signed(value: float | None, digits: int = 4) -> str:
     return "" if value is None else f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
-def span(found: Mapping[str, float] | None) -> str:
+def span(found: Mapping[str, Any] | None) -> str:
     """``+0.0123 (+0.0100 to +0.0146)``, of ``mean``, ``low`` and ``high``."""
     if found is None:
         return "not measured"
+    if found["low"] is None:
+        return f"{signed(found['mean'])} (too few for an interval)"
     return f"{signed(found['mean'])} ({signed(found['low'])} to {signed(found['high'])})"
 
 

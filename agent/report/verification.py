@@ -7,38 +7,47 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from agent.campaign.openings import IN_A_CLONE
 from agent.campaign.records import Trial
 from agent.report.text import meter, plural, span
 from trainer.untrusted import one_line
 
 MOST_GROUPS = 5
 """That are named of those which fell; the JSON has all."""
+SAID = {"budget-bound": ", does not hold there; at home it was claimed, not measured again"}
 
 
 def opening_words(openings: Sequence[str], at_least: bool = False) -> str:
     """How often the sealed text was opened, and by what."""
     if not openings:
-        return "the test text was never opened" + (", as far as is known here" if at_least else "")
+        known = ", as far as is known here" if at_least else ""
+        return f"the test text was never opened by this campaign{known}"
     counts = Counter(map(one_line, openings)).items()
     by = ", ".join(f"{words} ({count} times)" if count > 1 else words for words, count in counts)
-    least = "at least " if at_least else ""
+    least = "at least " if at_least or any(w.endswith(IN_A_CLONE) for w in openings) else ""
     return f"the test text was opened {least}{plural(len(openings), 'time')}: by {by}"
 
 
-def one_line_of(found: Mapping[str, Any]) -> str:
-    """A verification in one sentence, "" if there was none."""
+def one_line_of(found: Mapping[str, Any], champion: str = "") -> str:
+    """A verification in one sentence, "" if there was none; one of another than the ``champion``
+    says so."""
     if not found.get("gain"):
         return str(found.get("said", ""))
+    was = (found.get("commits") or {}).get("champion", champion)
+    is_old = champion and was != champion
+    stale = f" (of trial {found['trial']}; the champion is another now)" if is_old else ""
     return (
         f"verified gain {span(found['gain'])} bits per byte of test text over "
-        f"{plural(found['seeds'], 'seed')}, claimed {span(found['claimed_gain'])}{_ended(found)}"
+        f"{plural(found['seeds'], 'seed')}, claimed {span(found['claimed_gain'])}"
+        f"{_ended(found)}{stale}"
     )
 
 
 def verified_text(found: Mapping[str, Any]) -> str:
     """What ``verify`` prints, of a transfer too."""
     lines = [
-        f"{one['label']}: {_told(one)} at {found['setting']}" for one in found.get("transfers", ())
+        f"{one['label']}: {_told(one)} at {found['setting']}{SAID.get(one['label'], '')}"
+        for one in found.get("transfers", ())
     ]
     if "transfers" in found:
         lines.append("" if lines else "nothing is kept beyond the baseline")
@@ -53,25 +62,32 @@ def verified_text(found: Mapping[str, Any]) -> str:
             lines.append(f"  by documents {span(whole)}: {whole['drawn']} drawn, {count}")
             lines.append(f"  {_fallen(found['groups'])}")
         lines += [f"  {_told(one)}" for one in found["each"]]
-        if "within" in found:
-            is_so = "is" if found["is_within"] else "is NOT"
-            lines.append(f"  the interval over seeds {is_so} within ± {found['within']:g}")
+        lines.append(f"  the interval over seeds{_within(found)}" if "within" in found else "")
     lines.append(f"  null trials: {meter(found['nulls'], found['nulls_kept'])}")
     lines.append(f"  {opening_words(found['openings'], found['opened_at_least'])}")
     return "\n".join(filter(None, lines))
 
 
 def _fallen(groups: Sequence[Mapping[str, Any]]) -> str:
-    """Which groups of documents the champion is worse on, worst first."""
-    fell = [f"{one_line(of['group'], 60)} {span(of)}" for of in groups if of["mean"] < 0]
+    """Which groups of documents the champion is surely worse on, worst first."""
+    sure = [of for of in groups if of["high"] is not None and of["high"] < 0]
+    lower = sum(of["mean"] < 0 for of in groups) - len(sure)
+    fell = [f"{one_line(of['group'], 60)} {span(of)}" for of in sure]
     more = f"; and {len(fell) - MOST_GROUPS} more" if len(fell) > MOST_GROUPS else ""
     named = f": {'; '.join(fell[:MOST_GROUPS])}{more}" if fell else ""
-    return f"fell on {len(fell)} of {plural(len(groups), 'group')} of documents{named}"
+    aside = f"; lower on average, not surely, on {lower}" if lower else ""
+    return f"fell on {len(fell)} of {plural(len(groups), 'group')} of documents{named}{aside}"
+
+
+def _within(found: Mapping[str, Any]) -> str:
+    if "within" not in found:
+        return ""
+    return f" is{'' if found['is_within'] else ' NOT'} within ± {found['within']:g}"
 
 
 def _told(one: Mapping[str, Any]) -> str:
     what = f"trial {one['trial']} {one['commit'][:7]} {one_line(one['title'])}"
-    return f"{what}: {span(one['gain'])}, claimed {span(one['claimed'])}{_ended(one)}"
+    return f"{what}: {span(one['gain'])}{_within(one)}, claimed {span(one['claimed'])}{_ended(one)}"
 
 
 def _ended(one: Mapping[str, Any]) -> str:

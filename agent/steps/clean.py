@@ -51,6 +51,7 @@ class Remains:
             f"  branch, notes and refs: {len(self.refs)}; git prunes their commits",
             f"  worktree: {self.worktree or 'none'}",
             f"  folder: {self.folder or 'none'}, {self.bytes / 1e6:.1f} MB",
+            f"  stays: refs/notes/autoresearch-openings/{self.tag}, if the test text was opened",
             *(f"  YOURS, and removed as well: {one}" for one in self.yours),
         ]
         return "\n".join(lines)
@@ -71,7 +72,7 @@ def remains_of(repo: Repo, tag: str) -> Remains:
         )
     place = folder / "worktree"
     worktree.refuse_if_checked_out(repo, tag, place)
-    refs = repo.refs(repo.folder(tag), repo.notes_ref(tag), repo.openings_ref(tag))
+    refs = repo.refs(repo.folder(tag), repo.notes_ref(tag))
     # Without the campaign's other traces, a branch of this name is somebody else's.
     branches = (repo.branch(tag), worktree.harvest_ref(tag))
     refs |= repo.refs(*branches) if refs or folder.exists() else {}
@@ -121,7 +122,7 @@ def _yours(repo: Repo, tag: str, folder: Path, refs: dict[str, str]) -> list[str
         state = reading.peek(repo, tag)
         if state.settings:
             own = own_commits(state).union(*state.harvested.get("made", {}).values())
-    own |= {refs.get(ref, "") for ref in (repo.notes_ref(tag), repo.openings_ref(tag))}
+    own.add(refs.get(repo.notes_ref(tag), ""))
     found = [
         f"commit {sha[:12]} ({ref})"
         for ref, sha in refs.items()

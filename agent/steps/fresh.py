@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 
 from agent.campaign.reading import CampaignError
 from trainer import measure
-from trainer.measure import MOST_TRAININGS, Measurement
+from trainer.measure import Measurement
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def fresh_heat(
     sources: Sequence[str],
     seed: int,
     *,
+    names: Sequence[str],
     settings: dict[str, Any],
     budget: str = "",
     split: str = "val",
@@ -56,10 +57,10 @@ def fresh_heat(
     on_event: Callable[[dict[str, Any]], None],
     cancel: threading.Event,
 ) -> list[Measurement]:
-    """One heat of all ``sources`` with one seed; of more than fit into one, in several, each of
-    which the first source begins.
+    """One heat of all ``sources``, at most ``MOST_TRAININGS``, with one seed.
 
     Args:
+        names: what each source is, in words; those that may not fail are enough.
         settings: a campaign's, for ``budget``, ``preset``, ``data`` and ``isolation``.
         budget: another than the campaign's.
         may_fail: whether a source after the first may end without a score.
@@ -70,25 +71,19 @@ def fresh_heat(
     Raises:
         CampaignError: one of them could not be trained or scored, or it was asked to stop.
     """
-    found: list[Measurement] = []
-    rest = sources[1:]
-    for start in range(0, max(1, len(rest)), MOST_TRAININGS - 1):
-        part = [sources[0], *rest[start : start + MOST_TRAININGS - 1]]
-        measured = measure.heat(
-            part,
-            seed=seed,
-            budget=budget or settings["budget"],
-            split=split,
-            champion_first=seed % 2 == 0,
-            on_event=on_event,
-            cancel=cancel,
-            **{name: settings[name] for name in ("preset", "data", "isolation")},
-        )
-        for one in measured:
-            if one.status == "killed" and cancel.is_set():
-                raise CampaignError("asked to stop; nothing of this heat counts")
-            if one.val_bpb is None and not (may_fail and one is not measured[0]):
-                number = len(found) + measured.index(one)
-                raise CampaignError(f"file {number} of the heat: {one.status} ({one.reason})")
-        found += measured[1:] if found else measured
-    return found
+    measured = measure.heat(
+        sources,
+        seed=seed,
+        budget=budget or settings["budget"],
+        split=split,
+        champion_first=seed % 2 == 0,
+        on_event=on_event,
+        cancel=cancel,
+        **{name: settings[name] for name in ("preset", "data", "isolation")},
+    )
+    for number, one in enumerate(measured):
+        if one.status == "killed" and cancel.is_set():
+            raise CampaignError("asked to stop; nothing of this heat counts")
+        if one.val_bpb is None and not (may_fail and number):
+            raise CampaignError(f"{names[number]}: {one.status} ({one.reason})")
+    return measured

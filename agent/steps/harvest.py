@@ -185,10 +185,9 @@ class _Harvest:
         def hear(event: Mapping[str, Any]) -> None:  # the display knows a heat of two only
             self.display.event({name: value for name, value in event.items() if name != "training"})
 
-        settings, stop, sources = self.settings, self.stop, [reference, *others]
-        first, *rest = fresh_heat(
-            sources, seed, settings=settings, may_fail=True, on_event=hear, cancel=stop
-        )
+        names = ["the baseline" if reference == self.baseline else "the champion"]
+        how: Any = {"names": names, "settings": self.settings, "cancel": self.stop}
+        first, *rest = fresh_heat([reference, *others], seed, may_fail=True, on_event=hear, **how)
         facts = [(words, first.fingerprint.get(name)) for name, words in MACHINE.items()]
         machine = ", ".join(words.format(fact) for words, fact in facts if fact)
         pairs = []

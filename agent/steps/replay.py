@@ -117,8 +117,8 @@ def _remote(repo: Repo) -> str:
 
 
 def _fetch(repo: Repo) -> str:
-    refs = " ".join(f"'+{ref}:{ref}'" for ref in ("refs/autoresearch/*", f"{notes.NOTES}*"))
-    return f"a clone gets refs and notes with: git fetch {_remote(repo)} {refs}"
+    fetch = notes.FETCH.replace(" origin ", f" {_remote(repo)} ")
+    return f"a clone gets refs and notes with: {fetch}"
 
 
 def replay_commit(repo: Repo, commit: str, seeds: int | None, on_event: OnEvent) -> dict[str, Any]:
@@ -205,7 +205,8 @@ def _fresh_estimate(
     """The mean score of a file with seeds that no trial had, and its 95 % interval."""
     never, scores = threading.Event(), []
     for seed in (fresh_seed("replay", sha, number) for number in range(seeds)):
-        (one,) = fresh_heat([source], seed, settings=settings, on_event=on_event, cancel=never)
+        how: Any = {"names": [f"commit {sha[:12]}"], "settings": settings, "cancel": never}
+        (one,) = fresh_heat([source], seed, on_event=on_event, **how)
         scores.append(one.val_bpb or 0.0)  # without a score it has raised
     return {**asdict(interval(scores)), "seeds": seeds}
 

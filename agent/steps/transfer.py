@@ -15,7 +15,7 @@ from agent.edits.blocks import Edit
 from agent.edits.constants import constants, set_constants
 from agent.steps.fresh import interval
 from agent.steps.gains import label
-from agent.steps.verify import Asked, Keeps, steps_of, told
+from agent.steps.verify import Asked, Keeps, told
 from trainer.presets import parse_budget
 
 _FACTOR = re.compile(r"(\d+(?:\.\d*)?|\.\d+)x")
@@ -71,7 +71,7 @@ def scaled(source: str, scales: dict[str, float], whose: str) -> str:
     """A train.py with each constant times its factor; one that is a whole number stays one.
 
     Raises:
-        CampaignError: there is no such constant that is a number.
+        CampaignError: there is no such constant that is a number, or it is the same afterwards.
     """
     numbers = {c.name: c.value for c in constants(source) if type(c.value) in (int, float)}
     if missing := [name for name in scales if name not in numbers]:
@@ -82,7 +82,14 @@ def scaled(source: str, scales: dict[str, float], whose: str) -> str:
     values = {name: numbers[name] * factor for name, factor in scales.items()}
     whole = {name: round(v) for name, v in values.items() if type(numbers[name]) is int}
     blocks = set_constants(source, values | whole)
-    return Edit("transfer", "", "", blocks).apply(source) if blocks else source
+    found = Edit("transfer", "", "", blocks).apply(source) if blocks else source
+    now = {c.name: c.value for c in constants(found)}
+    if same := [name for name in scales if now[name] == numbers[name]]:
+        raise CampaignError(
+            f"--scale {same[0]}={scales[same[0]]:g}x: {numbers[same[0]]:g} stays the same in the "
+            f"file of {whose}: give another factor or constant"
+        )
+    return found
 
 
 def transfer(keeps: Keeps, asked: Asked, there: Elsewhere) -> dict[str, Any]:
@@ -91,23 +98,30 @@ def transfer(keeps: Keeps, asked: Asked, there: Elsewhere) -> dict[str, Any]:
     Raises:
         UserError: a file cannot be scaled, does not pass its check there, or failed.
     """
+    rows: list[dict[str, Any]] = []
     pairs = []
     for trial in keeps.kept[1:]:
         whose = {f"the parent of trial {trial.trial}": trial.parent}
         whose |= {f"trial {trial.trial}": trial.commit}
-        pairs.append([scaled(keeps.source(c), there.factors, of) for of, c in whose.items()])
-    for trial, sources in zip(keeps.kept[1:], pairs, strict=True):
-        for source in sources:
+        files, why = {}, ""
+        try:
+            files = {of: scaled(keeps.source(c), there.factors, of) for of, c in whose.items()}
+        except CampaignError as error:  # as of a constant that this keep has added
+            why = str(error)
+        pairs.append((trial, files, why))
+        for source in files.values():
             keeps.refuse_unfit(trial, source)
-    rows = []
-    for trial, sources in zip(keeps.kept[1:], pairs, strict=True):
+    if pairs and not any(files for _, files, _ in pairs):
+        raise CampaignError(pairs[0][2])
+    for trial, files, why in pairs:
+        rows.append(told(trial) | {"label": "undecided", "gain": None, "seeds": 0, "ended": why})
+        if not files:
+            continue
         keeps.display.message(f"trial {trial.trial} beside its parent at {there.words}")
-        named = ("transfer", trial.commit, there.words)
-        seeds, ended = keeps.gather(sources, named, asked, budget=there.budget)
-        gain = interval([sum(steps_of(heats)) for heats in seeds])
-        found = label(gain, trial.gain)
-        result = {"label": found, "gain": asdict(gain), "seeds": len(seeds), "ended": ended}
-        rows.append(told(trial) | result)
+        seeds, gains, went = keeps.gather(files, asked, budget=there.budget)
+        gain = interval(gains)
+        found = label(gain, trial.gain, trial.gain_half)
+        rows[-1] |= {"label": found, "gain": asdict(gain), **went}
         if keeps.campaign is not None:
             of, ends = (trial.trial, trial.commit, there.words), (gain.mean, gain.low, gain.high)
             one = Transfer(*of, found, *ends, seeds=len(seeds))

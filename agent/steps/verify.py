@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
 from agent.campaign import events, notes, reading
-from agent.campaign.openings import add_opening, noted_openings
+from agent.campaign.openings import add_opening, known_openings, noted_openings
 from agent.campaign.reading import CampaignError
 from agent.campaign.records import Trial
 from agent.campaign.state import State
@@ -29,6 +30,7 @@ from agent.steps.fresh import Interval, fresh_heat, fresh_seed, interval
 from agent.steps.gains import by_documents
 from agent.steps.runtime import VERIFY_SHARE, Runtime
 from agent.steps.stop import forget_request
+from agent.steps.weigh import WRONG
 from trainer import measure
 from trainer.data.prepare import hold
 from trainer.errors import UserError
@@ -37,11 +39,10 @@ from trainer.presets import parse_budget
 from trainer.source import plain
 from trainer.training.standstill import since_boot
 
-SEEDS, LEAST_SEEDS, LEAST_WITHIN, MOST_SEEDS = 5, 2, 3, 40
+SEEDS, LEAST_SEEDS, LEAST_WITHIN, MOST_SEEDS = 5, 2, 8, 40
 """Usual; for an interval; for one of a given width, since few seeds can agree by chance; at all."""
 MARGIN = 1.2
 """A heat may take so many times as long as earlier ones."""
-FETCH = "git fetch origin 'refs/autoresearch/*:refs/autoresearch/*' 'refs/notes/*:refs/notes/*'"
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,9 @@ class Keeps:
         due, is_clone, baseline = [by], self.campaign is None, self.kept[0].commit
         if self.campaign is not None:
             self.campaign.record(events.Opened(by=by, commits=tuple(commits)))
-            noted = noted_openings(self.repo, self.tag, baseline)
-            due = self.state.openings[sum(not one["clone"] for one in noted) :]
+            noted = noted_openings(self.repo, self.tag)
+            own = [one for one in noted if not one["clone"] and one["on"] == baseline]
+            due = self.state.openings[len(own) :]
         try:
             for words in due:
                 add_opening(self.repo, self.tag, baseline, words, commits, clone=is_clone)
@@ -120,47 +122,54 @@ class Keeps:
     def facts(self) -> dict[str, Any]:
         """What is told with all that is found: openings as far as they are known here, null trials,
         and the gain that is claimed."""
-        noted = noted_openings(self.repo, self.tag, self.kept[0].commit) if self.kept else []
-        own = [one["by"] for one in noted if not one["clone"]] if self.campaign is None else None
-        clones = [f"{one['by']} (in a clone)" for one in noted if one["clone"]]
-        openings = [*(self.state.openings if own is None else own), *clones]
+        is_clone = self.campaign is None
+        openings, at_least = known_openings(self.repo, self.tag, self.state, is_clone=is_clone)
         nulls, gain = self.state.nulls, standing(self.state).gain
         return {
             "tag": self.tag,
             "opened": len(openings),
             "openings": openings,
-            "opened_at_least": self.campaign is None or bool(clones),
+            "opened_at_least": at_least,
             "nulls": len(nulls),
             "nulls_kept": sum(null.kept for null in nulls),
             "claimed_gain": around(gain.mean, gain.half) if gain else None,
         }
 
     def gather(
-        self, sources: Sequence[str], named: tuple[object, ...], asked: Asked, **how: Any
-    ) -> tuple[list[list[list[Measurement]]], str]:
-        """Heats of all files, by fresh seed; files that do not fit into one heat take several, each
-        of which begins with the last file of the one before.
+        self, files: Mapping[str, str], asked: Asked, **how: Any
+    ) -> tuple[list[list[list[Measurement]]], list[float], dict[str, Any]]:
+        """Heats of all files, which are given by name, on fresh seeds that no other call has. Files
+        that do not fit into one heat take several; each begins with the last one's last file.
 
         Returns:
-            The heats of each seed, and why there are no more of them, if that was not planned.
+            The heats of each seed, its gain, and what is told of the seeds: how many, which, and
+            what ended them, if that was not planned.
 
         Raises:
             UserError: a heat failed, or it was asked to stop, before there was an interval.
         """
         found: list[list[list[Measurement]]] = []
         step = measure.MOST_TRAININGS - 1
-        parts = [sources[at : at + step + 1] for at in range(0, len(sources) - 1, step)]
-        how |= {"settings": self.state.settings, "on_event": self.display.event}
-        while not asked.is_met([sum(steps_of(heats)) for heats in found]):
-            self.display.message(f"seed {len(found) + 1}, {len(sources)} files")
-            seed = fresh_seed(*named, len(found))
+        named, token = list(files.items()), secrets.token_hex(8)
+        parts = [dict(named[at : at + step + 1]) for at in range(0, len(named) - 1, step)]
+        how |= {"settings": self.state.settings, "cancel": self.stop}
+        how["on_event"] = self.display.event
+        went: dict[str, Any] = {"ended": ""}
+        while not asked.is_met(gains := [sum(steps_of(heats)) for heats in found]):
+            self.display.message(f"seed {len(found) + 1}, {len(files)} files")
+            seed = fresh_seed(token, len(found))
             try:
-                found.append([fresh_heat(p, seed, cancel=self.stop, **how) for p in parts])
-            except CampaignError as error:
+                found.append([fresh_heat([*p.values()], seed, names=[*p], **how) for p in parts])
+            except UserError as error:
                 if len(found) < LEAST_SEEDS:
                     raise
-                return found, str(error)
-        return found, ""
+                went["ended"] = str(error)
+                break
+        if asked.within is not None:
+            is_within = len(gains) >= LEAST_WITHIN and half_of(interval(gains)) <= asked.within
+            went |= {"within": asked.within, "is_within": is_within}
+        seeds = [heats[0][0].seed for heats in found]
+        return found, gains, went | {"seeds": len(seeds), "seed_numbers": seeds}
 
 
 def steps_of(heats: Sequence[Sequence[Measurement]]) -> list[float]:
@@ -183,38 +192,35 @@ def verify(keeps: Keeps, asked: Asked, by: str, *, each: bool = False) -> dict[s
             what was trained then failed.
     """
     found: dict[str, Any] = {"split": "test", **keeps.facts(), "seeds": 0, "groups": [], "each": []}
-    found |= dict.fromkeys(("baseline", "champion", "gain", "by_documents"))
+    found |= dict.fromkeys(("baseline", "champion", "gain", "by_documents", "commits"))
+    found |= {name: keeps.state.settings[name] for name in ("budget", "preset")}
     if len(keeps.kept) < 2:
         return found | {"said": "nothing is kept beyond the baseline, so nothing is opened"}
     chosen = keeps.kept if each else [keeps.kept[0], keeps.kept[-1]]
-    sources = [keeps.source(trial.commit) for trial in chosen]
-    for trial, source in zip(chosen, sources, strict=True):
+    files = {f"trial {trial.trial}": keeps.source(trial.commit) for trial in chosen}
+    for trial, source in zip(chosen, files.values(), strict=True):
         keeps.refuse_unfit(trial, source)
-    commits, number = [trial.commit for trial in chosen], found["opened"]
-    keeps.open_test(by, commits)
+    commits = {"baseline": chosen[0].commit, "champion": chosen[-1].commit}
+    found |= {"commits": commits, "trial": chosen[-1].trial}
+    keeps.open_test(by, [trial.commit for trial in chosen])
     found |= keeps.facts()
     try:
-        seeds, ended = keeps.gather(sources, ("verify", number, *commits), asked, split="test")
+        seeds, gains, went = keeps.gather(files, asked, split="test")
     except UserError as error:
         words = opening_words(found["openings"], found["opened_at_least"])
         raise CampaignError(f"{error}; {words}") from error
-    gains = [sum(steps_of(heats)) for heats in seeds]
     gain = interval(gains)
     scores = [(heats[0][0].val_bpb or 0.0, heats[-1][-1].val_bpb or 0.0) for heats in seeds]
     baseline, champion = (asdict(interval(side)) for side in zip(*scores, strict=True))
-    found |= {"baseline": baseline, "champion": champion, "gain": asdict(gain)}
-    found |= {"seeds": len(seeds), "ended": ended}
+    found |= {"baseline": baseline, "champion": champion, "gain": asdict(gain), **went}
     texts = [[[of.documents for of in (h[0], h[-1])] for h in hs] for hs in seeds]
     found |= by_documents(texts)
     if each:
         steps = zip(*map(steps_of, seeds), strict=True)
         found["each"] = [
-            {**told(trial), "gain": asdict(interval(step))}
+            {**told(trial), "gain": asdict(interval(step, 1 - WRONG / len(chosen[1:])))}
             for trial, step in zip(chosen[1:], steps, strict=True)
         ]
-    if asked.within is not None:
-        is_within = len(gains) >= LEAST_WITHIN and half_of(gain) <= asked.within
-        found |= {"within": asked.within, "is_within": is_within}
     if keeps.campaign is not None:
         keeps.campaign.record(events.Verified(found=found))
     return found
@@ -232,6 +238,9 @@ def verify_at_end(runtime: Runtime) -> None:
     if not settings.verify or runtime.stop.is_set():
         return
     keeps = Keeps(campaign.repo, campaign.tag, campaign.state, campaign, display, runtime.stop)
+    verified, champion = keeps.state.verified.get("commits"), keeps.state.champion
+    if champion and verified and verified["champion"] == champion.commit:
+        return display.message("the champion is verified already: the test text is not opened")
     asked = Asked()
     if settings.hours is not None:
         whole = 3600 * settings.hours
@@ -267,9 +276,11 @@ def open_keeps(repo: Repo, tag: str, display: Display, stop: threading.Event) ->
     try:
         tag = tag or reading.last_active(repo)
     except CampaignError:
-        if len(noted) != 1:
-            raise
-        tag = next(iter(noted)).removeprefix(repo.notes_ref(""))
+        tags = [ref.removeprefix(repo.notes_ref("")) for ref in noted]
+        if len(tags) != 1:
+            how = f"give one of --tag {', '.join(tags)}" if tags else f"in a clone: {notes.FETCH}"
+            raise CampaignError(f"no campaign in {repo.root} has a journal; {how}") from None
+        (tag,) = tags
     repo.check_tag(tag)
     if not reading.peek(repo, tag).settings and repo.notes_ref(tag) in noted:
         yield Keeps(repo, tag, notes.state_from_notes(repo, tag), None, display, stop)
@@ -277,7 +288,7 @@ def open_keeps(repo: Repo, tag: str, display: Display, stop: threading.Event) ->
     try:
         reading.load(repo, tag)
     except CampaignError as error:
-        raise CampaignError(f"{error}; in a clone, get its notes: {FETCH}") from None
+        raise CampaignError(f"{error}; in a clone, get its notes: {notes.FETCH}") from None
     forget_request(repo, tag)
     with contextlib.closing(Campaign(repo, tag)) as campaign:
         yield Keeps(repo, tag, campaign.state, campaign, display, stop)

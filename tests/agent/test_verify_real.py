@@ -10,7 +10,7 @@ import pytest
 from kept_edits import GAIN, TINY, keep_edits
 from project import agent, as_json, clone, events, git, start, wait_until
 
-from agent.steps.verify import FETCH
+from agent.campaign.notes import FETCH
 
 pytestmark = pytest.mark.process
 SEEDS = ("--seeds", "2")

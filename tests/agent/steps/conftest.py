@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from project import git
@@ -10,6 +11,8 @@ from staged import audits, play
 
 from agent import loop
 from agent.steps.runtime import Runtime
+from trainer import measure
+from trainer.measure import CheckResult
 
 
 @pytest.fixture
@@ -26,3 +29,16 @@ def grown(runtime: Runtime, home: Path, monkeypatch: pytest.MonkeyPatch) -> Runt
     assert [t.verdict for t in runtime.campaign.state.trials] == ["keep", "keep", "revert", "keep"]
     assert not runtime.campaign.messages
     return runtime
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """The sources that passed a check, which takes no training here, and how they were checked."""
+    found: list[tuple[str, dict[str, Any]]] = []
+
+    def check(source: str, **how: Any) -> CheckResult:
+        found.append((source, how))
+        return CheckResult("ok")
+
+    monkeypatch.setattr(measure, "check", check)
+    return found

@@ -7,6 +7,8 @@ import random
 
 import pytest
 
+from agent.report.text import span
+from agent.report.verification import _fallen
 from agent.steps.fresh import Interval, interval
 from agent.steps.gains import Documents, by_documents, label
 from agent.steps.verify import Asked, half_of
@@ -70,6 +72,19 @@ def test_a_group_may_fall_while_the_average_rises() -> None:
     assert found["groups"][0]["documents"] == 20
 
 
+def test_of_a_few_documents_there_is_no_interval_and_none_surely_fell() -> None:
+    """All that are drawn of one are alike: that is no certainty."""
+    before = [*documents(2.0, 40), ("few", 1000, 2000.0), *[("five", 1000, 2000.0)] * 5]
+    after = less(before, {"few": -0.02, "five": -0.01, "g0": 0.03})
+    found = by_documents([[(before, after)]])
+    few, five, *_ = found["groups"]
+    assert (few["group"], few["low"], few["high"]) == ("few", None, None)
+    assert few["mean"] == pytest.approx(-0.02) and five["high"] == pytest.approx(-0.01)
+    text = _fallen(found["groups"])
+    assert "fell on 1 of 3 groups of documents: five" in text and "not surely, on 1" in text
+    assert "too few for an interval" in span(few)
+
+
 def test_where_there_are_enough_groups_whole_ones_are_drawn() -> None:
     """A gain that is the same within a group is known by the number of groups, not of documents."""
     before = documents(2.0, 1200, groups=12)
@@ -107,7 +122,8 @@ def test_it_is_drawn_alike_each_time() -> None:
         ([0.1], 2, None, False),
         ([0.1, 0.2], 2, None, True),
         ([0.1, 0.1], 5, 0.001, False),
-        ([0.1, 0.1, 0.1], 5, 0.001, True),
+        ([0.1] * 7, 5, 0.001, False),
+        ([0.1] * 8, 5, 0.001, True),
         ([0.1, 0.2, 0.3], 5, 0.001, False),
         ([0.1, 0.2] * 20, 5, 0.001, True),
         ([0.1, 0.2] * 19, 5, 0.001, False),
@@ -126,9 +142,10 @@ def test_enough(values: list[float], seeds: int, within: float | None, is_enough
         (-0.001, 0.006, 0.01, "undecided"),
         (0.0, 0.004, 0.01, "budget-bound"),
         (-0.02, -0.01, None, "undecided"),
-        (-0.02, -0.01, 0.0, "budget-bound"),
+        (-0.02, -0.01, 0.0, "undecided"),
+        (-0.02, -0.01, 0.003, "undecided"),
         (-0.01, 0.01, 0.0, "undecided"),
     ],
 )
 def test_label(low: float, high: float, claimed: float | None, said: str) -> None:
-    assert label(Interval((low + high) / 2, low, high), claimed) == said
+    assert label(Interval((low + high) / 2, low, high), claimed, 0.004) == said

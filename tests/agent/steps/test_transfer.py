@@ -93,6 +93,35 @@ def test_each_keep_is_labelled_and_nothing_opened(
     assert note["gain"] == GAIN and note["title"] == "edit 1"
 
 
+def test_a_constant_that_a_keep_has_added_blocks_only_its_own_row(
+    home_of_three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = answer(monkeypatch, lambda source, seed: 1.5)
+    found = transferred(home_of_three, "--scale", "EDITS=2x", "--seeds", "2")
+    gains = [one["gain"] is not None for one in found["transfers"]]
+    assert gains == [False, True, True] and len(played.seeds) == 4
+    assert "EDITS = 2" in played.sources[0][0], "of the parent of trial 2, which had 1"
+    first = found["transfers"][0]
+    assert first["label"] == "undecided" and "the parent of trial 1" in first["ended"]
+    text = run_here(home_of_three, "verify", "--scale", "EDITS=2x", "--seeds", "2").stdout
+    assert "undecided: trial 1" in text and "not measured" in text
+
+
+def test_it_is_on_fresh_seeds_each_time_and_says_whether_it_is_narrow(
+    home_of_three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = answer(monkeypatch, score)
+    args = ("--budget", "4x", "--within", "1e-5", "--each")
+    found = transferred(home_of_three, *args)
+    assert [one["is_within"] for one in found["transfers"]] == [True, True, False]
+    assert [one["seeds"] for one in found["transfers"]] == [8, 8, 40]
+    before = {seed for seed, _ in played.seeds}
+    played.seeds.clear()
+    text = run_here(home_of_three, "verify", *args).stdout
+    assert " is NOT within ± 1e-05" in text and "not measured again" in text
+    assert not before & {seed for seed, _ in played.seeds}
+
+
 def test_a_kill_keeps_what_was_found(home_of_three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, asked = home_of_three, []
 
@@ -123,7 +152,6 @@ def test_a_kill_keeps_what_was_found(home_of_three: Path, monkeypatch: pytest.Mo
         (["--scale", "DEPTH=2"], "factor"),
         (["--scale", "DEPTH=2x", "--scale", "DEPTH=3x"], "once"),
         (["--scale", "DEEP=2x"], "it is no number in the file of the parent of trial 1"),
-        (["--scale", "EDITS=2x"], "it is no number in the file of the parent of trial 1"),
     ],
 )
 def test_what_is_wrong_is_one_line(
@@ -150,11 +178,19 @@ def test_a_file_that_is_broken_by_it_is_one_line(
         ({"DEPTH": 1.5}, "DEPTH = 4  # range 1..8"),
         ({"DEPTH": 2.0}, "DEPTH = 6  # range 1..8"),
         ({"RATE": 2.0}, "RATE = 0.02469"),
-        ({"RATE": 2.0, "DEPTH": 1.1}, "DEPTH = 3  # range 1..8"),
+        ({"RATE": 2.0, "DEPTH": 1.4}, "DEPTH = 4  # range 1..8"),
     ],
 )
 def test_scaled(scales: dict[str, float], line: str) -> None:
     assert line in scaled(SOURCE, scales, "x").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"), [("ZERO", 2.0), ("DEPTH", 1.1), ("BETA", 1.000001), ("NONE", 3.0)]
+)
+def test_a_factor_that_changes_nothing_is_refused(name: str, factor: float) -> None:
+    with pytest.raises(CampaignError, match=f"--scale {name}=.*stays the same in the file of x"):
+        scaled(f"{SOURCE}ZERO = 0\nNONE = 0.0\nBETA = 0.5\n", {"SEQ_LEN": 2.0, name: factor}, "x")
 
 
 @pytest.mark.parametrize("name", ["NAME", "FAST", "SIZES", "OTHER"])

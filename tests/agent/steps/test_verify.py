@@ -2,75 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Done, run_here
+from commands import run_here
 from kept_edits import GAIN, HALF, keep_edits
-from project import as_json, events, git
+from project import as_json, git
 from staged import Played, Score, answer, audits, play
+from verified import failed, gaining, opened, said, sources, verify
 
 from agent import loop
-from agent.campaign import notes, snapshot
-from agent.campaign.events import Opened
+from agent.campaign import snapshot
+from agent.campaign.events import Opened, Verified
+from agent.campaign.notes import FETCH
 from agent.campaign.openings import noted_openings
 from agent.campaign.reading import load
 from agent.campaign.store import Campaign
 from agent.git.repo import Repo
 from agent.steps import verify as verifying
 from agent.steps.runtime import Runtime
-from agent.steps.verify import FETCH
 from trainer import measure
+from trainer.errors import UserError
 from trainer.measure import CheckResult
 
-pytestmark = pytest.mark.process
-
-
-@pytest.fixture(autouse=True)
-def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The sources that passed a check, which takes no training here."""
-    found: list[str] = []
-
-    def check(source: str, **_: Any) -> CheckResult:
-        found.append(source)
-        return CheckResult("ok")
-
-    monkeypatch.setattr(measure, "check", check)
-    return found
-
-
-def sources(home: Path, count: int) -> list[str]:
-    source = (home / "trainer/train.py").read_text()
-    return [source, *(f"{source}\nEDITS = {n}\n" for n in range(1, count + 1))]
-
-
-def gaining(each: float = 0.007, wobble: float = 0.0) -> Any:
-    """Each edit gains so much, but for a wobble by seed."""
-
-    def score(source: str, seed: int) -> Score:
-        edits = int(source.rpartition("EDITS = ")[2]) if "EDITS" in source else 0
-        return 1.6 - each * edits - wobble * (seed % 7) * edits + 0.001 * (seed % 5)
-
-    return score
-
-
-def verify(home: Path, *args: str) -> Any:
-    done = run_here(home, "verify", "--json", *args)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n") == 1
-    return json.loads(done.stdout)
-
-
-def opened(home: Path) -> list[str]:
-    return [event["by"] for event in events(home) if event["event"] == "opened"]
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("checked")]
 
 
 def test_each_of_ten_keeps_opens_once(
-    home: Path, monkeypatch: pytest.MonkeyPatch, checked: list[str]
+    home: Path, monkeypatch: pytest.MonkeyPatch, checked: list[Any]
 ) -> None:
     keep_edits(home, sources(home, 10), nulls=3).close()
     played = answer(monkeypatch, gaining())
@@ -89,13 +51,19 @@ def test_each_of_ten_keeps_opens_once(
     assert found["baseline"]["mean"] - found["champion"]["mean"] == pytest.approx(0.07)
     assert (found["nulls"], found["nulls_kept"]) == (3, 1)
     assert len(checked) == 11, "each file was checked before"
+    for _, how in checked:
+        assert (how["preset"], how["data"]) == ("cpu", "apidocs"), "as the campaign trains"
     assert {options["split"] for options in played.options} == {"test"}
     # Of more files than one heat takes the next heat begins with the last file of the one before.
     (first, second), seeds = played.sources[:2], [own for (own, *_) in played.seeds]
     assert first[-1] == second[0] and len(first) + len(second) == 12
     assert seeds[0] == seeds[1] != seeds[2] == seeds[3]
     used = {t.seed for trial in load(Repo.open(home), "t").trials for t in trial.trainings}
-    assert not used & set(seeds)
+    assert not used & set(seeds) and min(seeds) >= 1 << 40, "other campaigns' trials, too"
+    assert found["seed_numbers"] == seeds[::2]
+    kept = load(Repo.open(home), "t").trials
+    assert found["commits"] == {"baseline": kept[0].commit, "champion": kept[10].commit}
+    assert (found["budget"], found["preset"]) == ("20s", "cpu")
     for words in (said(home, "status"), said(home, "log"), said(home, "log", "--graph"),
                   said(home, "report", "--markdown")):  # fmt: skip
         assert "the test text was opened 1 time: by verify --each --seeds 2" in words.replace(
@@ -111,10 +79,6 @@ def test_each_of_ten_keeps_opens_once(
         assert words in text
 
 
-def said(home: Path, *args: str) -> str:
-    return run_here(home, *args).stdout
-
-
 def test_with_nothing_kept_nothing_is_opened(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep_edits(home, sources(home, 0)).close()
     played = answer(monkeypatch, gaining())
@@ -123,7 +87,7 @@ def test_with_nothing_kept_nothing_is_opened(home: Path, monkeypatch: pytest.Mon
     assert not opened(home) and not played.seeds
     text = run_here(home, "verify")
     assert text.returncode == 0 and "nothing is opened" in text.stdout
-    assert "never opened" in text.stdout and "never opened" in said(home, "status")
+    assert "never opened by this campaign" in text.stdout and "never opened" in said(home, "status")
 
 
 @pytest.mark.parametrize(
@@ -145,12 +109,6 @@ def test_what_is_wrong_is_said_before_anything_is_opened(
     failed(run_here(home, "verify", *args), words)
     assert not opened(home) and not played.seeds
     assert not (home / "campaigns/other").exists()
-
-
-def failed(done: Done, words: str) -> None:
-    assert done.returncode == 2
-    line = done.stderr.splitlines()[-1]
-    assert line.startswith("error: ") and words in line
 
 
 def test_a_file_that_does_not_pass_its_check_opens_nothing(
@@ -207,12 +165,12 @@ def test_a_champion_that_fails_on_a_seed_is_told(
 
     answer(monkeypatch, score)
     text = run_here(home, "verify").stdout
-    assert "over 3 seeds" in text and "ended after 3 seeds: file 1 of the heat: overtime" in text
+    assert "over 3 seeds" in text and "ended after 3 seeds: trial 1: overtime" in text
 
 
 @pytest.mark.parametrize(
     ("wobble", "within", "seeds", "is_within"),
-    [(0.0, "0.001", 3, True), (0.01, "0.012", None, True), (0.01, "0.0001", 40, False)],
+    [(0.0, "0.001", 8, True), (0.01, "0.012", None, True), (0.01, "0.0001", 40, False)],
 )
 def test_seeds_are_added_until_it_is_narrow(
     home: Path,
@@ -223,10 +181,12 @@ def test_seeds_are_added_until_it_is_narrow(
     is_within: bool,
 ) -> None:
     keep_edits(home, sources(home, 1)).close()
-    answer(monkeypatch, gaining(wobble=wobble))
+    played = answer(monkeypatch, gaining(wobble=wobble))
     found = verify(home, "--within", within)
+    for (seed, _), how in zip(played.seeds, played.options, strict=True):
+        assert how["champion_first"] is (seed % 2 == 0), "neither is always first"
     assert found["is_within"] is is_within
-    assert found["seeds"] == seeds or (seeds is None and 3 < found["seeds"] < 40)
+    assert found["seeds"] == seeds or (seeds is None and 8 <= found["seeds"] < 40)
     width = found["gain"]["high"] - found["gain"]["mean"]
     assert (width <= float(within)) is is_within and len(opened(home)) == 1
 
@@ -249,13 +209,57 @@ def test_the_count_outlives_resumption_and_snapshots(
     assert verify(home)["opened"] == 2
 
 
-def test_clean_removes_the_openings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clean_leaves_the_openings_which_the_next_campaign_counts(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keep_edits(home, sources(home, 1)).close()
-    answer(monkeypatch, gaining())
+    played = answer(monkeypatch, gaining())
     verify(home)
     done = run_here(home, "clean", "--yes")
-    assert done.returncode == 0 and "YOURS" not in done.stdout
-    assert "autoresearch" not in git(home, "for-each-ref")
+    ref = "refs/notes/autoresearch-openings/t"
+    assert done.returncode == 0 and "YOURS" not in done.stdout and f"stays: {ref}" in done.stdout
+    assert git(home, "for-each-ref", "--format=%(refname)", "refs/notes", "refs/autoresearch",
+               "refs/heads/autoresearch").split() == [ref]  # fmt: skip
+    keep_edits(home, sources(home, 2)[1:]).close()
+    assert "opened 1 time: by verify (before this campaign)" in said(home, "status")
+    found = verify(home)
+    assert found["openings"] == ["verify", "verify (before this campaign)"]
+    assert not found["opened_at_least"]
+    assert not {s for s, _ in played.seeds[:5]} & {s for s, _ in played.seeds[5:]}
+
+
+def test_a_verification_of_an_earlier_champion_says_so(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = keep_edits(home, sources(home, 1))
+    champion = campaign.state.trials[1].commit
+    found = {"gain": {"mean": 0.01, "low": 0.0, "high": 0.02}, "seeds": 5, "claimed_gain": None}
+    stale = "(of trial 1; the champion is another now)"
+    for commit, is_stale in ((champion, False), ("0" * 40, True)):
+        told = {**found, "trial": 1, "commits": {"champion": commit}}
+        campaign.record(Verified(found=told))
+        for args in (["status"], ["report", "--markdown"]):
+            assert (stale in said(home, *args)) is is_stale
+    campaign.close()
+
+
+def test_a_full_disk_keeps_the_seeds_before_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_edits(home, sources(home, 1)).close()
+    asked: list[int] = []
+
+    def score(source: str, seed: int) -> Score:
+        asked.append(seed)
+        if len(asked) > 2 * 4:
+            raise UserError("no space left")
+        return gaining()(source, seed)
+
+    answer(monkeypatch, score)
+    found = verify(home)
+    assert (found["seeds"], found["ended"]) == (4, "no space left")
+
+
+def test_without_a_campaign_it_says_how_a_clone_gets_one(home: Path) -> None:
+    failed(run_here(home, "verify"), FETCH)
 
 
 @pytest.fixture
@@ -284,6 +288,8 @@ def test_a_run_verifies_at_its_end(ended: Runtime, monkeypatch: pytest.MonkeyPat
     state = ended.campaign.state
     assert state.openings == ["run --verify"] and len(played.seeds) == 5
     assert state.verified["gain"]["mean"] == pytest.approx(0.01)
+    # The next end finds the same champion, and leaves the text sealed.
+    assert not end(ended, monkeypatch).seeds and state.openings == ["run --verify"]
 
 
 def test_a_run_that_is_stopped_opens_nothing(
@@ -325,85 +331,6 @@ def test_a_tenth_of_the_hours_is_for_it(
     assert now[0] <= ended.began + 3600 * hours
 
 
-@pytest.fixture
-def cloned(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone of a campaign's repository that has fetched nothing but branches."""
-    keep_edits(home, sources(home, 2), nulls=2).close()
-    answer(monkeypatch, gaining())
-    folder = tmp_path / "clone"
-    git(home, "clone", "-q", str(home), str(folder))
-    return folder
-
-
-def fetch(folder: Path) -> None:
-    git(folder, "fetch", "-q", "origin", *(part.strip("'") for part in FETCH.split()[3:]))
-
-
-def test_a_clone_says_what_to_fetch_then_counts_openings_in_notes(cloned: Path, home: Path) -> None:
-    failed(run_here(cloned, "verify", "--tag", "t"), FETCH)
-    first = verify(home, "--each")
-    fetch(cloned)
-    found = verify(cloned, "--each")
-    assert [one["claimed"] for one in found["each"]] == [one["claimed"] for one in first["each"]]
-    assert [one["title"] for one in found["each"]] == ["edit 1", "edit 2"]
-    for name in ("claimed_gain", "nulls", "nulls_kept"):
-        assert found[name] == first[name]
-    assert (found["opened"], found["opened_at_least"]) == (2, True)
-    assert "at least 3 times" in run_here(cloned, "verify").stdout
-    assert not (cloned / "campaigns").exists()
-    # What a clone has opened counts where it is fetched, once.
-    ref = "refs/notes/autoresearch-openings/t"
-    git(home, "fetch", "-q", str(cloned), f"{ref}:{ref}")
-    again = verify(home)
-    assert (again["opened"], again["opened_at_least"]) == (4, True)
-    assert again["openings"][-2:] == ["verify --each (in a clone)", "verify (in a clone)"]
-    assert opened(home) == ["verify --each", "verify"]
-
-
-def test_a_clone_that_cannot_note_an_opening_opens_nothing(
-    cloned: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fetch(cloned)
-    folder = cloned / ".git/refs/notes"
-    (cloned / ".git/refs/notes/autoresearch-openings").write_text("in the way")
-    assert folder.exists()
-    played = answer(monkeypatch, gaining())
-    assert run_here(cloned, "verify").returncode == 2
-    assert not played.seeds
-
-
-def test_a_campaign_whose_notes_cannot_be_written_goes_by_its_journal(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keep_edits(home, sources(home, 1)).close()
-    (home / ".git/refs/notes/autoresearch-openings").write_text("in the way")
-    answer(monkeypatch, gaining())
-    assert verify(home)["opened"] == len(opened(home)) == 1
-
-
-@pytest.mark.parametrize("lost", [notes.TOLD, ("baseline", "nulls", "transfers", *notes.TOLD)])
-def test_notes_of_earlier_versions_tell_what_they_know(
-    cloned: Path, home: Path, lost: tuple[str, ...]
-) -> None:
-    repo = Repo.open(home)
-    for commit in repo.noted("t"):
-        note = json.loads(repo.read_note("t", commit) or "")
-        repo.add_note("t", commit, json.dumps({k: v for k, v in note.items() if k not in lost}))
-    fetch(cloned)
-    found = verify(cloned, "--each")
-    assert found["claimed_gain"] is None and found["each"][0]["claimed"] is None
-    assert "edit 1" in found["each"][0]["title"]
-    assert found["gain"]["mean"] == pytest.approx(0.014)
-
-
-def test_a_damaged_note_is_one_line(cloned: Path, home: Path) -> None:
-    repo = Repo.open(home)
-    for text in ("[1", "[]", '{"verdict": "keep"}'):
-        repo.add_note("t", load(repo, "t").trials[1].commit, text)
-        git(cloned, "fetch", "-q", "origin", "+refs/notes/*:refs/notes/*")
-        failed(run_here(cloned, "verify"), "is damaged")
-
-
 def test_openings_that_a_kill_kept_out_of_the_notes_are_told_later(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -413,7 +340,7 @@ def test_openings_that_a_kill_kept_out_of_the_notes_are_told_later(
     answer(monkeypatch, gaining())
     assert verify(home)["openings"] == ["verify --each", "verify"]
     repo = Repo.open(home)
-    told = noted_openings(repo, "t", load(repo, "t").trials[0].commit)
+    told = noted_openings(repo, "t")
     assert [line["by"] for line in told] == ["verify --each", "verify"]
 
 
