@@ -30,7 +30,7 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "notes.txt").write_text("mine, not committed\n")
     (folder / "program.md").write_text((folder / "program.md").read_text() + "\n")
     before = git(folder, "status", "--porcelain=v2", "--branch")
-    done = agent(folder, *RUN, "--trials", "2")
+    done = agent(folder, *RUN, "--trials", "2", "--keep", "greedy")  # a heat a trial
     assert git(folder, "status", "--porcelain=v2", "--branch") == before
     (folder / "first-run.txt").write_text(done.stdout)
     return folder

@@ -19,19 +19,20 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(900)]
 
 TRIALS = 3
 BESIDE_EVENTS: tuple[Kill, ...] = (
-    *({"kind": "campaign", "side": side} for side in ("before", "after")),
+    {"kind": "campaign", "side": "after"},
     *({"step": count} for count in (1, 8)),  # while branch and worktree are made
     *({"kind": "candidate", "side": side} for side in ("before", "after")),
-    *({"kind": "training", "side": side} for side in ("before", "after")),
-    *({"kind": "verdict", "side": side} for side in ("before", "after")),
+    {"kind": "training", "side": "before"},
+    {"kind": "verdict", "side": "after"},
     {"step": 2},  # while the verdict is brought to git
     {"kind": "turned_down", "side": "after"},
-    *({"kind": "heat", "side": side} for side in ("before", "after")),  # of one that crashes
+    {"kind": "heat", "side": "before"},  # of one that crashes
     {"kind": "repair", "side": "after"},
-    *({"kind": "audit", "side": side} for side in ("before", "after")),
-    *({"kind": "verdict", "side": side} for side in ("before", "after")),  # of a keep
+    {"kind": "audit", "side": "before"},
+    {"kind": "verdict", "side": "after"},  # of a keep
     {"kind": "stop", "side": "after"},  # before the report
 )
+"""Both sides of every event: ``test_beside_every_event``."""
 STOP_AND_DIE = """
 import os, signal, time
 from agent import cli

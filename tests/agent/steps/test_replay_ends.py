@@ -186,6 +186,6 @@ def test_a_failure_of_a_fresh_seed_leaves_the_replay_and_another_campaign_does_n
     found = replay.replay_commit(repo, commit, 2, lambda event: None)
     assert found["verdict"] != "not trained" and found["replayed_bpb"] == 1.5
     assert "ValueError: wide" in found["fresh"]["failed"]
-    assert "no fresh estimate: file 0 of the heat: crashed" in replay.replay_text(found)
+    assert f"no fresh estimate: commit {commit[:12]}: crashed" in replay.replay_text(found)
     with pytest.raises(CampaignError, match=r"no trial of a campaign.*; campaign other was left"):
         replay.find_trial(repo, runtime.campaign.state.settings["base"])
