@@ -159,6 +159,7 @@ def test_local_drives_a_campaign_to_its_end(project: Path, recorded: Path) -> No
     assert "<<<<<<< SEARCH" in shown
 
 
+@pytest.mark.slow  # tests/faults/test_kills.py shows the like
 def test_a_recorded_campaign_replays_to_identical_trees_though_it_is_killed(
     project: Path, recorded: Path
 ) -> None:

@@ -80,7 +80,7 @@ def left(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("kind", ["command", "server"])
+@pytest.mark.parametrize("kind", [pytest.param("command", marks=pytest.mark.slow), "server"])
 def test_planted_keys_are_nowhere(tmp_path: Path, kind: str) -> None:
     folder = clone(tmp_path / "project")
     tiny = (Path(__file__).parents[1] / "tiny_train.py").read_text()

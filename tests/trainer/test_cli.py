@@ -73,6 +73,7 @@ def test_a_corpus_that_cannot_be_had_is_replaced_and_named(tiny_file: Path) -> N
     assert done.stderr.startswith("error: cannot download") and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_two_files_are_a_heat(tiny_file: Path) -> None:
     files = ("--file", tiny_file, "--file", tiny_file)
     done = run(*files, "--budget", "1s", "--preset", "cpu", "--json")
