@@ -17,7 +17,6 @@ from agent.campaign.records import Trial
 from agent.campaign.state import State, rebuild_prior
 from agent.git.repo import Repo
 from benchmarks.kills_campaign import TAG, Site, git, processes
-from trainer.presets import find_preset
 
 CLOSE = 0.02
 """Bits per byte. The audits ask at secret positions, drawn anew each time, and what they bound is
@@ -61,7 +60,7 @@ def _trial(site: Site, trial: Trial, numbers: Mapping[str, int]) -> dict[str, An
 
 
 def differences(first: Any, second: Any, where: str = "") -> Iterator[str]:
-    """In what two outcomes differ, gains and what they are paid by more than ``CLOSE``."""
+    """In what two outcomes differ, gains and rewards by more than ``CLOSE``."""
     if isinstance(first, dict) and isinstance(second, dict):
         for name in first.keys() | second.keys():
             yield from differences(first.get(name), second.get(name), f"{where} {name}".strip())
@@ -73,10 +72,9 @@ def differences(first: Any, second: Any, where: str = "") -> Iterator[str]:
 
 
 def _same(first: Any, second: Any, where: str) -> bool:
-    unit = {"gains": 1.0, "reward": find_preset("cpu").reward_unit}
-    about = [unit[name] for name in where.split() if name in unit]
+    about = {"gains", "reward"} & set(where.split())
     if about and isinstance(first, float) and isinstance(second, float):
-        return math.isclose(first, second, abs_tol=CLOSE / about[0])
+        return math.isclose(first, second, abs_tol=CLOSE)
     return bool(first == second)
 
 
