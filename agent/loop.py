@@ -27,7 +27,6 @@ from agent.steps.propose import propose_edit
 from agent.steps.runtime import Runtime, Stopped
 from agent.steps.take import begin_submitted, left
 from agent.steps.verify import verify_at_end
-from trainer.presets import find_preset
 
 
 def run_campaign(runtime: Runtime, only: Collection[str] | None = None) -> str:
@@ -103,8 +102,8 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
 
 
 def baseline(runtime: Runtime) -> None:
-    """Trial 0: HEAD's train.py with the preset's constants, trained once."""
-    campaign = runtime.campaign
+    """Trial 0: HEAD's train.py, or ``--start``, with the preset's constants, trained once."""
+    campaign, start = runtime.campaign, runtime.campaign.state.settings.get("start")
     if campaign.state.champion is not None:
         return
     if campaign.state.open_trial is None:
@@ -115,13 +114,13 @@ def baseline(runtime: Runtime) -> None:
         )
     if not runtime.open_trial.candidate:
         name = runtime.settings.preset
-        source = campaign.baseline_source(find_preset(name).constants)
+        source = campaign.baseline_source()
         campaign.commit_candidate(
             campaign.state.settings["base"],
             source,
             Edit(
                 category="baseline",
-                title=f"train.py as it stands, {name} preset",
+                title=f"{start or 'train.py'} as it stands, {name} preset",
                 hypothesis=(
                     f"The starting point: constants of the {name} preset, nothing else changed."
                 ),
@@ -132,10 +131,10 @@ def baseline(runtime: Runtime) -> None:
     while not runtime.open_trial.scores:
         training = train_baseline(runtime)
         if training.status != "ok":
+            mend = f"mend {start}" if start else "mend trainer/train.py, commit,"
             raise CampaignError(
                 f"the baseline does not train: {training.status} ({training.reason}); "
-                f"see {campaign.folder / 'trials' / '0'}, mend trainer/train.py, commit, and "
-                "start another --tag"
+                f"see {campaign.folder / 'trials' / '0'}, {mend} and start another --tag"
             )
     conclude(runtime, "keep", "the starting point", status="ok")
 

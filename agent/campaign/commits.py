@@ -88,7 +88,7 @@ def commit_again(repo: Repo, settings: Mapping[str, Any], trial: Trial) -> None:
             original = repo.read_file(trial.parent)
             parent = plain(original)
             if trial.trial == 0:
-                source = baseline_source(parent, find_preset(settings["preset"]).constants)
+                source = baseline_source(parent, settings)
             else:
                 source = parse(reply, "file").apply(parent)  # reads blocks, too
             if commit_candidate(repo, trial, in_form_of(original, source)) == trial.candidate:
@@ -97,8 +97,11 @@ def commit_again(repo: Repo, settings: Mapping[str, Any], trial: Trial) -> None:
                 return
 
 
-def baseline_source(source: str, constants: Mapping[str, Any]) -> str:
-    """HEAD's train.py with those of the preset's constants that it names written into it."""
+def baseline_source(base: str, settings: Mapping[str, Any]) -> str:
+    """What a campaign starts from: the file of ``--start``, else HEAD's train.py (``base``), with
+    those of the preset's constants that it names written into it."""
+    source = settings.get("start_source", base)
+    constants = find_preset(settings["preset"]).constants
     named = {constant.name for constant in known_constants(source)}
     blocks = set_constants(source, {k: v for k, v in constants.items() if k in named})
     return Edit("baseline", "", "", blocks).apply(source) if blocks else source

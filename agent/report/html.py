@@ -28,7 +28,7 @@ from trainer.untrusted import one_line, printable
 
 TEXT_CHARACTERS = 20_000
 """Limit for each text; the trial's folder holds the whole diff."""
-HIDDEN = ("tag", "pid")
+HIDDEN = ("tag", "pid", "start_source")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#|~!])")
 
 

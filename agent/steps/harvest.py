@@ -104,6 +104,7 @@ class _Harvest:
             **{**self.settings, "machine": "; ".join(sorted(machines)), "seeds": seeds},
             "intervals": sum(bool(keep.alone) + bool(keep.without) for keep in keeps),
             "starts_as_base": self.baseline == plain(self.repo.read_file(base)),
+            **{"start": self.state.settings.get("start", ""), "baseline": self.kept[0].commit},
         }
         found["keeps"] = [self._row(keep, found) for keep in keeps]
         names = [row["branch"] for row in found["keeps"]]
@@ -238,9 +239,12 @@ class _Harvest:
         give the same hash. One that is not the harvest's own any more is left alone."""
         trial, original = keep.trial, self.repo.read_file(found["base"])
         merged, conflicts = merge_beside(plain(original), self.baseline, keep.built)
-        text = in_form_of(original, keep.built if conflicts else merged)
+        whole = "the constants of the preset" if conflicts else ""
+        if found["start"]:  # the base's own train.py was never measured
+            whole = f"all of {found['start']}, from which the campaign started"
+        text = in_form_of(original, keep.built if whole else merged)
         also = f"Holds the change of {named(keep.needs)}, too." if keep.needs else ""
-        also += " Holds the constants of the preset, too." if conflicts else ""
+        also += f" Holds {whole}, too." if whole else ""
         trailers = {
             "Harvest": row["words"],
             "Trial": f"{trial.trial} of {found['tag']}, kept as {trial.commit}",

@@ -18,8 +18,8 @@ FILE = RESULTS / "landscape.jsonl.gz"
 OK = "ok"
 
 Heat = dict[str, Any]
-"""``start``, ``round``, ``seed``, where and when, ``base`` (a training) and ``trainings``, each with
-its ``edit`` in words, the ``code`` that it trained, its status, score and whole curve."""
+"""``start``, ``round``, ``seed``, where and when, ``base`` (a training) and ``trainings``, each
+with its ``edit`` in words, the ``code`` that it trained, its status, score and whole curve."""
 
 
 @dataclass(frozen=True)
