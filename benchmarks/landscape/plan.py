@@ -11,7 +11,7 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from agent.campaign.commits import baseline_source
@@ -59,7 +59,7 @@ class Planned:
         text = f"{base(self.start)}\0{self.source}\0{self.other_seed}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    @property
+    @cached_property
     def sets_numbers(self) -> bool:
         return edit_facts(base(self.start), self.source).sets_numbers
 
