@@ -122,7 +122,8 @@ def baseline(runtime: Runtime) -> None:
                 category="baseline",
                 title=f"{start or 'train.py'} as it stands, {name} preset",
                 hypothesis=(
-                    f"The starting point: constants of the {name} preset, nothing else changed."
+                    f"The starting point: {f'all of {start}, with ' if start else ''}constants of "
+                    f"the {name} preset, nothing else changed."
                 ),
                 blocks=(),
             ),

@@ -37,11 +37,11 @@ from agent.steps.notify import make_notifier
 from agent.steps.runtime import Runtime
 from agent.steps.stop import forget_request, heeding, stopping_words
 from agent.steps.take import read_source
-from trainer import contract
+from trainer import contract, measure
 from trainer.data.choice import choose
 from trainer.data.prepare import Corpus, cache_dir, hold, notes, prepare
 from trainer.errors import UserError
-from trainer.measure import MACHINE, Setting, check, resolve
+from trainer.measure import MACHINE, Setting, resolve
 from trainer.presets import Preset, parse_budget
 from trainer.untrusted import one_line
 
@@ -190,7 +190,7 @@ def _refuse_unfit(path: Path, begins: Mapping[str, str], settings: Settings) -> 
     """
     source = baseline_source("", {**begins, "preset": settings.preset})
     shared = {name: getattr(settings, name) for name in ("preset", "data", "isolation")}
-    found = check(source, **shared)
+    found = measure.check(source, **shared)
     if not found.ok:
         raise UserError(
             f"{path} does not pass its check, so nothing was begun: {found.status} "
