@@ -57,12 +57,12 @@ class Group:
 def to_do(
     edits: Sequence[Planned], heats: Collection[Heat], machine: str, rounds: int = ROUNDS
 ) -> Iterator[Group]:
-    """What is not recorded yet: from this machine, of these files, with a base that has a score."""
+    """What is not recorded yet from this machine and of these files."""
     done = {
         (training["edit"]["name"], training["code"], heat["round"])
         for heat in heats
         for training in heat["trainings"]
-        if heat["machine"] == machine and heat["base"]["status"] == OK
+        if heat["machine"] == machine
     }
     for number in range(rounds):
         for start in plan.STARTS:
@@ -134,13 +134,16 @@ def record(
     for number, group in enumerate(groups, 1):
         began = time.monotonic()
         try:
-            heats.append(train(group, machine))
+            heat = train(group, machine)
+            if heat["base"]["status"] != OK:  # then it says nothing of its edits
+                raise DataError(f"the base was {heat['base']['status']}, {heat['base']['reason']}")
         except (BadSetting, DataError, SandboxError) as error:
             say(f"left out, to be done by the next call: heat {number}: {error}")
             failed += 1
             continue
+        heats.append(heat)
         write_heats(heats, path)
-        ended = " ".join(one["status"] for one in heats[-1]["trainings"])
+        ended = " ".join(one["status"] for one in heat["trainings"])
         took = time.monotonic() - began
         say(f"{number} of {len(groups)}: {group.start}, round {group.round}, {ended}, {took:.0f} s")
     return failed

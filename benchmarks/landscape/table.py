@@ -89,13 +89,12 @@ class Landscape:
                 name = training["edit"]["name"]
                 about[name], last[name] = training["edit"], training["code"]
                 sample = _sample(heat["base"], training)
-                if sample is not None:
-                    found.setdefault((name, training["code"]), []).append(sample)
-        edits = []
-        for name in sorted(last):
-            if samples := found.get((name, last[name])):
-                words = {**about[name], "parts": tuple(about[name]["parts"])}
-                edits.append(RecordedEdit(**words, heats=tuple(samples)))
+                found.setdefault((name, training["code"]), []).append(sample)
+        words = {name: {**told, "parts": tuple(told["parts"])} for name, told in about.items()}
+        edits = (
+            RecordedEdit(**words[name], heats=tuple(found[name, last[name]]))
+            for name in sorted(last)
+        )
         return cls(tuple(edits))
 
     def sample(self, edit: RecordedEdit, seed: int) -> Sample:
@@ -114,10 +113,7 @@ class Landscape:
         )
 
 
-def _sample(base: dict[str, Any], training: dict[str, Any]) -> Sample | None:
-    """None if the base has no score: such a heat says nothing of its edits."""
-    if base["val_bpb"] is None:
-        return None
+def _sample(base: dict[str, Any], training: dict[str, Any]) -> Sample:
     scored = training["val_bpb"] is not None
     difference = base["val_bpb"] - training["val_bpb"] if scored else None
     return Sample(difference, training["status"])

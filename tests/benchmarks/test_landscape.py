@@ -99,13 +99,18 @@ def test_a_recording_goes_on_where_it_was_stopped(heats: list[Any], tmp_path: Pa
     assert list(record.to_do(wanted, table.read_heats(file), "another", rounds=1))
 
 
-def test_a_heat_that_could_not_be_measured_is_left_to_the_next_call(
-    heats: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("base_runs", [False, True])
+def test_a_heat_that_says_nothing_is_left_to_the_next_call(
+    heats: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base_runs: bool
 ) -> None:
     file, whole = tmp_path / "landscape.jsonl.gz", measure.heat
 
-    def fails(*args: Any, **how: Any) -> Any:
-        raise DataError("the disk is full")
+    def fails(sources: Sequence[str], **how: Any) -> list[Any]:
+        if base_runs:
+            raise DataError("the disk is full")
+        _, *rest = whole(sources, **how)
+        slow = {"status": "overtime", "fingerprint": {"trainer": "t"}, "curve": ()}
+        return [measured(slow, 0), *rest]
 
     monkeypatch.setattr(measure, "heat", fails)
     assert record.record(edits(2), MACHINE, file, rounds=1, say=lambda words: None) == 1
@@ -131,9 +136,6 @@ def test_of_an_edit_whose_file_changed_only_the_last_counts(heats: list[Any]) ->
     (edit,) = Landscape.of(rows).edits
     assert edit.differences == (pytest.approx(0.04),)
     assert list(record.to_do([new], rows[:1], MACHINE, rounds=1)), "it has to be measured anew"
-    rows[0]["base"] |= {"status": "crashed", "val_bpb": None}
-    assert Landscape.of(rows[:1]).edits == (), "without a base there is nothing to compare"
-    assert list(record.to_do(list(old.edits), rows[:1], MACHINE, rounds=1))
 
 
 @pytest.mark.process
