@@ -11,7 +11,7 @@ from typing import Any
 
 import benchmarks.landscape as package
 from benchmarks.landscape import plan
-from benchmarks.landscape.record import Group, record, train
+from benchmarks.landscape.record import ROUNDS, Group, record, train
 from benchmarks.landscape.table import FILE, OK, Landscape, RecordedEdit
 from benchmarks.machine import keep, stamp
 from trainer.data.prepare import DataError
@@ -81,12 +81,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="the short mode, one JSON line")
     parser.add_argument("--full", action="store_true", help="the evidence, kept in results/")
     parser.add_argument("--file", type=Path, default=FILE, help="where the heats are recorded")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="readings of each edit")
     args = parser.parse_args()
     result = stamp(f"python -m benchmarks.landscape --{'full' if args.full else 'json'}")
     failed = 0
     try:
         if args.full:
-            failed = record(plan.edits(), result["machine"], args.file)
+            failed = record(plan.edits(), result["machine"], args.file, args.rounds)
             result |= {"recorded": summary(Landscape.load(args.file)), "left_out": failed}
             if args.file == FILE:
                 keep("landscape", result)
