@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from agent.edits.constants import constants
 from benchmarks.landscape import Landscape, plan, record, table
+from benchmarks.landscape import __main__ as command
 from benchmarks.landscape.__main__ import MEASURED_NOW, summary
 from benchmarks.landscape.plan import Planned
 from trainer import measure
@@ -136,6 +138,25 @@ def test_of_an_edit_whose_file_changed_only_the_last_counts(heats: list[Any]) ->
     (edit,) = Landscape.of(rows).edits
     assert edit.differences == (pytest.approx(0.04),)
     assert list(record.to_do([new], rows[:1], MACHINE, rounds=1)), "it has to be measured anew"
+
+
+@pytest.mark.process
+def test_the_short_mode_tells_what_is_recorded_and_what_was_measured_now(
+    heats: list[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file, told = tmp_path / "landscape.jsonl.gz", list[Any]()
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", ["landscape", "--json", "--file", str(file)])
+        with pytest.raises(SystemExit, match=r"^0$"):
+            command.main()
+        told.append(json.loads(capsys.readouterr().out))
+        record.record(edits(1), MACHINE, file, rounds=1, say=lambda words: None)
+    assert told[0]["recorded"] == "never run" and told[1]["recorded"]["edits"] == 1
+    assert set(told[0]["measured_now"]["edits"]) == set(MEASURED_NOW)
+    assert told[0]["measured_now"]["base"]["val_bpb"] == 2.0
 
 
 @pytest.mark.process

@@ -151,7 +151,7 @@ def test_the_first_commit_can_be_made_again_from_the_journal(begun: Runtime) -> 
 
     commit_again(Written.open(begun.campaign.repo.root), settings, trial)
     assert made == [trial.candidate]
-    assert trial.size_delta == 0, "a start is no edit of what is committed"
+    assert trial.size_delta == 0 and trial.sets_numbers, "a start is no edit of HEAD"
     made.clear()
     commit_again(Written.open(begun.campaign.repo.root), {**settings, "start_source": BASE}, trial)
     assert made and trial.candidate not in made
