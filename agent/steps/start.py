@@ -101,8 +101,9 @@ def open_runtime(
     llm = researcher(model, stop) if model else None
     proposer = make(settings.proposer, llm, settings.seed)
     begins = _read_start(start, state, preset) if start else {}
-    if not state.settings and not begins:
-        contract.read(repo.read_file(repo.head()), preset.max_seq_len)
+    if not state.settings:
+        committed = repo.read_file(repo.head())  # whose place a start takes
+        contract.read(begins.get("start_source", committed), preset.max_seq_len)
     notify = make_notifier(settings.notify, tag, environ, hidden)
     try:
         with contextlib.ExitStack() as held:

@@ -133,7 +133,7 @@ def test_the_file_is_plain_lines_and_the_same_bytes_for_the_same_heats(tmp_path:
 
 def test_of_an_edit_whose_file_changed_only_the_last_counts(heats: list[Any]) -> None:
     (old,) = record.to_do(edits(1), [], MACHINE, rounds=1)
-    new = Planned(**{**old.edits[0].__dict__, "source": old.edits[0].source + "# 4\n"})
+    new = dataclasses.replace(old.edits[0], source=old.edits[0].source + "# 4\n")
     rows = [record.train(old, MACHINE), record.train(record.Group("plain", 0, (new,)), MACHINE)]
     (edit,) = Landscape.of(rows).edits
     assert edit.differences == (pytest.approx(0.04),)

@@ -10,7 +10,7 @@ import pytest
 from commands import run_here
 from grown import BASE, EDITS, Grown, Trainings
 from kept_edits import TINY
-from project import as_json, clone, git
+from project import ROOT, as_json, clone, git
 from staged import play
 
 from agent import loop
@@ -80,6 +80,19 @@ def test_what_fails_only_when_it_runs_begins_nothing_either(newcomer: Path, tmp_
     last = done.stderr.splitlines()[-1]
     assert "crashes.py does not pass its check, so nothing was begun: crashed" in last
     assert "Tinny" in last
+
+
+def test_a_repository_without_a_train_py_is_one_line_too(
+    user_repo: Path, git: Callable[..., str], tmp_path: Path
+) -> None:
+    git(user_repo, "rm", "-q", "trainer/train.py")
+    git(user_repo, "commit", "-qm", "none")
+    path = tmp_path / "mine.py"
+    path.write_text(OWN)
+    (user_repo / "program.md").write_text((ROOT / "program.md").read_text())
+    done = run_here(user_repo, *RUN, "--start", str(path))
+    assert done.returncode == 2 and began_nothing(user_repo)
+    assert done.stderr.startswith("error: ") and "trainer/train.py" in done.stderr
 
 
 def test_a_campaign_from_a_file_goes_on_is_told_and_replays(tmp_path: Path) -> None:
