@@ -22,7 +22,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class Recipe:
-    """One edit of the shipped train.py."""
+    """One edit of the shipped train.py, or of the plain start where the name ends in ``-plain``."""
 
     name: str
     reply: str
