@@ -11,6 +11,7 @@ from agent.campaign.state import State
 from agent.forecast import Course
 from agent.judge import Judge, Noise, Rule, trial_level
 from agent.noise import Spread, learn_effect, learn_noise, spread
+from agent.objective import Objective
 from trainer.presets import Preset, parse_budget
 
 NOISE_POWER = 0.75
@@ -19,8 +20,13 @@ NOISE_POWER = 0.75
 
 
 def noise_of(state: State, kind: Kind, preset: Preset) -> Noise:
-    """The noise of a kind of edit, from the preset and from all earlier trials."""
-    spreads = (_spread(trial) for trial in state.finished if trial.kind == kind)
+    """The noise of a kind of edit, from the preset and from all earlier trials of the objective in
+    force."""
+    spreads = (
+        _spread(trial)
+        for trial in state.finished
+        if trial.kind == kind and trial.objective == state.objective
+    )
     return _learn_noise(tuple(spreads), noise_guess(state, kind, preset))
 
 
@@ -47,7 +53,7 @@ def effect_of(state: State, kind: Kind, preset: Preset) -> float:
     gains = [
         judge.moderated(trial.differences)[:2]
         for trial in state.real
-        if trial.kind == kind and trial.differences
+        if trial.kind == kind and trial.differences and trial.objective == state.objective
     ]
     return learn_effect(gains, preset.effect)
 
@@ -66,6 +72,19 @@ def level_of(state: State, rule: Rule) -> float | None:
     return trial_level(rule, past)
 
 
+def ceiling_mb(state: State) -> float | None:
+    """The memory that the open trial's candidate may take; None without a limit."""
+    kept = [trial for trial in state.real if trial.kept]
+    peaks = [max(peaks_mb(state, trial), default=0.0) for trial in kept]
+    return Objective.of(state.objective).ceiling_mb(filter(None, peaks))
+
+
+def peaks_mb(state: State, kept: Trial) -> list[float]:
+    """The memory that each training of a kept trial took, as candidate and as champion."""
+    runs = [*state.runs_of(kept), *kept.of("candidate")]
+    return [run.peak_memory_mb for run in runs if run.status == "ok"]
+
+
 def courses(state: State, preset: Preset) -> Sequence[Course]:
     """The heats of all trials that ran to their end."""
     scales = {kind: noise_of(state, kind, preset).scale for kind in get_args(Kind)}
@@ -74,11 +93,11 @@ def courses(state: State, preset: Preset) -> Sequence[Course]:
             category=trial.category,
             champion=heat.champion.losses,
             candidate=heat.candidate.losses,
-            difference=heat.difference,
+            difference=heat.lower_by,
             scale=scales[trial.kind],
         )
         for trial in state.finished
         if not trial.hides_loss
         for heat in trial.judged_heats
-        if heat.difference  # not of a proven tie, whose forecast is sure for no merit of its own
+        if heat.lower_by  # not of a proven tie, whose forecast is sure for no merit of its own
     ]

@@ -24,6 +24,7 @@ from typing import Any
 from agent.campaign.records import Trial
 from agent.edits.blocks import TITLE_LENGTH, render
 from agent.edits.constants import Choice, Range, constants, format_literal, set_constants
+from agent.judge import OVERSIZE
 from agent.proposers.base import Context, NothingToPropose, Proposal, rejected
 from agent.proposers.prompts import trial_record
 
@@ -232,7 +233,7 @@ def measured(context: Context) -> list[Measured]:
             continue
         before, after = point["before"], point["after"]
         changed = frozenset(name for name in after if after[name] != before[name])
-        if trial.gain is None:
+        if trial.gain is None or trial.status == OVERSIZE:
             found.append(Measured(after, changed, FAILED))
             continue
         gain = trial.gain / context.noise["structure"]

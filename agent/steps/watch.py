@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from agent.campaign.evidence import courses
 from agent.campaign.records import Training
@@ -17,6 +21,7 @@ from agent.forecast import (
     is_hopeless,
     so_far,
 )
+from agent.objective import Objective
 from agent.steps.runtime import Runtime
 
 
@@ -36,8 +41,20 @@ class HeatWatch:
         self._level = runtime.level
         self._doubt = doubt_about(trial.category, trial.hides_loss, courses(state, runtime.preset))
         name = f"{runtime.settings.seed} trial {trial.trial} runs on"
+        self._objective, runs = Objective.of(trial.objective), state.runs_of(runtime.champion)
+        self._usual = next((run for run in reversed(runs) if run.val_bpb is not None), None)
         self._runs_on = random.Random(name).random() < 1 / RUNS_ON
         self._checked = self._parts = 0
+
+    def _worth(self, share: float, lower_by: float) -> float:
+        """The most that a difference of the scores can come to: if the candidate ends now, and
+        takes no memory. For all that is known it will."""
+        champion, cost = self._usual, self._objective.cost
+        if self._objective.is_score or champion is None or champion.val_bpb is None:
+            return lower_by if self._objective.is_score else math.inf
+        seconds = champion.train_seconds * share / champion.spent
+        at_best = replace(champion, peak_memory_mb=0.0, train_seconds=seconds, spent=share)
+        return cost(champion.val_bpb, champion) - cost(champion.val_bpb - lower_by, at_best)
 
     def __call__(
         self, number: int, own: Sequence[float | None], champion: Sequence[float | None]
@@ -56,10 +73,9 @@ class HeatWatch:
         if difference is None:
             return None
         told = forecast(difference, due, self._judge.noise.scale, self._doubt)
-        trial = self._trial
-        if not is_hopeless(
-            self._judge, trial.differences, told, size_delta=trial.size_delta, level=self._level
-        ):
+        trial, worth = self._trial, partial(self._worth, due / PARTS)
+        how: dict[str, Any] = {"size_delta": trial.size_delta, "level": self._level, "worth": worth}
+        if not is_hopeless(self._judge, trial.differences, told, **how):
             return None
-        self.forecast = told
+        self.forecast = replace(told, mean=worth(told.mean))
         return f"hopeless after {due / PARTS:.0%} of a heat"
