@@ -128,23 +128,27 @@ class Objective(Frozen):
         """Whether mean scores are at the target, and after what, in words; "" without a target."""
         if self.target is None:
             return ""
-        told = [taken if bpb <= self.target else "" for bpb, taken in (candidate, champion)]
-        reached = f"reaches {self.target:g} in {told[0]}" if told[0] else ""
-        return (
-            f"{reached or f'does not reach {self.target:g} yet'}, "
-            f"champion {told[1] or 'does not yet' if reached else told[1] or 'neither'}"
-        )
+        theirs = f"champion in {champion[1]}" if champion[0] <= self.target else ""
+        if candidate[0] <= self.target:
+            own = f"reaches {self.target:g} in {candidate[1]}"
+            return f"{own}, {theirs or 'the champion does not yet'}"
+        return f"does not reach {self.target:g} yet, {theirs or 'nor does the champion'}"
 
     def words(self) -> str:
         """The objective on one line."""
-        target = f"time to val_bpb {self.target:g}, a doubling of it costs {self.worth:.4f}"
-        parts = [
-            target if self.target is not None else DEFAULT,
-            f"at most {self.memory_limit:g} GB" if self.memory_limit is not None else "",
-            f"{self.memory:g} for each GB" if self.memory else "",
-            f"{self.time:g} for each minute" if self.time else "",
-        ]
-        return ", ".join(part for part in parts if part)
+        parts = [DEFAULT]
+        if self.target is not None:
+            parts = [f"time to val_bpb {self.target:g}, a doubling of it costs {self.worth:.4f}"]
+        parts += [f"at most {self.memory_limit:g} GB"] if self.memory_limit is not None else []
+        parts += [f"{self.memory:g} for each GB"] if self.memory else []
+        parts += [f"{self.time:g} for each minute"] if self.time else []
+        return ", ".join(parts)
 
 
 BY_SCORE = Objective()
+
+
+def of_cost(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a recorded objective makes the cost, by which differences may be compared: a limit
+    does not."""
+    return {name: value for name, value in recorded.items() if name != "memory_limit"}

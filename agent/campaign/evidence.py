@@ -11,7 +11,7 @@ from agent.campaign.state import State
 from agent.forecast import Course
 from agent.judge import Judge, Noise, Rule, trial_level
 from agent.noise import Spread, learn_effect, learn_noise, spread
-from agent.objective import Objective
+from agent.objective import Objective, of_cost
 from trainer.presets import Preset, parse_budget
 
 NOISE_POWER = 0.75
@@ -22,10 +22,11 @@ NOISE_POWER = 0.75
 def noise_of(state: State, kind: Kind, preset: Preset) -> Noise:
     """The noise of a kind of edit, from the preset and from all earlier trials of the objective in
     force."""
+    by = of_cost(state.objective)
     spreads = (
         _spread(trial)
         for trial in state.finished
-        if trial.kind == kind and trial.objective == state.objective
+        if trial.kind == kind and of_cost(trial.objective) == by
     )
     return _learn_noise(tuple(spreads), noise_guess(state, kind, preset))
 
@@ -49,11 +50,11 @@ def _spread(trial: Trial) -> Spread:
 
 def effect_of(state: State, kind: Kind, preset: Preset) -> float:
     """Standard deviation of the true gains of a kind of edit, bits per byte."""
-    judge = Judge("confirm", noise_of(state, kind, preset))
+    judge, by = Judge("confirm", noise_of(state, kind, preset)), of_cost(state.objective)
     gains = [
         judge.moderated(trial.differences)[:2]
         for trial in state.real
-        if trial.kind == kind and trial.differences and trial.objective == state.objective
+        if trial.kind == kind and trial.differences and of_cost(trial.objective) == by
     ]
     return learn_effect(gains, preset.effect)
 
@@ -79,9 +80,9 @@ def ceiling_mb(state: State) -> float | None:
     return Objective.of(state.objective).ceiling_mb(filter(None, peaks))
 
 
-def peaks_mb(state: State, kept: Trial) -> list[float]:
-    """The memory that each training of a kept trial took, as candidate and as champion."""
-    runs = [*state.runs_of(kept), *kept.of("candidate")]
+def peaks_mb(state: State, trial: Trial) -> list[float]:
+    """The memory that each training of a trial took, if it was kept as champion, too."""
+    runs = [*state.runs_of(trial), *trial.of("candidate")]
     return [run.peak_memory_mb for run in runs if run.status == "ok"]
 
 

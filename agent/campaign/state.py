@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from agent.campaign import events
 from agent.campaign.records import FailedCandidate, Training, Trial
-from agent.objective import Objective
+from agent.objective import Objective, of_cost
 from agent.prior import Prior
 from trainer.errors import UserError
 
@@ -99,8 +99,8 @@ class State:
     def objectives(self) -> list[str]:
         """Those by which the baseline's cost and the gains of what was kept were measured, in
         words, in order: more than one if program.md was edited."""
-        kept = [trial.objective for trial in self.real if trial.kept]
-        return list(dict.fromkeys(Objective.of(one).words() for one in kept or [self.objective]))
+        kept = [of_cost(trial.objective) for trial in self.real if trial.kept]
+        return list(dict.fromkeys(Objective.of(one).words() for one in kept))
 
     @property
     def tokens(self) -> int:

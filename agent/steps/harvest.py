@@ -27,7 +27,7 @@ from agent.git.merge import merge
 from agent.git.message import commit_message
 from agent.git.repo import Repo
 from agent.git.worktree import checked_out, harvest_ref
-from agent.objective import Objective
+from agent.objective import Objective, of_cost
 from agent.report.display import Display
 from agent.report.text import signed, span
 from agent.steps.fresh import fresh_heat, fresh_seed
@@ -198,7 +198,7 @@ class _Harvest:
                 cost = Objective.of(self.state.objective).cost
                 found = cost(first.val_bpb, first) - cost(one.val_bpb, one)
             pair = {"seed": seed, "first": self.name(reference), "second": self.name(text)}
-            pair["objective"] = dict(self.state.objective)
+            pair["objective"] = of_cost(self.state.objective)
             pairs.append({**pair, "difference": found, "machine": machine})
         self.campaign.record(Harvested(found={"pairs": pairs}))
 
@@ -208,7 +208,7 @@ class _Harvest:
         for number, pair in enumerate(self.state.harvested.get("pairs", ())):
             own, value = [pair["first"], pair["second"]], pair["difference"]
             counts = number >= self.before or not isinstance(value, str)
-            counts &= pair.get("objective", {}) == self.state.objective
+            counts &= pair.get("objective", {}) == of_cost(self.state.objective)
             if counts and pair["seed"] in seeds and sorted(own) == sorted(wanted):
                 found.append(value if own == wanted or isinstance(value, str) else -value)
         return found

@@ -102,6 +102,8 @@ def open_runtime(
             inhibitor = held.enter_context(kept_awake())
             header = _header(program_path, tag, state, setting)
             header += _plan(settings, llm is not None, why)
+            if program.objective.recorded():
+                header.append(("objective", program.objective.words()))
             if not state.settings and (words := uncommitted(repo)):
                 header.append(("train.py", words))
             display.header(header)
