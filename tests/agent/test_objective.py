@@ -58,7 +58,7 @@ def test_to_end_ever_sooner_without_the_target_never_pays() -> None:
     """Where losses fall by less than a doubling is worth, as they do at the end of a budget."""
     slope = TARGET.worth / 2
     assert slope * MISS >= TARGET.worth
-    costs = [TARGET.cost(1.33 + slope * n, Took(spent=2.0**-n)) for n in range(8)]
+    costs = [round(TARGET.cost(1.33 + slope * n, Took(spent=2.0**-n)), 9) for n in range(8)]
     assert costs == sorted(costs)
 
 
@@ -111,10 +111,7 @@ def test_words() -> None:
         ("{memory_limit: 0.5gb}", {"memory_limit": 0.5}),
         ("{memory_limit: 4}", {"memory_limit": 4.0}),
         ("{target: 1.30, doubling: 0.05}", {"target": 1.3, "doubling": 0.05}),
-        (
-            "\n  target: 1.30\n  memory_limit: 4 GB",
-            Objective(target=1.3, memory_limit=4).recorded(),
-        ),
+        ("\n  target: 1.3\n  memory: 0.1", Objective(target=1.3, memory=0.1).recorded()),
     ],
 )
 def test_forms_in_program_md(written: str, means: dict[str, Any]) -> None:
