@@ -7,7 +7,7 @@ from statistics import fmean
 
 from agent.campaign.evidence import ceiling_mb, peaks_mb
 from agent.campaign.records import Training
-from agent.objective import GB, Objective
+from agent.objective import GB, Objective, of_cost
 from agent.steps.next_action import peak_mb
 from agent.steps.runtime import Runtime
 from trainer.presets import parse_budget
@@ -19,11 +19,14 @@ def tell_of_objective(runtime: Runtime) -> None:
     state, now = runtime.campaign.state, runtime.program.objective
     before = Objective.of(state.objective)
     if runtime.objective != state.objective:
+        is_other = of_cost(runtime.objective) != of_cost(state.objective)
+        apart = ", and gains by both are no one sum" if is_other else ""
         runtime.display.message(
             f"the objective was {before.words()}; from now on trials are judged by {now.words()}; "
-            "the champion stays, and gains by both are no one sum"
+            f"the champion stays{apart}"
         )
-    peak, name = min(peaks_mb(state, runtime.champion)), f"{runtime.champion.trial} {now.words()}"
+    peak = min(peaks_mb(state, runtime.champion), default=0.0)
+    name = f"{runtime.champion.trial} {now.words()}"
     if (over := now.over(peak)) and name not in runtime.said:
         runtime.said.add(name)
         runtime.display.message(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,20 +40,21 @@ class HeatWatch:
         self._level = runtime.level
         self._doubt = doubt_about(trial.category, trial.hides_loss, courses(state, runtime.preset))
         name = f"{runtime.settings.seed} trial {trial.trial} runs on"
-        self._objective, runs = Objective.of(trial.objective), state.runs_of(runtime.champion)
-        self._usual = next((run for run in reversed(runs) if run.val_bpb is not None), None)
+        self._objective = Objective.of(trial.objective)
+        runs = [*runtime.champion.of("candidate"), *state.runs_of(runtime.champion)]
+        self._usual = next(run for run in reversed(runs) if run.val_bpb is not None)
         self._runs_on = random.Random(name).random() < 1 / RUNS_ON
         self._checked = self._parts = 0
 
     def _worth(self, share: float, lower_by: float) -> float:
         """The most that a difference of the scores can come to: if the candidate ends now, and
         takes no memory. For all that is known it will."""
-        champion, cost = self._usual, self._objective.cost
-        if self._objective.is_score or champion is None or champion.val_bpb is None:
-            return lower_by if self._objective.is_score else math.inf
-        seconds = champion.train_seconds * share / champion.spent
-        at_best = replace(champion, peak_memory_mb=0.0, train_seconds=seconds, spent=share)
-        return cost(champion.val_bpb, champion) - cost(champion.val_bpb - lower_by, at_best)
+        if self._objective.is_score:
+            return lower_by
+        usual, cost, bpb = self._usual, self._objective.cost, self._usual.val_bpb or 0.0
+        seconds = usual.train_seconds * share / max(usual.spent, share)
+        at_best = replace(usual, peak_memory_mb=0.0, train_seconds=seconds, spent=share)
+        return cost(bpb, usual) - cost(bpb - lower_by, at_best)
 
     def __call__(
         self, number: int, own: Sequence[float | None], champion: Sequence[float | None]
