@@ -34,6 +34,8 @@ STYLE = Path(__file__).with_name("progress.mplstyle")
 GREEN, DARK_GREEN, GREY, RED, AMBER = "#1a9850", "#136b39", "#8a8f98", "#c8443c", "#d9961a"
 SPREADS = 3.0
 """A trial is on the scale up to this many typical distances above the worst champion."""
+TARGET_SHOWN = 0.9
+"""A target above this share of the lowest cost is on the scale."""
 LABEL_LENGTH, LABEL_DEGREES, MAX_LABELS = 44, 28, 16
 
 
@@ -121,6 +123,7 @@ def _draw(axes: Axes, state: State, points: Sequence[Point]) -> None:
     span, last = max(high - low, 1e-4), state.real[-1].trial
     kept = [point for point in points if point.trial.kept]
     axes.set_ylim(low - (0.3 if len(kept) > 1 else 0.15) * span, high + 0.25 * span)
+    _bounds(axes, state, points)
     axes.set_xlim(-0.02 * last - 0.2, max(1.03 * last + 0.5, 4.0))
     ylabel = f"{cost_name(state)}, bits per byte (lower is better)"
     axes.set(xlabel="trial", ylabel=ylabel)
@@ -130,7 +133,6 @@ def _draw(axes: Axes, state: State, points: Sequence[Point]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _champions(axes, kept, last)
     _labels(axes, kept)
-    _bounds(axes, state, points)
     far = [point for point in points if point.bpb.mean > high]
     near = [p for p in points if p.trial.outcome == "reverted" and p not in far]
     if near or far:
@@ -151,6 +153,9 @@ def _bounds(axes: Axes, state: State, points: Sequence[Point]) -> None:
     """The target, as a line in the cost; the limit, as one in the memory, at the right."""
     objective = Objective.of(state.objective)
     if objective.target is not None:
+        low, high = axes.get_ylim()
+        if objective.target > TARGET_SHOWN * low:
+            axes.set_ylim(min(low, objective.target - 0.1 * (high - objective.target)), high)
         label = f"target {objective.target:g}"
         axes.axhline(objective.target, color=AMBER, ls="--", lw=1.2, label=label, zorder=1)
     if objective.memory_limit is None:

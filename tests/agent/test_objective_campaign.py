@@ -26,7 +26,7 @@ objective: {objective}
 """
 LOOP = "while not session.done():"
 EARLY = TRAIN_PY.replace(LOOP, "while not session.done() and session.progress() < 0.5:")
-FAT = EARLY.replace("    step = 0\n", "    step = 0\n    held = torch.ones(100_000_000)\n")
+FAT = EARLY.replace("    step = 0\n", "    step = 0\n    model.held = torch.ones(100_000_000)\n")
 
 
 def test_time_to_a_target_then_a_bound_on_memory(
@@ -54,7 +54,7 @@ def test_time_to_a_target_then_a_bound_on_memory(
     assert replayed["verdict"] == "bit-exact", "of a training that ended by itself"
     champion = max(run["peak_memory_mb"] for run in as_json(folder, "show", "1")["trainings"])
     fat = tried(FAT, f"{{memory_limit: {(champion + 100) / 1024:.3f} GB}}")
-    assert (fat["verdict"], fat["status"]) == ("revert", "oversize")
+    assert (fat["verdict"], fat["status"]) == ("revert", "oversize"), fat["words"]
     assert "above the objective's" in str(fat["words"])
     status = as_json(folder, "status")
     assert status["objective"].keys() == {"memory_limit"} and status["kept"] == 1
