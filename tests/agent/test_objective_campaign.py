@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import run_here
 from project import agent, as_json, clone, git
 
 from benchmarks.kills_campaign import TRAIN_PY, made_up_text
@@ -40,7 +41,7 @@ def test_time_to_a_target_then_a_bound_on_memory(
     def tried(source: str, objective: str) -> dict[str, object]:
         (folder / "program.md").write_text(PROGRAM.format(text=text, objective=objective))
         (tmp_path / "mine.py").write_text(source)
-        done = agent(folder, "try", str(tmp_path / "mine.py"), "--tag", "t", "--json", check=False)
+        done = run_here(folder, "try", str(tmp_path / "mine.py"), "--tag", "t", "--json")
         (row,) = json.loads(done.stdout.splitlines()[-1])["trials"]
         return dict(row)
 
@@ -50,7 +51,7 @@ def test_time_to_a_target_then_a_bound_on_memory(
     assert early["verdict"] == "keep"
     assert str(early["words"]).endswith("reaches 9 in 2,048 tokens, champion in 4,096 tokens")
     assert early["differences"] == [pytest.approx(0.5, abs=0.03)]
-    replayed = as_json(folder, "replay", str(early["commit"]))
+    replayed = json.loads(run_here(folder, "replay", str(early["commit"]), "--json").stdout)
     assert replayed["verdict"] == "bit-exact", "of a training that ended by itself"
     champion = max(run["peak_memory_mb"] for run in as_json(folder, "show", "1")["trainings"])
     fat = tried(FAT, f"{{memory_limit: {(champion + 100) / 1024:.3f} GB}}")
