@@ -34,7 +34,9 @@ def prove_tie(runtime: Runtime) -> None:
     plan = plan_heat(runtime, seed=own.seed)
     measured = train_heat(runtime, plan, traces=[trace, trace])
     first, second = (one for one in measured if one is not None)
-    proof = _compared(first, second, timed=bool(runtime.open_trial.objective.get("time")))
+    proof = _compared(first, second)
+    if proof == "same" and runtime.open_trial.objective.get("time"):
+        proof = "untimed"  # seconds have a price, however few: heats judge them
     trainings = [replace(one, counted=proof == "same") for one in plan.ended(measured)]
     runtime.campaign.record_heat(trainings, measured, proof=proof)
     show_heat(runtime)
@@ -50,16 +52,12 @@ def _two_steps_agree(runtime: Runtime) -> bool:
     return len(weights) == 1 and "" not in weights
 
 
-def _compared(champion: Measurement, candidate: Measurement, timed: bool = False) -> Proof:
-    """What a proof found: ``same``, ``other`` numbers, or at another speed.
-
-    Args:
-        timed: whether seconds count under a token budget, too.
-    """
+def _compared(champion: Measurement, candidate: Measurement) -> Proof:
+    """What a proof found: ``same``, ``other`` numbers, or at another speed."""
     numbers = {(one.status, one.weights_sha256, one.val_bpb) for one in (champion, candidate)}
     if len(numbers) > 1 or champion.status != "ok":
         return "other"
-    if parse_budget(champion.budget).seconds is None and not timed:
+    if parse_budget(champion.budget).seconds is None:
         return "same"
     ratio = candidate.train_seconds / max(champion.train_seconds, 1e-9)
     if candidate.how != "side by side":

@@ -27,7 +27,8 @@ objective: {objective}
 """
 LOOP = "while not session.done():"
 EARLY = TRAIN_PY.replace(LOOP, "while not session.done() and session.progress() < 0.5:")
-FAT = EARLY.replace("    step = 0\n", "    step = 0\n    model.held = torch.ones(100_000_000)\n")
+HEAD = "        self.head = nn.Linear(WIDTH, vocab_size)\n"
+FAT = EARLY.replace(HEAD, f"{HEAD}        self.held = torch.ones(100_000_000)\n")
 
 
 def test_time_to_a_target_then_a_bound_on_memory(

@@ -15,6 +15,7 @@ from agent.campaign.records import Trial
 from agent.campaign.state import fold
 from agent.objective import GB
 from agent.report.summary import log_json, paragraph, status_json, status_text
+from agent.report.verification import verified_text
 from agent.steps.runtime import Runtime
 from agent.steps.verify import Asked, Keeps, verify
 
@@ -208,5 +209,8 @@ def test_verify_measures_by_the_objective_in_force(
     assert found["champion"]["mean"] == pytest.approx(1.4, abs=0.005), "scores stay scores"
     assert found["used"]["champion"]["train_seconds"] == 10.0
     assert found["used"]["champion"]["over"].endswith("above the objective's 1 GB")
+    text = verified_text(found)
+    assert "champion takes 1.5 GB, above the objective's 1 GB (1.5 GB, 10.0 s" in text
+    assert "by documents" not in text and "by time to val_bpb 1.5" in text
     assert found["claimed_gain"]["mean"] > 0.05
     assert found["summed"] == ["time to val_bpb 1.5, a doubling of it costs 0.0800"]
