@@ -20,6 +20,6 @@
     report/         output for people: terminal, status, log, html, plots
 
 Imports run one way: cli -> commands -> loop -> steps -> proposers, report -> campaign ->
-program, logs -> front_matter, objective -> settings -> edits, models, git, judge, prior -> trainer. Nothing here
-imports torch.
+program, logs -> front_matter, objective -> settings -> edits, models, git, judge, prior ->
+trainer. Nothing here imports torch.
 """

@@ -94,16 +94,16 @@ def test_a_champion_above_the_bound_is_itself_the_bound(
 def test_under_a_target_a_worse_score_in_less_time_is_kept(
     runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aim(runtime, "objective: {target: 1.5, doubling: 0.08}")
-    heat = took(1.4, seconds=20.0), took(1.49, seconds=14.2)
+    aim(runtime, "objective: {target: 1.5, doubling: 0.2}")
+    heat = took(1.4, seconds=20.0), took(1.49, seconds=12.0)
     play(monkeypatch, took(1.4), heat, heat)
     trial = last(runtime)
     assert trial.verdict == "keep"
-    assert trial.words.endswith("in 2 heats; reaches 1.5 in 14.2 s, champion in 20.0 s")
-    assert trial.differences == pytest.approx([0.0395] * 2, abs=1e-4)
+    assert trial.words.endswith("in 2 heats; reaches 1.5 in 12.0 s, champion in 20.0 s")
+    assert trial.differences == pytest.approx([0.1474] * 2, abs=1e-4)
     assert not any(t.quarantined for t in trial.trainings), "time is measured, not claimed"
     # Better than good enough pays nothing any more.
-    play(monkeypatch, *[(took(1.49, seconds=14.2), took(1.3, seconds=14.2))] * 6)
+    play(monkeypatch, *[(took(1.49, seconds=12.0), took(1.3, seconds=12.0))] * 6)
     level = last(runtime)
     assert (level.verdict, level.gain) == ("revert", 0.0)
 
