@@ -182,9 +182,10 @@ def test_seconds_that_have_a_price_are_not_taken_from_an_earlier_training(
     aim(runtime, "objective: {time: 0.1}")
     runtime.settings = runtime.settings.model_copy(update={"budget": "1000tok"})
     play(monkeypatch, took(1.5), *[(took(1.5), took(1.5, seconds=200.0))] * 3)
-    trial = last(runtime)
-    assert trial.verdict == "revert" and not any(t.reused for t in trial.trainings)
-    assert trial.differences[0] == pytest.approx(-0.3)
+    for _ in range(2):  # after the first one it is known that a training repeats
+        trial = last(runtime)
+        assert trial.verdict == "revert" and not any(t.reused for t in trial.trainings)
+        assert trial.differences[0] == pytest.approx(-0.3)
 
 
 def test_verify_measures_by_the_objective_in_force(
