@@ -11,7 +11,7 @@ from project import agent, as_json, clone, git
 
 from benchmarks.kills_campaign import TRAIN_PY, made_up_text
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 PROGRAM = """---
 budget: 4000tok
