@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import get_args
 
@@ -74,9 +75,11 @@ def level_of(state: State, rule: Rule) -> float | None:
 
 
 def ceiling_mb(state: State) -> float | None:
-    """The memory that the open trial's candidate may take; None without a limit."""
-    kept = [trial for trial in state.real if trial.kept]
-    peaks = [max(peaks_mb(state, trial), default=0.0) for trial in kept]
+    """The memory that the open trial's candidate may take; None without a limit. What was kept
+    before the limit was set binds nobody, but for the champion."""
+    kept, limit = [t for t in reversed(state.real) if t.kept], state.objective.get("memory_limit")
+    under = itertools.takewhile(lambda t: t.objective.get("memory_limit") == limit, kept)
+    peaks = [max(peaks_mb(state, trial), default=0.0) for trial in [*under] or kept[:1]]
     return Objective.of(state.objective).ceiling_mb(filter(None, peaks))
 
 

@@ -51,7 +51,7 @@ def verified_text(found: Mapping[str, Any]) -> str:
         for one in found.get("transfers", ())
     ]
     if "transfers" in found:
-        lines.append("" if lines else "nothing is kept beyond the baseline")
+        lines.append(_by(found)[2:] if lines else "nothing is kept beyond the baseline")
     elif found["gain"] is None:
         lines.append(found["said"])
     else:

@@ -42,7 +42,7 @@ class HeatWatch:
         name = f"{runtime.settings.seed} trial {trial.trial} runs on"
         self._objective = Objective.of(trial.objective)
         runs = [*runtime.champion.of("candidate"), *state.runs_of(runtime.champion)]
-        self._usual = next(run for run in reversed(runs) if run.val_bpb is not None)
+        self._champions = [run for run in runs if run.val_bpb is not None]
         self._runs_on = random.Random(name).random() < 1 / RUNS_ON
         self._checked = self._parts = 0
 
@@ -51,7 +51,8 @@ class HeatWatch:
         takes no memory. For all that is known it will."""
         if self._objective.is_score:
             return lower_by
-        usual, cost, bpb = self._usual, self._objective.cost, self._usual.val_bpb or 0.0
+        usual, cost = self._champions[-1], self._objective.cost
+        bpb = usual.val_bpb or 0.0
         seconds = usual.train_seconds * share / max(usual.spent, share)
         at_best = replace(usual, peak_memory_mb=0.0, train_seconds=seconds, spent=share)
         return cost(bpb, usual) - cost(bpb - lower_by, at_best)

@@ -91,6 +91,19 @@ def test_a_champion_above_the_bound_is_itself_the_bound(
     assert sum("an edit may take no more" in text for text in told) == 2, "once for each champion"
 
 
+def test_a_limit_that_comes_later_is_the_champion_s_where_that_is_above_it(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the baseline's, which is within it."""
+    play(monkeypatch, took(1.5, 3.0), *[(took(1.5, 3.0), took(1.457, 5.0))] * 6)
+    assert last(runtime).kept
+    aim(runtime, "objective: {memory_limit: 4 GB}")
+    play(monkeypatch, *[(took(1.457, 5.0), took(1.5, 5.0))] * 3)
+    assert last(runtime).status == "ok"
+    play(monkeypatch, (took(1.457, 5.0), took(1.42, 5.1)))
+    assert last(runtime).status == "oversize"
+
+
 def test_under_a_target_a_worse_score_in_less_time_is_kept(
     runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +213,7 @@ def test_verify_measures_by_the_objective_in_force(
 
     def score(source: str, seed: int) -> Score:
         bpb = 1.4 + 0.001 * (seed % 5)
-        return took(bpb, 1.5 if seed % 2 else 1.25, 20.0 if source == sources[0] else 10.0)
+        return took(bpb, 1.5, 20.0 if source == sources[0] else 10.0)
 
     answer(monkeypatch, score)
     campaign = runtime.campaign
