@@ -16,7 +16,9 @@ from agent.campaign.state import fold
 from agent.objective import GB
 from agent.report.summary import log_json, paragraph, status_json, status_text
 from agent.report.verification import verified_text
+from agent.steps.harvest import _Harvest
 from agent.steps.runtime import Runtime
+from agent.steps.transfer import elsewhere, transfer
 from agent.steps.verify import Asked, Keeps, verify
 
 TARGET = {"target": 1.5, "doubling": 0.08}
@@ -227,4 +229,11 @@ def test_verify_measures_by_the_objective_in_force(
     assert "champion takes 1.5 GB, above the objective's 1 GB (1.5 GB, 10.0 s" in text
     assert "by documents" not in text and "by time to val_bpb 1.5" in text
     assert found["claimed_gain"]["mean"] > 0.05
+    there = transfer(keeps, Asked(2), elsewhere("4x", (), "20s"))
+    (row,) = there["transfers"]
+    assert (row["label"], row["gain"]["mean"]) == ("transfers", pytest.approx(0.08))
+    assert "it takes 1.5 GB, above the objective's 1 GB" in verified_text(there)
+    (keep,) = _Harvest(campaign, runtime.display, runtime.stop).run(2)["keeps"]
+    assert keep["alone"]["mean"] == pytest.approx(0.08) and keep["label"] == "carries"
+    assert {tuple(p["objective"]) for p in campaign.state.harvested["pairs"]} == {tuple(TARGET)}
     assert found["summed"] == ["time to val_bpb 1.5, a doubling of it costs 0.0800"]
