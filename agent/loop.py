@@ -20,6 +20,7 @@ from agent.campaign import events
 from agent.campaign.reading import CampaignError
 from agent.edits.blocks import Edit
 from agent.edits.changes import fingerprint
+from agent.steps.aim import tell_of_objective
 from agent.steps.evaluate import conclude, evaluate_candidate
 from agent.steps.heat import train_baseline
 from agent.steps.nulls import begin_null, null_is_due
@@ -68,6 +69,7 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
     null trial instead, for which no person has to wait.
     """
     runtime.read_program()
+    tell_of_objective(runtime)
     submitted = left(runtime, only)
     if only is not None and not submitted:
         raise Stopped("what was submitted has its verdict")
@@ -97,6 +99,7 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
             available=tuple(available),
             categories=runtime.program.names,
             program=runtime.program.sha256[:12],
+            objective=runtime.objective,
         )
     )
 
@@ -110,7 +113,13 @@ def baseline(runtime: Runtime) -> None:
         runtime.read_program()
         version = runtime.program.sha256[:12]
         campaign.record(
-            events.TrialBegun(trial=0, category="baseline", proposer="preset", program=version)
+            events.TrialBegun(
+                trial=0,
+                category="baseline",
+                proposer="preset",
+                program=version,
+                objective=runtime.objective,
+            )
         )
     if not runtime.open_trial.candidate:
         name = runtime.settings.preset

@@ -16,6 +16,7 @@ from agent.edits.constants import constants as known_constants
 from agent.edits.constants import set_constants
 from agent.git.message import commit_message
 from agent.git.repo import Repo
+from agent.objective import Objective
 from trainer.errors import UserError
 from trainer.presets import find_preset
 from trainer.source import in_form_of, plain
@@ -62,6 +63,8 @@ def commit_verdict(repo: Repo, trial: Trial) -> str:
         "Parent": trial.parent,
         **_reads_clock(trial),
     }
+    if trial.objective:
+        trailers["Objective"] = Objective.of(trial.objective).words()
     if trial.claimed is not None:
         trailers["Claimed"] = f"{trial.claimed:.6f}"
     if trial.submitted.get("commit"):
@@ -71,7 +74,7 @@ def commit_verdict(repo: Repo, trial: Trial) -> str:
         trial.title,
         trial.val_bpb,
         trial.val_bpb_half,
-        trial.gain,
+        None if trial.objective else trial.gain,  # it is no change in val_bpb then
         trailers,
         body=trial.hypothesis,
     )

@@ -101,6 +101,7 @@ class TrialBegun(SetsFields):
     available: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     program: str = ""
+    objective: Mapping[str, Any] = {}
     proposer: str = ""
     title: str = ""
     parent: str = ""

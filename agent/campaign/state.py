@@ -6,12 +6,13 @@ resumed has the same state as one that was not. Nothing here touches a file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from agent.campaign import events
 from agent.campaign.records import FailedCandidate, Training, Trial
+from agent.objective import Objective, of_cost
 from agent.prior import Prior
 from trainer.errors import UserError
 
@@ -88,6 +89,18 @@ class State:
         if self.trials and self.trials[-1].verdict is None:
             return self.trials[-1]
         return None
+
+    @property
+    def objective(self) -> Mapping[str, Any]:
+        """The objective in force: the last trial's."""
+        return self.trials[-1].objective if self.trials else {}
+
+    @property
+    def objectives(self) -> list[str]:
+        """Those by which the baseline's cost and the gains of what was kept were measured, in
+        words, in order: more than one if program.md was edited."""
+        kept = [of_cost(trial.objective) for trial in self.real if trial.kept]
+        return list(dict.fromkeys(Objective.of(one).words() for one in kept))
 
     @property
     def tokens(self) -> int:

@@ -27,6 +27,7 @@ from agent.git.merge import merge
 from agent.git.message import commit_message
 from agent.git.repo import Repo
 from agent.git.worktree import checked_out, harvest_ref
+from agent.objective import Objective, of_cost
 from agent.report.display import Display
 from agent.report.text import signed, span
 from agent.steps.fresh import fresh_heat, fresh_seed
@@ -195,17 +196,20 @@ class _Harvest:
         for text, one in zip(others, rest, strict=True):
             found: float | str = f"{one.status} ({one.reason})"
             if one.val_bpb is not None and first.val_bpb is not None:
-                found = first.val_bpb - one.val_bpb
+                cost = Objective.of(self.state.objective).cost
+                found = cost(first.val_bpb, first) - cost(one.val_bpb, one)
             pair = {"seed": seed, "first": self.name(reference), "second": self.name(text)}
+            pair["objective"] = of_cost(self.state.objective)
             pairs.append({**pair, "difference": found, "machine": machine})
         self.campaign.record(Harvested(found={"pairs": pairs}))
 
     def _differences(self, first: str, second: str, seeds: Sequence[int]) -> list[float | str]:
-        """First minus second val_bpb of the heats that are over; words of what failed now."""
+        """First minus second cost of the heats that are over; words of what failed now."""
         wanted, found = [self.name(first), self.name(second)], []
         for number, pair in enumerate(self.state.harvested.get("pairs", ())):
             own, value = [pair["first"], pair["second"]], pair["difference"]
             counts = number >= self.before or not isinstance(value, str)
+            counts &= pair.get("objective", {}) == of_cost(self.state.objective)
             if counts and pair["seed"] in seeds and sorted(own) == sorted(wanted):
                 found.append(value if own == wanted or isinstance(value, str) else -value)
         return found

@@ -110,6 +110,8 @@ def open_runtime(
             inhibitor = held.enter_context(kept_awake())
             header = _header(program_path, tag, state, setting)
             header += _plan(settings, llm is not None, why)
+            if program.objective.recorded():
+                header.append(("objective", program.objective.words()))
             words = f"{start}, in place of the committed one" if begins else uncommitted(repo)
             if not state.settings and words:
                 header.append(("train.py", words))

@@ -99,6 +99,7 @@ def begin_submitted(runtime: Runtime, submission: Submission) -> None:
             submitted=asdict(submission),
             categories=runtime.program.names,
             program=runtime.program.sha256[:12],
+            objective=runtime.objective,
         )
     )
     discard(runtime.campaign.folder, submission.name)
