@@ -75,6 +75,18 @@ def test_a_candidate_above_the_bound_is_reverted_at_once(
     assert not any("above" in text for text in told)
 
 
+def test_a_bound_is_not_judged_by_a_heat_whose_champion_failed(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aim(runtime, "objective: {memory_limit: 4 GB}")
+    failed = {"status": "crashed", "reason": "a full disk"}
+    fat = took(1.46, 4.3)
+    play(monkeypatch, took(1.5, 3.9), (failed, fat), (took(1.5, 3.9), fat))
+    trial = last(runtime)
+    assert (trial.status, len(trial.heats)) == ("oversize", 2)
+    assert trial.gain == pytest.approx(0.04)
+
+
 def test_a_champion_above_the_bound_is_itself_the_bound(
     runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
