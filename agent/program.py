@@ -85,6 +85,11 @@ class Program(Frozen):
     def objective(self) -> Objective:
         return self.front_matter.objective
 
+    def aimed_at(self, objective: Objective) -> Program:
+        """This version with the objective of a trial that began before it was written."""
+        front_matter = self.front_matter.model_copy(update={"objective": objective})
+        return self.model_copy(update={"front_matter": front_matter})
+
 
 def load_program(path: Path) -> Program:
     """Read program.md.

@@ -14,6 +14,7 @@ from agent.campaign.journal import read_events
 from agent.campaign.records import Trial
 from agent.campaign.state import fold
 from agent.objective import GB
+from agent.proposers.base import NothingToPropose
 from agent.report.summary import log_json, paragraph, status_json, status_text
 from agent.report.verification import verified_text
 from agent.steps.harvest import _Harvest
@@ -179,6 +180,33 @@ def test_what_was_recorded_stays_when_the_objective_changes(
     play(monkeypatch, (took(1.4), took(1.9)))
     last(runtime)
     assert noise != (runtime.make_judge("structure").noise, runtime.make_judge("numbers").noise)
+
+
+def test_who_proposes_is_told_what_its_trial_is_judged_by(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """program.md is read before every reply; the objective is that of the trial's beginning."""
+    seen: list[tuple[Any, ...]] = []
+
+    class Heard:
+        attempts, name = 1, "deck"
+
+        def propose(self, context: Any) -> Any:
+            seen.append((context.program.objective.recorded(), context.facts.get("objective")))
+            raise NothingToPropose("enough")
+
+        def covers(self, context: Any) -> bool:
+            return True
+
+    play(monkeypatch, took(1.4))
+    loop.baseline(runtime)
+    runtime.proposer = Heard()
+    loop.draw(runtime)
+    aim(runtime, "objective: {target: 1.5, doubling: 0.08}")
+    for _ in range(2):
+        loop.one_trial(runtime)
+    assert seen == [({}, None), (TARGET, "time to val_bpb 1.5, a doubling of it costs 0.0800")]
+    assert [t.objective for t in runtime.campaign.state.trials] == [{}, {}, TARGET]
 
 
 def test_an_abandoned_candidate_has_saved_no_time_and_one_that_may_yet_end_goes_on(
