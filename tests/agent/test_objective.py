@@ -88,7 +88,7 @@ def test_memory_that_a_candidate_may_take(champions: list[float], ceiling: float
 
 def test_words() -> None:
     both = Objective(target=1.3, doubling=0.06, memory_limit=4.0)
-    assert both.words() == "time to val_bpb 1.3, a doubling of it costs 0.0600, at most 4 GB"
+    assert both.words() == "time to val_bpb 1.3, a doubling of it costs 0.06, at most 4 GB"
     assert both.over(4.3 * GB) == "takes 4.3 GB, above the objective's 4 GB"
     assert both.over(4.0 * GB) == BY_SCORE.over(1e9) == ""
     reach = {
@@ -109,6 +109,9 @@ def test_words() -> None:
         ("{memory: 0.001, time: 0}", {"memory": 0.001}),
         ("{memory_limit: 4 GB}", {"memory_limit": 4.0}),
         ("{memory_limit: 0.5gb}", {"memory_limit": 0.5}),
+        ("{memory_limit: 512 MB}", {"memory_limit": 0.5}),
+        ("{memory_limit: 1536MiB}", {"memory_limit": 1.5}),
+        ("{}", {}),
         ("{memory_limit: 4}", {"memory_limit": 4.0}),
         ("{target: 1.30, doubling: 0.05}", {"target": 1.3, "doubling": 0.05}),
         ("\n  target: 1.3\n  memory: 0.1", Objective(target=1.3, memory=0.1).recorded()),
@@ -126,6 +129,7 @@ def test_forms_in_program_md(written: str, means: dict[str, Any]) -> None:
         ("val_bbp", 3, ["objective", "val_bpb", "memory_limit"]),
         ("5", 3, ["objective", "val_bpb"]),
         ("{memory_limit: lots}", 3, ["objective.memory_limit", "number", "'lots'"]),
+        ("{memory_limit: 4 TB}", 3, ["objective.memory_limit", "'4 TB'"]),
         ("{memory_limit: -1}", 3, ["objective.memory_limit", "greater than 0"]),
         ("\n  target: 1.3\n  memory_limt: 4", 5, ["did you mean memory_limit?"]),
         ("{target: 0}", 3, ["objective.target"]),

@@ -83,7 +83,7 @@ def test_a_model_is_told_what_counts(tmp_path: Path) -> None:
         for words, objective in {
             "": Objective(),
             "the time to val_bpb 1.3": Objective(target=1.3),
-            "at most 4.0 GB": Objective(memory_limit=4.0),
+            "at most 4 GB": Objective(memory_limit=4.0),
             "0.01 for each minute": Objective(time=0.01),
         }.items()
     }

@@ -171,7 +171,7 @@ def test_what_was_recorded_stays_when_the_objective_changes(
     (said,) = [text for text in told if "the objective was" in text]
     assert said.startswith("the objective was val_bpb; from now on trials are judged by time to")
     status = status_json(state, "t", None, {"a": 1.0})
-    both = ["val_bpb", "time to val_bpb 1.5, a doubling of it costs 0.0800"]
+    both = ["val_bpb", "time to val_bpb 1.5, a doubling of it costs 0.08"]
     assert (status["objective"], status["summed"]) == (TARGET, both)
     summed = f"a sum of gains by different objectives: {both[0]}; then {both[1]}"
     assert summed in status_text(status) and summed in paragraph(state)
@@ -205,7 +205,7 @@ def test_who_proposes_is_told_what_its_trial_is_judged_by(
     aim(runtime, "objective: {target: 1.5, doubling: 0.08}")
     for _ in range(2):
         loop.one_trial(runtime)
-    assert seen == [({}, None), (TARGET, "time to val_bpb 1.5, a doubling of it costs 0.0800")]
+    assert seen == [({}, None), (TARGET, "time to val_bpb 1.5, a doubling of it costs 0.08")]
     assert [t.objective for t in runtime.campaign.state.trials] == [{}, {}, TARGET]
 
 
@@ -276,4 +276,4 @@ def test_verify_measures_by_the_objective_in_force(
     (keep,) = _Harvest(campaign, runtime.display, runtime.stop).run(2)["keeps"]
     assert keep["alone"]["mean"] == pytest.approx(0.08) and keep["label"] == "carries"
     assert {tuple(p["objective"]) for p in campaign.state.harvested["pairs"]} == {tuple(TARGET)}
-    assert found["summed"] == ["time to val_bpb 1.5, a doubling of it costs 0.0800"]
+    assert found["summed"] == ["time to val_bpb 1.5, a doubling of it costs 0.08"]
