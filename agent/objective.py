@@ -22,9 +22,10 @@ DOUBLING_SHARE = 1 - 2**-0.07
 """Of the target, what a doubling of the time is worth if nobody says: 4.7 %, as losses fall about
 as the -0.07 power of it. Kaplan et al. (arXiv:2001.08361) found -0.05 of compute at the best size,
 -0.095 of text."""
-MISS = 2.0
-"""What is missing to the target counts so many times against the time saved, so that it cannot pay
-to end ever sooner and never reach it."""
+EDGE = 0.005
+"""Of the target, about the noise of a score: time that was saved counts ever less the more is
+missing, and nothing from here on. So to end sooner and miss it by more cannot pay, whatever a
+doubling is worth and however flat the course of the losses."""
 LEAST_SHARE = 1e-3
 """Of the budget: less time than this is no less."""
 MOST = 1000.0
@@ -100,13 +101,13 @@ class Objective(Frozen):
     def cost(self, bpb: float, used: Used) -> float:
         """The cost of a training that has scored ``bpb``, bits per byte; lower is better.
 
-        With a target: down to it val_bpb, below it only the time, by its logarithm. A miss goes
-        over into the other smoothly, so that a score on the edge does not toss a coin.
+        With a target: down to it val_bpb, below it only the time, by its logarithm. A near miss
+        goes over smoothly, so that a score on the edge does not toss a coin.
         """
         if self.target is not None:
-            saved = self.worth * math.log2(max(used.spent, LEAST_SHARE))
+            saved = self.worth * -math.log2(min(1.0, max(used.spent, LEAST_SHARE)))
             miss = max(0.0, bpb - self.target)
-            bpb = min(self.target + miss, self.target + MISS * miss + saved)
+            bpb = self.target + miss - saved * max(0.0, 1 - miss / (EDGE * self.target))
         return bpb + self.memory * used.peak_memory_mb / GB + self.time * used.train_seconds / 60
 
     def ceiling_mb(self, champions: Iterable[float]) -> float | None:

@@ -136,10 +136,21 @@ def test_under_a_target_a_worse_score_in_less_time_is_kept(
     assert (level.verdict, level.gain) == ("revert", 0.0)
 
 
+def test_a_champion_at_the_target_is_not_left_for_one_that_misses_it(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aim(runtime, "objective: {target: 1.5, doubling: 0.2}")
+    play(monkeypatch, took(1.49), (took(1.49), took(1.52, seconds=5.0)))
+    trial = last(runtime)
+    assert trial.verdict == "revert" and trial.differences == pytest.approx([-0.02])
+    assert trial.words.endswith("does not reach 1.5 yet, champion in 20.0 s")
+
+
 @pytest.mark.parametrize(
     ("score", "seconds", "words"),
     [
         (1.60, 10.0, "does not reach 1.5 yet, nor does the champion"),
+        (1.57, 2.0, "does not reach 1.5 yet, nor does the champion"),
         (1.58, 20.0, "does not reach 1.5 yet, nor does the champion"),
     ],
 )
