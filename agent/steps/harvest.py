@@ -225,7 +225,8 @@ class _Harvest:
             if what == "alone" and str in map(type, values):
                 earlier = (t.trial for t in self.kept[1:] if t.trial < keep.trial.trial)
                 keep = replace(keep, built=keep.own, needs=tuple(earlier))
-        label, why = weigh(keep.trial.gain or 0.0, intervals[0], intervals[1], keep.needs)
+        claimed = keep.trial.gain if self.state.is_comparable(keep.trial) else None
+        label, why = weigh(claimed or 0.0, intervals[0], intervals[1], keep.needs)
         alone, left_out = (asdict(one) if one else None for one in intervals)
         row = {name: getattr(keep.trial, name) for name in TOLD}
         row |= {"label": label, "words": f"{label}: {why}", "needs": list(keep.needs)}

@@ -254,6 +254,24 @@ def test_seconds_that_have_a_price_are_not_taken_from_an_earlier_training(
         assert trial.differences[0] == pytest.approx(-0.3)
 
 
+def test_a_claim_by_another_objective_labels_no_keep(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its val_bpb is worth nothing below a target: that is not bound to the budget at home."""
+    play(monkeypatch, took(1.5), *[(took(1.5), took(1.46))] * 6)
+    assert last(runtime).kept
+    aim(runtime, "objective: {target: 1.6, doubling: 0.08}")
+    play(monkeypatch, *[(took(1.46), took(1.46))] * 6)
+    last(runtime)
+    campaign = runtime.campaign
+    base = campaign.source(campaign.state.trials[0].commit)
+    answer(monkeypatch, lambda source, seed: took(1.5 if source == base else 1.46))
+    keeps = Keeps(campaign.repo, "t", campaign.state, campaign, runtime.display, runtime.stop)
+    (row,) = transfer(keeps, Asked(2), elsewhere("4x", (), "20s"))["transfers"]
+    assert (row["label"], row["gain"]["mean"]) == ("undecided", 0.0)
+    assert row["claimed"]["mean"] > 0.03
+
+
 def test_verify_measures_by_the_objective_in_force(
     runtime: Runtime, told: list[str], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
