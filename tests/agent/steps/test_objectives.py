@@ -21,6 +21,7 @@ from agent.steps.harvest import _Harvest
 from agent.steps.runtime import Runtime
 from agent.steps.transfer import elsewhere, transfer
 from agent.steps.verify import Asked, Keeps, verify
+from agent.steps.watch import HeatWatch
 
 TARGET = {"target": 1.5, "doubling": 0.08}
 
@@ -239,6 +240,18 @@ def test_an_abandoned_candidate_has_saved_no_time_and_one_that_may_yet_end_goes_
         trial = last(runtime, trials=1)
         assert (trial.status, trial.differences) == ("abandoned", ())
         assert trial.reward == -0.2 and trial.gain < -0.5  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("budget", "saved"), [("20s", 15.0), ("1000tok", 20.0)])
+def test_a_faster_candidate_may_save_all_the_time_of_its_tokens(
+    budget: str, saved: float, runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aim(runtime, "objective: {time: 0.6}")
+    play(monkeypatch, took(1.5), (took(1.5), took(1.6)))
+    last(runtime)
+    loop.draw(runtime)
+    runtime.settings = runtime.settings.model_copy(update={"budget": budget})
+    assert HeatWatch(runtime, None)._worth(0.25, -0.1) == pytest.approx(0.01 * saved - 0.1)
 
 
 def test_seconds_that_have_a_price_are_not_taken_from_an_earlier_training(
