@@ -26,7 +26,7 @@ def noise_of(state: State, kind: Kind, preset: Preset) -> Noise:
     spreads = (
         _spread(trial)
         for trial in state.finished
-        if trial.kind == kind and state.is_comparable(trial)
+        if trial.kind == kind and trial.holds_by(state.objective)
     )
     return _learn_noise(tuple(spreads), noise_guess(state, kind, preset))
 
@@ -54,7 +54,7 @@ def effect_of(state: State, kind: Kind, preset: Preset) -> float:
     gains = [
         judge.moderated(trial.differences)[:2]
         for trial in state.real
-        if trial.kind == kind and trial.differences and state.is_comparable(trial)
+        if trial.kind == kind and trial.differences and trial.holds_by(state.objective)
     ]
     return learn_effect(gains, preset.effect)
 

@@ -95,10 +95,6 @@ class State:
         """The objective in force: the last trial's."""
         return self.trials[-1].objective if self.trials else {}
 
-    def is_comparable(self, trial: Trial) -> bool:
-        """Whether a trial's differences are costs by the objective in force."""
-        return of_cost(trial.objective) == of_cost(self.objective)
-
     @property
     def objectives(self) -> list[str]:
         """Those by which the baseline's cost and the gains of what was kept were measured, in

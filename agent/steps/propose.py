@@ -203,11 +203,11 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         trial,
         parent,
         max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
-        tried={fingerprint for t in trials for fingerprint in t.tried},
+        tried={name for t in trials if t.holds_by(trial.objective) for name in t.tried},
     )
     changes = hunks(parent, source)
-    state = runtime.campaign.state
-    refuse_repeat(changes, [past for past in state.real if state.is_comparable(past)])
+    real = runtime.campaign.state.real
+    refuse_repeat(changes, [past for past in real if past.holds_by(trial.objective)])
     runtime.stop_if_asked()
     smoke = measure.check(source, seed=runtime.settings.seed, **runtime.setting)
     runtime.stop_if_asked()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from simulated import PROGRAM, SOURCE, Campaign
 
+from agent.campaign.records import Trial
 from agent.edits.checks import check
 from agent.edits.constants import constants
 from agent.models.choose import open_model
@@ -60,6 +61,21 @@ def test_they_apply_and_leave_a_share_that_the_tuner_can_move(recipe: object) ->
     assert {c.name for c in constants(source)} - {c.name for c in constants(SOURCE)} == {
         "END_SHARE"
     }
+
+
+def test_a_recipe_that_lost_by_another_objective_is_offered_again() -> None:
+    recipe = recipes()[0]
+    given = context(Objective(time=0.1), 1.2, recipe.edit.category)
+    past = Trial(1, title=recipe.edit.title, category=recipe.edit.category, verdict="revert")
+
+    def offers(trial: Trial) -> bool:
+        return recipe in Deck()._left(replace(given, history=[*given.history, trial]))
+
+    assert offers(past)
+    assert not offers(replace(past, objective={"time": 0.1}))
+    assert not offers(replace(past, verdict="keep")), "it is in the champion"
+    assert not offers(replace(past, status="crashed")), "it does not run, whatever counts"
+    assert offers(replace(past, status="oversize", objective={"time": 0.1, "memory_limit": 1.0}))
 
 
 def test_the_tuner_learns_from_gains_by_the_objective_in_force() -> None:

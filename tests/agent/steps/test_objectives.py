@@ -14,7 +14,7 @@ from agent.campaign.journal import read_events
 from agent.campaign.records import Trial
 from agent.campaign.state import fold
 from agent.objective import GB
-from agent.proposers.base import NothingToPropose
+from agent.proposers.base import NothingToPropose, Proposal
 from agent.report.summary import log_json, paragraph, status_json, status_text
 from agent.report.verification import verified_text
 from agent.steps.harvest import _Harvest
@@ -219,6 +219,48 @@ def test_who_proposes_is_told_what_its_trial_is_judged_by(
         loop.one_trial(runtime)
     assert seen == [({}, None), (TARGET, "time to val_bpb 1.5, a doubling of it costs 0.08")]
     assert [t.objective for t in runtime.campaign.state.trials] == [{}, {}, TARGET]
+
+
+HEAVY = "{memory_limit: 4 GB}", 1.46, 5.0
+CRASHED = "val_bpb", None, 1.0
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "again"),
+    [
+        (("val_bpb", 1.6, 1.0), "val_bpb", False),
+        (("val_bpb", 1.6, 1.0), "{memory_limit: 4 GB}", False),
+        (("val_bpb", 1.6, 1.0), "{target: 1.7}", True),
+        (HEAVY, "{memory_limit: 4 GB, doubling: 0.1, target: 9}", True),
+        (HEAVY, "{memory_limit: 4 GB}", False),
+        (HEAVY, "{memory_limit: 6 GB}", True),
+        (HEAVY, "val_bpb", True),
+        (CRASHED, "{target: 1.7}", False),
+    ],
+)
+def test_what_lost_by_another_objective_may_be_tried_again(
+    first: tuple[str, float | None, float], then: str, again: bool,
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    aim(runtime, f"objective: {first[0]}")
+    own = took(first[1], first[2]) if first[1] else {"status": "crashed", "reason": "crash: x"}
+    play(monkeypatch, took(1.5, 3.0), (took(1.5, 3.0), own))
+    trial = last(runtime)
+    assert trial.verdict == "revert"
+
+    class Same:
+        attempts, name = 1, "deck"
+
+        def propose(self, context: Any) -> Proposal:
+            return Proposal("deck", trial.reply.replace(trial.category, context.category, 1))
+
+        def covers(self, context: Any) -> bool:
+            return bool(context.category == trial.category)
+
+    runtime.proposer = Same()
+    aim(runtime, f"objective: {then}")
+    play(monkeypatch, *[(took(1.5, 3.0), took(1.6, 3.0))] * 6)
+    assert (last(runtime).verdict == "revert") == again, runtime.campaign.state.trials[-1].words
 
 
 def test_an_abandoned_candidate_has_saved_no_time_and_one_that_may_yet_end_goes_on(
