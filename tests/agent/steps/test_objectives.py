@@ -13,6 +13,9 @@ from agent import loop
 from agent.campaign.journal import read_events
 from agent.campaign.records import Trial
 from agent.campaign.state import fold
+from agent.campaign.submissions import Submission, submit
+from agent.edits.blocks import Edit
+from agent.edits.constants import constants, set_constants
 from agent.objective import GB
 from agent.proposers.base import NothingToPropose, Proposal
 from agent.report.summary import log_json, paragraph, status_json, status_text
@@ -325,6 +328,28 @@ def test_a_claim_by_another_objective_labels_no_keep(
     (row,) = transfer(keeps, Asked(2), elsewhere("4x", (), "20s"))["transfers"]
     assert (row["label"], row["gain"]["mean"]) == ("undecided", 0.0)
     assert row["claimed"]["mean"] > 0.03
+
+
+@pytest.mark.parametrize(
+    ("origin", "objective", "words"),
+    [
+        ("import", "{target: 1.6, doubling: 0.2}", "claimed +0.0400 of val_bpb, here level with"),
+        ("import", "{memory_limit: 4 GB}", "claimed +0.0400, here worse by 0.1"),
+        ("harvest", "{target: 1.6, doubling: 0.2}", "claimed +0.0400, here level with"),
+    ],
+)
+def test_what_others_claim_is_of_val_bpb(
+    origin: str, objective: str, words: str,
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    aim(runtime, f"objective: {objective}")
+    play(monkeypatch, took(1.4), *[(took(1.4), took(1.5))] * 6)
+    loop.baseline(runtime)
+    base = runtime.campaign.source(runtime.champion.commit)
+    (axis,) = constants(base)[:1]
+    edited = Edit("a", "", "", set_constants(base, {axis.name: axis.value * 2})).apply(base)
+    submit(runtime.campaign.folder, Submission(edited, "x", "y", origin, 0.04, base=base))
+    assert last(runtime).words.startswith(words)
 
 
 def test_verify_measures_by_the_objective_in_force(
