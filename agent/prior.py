@@ -27,8 +27,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +53,8 @@ LATELY = 0.3
 FADING = 0.9
 """Factor per trial on how recent a category's last success is."""
 FEATURES = (
-    "mean gain", "last gains", "best gain", "untried", "last success is recent", "share of failures",
-    "champion moved since", "mean gain x share spent", "untried x share spent",
+    "mean gain", "last gains", "best gain", "untried", "last success is recent",
+    "share of failures", "champion moved since", "mean gain x share spent", "untried x share spent",
 )  # fmt: skip
 WEIGHTS = (0.0,) * len(FEATURES)
 """Learnt by benchmarks/prior.py; all zero is plain REINFORCE."""
@@ -67,9 +67,12 @@ class Rule(NamedTuple):
     step: float = 0.5
     """alpha"""
     decay: float = 0.03
-    entropy: float = 0.05
+    entropy: float = 0.1
     tune: float = 0.005
     """Step of the weights, which also decay to those that they began with."""
+
+
+RULE = Rule()
 
 
 def features(history: Numbers, baseline: Numbers, spread: Numbers, spent: Numbers) -> Numbers:
@@ -82,7 +85,7 @@ def features(history: Numbers, baseline: Numbers, spread: Numbers, spent: Number
         baseline, spread: mean and standard deviation of all rewards.
         spent: share of the campaign that is over.
     """
-    tries, trained, failed, mean, lately, best, recent, moved = history
+    tries, trained, failed, *_, recent, moved = history
     base, known = baseline[..., None], trained / (trained + CAUTION) / spread[..., None]
     found = np.empty((*tries.shape, len(FEATURES)))
     gains = (history[3:6] - base) * known
@@ -107,7 +110,7 @@ class Learner:
         categories: int,
         runs: tuple[int, ...] = (),
         weights: npt.ArrayLike = WEIGHTS,
-        rule: Rule = Rule(),
+        rule: Rule = RULE,
     ) -> None:
         """``weights`` may differ by run; they are the last axis."""
         self.rule = rule
@@ -170,8 +173,8 @@ class Learner:
         log_pi = np.log(pi, out=np.zeros_like(pi), where=pi > 0)
         entropy = -(pi * log_pi).sum(-1, keepdims=True)
         step, decay, bonus, tune = self.rule
-        self.theta += step * (gradient - bonus * pi * (log_pi + entropy))
-        self.theta -= decay * self.theta * free
+        ascent = gradient - bonus * pi * (log_pi + entropy)
+        self.theta += step * ascent - decay * self.theta * free
         self.weights += tune * (gradient[..., None, :] @ seen)[..., 0, :]
         self.weights -= decay * tune * (self.weights - self.first_weights)
         self.rewards += 1
@@ -188,9 +191,7 @@ class Learner:
         np.copyto(best, np.broadcast_to(reward[..., None], best.shape), where=is_best)
         self.note(hit, reward > 0 if kept is None else kept, failed)
 
-    def note(
-        self, hit: npt.NDArray[np.bool_], kept: npt.ArrayLike, failed: npt.ArrayLike
-    ) -> None:
+    def note(self, hit: npt.NDArray[np.bool_], kept: npt.ArrayLike, failed: npt.ArrayLike) -> None:
         """Remember a try of the categories ``hit``, which need not have had a reward."""
         tries, _, failures, _, _, _, recent, moved = self.history
         kept = np.asarray(kept)[..., None]
@@ -219,8 +220,8 @@ class Prior:
         self,
         categories: Iterable[str],
         seed: int = 0,
-        weights: Sequence[float] = WEIGHTS,
-        rule: Rule = Rule(),
+        weights: npt.ArrayLike = WEIGHTS,
+        rule: Rule = RULE,
     ) -> None:
         """Raises ValueError unless there is a category and none is named twice."""
         self.seed = seed
@@ -316,8 +317,9 @@ class Prior:
         """
         mask = self._mask(available)
         number = self._numbers[category] if category in self._told else -1
-        is_valid = reward is None or math.isfinite(reward)
-        if not (is_valid and number >= 0 and mask[number] and 0 < (propensity or 1.0) <= 1):
+        is_finite = reward is None or math.isfinite(reward)
+        is_chance = propensity is None or 0 < propensity <= 1
+        if number < 0 or not (mask[number] and is_finite and is_chance):
             raise ValueError(
                 f"cannot learn {reward} of {category!r}, drawn with probability {propensity}, "
                 f"among {list(self._told)}"
