@@ -219,8 +219,8 @@ class Prior:
         """Raises ValueError unless there is a category and none is named twice."""
         self.seed = seed
         self._draws = 0
-        self._told: dict[str, str] = {}
-        """Description of each category, in the order of the learner's."""
+        self.described: dict[str, str] = {}
+        """Each category with its description, or a digest of it; in the learner's order."""
         self._absent: dict[str, tuple[float, Numbers]] = {}
         """What was learnt of categories that are gone: theta and history."""
         self.learner = Learner(0, (), weights, rule)
@@ -240,35 +240,37 @@ class Prior:
         told = dict(categories) if isinstance(categories, Mapping) else dict.fromkeys(names, "")
         learner = self.learner
         known = self._absent | dict(
-            zip(self._told, zip(learner.theta, learner.history.T, strict=True), strict=True)
+            zip(self.described, zip(learner.theta, learner.history.T, strict=True), strict=True)
         )
         for name in names:
-            same = [old for old, text in self._told.items() if text and text == told[name]]
+            same = [old for old, text in self.described.items() if text and text == told[name]]
             if name not in known and len(same) == 1 and same[0] not in told:
                 known[name] = known.pop(same[0])
         found = [known.pop(name, (0.0, np.zeros(_HISTORY))) for name in names]
         learner.theta = np.array([theta for theta, _ in found])
         learner.history = np.stack([history for _, history in found], -1)
-        self._told, self._absent = told, known
+        self.described, self._absent = told, known
 
     def learnt(self, logits: Mapping[str, float]) -> None:
         """Start from what another campaign has learnt: logits of the categories that it knew."""
-        self.learner.theta[:] = [logits.get(name, 0.0) for name in self._told]
+        self.learner.theta[:] = [logits.get(name, 0.0) for name in self.described]
 
     def logits(self) -> dict[str, float]:
         """What is learnt of each category, the history's part included."""
         logs = np.log(self.learner.policy()[0])
-        return dict(zip(self._told, (logs - logs.mean()).tolist(), strict=True))
+        return dict(zip(self.described, (logs - logs.mean()).tolist(), strict=True))
 
     def _mask(self, available: Collection[str] | None) -> npt.NDArray[np.bool_]:
-        names = list(self._told) if available is None else available
-        if not names or not self._told.keys() >= set(names):
-            raise ValueError(f"of the categories {list(self._told)}, {list(names)} are available")
-        return np.array([name in names for name in self._told])
+        names = list(self.described) if available is None else available
+        if not names or not self.described.keys() >= set(names):
+            raise ValueError(
+                f"of the categories {list(self.described)}, {list(names)} are available"
+            )
+        return np.array([name in names for name in self.described])
 
     def champion_moved(self) -> None:
         """Remember that what no category was drawn for, as a submission, is the champion now."""
-        self.learner.note(np.zeros(len(self._told), bool), True, False)
+        self.learner.note(np.zeros(len(self.described), bool), True, False)
 
     def probabilities(self, available: Collection[str] | None = None) -> dict[str, float]:
         """Probability of each category; those not available get 0, the others share the rest.
@@ -277,7 +279,7 @@ class Prior:
             ValueError: an available category is unknown, or none is available.
         """
         shares = self.learner.policy(self._mask(available))[1].tolist()
-        return dict(zip(self._told, shares, strict=True))
+        return dict(zip(self.described, shares, strict=True))
 
     def sample(self, available: Collection[str] | None = None, *, trial: int | None = None) -> str:
         """Draw a category. Draws are numbered 0, 1, ... unless ``trial`` is the number."""
@@ -314,13 +316,13 @@ class Prior:
                 (0, 1].
         """
         mask = self._mask(available)
-        hit = np.array([name == category for name in self._told])
+        hit = np.array([name == category for name in self.described])
         is_finite = reward is None or math.isfinite(reward)
         is_chance = propensity is None or 0 < propensity <= 1
         if not (any(hit & mask) and is_finite and is_chance):
             raise ValueError(
                 f"cannot learn {reward} of {category!r}, drawn with probability {propensity}, "
-                f"among {list(self._told)}"
+                f"among {list(self.described)}"
             )
         if reward is None:
             return self.learner.note(hit, bool(kept), failed)

@@ -6,6 +6,7 @@ resumed has the same state as one that was not. Nothing here touches a file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
@@ -72,6 +73,8 @@ class State:
     was given to the loop to leave out, as pairs of champion and trial."""
     lent: dict[str, float] = field(default_factory=dict)
     """By category: what the prior started from, of another campaign's; empty if from nothing."""
+    lent_by: str = ""
+    """That campaign, and how alike it is."""
     unknown: list[str] = field(default_factory=list)
     """Names of the events that this version does not know; they were left out."""
 
@@ -193,6 +196,7 @@ class State:
                 self.harvested = {**self.harvested, **event.found, "pairs": pairs}
             case events.PriorLent():
                 self.lent = dict(event.logits)
+                self.lent_by = f"{event.tag}, {event.alike:.0%} alike"
             case events.Retired():
                 pass
             case events.Unknown():
@@ -346,3 +350,16 @@ def teach_prior(prior: Prior, trial: Trial) -> None:
             kept=trial.kept,
             failed=trial.verdict == "rejected" or trial.status in FAILURES,
         )
+
+
+def prior_course(state: State, most: int = 8) -> list[dict[str, Any]]:
+    """The prior after evenly spaced ones of the drawn trials, the last included; at most so many."""
+    names = next((trial.categories for trial in state.finished if trial.categories), ())
+    if not names:
+        return []
+    prior, rows = rebuild_prior(names, 0, (), state.lent), []
+    for trial in state.finished:
+        teach_prior(prior, trial)
+        if trial.categories and trial.propensity:
+            rows.append({"trial": trial.trial, "prior": prior.probabilities()})
+    return rows[:: -max(1, math.ceil(len(rows) / most))][::-1]
