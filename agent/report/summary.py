@@ -36,9 +36,9 @@ LEGEND = "● kept  ○ reverted  × training failed  · rejected before trainin
 TRAININGS = "heat  role       seed        status    val_bpb     steps   peak MB     time"
 NOTHING = "no trial is finished yet"
 LOGGED = (
-    "trial commit parent category credited title hypothesis proposer verdict words status kind level "
-    "scores differences val_bpb val_bpb_half gain gain_half claimed reward seconds lines_added "
-    "lines_removed size_delta"
+    "trial commit parent category credited title hypothesis proposer verdict words status kind "
+    "level scores differences val_bpb val_bpb_half gain gain_half claimed reward seconds "
+    "lines_added lines_removed size_delta"
 )
 """What ``log`` tells of a trial."""
 
