@@ -75,7 +75,7 @@ class Rule(NamedTuple):
 RULE = Rule()
 
 
-def features(history: Numbers, baseline: Numbers, spread: Numbers, spent: Numbers) -> Numbers:
+def features(history: Numbers, baseline: Numbers, spread: Numbers, spent: npt.ArrayLike) -> Numbers:
     """What the weights see of each category: ``FEATURES`` as the last axis.
 
     Gains are in ``spread`` above ``baseline``, limited, and shrunk while few are known.
@@ -94,8 +94,7 @@ def features(history: Numbers, baseline: Numbers, spread: Numbers, spent: Number
     found[..., 4] = recent
     found[..., 5] = failed / (1 + tries)
     found[..., 6] = moved
-    found[..., 7] = found[..., 0] * spent[..., None]
-    found[..., 8] = found[..., 3] * spent[..., None]
+    found[..., 7:] = found[..., [0, 3]] * np.asarray(spent)[..., None, None]
     return found
 
 
@@ -122,14 +121,8 @@ class Learner:
         self.weights = self.first_weights.copy()
         self.rewards = np.zeros(runs)
         self.baseline, self.variance = np.zeros(runs), np.full(runs, REWARD_SD**2)
-        self.spent: Numbers = np.zeros(runs)
+        self.spent: npt.ArrayLike = np.zeros(runs)
         """Share of the campaign that is over, which the caller sets."""
-
-    def grow(self, more: int) -> None:
-        """Add categories of which nothing is known."""
-        self.theta = np.concatenate([self.theta, np.zeros((*self.theta.shape[:-1], more))], -1)
-        new = np.zeros((*self.history.shape[:-1], more))
-        self.history = np.concatenate([self.history, new], -1)
 
     def features(self) -> Numbers:
         return features(self.history, self.baseline, np.sqrt(self.variance), self.spent)
@@ -226,9 +219,10 @@ class Prior:
         """Raises ValueError unless there is a category and none is named twice."""
         self.seed = seed
         self._draws = 0
-        self._numbers: dict[str, int] = {}
-        """Of all categories that ever were."""
-        self._told: dict[str, str] = {}
+        self.described: dict[str, str] = {}
+        """Each category with its description, or a digest of it; in the learner's order."""
+        self._absent: dict[str, tuple[float, Numbers]] = {}
+        """What was learnt of categories that are gone: theta and history."""
         self.learner = Learner(0, (), weights, rule)
         self.set_categories(categories)
 
@@ -244,33 +238,39 @@ class Prior:
         if not names or len(set(names)) < len(names):
             raise ValueError(f"categories must be distinct and at least one, not {names}")
         told = dict(categories) if isinstance(categories, Mapping) else dict.fromkeys(names, "")
+        learner = self.learner
+        known = self._absent | dict(
+            zip(self.described, zip(learner.theta, learner.history.T, strict=True), strict=True)
+        )
         for name in names:
-            same = [old for old, text in self._told.items() if text and text == told[name]]
-            if name not in self._numbers and len(same) == 1 and same[0] not in told:
-                self._numbers[name] = self._numbers.pop(same[0])
-            self._numbers.setdefault(name, len(self._numbers))
-        self.learner.grow(len(self._numbers) - self.learner.theta.shape[-1])
-        self._told = told
+            same = [old for old, text in self.described.items() if text and text == told[name]]
+            if name not in known and len(same) == 1 and same[0] not in told:
+                known[name] = known.pop(same[0])
+        found = [known.pop(name, (0.0, np.zeros(_HISTORY))) for name in names]
+        learner.theta = np.array([theta for theta, _ in found])
+        learner.history = np.stack([history for _, history in found], -1)
+        self.described, self._absent = told, known
 
     def learnt(self, logits: Mapping[str, float]) -> None:
         """Start from what another campaign has learnt: logits of the categories that it knew."""
-        for name, logit in logits.items():
-            if name in self._told:
-                self.learner.theta[self._numbers[name]] = logit
+        self.learner.theta[:] = [logits.get(name, 0.0) for name in self.described]
 
     def logits(self) -> dict[str, float]:
         """What is learnt of each category, the history's part included."""
-        shares = self.learner.policy(self._mask(None))[0]
-        logs = {name: math.log(max(1e-9, shares[self._numbers[name]])) for name in self._told}
-        return {name: log - sum(logs.values()) / len(logs) for name, log in logs.items()}
+        logs = np.log(self.learner.policy()[0])
+        return dict(zip(self.described, (logs - logs.mean()).tolist(), strict=True))
 
     def _mask(self, available: Collection[str] | None) -> npt.NDArray[np.bool_]:
-        names = list(self._told) if available is None else available
-        if not names or not self._told.keys() >= set(names):
-            raise ValueError(f"of the categories {list(self._told)}, {list(names)} are available")
-        mask = np.zeros(len(self._numbers), bool)
-        mask[[self._numbers[name] for name in names]] = True
-        return mask
+        names = list(self.described) if available is None else available
+        if not names or not self.described.keys() >= set(names):
+            raise ValueError(
+                f"of the categories {list(self.described)}, {list(names)} are available"
+            )
+        return np.array([name in names for name in self.described])
+
+    def champion_moved(self) -> None:
+        """Remember that what no category was drawn for, as a submission, is the champion now."""
+        self.learner.note(np.zeros(len(self.described), bool), True, False)
 
     def probabilities(self, available: Collection[str] | None = None) -> dict[str, float]:
         """Probability of each category; those not available get 0, the others share the rest.
@@ -279,7 +279,7 @@ class Prior:
             ValueError: an available category is unknown, or none is available.
         """
         shares = self.learner.policy(self._mask(available))[1].tolist()
-        return {name: shares[self._numbers[name]] for name in self._told}
+        return dict(zip(self.described, shares, strict=True))
 
     def sample(self, available: Collection[str] | None = None, *, trial: int | None = None) -> str:
         """Draw a category. Draws are numbered 0, 1, ... unless ``trial`` is the number."""
@@ -316,14 +316,14 @@ class Prior:
                 (0, 1].
         """
         mask = self._mask(available)
-        number = self._numbers[category] if category in self._told else -1
+        hit = np.array([name == category for name in self.described])
         is_finite = reward is None or math.isfinite(reward)
         is_chance = propensity is None or 0 < propensity <= 1
-        if number < 0 or not (mask[number] and is_finite and is_chance):
+        if not (any(hit & mask) and is_finite and is_chance):
             raise ValueError(
                 f"cannot learn {reward} of {category!r}, drawn with probability {propensity}, "
-                f"among {list(self._told)}"
+                f"among {list(self.described)}"
             )
         if reward is None:
-            return self.learner.note(np.arange(len(mask)) == number, bool(kept), failed)
-        self.learner.update(number, reward, propensity, mask, kept, failed)
+            return self.learner.note(hit, bool(kept), failed)
+        self.learner.update(np.argmax(hit), reward, propensity, mask, kept, failed)

@@ -92,7 +92,9 @@ def contradictions(journal: Path, seed: int) -> Iterator[str]:
             yield f"event {event.n} begins again with seeds {state.open_seeds} instead of {again}"
     for trial in state.trials:
         if trial.available:
-            prior = rebuild_prior(trial.categories, seed, state.finished[: trial.trial])
+            described = dict(zip(trial.categories, trial.described, strict=True))
+            prior = rebuild_prior(described, seed, state.finished[: trial.trial], state.lent)
+            prior.learner.spent = trial.spent
             rebuilt = prior.probabilities(trial.available)[trial.category]
             if rebuilt != trial.propensity:
                 yield f"trial {trial.trial} had propensity {trial.propensity}, rebuilt {rebuilt}"

@@ -20,9 +20,9 @@ from markupsafe import Markup
 
 from agent.campaign.files import write_atomically
 from agent.campaign.records import Trial
-from agent.campaign.state import State
+from agent.campaign.state import State, prior_course
 from agent.report.summary import paragraph, standing
-from agent.report.text import clock, interval, noise_words, percents, signed, span
+from agent.report.text import clock, interval, noise_words, percents, signed, span, sparks
 from agent.report.verification import transfer_words
 from trainer.untrusted import one_line, printable
 
@@ -51,6 +51,7 @@ def write_report(folder: Path, state: State, prior: Mapping[str, float]) -> tupl
         picture=Markup(base64.b64encode(picture.read_bytes()).decode()),
         trials=[(trial, _diff(folder, trial)) for trial in state.finished],
         prior=percents(prior),
+        over_time=sparks(prior_course(state)),
         settings=settings,
         fingerprint=runs[-1].fingerprint if runs else {},
         champion=state.champion.commit[:12] if state.champion is not None else "",
@@ -67,6 +68,7 @@ def markdown(state: State, prior: Mapping[str, float]) -> str:
         summary=Markup(paragraph(state)),
         trials=state.finished,
         prior=percents(prior),
+        over_time=sparks(prior_course(state)),
         harvest=state.harvested.get("result"),
     )
 

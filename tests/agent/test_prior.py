@@ -226,10 +226,13 @@ def test_a_step_is_what_the_docstring_says(propensity: float | None, weight: flo
         for category, reward in (("a", 0.3), ("b", -0.1), ("c", 0.1), ("d", 0.2)):
             one.update(category, reward)
     theta, b = before.learner.theta, float(before.learner.baseline)
+    seen, weights = before.learner.features(), before.learner.weights
+    raw = [math.exp(theta[k] + sum(seen[k] * weights)) for k in range(4)]
+    ascent = 0.0
     spread = math.sqrt(before.learner.variance)
     prior.update("c", 0.25, propensity=propensity, available=["a", "c", "d"])
-    free, total = [0, 2, 3], sum(math.exp(theta[k]) for k in (0, 2, 3))
-    pi = {k: math.exp(theta[k]) / total for k in free}
+    free = [0, 2, 3]
+    pi = {k: raw[k] / (raw[0] + raw[2] + raw[3]) for k in free}
     mixed = (1 - EPSILON) * pi[2] + EPSILON / 3
     if weight is None or propensity is None:
         weight = 1 / (propensity or mixed)
@@ -237,9 +240,12 @@ def test_a_step_is_what_the_docstring_says(propensity: float | None, weight: flo
     for k in free:
         gradient = (1 - EPSILON) * pi[2] * ((k == 2) - pi[k])
         step = (0.25 - b) / spread * gradient * weight
+        ascent += rule.tune * step * seen[k]
         step += 0.1 * -pi[k] * (math.log(pi[k]) + entropy)
         assert prior.learner.theta[k] == pytest.approx(0.95 * theta[k] + 0.5 * step)
     assert prior.learner.theta[1] == theta[1]  # not even forgotten
+    forgotten = 1 - 0.05 * rule.tune
+    assert list(prior.learner.weights) == pytest.approx(list(forgotten * (weights + ascent)))
 
 
 def test_an_old_reading_does_not_climb_by_itself() -> None:

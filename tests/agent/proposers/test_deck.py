@@ -16,6 +16,7 @@ from simulated import (
 )
 
 from agent.edits import blocks, checks
+from agent.edits.facts import credited
 from agent.proposers.base import NothingToPropose
 from agent.proposers.deck import Deck, trial_record
 from trainer import measure
@@ -39,7 +40,9 @@ def test_a_recipe_is_a_reply_that_passes_the_checks(recipe: Any) -> None:
         recipe.reply
     )
     candidate = edit.apply(SOURCE)
-    checks.check(edit, SOURCE, candidate, max_seq_len=1024)
+    checks.check(SOURCE, candidate, max_seq_len=1024)
+    counted = credited("any", edit.category, SOURCE, candidate, PROGRAM.names)
+    assert counted == edit.category, "it changes the sections of another category only"
     assert max(map(len, candidate.splitlines())) <= 100
 
 
