@@ -13,7 +13,7 @@ which is known here, rather than by the reward that luck gave it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 from scipy.stats import norm
@@ -76,103 +76,93 @@ class Simulated:
     are rare and of wild sizes. ``crash``: crashes differ from hardly any to most trials.
     """
 
-    def __init__(self, family: str, steps: int, categories: int, count: int, salt: int,
-                 repeats: int = 1) -> None:
+    def __init__(
+        self, family: str, steps: int, categories: int, count: int, salt: int, repeats: int = 1
+    ) -> None:
         """``repeats``: how often each of the ``count // repeats`` campaigns is there."""
         if family not in SYNTHETIC:
             raise ValueError(f"family {family!r}; there are {', '.join(SYNTHETIC)}")
         self.family, self.steps, self.categories, self.count = family, steps, categories, count
-        count //= repeats
         rng = np.random.default_rng([SYNTHETIC.index(family), steps, categories, salt])
-        shape = (count, categories)
-        self._crash = rng.beta(1.5, 9.0, shape)
+        shape = (count // repeats, categories)
+        crash = rng.beta(1.5, 9.0, shape)
         win = 0.01 + 0.4 * rng.beta(0.6, 2.4, shape)
-        self._size = 0.2 * np.exp(0.6 * rng.standard_normal(shape))
-        self._loss = -0.12 * rng.random(shape)
-        self._noise = 0.02 + 0.06 * rng.random((count, 1))
+        size = 0.2 * np.exp(0.6 * rng.standard_normal(shape))
+        loss = -0.12 * rng.random(shape)
+        noise = 0.02 + 0.06 * rng.random((len(crash), 1))
         if family == "heavy":
             win = 0.01 + 0.12 * rng.beta(0.6, 1.8, shape)
         if family == "crash":
-            self._crash = rng.beta(0.7, 0.9, shape) * 0.8
+            crash = rng.beta(0.7, 0.9, shape) * 0.8
         if family == "equal":
-            for each in (self._crash, win, self._size, self._loss):
-                each[:] = each[:, :1]
-        self._win = np.broadcast_to(win, (steps, *shape))
+            crash, win, size, loss = (each[:, :1].repeat(categories, 1)
+                                      for each in (crash, win, size, loss))
+        win = np.broadcast_to(win, (steps, *shape))
         if family == "drift":
             walk = rng.standard_normal((steps, *shape)) * 2.5 / np.sqrt(steps)
-            self._win = 0.42 / (1 + np.exp(-(_logit(win / 0.42) + np.cumsum(walk, axis=0))))
-        self._order = self._orders(rng, count)
-        self._luck = rng.random((steps, *shape))
-        self._draws = rng.random((steps, *shape))
-        self._normal = rng.standard_normal((steps, *shape))
-        for name, axis in self._DRAWN.items():
-            drawn = getattr(self, name)
-            setattr(self, name, drawn if drawn is None else np.repeat(drawn, repeats, axis))
-        self._loss_mean = _clipped_normal(self._loss, self._noise)
-        self._size_mean = self._mean_size()
-        self._wins, self._tries = np.zeros_like(self._loss), np.zeros_like(self._loss)
-        self._rows, self._now = np.arange(self.count), 0
+            win = 0.42 / (1 + np.exp(-(_logit(win / 0.42) + np.cumsum(walk, axis=0))))
+        if family == "switch":
+            win, crash, size, loss = self._switched(rng, win, crash, size, loss)
+        self._crash, self._win = np.broadcast_to(crash, win.shape), win * (1 - crash)
+        self._luck = rng.random(win.shape)
+        self._size = self._sizes(rng.random(win.shape), size)
+        self._loss = loss + noise * rng.standard_normal(win.shape)
+        self._size_mean, self._loss_mean = self._mean_size(size), _clipped_normal(loss, noise)
+        self._expected = self._mean(self._crash, self._win, self._size_mean, self._loss_mean)
+        self._who, self._now = np.arange(count) // repeats, 0
+        self._wins, self._tries = np.zeros((count, categories)), np.zeros((count, categories))
 
-    _DRAWN: ClassVar = {
-        "_crash": 0, "_size": 0, "_loss": 0, "_noise": 0,
-        "_win": 1, "_order": 1, "_luck": 1, "_draws": 1, "_normal": 1,
-    }  # fmt: skip
-    """What was drawn, and along which axis its campaigns lie."""
-
-    def _orders(self, rng: np.random.Generator, count: int) -> Array | None:
-        """[steps, campaigns, categories]: whose numbers a category has; None: its own."""
-        if self.family != "switch":
-            return None
-        order = np.tile(np.arange(self.categories), (self.steps, count, 1))
-        for row in range(count):
+    def _switched(self, rng: np.random.Generator, *values: Array) -> list[Array]:
+        """Each with an axis of steps before: whose numbers a category has then."""
+        full = [np.broadcast_to(each, (self.steps, *each.shape[-2:])).copy() for each in values]
+        for row in range(full[0].shape[1]):
             for _ in range(rng.integers(1, 3)):
                 at = rng.integers(self.steps // 5, 4 * self.steps // 5 + 1)
-                order[at:, row] = rng.permutation(self.categories)
-        return order
+                order = rng.permutation(self.categories)
+                for each in full:
+                    each[at:, row] = each[at:, row][:, order]
+        return full
 
-    def _mean_size(self) -> Array:
+    def _sizes(self, drawn: Array, size: Array) -> Array:
         if self.family == "heavy":
-            reach = 1 + REWARD_HIGH / self._size
-            return self._size / (LOMAX - 1) * (1 - reach ** (1 - LOMAX))
-        return self._size * (1 - np.exp(-REWARD_HIGH / self._size))
+            return size * ((1 - drawn) ** (-1 / LOMAX) - 1)
+        return -size * np.log1p(-drawn)
 
-    def _mine(self, values: Array) -> Array:
-        if self._order is None:
-            return values
-        return np.take_along_axis(values, self._order[self._now], axis=1)
+    def _mean_size(self, size: Array) -> Array:
+        if self.family == "heavy":
+            return size / (LOMAX - 1) * (1 - (1 + REWARD_HIGH / size) ** (1 - LOMAX))
+        return size * (1 - np.exp(-REWARD_HIGH / size))
 
-    def _shares(self) -> tuple[Array, Array]:
-        """Shares of crashes and of wins now."""
-        crash, win = self._mine(self._crash), self._mine(self._win[self._now])
-        if self.family == "exhausting":
-            win = win * 0.6**self._wins * 0.97**self._tries
-        return crash, win * (1 - crash)
+    @staticmethod
+    def _mean(crash: Array, win: Array, size: Array, loss: Array) -> Array:
+        return crash * REWARD_LOW + win * size + (1 - crash - win) * loss
+
+    def _fading(self) -> Array:
+        """By what the shares of wins have shrunk."""
+        return 0.6**self._wins * 0.97**self._tries
 
     def available(self) -> Array:
         return np.ones((self.count, self.categories), dtype=bool)
 
     def expected(self) -> Array:
-        crash, win = self._shares()
-        size, loss = self._mine(self._size_mean), self._mine(self._loss_mean)
-        return crash * REWARD_LOW + win * size + (1 - crash - win) * loss
+        if self.family != "exhausting":
+            return self._expected[self._now, self._who]
+        win = self._win[self._now, self._who] * self._fading()
+        crash = self._crash[self._now, self._who]
+        return self._mean(crash, win, self._size_mean[self._who], self._loss_mean[self._who])
 
     def best(self) -> Array:
         """The best category now. No order is better, as no expected reward rises when chosen."""
         return np.argmax(self.expected(), axis=1)
 
     def pull(self, choice: Array) -> Outcome:
-        at = (self._rows, choice)
-        crash, win = (each[at] for each in self._shares())
-        size, loss = self._mine(self._size)[at], self._mine(self._loss)[at]
-        luck, drawn = self._luck[self._now][at], self._draws[self._now][at]
+        at, mine = (self._now, self._who, choice), (np.arange(self.count), choice)
+        luck, crash, win = self._luck[at], self._crash[at], self._win[at]
+        if self.family == "exhausting":
+            win = win * self._fading()[mine]
+            self._tries[mine] += 1
         crashed, kept = luck < crash, (luck >= crash) & (luck < crash + win)
-        if self.family == "heavy":
-            size = size * ((1 - drawn) ** (-1 / LOMAX) - 1)
-        else:
-            size = -size * np.log1p(-drawn)
-        noisy = loss + self._noise[:, 0] * self._normal[self._now][at]
-        reward = np.where(crashed, REWARD_LOW, np.where(kept, size, noisy))
-        self._tries[at] += 1
-        self._wins[at] += kept
+        self._wins[mine] += kept
+        reward = np.where(crashed, REWARD_LOW, np.where(kept, self._size[at], self._loss[at]))
         self._now = min(self._now + 1, self.steps - 1)
         return Outcome(np.clip(reward, REWARD_LOW, REWARD_HIGH), crashed, kept)

@@ -39,6 +39,9 @@ class Played:
 
     total: Array
     largest: Array | None
+    """At any trial; None of an arm that does not draw from shares."""
+    last: Array | None
+    """At the last one."""
 
 
 def is_recorded(family: str) -> bool:
@@ -91,7 +94,8 @@ def play(arm: Arm, world: World) -> Played:
         if arm.shares is not None:
             largest = np.maximum(largest, arm.shares.max(axis=1))
         arm.learn(choice, outcome)
-    return Played(total, None if arm.shares is None else largest)
+    last = None if arm.shares is None else arm.shares.max(axis=1)
+    return Played(total, None if last is None else largest, last)
 
 
 def result(name: str, cell: Cell, count: int, salt: int, numbers: dict[str, Any]) -> Played:

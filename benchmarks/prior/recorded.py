@@ -73,6 +73,10 @@ class Published:
         kind = self._kind[:, start : start + WINDOW]
         return kind[:, :, None] == np.arange(self.categories)
 
+    def left(self) -> Array:
+        """[campaigns, trials of the log]: what was not spent yet."""
+        return self._kind >= 0
+
     def available(self) -> Array:
         return self._seen().any(axis=1)
 
