@@ -141,6 +141,6 @@ def test_it_is_shown_over_time() -> None:
     )
     first, name, last, other = line.split(": ")[1].split()[:4]
     assert (name, len(first), first[-1]) == ("schedule", 7, "█")
-    assert other == "architecture" and last[0] > last[-1]
+    assert other == "architecture" and last[-1] == "▁"
     assert len(line) <= 80
     assert prior_course(State()) == [] == prior_course(Story().state)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 from pathlib import Path
 
 import pytest
 from events import Story
+from project import clone_without_model
 
+from agent.campaign import reading
 from agent.campaign.events import read_event
 from agent.campaign.lines import write_line
 from agent.campaign.reading import CampaignError
 from agent.campaign.state import State, rebuild_prior
 from agent.git.repo import Repo
 from agent.program import parse_program
+from agent.report.display import Display
 from agent.steps.lend import ELSEWHERE, lend, lender
+from agent.steps.start import open_runtime
 
 PROGRAM = "# A program\n\n## Categories\n\n- **a**: first\n- **b**: second\n- **c**: third\n"
 HOME = {"device": "cpu", "preset": "cpu"}
@@ -31,6 +37,12 @@ def donor() -> Story:
         story.candidate(number, "an idea")
         story.end(number, "revert", "so it went", reward=reward)
     return story
+
+
+def written(folder: Path, story: Story) -> None:
+    folder.mkdir(parents=True)
+    lines = (write_line(read_event(event)) for event in story.events)
+    (folder / "journal.jsonl").write_bytes(b"".join(lines))
 
 
 @pytest.mark.parametrize(
@@ -66,15 +78,31 @@ def test_lent_as_a_whole_it_is_the_same_policy() -> None:
     assert rebuild_prior(told, 0, (), lent).probabilities() == pytest.approx(theirs)
 
 
+@pytest.mark.process
+def test_the_journal_alone_rebuilds_what_was_lent(tmp_path: Path) -> None:
+    """Resumed with the other campaign gone, and with another option."""
+    folder, said = clone_without_model(tmp_path), io.StringIO()
+    repo, shares = Repo.open(folder), []
+    written(repo.root / "campaigns" / "full", donor())
+    (folder / "program.md").write_text(PROGRAM)
+    for given in ({"prior": "full"}, {"prior": "gone"}):
+        options = {"preset": "cpu", "llm": "none", "data": "apidocs", **given}
+        with open_runtime(repo, "t", options, folder / "program.md", Display(said)) as runtime:
+            shares.append(runtime.prior.probabilities())
+            runtime.read_program()
+        shutil.rmtree(repo.root / "campaigns" / "full", ignore_errors=True)
+    assert shares[0] == shares[1] and shares[0]["a"] > 1.2 * shares[0]["b"]
+    assert reading.prior_of(reading.load(repo, "t")).probabilities() == shares[0]
+    assert said.getvalue().count("the prior starts from full, ") == 1
+    assert "--prior gone: only a new campaign can start from it" in said.getvalue()
+
+
 def test_there_has_to_be_something_to_lend(repo: Repo) -> None:
     story = donor()
     bare = Story()
     bare.baseline()
-    for tag, events in (("full", story.events), ("bare", bare.events)):
-        folder: Path = repo.root / "campaigns" / tag
-        folder.mkdir(parents=True)
-        lines = (write_line(read_event(event)) for event in events)
-        (folder / "journal.jsonl").write_bytes(b"".join(lines))
+    written(repo.root / "campaigns" / "full", story)
+    written(repo.root / "campaigns" / "bare", bare)
     assert lender(repo, "", State()) is None
     assert lender(repo, "gone", story.state) is None, "a campaign that has begun needs no other"
     assert lender(repo, "full", State()) == story.state
