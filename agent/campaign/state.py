@@ -353,7 +353,7 @@ def teach_prior(prior: Prior, trial: Trial) -> None:
 
 
 def prior_course(state: State, most: int = 8) -> list[dict[str, Any]]:
-    """The prior after at most so many of the trials that were drawn, evenly spaced, and the last."""
+    """The prior after drawn trials: the last, and others in even steps before it."""
     names = next((trial.categories for trial in state.finished if trial.categories), ())
     if not names:
         return []

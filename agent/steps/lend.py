@@ -21,7 +21,7 @@ def lender(repo: Repo, tag: str, borrower: State) -> State | None:
     Raises:
         CampaignError: there is no such campaign, or it has learnt nothing.
     """
-    if not tag or borrower.trials:
+    if not tag or borrower.trials or borrower.lent_by:
         return None
     state = reading.load(repo, tag)
     if not any(trial.reward is not None and trial.propensity for trial in state.finished):

@@ -258,7 +258,7 @@ def test_an_old_reading_does_not_climb_by_itself() -> None:
         return prior.probabilities()["c9"]
 
     at_first, others = after(), [(name, -0.1) for name in NAMES[:9]]
-    assert 0.15 < at_first < 0.35
+    assert at_first > 0.15
     assert max(after(*others[:n]) for n in range(10)) < at_first + 0.02
     assert at_first > after(("c9", -0.2)) > after(("c9", -0.2), ("c9", -0.2))
 
