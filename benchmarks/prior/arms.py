@@ -19,7 +19,7 @@ from benchmarks.prior.families import Array, Outcome
 
 
 class Arm:
-    """One rule, in ``count`` campaigns. ``shares`` is set by rules that draw from a distribution."""
+    """One rule in ``count`` campaigns; those that draw from a distribution set ``shares``."""
 
     def __init__(
         self, count: int, categories: int, rng: np.random.Generator, **numbers: float
@@ -122,9 +122,7 @@ class Thompson(Arm):
         mean = self.sums.sum(axis=1, keepdims=True) / total
         belief = (self.sums + self.doubt * mean) / (self.tries + self.doubt)
         noise = self.rng.standard_normal(belief.shape)
-        return self.top(
-            belief + self.spread * noise / np.sqrt(self.tries + self.doubt), available
-        )
+        return self.top(belief + self.spread * noise / np.sqrt(self.tries + self.doubt), available)
 
     def learn(self, choice: Array, outcome: Outcome) -> None:
         self.count_up(choice, outcome.reward, self.fade)

@@ -2,7 +2,7 @@
 
 Each of an arm's settings (sixteen; see ``arms.GRIDS``) plays campaigns of every family. For the
 figures of a family the setting is taken that did best over the other families. The prior with
-context is not tuned so: its numbers are the weights, trained without the family. Campaigns with all
+context has weights, too, which were trained without the family that is played. Campaigns with all
 equal are in each training, since they say what certainty costs: in them nothing is held out but the
 luck.
 """
@@ -36,6 +36,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {**each, "entropy": 0.0, "tune": 0.0}
         for each in grid(step=(0.2, 0.5, 1.0, 2.0), decay=(0.0, 0.01, 0.03, 0.1))
     ],
+    "context": grid(step=(0.0, 0.1, 0.2, 0.5), tune=(0.0, 0.005, 0.02, 0.05)),
 }
 
 
@@ -88,19 +89,36 @@ def jobs() -> Iterator[tuple[str, int, str]]:
                 yield name, i, family
 
 
+def trained(name: str, left_out: str, path: Path) -> dict[str, Any]:
+    """The weights that were trained without a family, of the arm that has some.
+
+    Raises:
+        SystemExit: they are not there yet.
+    """
+    if name != "context":
+        return {}
+    found, left_out = weights(path), ALL if left_out == "equal" else left_out
+    if left_out not in found:
+        raise SystemExit(f"error: no weights without {left_out}; run with --train first")
+    return {"weights": found[left_out]}
+
+
 def tune(path: Path = FILE) -> None:
     """Play what is not in the file yet: a line for each arm, setting and family."""
-    done = {(e["arm"], json.dumps(e["numbers"]), e["family"]) for e in read(path) if "arm" in e}
-    todo = [
-        job for job in jobs()
-        if (job[0], json.dumps(SETTINGS[job[0]][job[1]]), job[2]) not in done
-    ]  # fmt: skip
-    for at, (name, i, family) in enumerate(todo):
-        numbers = SETTINGS[name][i]
-        got = round(score(name, family, numbers), 4)
-        _append({"arm": name, "numbers": numbers, "family": family, "score": got}, path)
-        if at % 50 == 0:
-            print(f"tuning: {at} of {len(todo)}", file=sys.stderr, flush=True)
+    done = {_key(entry) for entry in read(path) if "arm" in entry}
+    for name, i, family in jobs():
+        more = trained(name, family, path)
+        entry = {"arm": name, "numbers": SETTINGS[name][i], "family": family, **more}
+        if _key(entry) in done:
+            continue
+        if i == 0:
+            print(f"tuning {name}: {family}", file=sys.stderr, flush=True)
+        got = score(name, family, {**SETTINGS[name][i], **more})
+        _append({**entry, "score": round(got, 4)}, path)
+
+
+def _key(entry: dict[str, Any]) -> str:
+    return json.dumps([entry["arm"], entry["numbers"], entry["family"], entry.get("weights")])
 
 
 def train_all(path: Path = FILE) -> None:
@@ -126,12 +144,7 @@ def chosen(name: str, left_out: str, path: Path = FILE) -> dict[str, Any]:
     Raises:
         SystemExit: they are not there yet.
     """
-    if name == "context":
-        found = weights(path)
-        left_out = ALL if left_out == "equal" else left_out
-        if left_out not in found:
-            raise SystemExit(f"error: no weights without {left_out}; run with --train first")
-        return {"weights": found[left_out], **train.RULE._asdict()}
+    more = trained(name, left_out, path)
     settings = SETTINGS[name]
     if len(settings) == 1:
         return settings[0]
@@ -142,4 +155,4 @@ def chosen(name: str, left_out: str, path: Path = FILE) -> dict[str, Any]:
     if not scores:
         raise SystemExit(f"error: {name} is not tuned; run with --tune first")
     best: dict[str, Any] = json.loads(max(scores, key=lambda key: np.mean(scores[key])))
-    return best
+    return {**best, **more}

@@ -14,12 +14,13 @@ from benchmarks.landed_prior import LandedPrior
 from benchmarks.prior import figures, play, published, recorded, replay, train, tune
 from benchmarks.prior.arms import GRIDS
 from benchmarks.prior.families import SYNTHETIC, Outcome, Simulated
-from benchmarks.prior.play import KINDS, OURS, TUNE, Cell, make, world
+from benchmarks.prior.play import KINDS, TUNE, Cell, make, world
 from benchmarks.prior.published import CATEGORIES, Row, classify
 
 SETTLED: dict[str, dict[str, Any]] = {
-    name: tune.SETTINGS[name][len(tune.SETTINGS[name]) // 2] for name in tune.SETTINGS
-} | {"context": {"weights": np.ones(len(FEATURES))}}
+    name: settings[len(settings) // 2] for name, settings in tune.SETTINGS.items()
+}
+SETTLED["context"] = {"weights": np.ones(len(FEATURES))}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -48,7 +49,7 @@ def test_all_arms_have_as_many_settings_to_be_tuned_in() -> None:
     sizes = {name: len(settings) for name, settings in tune.SETTINGS.items()}
     assert {sizes.pop(name) for name in OTHERS_THAT_LEARN_NOT} == {1}
     assert set(sizes.values()) == {16}
-    assert set(tune.SETTINGS) | {"context"} == set(KINDS) and set(GRIDS) < set(KINDS)
+    assert set(tune.SETTINGS) == set(KINDS) and set(GRIDS) < set(KINDS)
 
 
 @pytest.mark.parametrize("family", SYNTHETIC)
@@ -112,7 +113,7 @@ def test_a_family_is_held_out_of_tuning_and_training(
     there = [family for family in play.FAMILIES if play.is_recorded(family)]
     left_out = [{family} for family in there if family != "equal"]
     assert [set(there) - set(mine) for mine in trained_on] == [set(), *left_out]
-    assert tune.chosen("context", "drift", path)["weights"] == [1.0] * len(FEATURES)
+    assert tune.trained("context", "drift", path)["weights"] == [1.0] * len(FEATURES)
 
 
 def test_training_sees_only_its_families(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,8 +140,7 @@ def test_training_climbs() -> None:
     slope = train.gradient(before, place[0], lead, equal, 0)
     numbers = [{"weights": w} for w in (before, before + 2 * slope / np.abs(slope).max())]
     first, second = (
-        play.result("context", Cell("crash", 30, 6), 800, 12, each).total.mean()
-        for each in numbers
+        play.result("context", Cell("crash", 30, 6), 800, 12, each).total.mean() for each in numbers
     )
     assert second > first
 
@@ -165,7 +165,10 @@ def test_the_landed_rule_is_what_it_was() -> None:
         ("Decrease EMBEDDING_LR to 0.2", "hyperparameters"),
         ("Linear warm-down over the last 60 %", "schedule"),
         ("Set WARMUP_RATIO to 0.02", "schedule"),
-        ("Apply all proven best settings (2^17 batch, 0.5 dropout) and cosine annealing", "schedule"),
+        (
+            "Apply all proven best settings (2^17 batch, 0.5 dropout) and cosine annealing",
+            "schedule",
+        ),
         ("Ramp the weight decay schedule up", "schedule"),
         ("Weight decay 0.1 for the embeddings", "regularisation"),
         ("Add z-loss of 1e-4 to the logits", "regularisation"),
@@ -196,7 +199,13 @@ def test_published_campaigns_are_numbers(tmp_path: Path) -> None:
         "secret name\t4\tskip\t0.0\t\n"
     )
     rows = published.derive(logs, {1: "architecture", 3: "schedule"})
-    assert [row.gain for row in rows] == [None, pytest.approx(0.1), pytest.approx(-0.05), None, None]
+    assert [row.gain for row in rows] == [
+        None,
+        pytest.approx(0.1),
+        pytest.approx(-0.05),
+        None,
+        None,
+    ]
     assert published.agreement(rows) == (1, 2)
     published.write(rows, tmp_path / "table.csv")
     assert published.read(tmp_path / "table.csv") == rows
