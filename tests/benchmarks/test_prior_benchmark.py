@@ -52,6 +52,18 @@ def test_all_arms_have_as_many_settings_to_be_tuned_in() -> None:
     assert set(tune.SETTINGS) == set(KINDS) and set(GRIDS) < set(KINDS)
 
 
+@pytest.mark.parametrize("name", [name for name in KINDS if len(tune.SETTINGS[name]) > 1])
+def test_settings_that_are_played_at_once_differ(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "CAMPAIGNS", 3)
+    monkeypatch.setattr(tune, "tuning_cells", lambda family: [Cell(family, 45, 6)])
+    found = tune.scores(
+        name, "crash", {"weights": [0.5] * len(FEATURES)} if name == "context" else {}
+    )
+    assert len(found) == 16 and len(set(found)) > 8 and np.isfinite(found).all()
+
+
 @pytest.mark.parametrize("family", SYNTHETIC)
 def test_what_is_expected_is_what_comes_on_average(family: str) -> None:
     place, rng = Simulated(family, 20, 6, 4000, 5), np.random.default_rng(0)
@@ -92,15 +104,18 @@ def test_a_family_is_held_out_of_tuning_and_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "tuning.jsonl"
-    good, bad = tune.SETTINGS["UCB1"][3], tune.SETTINGS["UCB1"][9]
-    entries = [
-        {"arm": "UCB1", "numbers": numbers, "family": family, "score": score}
-        for numbers, scores in ((good, (0.2, 0.5)), (bad, (9.0, 0.1)))
-        for family, score in zip(("drift", "switch"), scores, strict=True)
-    ]
-    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    assert tune.chosen("UCB1", "drift", path) == good  # though the other did better there
-    assert tune.chosen("UCB1", "crash", path) == bad
+    settings = tune.SETTINGS["UCB1"]
+    of_drift, of_switch = np.zeros((2, len(settings)))
+    of_drift[9], of_switch[3], of_switch[9] = 0.9, 0.5, 0.1
+    path.write_text(
+        "".join(
+            json.dumps({"arm": "UCB1", "family": family, "settings": settings, "scores": scores})
+            + "\n"
+            for family, scores in (("drift", list(of_drift)), ("switch", list(of_switch)))
+        )
+    )
+    assert tune.chosen("UCB1", "drift", path) == settings[3]  # though another did better there
+    assert tune.chosen("UCB1", "crash", path) == settings[9]
     with pytest.raises(SystemExit, match="no weights without drift"):
         tune.chosen("context", "drift", path)
 
