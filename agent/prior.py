@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 Numbers = npt.NDArray[np.float64]
 
-EPSILON = 0.04
+EPSILON = 0.1
 """Share of draws that are uniform, so that every category stays possible."""
 MOST_WEIGHT = 5.0
 """Cap of 1 / q_c, in multiples of what it is for uniform draws."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.judge import REWARD_HIGH, REWARD_LOW
+from agent.judge import REWARD_LOW
 from benchmarks.prior.families import Array, Outcome
 
 
@@ -133,8 +133,10 @@ class Thompson(Arm):
 
 
 class Exp3S(Arm):
-    def start(self, gamma: float, alpha: float) -> None:
-        self.gamma, self.alpha = gamma, alpha
+    """Rewards from the lowest to ``reach`` above it are taken for 0 to 1."""
+
+    def start(self, gamma: float, reach: float, alpha: float = 0.001) -> None:
+        self.gamma, self.reach, self.alpha = gamma, reach, alpha
         self.logs = np.zeros((self.count, self.categories))
 
     def choose(self, available: Array) -> Array:
@@ -145,7 +147,7 @@ class Exp3S(Arm):
 
     def learn(self, choice: Array, outcome: Outcome) -> None:
         assert self.shares is not None
-        paid = (outcome.reward - REWARD_LOW) / (REWARD_HIGH - REWARD_LOW)
+        paid = np.minimum(1.0, (outcome.reward - REWARD_LOW) / np.ravel(self.reach))
         self.logs[self.rows, choice] += (
             np.ravel(self.gamma) / self.categories * paid / self.shares[self.rows, choice]
         )
@@ -227,17 +229,17 @@ ARMS: dict[str, type[Arm]] = {
     "Q-learning": QLearning,
     "REINFORCE": Reinforce,
 }
-_FADES = (0.9, 0.95, 0.98, 0.995)
+_WIDTHS, _FADES = (0.01, 0.02, 0.03, 0.06), (0.98, 0.99, 0.995, 0.999)
 GRIDS: dict[str, list[dict[str, Any]]] = {
     "uniform": [{}],
     "round-robin": [{}],
     "UCB1": grid(width=tuple(float(x) for x in np.geomspace(0.005, 1.0, 16).round(4))),
-    "discounted UCB": grid(width=(0.01, 0.03, 0.06, 0.12), fade=_FADES),
-    "sliding-window UCB": grid(width=(0.01, 0.03, 0.06, 0.12), window=(20, 40, 80, 160)),
-    "Thompson": grid(spread=(0.03, 0.06, 0.12, 0.25), doubt=(0.5, 1, 2, 4)),
-    "discounted Thompson": grid(spread=(0.03, 0.06, 0.12, 0.25), fade=_FADES),
-    "Exp3.S": grid(gamma=(0.1, 0.2, 0.4, 0.7), alpha=(0.0, 0.001, 0.01, 0.05)),
-    "adaptive pursuit": grid(step=(0.05, 0.1, 0.2, 0.4), pursuit=(0.02, 0.05, 0.1, 0.3)),
-    "Q-learning": grid(epsilon=(0.02, 0.05, 0.1, 0.2), step=(0.05, 0.1, 0.2, 0.4)),
-    "REINFORCE": grid(step=(0.5, 1.0, 2.0, 4.0), memory=(5, 10, 20, 1000)),
+    "discounted UCB": grid(width=_WIDTHS, fade=_FADES),
+    "sliding-window UCB": grid(width=_WIDTHS, window=(40, 80, 160, 240)),
+    "Thompson": grid(spread=_WIDTHS, doubt=(0.25, 0.5, 1, 4)),
+    "discounted Thompson": grid(spread=_WIDTHS, fade=_FADES),
+    "Exp3.S": grid(gamma=(0.05, 0.1, 0.2, 0.4), reach=(0.03, 0.1, 0.3, 1.2)),
+    "adaptive pursuit": grid(step=(0.1, 0.2, 0.4, 0.8), pursuit=(0.1, 0.3, 0.6, 1.0)),
+    "Q-learning": grid(epsilon=(0.005, 0.01, 0.02, 0.05), step=(0.1, 0.2, 0.3, 0.4)),
+    "REINFORCE": grid(step=(2.0, 4.0, 8.0, 16.0), memory=(5, 10, 20, 1000)),
 }

@@ -17,7 +17,13 @@ TEST, TUNE, TRAIN = 1, 2, 3
 """Salts of the luck: no campaign that is reported was tuned or trained on."""
 HORIZONS, SIZES = (50, 100, 300), (6, 8, 10)
 FAMILIES = (*SYNTHETIC, "landscape", "published")
-KINDS: dict[str, type[Arm]] = {**ARMS, "landed rule": Landed, "plain": Ours, "context": Ours}
+KINDS: dict[str, type[Arm]] = {
+    **ARMS,
+    "landed rule": Landed,
+    "landed rule, tuned": Landed,
+    "plain": Ours,
+    "context": Ours,
+}
 OURS = ("plain", "context")
 COLLAPSED = 0.9
 

@@ -23,7 +23,7 @@ from agent.prior import EPSILON, FEATURES, Learner, Rule, score
 from benchmarks.prior.families import Array, Outcome, World
 from benchmarks.prior.play import SIZES, TRAIN, Cell, cells, result, world
 
-RULE = Rule(step=0.1, tune=0.0)
+RULE = Rule(step=0.5, tune=0.0)
 """Within the simulated campaigns."""
 ROUNDS, CAMPAIGNS, REPEATS = 50, 12, 8
 """Of each family in a round, and how often each."""
