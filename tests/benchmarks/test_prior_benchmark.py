@@ -100,6 +100,26 @@ def test_the_oracle_is_one_and_uniform_is_zero(monkeypatch: pytest.MonkeyPatch) 
     assert equal["collapsed"] == {"uniform": 0, "UCB1": None, "plain": 0}
 
 
+def test_what_was_asked_is_judged_by_the_worst_cell_and_the_mean() -> None:
+    def cell(plain: float, context: float, is_lost: bool) -> dict[str, Any]:
+        ours = {"not_lost": not is_lost}
+        scores = {"uniform": 0.0, "UCB1": 0.4, "plain": plain, "context": context}
+        place = {"family": "drift", "horizon": 50, "categories": 6}
+        return {**place, "scores": scores, "plain": ours, "context": ours}
+
+    equal = {
+        "collapsed": {"plain": 0.02, "context": 0.0},
+        "ever_above": {"plain": 0.5, "context": 0.1},
+    }
+    found = figures.summary(
+        [cell(0.1, 0.5, False), cell(-0.03, 0.4, False), cell(0.2, 0.4, True), equal]
+    )
+    assert found["best_other"] == "UCB1" and found["means"]["UCB1"] == 0.4
+    asked = ("never_below", "hardly_collapses", "two_thirds_not_lost", "best_mean")
+    assert [found["context"][name] for name in asked] == [True, True, True, True]
+    assert [found["plain"][name] for name in asked] == [False, False, True, False]
+
+
 def test_a_family_is_held_out_of_tuning_and_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
