@@ -216,9 +216,9 @@ def test_the_score_is_the_gradient_of_the_log_of_the_mixture(
 
 
 @pytest.mark.parametrize(
-    ("propensity", "weight"), [(None, None), (0.2, None), (0.9, None), (0.001, MOST_WEIGHT * 3)]
+    ("propensity", "most"), [(None, False), (0.2, False), (0.9, False), (0.001, True)]
 )
-def test_a_step_is_what_the_docstring_says(propensity: float | None, weight: float | None) -> None:
+def test_a_step_is_what_the_docstring_says(propensity: float | None, most: bool) -> None:
     """Written out again with loops, for a category drawn from three of four."""
     rule = Rule(step=0.5, decay=0.05, entropy=0.1)
     prior, before = Prior("abcd", rule=rule), Prior("abcd", rule=rule)
@@ -234,8 +234,7 @@ def test_a_step_is_what_the_docstring_says(propensity: float | None, weight: flo
     free = [0, 2, 3]
     pi = {k: raw[k] / (raw[0] + raw[2] + raw[3]) for k in free}
     mixed = (1 - EPSILON) * pi[2] + EPSILON / 3
-    if weight is None or propensity is None:
-        weight = 1 / (propensity or mixed)
+    weight = MOST_WEIGHT / mixed if most else 1 / (propensity or mixed)
     entropy = -sum(p * math.log(p) for p in pi.values())
     for k in free:
         gradient = (1 - EPSILON) * pi[2] * ((k == 2) - pi[k])
