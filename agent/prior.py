@@ -35,30 +35,31 @@ import numpy.typing as npt
 
 Numbers = npt.NDArray[np.float64]
 
-EPSILON = 0.1
+EPSILON = 0.04
 """Share of draws that are uniform, so that every category stays possible."""
 MOST_WEIGHT = 2.0
 """Cap of 1 / q_c, in multiples of what it is if c is drawn by the policy of today."""
-ADVANTAGE_LIMIT = 3.0
+ADVANTAGE_LIMIT, FEATURE_LIMIT = 3.0, 3.0
 MEMORY, FIRST = 20.0, 3.0
 """Window of the baseline, in rewards, and for how many rewards of 0 it counts at the start."""
 REWARD_SD, LEAST_SD, SD_FIRST = 0.2, 0.01, 10.0
 """Standard deviation of rewards at the start, its lower bound, and for how many it counts."""
 OUTLIER = 10.0
 """Rewards are clipped at this many standard deviations from the baseline."""
-CAUTION = 3.0
-"""Shrinks what is known of a category as if so many average rewards of it had been seen, too."""
+CAUTION, SHARE_CAUTION = 1.0, 3.0
+"""Shrink gains and shares of a category as if so many average trials of it had been seen, too."""
 LATELY = 0.3
 """Share of the last reward in the mean of the last ones."""
 FADING = 0.9
 """Factor per trial on how recent a category's last success is."""
 FEATURES = (
-    "mean gain", "last gains", "best gain", "untried", "last success is recent",
-    "share of failures", "champion moved since", "mean gain x share spent", "untried x share spent",
+    "mean gain", "last gains", "gain of losses", "evidence", "untried", "last success is recent",
+    "share of failures", "champion moved since", "mean gain x share spent",
+    "untried x share spent",
 )  # fmt: skip
 WEIGHTS = (0.0,) * len(FEATURES)
 """Learnt by benchmarks/prior.py; all zero is plain REINFORCE."""
-_HISTORY = 8
+_HISTORY = 9
 
 
 class Rule(NamedTuple):
@@ -85,16 +86,21 @@ def features(history: Numbers, baseline: Numbers, spread: Numbers, spent: npt.Ar
         baseline, spread: mean and standard deviation of all rewards.
         spent: share of the campaign that is over.
     """
-    tries, trained, failed, *_, recent, moved = history
-    base, known = baseline[..., None], trained / (trained + CAUTION) / spread[..., None]
+    tries, trained, failed, mean, lately, loss, losses, recent, moved = history
+    gain, scale = mean - baseline[..., None], spread[..., None]
     found = np.empty((*tries.shape, len(FEATURES)))
-    gains = (history[3:6] - base) * known
-    found[..., :3] = np.moveaxis(np.clip(gains, -ADVANTAGE_LIMIT, ADVANTAGE_LIMIT), 0, -1)
-    found[..., 3] = 1 / (1 + tries)
-    found[..., 4] = recent
-    found[..., 5] = failed / (1 + tries)
-    found[..., 6] = moved
-    found[..., 7:] = found[..., [0, 3]] * np.asarray(spent)[..., None, None]
+    found[..., 0] = gain * trained / (trained + CAUTION)
+    found[..., 1] = (lately - baseline[..., None]) * trained / (trained + CAUTION)
+    usual = (loss * losses).sum(-1, keepdims=True) / (1 + losses.sum(-1, keepdims=True))
+    found[..., 2] = (loss - usual) * losses / (losses + CAUTION)
+    found[..., 3] = gain * np.sqrt(trained) / 2
+    found[..., :4] = np.clip(found[..., :4] / scale[..., None], -FEATURE_LIMIT, FEATURE_LIMIT)
+    found[..., 4] = 1 / np.sqrt(1 + tries)
+    found[..., 5] = recent
+    usual = failed.sum(-1, keepdims=True) / (1 + tries.sum(-1, keepdims=True))
+    found[..., 6] = (failed - tries * usual) / (tries + SHARE_CAUTION)
+    found[..., 7] = moved
+    found[..., 8:] = found[..., [0, 4]] * np.asarray(spent)[..., None, None]
     return found
 
 
@@ -115,8 +121,9 @@ class Learner:
         self.rule = rule
         self.theta = np.zeros((*runs, categories))
         self.history = np.zeros((_HISTORY, *runs, categories))
-        """Tries, those with a reward, those that failed; mean, recent mean and best of the rewards;
-        how recent the last success is; whether the champion moved since the last try."""
+        """Tries, those with a reward, those that failed; mean and recent mean of the rewards; mean
+        and number of those neither kept nor failed; how recent the last success is; whether the
+        champion moved since the last try."""
         self.first_weights = np.array(np.broadcast_to(weights, (*runs, len(FEATURES))), float)
         self.weights = self.first_weights.copy()
         self.rewards = np.zeros(runs)
@@ -175,18 +182,20 @@ class Learner:
         off = (reward - self.baseline) ** 2 - self.variance
         self.variance += off / np.minimum(MEMORY, SD_FIRST + self.rewards)
         self.variance = np.maximum(LEAST_SD**2, self.variance)
-        _, trained, _, mean, lately, best, _, _ = self.history
+        kept = np.asarray(reward > 0 if kept is None else kept)
+        _, trained, _, mean, lately, loss, losses, _, _ = self.history
+        is_loss = hit & ~(kept | np.asarray(failed))[..., None]
         trained += hit
-        more = hit * (reward[..., None] - self.history[3:5])
-        mean += more[0] / np.maximum(1, trained)
-        lately += more[1] * np.maximum(LATELY, 1 / np.maximum(1, trained))
-        is_best = hit & ((trained == 1) | (reward[..., None] > best))
-        np.copyto(best, np.broadcast_to(reward[..., None], best.shape), where=is_best)
-        self.note(hit, reward > 0 if kept is None else kept, failed)
+        losses += is_loss
+        more = reward[..., None] - self.history[3:6]
+        mean += hit * more[0] / np.maximum(1, trained)
+        lately += hit * more[1] * np.maximum(LATELY, 1 / np.maximum(1, trained))
+        loss += is_loss * more[2] / np.maximum(1, losses)
+        self.note(hit, kept, failed)
 
     def note(self, hit: npt.NDArray[np.bool_], kept: npt.ArrayLike, failed: npt.ArrayLike) -> None:
         """Remember a try of the categories ``hit``, which need not have had a reward."""
-        tries, _, failures, _, _, _, recent, moved = self.history
+        tries, _, failures, _, _, _, _, recent, moved = self.history
         kept = np.asarray(kept)[..., None]
         tries += hit
         failures += hit & np.asarray(failed)[..., None]
