@@ -122,8 +122,8 @@ class Learner:
         self.theta = np.zeros((*runs, categories))
         self.history = np.zeros((_HISTORY, *runs, categories))
         """Tries, those with a reward, those that failed; mean and recent mean of the rewards; mean
-        and number of those neither kept nor failed; how recent the last success is; whether the
-        champion moved since the last try."""
+        and number of those that were neither kept nor failed; how recent the last success is;
+        whether the champion moved since the last try."""
         self.first_weights = np.array(np.broadcast_to(weights, (*runs, len(FEATURES))), float)
         self.weights = self.first_weights.copy()
         self.rewards = np.zeros(runs)

@@ -4,7 +4,8 @@ Sources: UCB1 (Auer et al., 2002); discounted and sliding-window UCB (Garivier a
 Thompson sampling with normal beliefs, and discounted (Raj and Kalyani, 2017); Exp3.S (Auer et al.,
 2002); adaptive pursuit (Thierens, 2005); Q-learning with epsilon-greedy draws; REINFORCE with a
 softmax and a baseline, the gradient bandit of Sutton and Barto (2018, 2.8). Each has sixteen
-settings of its numbers to be tuned in (``GRIDS``), however many it has.
+settings of its numbers to be tuned in (``GRIDS``), however many it has. A number may also be an
+array with one row a campaign, so that all settings are played at once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from benchmarks.prior.families import Array, Outcome
 
 
 class Arm:
-    """One rule, in ``count`` campaigns. ``shares`` is set by rules that draw from a distribution."""
+    """One rule in ``count`` campaigns; those that draw from a distribution set ``shares``."""
 
     def __init__(
         self, count: int, categories: int, rng: np.random.Generator, **numbers: float
@@ -97,15 +98,18 @@ class DiscountedUCB(Arm):
 class WindowUCB(DiscountedUCB):
     def start(self, width: float, window: float = 30.0) -> None:
         super().start(width)
-        self.window, self.seen = int(window), list[tuple[Array, Array]]()
+        self.windows = np.broadcast_to(np.ravel(window), self.count).astype(int)
+        self.seen = list[tuple[Array, Array]]()
 
     def learn(self, choice: Array, outcome: Outcome) -> None:
         self.count_up(choice, outcome.reward)
         self.seen.append((choice, outcome.reward))
-        if len(self.seen) > self.window:
-            old, reward = self.seen.pop(0)
-            self.tries[self.rows, old] -= 1
-            self.sums[self.rows, old] -= reward
+        for window in np.unique(self.windows):
+            if len(self.seen) > window:
+                old, reward = self.seen[-window - 1]
+                rows = np.flatnonzero(self.windows == window)
+                self.tries[rows, old[rows]] -= 1
+                self.sums[rows, old[rows]] -= reward[rows]
 
 
 class Thompson(Arm):
@@ -122,9 +126,7 @@ class Thompson(Arm):
         mean = self.sums.sum(axis=1, keepdims=True) / total
         belief = (self.sums + self.doubt * mean) / (self.tries + self.doubt)
         noise = self.rng.standard_normal(belief.shape)
-        return self.top(
-            belief + self.spread * noise / np.sqrt(self.tries + self.doubt), available
-        )
+        return self.top(belief + self.spread * noise / np.sqrt(self.tries + self.doubt), available)
 
     def learn(self, choice: Array, outcome: Outcome) -> None:
         self.count_up(choice, outcome.reward, self.fade)
@@ -145,7 +147,7 @@ class Exp3S(Arm):
         assert self.shares is not None
         paid = (outcome.reward - REWARD_LOW) / (REWARD_HIGH - REWARD_LOW)
         self.logs[self.rows, choice] += (
-            self.gamma / self.categories * paid / self.shares[self.rows, choice]
+            np.ravel(self.gamma) / self.categories * paid / self.shares[self.rows, choice]
         )
         self.logs -= self.logs.max(axis=1, keepdims=True)
         weights = np.exp(self.logs)
@@ -164,7 +166,7 @@ class AdaptivePursuit(Arm):
 
     def learn(self, choice: Array, outcome: Outcome) -> None:
         at = (self.rows, choice)
-        self.values[at] += self.step * (outcome.reward - self.values[at])
+        self.values[at] += np.ravel(self.step) * (outcome.reward - self.values[at])
         least = 0.1 / self.categories
         goal = np.full(self.chances.shape, least)
         goal[self.rows, self.top(self.values, goal > 0)] = 1 - (self.categories - 1) * least
@@ -182,7 +184,7 @@ class QLearning(Arm):
 
     def learn(self, choice: Array, outcome: Outcome) -> None:
         at = (self.rows, choice)
-        self.values[at] += self.step * (outcome.reward - self.values[at])
+        self.values[at] += np.ravel(self.step) * (outcome.reward - self.values[at])
 
 
 class Reinforce(Arm):
@@ -203,7 +205,9 @@ class Reinforce(Arm):
         advantage = self.step * (outcome.reward - self.baseline)[:, None]
         self.logits -= advantage * self.shares
         self.logits[self.rows, choice] += advantage[:, 0]
-        self.baseline += (outcome.reward - self.baseline) / min(self.now, self.memory)
+        self.baseline += (outcome.reward - self.baseline) / np.minimum(
+            self.now, np.ravel(self.memory)
+        )
 
 
 def grid(**values: tuple[float, ...]) -> list[dict[str, float]]:

@@ -39,9 +39,7 @@ def collapsed(played: Played) -> float | None:
 
 def in_cell(cell: Cell, count: int, arms: Sequence[str] = tuple(KINDS)) -> dict[str, Any]:
     """All arms in one cell, with the same luck: scores, and ours less the best other arm."""
-    played = {
-        name: result(name, cell, count, TEST, chosen(name, cell.family)) for name in arms
-    }
+    played = {name: result(name, cell, count, TEST, chosen(name, cell.family)) for name in arms}
     low, high = played["uniform"].total, result("oracle", cell, count, TEST, {}).total
     lead = float(high.mean() - low.mean())
     found: dict[str, Any] = {

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.prior import landscape
 from benchmarks.prior.arms import ARMS, Arm
 from benchmarks.prior.families import SYNTHETIC, Array, Outcome, Simulated, World
 from benchmarks.prior.ours import Landed, Ours
-from benchmarks.prior import landscape
 from benchmarks.prior.recorded import HORIZON, Published
 
 TEST, TUNE, TRAIN = 1, 2, 3

@@ -55,7 +55,7 @@ _SPECIAL = (
 )  # fmt: skip
 _GENERAL = (
     ("schedule", r"warm-?up|final_lr|lr_frac|cosine|lr decay|decay schedule|schedule"),
-    ("hyperparameters", r"\w*_lr\b|[\w ]+ lr mult|learning.rate|batch.?size|\blrs?\b|device batches"),
+    ("hyperparameters", r"\w*_lr\b|[\w ]+ lr mult|learning.rate|batch.?size|\blrs?\b"),
     ("regularisation", r"weight.?decay|\bwd\b|regulari[sz]|logit"),
     ("optimizer", r"momentum|muon|adam\w*|optimizer|param(?:eter)? groups?"),
     ("architecture", r"depth|aspect_ratio|n_embd|head|window|mlp|activation|relu|gelu|swi?glu|silu"
@@ -119,9 +119,7 @@ def derive(logs: Path, judged: dict[int, str]) -> list[Row]:
             best[name] = min(best.get(name, math.inf), bpb)
         kind = classify(row["description"]) if status not in ("skip", "baseline") else None
         told = None if math.isnan(gain) else round(gain, 6)
-        rows.append(
-            Row(numbers[name], int(row["n"]), kind or "", status, told, judged.get(i, ""))
-        )
+        rows.append(Row(numbers[name], int(row["n"]), kind or "", status, told, judged.get(i, "")))
     return rows
 
 
@@ -146,7 +144,7 @@ def read(path: Path = TABLE) -> list[Row]:
 
 
 def agreement(rows: list[Row]) -> tuple[int, int]:
-    """How many of the rows that a person judged the rule put into the same category, of how many."""
+    """How many of the rows that a person judged are in the same category by rule; of how many."""
     judged = [row for row in rows if row.judged]
     return sum(row.judged == row.category for row in judged), len(judged)
 

@@ -72,5 +72,3 @@ def replayed() -> dict[str, Any]:
             for name, gains in above.items()
         },
     }
-
-

@@ -25,13 +25,13 @@ from benchmarks.prior.play import SIZES, TRAIN, Cell, cells, result, world
 
 RULE = Rule(step=0.1, tune=0.0)
 """Within the simulated campaigns."""
-ROUNDS, CAMPAIGNS, REPEATS = 60, 12, 8
+ROUNDS, CAMPAIGNS, REPEATS = 50, 12, 8
 """Of each family in a round, and how often each."""
-HORIZONS, SHARES = (50, 100, 300), (0.45, 0.45, 0.1)
+HORIZONS, SHARES = (50, 100, 300), (0.45, 0.4, 0.15)
 """Of rounds of that length; a long one costs as much as six short ones."""
 STEP, BETAS, PULL = 0.5, (0.9, 0.98), 1e-3
 """Of Adam; how strongly weights are drawn to zero."""
-CERTAIN, PRICE = 0.93, 200.0
+CERTAIN, PRICE = 0.6, 50.0
 """What a probability may be where all is equal, and what it costs above."""
 
 

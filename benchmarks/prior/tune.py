@@ -2,7 +2,7 @@
 
 Each of an arm's settings (sixteen; see ``arms.GRIDS``) plays campaigns of every family. For the
 figures of a family the setting is taken that did best over the other families. The prior with
-context is not tuned so: its numbers are the weights, trained without the family. Campaigns with all
+context has weights, too, which were trained without the family that is played. Campaigns with all
 equal are in each training, since they say what certainty costs: in them nothing is held out but the
 luck.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,18 @@ from agent.prior import FEATURES
 from benchmarks.machine import RESULTS
 from benchmarks.prior import train
 from benchmarks.prior.arms import GRIDS, grid
-from benchmarks.prior.play import FAMILIES, HORIZONS, TUNE, Cell, cells, is_recorded, result
+from benchmarks.prior.play import (
+    FAMILIES,
+    HORIZONS,
+    TUNE,
+    Cell,
+    cells,
+    is_recorded,
+    make,
+    play,
+    result,
+    world,
+)  # fmt: skip
 
 FILE = RESULTS / "prior-tuning.jsonl"
 CAMPAIGNS, SIZE = 60, 8
@@ -36,6 +46,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {**each, "entropy": 0.0, "tune": 0.0}
         for each in grid(step=(0.2, 0.5, 1.0, 2.0), decay=(0.0, 0.01, 0.03, 0.1))
     ],
+    "context": grid(step=(0.0, 0.1, 0.2, 0.5), tune=(0.0, 0.005, 0.02, 0.05)),
 }
 
 
@@ -49,7 +60,7 @@ def tuning_cells(family: str) -> list[Cell]:
 def ends(cell: Cell) -> tuple[float, float]:
     """What uniform draws and the oracle get in a cell, for tuning."""
     low, high = (
-        float(result(name, cell, 4 * CAMPAIGNS, TUNE, {}).total.mean())
+        float(result(name, cell, CAMPAIGNS, TUNE, {}).total.mean())
         for name in ("uniform", "oracle")
     )
     return low, high
@@ -60,14 +71,23 @@ def tuned_families() -> list[str]:
     return [family for family in FAMILIES if family != "equal" and is_recorded(family)]
 
 
-def score(name: str, family: str, numbers: dict[str, Any]) -> float:
-    """Mean over the family's cells, 0 for uniform draws and 1 for the oracle."""
-    scores = []
+def scores(name: str, family: str, more: dict[str, Any]) -> list[float]:
+    """Of each setting, the mean over the family's cells; 0 for uniform draws, 1 for the oracle.
+
+    All settings meet the same luck.
+    """
+    settings = SETTINGS[name]
+    many = CAMPAIGNS * len(settings)
+    numbers = {
+        key: np.tile([[each[key]] for each in settings], (CAMPAIGNS, 1)) for key in settings[0]
+    }
+    found = []
     for cell in tuning_cells(family):
         low, high = ends(cell)
-        total = result(name, cell, CAMPAIGNS, TUNE, numbers).total.mean()
-        scores.append((float(total) - low) / (high - low))
-    return float(np.mean(scores))
+        arm = make(name, cell, many, TUNE, {**numbers, **more})
+        total = play(arm, world(cell, many, TUNE, len(settings))).total
+        found.append((total.reshape(CAMPAIGNS, -1).mean(axis=0) - low) / (high - low))
+    return [round(float(each), 4) for each in np.mean(found, axis=0)]
 
 
 def read(path: Path = FILE) -> list[dict[str, Any]]:
@@ -81,26 +101,34 @@ def _append(entry: dict[str, Any], path: Path) -> None:
         file.write(json.dumps(entry) + "\n")
 
 
-def jobs() -> Iterator[tuple[str, int, str]]:
-    for name, settings in SETTINGS.items():
-        for i in range(len(settings) if len(settings) > 1 else 0):
-            for family in tuned_families():
-                yield name, i, family
+def trained(name: str, left_out: str, path: Path) -> dict[str, Any]:
+    """The weights that were trained without a family, of the arm that has some.
+
+    Raises:
+        SystemExit: they are not there yet.
+    """
+    if name != "context":
+        return {}
+    found, left_out = weights(path), ALL if left_out == "equal" else left_out
+    if left_out not in found:
+        raise SystemExit(f"error: no weights without {left_out}; run with --train first")
+    return {"weights": found[left_out]}
 
 
 def tune(path: Path = FILE) -> None:
-    """Play what is not in the file yet: a line for each arm, setting and family."""
-    done = {(e["arm"], json.dumps(e["numbers"]), e["family"]) for e in read(path) if "arm" in e}
-    todo = [
-        job for job in jobs()
-        if (job[0], json.dumps(SETTINGS[job[0]][job[1]]), job[2]) not in done
-    ]  # fmt: skip
-    for at, (name, i, family) in enumerate(todo):
-        numbers = SETTINGS[name][i]
-        got = round(score(name, family, numbers), 4)
-        _append({"arm": name, "numbers": numbers, "family": family, "score": got}, path)
-        if at % 50 == 0:
-            print(f"tuning: {at} of {len(todo)}", file=sys.stderr, flush=True)
+    """Play what is not in the file yet: a line for each arm and family."""
+    done = {_key(entry) for entry in read(path) if "arm" in entry}
+    for name in SETTINGS:
+        for family in tuned_families() if len(SETTINGS[name]) > 1 else ():
+            more = trained(name, family, path)
+            entry = {"arm": name, "family": family, "settings": SETTINGS[name], **more}
+            if _key(entry) not in done:
+                print(f"tuning {name}: {family}", file=sys.stderr, flush=True)
+                _append({**entry, "scores": scores(name, family, more)}, path)
+
+
+def _key(entry: dict[str, Any]) -> str:
+    return json.dumps([entry["arm"], entry["settings"], entry["family"], entry.get("weights")])
 
 
 def train_all(path: Path = FILE) -> None:
@@ -126,20 +154,17 @@ def chosen(name: str, left_out: str, path: Path = FILE) -> dict[str, Any]:
     Raises:
         SystemExit: they are not there yet.
     """
-    if name == "context":
-        found = weights(path)
-        left_out = ALL if left_out == "equal" else left_out
-        if left_out not in found:
-            raise SystemExit(f"error: no weights without {left_out}; run with --train first")
-        return {"weights": found[left_out], **train.RULE._asdict()}
+    more = trained(name, left_out, path)
     settings = SETTINGS[name]
     if len(settings) == 1:
         return settings[0]
-    scores: dict[str, list[float]] = {}
-    for entry in read(path):
-        if entry.get("arm") == name and entry["family"] != left_out:
-            scores.setdefault(json.dumps(entry["numbers"]), []).append(entry["score"])
-    if not scores:
+    known = {
+        entry["family"]: entry["scores"]
+        for entry in read(path)
+        if entry.get("arm") == name and entry["settings"] == settings
+    }
+    known.pop(left_out, None)
+    if not known:
         raise SystemExit(f"error: {name} is not tuned; run with --tune first")
-    best: dict[str, Any] = json.loads(max(scores, key=lambda key: np.mean(scores[key])))
-    return best
+    best = int(np.argmax(np.mean(list(known.values()), axis=0)))
+    return {**settings[best], **more}

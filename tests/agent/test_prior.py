@@ -298,15 +298,17 @@ def test_what_is_seen_of_a_category() -> None:
     prior.update("a", 0.2, kept=False)
     prior.learner.spent = np.array(0.5)
     seen = dict(zip(FEATURES, prior.learner.features().T, strict=True))
-    assert list(seen["untried"]) == pytest.approx([1 / 3, 1 / 3, 1])
-    assert list(seen["share of failures"]) == pytest.approx([0, 2 / 3, 0])
+    assert list(seen["untried"]) == pytest.approx([1 / 3**0.5, 1 / 3**0.5, 1])
+    assert list(seen["share of failures"]) == pytest.approx([-0.16, 0.24, 0])
     assert list(seen["last success is recent"]) == pytest.approx([0.9**3, 0, 0])
-    gain, best, last = (list(seen[name]) for name in ("mean gain", "best gain", "last gains"))
+    gain, last, loss = (seen[n].tolist() for n in ("mean gain", "last gains", "gain of losses"))
     assert gain[0] > 0 > gain[1] and gain[2] == 0
-    assert best[0] > gain[0] and last[0] == pytest.approx(gain[0])
+    assert last[0] == pytest.approx(gain[0]) and loss[0] > loss[1] == loss[2] == 0
+    assert seen["evidence"][0] == pytest.approx(gain[0] * (3 / 2) * 2**0.5 / 2)
     assert list(seen["champion moved since"]) == [0, 0, 0]
     prior.update("c", 0.3, kept=True)
-    assert list(prior.learner.features()[:, 6]) == [1, 1, 0]
+    moved = FEATURES.index("champion moved since")
+    assert list(prior.learner.features()[:, moved]) == [1, 1, 0]
     assert list(seen["untried x share spent"]) == pytest.approx(list(seen["untried"] / 2))
 
 

@@ -14,12 +14,13 @@ from benchmarks.landed_prior import LandedPrior
 from benchmarks.prior import figures, play, published, recorded, replay, train, tune
 from benchmarks.prior.arms import GRIDS
 from benchmarks.prior.families import SYNTHETIC, Outcome, Simulated
-from benchmarks.prior.play import KINDS, OURS, TUNE, Cell, make, world
+from benchmarks.prior.play import KINDS, TUNE, Cell, make, world
 from benchmarks.prior.published import CATEGORIES, Row, classify
 
 SETTLED: dict[str, dict[str, Any]] = {
-    name: tune.SETTINGS[name][len(tune.SETTINGS[name]) // 2] for name in tune.SETTINGS
-} | {"context": {"weights": np.ones(len(FEATURES))}}
+    name: settings[len(settings) // 2] for name, settings in tune.SETTINGS.items()
+}
+SETTLED["context"] = {"weights": np.ones(len(FEATURES))}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -48,7 +49,19 @@ def test_all_arms_have_as_many_settings_to_be_tuned_in() -> None:
     sizes = {name: len(settings) for name, settings in tune.SETTINGS.items()}
     assert {sizes.pop(name) for name in OTHERS_THAT_LEARN_NOT} == {1}
     assert set(sizes.values()) == {16}
-    assert set(tune.SETTINGS) | {"context"} == set(KINDS) and set(GRIDS) < set(KINDS)
+    assert set(tune.SETTINGS) == set(KINDS) and set(GRIDS) < set(KINDS)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if len(tune.SETTINGS[name]) > 1])
+def test_settings_that_are_played_at_once_differ(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "CAMPAIGNS", 3)
+    monkeypatch.setattr(tune, "tuning_cells", lambda family: [Cell(family, 45, 6)])
+    found = tune.scores(
+        name, "crash", {"weights": [0.5] * len(FEATURES)} if name == "context" else {}
+    )
+    assert len(found) == 16 and len(set(found)) > 8 and np.isfinite(found).all()
 
 
 @pytest.mark.parametrize("family", SYNTHETIC)
@@ -91,15 +104,18 @@ def test_a_family_is_held_out_of_tuning_and_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "tuning.jsonl"
-    good, bad = tune.SETTINGS["UCB1"][3], tune.SETTINGS["UCB1"][9]
-    entries = [
-        {"arm": "UCB1", "numbers": numbers, "family": family, "score": score}
-        for numbers, scores in ((good, (0.2, 0.5)), (bad, (9.0, 0.1)))
-        for family, score in zip(("drift", "switch"), scores, strict=True)
-    ]
-    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    assert tune.chosen("UCB1", "drift", path) == good  # though the other did better there
-    assert tune.chosen("UCB1", "crash", path) == bad
+    settings = tune.SETTINGS["UCB1"]
+    of_drift, of_switch = np.zeros((2, len(settings)))
+    of_drift[9], of_switch[3], of_switch[9] = 0.9, 0.5, 0.1
+    path.write_text(
+        "".join(
+            json.dumps({"arm": "UCB1", "family": family, "settings": settings, "scores": scores})
+            + "\n"
+            for family, scores in (("drift", list(of_drift)), ("switch", list(of_switch)))
+        )
+    )
+    assert tune.chosen("UCB1", "drift", path) == settings[3]  # though another did better there
+    assert tune.chosen("UCB1", "crash", path) == settings[9]
     with pytest.raises(SystemExit, match="no weights without drift"):
         tune.chosen("context", "drift", path)
 
@@ -112,7 +128,7 @@ def test_a_family_is_held_out_of_tuning_and_training(
     there = [family for family in play.FAMILIES if play.is_recorded(family)]
     left_out = [{family} for family in there if family != "equal"]
     assert [set(there) - set(mine) for mine in trained_on] == [set(), *left_out]
-    assert tune.chosen("context", "drift", path)["weights"] == [1.0] * len(FEATURES)
+    assert tune.trained("context", "drift", path)["weights"] == [1.0] * len(FEATURES)
 
 
 def test_training_sees_only_its_families(monkeypatch: pytest.MonkeyPatch) -> None:
