@@ -37,8 +37,8 @@ Numbers = npt.NDArray[np.float64]
 
 EPSILON = 0.1
 """Share of draws that are uniform, so that every category stays possible."""
-MOST_WEIGHT = 5.0
-"""Cap of 1 / q_c, in multiples of what it is for uniform draws."""
+MOST_WEIGHT = 2.0
+"""Cap of 1 / q_c, in multiples of what it is if c is drawn by the policy of today."""
 ADVANTAGE_LIMIT, FEATURE_LIMIT = 3.0, 3.0
 MEMORY, FIRST = 20.0, 3.0
 """Window of the baseline, in rewards, and for how many rewards of 0 it counts at the start."""
@@ -162,14 +162,14 @@ class Learner:
         pi, q = self.policy(available, seen)
         hit = np.arange(pi.shape[-1]) == np.asarray(chosen)[..., None]
         free = pi > 0 if available is None else available
-        spread, propensity = np.sqrt(self.variance), q[hit] if propensity is None else propensity
-        propensity = np.reshape(propensity, self.rewards.shape)
+        spread, now = np.sqrt(self.variance), np.reshape(q[hit], self.rewards.shape)
+        logged = now if propensity is None else np.asarray(propensity)
+        weight = np.minimum(1 / logged, MOST_WEIGHT / now)
         reach = OUTLIER * spread
         reward = np.clip(reward, self.baseline - reach, self.baseline + reach)
-        advantage = np.clip(
-            (reward - self.baseline) / spread, -ADVANTAGE_LIMIT, ADVANTAGE_LIMIT
-        ) * np.minimum(1 / propensity, MOST_WEIGHT * free.sum(-1))
-        gradient = advantage[..., None] * score(pi, hit)
+        advantage = (reward - self.baseline) / spread
+        advantage = np.clip(advantage, -ADVANTAGE_LIMIT, ADVANTAGE_LIMIT)
+        gradient = (advantage * weight)[..., None] * score(pi, hit)
         log_pi = np.log(pi, out=np.zeros_like(pi), where=pi > 0)
         entropy = -(pi * log_pi).sum(-1, keepdims=True)
         step, decay, bonus, tune = self.rule
@@ -266,7 +266,7 @@ class Prior:
 
     def logits(self) -> dict[str, float]:
         """What is learnt of each category, the history's part included."""
-        logs = np.log(self.learner.policy()[0])
+        logs = np.log(np.maximum(1e-12, self.learner.policy()[0]))
         return dict(zip(self.described, (logs - logs.mean()).tolist(), strict=True))
 
     def _mask(self, available: Collection[str] | None) -> npt.NDArray[np.bool_]:

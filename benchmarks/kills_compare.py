@@ -92,8 +92,7 @@ def contradictions(journal: Path, seed: int) -> Iterator[str]:
             yield f"event {event.n} begins again with seeds {state.open_seeds} instead of {again}"
     for trial in state.trials:
         if trial.available:
-            described = dict(zip(trial.categories, trial.described, strict=True))
-            prior = rebuild_prior(described, seed, state.finished[: trial.trial], state.lent)
+            prior = rebuild_prior(trial.known, seed, state.finished[: trial.trial], state.lent)
             prior.learner.spent = trial.spent
             rebuilt = prior.probabilities(trial.available)[trial.category]
             if rebuilt != trial.propensity:

@@ -270,6 +270,12 @@ class Trial:
         return self.category == NULL
 
     @property
+    def known(self) -> dict[str, str]:
+        """All categories, each with the digest of its description, "" of earlier versions."""
+        described = self.described or ("",) * len(self.categories)
+        return dict(zip(self.categories, described, strict=True))
+
+    @property
     def credited(self) -> str:
         """The category that it counts for."""
         return self.shows or self.category

@@ -334,8 +334,7 @@ def teach_prior(prior: Prior, trial: Trial) -> None:
     A proposal that shows another category than was asked for counts for that one.
     """
     if trial.categories and trial.propensity:
-        described = trial.described or ("",) * len(trial.categories)
-        prior.set_categories(dict(zip(trial.categories, described, strict=True)))
+        prior.set_categories(trial.known)
         prior.learner.spent = trial.spent
     known, credited = prior.probabilities(), trial.credited
     if trial.submitted:  # nothing was drawn

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from typing import Any, ClassVar
 
 import httpx2
 
-from agent.models import room, route, wire
+from agent.models import room, route, waits, wire
 from agent.models.catalog import Entry
 from agent.models.secrets import quote, scrub
 from agent.models.types import (
@@ -316,7 +314,8 @@ class SDKModel(ABC):
         odd = status in (0, 511) or ((status in (404, 405) or page) and self.answered)
         passes = status in (400, 403) and _PASSES.search(refusal.words)
         if odd or passes or status in (408, 409, 425, 429) or status >= 500:
-            wait = seconds_to_wait(refusal.headers)
+            wait = waits.in_headers(refusal.headers)
+            wait = waits.in_words(refusal.words) if wait is None else wait
             cause: Cause = "unexplained" if odd else "outage"
             return Unavailable(failure, retry_after=wait, usage=usage, cause=cause)
         if status in (404, 405):
@@ -357,25 +356,11 @@ def _odd(words: str, received: Received) -> Unavailable:
     return Unavailable(words, usage=received.usage, cause="unexplained")
 
 
-def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from ``retry-after-ms`` or ``retry-after`` (seconds or a date)."""
-    for header, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(header, "")
-        if re.fullmatch(r"\s*\d+(\.\d*)?\s*", value):
-            return float(value) / scale
-    try:
-        return max(
-            0.0, parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time()
-        )
-    except (ValueError, OverflowError):
-        return None
-
-
 async def leave_long_waits(response: Any) -> None:
     """Response hook for the SDKs' HTTP clients, which silently sleep as long as a server asks.
 
     Both obey ``x-should-retry``, so a wait above the limit is reported as ``Unavailable``.
     """
-    wait = seconds_to_wait(response.headers)
+    wait = waits.in_headers(response.headers)
     if wait is not None and wait > LONGEST_RETRY_WAIT:
         response.headers["x-should-retry"] = "false"

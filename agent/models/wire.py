@@ -368,6 +368,8 @@ def words(value: Any, depth: int = _DEEPEST) -> str:
         return "" if value is None else brief(value)
     where = ".".join(map(str, items(value.get("loc"))[:9]))  # as FastAPI names a field
     said = next((s for key in _ERROR_KEYS if (s := words(value.get(key), depth - 1))), "")
+    behind = words(mapping(value.get("metadata")).get("raw"), depth - 1)  # OpenRouter's providers
+    said = ": ".join(filter(None, (said, behind)))
     return ": ".join(filter(None, (where, said))) or brief(value)
 
 

@@ -20,9 +20,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from agent.models import waits
 from agent.models.catalog import Entry
 from agent.models.command.supervisor import kill
-from agent.models.command.words import SHORT, fault_in, meaning, reply_in, seconds_to_wait
+from agent.models.command.words import SHORT, fault_in, meaning, reply_in
 from agent.models.secrets import quote, redact, scrub
 from agent.models.types import (
     Cancelled,
@@ -147,4 +148,4 @@ class CommandModel:
         if fault == "refusal":
             return Reply("", "refusal", None, Path(self._argv[0]).name, said)
         cause: Cause = "outage" if fault == "outage" else "unexplained"
-        raise Unavailable(message, cause=cause, retry_after=seconds_to_wait(words))
+        raise Unavailable(message, cause=cause, retry_after=waits.in_words(words))

@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import time
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from agent.models import waits
 from agent.models.wire import FILTERED, NO_CREDIT
 
 Fault = Literal["", "mend", "outage", "refusal", "error"]
@@ -22,8 +22,6 @@ SHORT = 1500
 """Characters up to which words without an edit can be an error text, not an answer."""
 EXCUSE = 300
 """Characters up to which words of an outage are one, even if they say "I"."""
-LONGEST_WAIT = 30 * 86_400.0
-"""Seconds; what is further off is not a time at which an error ends."""
 
 _FIELD = re.compile(r"^[^\w\n]*(?:category|hypothesis)\W{0,9}:", re.I | re.M)
 _MARK = re.compile(r"^\s*(?:<{5}|>{5}|`{3}|~{3,}(?![~^]))", re.M)
@@ -65,14 +63,6 @@ _MEANINGS: tuple[tuple[Fault, str], ...] = (  # the first that is found counts
      rf"{_STATUS}(?:429|5\d\d)\b"),
     ("error", _ERROR),
 )  # fmt: skip
-_EPOCH = re.compile(r"\b(\d{10})(?:\d{3})?\b")
-_SPAN = re.compile(
-    r"(?:again|retry|wait|resets?)\W+(?:[a-z]+\W+){0,3}?"
-    r"((?:\d+(?:\.\d+)?\s*(?:ms|d(?:ays?)?|h(?:ours?)?|m(?:in\w*)?|s(?:ec\w*)?)(?![a-z])\W*"
-    r"(?:and\W+)?)+)|retry.?after\W+(\d+(?:\.\d+)?)\b",
-    re.I,
-)
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def reply_in(printed: bytes) -> str:
@@ -105,19 +95,8 @@ def meaning(words: str) -> Fault:
     """What the words of a program that gave no reply are about."""
     found = (fault for fault, told in _MEANINGS if re.search(told, words, re.I | re.M))
     fault: Fault = next(found, "")
-    waits = fault != "" and seconds_to_wait(words) is not None
-    return "outage" if waits and not re.search(_MEANINGS[0][1], words, re.I) else fault
-
-
-def seconds_to_wait(words: str) -> float | None:
-    """For how long, where the words say it with a number: a Unix time, or a span of time."""
-    for epoch in _EPOCH.findall(words):
-        if 0 < (seconds := float(epoch) - time.time()) < LONGEST_WAIT:
-            return seconds
-    if (span := _SPAN.search(words)) is None:
-        return None
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*(ms|[dhms])", span[1] or f"{span[2]}s", re.I)
-    return min(LONGEST_WAIT, sum(float(n) * _UNITS[unit.lower()] for n, unit in parts))
+    is_timed = fault != "" and waits.in_words(words) is not None
+    return "outage" if is_timed and not re.search(_MEANINGS[0][1], words, re.I) else fault
 
 
 def _out_of_json(text: str) -> str:

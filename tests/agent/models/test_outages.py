@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from clients import BOTH, KEY, Open, ask, failure
-from model_server import EDIT, Answer, Failure, Hang, Server
+from model_server import EDIT, Answer, Failure, Hang, Raw, Server
 
-from agent.models.http import MAX_RETRIES, seconds_to_wait
+from agent.models.http import MAX_RETRIES
 from agent.models.types import Cancelled, Misconfigured, Unavailable
+from agent.models.waits import in_headers
 
 
 @BOTH
@@ -40,6 +42,27 @@ def test_long_waits_are_the_caller_s(opened: Open, waits: list[float], kind: str
     assert isinstance(error, Unavailable)
     assert error.retry_after == 3600
     assert 3600 not in waits
+
+
+PROVIDERS = {  # of Google's Gemini, and of OpenRouter
+    "your current rate limit": [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message":
+        "You exceeded your current rate limit.\nPlease retry in 3634.07s."}}],
+    "temporarily rate-limited upstream": {"error": {
+        "message": "Provider returned error", "code": 429,
+        "metadata": {"provider_name": "X", "raw": "m is temporarily rate-limited upstream. "
+            "Please try again in 1h34.07s"}}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("told", PROVIDERS)
+@pytest.mark.usefixtures("waits")
+def test_words_say_how_long_where_no_header_does(opened: Open, told: str) -> None:
+    answer = Raw((json.dumps(PROVIDERS[told]).encode(),), 429, {"content-type": "application/json"})
+    with Server(answer) as server:
+        error = failure(opened("openai", server))
+    assert isinstance(error, Unavailable)
+    assert told in str(error)
+    assert error.retry_after == pytest.approx(3634, abs=1)
 
 
 @BOTH
@@ -193,12 +216,12 @@ def test_waits_of_any_form_are_survived(
 
 
 def test_retry_after_forms() -> None:
-    assert seconds_to_wait({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
-    assert seconds_to_wait({"retry-after": "1.5"}) == 1.5
-    assert seconds_to_wait({"retry-after": "Fri, 01 Jan 2100 00:00:00 GMT"}) == pytest.approx(
+    assert in_headers({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
+    assert in_headers({"retry-after": "1.5"}) == 1.5
+    assert in_headers({"retry-after": "Fri, 01 Jan 2100 00:00:00 GMT"}) == pytest.approx(
         4102444800 - time.time(), abs=60
     )
-    assert seconds_to_wait({"retry-after": "Sat, 01 Jan 2000 00:00:00 GMT"}) == 0
+    assert in_headers({"retry-after": "Sat, 01 Jan 2000 00:00:00 GMT"}) == 0
     for odd in (
         "soon",
         "nan",
@@ -206,5 +229,5 @@ def test_retry_after_forms() -> None:
         "Fri, 01 Jan 99999 00:00:00 GMT",
         "Mon, 01 Jan 0001 0:0:0 -2359",
     ):
-        assert seconds_to_wait({"retry-after": odd}) in (None, 0)
-    assert seconds_to_wait({}) is None
+        assert in_headers({"retry-after": odd}) in (None, 0)
+    assert in_headers({}) is None

@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_server import EDIT
 
+from agent.models import waits
 from agent.models.command.words import (
-    LONGEST_WAIT,
     fault_in,
     holds_edit,
     meaning,
     reply_in,
-    seconds_to_wait,
 )
 
 TRACEBACK = """Traceback (most recent call last):
@@ -142,8 +141,8 @@ def test_an_error_after_the_beginning_of_an_edit() -> None:
 
 def test_for_how_long_where_it_is_said() -> None:
     at = int(time.time()) + 5000
-    assert seconds_to_wait(f"Claude AI usage limit reached|{at}") == pytest.approx(5000, abs=5)
-    assert seconds_to_wait(f'{{"reset": {at}000}}') == pytest.approx(5000, abs=5)
+    assert waits.in_words(f"Claude AI usage limit reached|{at}") == pytest.approx(5000, abs=5)
+    assert waits.in_words(f'{{"reset": {at}000}}') == pytest.approx(5000, abs=5)
     for words, seconds in {
         "Please try again in 1.2s": 1.2,
         "try again in 20 seconds.": 20,
@@ -152,16 +151,16 @@ def test_for_how_long_where_it_is_said() -> None:
         "resets in 2 hours and 5 minutes": 2 * 3600 + 300,
         "retry-after: 30": 30,
         "Retry after 250ms": 0.25,
-        "try again in 400 days": LONGEST_WAIT,
+        "try again in 400 days": waits.LONGEST_WAIT,
     }.items():
-        assert seconds_to_wait(words) == pytest.approx(seconds), words
+        assert waits.in_words(words) == pytest.approx(seconds), words
     for words in (
         "resets 3am",
         "usage limit reached|1733356800",
         "try again later",
         "resets 10:30",
     ):
-        assert seconds_to_wait(words) is None
+        assert waits.in_words(words) is None
 
 
 def lines(*values: object) -> str:
