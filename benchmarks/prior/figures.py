@@ -16,6 +16,8 @@ from benchmarks.prior.tune import chosen
 OTHERS = tuple(name for name in KINDS if name not in OURS)
 LEAST, LARGEST_COLLAPSE, LEAST_SHARE = -0.02, 0.01, 2 / 3
 """Asked: no score below; no larger share of collapsed runs; no smaller one of cells not lost."""
+STUCK = 0.05
+"""An arm is steady if it collapses and is stuck in hardly any campaign with all equal."""
 
 
 def half_width(differences: Array, groups: Array | None = None) -> float:
@@ -38,7 +40,12 @@ def collapsed(played: Played) -> float | None:
 
 
 def in_cell(cell: Cell, count: int, arms: Sequence[str] = tuple(KINDS)) -> dict[str, Any]:
-    """All arms in one cell, with the same luck: scores, and ours less the best other arm."""
+    """All arms in one cell, with the same luck: scores, and ours less the best other arm.
+
+    With all equal: in which share of campaigns the arm is nearly certain at the end (collapsed) or
+    at any trial, and in which it gave one category more than nine tenths of the last fifth of the
+    trials (stuck), which can be told of arms without probabilities, too.
+    """
     played = {name: result(name, cell, count, TEST, chosen(name, cell.family)) for name in arms}
     low, high = played["uniform"].total, result("oracle", cell, count, TEST, {}).total
     lead = float(high.mean() - low.mean())
@@ -51,6 +58,9 @@ def in_cell(cell: Cell, count: int, arms: Sequence[str] = tuple(KINDS)) -> dict[
         found["ever_above"] = {
             name: None if p.largest is None else float((p.largest > COLLAPSED).mean())
             for name, p in played.items()
+        }
+        found["stuck"] = {
+            name: float((p.favoured > COLLAPSED).mean()) for name, p in played.items()
         }
         return found
     found["scores"] = {
@@ -82,6 +92,17 @@ def summary(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     means = {a: round(float(np.mean([cell["scores"][a] for cell in scored])), 4) for a in arms}
     best = max((name for name in arms if name in OTHERS), key=lambda name: means[name])
     found: dict[str, Any] = {"cells": len(scored), "means": means, "best_other": best}
+    for kind in ("collapsed", "stuck"):
+        most = {name: [cell[kind][name] for cell in equal if kind in cell] for name in arms}
+        found[f"most_{kind}"] = {
+            name: max(shares) for name, shares in most.items() if shares and None not in shares
+        }
+    gone, stuck = found["most_collapsed"], found["most_stuck"]
+    found["steady"] = {
+        name: means[name]
+        for name in sorted(arms, key=lambda name: -means[name])
+        if gone.get(name, 0.0) < LARGEST_COLLAPSE and stuck.get(name, 0.0) < STUCK
+    }
     for name in OURS:
         least = min(scored, key=lambda cell: cell["scores"][name])
         not_lost = float(np.mean([cell[name]["not_lost"] for cell in scored]))

@@ -48,6 +48,8 @@ class Played:
     """At any trial; None of an arm that does not draw from shares."""
     last: Array | None
     """At the last one."""
+    favoured: Array
+    """Share of the last fifth of the trials that went to the category that got most of them."""
 
 
 def is_recorded(family: str) -> bool:
@@ -93,15 +95,18 @@ def make(name: str, cell: Cell, count: int, salt: int, numbers: dict[str, Any]) 
 
 def play(arm: Arm, world: World) -> Played:
     total, largest = np.zeros(world.count), np.zeros(world.count)
-    for _ in range(world.steps):
+    rows, lately = np.arange(world.count), np.zeros((world.count, world.categories))
+    for trial in range(world.steps):
         choice = arm.choose(world.available())
-        total += world.expected()[np.arange(world.count), choice]
+        total += world.expected()[rows, choice]
+        lately[rows, choice] += trial >= world.steps * 4 // 5
         outcome: Outcome = world.pull(choice)
         if arm.shares is not None:
             largest = np.maximum(largest, arm.shares.max(axis=1))
         arm.learn(choice, outcome)
     last = None if arm.shares is None else arm.shares.max(axis=1)
-    return Played(total, None if last is None else largest, last)
+    favoured = lately.max(axis=1) / lately.sum(axis=1)
+    return Played(total, None if last is None else largest, last, favoured)
 
 
 def result(name: str, cell: Cell, count: int, salt: int, numbers: dict[str, Any]) -> Played:

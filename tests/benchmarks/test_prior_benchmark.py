@@ -98,6 +98,7 @@ def test_the_oracle_is_one_and_uniform_is_zero(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(SETTLED, "plain", {"step": 0.1})
     equal = figures.in_cell(Cell("equal", 50, 6), 20, ("uniform", "UCB1", "plain"))
     assert equal["collapsed"] == {"uniform": 0, "UCB1": None, "plain": 0}
+    assert equal["stuck"]["uniform"] == 0 and 0 <= equal["stuck"]["UCB1"] <= 1
 
 
 def test_what_was_asked_is_judged_by_the_worst_cell_and_the_mean() -> None:
@@ -108,13 +109,15 @@ def test_what_was_asked_is_judged_by_the_worst_cell_and_the_mean() -> None:
         return {**place, "scores": scores, "plain": ours, "context": ours}
 
     equal = {
-        "collapsed": {"plain": 0.02, "context": 0.0},
+        "collapsed": {"uniform": 0.0, "UCB1": None, "plain": 0.02, "context": 0.0},
+        "stuck": {"uniform": 0.0, "UCB1": 0.3, "plain": 0.1, "context": 0.0},
         "ever_above": {"plain": 0.5, "context": 0.1},
     }
     found = figures.summary(
         [cell(0.1, 0.5, False), cell(-0.03, 0.4, False), cell(0.2, 0.4, True), equal]
     )
     assert found["best_other"] == "UCB1" and found["means"]["UCB1"] == 0.4
+    assert found["most_stuck"]["UCB1"] == 0.3 and "UCB1" not in found["most_collapsed"]
     asked = ("never_below", "hardly_collapses", "two_thirds_not_lost", "best_mean")
     assert [found["context"][name] for name in asked] == [True, True, True, True]
     assert [found["plain"][name] for name in asked] == [False, False, True, False]
