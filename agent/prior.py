@@ -41,7 +41,8 @@ MOST_WEIGHT = 2.0
 """Cap of 1 / q_c, in multiples of what it is if c is drawn by the policy of today."""
 ADVANTAGE_LIMIT, FEATURE_LIMIT = 3.0, 3.0
 MEMORY, FIRST = 20.0, 3.0
-"""Window of the baseline, in rewards, and for how many rewards of 0 it counts at the start."""
+"""Window of a mean, in rewards, so that it follows what changes; and for how many rewards of 0 the
+baseline counts at the start."""
 REWARD_SD, LEAST_SD, SD_FIRST = 0.2, 0.01, 10.0
 """Standard deviation of rewards at the start, its lower bound, and for how many it counts."""
 OUTLIER = 10.0
@@ -93,7 +94,7 @@ def features(history: Numbers, baseline: Numbers, spread: Numbers, spent: npt.Ar
     found[..., 1] = (lately - baseline[..., None]) * trained / (trained + CAUTION)
     usual = (loss * losses).sum(-1, keepdims=True) / (1 + losses.sum(-1, keepdims=True))
     found[..., 2] = (loss - usual) * losses / (losses + CAUTION)
-    found[..., 3] = gain * np.sqrt(trained) / 2
+    found[..., 3] = gain * np.sqrt(np.minimum(MEMORY, trained)) / 2
     found[..., :4] = np.clip(found[..., :4] / scale[..., None], -FEATURE_LIMIT, FEATURE_LIMIT)
     found[..., 4] = 1 / np.sqrt(1 + tries)
     found[..., 5] = recent
@@ -188,9 +189,9 @@ class Learner:
         trained += hit
         losses += is_loss
         more = reward[..., None] - self.history[3:6]
-        mean += hit * more[0] / np.maximum(1, trained)
+        mean += hit * more[0] / np.clip(trained, 1, MEMORY)
         lately += hit * more[1] * np.maximum(LATELY, 1 / np.maximum(1, trained))
-        loss += is_loss * more[2] / np.maximum(1, losses)
+        loss += is_loss * more[2] / np.clip(losses, 1, MEMORY)
         self.note(hit, kept, failed)
 
     def note(self, hit: npt.NDArray[np.bool_], kept: npt.ArrayLike, failed: npt.ArrayLike) -> None:
