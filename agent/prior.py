@@ -41,8 +41,8 @@ MOST_WEIGHT = 2.0
 """Cap of 1 / q_c, in multiples of what it is if c is drawn by the policy of today."""
 ADVANTAGE_LIMIT, FEATURE_LIMIT = 3.0, 3.0
 MEMORY, FIRST = 20.0, 3.0
-"""Window of a mean, in rewards, so that it follows what changes; and for how many rewards of 0 the
-baseline counts at the start."""
+"""Window of the baseline and of a category's mean, in rewards, so that both follow what changes;
+and for how many rewards of 0 the baseline counts at the start."""
 REWARD_SD, LEAST_SD, SD_FIRST = 0.2, 0.01, 10.0
 """Standard deviation of rewards at the start, its lower bound, and for how many it counts."""
 OUTLIER = 10.0
@@ -58,8 +58,8 @@ FEATURES = (
     "share of failures", "champion moved since", "mean gain x share spent",
     "untried x share spent",
 )  # fmt: skip
-WEIGHTS = (0.0,) * len(FEATURES)
-"""Learnt by benchmarks/prior.py; all zero is plain REINFORCE."""
+WEIGHTS = (1.36, 0.36, 3.43, 1.18, 0.42, -1.39, -0.45, -0.19, 0.37, -0.95)
+"""Learnt by ``python -m benchmarks.prior --train``; all zero is plain REINFORCE."""
 _HISTORY = 9
 
 
@@ -80,7 +80,10 @@ RULE = Rule()
 def features(history: Numbers, baseline: Numbers, spread: Numbers, spent: npt.ArrayLike) -> Numbers:
     """What the weights see of each category: ``FEATURES`` as the last axis.
 
-    Gains are in ``spread`` above ``baseline``, limited, and shrunk while few are known.
+    Gains are in ``spread`` above ``baseline``, limited, and shrunk while few are known; "evidence"
+    is the mean gain in units of two standard errors. "gain of losses" is that of what was neither
+    kept nor failed, above the other categories': little noise is in it, as luck makes few losses
+    large. Shares of failures are those above what is usual.
 
     Args:
         history: as ``Learner.history``.
@@ -94,7 +97,7 @@ def features(history: Numbers, baseline: Numbers, spread: Numbers, spent: npt.Ar
     found[..., 1] = (lately - baseline[..., None]) * trained / (trained + CAUTION)
     usual = (loss * losses).sum(-1, keepdims=True) / (1 + losses.sum(-1, keepdims=True))
     found[..., 2] = (loss - usual) * losses / (losses + CAUTION)
-    found[..., 3] = gain * np.sqrt(np.minimum(MEMORY, trained)) / 2
+    found[..., 3] = gain * np.sqrt(np.minimum(trained, MEMORY)) / 2
     found[..., :4] = np.clip(found[..., :4] / scale[..., None], -FEATURE_LIMIT, FEATURE_LIMIT)
     found[..., 4] = 1 / np.sqrt(1 + tries)
     found[..., 5] = recent
@@ -191,7 +194,7 @@ class Learner:
         more = reward[..., None] - self.history[3:6]
         mean += hit * more[0] / np.clip(trained, 1, MEMORY)
         lately += hit * more[1] * np.maximum(LATELY, 1 / np.maximum(1, trained))
-        loss += is_loss * more[2] / np.clip(losses, 1, MEMORY)
+        loss += is_loss * more[2] / np.maximum(1, losses)
         self.note(hit, kept, failed)
 
     def note(self, hit: npt.NDArray[np.bool_], kept: npt.ArrayLike, failed: npt.ArrayLike) -> None:

@@ -31,7 +31,7 @@ HORIZONS, SHARES = (50, 100, 300), (0.45, 0.4, 0.15)
 """Of rounds of that length; a long one costs as much as six short ones."""
 STEP, BETAS, PULL = 0.5, (0.9, 0.98), 1e-3
 """Of Adam; how strongly weights are drawn to zero."""
-CERTAIN, PRICE = 0.6, 50.0
+CERTAIN, PRICE = 0.7, 50.0
 """What a probability may be where all is equal, and what it costs above."""
 
 
