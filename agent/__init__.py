@@ -6,6 +6,7 @@
     judge           noise, keep rule, reward: pure functions
     prior           which kind of edit to try next; no I/O
     program         program.md, the research program
+    objective       what a training costs by the program, in bits per byte; pure
     front_matter    its settings: where they stand, what they say
     settings        the settings of a run: types, bounds, help, how long they hold
     logs            run.log, what a run did
@@ -19,6 +20,6 @@
     report/         output for people: terminal, status, log, html, plots
 
 Imports run one way: cli -> commands -> loop -> steps -> proposers, report -> campaign ->
-program, logs -> front_matter, settings -> edits, models, git, judge, prior -> trainer. Nothing here
-imports torch.
+program, logs -> front_matter, objective -> settings -> edits, models, git, judge, prior ->
+trainer. Nothing here imports torch.
 """

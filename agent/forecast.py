@@ -8,7 +8,7 @@ well it does is learnt from the heats of the campaign that ran to their end.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -121,14 +121,18 @@ def is_hopeless(
     *,
     size_delta: int,
     level: float | None,
+    worth: Callable[[float], float] = lambda difference: difference,
 ) -> bool:
     """Whether a trial would be reverted however this heat ended, up to far better than forecast.
 
     Not only at the best end: a difference far above the earlier ones makes a trial noisier.
+
+    Args:
+        worth: the most that a difference of the scores can come to by the objective.
     """
     reach = OPTIMISM * told.error
     ends = [told.mean + step / ENDS * reach for step in range(-ENDS, ENDS + 1)]
     return all(
-        judge.verdict([*differences, end], size_delta=size_delta, level=level) == "revert"
+        judge.verdict([*differences, worth(end)], size_delta=size_delta, level=level) == "revert"
         for end in ends
     )

@@ -1,7 +1,8 @@
 """Keep rule, level of a trial, reward: pure functions of the differences of a trial's heats.
 
-A difference is the champion's val_bpb minus the candidate's within one heat (bits per byte), so
-positive is better. ``Noise`` says how far the differences of one edit scatter.
+A difference is the champion's cost minus the candidate's within one heat (bits per byte), so
+positive is better; without an ``objective`` the cost is val_bpb. ``Noise`` says how far the
+differences of one edit scatter.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ WILD = 5.0
 QUARANTINE_SCALES, QUARANTINE_SHARE = 8.0, 0.03
 """A gain above both this many scales and this share of the champion's score is implausible."""
 REWARD_LOW, REWARD_HIGH = -0.2, 1.0
-FAILURES = ("crashed", "oom", "overtime", "invalid")
+OVERSIZE = "oversize"
+"""Status of a candidate that takes more memory than the objective allows."""
+FAILURES = ("crashed", "oom", "overtime", "invalid", OVERSIZE)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from agent.campaign import events
 from agent.campaign.reading import CampaignError
 from agent.edits.blocks import Edit
 from agent.edits.changes import fingerprint
+from agent.steps.aim import tell_of_objective
 from agent.steps.evaluate import conclude, evaluate_candidate
 from agent.steps.heat import train_baseline
 from agent.steps.nulls import begin_null, null_is_due
@@ -27,7 +28,6 @@ from agent.steps.propose import propose_edit
 from agent.steps.runtime import Runtime, Stopped
 from agent.steps.take import begin_submitted, left
 from agent.steps.verify import verify_at_end
-from trainer.presets import find_preset
 
 
 def run_campaign(runtime: Runtime, only: Collection[str] | None = None) -> str:
@@ -69,6 +69,7 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
     null trial instead, for which no person has to wait.
     """
     runtime.read_program()
+    tell_of_objective(runtime)
     submitted = left(runtime, only)
     if only is not None and not submitted:
         raise Stopped("what was submitted has its verdict")
@@ -102,32 +103,40 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
             described=tuple(described.values()),
             spent=spent,
             program=runtime.program.sha256[:12],
+            objective=runtime.objective,
         )
     )
 
 
 def baseline(runtime: Runtime) -> None:
-    """Trial 0: HEAD's train.py with the preset's constants, trained once."""
-    campaign = runtime.campaign
+    """Trial 0: HEAD's train.py, or ``--start``, with the preset's constants, trained once."""
+    campaign, start = runtime.campaign, runtime.campaign.state.settings.get("start")
     if campaign.state.champion is not None:
         return
     if campaign.state.open_trial is None:
         runtime.read_program()
         version = runtime.program.sha256[:12]
         campaign.record(
-            events.TrialBegun(trial=0, category="baseline", proposer="preset", program=version)
+            events.TrialBegun(
+                trial=0,
+                category="baseline",
+                proposer="preset",
+                program=version,
+                objective=runtime.objective,
+            )
         )
     if not runtime.open_trial.candidate:
         name = runtime.settings.preset
-        source = campaign.baseline_source(find_preset(name).constants)
+        source = campaign.baseline_source()
         campaign.commit_candidate(
             campaign.state.settings["base"],
             source,
             Edit(
                 category="baseline",
-                title=f"train.py as it stands, {name} preset",
+                title=f"{start or 'train.py'} as it stands, {name} preset",
                 hypothesis=(
-                    f"The starting point: constants of the {name} preset, nothing else changed."
+                    f"The starting point: {f'all of {start}, with ' if start else ''}constants of "
+                    f"the {name} preset, nothing else changed."
                 ),
                 blocks=(),
             ),
@@ -136,10 +145,10 @@ def baseline(runtime: Runtime) -> None:
     while not runtime.open_trial.scores:
         training = train_baseline(runtime)
         if training.status != "ok":
+            mend = f"mend {start}" if start else "mend trainer/train.py, commit,"
             raise CampaignError(
                 f"the baseline does not train: {training.status} ({training.reason}); "
-                f"see {campaign.folder / 'trials' / '0'}, mend trainer/train.py, commit, and "
-                "start another --tag"
+                f"see {campaign.folder / 'trials' / '0'}, {mend} and start another --tag"
             )
     conclude(runtime, "keep", "the starting point", status="ok")
 

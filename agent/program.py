@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from agent import front_matter
+from agent.objective import Objective
 from agent.settings import Frozen, Settings, complaint
 from trainer.errors import UserError
 from trainer.source import plain
@@ -40,19 +41,6 @@ class ProgramError(UserError):
     def __init__(self, path: Path, line: int, message: str) -> None:
         super().__init__(f"{path}, line {line}: {message}" if line else f"{path}: {message}")
         self.path, self.line, self.message = path, line, message
-
-
-class Objective(Frozen):
-    """What an edit is charged for using more memory or time than the champion, in bits per byte."""
-
-    memory: float = Field(default=0.0, ge=0)
-    """Per GB of peak memory."""
-    time: float = Field(default=0.0, ge=0)
-    """Per minute of training."""
-
-    def charge(self, extra_memory_mb: float, extra_seconds: float) -> float:
-        """Bits per byte to subtract from the gain before it is turned into a reward."""
-        return self.memory * extra_memory_mb / 1000 + self.time * extra_seconds / 60
 
 
 class FrontMatter(Settings):

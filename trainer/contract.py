@@ -1,4 +1,8 @@
-"""Checks what the text of train.py must contain. Nothing is executed."""
+"""Checks what the text of train.py must contain. Nothing is executed.
+
+``train`` may return before ``session.done()`` says so: ``train_seconds``, ``tokens`` and ``spent``
+of the measurement are then what it took, by the parent's clock.
+"""
 
 from __future__ import annotations
 

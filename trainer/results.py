@@ -25,6 +25,10 @@ class TrainingResult:
     """As the training reported."""
     params: int = 0
     peak_memory_mb: float = 0.0
+    spent: float = 1.0
+    """Share of the budget that it took when its weights came: less than 1 if ``train`` returned
+    early. By the parent's clock, with start-up beyond its cap; of tokens as reported, of a replay
+    by its steps."""
     curve: tuple[tuple[float, int, float], ...] = field(default=(), repr=False)
     """(seconds since READY, step, nats per token), as reported."""
     losses: tuple[float | None, ...] = ()

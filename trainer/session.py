@@ -252,7 +252,10 @@ class Session:
         return self._clock.progress()
 
     def done(self) -> bool:
-        """True when one more step like the last would exceed the budget. Ask before each step."""
+        """True when one more step like the last would exceed the budget. Ask before each step.
+
+        ``train`` may return before: its clock stops when the weights are there.
+        """
         self._require_ready("done")
         return self._clock.done()
 

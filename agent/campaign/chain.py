@@ -1,4 +1,6 @@
-"""val_bpb that people see over a campaign: the baseline's mean, less the gains of what was kept.
+"""The cost that people see over a campaign: the baseline's mean, less the gains of what was kept.
+
+It is val_bpb unless program.md names another objective; ``State.objectives`` says what is summed.
 
 Scores that were measured hours apart compare the machine, too. Differences within a heat do not, so
 the champions are chained by their gains, and a slow hour cannot bend the chart.
@@ -13,11 +15,12 @@ from agent.campaign.evidence import noise_of
 from agent.campaign.records import Trial
 from agent.campaign.state import State
 from agent.judge import Estimate, Judge, Noise
+from agent.objective import Objective
 from trainer.presets import Preset
 
 
 def chain(state: State, preset: Preset) -> dict[int, Estimate]:
-    """By number: val_bpb of the baseline and of each trial that has a gain; null trials apart.
+    """By number: the cost of the baseline and of each trial that has a gain; null trials apart.
 
     Trials of the version before heats have the score that they were judged by.
     """
@@ -40,7 +43,7 @@ def chain(state: State, preset: Preset) -> dict[int, Estimate]:
 
 
 def baseline_and_best(state: State, preset: Preset) -> tuple[Estimate | None, Estimate | None]:
-    """val_bpb of the baseline and of the champion; None while nothing is measured."""
+    """The cost of the baseline and of the champion; None while nothing is measured."""
     values, champion = chain(state, preset), state.champion
     return values.get(0), values.get(champion.trial) if champion is not None else None
 
@@ -59,7 +62,8 @@ def mean_score(scores: list[float], noise: Noise) -> Estimate:
 
 def _measured(state: State, trial: Trial, preset: Preset, *, with_heats: bool) -> Estimate | None:
     runs = [run for run in state.runs_of(trial) if with_heats or run.heat is None]
-    scores = [run.val_bpb for run in runs if run.counted and run.val_bpb is not None]
+    cost = Objective.of(trial.objective).cost
+    scores = [cost(run.val_bpb, run) for run in runs if run.counted and run.val_bpb is not None]
     if not scores and trial.val_bpb is not None:
         return Estimate(trial.val_bpb, trial.val_bpb_half or 0.0)
     return mean_score(scores, noise_of(state, "structure", preset)) if scores else None

@@ -16,6 +16,7 @@ from agent.edits.constants import constants as known_constants
 from agent.edits.constants import set_constants
 from agent.git.message import commit_message
 from agent.git.repo import Repo
+from agent.objective import Objective
 from trainer.errors import UserError
 from trainer.presets import find_preset
 from trainer.source import in_form_of, plain
@@ -62,6 +63,8 @@ def commit_verdict(repo: Repo, trial: Trial) -> str:
         "Parent": trial.parent,
         **_reads_clock(trial),
     }
+    if trial.objective:
+        trailers["Objective"] = Objective.of(trial.objective).words()
     if trial.claimed is not None:
         trailers["Claimed"] = f"{trial.claimed:.6f}"
     if trial.submitted.get("commit"):
@@ -71,7 +74,7 @@ def commit_verdict(repo: Repo, trial: Trial) -> str:
         trial.title,
         trial.val_bpb,
         trial.val_bpb_half,
-        trial.gain,
+        None if trial.objective else trial.gain,  # it is no change in val_bpb then
         trailers,
         body=trial.hypothesis,
     )
@@ -88,7 +91,7 @@ def commit_again(repo: Repo, settings: Mapping[str, Any], trial: Trial) -> None:
             original = repo.read_file(trial.parent)
             parent = plain(original)
             if trial.trial == 0:
-                source = baseline_source(parent, find_preset(settings["preset"]).constants)
+                source = baseline_source(parent, settings)
             else:
                 source = parse(reply, "file").apply(parent)  # reads blocks, too
             if commit_candidate(repo, trial, in_form_of(original, source)) == trial.candidate:
@@ -97,8 +100,11 @@ def commit_again(repo: Repo, settings: Mapping[str, Any], trial: Trial) -> None:
                 return
 
 
-def baseline_source(source: str, constants: Mapping[str, Any]) -> str:
-    """HEAD's train.py with those of the preset's constants that it names written into it."""
+def baseline_source(base: str, settings: Mapping[str, Any]) -> str:
+    """What a campaign starts from: the file of ``--start``, else HEAD's train.py (``base``), with
+    those of the preset's constants that it names written into it."""
+    source = settings.get("start_source", base)
+    constants = find_preset(settings["preset"]).constants
     named = {constant.name for constant in known_constants(source)}
     blocks = set_constants(source, {k: v for k, v in constants.items() if k in named})
     return Edit("baseline", "", "", blocks).apply(source) if blocks else source

@@ -103,6 +103,7 @@ class TrialBegun(SetsFields):
     described: tuple[str, ...] = ()
     spent: float = 0.0
     program: str = ""
+    objective: Mapping[str, Any] = {}
     proposer: str = ""
     title: str = ""
     parent: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import get_args
 
@@ -11,6 +12,7 @@ from agent.campaign.state import State
 from agent.forecast import Course
 from agent.judge import Judge, Noise, Rule, trial_level
 from agent.noise import Spread, learn_effect, learn_noise, spread
+from agent.objective import Objective, of_cost
 from trainer.presets import Preset, parse_budget
 
 NOISE_POWER = 0.75
@@ -19,8 +21,14 @@ NOISE_POWER = 0.75
 
 
 def noise_of(state: State, kind: Kind, preset: Preset) -> Noise:
-    """The noise of a kind of edit, from the preset and from all earlier trials."""
-    spreads = (_spread(trial) for trial in state.finished if trial.kind == kind)
+    """The noise of a kind of edit, from the preset and from all earlier trials of the objective in
+    force."""
+    by = of_cost(state.objective)
+    spreads = (
+        _spread(trial)
+        for trial in state.finished
+        if trial.kind == kind and of_cost(trial.objective) == by
+    )
     return _learn_noise(tuple(spreads), noise_guess(state, kind, preset))
 
 
@@ -43,11 +51,11 @@ def _spread(trial: Trial) -> Spread:
 
 def effect_of(state: State, kind: Kind, preset: Preset) -> float:
     """Standard deviation of the true gains of a kind of edit, bits per byte."""
-    judge = Judge("confirm", noise_of(state, kind, preset))
+    judge, by = Judge("confirm", noise_of(state, kind, preset)), of_cost(state.objective)
     gains = [
         judge.moderated(trial.differences)[:2]
         for trial in state.real
-        if trial.kind == kind and trial.differences
+        if trial.kind == kind and trial.differences and of_cost(trial.objective) == by
     ]
     return learn_effect(gains, preset.effect)
 
@@ -66,6 +74,21 @@ def level_of(state: State, rule: Rule) -> float | None:
     return trial_level(rule, past)
 
 
+def ceiling_mb(state: State) -> float | None:
+    """The memory that the open trial's candidate may take; None without a limit. What was kept
+    before the limit was set binds nobody, but for the champion."""
+    kept, limit = [t for t in reversed(state.real) if t.kept], state.objective.get("memory_limit")
+    under = itertools.takewhile(lambda t: t.objective.get("memory_limit") == limit, kept)
+    peaks = [max(peaks_mb(state, trial), default=0.0) for trial in [*under] or kept[:1]]
+    return Objective.of(state.objective).ceiling_mb(filter(None, peaks))
+
+
+def peaks_mb(state: State, trial: Trial) -> list[float]:
+    """The memory that each training of a trial took, if it was kept as champion, too."""
+    runs = [*state.runs_of(trial), *trial.of("candidate")]
+    return [run.peak_memory_mb for run in runs if run.status == "ok"]
+
+
 def courses(state: State, preset: Preset) -> Sequence[Course]:
     """The heats of all trials that ran to their end."""
     scales = {kind: noise_of(state, kind, preset).scale for kind in get_args(Kind)}
@@ -74,11 +97,11 @@ def courses(state: State, preset: Preset) -> Sequence[Course]:
             category=trial.category,
             champion=heat.champion.losses,
             candidate=heat.candidate.losses,
-            difference=heat.difference,
+            difference=heat.lower_by,
             scale=scales[trial.kind],
         )
         for trial in state.finished
         if not trial.hides_loss
         for heat in trial.judged_heats
-        if heat.difference  # not of a proven tie, whose forecast is sure for no merit of its own
+        if heat.lower_by  # not of a proven tie, whose forecast is sure for no merit of its own
     ]

@@ -27,7 +27,7 @@ NOTES = "refs/notes/autoresearch/"
 FETCH = "git fetch origin '+refs/autoresearch/*:refs/autoresearch/*' 'refs/notes/*:refs/notes/*'"
 """How a clone gets refs and notes. Notes are not forced: a clone's own openings stand there."""
 _CURVE: TypeAdapter[Curve] = TypeAdapter(Curve)
-TOLD = ("title", "val_bpb", "val_bpb_half", "gain", "gain_half", "transfers")
+TOLD = ("title", "val_bpb", "val_bpb_half", "gain", "gain_half", "transfers", "objective")
 """What notes tell of a trial since there is ``verify``."""
 _TOLD: TypeAdapter[Trial] = TypeAdapter(Trial)
 _TRAINING: TypeAdapter[Training] = TypeAdapter(Training)
@@ -155,7 +155,8 @@ def state_from_notes(repo: Repo, tag: str) -> State:
         raise CampaignError(f"{repo.notes_ref(tag)} lacks the note of {missing[0][:12]}: {FETCH}")
     verdicts: list[Verdict] = ["revert"] * (nulls[0] - nulls[1])
     verdicts += ["keep"] * nulls[1]
-    state.trials += [Trial(-1, category=NULL, verdict=verdict) for verdict in verdicts]
+    aim = state.objective
+    state.trials += [Trial(-1, category=NULL, verdict=v, objective=aim) for v in verdicts]
     return state
 
 

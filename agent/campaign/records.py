@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from agent.judge import REWARD_HIGH, REWARD_LOW
+from agent.judge import OVERSIZE, REWARD_HIGH, REWARD_LOW
+from agent.objective import BY_SCORE, Objective
 from trainer.results import Measurement
 
 Verdict = Literal["keep", "revert", "rejected"]
@@ -25,8 +26,8 @@ NULL = "null"
 
 MEASURED = (
     "status", "reason", "val_bpb", "how", "wall_seconds", "train_seconds", "answer_seconds",
-    "steps", "tokens", "params", "peak_memory_mb", "losses", "pace", "leak_bound_bpb", "isolation",
-    "weights_sha256", "fingerprint",
+    "steps", "tokens", "params", "peak_memory_mb", "spent", "losses", "pace", "leak_bound_bpb",
+    "isolation", "weights_sha256", "fingerprint",
 )  # fmt: skip
 """What a campaign remembers of a ``Measurement``, by the same names."""
 
@@ -62,6 +63,8 @@ class Training:
     tokens: int = 0
     params: int = 0
     peak_memory_mb: float = 0.0
+    spent: float = 1.0
+    """Share of the budget that it took; all of it in journals that do not say."""
     losses: tuple[float | None, ...] = ()
     """Training loss by twentieths of the budget, bits per byte of the text that was read."""
     pace: float = 1.0
@@ -124,13 +127,22 @@ class Heat:
     number: int
     champion: Training
     candidate: Training
+    objective: Objective = BY_SCORE
 
     @property
     def difference(self) -> float | None:
-        """Champion's minus candidate's score, bits per byte; None if one of them does not count."""
-        if self.champion.score is None or self.candidate.score is None:
+        """Champion's minus candidate's cost, bits per byte; None if one of them does not count."""
+        first, second = self.champion, self.candidate
+        if first.score is None or second.score is None:
             return None
-        return self.champion.score - self.candidate.score
+        cost = self.objective.cost
+        return cost(first.score, first) - cost(second.score, second)
+
+    @property
+    def lower_by(self) -> float | None:
+        """Champion's minus candidate's score, whatever the objective makes of it."""
+        first, second = self.champion.score, self.candidate.score
+        return None if first is None or second is None else first - second
 
     @property
     def is_fault(self) -> bool:
@@ -158,6 +170,8 @@ class Trial:
     proposer: str = ""
     program: str = ""
     """First 12 hex digits of the SHA-256 of program.md as it was read for this trial."""
+    objective: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What it is judged by, from ``Objective.recorded``: a later edit changes no difference."""
     started: float = 0.0
     """Unix seconds."""
     title: str = ""
@@ -199,7 +213,8 @@ class Trial:
     """The verdict in plain words."""
     status: str = ""
     """Status of the training that decided: ``ok``, ``crashed``, ``oom``, ``abandoned``, ... ; "" if
-    rejected, ``unjudged`` if the machine was at fault."""
+    rejected, ``unjudged`` if the machine was at fault, ``oversize`` if it took more memory than the
+    objective allows."""
     val_bpb: float | None = None
     """Mean of what the candidate's trainings scored."""
     val_bpb_half: float | None = None
@@ -292,7 +307,8 @@ class Trial:
         for training in self._current():
             if training.heat is not None:
                 pairs.setdefault(training.heat, {})[training.role] = training
-        return [Heat(number, **pair) for number, pair in pairs.items() if len(pair) == 2]
+        how = Objective.of(self.objective)
+        return [Heat(n, **pair, objective=how) for n, pair in pairs.items() if len(pair) == 2]
 
     @functools.cached_property
     def differences(self) -> tuple[float, ...]:
@@ -353,7 +369,8 @@ class Trial:
     @property
     def reward_is_clipped(self) -> bool:
         """Whether its gain was too large, or its loss, for the reward to be linear in it."""
-        return self.gain is not None and self.reward in (REWARD_LOW, REWARD_HIGH)
+        is_linear = self.gain is not None and self.status != OVERSIZE
+        return is_linear and self.reward in (REWARD_LOW, REWARD_HIGH)
 
     @property
     def outcome(self) -> Outcome:

@@ -42,4 +42,7 @@ def _row(trial: Trial, value: Estimate | None) -> tuple[str, ...]:
     runs = [run.peak_memory_mb for run in trial.trainings if run.role == "candidate"]
     memory = 0.0 if crashed else max(runs, default=0.0) / 1024
     title = one_line(trial.title).replace("\N{REPLACEMENT CHARACTER}", "")
-    return (trial.commit[:7], f"{value.mean if value else 0.0:.6f}", f"{memory:.1f}", status, title)
+    bpb = value.mean if value else 0.0
+    if trial.objective and not crashed:
+        bpb = trial.val_bpb or 0.0  # the chain is of costs, and this column of scores
+    return (trial.commit[:7], f"{bpb:.6f}", f"{memory:.1f}", status, title)

@@ -14,6 +14,7 @@ from typing import Any, assert_never
 from agent.campaign import events
 from agent.campaign.records import FailedCandidate, Training, Trial
 from agent.judge import FAILURES
+from agent.objective import Objective, of_cost
 from agent.prior import Prior
 from trainer.errors import UserError
 
@@ -94,6 +95,18 @@ class State:
         if self.trials and self.trials[-1].verdict is None:
             return self.trials[-1]
         return None
+
+    @property
+    def objective(self) -> Mapping[str, Any]:
+        """The objective in force: the last trial's."""
+        return self.trials[-1].objective if self.trials else {}
+
+    @property
+    def objectives(self) -> list[str]:
+        """Those by which the baseline's cost and the gains of what was kept were measured, in
+        words, in order: more than one if program.md was edited."""
+        kept = [of_cost(trial.objective) for trial in self.real if trial.kept]
+        return list(dict.fromkeys(Objective.of(one).words() for one in kept))
 
     @property
     def tokens(self) -> int:

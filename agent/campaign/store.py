@@ -97,7 +97,11 @@ class Campaign:
         log.info("event %d, %s%s%s", written.n, written.event, of, f": {why}" if why else "")
 
     def begin(self, settings: Settings, facts: Mapping[str, Any]) -> None:
-        """Record a new campaign that starts from HEAD; ``reconcile`` makes its branch."""
+        """Record a new campaign, whose branch starts at HEAD; ``reconcile`` makes it.
+
+        Args:
+            facts: what else is shared: the device, and the file that it starts from.
+        """
         base = self.repo.head()
         self.repo.read_file(base)
         shared = {"tag": self.tag, "base": base, **settings.fixed(), **facts}
@@ -173,9 +177,9 @@ class Campaign:
             self._show_in_git(self.state.trials)
             return self.repo.read_file(commit)
 
-    def baseline_source(self, constants: Mapping[str, Any]) -> str:
+    def baseline_source(self) -> str:
         """See ``commits.baseline_source``."""
-        return baseline_source(self.source(self.state.settings["base"]), constants)
+        return baseline_source(self.source(self.state.settings["base"]), self.state.settings)
 
     def commit_candidate(
         self,
@@ -193,7 +197,7 @@ class Campaign:
         """
         trial = self.state.trials[-1]
         original = self._read(parent)
-        facts = edit_facts(original, source)
+        facts = edit_facts(original if trial.trial else source, source)  # a start is no edit
         written = in_form_of(original, source)  # so that git shows no other line as changed
         proposed = replace(
             trial,

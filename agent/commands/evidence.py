@@ -105,9 +105,12 @@ def adopt(
             raise CampaignError(f"campaign {tag} has kept nothing beyond its baseline yet")
         commit = state.champion.commit
     else:
-        _, _, trial = find_trial(repo, commit)
+        _, state, trial = find_trial(repo, commit)
         if not trial.kept:
             raise CampaignError(f"trial {trial.trial} was not kept: {trial.words}")
+    if start := state.settings.get("start"):
+        replaced = f"{start}, as edited, takes the place of trainer/train.py"
+        print(f"note: the campaign started from another file: {replaced}", file=sys.stderr)
     said = worktree.adopt(repo, commit, patch=patch)
     if patch and not as_json:
         if "\r\n" in said:

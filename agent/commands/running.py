@@ -67,6 +67,10 @@ def run(
     program: Annotated[
         Path | None, typer.Option(help="The research program; default: program.md.")
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Start a new campaign from this file; default: HEAD's trainer/train.py."),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show what run.log gets, on stderr.")
     ] = False,
@@ -83,7 +87,7 @@ def run(
     with (
         handled(stop_now),
         closing(Display(stream) if verbose else make_display(stream)) as display,
-        open_runtime(repo, tag, given, path, display, verbose) as runtime,
+        open_runtime(repo, tag, given, path, display, verbose, start) as runtime,
     ):
         reason = run_campaign(runtime)
     do_without_terminal()

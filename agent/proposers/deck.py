@@ -18,11 +18,13 @@ from agent.proposers.base import Context, NothingToPropose, Proposal, rejected
 from agent.proposers.prompts import trial_record
 
 RECIPES = Path(__file__).parent / "recipes"
+TARGET = RECIPES / "target"
+"""Those that end a training early, for a champion that is better than it has to be."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One edit of the shipped train.py."""
+    """One edit of the shipped train.py, or of the plain start where the name ends in ``-plain``."""
 
     name: str
     reply: str
@@ -53,6 +55,14 @@ def recipes(folder: Path = RECIPES) -> tuple[Recipe, ...]:
     return tuple(Recipe(name, text, blocks.parse(text)) for name, text in sorted(replies.items()))
 
 
+def at_target(context: Context) -> bool:
+    """Whether the objective has a target, and the champion reaches it: only then time pays."""
+    target = context.program.objective.target
+    champion = next((trial for trial in reversed(context.history) if trial.kept), None)
+    score = champion.val_bpb if champion is not None else None
+    return target is not None and score is not None and score <= target
+
+
 class Deck:
     """Offers the recipes of a category, in an order drawn once per campaign."""
 
@@ -79,7 +89,8 @@ class Deck:
         rejected recipes stay untried, so until the champion changes they are the first ones.
         """
         tried = {trial.title for trial in context.history}
-        order = [r for r in recipes(self._folder) if r.edit.category == context.category]
+        known = [*recipes(self._folder), *(recipes(TARGET) if at_target(context) else ())]
+        order = [r for r in known if r.edit.category == context.category]
         random.Random(f"deck:{context.seed}:{context.category}").shuffle(order)
         open_ones = [r for r in order if r.edit.title not in tried and r.applies(context.source)]
         return open_ones[rejected(context, self.name) :]

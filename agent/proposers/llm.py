@@ -161,6 +161,7 @@ class LLMProposer(ModelProposer):
             "rules",
             ladder=LADDER,
             max_source_bytes=MAX_SOURCE_BYTES,
+            objective=program.objective,
             prose=program.prose.replace(KNOWN, self._known(context)),
             envelope=envelope,
         )

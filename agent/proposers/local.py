@@ -74,7 +74,7 @@ class LocalProposer(ModelProposer):
         """
         past = [t for t in context.history if t.category == context.category and t.title]
         tried = [view(trial) for trial in past[-MOST_TRIED:]]
-        rules = self._templates.render("local-rules")
+        rules = self._templates.render("local-rules", objective=context.program.objective)
         offered = self._templates.render(
             "local-constants",
             category=context.category,

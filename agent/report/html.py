@@ -21,6 +21,7 @@ from markupsafe import Markup
 from agent.campaign.files import write_atomically
 from agent.campaign.records import Trial
 from agent.campaign.state import State, prior_course
+from agent.objective import Objective
 from agent.report.summary import paragraph, standing
 from agent.report.text import clock, interval, noise_words, percents, signed, span, sparks
 from agent.report.verification import transfer_words
@@ -28,7 +29,7 @@ from trainer.untrusted import one_line, printable
 
 TEXT_CHARACTERS = 20_000
 """Limit for each text; the trial's folder holds the whole diff."""
-HIDDEN = ("tag", "pid")
+HIDDEN = ("tag", "pid", "start_source")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#|~!])")
 
 
@@ -45,6 +46,8 @@ def write_report(folder: Path, state: State, prior: Mapping[str, float]) -> tupl
     runs = [run for trial in state.trials for run in trial.trainings if run.fingerprint]
     settings = {k: v for k, v in state.settings.items() if k not in HIDDEN and v is not None}
     settings["noise"] = f"{noise_words(standing(state).noise)}, bits per byte, of a difference"
+    if state.objective:
+        settings["objective"] = Objective.of(state.objective).words()
     text = _template("report.html", _printable).render(
         tag=state.settings.get("tag", folder.name),
         summary=paragraph(state),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import textwrap
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,13 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from agent.campaign.chain import chain
+from agent.campaign.evidence import peaks_mb
 from agent.campaign.files import write_atomically
 from agent.campaign.records import Trial
 from agent.campaign.state import State
 from agent.judge import Estimate
-from agent.report.summary import preset_of, standing
+from agent.objective import GB, Objective
+from agent.report.summary import cost_name, preset_of, standing, summed_words
 from agent.report.text import plural
 from trainer.untrusted import one_line
 
@@ -31,6 +34,8 @@ STYLE = Path(__file__).with_name("progress.mplstyle")
 GREEN, DARK_GREEN, GREY, RED, AMBER = "#1a9850", "#136b39", "#8a8f98", "#c8443c", "#d9961a"
 SPREADS = 3.0
 """A trial is on the scale up to this many typical distances above the worst champion."""
+TARGET_SHOWN = 0.9
+"""A target above this share of the lowest cost is on the scale."""
 LABEL_LENGTH, LABEL_DEGREES, MAX_LABELS = 44, 28, 16
 
 
@@ -47,7 +52,7 @@ class Point:
 
 
 def progress_png(path: Path, state: State) -> None:
-    """Draw the campaign's finished trials: x trial number, y val_bpb in bits per byte.
+    """Draw the campaign's finished trials: x trial number, y val_bpb, or the objective's cost.
 
     Kept trials have a title and a 95 % interval. The champions and most of the trials set the
     scale; trials far above it are marked at the upper edge and counted in the caption.
@@ -87,7 +92,7 @@ def _title(state: State) -> str:
     counts, now = state.counts, standing(state)
     title = f"{plural(sum(counts.values()), 'trial')}, {counts['keep']} kept"
     if now.gain and now.baseline and now.best:
-        title += f": val_bpb {now.baseline.mean:.4f} → {now.best.mean:.4f}"
+        title += f": {cost_name(state)} {now.baseline.mean:.4f} → {now.best.mean:.4f}"
     return title
 
 
@@ -118,8 +123,12 @@ def _draw(axes: Axes, state: State, points: Sequence[Point]) -> None:
     span, last = max(high - low, 1e-4), state.real[-1].trial
     kept = [point for point in points if point.trial.kept]
     axes.set_ylim(low - (0.3 if len(kept) > 1 else 0.15) * span, high + 0.25 * span)
+    _bounds(axes, state, points)
     axes.set_xlim(-0.02 * last - 0.2, max(1.03 * last + 0.5, 4.0))
-    axes.set(xlabel="trial", ylabel="val_bpb, bits per byte (lower is better)")
+    ylabel = f"{cost_name(state)}, bits per byte (lower is better)"
+    axes.set(xlabel="trial", ylabel=ylabel)
+    words = "\n".join(textwrap.wrap(summed_words(state.objectives), 75))
+    axes.text(0, -0.12, words, color=GREY, va="bottom", transform=axes.transAxes, size="small")
     axes.set_title(_title(state))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _champions(axes, kept, last)
@@ -138,6 +147,35 @@ def _draw(axes: Axes, state: State, points: Sequence[Point]) -> None:
     caption += f"; {plural(len(far), 'trial')} off the scale (▲)" if far else ""
     axes.text(1, -0.12, caption, color=GREY, ha="right", transform=axes.transAxes)
     axes.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=4)
+
+
+def _bounds(axes: Axes, state: State, points: Sequence[Point]) -> None:
+    """The target, as a line in the cost; the limit, as one in the memory, at the right."""
+    objective = Objective.of(state.objective)
+    if objective.target is not None:
+        low, high = axes.get_ylim()
+        if objective.target > TARGET_SHOWN * low:
+            axes.set_ylim(min(low, objective.target - 0.1 * (high - objective.target)), high)
+        label = f"target {objective.target:g}"
+        axes.axhline(objective.target, color=AMBER, ls="--", lw=1.2, label=label, zorder=1)
+    if objective.memory_limit is None:
+        return
+    taken = {p: max(peaks_mb(state, p.trial), default=0.0) / GB for p in points}
+    over = [point for point, size in taken.items() if size > objective.memory_limit]
+    xs, ys = [point.x for point in over], [point.bpb.mean for point in over]
+    label = f"{len(over)} above {objective.memory_limit:g} GB"
+    axes.scatter(xs, ys, s=150, facecolor="none", edgecolor=RED, label=label, zorder=5)
+    memory = axes.twinx()
+    memory.set_ylim(0, 2 * max(objective.memory_limit, *taken.values()))
+    memory.axis("off")
+    memory.axhline(objective.memory_limit, color=AMBER, ls="--", lw=1.2)
+    memory.plot([p.x for p in taken], [*taken.values()], "x", color=AMBER, ms=5)
+    label = f"limit {objective.memory_limit:g} GB, × peak memory"
+    place = (1, objective.memory_limit), (-4, 3)
+    across = memory.get_yaxis_transform()
+    memory.annotate(
+        label, *place, across, "offset points", ha="right", color=AMBER, fontsize="small"
+    )
 
 
 def _marks(

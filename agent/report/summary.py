@@ -13,6 +13,7 @@ from agent.campaign.evidence import noise_of
 from agent.campaign.records import Kind, Training, Trial
 from agent.campaign.state import State, prior_course
 from agent.judge import Estimate
+from agent.objective import DEFAULT, Objective
 from agent.report.text import (
     clock,
     interval,
@@ -91,6 +92,8 @@ def status_json(
         "nulls_kept": sum(trial.kept for trial in state.nulls),
         "opened": len(state.openings),
         "openings": list(state.openings),
+        "objective": dict(state.objective),
+        "summed": state.objectives,
         "verified": state.verified or None,
         "baseline_bpb": now.baseline.mean if now.baseline else None,
         "best_bpb": now.best.mean if now.best else None,
@@ -138,6 +141,7 @@ def _logged(trial: Trial) -> dict[str, Any]:
     row |= {name: row[name] or None for name in ("commit", "parent", "status")}
     row |= {name: list(row[name]) for name in ("scores", "differences")}
     row["transfers"] = [asdict(transfer) for transfer in trial.transfers]
+    row["objective"] = dict(trial.objective)
     return row | {"kind": trial.kind if trial.heats else None}
 
 
@@ -159,12 +163,13 @@ def paragraph(state: State) -> str:
     parts[0] += f", {counts['rejected']} rejected before training." if counts["rejected"] else "."
     if now.gain is None or now.best is None:
         start = interval(now.baseline.mean, now.baseline.half)
-        parts.append(f"The baseline is still the champion, at val_bpb {start}.")
+        parts.append(f"The baseline is still the champion, at {cost_name(state)} {start}.")
     else:
         amount = f"{with_sign(now.gain.mean)} ± {now.gain.half:.4f}"
         parts.append(
-            f"From the baseline to the champion val_bpb went from {now.baseline.mean:.4f} to "
-            f"{now.best.mean:.4f}: a claimed gain of {amount} bits per byte."
+            f"From the baseline to the champion {cost_name(state)} went from "
+            f"{now.baseline.mean:.4f} to {now.best.mean:.4f}: a claimed gain of {amount} bits per "
+            f"byte{f', {words}' if (words := summed_words(state.objectives)) else ''}."
         )
     parts.append(f"The noise of a difference is {noise_words(now.noise)}.")
     parts.append(f"False-keep meter: {meter(len(state.nulls), sum(t.kept for t in state.nulls))}.")
@@ -173,6 +178,19 @@ def paragraph(state: State) -> str:
         parts.append(f"{told[0].upper()}{told[1:]}.")
     parts.append(opening_words(state.openings).replace("the", "The", 1) + ".")
     return " ".join(parts)
+
+
+def cost_name(state: State) -> str:
+    """What the chain of champions is a chain of."""
+    return "cost" if summed_words(state.objectives) else DEFAULT
+
+
+def summed_words(objectives: Sequence[str]) -> str:
+    """By what a sum of gains was measured, "" if by val_bpb alone."""
+    if list(objectives) in ([], [DEFAULT]):
+        return ""
+    several = "a sum of gains by different objectives:" if len(objectives) > 1 else "measured by"
+    return f"{several} {'; then '.join(objectives)}"
 
 
 def status_text(status: Mapping[str, Any]) -> str:
@@ -192,7 +210,9 @@ def status_text(status: Mapping[str, Any]) -> str:
     lines = [
         ("campaign", f"{status['tag']}, {status['state']}"),
         ("trials", f"{status['trials']}: {counts}{apart}"),
-        ("val_bpb", score),
+        ("cost" if (summed := summed_words(status["summed"])) else DEFAULT, score),
+        ("", summed),
+        ("objective", Objective.of(o).words() if (o := status["objective"]) else ""),
         ("noise", noise_words(status["noise"])),
         ("", f"false-keep meter: {meter(status['nulls'], status['nulls_kept'])}"),
         ("test", opening_words(status["openings"])),
@@ -296,6 +316,7 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
         ("val_bpb", interval(trial.val_bpb, trial.val_bpb_half)),
         ("gain", (gain or with_sign(trial.gain)) + corrected),
         ("judged", judged),
+        ("by", Objective.of(trial.objective).words() if trial.objective else ""),
         ("transfer", transfer_words(trial)),
         ("reward", with_sign(trial.reward, 3)),
         ("category", f"{one_line(trial.category)}{drawn}"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.campaign.openings import IN_A_CLONE
 from agent.campaign.records import Trial
+from agent.objective import GB, Objective, of_cost
 from agent.report.text import meter, plural, span
 from trainer.untrusted import one_line
 
@@ -39,7 +40,7 @@ def one_line_of(found: Mapping[str, Any], champion: str = "") -> str:
     return (
         f"verified gain {span(found['gain'])} bits per byte of test text over "
         f"{plural(found['seeds'], 'seed')}, claimed {span(found['claimed_gain'])}"
-        f"{_ended(found)}{stale}"
+        f"{_ended(found)}{stale}{_by(found)}"
     )
 
 
@@ -50,16 +51,18 @@ def verified_text(found: Mapping[str, Any]) -> str:
         for one in found.get("transfers", ())
     ]
     if "transfers" in found:
-        lines.append("" if lines else "nothing is kept beyond the baseline")
+        lines.append(_by(found)[2:] if lines else "nothing is kept beyond the baseline")
     elif found["gain"] is None:
         lines.append(found["said"])
     else:
         lines.append(one_line_of(found))
         scores = [f"{name} {found[name]['mean']:.4f}" for name in ("baseline", "champion")]
         lines.append(f"  {', '.join(scores)}")
+        lines += [f"  {name} {_used(of)}" for name, of in (found["used"] or {}).items()]
         if whole := found["by_documents"]:
             count = plural(whole["documents"], "document")
-            lines.append(f"  by documents {span(whole)}: {whole['drawn']} drawn, {count}")
+            of = ", val_bpb alone" if found["objective"] else ""
+            lines.append(f"  by documents{of} {span(whole)}: {whole['drawn']} drawn, {count}")
             lines.append(f"  {_fallen(found['groups'])}")
         lines += [f"  {_told(one)}" for one in found["each"]]
         lines.append(f"  the interval over seeds{_within(found)}" if "within" in found else "")
@@ -87,7 +90,25 @@ def _within(found: Mapping[str, Any]) -> str:
 
 def _told(one: Mapping[str, Any]) -> str:
     what = f"trial {one['trial']} {one['commit'][:7]} {one_line(one['title'])}"
-    return f"{what}: {span(one['gain'])}{_within(one)}, claimed {span(one['claimed'])}{_ended(one)}"
+    over = f"; it {one['used']['over']}" if one.get("used") and one["used"]["over"] else ""
+    gain = f"{span(one['gain'])}{_within(one)}, claimed {span(one['claimed'])}"
+    return f"{what}: {gain}{_ended(one)}{over}"
+
+
+def _used(of: Mapping[str, Any]) -> str:
+    """What a file's trainings took, and whether that is too much."""
+    took = f"{of['peak_memory_mb'] / GB:.4g} GB, {of['train_seconds']:.1f} s, {of['tokens']:,.0f}"
+    return f"{of['over'] or 'takes'} ({took} tokens)"
+
+
+def _by(found: Mapping[str, Any]) -> str:
+    """What the gains are gains of, where that is not val_bpb."""
+    if not found.get("objective"):
+        return ""
+    by, claimed = Objective.of(found["objective"]).words(), found["summed"]
+    own = Objective.of(of_cost(found["objective"])).words()
+    apart = "" if claimed == [own] else f"; claimed by {'; then '.join(claimed)}: no one number"
+    return f"; by {by}{apart}"
 
 
 def _ended(one: Mapping[str, Any]) -> str:

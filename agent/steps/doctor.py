@@ -142,7 +142,8 @@ def _program(start: Path) -> str:
     here = start / "program.md"
     program = load_program(here if here.exists() else Repo.open(start).root / here.name)
     given = ", ".join(program.settings) or "none, so the defaults hold"
-    return f"settings: {given}; categories: {', '.join(program.names)}"
+    objective = f"; objective: {program.objective.words()}" if program.objective.recorded() else ""
+    return f"settings: {given}{objective}; categories: {', '.join(program.names)}"
 
 
 def _cache() -> str:

@@ -10,12 +10,13 @@ from typing import Literal, NoReturn
 
 from agent.campaign import events
 from agent.campaign.chain import mean_score
-from agent.campaign.evidence import effect_of, noise_of
+from agent.campaign.evidence import ceiling_mb, effect_of, noise_of
 from agent.campaign.reading import CampaignError
-from agent.campaign.records import Audit, Training, Trial, Verdict
+from agent.campaign.records import Audit, Training, Verdict
 from agent.campaign.state import teach_prior
 from agent.forecast import Forecast
-from agent.judge import Decision, Estimate, Judge, reward, shrunk
+from agent.judge import OVERSIZE, Decision, Estimate, Judge, reward, shrunk
+from agent.steps.aim import oversize_words, reach_words
 from agent.steps.heat import run_heat
 from agent.steps.next_action import MAX_FAULTS, failure, next_action
 from agent.steps.proof import prove_tie
@@ -32,7 +33,7 @@ def evaluate_candidate(runtime: Runtime) -> None:
     """Run heats until the judge says keep or revert, or the candidate fails or is hopeless."""
     state = runtime.campaign.state
     while (trial := state.open_trial) is not None and not trial.wants_proposal:
-        match next_action(trial, decide(runtime), runtime.rule):
+        match next_action(trial, decide(runtime), runtime.rule, ceiling_mb(state)):
             case "heat":
                 run_heat(runtime)
                 _heed_champion(runtime)
@@ -46,6 +47,8 @@ def evaluate_candidate(runtime: Runtime) -> None:
                 _abandon(runtime)
             case "fail":
                 _fail(runtime)
+            case "oversize":
+                _conclude_judged(runtime, "revert", status=OVERSIZE)
             case "give up":
                 _give_up(runtime, f"the candidate was {_words_of(trial.faults[-1].candidate)}")
             case "keep" | "revert" as verdict:
@@ -153,8 +156,10 @@ def _effect(runtime: Runtime) -> float:
     return effect_of(runtime.campaign.state, runtime.open_trial.kind, runtime.preset)
 
 
-def _conclude_judged(runtime: Runtime, verdict: Literal["keep", "revert"]) -> None:
-    """Write a verdict that the judge has reached."""
+def _conclude_judged(
+    runtime: Runtime, verdict: Literal["keep", "revert"], *, status: str = "ok"
+) -> None:
+    """Write a verdict that the judge has reached, or the memory that its trainings took."""
     trial, judge = runtime.open_trial, runtime.make_judge(runtime.open_trial.kind)
     differences = trial.differences
     gain = judge.gain(differences)
@@ -174,8 +179,8 @@ def _conclude_judged(runtime: Runtime, verdict: Literal["keep", "revert"]) -> No
     conclude(
         runtime,
         verdict,
-        words,
-        status="ok",
+        oversize_words(runtime) if status == OVERSIZE else f"{words}{reach_words(runtime)}",
+        status=status,
         gain=gain,
         believed=None if trial.is_null else shrunk(mean, error, effect),
         tie=tie,
@@ -208,7 +213,7 @@ def conclude(
         believed: the gain, shrunk by its uncertainty, for the reward.
     """
     trial, score, taught = runtime.open_trial, None, None
-    if trial.scores and status == "ok":
+    if trial.scores and status in ("ok", OVERSIZE):
         noise = noise_of(runtime.campaign.state, "structure", runtime.preset)
         score = mean_score(list(trial.scores), noise)
     if trial.claimed is not None:
@@ -216,8 +221,7 @@ def conclude(
     # A category that was not drawn teaches nothing about drawing it.
     is_drawn = trial.trial > 0 and not trial.is_null and not trial.submitted
     if is_drawn and verdict != "rejected":
-        gained = believed - _charge(runtime, trial) if believed is not None else None
-        taught = reward(gained, runtime.preset.reward_unit, status=status)
+        taught = reward(believed, runtime.preset.reward_unit, status=status)
     runtime.campaign.conclude(
         events.Concluded(
             trial=trial.trial,
@@ -241,16 +245,6 @@ def conclude(
         runtime.notify("champion", f"trial {trial.trial}, {trial.title}: {trial.words}")
     while runtime.campaign.messages:
         runtime.display.message(runtime.campaign.messages.pop(0))
-
-
-def _charge(runtime: Runtime, trial: Trial) -> float:
-    """What the program's objective subtracts for memory and time beyond the champion's."""
-    last = trial.heats[-1]
-    was_cut_short = last.candidate.status == "abandoned"  # it saved no time by that
-    return runtime.program.objective.charge(
-        last.candidate.peak_memory_mb - last.champion.peak_memory_mb,
-        0.0 if was_cut_short else last.candidate.train_seconds - last.champion.train_seconds,
-    )
 
 
 def audit_candidate(runtime: Runtime) -> None:

@@ -27,6 +27,7 @@ from agent.git.merge import merge
 from agent.git.message import commit_message
 from agent.git.repo import Repo
 from agent.git.worktree import checked_out, harvest_ref
+from agent.objective import Objective, of_cost
 from agent.report.display import Display
 from agent.report.text import signed, span
 from agent.steps.fresh import fresh_heat, fresh_seed
@@ -104,6 +105,7 @@ class _Harvest:
             **{**self.settings, "machine": "; ".join(sorted(machines)), "seeds": seeds},
             "intervals": sum(bool(keep.alone) + bool(keep.without) for keep in keeps),
             "starts_as_base": self.baseline == plain(self.repo.read_file(base)),
+            **{"start": self.state.settings.get("start", ""), "baseline": self.kept[0].commit},
         }
         found["keeps"] = [self._row(keep, found) for keep in keeps]
         names = [row["branch"] for row in found["keeps"]]
@@ -194,17 +196,20 @@ class _Harvest:
         for text, one in zip(others, rest, strict=True):
             found: float | str = f"{one.status} ({one.reason})"
             if one.val_bpb is not None and first.val_bpb is not None:
-                found = first.val_bpb - one.val_bpb
+                cost = Objective.of(self.state.objective).cost
+                found = cost(first.val_bpb, first) - cost(one.val_bpb, one)
             pair = {"seed": seed, "first": self.name(reference), "second": self.name(text)}
+            pair["objective"] = of_cost(self.state.objective)
             pairs.append({**pair, "difference": found, "machine": machine})
         self.campaign.record(Harvested(found={"pairs": pairs}))
 
     def _differences(self, first: str, second: str, seeds: Sequence[int]) -> list[float | str]:
-        """First minus second val_bpb of the heats that are over; words of what failed now."""
+        """First minus second cost of the heats that are over; words of what failed now."""
         wanted, found = [self.name(first), self.name(second)], []
         for number, pair in enumerate(self.state.harvested.get("pairs", ())):
             own, value = [pair["first"], pair["second"]], pair["difference"]
             counts = number >= self.before or not isinstance(value, str)
+            counts &= pair.get("objective", {}) == of_cost(self.state.objective)
             if counts and pair["seed"] in seeds and sorted(own) == sorted(wanted):
                 found.append(value if own == wanted or isinstance(value, str) else -value)
         return found
@@ -238,9 +243,12 @@ class _Harvest:
         give the same hash. One that is not the harvest's own any more is left alone."""
         trial, original = keep.trial, self.repo.read_file(found["base"])
         merged, conflicts = merge_beside(plain(original), self.baseline, keep.built)
-        text = in_form_of(original, keep.built if conflicts else merged)
+        whole = "the constants of the preset" if conflicts else ""
+        if found["start"]:  # the base's own train.py was never measured
+            whole = f"all of {found['start']}, from which the campaign started"
+        text = in_form_of(original, keep.built if whole else merged)
         also = f"Holds the change of {named(keep.needs)}, too." if keep.needs else ""
-        also += " Holds the constants of the preset, too." if conflicts else ""
+        also += f" Holds {whole}, too." if whole else ""
         trailers = {
             "Harvest": row["words"],
             "Trial": f"{trial.trial} of {found['tag']}, kept as {trial.commit}",

@@ -42,7 +42,7 @@ def run_heat(runtime: Runtime) -> None:
     watch = None if runtime.open_trial.is_null else HeatWatch(runtime, plan.reused)
     measured = train_heat(runtime, plan, watch=watch)
     champion, candidate = plan.ended(measured)
-    difference = Heat(plan.number, champion, candidate).difference
+    difference = Heat(plan.number, champion, candidate).lower_by  # time and memory are no claims
     if difference is not None and _is_too_good(runtime, champion, difference):
         candidate = replace(candidate, counted=False, quarantined=True)
     told = watch.forecast if watch is not None and candidate.status == "abandoned" else None
@@ -127,9 +127,10 @@ def repeats_exactly(state: State) -> bool | None:
 
 
 def _earlier(runtime: Runtime, seed: int) -> Training | None:
-    """The champion's training with a seed, where such a training repeats bit for bit."""
+    """The champion's training with a seed, where such a training repeats bit for bit; its seconds
+    do not."""
     state = runtime.campaign.state
-    if not repeats_exactly(state):
+    if not repeats_exactly(state) or state.objective.get("time"):
         return None
     runs = state.runs_of(runtime.champion)
     return next((run for run in runs if run.seed == seed and run.status == "ok"), None)
@@ -169,7 +170,8 @@ def train_heat(
             weights_to=[None, keep],
             trace=traces,
             # Only pace asks for another order, and a watch needs the champion's losses first.
-            champion_first=plan.number % 2 == 0 or not has_turns(runtime),
+            champion_first=plan.number % 2 == 0
+            or not (has_turns(runtime) or trial.objective.get("time")),
             peak_memory_mb=_peak_memory_mb(runtime),
         )
     )

@@ -9,24 +9,29 @@ from agent.judge import Decision, Rule
 from agent.proposers.base import REPAIRS
 
 Action = Literal[
-    "heat", "prove", "audit", "repair", "abandon", "fail", "give up", "keep", "revert"
+    "heat", "prove", "audit", "repair", "abandon", "fail", "give up", "oversize", "keep", "revert"
 ]  # fmt: skip
 MAX_FAULTS = 3
 """A trial stays unjudged after this many heats in which its candidate was killed; a run ends after
 as many in a row in which the champion failed."""
 
 
-def next_action(trial: Trial, answer: Decision, rule: Rule) -> Action:
+def next_action(
+    trial: Trial, answer: Decision, rule: Rule, ceiling_mb: float | None = None
+) -> Action:
     """What comes next for a trial with a candidate.
 
     Args:
         answer: what the judge says of its heats so far.
+        ceiling_mb: the memory that its trainings may take; None for as much as there is.
     """
     failed, audit = failure(trial), trial.audit
     if failed is not None and failed.status == "abandoned":
         return "abandon"
     if failed is not None:
         return "repair" if _may_go_back(trial, failed) else "fail"
+    if ceiling_mb is not None and not trial.is_null and peak_mb(trial) > ceiling_mb:
+        return "oversize"
     if sum(heat.champion.status in ("ok", "abandoned") for heat in trial.faults) >= MAX_FAULTS:
         return "give up"
     if audit is not None and not audit.ok:
@@ -39,6 +44,12 @@ def next_action(trial: Trial, answer: Decision, rule: Rule) -> Action:
     if answer == "keep" and not trial.is_audited and not trial.is_null:
         return "audit"  # its leak bound may change the answer
     return answer
+
+
+def peak_mb(trial: Trial) -> float:
+    """The most memory that a training of the present candidate took which counts."""
+    runs = [h.candidate for h in trial.heats if h.candidate.counted and h.candidate.status == "ok"]
+    return max((run.peak_memory_mb for run in runs), default=0.0)
 
 
 def failure(trial: Trial) -> Training | None:

@@ -49,6 +49,7 @@ def begin_null(runtime: Runtime) -> None:
             sets_numbers=bool(name),
             categories=runtime.program.names,
             program=runtime.program.sha256[:12],
+            objective=runtime.objective,
         )
     )
 

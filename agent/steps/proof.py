@@ -35,6 +35,8 @@ def prove_tie(runtime: Runtime) -> None:
     measured = train_heat(runtime, plan, traces=[trace, trace])
     first, second = (one for one in measured if one is not None)
     proof = _compared(first, second)
+    if proof == "same" and runtime.open_trial.objective.get("time"):
+        proof = "untimed"  # seconds have a price, however few: heats judge them
     trainings = [replace(one, counted=proof == "same") for one in plan.ended(measured)]
     runtime.campaign.record_heat(trainings, measured, proof=proof)
     show_heat(runtime)

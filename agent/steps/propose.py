@@ -19,6 +19,7 @@ from agent.edits.changes import hunks
 from agent.models.catalog import load_catalog
 from agent.models.command.words import holds_edit
 from agent.models.types import Cancelled, Cause, Misconfigured, Unavailable
+from agent.objective import of_cost
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
 from agent.steps.evaluate import conclude, failure_words, stop_for_machine
 from agent.steps.next_action import MAX_FAULTS
@@ -206,7 +207,8 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         tried={fingerprint for t in trials for fingerprint in t.tried},
     )
     changes = hunks(parent, source)
-    refuse_repeat(changes, runtime.campaign.state.real)
+    real, by = runtime.campaign.state.real, of_cost(trial.objective)
+    refuse_repeat(changes, [past for past in real if of_cost(past.objective) == by])
     runtime.stop_if_asked()
     smoke = measure.check(source, seed=runtime.settings.seed, **runtime.setting)
     runtime.stop_if_asked()

@@ -17,6 +17,7 @@ from agent.campaign.store import Campaign
 from agent.git.command import inherited_environment
 from agent.judge import Judge, Rule
 from agent.models.secrets import scrub, secret_values
+from agent.objective import Objective
 from agent.program import Program, reload_program
 from agent.proposers.base import Context, Proposer
 from agent.report.display import Display
@@ -64,6 +65,8 @@ class Runtime:
     def __post_init__(self) -> None:
         self.began = since_boot()
         self._complaint: str | None = None
+        self.said: set[str] = set()
+        """What is said once in a run."""
         self._low = ""
         self.in_vain: defaultdict[str, int] = defaultdict(int)
         """By what: how often in a row it came to nothing since the run began."""
@@ -81,6 +84,11 @@ class Runtime:
         champion = self.campaign.state.champion
         assert champion is not None
         return champion
+
+    @property
+    def objective(self) -> dict[str, float]:
+        """What the next trial is judged by, as the journal keeps it."""
+        return self.program.objective.recorded()
 
     @property
     def preset(self) -> Preset:
@@ -146,6 +154,7 @@ class Runtime:
             "champion's tokens per second": f"{speed:,.0f}",
             "champion's parameters": f"{training.params:,}",
             "champion's memory": f"{training.peak_memory_mb:.0f} MB",
+            **({"objective": Objective.of(self.objective).words()} if self.objective else {}),
             **({"champion's training loss, nats per token by seconds": curve} if curve else {}),
         }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.campaign import reading
+from agent.campaign.commits import baseline_source
 from agent.campaign.events import RunBegun
 from agent.campaign.state import State
 from agent.campaign.store import Campaign
@@ -36,11 +37,14 @@ from agent.steps.machine import device_claimed, kept_awake, sleep_words
 from agent.steps.notify import make_notifier
 from agent.steps.runtime import Runtime
 from agent.steps.stop import forget_request, heeding, stopping_words
-from trainer import contract
+from agent.steps.take import read_source
+from trainer import contract, measure
 from trainer.data.choice import choose
 from trainer.data.prepare import Corpus, cache_dir, hold, notes, prepare
+from trainer.errors import UserError
 from trainer.measure import MACHINE, Setting, resolve
 from trainer.presets import Preset, parse_budget
+from trainer.untrusted import one_line
 
 OVERHEAD_SECONDS = 4.0
 """Start-up, checks and scoring per training, for the forecast."""
@@ -63,6 +67,7 @@ def open_runtime(
     program_path: Path,
     display: Display,
     verbose: bool = False,
+    start: Path | None = None,
 ) -> Iterator[Runtime]:
     """Start or resume the campaign ``tag``; yields its runtime, with the machine warmed up.
 
@@ -72,6 +77,7 @@ def open_runtime(
     Args:
         command_line: its settings, by the names of ``Settings``; None for those not given.
         verbose: whether its log is shown on stderr, too.
+        start: the file that a new campaign starts from, in place of HEAD's train.py.
     """
     state = reading.peek(repo, tag)
     repo.check_tag(tag, new=not state.settings)
@@ -96,15 +102,20 @@ def open_runtime(
     stop, hidden = threading.Event(), secret_values(environ)
     llm = researcher(model, stop) if model else None
     proposer = make(settings.proposer, llm, settings.seed)
+    begins = _read_start(start, state, preset) if start else {}
     if not state.settings:
-        contract.read(repo.read_file(repo.head()), preset.max_seq_len)
+        committed = repo.read_file(repo.head())  # whose place a start takes
+        contract.read(begins.get("start_source", committed), preset.max_seq_len)
     notify = make_notifier(settings.notify, tag, environ, hidden)
     try:
         with contextlib.ExitStack() as held:
             inhibitor = held.enter_context(kept_awake())
             header = _header(program_path, tag, state, setting)
             header += _plan(settings, llm is not None, why)
-            if not state.settings and (words := uncommitted(repo)):
+            if program.objective.recorded():
+                header.append(("objective", program.objective.words()))
+            words = f"{start}, in place of the committed one" if begins else uncommitted(repo)
+            if not state.settings and words:
                 header.append(("train.py", words))
             display.header(header)
             begun = (t.fingerprint for trial in state.trials for t in trial.trainings)
@@ -115,6 +126,8 @@ def open_runtime(
             rest = [("data", _data_words(corpus, preset)), ("sleep", sleep_words(inhibitor))]
             rest = [(label, text) for label, text in rest if text]
             display.header([(f"{label:<{LABEL_WIDTH}}", text) for label, text in rest])
+            if start and not state.settings:
+                _refuse_unfit(start, begins, settings)
             forget_request(repo, tag)
             campaign = held.enter_context(contextlib.closing(Campaign(repo, tag)))
             held.enter_context(logged(campaign.folder, hidden, verbose))
@@ -125,7 +138,8 @@ def open_runtime(
                 if label and text:  # without a label it is a hint to who sits at the terminal
                     log.info("%s: %s", label, text)
             if campaign.is_new:
-                campaign.begin(settings, {"device": setting.shown, "level": setting.level})
+                facts = {"device": setting.shown, "level": setting.level}
+                campaign.begin(settings, facts | begins)
             shared = other and f"{setting.device} is also used by campaign {other}: {SHARED}"
             for warning in filter(None, (campaign.state.left_out, shared)):
                 display.message(warning)
@@ -164,6 +178,38 @@ def open_runtime(
             notify("stopped", campaign.state.stop_reason)
     finally:
         MACHINE.close()
+
+
+def _read_start(path: Path, state: State, preset: Preset) -> dict[str, str]:
+    """What the journal keeps of ``--start``: the file's name, and all of it.
+
+    Raises:
+        UserError: it is no train.py, or a campaign that exists started from another one.
+    """
+    source = read_source(path, preset.max_seq_len)
+    if state.settings and source != state.settings.get("start_source"):
+        began = state.settings.get("start", "the committed trainer/train.py")
+        raise SettingsError(
+            f"--start {path}: this campaign started from {began}, which had another text; leave "
+            "--start out to go on with it, or use another --tag"
+        )
+    return {"start": one_line(path.name), "start_source": source}
+
+
+def _refuse_unfit(path: Path, begins: Mapping[str, str], settings: Settings) -> None:
+    """Train two steps of a start with the preset's constants, before a campaign begins with it.
+
+    Raises:
+        UserError: it breaks the contract in a way that only shows when it runs.
+    """
+    source = baseline_source("", {**begins, "preset": settings.preset})
+    shared = {name: getattr(settings, name) for name in ("preset", "data", "isolation")}
+    found = measure.check(source, **shared)
+    if not found.ok:
+        raise UserError(
+            f"{path} does not pass its check, so nothing was begun: {found.status} "
+            f"({found.reason}); python -m trainer --file {path} --budget 5s shows more"
+        )
 
 
 def _tell_of_stopping(campaign: Campaign, display: Display) -> Callable[[str], None]:

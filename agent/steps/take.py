@@ -30,14 +30,18 @@ COMMON = 0.5
 CHAMPION, NONE = "the champion", "no train.py that the campaign knows"
 
 
-def read_file(path: Path, hypothesis: str, max_seq_len: int) -> Submission:
-    """A person's train.py.
+def read_source(path: Path, max_seq_len: int) -> str:
+    """A person's train.py, in its plain form.
 
     Raises:
         UserError: it is missing, no text or no train.py.
     """
     if not path.is_file():
-        raise UserError(f"{path}: there is no such file")
+        why = "it is a folder, give a file in it" if path.is_dir() else "there is no such file"
+        raise UserError(f"{path}: {why}")
+    if (size := path.stat().st_size) > 2 * contract.MAX_SOURCE_BYTES:  # CRLF line ends included
+        most = contract.MAX_SOURCE_BYTES
+        raise UserError(f"{path} is no train.py: it has {size} bytes; at most {most} are allowed")
     try:
         source = plain(path.read_bytes().decode("utf-8"))
         contract.read(source, max_seq_len)
@@ -45,6 +49,16 @@ def read_file(path: Path, hypothesis: str, max_seq_len: int) -> Submission:
         raise UserError(f"{path}: {not_utf8(error)}") from None
     except contract.ContractBroken as broken:
         raise UserError(f"{path} is no train.py: {broken}") from None
+    return source
+
+
+def read_file(path: Path, hypothesis: str, max_seq_len: int) -> Submission:
+    """A person's train.py, to be tried.
+
+    Raises:
+        UserError: as of ``read_source``.
+    """
+    source = read_source(path, max_seq_len)
     title = one_line(hypothesis, TITLE_LENGTH) or path.name
     why = hypothesis.strip() or f"{path.name}, edited by hand; no reason was given."
     return Submission(source, title, why, "person")
@@ -85,6 +99,7 @@ def begin_submitted(runtime: Runtime, submission: Submission) -> None:
             submitted=asdict(submission),
             categories=runtime.program.names,
             program=runtime.program.sha256[:12],
+            objective=runtime.objective,
         )
     )
     discard(runtime.campaign.folder, submission.name)
@@ -92,11 +107,15 @@ def begin_submitted(runtime: Runtime, submission: Submission) -> None:
 
 def _base(runtime: Runtime, champion: str, source: str) -> tuple[str, str]:
     """What a file was made from, in words and whole ("" if nothing here): the most similar of the
-    champions, newest first, of HEAD and of the start. What is the same is not it."""
+    champions, newest first, and of the start; of HEAD, too, if the start is not another file. What
+    is the same is not it."""
     state, found = runtime.campaign.state, {CHAMPION: champion}
     kept = [trial for trial in reversed(state.real) if trial.kept]
     commits = {f"trial {trial.trial}": trial.commit for trial in kept[1:]}
-    commits |= {"HEAD": runtime.campaign.repo.head(), "the start": state.settings["base"]}
+    if start := state.settings.get("start_source"):
+        found["the start"] = start
+    else:
+        commits |= {"HEAD": runtime.campaign.repo.head(), "the start": state.settings["base"]}
     for of, commit in commits.items():
         with contextlib.suppress(RepoError):  # pruned, or HEAD has none any more
             found[of] = runtime.campaign.source(commit)

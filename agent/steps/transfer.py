@@ -15,7 +15,7 @@ from agent.edits.blocks import Edit
 from agent.edits.constants import constants, set_constants
 from agent.steps.fresh import interval
 from agent.steps.gains import label
-from agent.steps.verify import Asked, Keeps, told
+from agent.steps.verify import Asked, Keeps, told, used
 from trainer.presets import parse_budget
 
 _FACTOR = re.compile(r"(\d+(?:\.\d*)?|\.\d+)x")
@@ -115,13 +115,15 @@ def transfer(keeps: Keeps, asked: Asked, there: Elsewhere) -> dict[str, Any]:
         raise CampaignError(pairs[0][2])
     for trial, files, why in pairs:
         rows.append(told(trial) | {"label": "undecided", "gain": None, "seeds": 0, "ended": why})
+        rows[-1]["used"] = None
         if not files:
             continue
         keeps.display.message(f"trial {trial.trial} beside its parent at {there.words}")
         seeds, gains, went = keeps.gather(files, asked, budget=there.budget)
         gain = interval(gains)
         found = label(gain, trial.gain, trial.gain_half)
-        rows[-1] |= {"label": found, "gain": asdict(gain), **went}
+        took = used([heats[-1][-1] for heats in seeds], keeps.objective)
+        rows[-1] |= {"label": found, "gain": asdict(gain), "used": took, **went}
         if keeps.campaign is not None:
             of, ends = (trial.trial, trial.commit, there.words), (gain.mean, gain.low, gain.high)
             one = Transfer(*of, found, *ends, seeds=len(seeds))

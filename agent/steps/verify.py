@@ -10,9 +10,9 @@ import contextlib
 import itertools
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from agent.campaign import events, notes, reading
@@ -23,6 +23,7 @@ from agent.campaign.state import State
 from agent.campaign.store import Campaign
 from agent.git.command import RepoError
 from agent.git.repo import Repo
+from agent.objective import Objective
 from agent.report.display import Display
 from agent.report.summary import standing
 from agent.report.verification import one_line_of, opening_words
@@ -41,6 +42,7 @@ from trainer.training.standstill import since_boot
 
 SEEDS, LEAST_SEEDS, LEAST_WITHIN, MOST_SEEDS = 5, 2, 8, 40
 """Usual; for an interval; for one of a given width, since few seeds can agree by chance; at all."""
+Cost = Callable[[float, Measurement], float]
 MARGIN = 1.2
 """A heat may take so many times as long as earlier ones."""
 
@@ -86,6 +88,7 @@ class Keeps:
     def __post_init__(self) -> None:
         self.kept = [trial for trial in self.state.real if trial.kept]
         """The baseline first."""
+        self.objective = Objective.of(self.state.objective)
         self.folder = self.campaign.folder if self.campaign else None
         texts = (run.fingerprint.get("text", "") for t in self.kept for run in t.trainings)
         hold(next(texts, ""))
@@ -127,6 +130,8 @@ class Keeps:
         nulls, gain = self.state.nulls, standing(self.state).gain
         return {
             "tag": self.tag,
+            "objective": dict(self.state.objective),
+            "summed": self.state.objectives,
             "opened": len(openings),
             "openings": openings,
             "opened_at_least": at_least,
@@ -155,7 +160,8 @@ class Keeps:
         how |= {"settings": self.state.settings, "cancel": self.stop}
         how["on_event"] = self.display.event
         went: dict[str, Any] = {"ended": ""}
-        while not asked.is_met(gains := [sum(steps_of(heats)) for heats in found]):
+        cost = self.objective.cost
+        while not asked.is_met(gains := [sum(steps_of(heats, cost)) for heats in found]):
             self.display.message(f"seed {len(found) + 1}, {len(files)} files")
             seed = fresh_seed(token, len(found))
             try:
@@ -172,10 +178,18 @@ class Keeps:
         return found, gains, went | {"seeds": len(seeds), "seed_numbers": seeds}
 
 
-def steps_of(heats: Sequence[Sequence[Measurement]]) -> list[float]:
+def steps_of(heats: Sequence[Sequence[Measurement]], cost: Cost) -> list[float]:
     """The gain of each file over the one before it, within a heat."""
     pairs = (pair for heat in heats for pair in itertools.pairwise(heat))
-    return [(one.val_bpb or 0.0) - (other.val_bpb or 0.0) for one, other in pairs]
+    return [cost(one.val_bpb or 0.0, one) - cost(two.val_bpb or 0.0, two) for one, two in pairs]
+
+
+def used(runs: Sequence[Measurement], objective: Objective) -> dict[str, Any]:
+    """What the trainings of a file took: the most memory, and the mean of seconds and tokens;
+    ``over`` says that it is more than the objective allows."""
+    peak = max(run.peak_memory_mb for run in runs)
+    means = {of: fmean(getattr(run, of) for run in runs) for of in ("train_seconds", "tokens")}
+    return {"peak_memory_mb": peak, **means, "over": objective.over(peak)}
 
 
 def around(mean: float | None, half: float | None) -> dict[str, float] | None:
@@ -192,7 +206,7 @@ def verify(keeps: Keeps, asked: Asked, by: str, *, each: bool = False) -> dict[s
             what was trained then failed.
     """
     found: dict[str, Any] = {"split": "test", **keeps.facts(), "seeds": 0, "groups": [], "each": []}
-    found |= dict.fromkeys(("baseline", "champion", "gain", "by_documents", "commits"))
+    found |= dict.fromkeys(("baseline", "champion", "gain", "by_documents", "commits", "used"))
     found |= {name: keeps.state.settings[name] for name in ("budget", "preset")}
     if len(keeps.kept) < 2:
         return found | {"said": "nothing is kept beyond the baseline, so nothing is opened"}
@@ -212,11 +226,13 @@ def verify(keeps: Keeps, asked: Asked, by: str, *, each: bool = False) -> dict[s
     gain = interval(gains)
     scores = [(heats[0][0].val_bpb or 0.0, heats[-1][-1].val_bpb or 0.0) for heats in seeds]
     baseline, champion = (asdict(interval(side)) for side in zip(*scores, strict=True))
+    ends = {"baseline": [h[0][0] for h in seeds], "champion": [h[-1][-1] for h in seeds]}
+    found["used"] = {name: used(runs, keeps.objective) for name, runs in ends.items()}
     found |= {"baseline": baseline, "champion": champion, "gain": asdict(gain), **went}
     texts = [[[of.documents for of in (h[0], h[-1])] for h in hs] for hs in seeds]
     found |= by_documents(texts)
     if each:
-        steps = zip(*map(steps_of, seeds), strict=True)
+        steps = zip(*(steps_of(heats, keeps.objective.cost) for heats in seeds), strict=True)
         found["each"] = [
             {**told(trial), "gain": asdict(interval(step, 1 - WRONG / len(chosen[1:])))}
             for trial, step in zip(chosen[1:], steps, strict=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from agent.campaign.evidence import courses
 from agent.campaign.records import Training
@@ -17,6 +20,7 @@ from agent.forecast import (
     is_hopeless,
     so_far,
 )
+from agent.objective import Objective
 from agent.steps.runtime import Runtime
 
 
@@ -36,8 +40,22 @@ class HeatWatch:
         self._level = runtime.level
         self._doubt = doubt_about(trial.category, trial.hides_loss, courses(state, runtime.preset))
         name = f"{runtime.settings.seed} trial {trial.trial} runs on"
+        self._objective = Objective.of(trial.objective)
+        runs = [*runtime.champion.of("candidate"), *state.runs_of(runtime.champion)]
+        self._champions = [run for run in runs if run.val_bpb is not None]
         self._runs_on = random.Random(name).random() < 1 / RUNS_ON
         self._checked = self._parts = 0
+
+    def _worth(self, share: float, lower_by: float) -> float:
+        """The most that a difference of the scores can come to: if the candidate ends now, and
+        takes no memory. For all that is known it will."""
+        if self._objective.is_score:
+            return lower_by
+        usual, cost = self._champions[-1], self._objective.cost
+        bpb = usual.val_bpb or 0.0
+        seconds = usual.train_seconds * share / max(usual.spent, share)
+        at_best = replace(usual, peak_memory_mb=0.0, train_seconds=seconds, spent=share)
+        return cost(bpb, usual) - cost(bpb - lower_by, at_best)
 
     def __call__(
         self, number: int, own: Sequence[float | None], champion: Sequence[float | None]
@@ -56,10 +74,9 @@ class HeatWatch:
         if difference is None:
             return None
         told = forecast(difference, due, self._judge.noise.scale, self._doubt)
-        trial = self._trial
-        if not is_hopeless(
-            self._judge, trial.differences, told, size_delta=trial.size_delta, level=self._level
-        ):
+        trial, worth = self._trial, partial(self._worth, due / PARTS)
+        how: dict[str, Any] = {"size_delta": trial.size_delta, "level": self._level, "worth": worth}
+        if not is_hopeless(self._judge, trial.differences, told, **how):
             return None
-        self.forecast = told
+        self.forecast = replace(told, mean=worth(told.mean))
         return f"hopeless after {due / PARTS:.0%} of a heat"

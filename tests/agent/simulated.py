@@ -17,6 +17,7 @@ from agent.proposers.deck import recipes
 
 ROOT = Path(__file__).parents[2]
 SOURCE = (ROOT / "trainer" / "train.py").read_text()
+PLAIN = (ROOT / "examples" / "plain.py").read_text()
 PROGRAM = load_program(ROOT / "program.md")
 NOISE = {"numbers": 0.001, "structure": 0.004}
 RECIPES = recipes()

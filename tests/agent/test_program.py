@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from agent.program import (
-    Objective,
     Program,
     ProgramError,
     load_program,
@@ -79,12 +78,6 @@ def test_a_program() -> None:
 def test_the_share_of_null_trials(share: float) -> None:
     program = parse_program(GOOD.replace("hours: 8", f"nulls: {share}"))
     assert program.settings["nulls"] == share
-
-
-def test_the_objective_charges_what_an_edit_uses_more() -> None:
-    assert parse_program(GOOD).objective.charge(2000, 60) == 1.0
-    assert parse_program("## Categories\n- **a**: b\n").objective == Objective()
-    assert Objective().charge(1e6, 1e6) == 0
 
 
 def test_settings_categories_and_notes_are_all_that_is_needed() -> None:

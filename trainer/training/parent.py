@@ -189,6 +189,7 @@ class Training:
             output=printable(self._child.printed.decode(errors="replace"), 8000),
             startup_seconds=round(self.startup_seconds, 4),
             train_seconds=round(self._spent, 4),
+            spent=round(self._share(), 6),
             # What the child reports for its device can raise the kernel's figure, never lower it.
             peak_memory_mb=max(self._child.peak_memory_mb, self._device_memory_mb),
             curve=tuple(self._curve.points),
@@ -210,6 +211,11 @@ class Training:
                 detail=end.detail,
                 outside=end.outside,
             )
+
+    def _share(self) -> float:
+        """Share of the budget that is spent."""
+        steps, tokens = (self._counts.get(name, 0) for name in ("steps", "tokens"))
+        return self._curve.share(self._spent, steps - 1, tokens)
 
     def _mfu(self) -> float | None:
         tokens_per_second = self._counts.get("tokens", 0) / max(self._spent, 1e-9)

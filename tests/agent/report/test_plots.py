@@ -116,3 +116,20 @@ def test_null_trials_are_not_drawn() -> None:
     story.baseline()
     story.null([(1.30, 1.25)], verdict="keep")
     assert [point.x for point in points_of(story.state)] == [0]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("objective", [{"target": 1.28, "doubling": 0.06}, {"memory_limit": 1.0}])
+def test_the_chart_shows_the_objective(tmp_path: Path, objective: dict[str, float]) -> None:
+    """A line for target or limit, which the baseline here is above."""
+    story, bare = Story(), Story()
+    for one, how in ((story, {"objective": objective}), (bare, {})):
+        number = one.draw("baseline", proposer="preset", **how)
+        one.candidate(number, "b")
+        one.train(number, 1.3)
+        one.end(number, "keep", "the starting point", val_bpb=1.3)
+    line = (217, 150, 26)
+    picture, plain = drawn(tmp_path / "a.png", story.state), drawn(tmp_path / "b.png", bare.state)
+    assert near(picture, line) > 1000 + near(plain, line)
+    ring = (200, 68, 60)
+    assert (near(picture, ring) > near(plain, ring)) == ("memory_limit" in objective)

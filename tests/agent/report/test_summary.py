@@ -23,7 +23,7 @@ from trainer.presets import find_preset
 STATUS = {"tag", "state", "trials", "kept", "reverted", "rejected", "baseline_bpb", "best_bpb"}
 STATUS |= {"nulls", "nulls_kept", "noise_sigma", "noise", "cost_usd", "champion", "prior"}
 STATUS |= {"tokens", "cached_share", "cost_per_gain_usd", "unanswered", "rewards_clipped"}
-STATUS |= {"capped", "capped_usd", "opened", "openings", "verified"}
+STATUS |= {"capped", "capped_usd", "opened", "openings", "verified", "objective", "summed"}
 STATUS |= {"prior_over_time"}
 LOG = {"trial", "commit", "parent", "category", "hypothesis", "proposer", "verdict", "status"}
 LOG |= {"scores", "differences", "val_bpb", "gain", "reward", "seconds"}

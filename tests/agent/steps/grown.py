@@ -117,14 +117,18 @@ def noise(*of: object) -> float:
 class Grown:
     """A campaign that has kept some edits, and the commands that look at it."""
 
-    def __init__(self, root: Path, git: Git, base: str = BASE, first: str = BASE) -> None:
-        """``base`` is what the user has committed, ``first`` the baseline's file."""
+    def __init__(
+        self, root: Path, git: Git, base: str = BASE, first: str = BASE, start: str = ""
+    ) -> None:
+        """``base`` is what the user has committed, ``first`` the baseline's file, ``start`` where
+        that came from."""
         self.root, self.git = root, git
         (root / "trainer/train.py").write_bytes(base.encode())
         git(root, "commit", "-qam", "a train.py")
         self.campaign = Campaign(Repo.open(root), "t")
         settings = Settings(preset="cpu", budget="20s", llm="none")
-        self.campaign.begin(settings, {"device": "cpu"})
+        begins = {"start": start, "start_source": first} if start else {}
+        self.campaign.begin(settings, {"device": "cpu", **begins})
         program = (Path(__file__).parents[3] / "program.md").read_text()
         self.campaign.record(ProgramRead(sha256="0" * 64, text=program))
         self.keep("the baseline", first, category="baseline")

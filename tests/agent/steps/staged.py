@@ -24,6 +24,7 @@ def measured(score: Score, seed: int) -> Measurement:
     values |= dict.fromkeys(texts, "") | {"status": "ok", "isolation": "os", "curve": ()}
     values |= {"fingerprint": {}, "budget": "20s", "preset": "cpu", "how": "side by side"}
     values |= {"losses": (), "documents": (), "pace": 1.0, "params": 1000, "seed": seed}
+    values |= {"spent": 1.0}
     changes = score if isinstance(score, dict) else {"val_bpb": score}
     values |= {"val_bpb": None, "weights_sha256": digest(seed)} | changes
     return Measurement(**values)

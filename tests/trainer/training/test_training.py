@@ -32,6 +32,20 @@ def test_it_does_not_start_beside_what_another_left(tiny_source: str) -> None:
     channel.close()
 
 
+def test_one_that_returns_early_says_what_it_took_and_replays(tiny_source: str) -> None:
+    loop = "while not session.done()"
+    early = tiny_source.replace(loop, f"{loop} and session.progress() < 0.5")
+    how: dict[str, Any] = {"seed": 3, "preset": "cpu", "device": "cpu"}
+    timed = measure(early, budget="1s", **how)
+    assert timed.spent == pytest.approx(timed.train_seconds, abs=1e-3)
+    half = measure(early, budget="40000tok", **how)
+    assert (half.status, half.spent) == ("ok", half.tokens / 40_000)
+    assert 0.5 <= half.spent < 0.6
+    again = measure(early, budget="40000tok", trace=half.trace, **how)
+    assert again.weights_sha256 == half.weights_sha256 != ""
+    assert (again.val_bpb, again.trace) == (half.val_bpb, half.trace)
+
+
 def test_a_slow_look_at_the_totals_does_not_stretch_the_clock(
     tiny_source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

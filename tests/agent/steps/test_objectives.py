@@ -1,0 +1,239 @@
+"""Trials judged by the objective of program.md; measurements are stood in for, git is real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from project import git
+from staged import Score, answer, audits, play
+
+from agent import loop
+from agent.campaign.journal import read_events
+from agent.campaign.records import Trial
+from agent.campaign.state import fold
+from agent.objective import GB
+from agent.report.summary import log_json, paragraph, status_json, status_text
+from agent.report.verification import verified_text
+from agent.steps.harvest import _Harvest
+from agent.steps.runtime import Runtime
+from agent.steps.transfer import elsewhere, transfer
+from agent.steps.verify import Asked, Keeps, verify
+
+TARGET = {"target": 1.5, "doubling": 0.08}
+
+
+def aim(runtime: Runtime, objective: str) -> None:
+    """Write the objective into program.md; "" takes it out."""
+    path = runtime.program.path
+    lines = [one for one in path.read_text().splitlines() if not one.startswith("objective")]
+    path.write_text("\n".join(["---", objective, *lines[1:]]) if objective else "\n".join(lines))
+    if runtime.campaign.state.trials == []:
+        runtime.read_program()
+
+
+def took(score: float, gb: float = 1.0, seconds: float = 20.0, **more: Any) -> Score:
+    used = {"peak_memory_mb": gb * GB, "train_seconds": seconds, "spent": seconds / 20}
+    return {"val_bpb": score, **used, **more}
+
+
+@pytest.fixture
+def told(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    heard: list[str] = []
+    monkeypatch.setattr(runtime.display, "message", heard.append)
+    monkeypatch.setattr(runtime.display, "close", lambda: None)
+    audits(monkeypatch, bound=0.0)
+    return heard
+
+
+def last(runtime: Runtime, trials: int = 1) -> Trial:
+    loop.baseline(runtime)
+    for _ in range(trials):
+        loop.one_trial(runtime)
+    state = runtime.campaign.state
+    assert fold(read_events(runtime.campaign.journal.path)).trials == state.trials
+    return state.trials[-1]
+
+
+def test_a_candidate_above_the_bound_is_reverted_at_once(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aim(runtime, "objective: {memory_limit: 4 GB}")
+    played = play(monkeypatch, took(1.5, 3.9), (took(1.5, 3.9), took(1.46, 4.3)))
+    trial = last(runtime)
+    assert len(played.seeds) == 2, "one heat tells it"
+    assert trial.words == "takes 4.3 GB, above the objective's 4 GB, reverted"
+    assert (trial.verdict, trial.status, trial.outcome) == ("revert", "oversize", "reverted")
+    assert trial.reward == -0.2 and not trial.reward_is_clipped
+    assert trial.val_bpb == 1.46 and trial.gain == pytest.approx(0.04), "it is on the chart"
+    assert trial.objective == {"memory_limit": 4.0}
+    message = runtime.campaign.repo.commit_for(trial.commit).message
+    assert "Objective: val_bpb, at most 4 GB" in message
+    play(monkeypatch, *[(took(1.5, 3.9), took(1.457, 4.0))] * 6)
+    assert last(runtime).kept
+    assert not any("above" in text for text in told)
+
+
+def test_a_champion_above_the_bound_is_itself_the_bound(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aim(runtime, "objective: {memory_limit: 4 GB}")
+    play(monkeypatch, took(1.5, 5.0), (took(1.5, 4.99), took(1.46, 5.2)))
+    trial = last(runtime)
+    assert trial.words == (
+        "takes 5.2 GB, above the objective's 4 GB and the 5.05 GB of the champion, which is above "
+        "it, too, reverted"
+    )
+    play(monkeypatch, *[(took(1.5, 5.0), took(1.457, 4.6))] * 6)
+    assert last(runtime).kept
+    play(monkeypatch, (took(1.4, 4.6), took(1.36, 4.8)))
+    assert last(runtime).status == "oversize"
+    assert sum("the champion takes 4.6 GB, above" in text for text in told) == 1
+    assert sum("an edit may take no more" in text for text in told) == 2, "once for each champion"
+
+
+def test_a_limit_that_comes_later_is_the_champion_s_where_that_is_above_it(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the baseline's, which is within it."""
+    play(monkeypatch, took(1.5, 3.0), *[(took(1.5, 3.0), took(1.457, 5.0))] * 6)
+    assert last(runtime).kept
+    aim(runtime, "objective: {memory_limit: 4 GB}")
+    play(monkeypatch, *[(took(1.457, 5.0), took(1.5, 5.0))] * 3)
+    assert last(runtime).status == "ok"
+    play(monkeypatch, (took(1.457, 5.0), took(1.42, 5.1)))
+    assert last(runtime).status == "oversize"
+
+
+def test_under_a_target_a_worse_score_in_less_time_is_kept(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aim(runtime, "objective: {target: 1.5, doubling: 0.2}")
+    heat = took(1.4, seconds=20.0), took(1.49, seconds=12.0)
+    play(monkeypatch, took(1.4), heat, heat)
+    trial = last(runtime)
+    assert trial.verdict == "keep"
+    assert trial.words.endswith("in 2 heats; reaches 1.5 in 12.0 s, champion in 20.0 s")
+    assert trial.differences == pytest.approx([0.1474] * 2, abs=1e-4)
+    assert not any(t.quarantined for t in trial.trainings), "time is measured, not claimed"
+    # Better than good enough pays nothing any more.
+    play(monkeypatch, *[(took(1.49, seconds=12.0), took(1.3, seconds=12.0))] * 6)
+    level = last(runtime)
+    assert (level.verdict, level.gain) == ("revert", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("score", "seconds", "words"),
+    [
+        (1.60, 10.0, "does not reach 1.5 yet, nor does the champion"),
+        (1.58, 20.0, "does not reach 1.5 yet, nor does the champion"),
+    ],
+)
+def test_short_of_the_target_only_quality_pays(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch,
+    score: float, seconds: float, words: str,
+) -> None:  # fmt: skip
+    aim(runtime, "objective: {target: 1.5, doubling: 0.08}")
+    heat = took(1.61), took(score, seconds=seconds)
+    play(monkeypatch, took(1.61), *[heat] * 6)
+    trial = last(runtime)
+    assert trial.words.endswith(words)
+    assert trial.differences == pytest.approx([1.61 - score] * len(trial.heats))
+
+
+def test_what_was_recorded_stays_when_the_objective_changes(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, took(1.6), *[(took(1.6), took(bpb)) for bpb in (1.556, 1.564, 1.56, 1.56)])
+    kept = last(runtime)
+    assert kept.kept and kept.objective == {}
+    aim(runtime, "objective: {target: 1.5, doubling: 0.08}")
+    before = kept.differences, runtime.champion.trial
+    play(monkeypatch, *[(took(1.4), took(1.4, seconds=10.0))] * 2)
+    assert last(runtime).differences == pytest.approx([0.08] * 2)
+    state = runtime.campaign.state
+    assert (state.trials[1].differences, 1) == before
+    assert [row["objective"] for row in log_json(state)] == [{}, {}, TARGET]
+    (said,) = [text for text in told if "the objective was" in text]
+    assert said.startswith("the objective was val_bpb; from now on trials are judged by time to")
+    status = status_json(state, "t", None, {"a": 1.0})
+    both = ["val_bpb", "time to val_bpb 1.5, a doubling of it costs 0.0800"]
+    assert (status["objective"], status["summed"]) == (TARGET, both)
+    summed = f"a sum of gains by different objectives: {both[0]}; then {both[1]}"
+    assert summed in status_text(status) and summed in paragraph(state)
+    noise = runtime.make_judge("structure").noise, runtime.make_judge("numbers").noise
+    aim(runtime, "")
+    play(monkeypatch, (took(1.4), took(1.9)))
+    last(runtime)
+    assert noise != (runtime.make_judge("structure").noise, runtime.make_judge("numbers").noise)
+
+
+def test_an_abandoned_candidate_has_saved_no_time_and_one_that_may_yet_end_goes_on(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are behind after a quarter; only one of them too far for any time that it may save."""
+    aim(runtime, "objective: {target: 1.5, doubling: 0.08}")
+    course = tuple(3.0 - 0.05 * part for part in range(20))
+    ended = {"status": "abandoned", "reason": "no candidate is left", "losses": course}
+    for behind, goes_on in ((0.12, True), (0.9, False)):
+        losses = (*(loss + behind for loss in course[:5]), *[None] * 15)
+        own = {"status": "abandoned", "losses": losses, "train_seconds": 5.0, "spent": 0.25}
+        heats = [] if runtime.campaign.state.trials else [took(1.4)]
+        play(monkeypatch, *heats, (ended, own))
+        if goes_on:
+            with pytest.raises(AssertionError, match="would not have ended it"):
+                last(runtime)
+            continue
+        trial = last(runtime, trials=1)
+        assert (trial.status, trial.differences) == ("abandoned", ())
+        assert trial.reward == -0.2 and trial.gain < -0.5  # type: ignore[operator]
+
+
+def test_seconds_that_have_a_price_are_not_taken_from_an_earlier_training(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a token budget the champion's training is used again, unless its pace counts."""
+    aim(runtime, "objective: {time: 0.1}")
+    runtime.settings = runtime.settings.model_copy(update={"budget": "1000tok"})
+    play(monkeypatch, took(1.5), *[(took(1.5), took(1.5, seconds=200.0))] * 3)
+    for _ in range(2):  # after the first one it is known that a training repeats
+        trial = last(runtime)
+        assert trial.verdict == "revert" and not any(t.reused for t in trial.trainings)
+        assert trial.differences[0] == pytest.approx(-0.3)
+
+
+def test_verify_measures_by_the_objective_in_force(
+    runtime: Runtime, told: list[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(home, "config", "user.name", "A User")
+    git(home, "config", "user.email", "user@example.org")
+    aim(runtime, "objective: {target: 1.5, doubling: 0.08, memory_limit: 1 GB}")
+    play(monkeypatch, took(1.4), *[(took(1.4), took(1.45, seconds=10.0))] * 2)
+    assert last(runtime).kept
+    sources = [runtime.campaign.source(t.commit) for t in runtime.campaign.state.trials]
+
+    def score(source: str, seed: int) -> Score:
+        bpb = 1.4 + 0.001 * (seed % 5)
+        return took(bpb, 1.5, 20.0 if source == sources[0] else 10.0)
+
+    answer(monkeypatch, score)
+    campaign = runtime.campaign
+    keeps = Keeps(campaign.repo, "t", campaign.state, campaign, runtime.display, runtime.stop)
+    found = verify(keeps, Asked(2), "verify")
+    assert found["gain"]["mean"] == pytest.approx(0.08)
+    assert found["champion"]["mean"] == pytest.approx(1.4, abs=0.005), "scores stay scores"
+    assert found["used"]["champion"]["train_seconds"] == 10.0
+    assert found["used"]["champion"]["over"].endswith("above the objective's 1 GB")
+    text = verified_text(found)
+    assert "champion takes 1.5 GB, above the objective's 1 GB (1.5 GB, 10.0 s" in text
+    assert "by documents" not in text and "by time to val_bpb 1.5" in text
+    assert found["claimed_gain"]["mean"] > 0.05
+    there = transfer(keeps, Asked(2), elsewhere("4x", (), "20s"))
+    (row,) = there["transfers"]
+    assert (row["label"], row["gain"]["mean"]) == ("transfers", pytest.approx(0.08))
+    assert "it takes 1.5 GB, above the objective's 1 GB" in verified_text(there)
+    (keep,) = _Harvest(campaign, runtime.display, runtime.stop).run(2)["keeps"]
+    assert keep["alone"]["mean"] == pytest.approx(0.08) and keep["label"] == "carries"
+    assert {tuple(p["objective"]) for p in campaign.state.harvested["pairs"]} == {tuple(TARGET)}
+    assert found["summed"] == ["time to val_bpb 1.5, a doubling of it costs 0.0800"]
