@@ -92,7 +92,7 @@ def main() -> None:
             tune.tune()
         if args.train:
             tune.train_all()
-        print(json.dumps({"weights": tune.weights().get(tune.ALL)}))
+        print(json.dumps(tune.trained("context", tune.ALL, tune.FILE)))
         return
     if args.replay:
         result = {**stamp("python -m benchmarks.prior --replay"), **replay.replayed()}

@@ -105,17 +105,19 @@ def _append(entry: dict[str, Any], path: Path) -> None:
 
 
 def trained(name: str, left_out: str, path: Path) -> dict[str, Any]:
-    """The weights that were trained without a family, of the arm that has some.
+    """The weights that were trained without a family, on most others; of the arm that has some.
 
     Raises:
-        SystemExit: they are not there yet.
+        SystemExit: there are none.
     """
     if name != "context":
         return {}
-    found, left_out = weights(path), ALL if left_out == "equal" else left_out
-    if left_out not in found:
+    left_out = ALL if left_out == "equal" else left_out
+    fit = [e for e in trainings(path) if (e["without"] == left_out) or left_out != ALL]
+    fit = [e for e in fit if left_out not in e["trained_on"]]
+    if not fit:
         raise SystemExit(f"error: no weights without {left_out}; run with --train first")
-    return {"weights": found[left_out]}
+    return {"weights": max(reversed(fit), key=lambda e: len(e["trained_on"]))["weights"]}
 
 
 def tune(path: Path = FILE) -> None:
@@ -137,18 +139,18 @@ def _key(entry: dict[str, Any]) -> str:
 def train_all(path: Path = FILE) -> None:
     """Train the weights without each family in turn, and with all; each as soon as it is there."""
     for left_out in (ALL, *tuned_families()):
-        if left_out in weights(path):
+        families = [each for each in FAMILIES if each != left_out and is_recorded(each)]
+        if any(e["without"] == left_out and e["trained_on"] == families for e in trainings(path)):
             continue
         print(f"training without {left_out}", file=sys.stderr, flush=True)
-        families = [each for each in FAMILIES if each != left_out and is_recorded(each)]
         found = [round(float(w), 2) for w in train.train(families)]
         _append({"without": left_out, "trained_on": families, "weights": found}, path)
 
 
-def weights(path: Path = FILE) -> dict[str, list[float]]:
-    """Of each training, by the family that was left out; only those of today's features."""
-    found = {e["without"]: e["weights"] for e in read(path) if "without" in e}
-    return {name: mine for name, mine in found.items() if len(mine) == len(FEATURES)}
+def trainings(path: Path = FILE) -> list[dict[str, Any]]:
+    """All trainings, oldest first; only those of as many features as there are today."""
+    found = [entry for entry in read(path) if "without" in entry]
+    return [entry for entry in found if len(entry["weights"]) == len(FEATURES)]
 
 
 def chosen(name: str, left_out: str, path: Path = FILE) -> dict[str, Any]:

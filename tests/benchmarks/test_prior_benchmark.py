@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.prior import FEATURES
+from agent.prior import FEATURES, WEIGHTS
 from benchmarks.landed_prior import LandedPrior
-from benchmarks.prior import figures, play, published, recorded, replay, train, tune
+from benchmarks.prior import figures, landscape, play, published, recorded, replay, train, tune
 from benchmarks.prior.arms import GRIDS
 from benchmarks.prior.families import SYNTHETIC, Outcome, Simulated
 from benchmarks.prior.play import KINDS, TUNE, Cell, make, world
@@ -281,3 +281,44 @@ def test_what_other_campaigns_lend_has_nothing_of_the_one_left_out(
     monkeypatch.setattr(replay, "campaigns", lambda: logs)
     assert replay.lent(number) == before[0]
     assert replay.lent(other) != before[1]
+
+
+def test_the_landscape_is_left_out_until_it_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landscape, "edits", lambda: {})
+    assert "landscape" not in {cell.family for cell in play.cells()}
+    monkeypatch.setattr(
+        landscape,
+        "edits",
+        lambda: {
+            "plain": {"schedule": ((0.04, 0.04), (0.0, 0.0)), "dataset": ((None, None),)},
+            "shipped": {"optimizer": ((0.002, -0.002),)},
+        },
+    )
+    assert "landscape" in {cell.family for cell in play.cells()}
+    place = world(Cell("landscape", 50, 6), 4, TUNE)
+    assert (place.available().sum(axis=1) == [2, 1, 2, 1]).all()
+    kept, crashed = np.zeros(4), np.zeros(4)
+    for _ in range(6):
+        outcome = place.pull(place.best())
+        kept, crashed = kept + outcome.kept, crashed + outcome.crashed
+    assert kept.tolist() == [1, 0, 1, 0]  # what was kept is not proposed again
+    assert crashed.tolist() == [0, 0, 0, 0]  # the oracle knows better
+
+
+def test_what_ships_is_what_was_trained_on_all_families() -> None:
+    assert tune.trained("context", tune.ALL, tune.FILE)["weights"] == list(WEIGHTS)
+
+
+def test_a_family_that_came_later_needs_no_new_training(tmp_path: Path) -> None:
+    path, sizes = tmp_path / "tuning.jsonl", len(FEATURES)
+    trainings = [
+        {"without": tune.ALL, "trained_on": ["drift", "crash"], "weights": [1.0] * sizes},
+        {"without": "drift", "trained_on": ["crash"], "weights": [2.0] * sizes},
+    ]
+    path.write_text("".join(json.dumps(each) + "\n" for each in trainings))
+    found = [
+        tune.trained("context", f, path)["weights"][0] for f in ("landscape", "drift", "equal")
+    ]
+    assert found == [1.0, 2.0, 1.0]
+    with pytest.raises(SystemExit):
+        tune.trained("context", "crash", path)
