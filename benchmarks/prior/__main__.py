@@ -72,7 +72,7 @@ def told(found: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "missing": missing(),
         **figures.summary(found),
-        "rule_agrees_with_a_person": {"same": same, "of": judged},
+        "rule_agrees_with_a_reader": {"same": same, "of": judged},
     }
 
 

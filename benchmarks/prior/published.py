@@ -5,8 +5,8 @@
 LOGS.tsv is a table of public logs of the ancestor's kind, with the columns campaign, n, status,
 val_bpb and description; it is not part of this repository. What is written, published.csv, has no
 words in it: a number for each campaign, n, category, status, gain (best val_bpb so far minus this
-one; empty where nothing was trained) and, where a person read the row, the category that they
-gave it. ROWS.txt holds those: a row of the table (0 the first) and a category, one pair a line.
+one; empty where nothing was trained) and, where a reader (a language model) judged the row, the
+category that it gave. ROWS.txt holds those: a row of the table (0 the first) and a category, one pair a line.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def read(path: Path = TABLE) -> list[Row]:
 
 
 def agreement(rows: list[Row]) -> tuple[int, int]:
-    """How many of the rows that a person judged are in the same category by rule; of how many."""
+    """How many of the rows that the reader judged are in the same category by rule; of how many."""
     judged = [row for row in rows if row.judged]
     return sum(row.judged == row.category for row in judged), len(judged)
 
@@ -152,7 +152,7 @@ def agreement(rows: list[Row]) -> tuple[int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("logs", type=Path, help="the table of public logs")
-    parser.add_argument("--judged", type=Path, help="what a person said of some rows")
+    parser.add_argument("--judged", type=Path, help="what a reader said of some rows")
     args = parser.parse_args()
     judged = {}
     if args.judged:
@@ -160,7 +160,7 @@ def main() -> None:
     rows = derive(args.logs, judged)
     write(rows)
     same, of = agreement(rows)
-    print(f"{len(rows)} rows; the rule agrees with the person on {same} of {of}")
+    print(f"{len(rows)} rows; the rule agrees with the reader on {same} of {of}")
 
 
 if __name__ == "__main__":

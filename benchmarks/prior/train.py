@@ -3,9 +3,9 @@
 The weights of a linear softmax policy have an exact score, and the simulator knows what each
 category is worth at each trial. So the gradient of a campaign's sum is taken in two parts: what a
 draw brings at once, summed over all categories without drawing, and what it teaches for later, its
-score times what came after it less what the repeats of the same campaign got from there on. That is
-steadier than an evolution strategy on whole campaigns, which has to tell from one number a campaign
-which of its draws were good. theta's own dependence on the weights is left out.
+score times what came after it less what the repeats of the same campaign got from there on. (An
+evolution strategy, which has one number a campaign, was not compared.) theta's own dependence on
+the weights is left out.
 
 With all categories equal nothing can be won, and a policy that is nearly certain is wrong: there
 the gradient is that of ``PRICE`` times the square of what the largest one is above ``CERTAIN``.

@@ -250,7 +250,7 @@ def test_published_campaigns_are_numbers(tmp_path: Path) -> None:
     assert "secret" not in (tmp_path / "table.csv").read_text()
 
 
-def test_the_committed_table_has_a_hundred_rows_judged_by_a_person() -> None:
+def test_the_committed_table_has_a_hundred_rows_judged_by_a_reader() -> None:
     same, judged = published.agreement(published.read())
     assert judged == 100 and same >= 90
     assert {row.category for row in published.read()} <= {"", *CATEGORIES}
