@@ -6,7 +6,8 @@ LOGS.tsv is a table of public logs of the ancestor's kind, with the columns camp
 val_bpb and description; it is not part of this repository. What is written, published.csv, has no
 words in it: a number for each campaign, n, category, status, gain (best val_bpb so far minus this
 one; empty where nothing was trained) and, where a reader (a language model) judged the row, the
-category that it gave. ROWS.txt holds those: a row of the table (0 the first) and a category, one pair a line.
+category that it gave. ROWS.txt holds those: a row of the table (0 the first) and a category, one
+pair a line.
 """
 
 from __future__ import annotations
