@@ -80,7 +80,9 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
         return begin_null(runtime)
     if submitted:
         return begin_submitted(runtime, submitted[0])
-    runtime.prior.set_categories(runtime.program.names)
+    described = runtime.program.described
+    runtime.prior.set_categories(described)
+    runtime.prior.learner.spent = spent = runtime.spent()
     number = len(runtime.campaign.state.trials)
     context = runtime.context(number)
     available = [
@@ -97,7 +99,9 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
             category=category,
             propensity=runtime.prior.probabilities(available)[category],
             available=tuple(available),
-            categories=runtime.program.names,
+            categories=tuple(described),
+            described=tuple(described.values()),
+            spent=spent,
             program=runtime.program.sha256[:12],
             objective=runtime.objective,
         )

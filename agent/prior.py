@@ -1,65 +1,289 @@
-"""Which kind of edit to try next: a policy over categories that learns from rewards."""
+"""Which kind of edit to try next: a policy over categories that learns from rewards.
+
+Of the K categories that are available, category k is drawn with probability
+
+    q_k = (1 - eps) pi_k + eps / K,    pi = softmax(theta + X w).
+
+theta is learnt within the campaign. Row k of X is what ``features`` says of the category's own
+history, and w are weights that were learnt over many simulated campaigns.
+
+A trial of category c, drawn with probability q_c, with reward r, moves theta by REINFORCE (R. J.
+Williams, Simple statistical gradient-following algorithms for connectionist reinforcement learning,
+Machine Learning 8, 1992), with the score of the mixture, since the mixture is what was drawn from:
+
+    theta_k += alpha (A g_k / q_c + entropy dH/dtheta_k) - decay theta_k
+    A   = (r - b) / s                               advantage, limited
+    g_k = dq_c/dtheta_k = (1 - eps) pi_c (1[k = c] - pi_k)
+    dH/dtheta_k = -pi_k (log pi_k + H)              H: entropy of pi
+
+q_c is the propensity that was logged when c was drawn and pi is the policy of today, over what was
+available then, so that 1 / q_c is an importance weight (D. G. Horvitz and D. J. Thompson, Journal
+of the American Statistical Association 47, 1952); it is capped. On policy g_k / q_c is the gradient
+of log q_c. The baseline b and the scale s are of earlier trials only: a baseline that depended on r
+would bias the step. w moves by the same gradient: dq_c/dw = sum_k g_k X_k.
+"""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Numbers = npt.NDArray[np.float64]
 
 EPSILON = 0.1
 """Share of draws that are uniform, so that every category stays possible."""
-STEP = 1.2
-"""Step of theta for an advantage of one standard deviation."""
-DECAY = 0.8
-"""Factor on theta at each update. It is also the entropy bonus: the natural gradient of the entropy
-of softmax(theta) is -theta, up to a constant. With STEP it bounds theta at 4.8 advantages."""
-ADVANTAGE_LIMIT = 3.0
-CAUTION = 5
-"""Shrinks a category's advantage as if this many average rewards of it had been seen, too."""
-MEMORY = 20
-"""Window of a running mean, in rewards; short enough to follow changes in what works."""
-REWARD_SD, LEAST_SD = 0.2, 0.01
-"""Prior standard deviation of rewards, which counts for 10 rewards, and its lower bound."""
+MOST_WEIGHT = 2.0
+"""Cap of 1 / q_c, in multiples of what it is if c is drawn by the policy of today."""
+ADVANTAGE_LIMIT, FEATURE_LIMIT = 3.0, 3.0
+MEMORY, FIRST = 20.0, 3.0
+"""Window of the baseline and of a category's mean, in rewards, so that both follow what changes;
+and for how many rewards of 0 the baseline counts at the start."""
+REWARD_SD, LEAST_SD, SD_FIRST = 0.2, 0.01, 10.0
+"""Standard deviation of rewards at the start, its lower bound, and for how many it counts."""
 OUTLIER = 10.0
 """Rewards are clipped at this many standard deviations from the baseline."""
+CAUTION, SHARE_CAUTION = 1.0, 3.0
+"""Shrink gains and shares of a category as if so many average trials of it had been seen, too."""
+LATELY = 0.3
+"""Share of the last reward in the mean of the last ones."""
+FADING = 0.9
+"""Factor per trial on how recent a category's last success is."""
+FEATURES = (
+    "mean gain", "last gains", "gain of losses", "evidence", "untried", "last success is recent",
+    "share of failures", "champion moved since", "mean gain x share spent",
+    "untried x share spent",
+)  # fmt: skip
+WEIGHTS = (1.36, 0.36, 3.43, 1.18, 0.42, -1.39, -0.45, -0.19, 0.37, -0.95)
+"""Learnt by ``python -m benchmarks.prior --train``; all zero is plain REINFORCE."""
+_HISTORY = 9
 
 
-@dataclass
-class _Record:
-    theta: float = 0.0
-    mean: float = 0.0
-    count: int = 0
+class Rule(NamedTuple):
+    """How fast it learns and forgets."""
+
+    step: float = 0.5
+    """alpha"""
+    decay: float = 0.03
+    entropy: float = 0.1
+    tune: float = 0.005
+    """Step of the weights, which also decay to those that they began with."""
+
+
+RULE = Rule()
+
+
+def features(history: Numbers, baseline: Numbers, spread: Numbers, spent: npt.ArrayLike) -> Numbers:
+    """What the weights see of each category: ``FEATURES`` as the last axis.
+
+    Gains are in ``spread`` above ``baseline``, limited, and shrunk while few are known; "evidence"
+    is the mean gain in units of two standard errors. "gain of losses" is that of what was neither
+    kept nor failed, above the other categories': little noise is in it, as luck makes few losses
+    large. Shares of failures are those above what is usual.
+
+    Args:
+        history: as ``Learner.history``.
+        baseline, spread: mean and standard deviation of all rewards.
+        spent: share of the campaign that is over.
+    """
+    tries, trained, failed, mean, lately, loss, losses, recent, moved = history
+    gain, scale = mean - baseline[..., None], spread[..., None]
+    found = np.empty((*tries.shape, len(FEATURES)))
+    found[..., 0] = gain * trained / (trained + CAUTION)
+    found[..., 1] = (lately - baseline[..., None]) * trained / (trained + CAUTION)
+    usual = (loss * losses).sum(-1, keepdims=True) / (1 + losses.sum(-1, keepdims=True))
+    found[..., 2] = (loss - usual) * losses / (losses + CAUTION)
+    found[..., 3] = gain * np.sqrt(np.minimum(trained, MEMORY)) / 2
+    found[..., :4] = np.clip(found[..., :4] / scale[..., None], -FEATURE_LIMIT, FEATURE_LIMIT)
+    found[..., 4] = 1 / np.sqrt(1 + tries)
+    found[..., 5] = recent
+    usual = failed.sum(-1, keepdims=True) / (1 + tries.sum(-1, keepdims=True))
+    found[..., 6] = (failed - tries * usual) / (tries + SHARE_CAUTION)
+    found[..., 7] = moved
+    found[..., 8:] = found[..., [0, 4]] * np.asarray(spent)[..., None, None]
+    return found
+
+
+class Learner:
+    """The rule on arrays: one campaign, or many at once along leading axes.
+
+    Categories are numbers, along the last axis. ``Prior`` gives them names.
+    """
+
+    def __init__(
+        self,
+        categories: int,
+        runs: tuple[int, ...] = (),
+        weights: npt.ArrayLike = WEIGHTS,
+        rule: Rule = RULE,
+    ) -> None:
+        """``weights`` may differ by run; they are the last axis."""
+        self.rule = rule
+        self.theta = np.zeros((*runs, categories))
+        self.history = np.zeros((_HISTORY, *runs, categories))
+        """Tries, those with a reward, those that failed; mean and recent mean of the rewards; mean
+        and number of those that were neither kept nor failed; how recent the last success is;
+        whether the champion moved since the last try."""
+        self.first_weights = np.array(np.broadcast_to(weights, (*runs, len(FEATURES))), float)
+        self.weights = self.first_weights.copy()
+        self.rewards = np.zeros(runs)
+        self.baseline, self.variance = np.zeros(runs), np.full(runs, REWARD_SD**2)
+        self.spent: npt.ArrayLike = np.zeros(runs)
+        """Share of the campaign that is over, which the caller sets."""
+
+    def features(self) -> Numbers:
+        return features(self.history, self.baseline, np.sqrt(self.variance), self.spent)
+
+    def policy(
+        self, available: npt.NDArray[np.bool_] | None = None, seen: Numbers | None = None
+    ) -> tuple[Numbers, Numbers]:
+        """pi and q; 0 where a category is not available."""
+        seen = self.features() if seen is None else seen
+        logits = self.theta + (seen @ self.weights[..., None])[..., 0]
+        if available is None:
+            available = np.ones(logits.shape, bool)
+        logits = np.where(available, logits, -np.inf)
+        pi = np.exp(logits - logits.max(-1, keepdims=True))
+        pi /= pi.sum(-1, keepdims=True)
+        even = available / available.sum(-1, keepdims=True)
+        return pi, (1 - EPSILON) * pi + EPSILON * even
+
+    def update(
+        self,
+        chosen: npt.ArrayLike,
+        reward: npt.ArrayLike,
+        propensity: npt.ArrayLike | None = None,
+        available: npt.NDArray[np.bool_] | None = None,
+        kept: npt.ArrayLike | None = None,
+        failed: npt.ArrayLike = False,
+    ) -> None:
+        """Learn from a trial of each run; see ``Prior.update``."""
+        seen = self.features()
+        pi, q = self.policy(available, seen)
+        hit = np.arange(pi.shape[-1]) == np.asarray(chosen)[..., None]
+        free = pi > 0 if available is None else available
+        spread, now = np.sqrt(self.variance), np.reshape(q[hit], self.rewards.shape)
+        logged = now if propensity is None else np.asarray(propensity)
+        weight = np.minimum(1 / logged, MOST_WEIGHT / now)
+        reach = OUTLIER * spread
+        reward = np.clip(reward, self.baseline - reach, self.baseline + reach)
+        advantage = (reward - self.baseline) / spread
+        advantage = np.clip(advantage, -ADVANTAGE_LIMIT, ADVANTAGE_LIMIT)
+        gradient = (advantage * weight)[..., None] * score(pi, hit)
+        log_pi = np.log(pi, out=np.zeros_like(pi), where=pi > 0)
+        entropy = -(pi * log_pi).sum(-1, keepdims=True)
+        step, decay, bonus, tune = self.rule
+        ascent = gradient - bonus * pi * (log_pi + entropy)
+        self.theta += step * ascent - decay * self.theta * free
+        self.weights += tune * (gradient[..., None, :] @ seen)[..., 0, :]
+        self.weights -= decay * tune * (self.weights - self.first_weights)
+        self.rewards += 1
+        self.baseline += (reward - self.baseline) / np.minimum(MEMORY, FIRST + self.rewards)
+        off = (reward - self.baseline) ** 2 - self.variance
+        self.variance += off / np.minimum(MEMORY, SD_FIRST + self.rewards)
+        self.variance = np.maximum(LEAST_SD**2, self.variance)
+        kept = np.asarray(reward > 0 if kept is None else kept)
+        _, trained, _, mean, lately, loss, losses, _, _ = self.history
+        is_loss = hit & ~(kept | np.asarray(failed))[..., None]
+        trained += hit
+        losses += is_loss
+        more = reward[..., None] - self.history[3:6]
+        mean += hit * more[0] / np.clip(trained, 1, MEMORY)
+        lately += hit * more[1] * np.maximum(LATELY, 1 / np.maximum(1, trained))
+        loss += is_loss * more[2] / np.maximum(1, losses)
+        self.note(hit, kept, failed)
+
+    def note(self, hit: npt.NDArray[np.bool_], kept: npt.ArrayLike, failed: npt.ArrayLike) -> None:
+        """Remember a try of the categories ``hit``, which need not have had a reward."""
+        tries, _, failures, _, _, _, _, recent, moved = self.history
+        kept = np.asarray(kept)[..., None]
+        tries += hit
+        failures += hit & np.asarray(failed)[..., None]
+        recent *= FADING
+        np.copyto(recent, 1.0, where=hit & kept)
+        np.copyto(moved, 0.0, where=hit)
+        np.copyto(moved, 1.0, where=kept & ~hit & (tries > 0))
+
+
+def score(pi: Numbers, hit: npt.NDArray[np.bool_]) -> Numbers:
+    """dq_c/dtheta of the category ``hit``; over q_c it is the gradient of log q_c."""
+    chosen: Numbers = (pi * hit).sum(-1, keepdims=True)
+    return (1 - EPSILON) * chosen * (hit - pi)
 
 
 class Prior:
-    """``(1 - eps) softmax(theta) + eps / K``, learnt by natural policy gradient with a baseline.
-
-    A category's advantage is the running mean of its rewards minus the baseline, in units of the
-    rewards' standard deviation (so their scale does not matter), shrunk while few are seen. The
-    baseline is the running mean of all rewards, each weighted by 1 / propensity, as an estimate for
-    uniform draws. The natural gradient of the expected reward is the advantage (Kakade, A natural
-    policy gradient, 2001), so a rare category learns as fast as a frequent one.
+    """A policy over named categories.
 
     Deterministic: a draw depends on ``seed``, its number and the probabilities, and replaying the
     updates rebuilds the state.
     """
 
-    def __init__(self, categories: Iterable[str], seed: int = 0) -> None:
+    def __init__(
+        self,
+        categories: Iterable[str],
+        seed: int = 0,
+        weights: npt.ArrayLike = WEIGHTS,
+        rule: Rule = RULE,
+    ) -> None:
         """Raises ValueError unless there is a category and none is named twice."""
         self.seed = seed
-        self._records: dict[str, _Record] = {}
         self._draws = 0
-        self._updates = 0
-        self._mean, self._variance = 0.0, REWARD_SD**2
+        self.described: dict[str, str] = {}
+        """Each category with its description, or a digest of it; in the learner's order."""
+        self._absent: dict[str, tuple[float, Numbers]] = {}
+        """What was learnt of categories that are gone: theta and history."""
+        self.learner = Learner(0, (), weights, rule)
         self.set_categories(categories)
 
     def set_categories(self, categories: Iterable[str]) -> None:
-        """Replace the categories: known ones keep what was learnt, new ones start as average."""
+        """Replace the categories: known ones keep what was learnt, also after an absence; new ones
+        start as average.
+
+        Args:
+            categories: names; with descriptions as the values of a mapping, a category that has
+                another name and the same description keeps what was learnt, too.
+        """
         names = list(categories)
         if not names or len(set(names)) < len(names):
             raise ValueError(f"categories must be distinct and at least one, not {names}")
-        self._records = {name: self._records.get(name) or _Record() for name in names}
+        told = dict(categories) if isinstance(categories, Mapping) else dict.fromkeys(names, "")
+        learner = self.learner
+        known = self._absent | dict(
+            zip(self.described, zip(learner.theta, learner.history.T, strict=True), strict=True)
+        )
+        for name in names:
+            same = [old for old, text in self.described.items() if text and text == told[name]]
+            if name not in known and len(same) == 1 and same[0] not in told:
+                known[name] = known.pop(same[0])
+        found = [known.pop(name, (0.0, np.zeros(_HISTORY))) for name in names]
+        learner.theta = np.array([theta for theta, _ in found])
+        learner.history = np.stack([history for _, history in found], -1)
+        self.described, self._absent = told, known
+
+    def learnt(self, logits: Mapping[str, float]) -> None:
+        """Start from what another campaign has learnt: logits of the categories that it knew."""
+        self.learner.theta[:] = [logits.get(name, 0.0) for name in self.described]
+
+    def logits(self) -> dict[str, float]:
+        """What is learnt of each category, the history's part included."""
+        logs = np.log(np.maximum(1e-12, self.learner.policy()[0]))
+        return dict(zip(self.described, (logs - logs.mean()).tolist(), strict=True))
+
+    def _mask(self, available: Collection[str] | None) -> npt.NDArray[np.bool_]:
+        names = list(self.described) if available is None else available
+        if not names or not self.described.keys() >= set(names):
+            raise ValueError(
+                f"of the categories {list(self.described)}, {list(names)} are available"
+            )
+        return np.array([name in names for name in self.described])
+
+    def champion_moved(self) -> None:
+        """Remember that what no category was drawn for, as a submission, is the champion now."""
+        self.learner.note(np.zeros(len(self.described), bool), True, False)
 
     def probabilities(self, available: Collection[str] | None = None) -> dict[str, float]:
         """Probability of each category; those not available get 0, the others share the rest.
@@ -67,14 +291,8 @@ class Prior:
         Raises:
             ValueError: an available category is unknown, or none is available.
         """
-        names = list(self._records) if available is None else list(dict.fromkeys(available))
-        if not names or not self._records.keys() >= set(names):
-            raise ValueError(f"of the categories {list(self._records)}, {names} are available")
-        top = max(self._records[name].theta for name in names)
-        weights = {name: math.exp(self._records[name].theta - top) for name in names}
-        total = sum(weights.values())
-        share = {n: (1 - EPSILON) * w / total + EPSILON / len(names) for n, w in weights.items()}
-        return {name: share.get(name, 0.0) for name in self._records}
+        shares = self.learner.policy(self._mask(available))[1].tolist()
+        return dict(zip(self.described, shares, strict=True))
 
     def sample(self, available: Collection[str] | None = None, *, trial: int | None = None) -> str:
         """Draw a category. Draws are numbered 0, 1, ... unless ``trial`` is the number."""
@@ -89,42 +307,36 @@ class Prior:
     def update(
         self,
         category: str,
-        reward: float,
+        reward: float | None,
         *,
         propensity: float | None = None,
         available: Collection[str] | None = None,
+        kept: bool | None = None,
+        failed: bool = False,
     ) -> None:
         """Learn that a trial of ``category`` brought ``reward``.
 
         Args:
+            reward: None if it brought none, as a rejected one: then it is only remembered.
             propensity: probability with which the category was drawn; if left out, its probability
                 in the current policy over ``available``.
             available: the categories that it was drawn from; all if left out.
+            kept: whether it is the champion now; if left out, whether the reward is positive.
+            failed: whether it crashed, broke a rule or was rejected.
 
         Raises:
             ValueError: an unknown category, a reward that is not finite, a propensity outside
                 (0, 1].
         """
-        now = self.probabilities(available)
-        propensity = now.get(category, 0.0) if propensity is None else propensity
-        if category not in now or not math.isfinite(reward) or not 0 < propensity <= 1:
+        mask = self._mask(available)
+        hit = np.array([name == category for name in self.described])
+        is_finite = reward is None or math.isfinite(reward)
+        is_chance = propensity is None or 0 < propensity <= 1
+        if not (any(hit & mask) and is_finite and is_chance):
             raise ValueError(
                 f"cannot learn {reward} of {category!r}, drawn with probability {propensity}, "
-                f"among {list(now)}"
+                f"among {list(self.described)}"
             )
-        reach = OUTLIER * math.sqrt(self._variance)
-        reward = max(self._mean - reach, min(self._mean + reach, reward))
-        self._updates += 1
-        rate = 1 / min(MEMORY, MEMORY // 2 + self._updates)
-        weight = min(3.0, 1 / (propensity * sum(p > 0 for p in now.values())))
-        self._mean += min(1.0, rate * weight) * (reward - self._mean)
-        self._variance += rate * ((reward - self._mean) ** 2 - self._variance)
-        self._variance = max(LEAST_SD**2, self._variance)
-        record = self._records[category]
-        record.count = min(MEMORY, record.count + 1)
-        record.mean += (reward - record.mean) / record.count
-        spread = math.sqrt(self._variance)
-        for known in self._records.values():
-            advantage = (known.mean - self._mean) / spread * known.count / (known.count + CAUTION)
-            advantage = max(-ADVANTAGE_LIMIT, min(ADVANTAGE_LIMIT, advantage))
-            known.theta = DECAY * (known.theta + STEP * advantage)
+        if reward is None:
+            return self.learner.note(hit, bool(kept), failed)
+        self.learner.update(np.argmax(hit), reward, propensity, mask, kept, failed)

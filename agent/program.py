@@ -78,6 +78,12 @@ class Program(Frozen):
         return tuple(category.name for category in self.categories)
 
     @property
+    def described(self) -> Mapping[str, str]:
+        """By category: a digest of its description."""
+        told = {c.name: c.description.encode(errors="replace") for c in self.categories}
+        return {n: hashlib.sha256(text).hexdigest()[:8] if text else "" for n, text in told.items()}
+
+    @property
     def settings(self) -> Mapping[str, Any]:
         """The settings in the front matter, by name; those not given are left out."""
         return self.front_matter.model_dump(exclude_unset=True, exclude={"objective"})

@@ -137,6 +137,8 @@ class Settings(Frozen):
     """Share of null trials, which measure how often luck is kept."""
     seed: Annotated[int, Field(ge=0, le=MOST_SEED), CAMPAIGN] = 0
     """Seed of the campaign."""
+    prior: Annotated[str, REMEMBERED] = ""
+    """Tag of a campaign whose prior a new one starts from, the less the less alike they are."""
     isolation: Annotated[Isolation, CAMPAIGN] = "auto"
     """require: refuse to train where the system cannot confine it."""
     notify: Annotated[str, AfterValidator(_command), REMEMBERED] = ""

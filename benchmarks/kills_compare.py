@@ -92,7 +92,8 @@ def contradictions(journal: Path, seed: int) -> Iterator[str]:
             yield f"event {event.n} begins again with seeds {state.open_seeds} instead of {again}"
     for trial in state.trials:
         if trial.available:
-            prior = rebuild_prior(trial.categories, seed, state.finished[: trial.trial])
+            prior = rebuild_prior(trial.known, seed, state.finished[: trial.trial], state.lent)
+            prior.learner.spent = trial.spent
             rebuilt = prior.probabilities(trial.available)[trial.category]
             if rebuilt != trial.propensity:
                 yield f"trial {trial.trial} had propensity {trial.propensity}, rebuilt {rebuilt}"

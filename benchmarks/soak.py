@@ -118,7 +118,19 @@ def summary(readings: Sequence[Reading]) -> dict[str, Any]:
             "last_tenth": round(median(values[-tenth:]), 3),
             "slope_per_100_trials": round(100 * slope(numbers, values), 4),
         }
+    rss = [reading["rss_mb"] for reading in longest]
+    steps = [k for k in range(1, len(rss)) if rss[k] != rss[k - 1]]
+    found["rss_mb"]["last_change_at_trial"] = numbers[steps[-1]] if steps else numbers[0]
+    # The parent shows that it waits: on a machine with other work a trial costs it more.
+    seconds, worked = ([r[name] for r in longest] for name in ("seconds", "parent_cpu_seconds"))
+    fit = np.linalg.lstsq(np.c_[np.ones(len(longest)), seconds, numbers], worked, rcond=None)[0]
+    found["parent_cpu_seconds"]["slope_at_equal_seconds"] = round(100 * float(fit[2]), 4)
     return found
+
+
+def columns(readings: Sequence[Reading]) -> dict[str, list[Any]]:
+    """The readings themselves, by quantity."""
+    return {name: [reading[name] for reading in readings] for name in readings[0]}
 
 
 # --- resuming ---
@@ -261,7 +273,7 @@ def main() -> None:
             print(reading, file=sys.stderr)
     result |= {"budget": BUDGET, "soak": summary(readings)}
     if args.full:
-        keep("soak", result)
+        keep("soak", result | {"readings": columns(readings)})
         unfinished.unlink(missing_ok=True)
     print(json.dumps(result))
 

@@ -100,6 +100,8 @@ class TrialBegun(SetsFields):
     propensity: float = 0.0
     available: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    described: tuple[str, ...] = ()
+    spent: float = 0.0
     program: str = ""
     objective: Mapping[str, Any] = {}
     proposer: str = ""
@@ -187,6 +189,7 @@ class CandidateMade(SetsFields):
     parent: str = ""
     title: str = ""
     hypothesis: str = ""
+    shows: str = ""
     source_sha256: str = ""
     hunks: tuple[str, ...] = ()
     lines_added: int = 0
@@ -306,6 +309,18 @@ class Harvested(Happened):
     """By the names of ``State.harvested``; ``pairs`` are those that are new."""
 
 
+class PriorLent(Happened):
+    """The prior starts from what another campaign has learnt."""
+
+    event: Literal["prior"] = "prior"
+    tag: str
+    """The other campaign's."""
+    alike: float
+    """In [0, 1]; see ``steps.lend``."""
+    logits: Mapping[str, float]
+    """By category of this campaign, tempered."""
+
+
 class Retired(Happened):
     """What earlier versions wrote, and has no meaning now: a wait for a quieter machine."""
 
@@ -322,7 +337,7 @@ Known = (
     CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed | Waiting
     | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade | TrainingBegun
     | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened | Verified
-    | Transferred | Harvested | Retired
+    | Transferred | Harvested | PriorLent | Retired
 )  # fmt: skip
 Event = Known | Unknown
 _ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator="event")])

@@ -78,8 +78,8 @@ def prior_of(state: State) -> Prior:
     """The prior after all rewards of the campaign."""
     if not state.program_text:
         raise CampaignError("this campaign has not begun its first trial yet; run it again")
-    names = parse_program(state.program_text, lenient=True).names
-    return rebuild_prior(names, state.settings["seed"], state.finished)
+    described = parse_program(state.program_text, lenient=True).described
+    return rebuild_prior(described, state.settings["seed"], state.finished, state.lent)
 
 
 def running(repo: Repo, tag: str) -> int | None:

@@ -182,6 +182,8 @@ class Trial:
     """Full hash of the final commit, "" until the verdict is in git, and for rejected trials."""
     parent: str = ""
     """Full hash of the champion that the edit was made on."""
+    shows: str = ""
+    """The category that the edit counts for, if it is another than was asked for."""
     lines_added: int = 0
     lines_removed: int = 0
     size_delta: int = 0
@@ -252,6 +254,10 @@ class Trial:
     """Categories that could be drawn."""
     categories: tuple[str, ...] = ()
     """All categories of the program as it was read for this trial."""
+    described: tuple[str, ...] = ()
+    """Digests of their descriptions, by which a category with another name is recognised."""
+    spent: float = 0.0
+    """Share of the campaign that was over when the category was drawn."""
 
     @property
     def wants_proposal(self) -> bool:
@@ -285,6 +291,17 @@ class Trial:
     def is_null(self) -> bool:
         """Whether its edit is known to do nothing."""
         return self.category == NULL
+
+    @property
+    def known(self) -> dict[str, str]:
+        """All categories, each with the digest of its description, "" of earlier versions."""
+        described = self.described or ("",) * len(self.categories)
+        return dict(zip(self.categories, described, strict=True))
+
+    @property
+    def credited(self) -> str:
+        """The category that it counts for."""
+        return self.shows or self.category
 
     @property
     def kind(self) -> Kind:

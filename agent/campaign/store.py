@@ -31,7 +31,7 @@ from agent.campaign.recovery import NOT_IN_GIT, bring_commits, bring_refs
 from agent.campaign.results import write_tsv
 from agent.campaign.state import fold
 from agent.edits.blocks import Edit
-from agent.edits.facts import edit_facts
+from agent.edits.facts import credited, edit_facts
 from agent.git import worktree
 from agent.git.command import RepoError
 from agent.git.repo import Repo
@@ -207,6 +207,8 @@ class Campaign:
             reads_clock=facts.reads_clock,
         )
         commit = commit_candidate(self.repo, proposed, written)
+        counts = (trial.category, edit.category, original, written, trial.categories)
+        shows = credited(*counts) if trial.propensity else trial.category
         added, removed = self.repo.numstat(parent, commit)
         self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
         self.record(
@@ -216,6 +218,7 @@ class Campaign:
                 parent=parent,
                 title=edit.title,
                 hypothesis=edit.hypothesis,
+                shows=shows if shows != trial.category else "",
                 source_sha256=digest,
                 hunks=tuple(hunks),
                 lines_added=added,

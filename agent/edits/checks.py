@@ -16,9 +16,8 @@ from typing import Any
 from pyflakes import checker
 from pyflakes.messages import UndefinedLocal, UndefinedName
 
-from agent.edits.blocks import Edit
-from agent.edits.changes import differences, digest, fingerprint, hunks, is_text
-from agent.edits.constants import constants, sections, targets
+from agent.edits.changes import differences, digest, fingerprint, is_text
+from agent.edits.constants import sections, targets
 from trainer import contract
 from trainer.source import plain
 
@@ -36,9 +35,6 @@ _LIMITS = {
 """The most characters in one new literal, by kind; in one new collection the most literals, nested
 ones counted."""
 
-CROSS_CUTTING = frozenset({"hyperparameters", "regularisation", "efficiency", "simplification"})
-"""Categories that may set constants of any section, and whose constants any category may set."""
-
 _SEEDERS = frozenset(
     {"seed", "manual_seed", "manual_seed_all", "default_rng"}
     | {"Random", "RandomState", "SeedSequence", "PCG64"}
@@ -51,14 +47,13 @@ class Rejected(Exception):
 
 
 def check(
-    edit: Edit,
     parent: str,
     candidate: str,
     *,
     max_seq_len: int,
     tried: Collection[str] = (),
 ) -> str:
-    """Check an edit of ``parent`` that gave ``candidate``, both whole sources.
+    """Check an edit that made ``candidate`` of ``parent``, both whole sources.
 
     Args:
         max_seq_len: the preset's bound on SEQ_LEN.
@@ -87,8 +82,6 @@ def check(
             raise Rejected("seed only: nothing else changes, and luck is no improvement")
         _refuse_payload(parent, candidate)
         _refuse_undefined_names(parent, candidate)
-        if all(change.startswith("number:") for change in hunks(parent, candidate)):
-            _refuse_false_claim(edit.category, parent, candidate)
     except contract.ContractBroken as broken:
         raise Rejected(f"contract: {broken}") from None
     except RecursionError:
@@ -246,25 +239,3 @@ def _undefined_names(source: str) -> list[tuple[int, str, str]]:
         for message in messages
         if isinstance(message, UndefinedName | UndefinedLocal)
     )
-
-
-def _refuse_false_claim(category: str, parent: str, candidate: str) -> None:
-    """Refuse such values of constants that are all in the sections of other categories.
-
-    The place of a code edit does not show its category, so code is never refused. But each constant
-    is in the section that it belongs to, and a new value for one of ``architecture`` teaches the
-    prior nothing about ``schedule``. ``CROSS_CUTTING`` categories and their sections are exempt.
-    """
-    touched = sections_touched(parent, candidate)
-    if category not in sections(parent) or category in CROSS_CUTTING:
-        return
-    if touched & {"", category, *CROSS_CUTTING}:
-        return
-    before = {c.name: c.value for c in constants(parent)}
-    moved = [c.name for c in constants(candidate) if c.value != before.get(c.name, c.value)]
-    if moved:
-        raise Rejected(
-            f"category: the edit claims {category} but only sets {', '.join(moved)}, of "
-            f"{', '.join(sorted(touched))}; name the category that it belongs to, or change "
-            f"something of {category}"
-        )

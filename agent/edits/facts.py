@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.edits.changes import canonical_lines, differences, digest
+from agent.edits.constants import sections
 from trainer.source import plain
 
 _LOSS = re.compile(
@@ -30,6 +32,8 @@ _GLOBAL = re.compile(r"(random|numpy\.random)\.[a-z_]+")
 _FILES = re.compile(r"/proc/|/dev/u?random")
 _STARS = {"time", "timeit", "random", "secrets", "numpy.random"}
 MOST_NAMED = 4
+CROSS_CUTTING = frozenset({"hyperparameters", "regularisation", "efficiency", "simplification"})
+"""Categories that may change any section, and whose sections any category may change."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,28 @@ def edit_facts(parent: str, candidate: str) -> EditFacts:
         hides_loss=any(_LOSS.search(line) for line in changed),
         reads_clock=reads_clock(candidate),
     )
+
+
+def credited(
+    asked: str, declared: str, parent: str, candidate: str, categories: Collection[str]
+) -> str:
+    """The category that an edit counts for, so that the prior learns of what was really tried.
+
+    It is the one that the reply declares (the one asked for, if that is none of ``categories``), if
+    the edit may be of it: if it touches its section or none that is another's, or if it has no
+    section. Else it is the one with the most changed lines. ``CROSS_CUTTING`` categories may change
+    any section, and any may change theirs.
+    """
+    claimed = declared if declared in categories else asked
+    before, after = sections(parent), sections(candidate)
+    changed: Counter[str] = Counter()
+    for i1, i2, j1, j2 in differences(parent.split("\n"), candidate.split("\n")):
+        changed.update([*before[i1:i2], *after[j1:j2]])
+    others = [name for name, _ in changed.most_common() if name in categories]
+    is_free = claimed in CROSS_CUTTING or claimed not in before
+    if is_free or not others or changed.keys() & {"", claimed, *CROSS_CUTTING}:
+        return claimed
+    return others[0]
 
 
 def reads_clock(source: str) -> str:

@@ -24,6 +24,7 @@ from agent.models.secrets import quote, scrub, secret_values
 from agent.models.types import Model, Part, Prompt, Reply, Unavailable, Usage
 from agent.program import KNOWN
 from agent.proposers.base import Context, Proposal, ReplyUnusable
+from agent.proposers.lessons import lessons, one_way
 from agent.proposers.prompts import PROMPTS, templates
 from trainer.contract import MAX_SOURCE_BYTES
 from trainer.presets import LADDER
@@ -168,6 +169,8 @@ class LLMProposer(ModelProposer):
         focus = self._templates.render(
             "focus",
             context=context,
+            lessons=lessons(context.history, context.prior),
+            one_way=one_way(context.history, context.category),
             description=description(context),
             feedback=[*zip_longest(context.turned_down, context.feedback, fillvalue="")],
             envelope=envelope,

@@ -318,13 +318,14 @@ def _study(axes: Sequence[Axis], past: Sequence[Measured], seed: int) -> Any:
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.TPESampler(n_startup_trials=0, seed=seed)
     )
+    whole = {axis.name: _distribution(axis, 1.0) for axis in axes}
     for point, gain in [({}, 0.0), *((m.point, m.gain) for m in reversed(past))]:
         values = {axis.name: point.get(axis.name, axis.champion) for axis in axes}
         # An edit may have taken an option away.
         known = [a for a in axes if a.is_ordered or values[a.name] in (a.champion, *a.others)]
         params = {axis.name: axis.place(values[axis.name]) for axis in known}
-        whole = {axis.name: _distribution(axis, 1.0) for axis in known}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=whole, value=gain))
+        spaces = {axis.name: whole[axis.name] for axis in known}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=spaces, value=gain))
     return study
 
 

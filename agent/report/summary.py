@@ -11,10 +11,19 @@ from typing import Any, get_args
 from agent.campaign.chain import baseline_and_best
 from agent.campaign.evidence import noise_of
 from agent.campaign.records import Kind, Training, Trial
-from agent.campaign.state import State
+from agent.campaign.state import State, prior_course
 from agent.judge import Estimate
 from agent.objective import DEFAULT, Objective
-from agent.report.text import clock, interval, meter, noise_words, percents, plural, prior_line
+from agent.report.text import (
+    clock,
+    interval,
+    meter,
+    noise_words,
+    percents,
+    plural,
+    prior_line,
+    sparks,
+)
 from agent.report.text import signed as with_sign
 from agent.report.verification import one_line_of, opening_words, transfer_words
 from trainer.presets import Preset, find_preset
@@ -28,9 +37,9 @@ LEGEND = "● kept  ○ reverted  × training failed  · rejected before trainin
 TRAININGS = "heat  role       seed        status    val_bpb     steps   peak MB     time"
 NOTHING = "no trial is finished yet"
 LOGGED = (
-    "trial commit parent category title hypothesis proposer verdict words status kind level scores "
-    "differences val_bpb val_bpb_half gain gain_half claimed reward seconds lines_added "
-    "lines_removed size_delta"
+    "trial commit parent category credited title hypothesis proposer verdict words status kind "
+    "level scores differences val_bpb val_bpb_half gain gain_half claimed reward seconds "
+    "lines_added lines_removed size_delta"
 )
 """What ``log`` tells of a trial."""
 
@@ -100,6 +109,7 @@ def status_json(
         "cached_share": cached_share(state.usage),
         "champion": champion.commit if champion is not None else None,
         "prior": dict(prior),
+        "prior_over_time": prior_course(state),
     }
 
 
@@ -217,8 +227,20 @@ def status_text(status: Mapping[str, Any]) -> str:
         ("tokens", f"{tokens:,}{from_cache}" if tokens else ""),
         ("per gain", f"${per_gain:.2f} for each 0.01 bits per byte" if is_priced else ""),
         ("prior", prior_line(percents(status["prior"]), {}, WIDTH - LABEL)),
+        ("", _over_time(status["prior_over_time"])),
     ]
     return "\n".join(f"{label:<{LABEL}}{text}" for label, text in lines if text)
+
+
+def _over_time(course: Sequence[Mapping[str, Any]]) -> str:
+    """The prior's course for the most probable categories, as many as have room; "" without one."""
+    if len(course) < 2:
+        return ""
+    line, bars = f"trials {course[0]['trial']} to {course[-1]['trial']}:", sparks(course)
+    for name in percents(course[-1]["prior"]):
+        more = f"  {bars[name]} {name}"
+        line += more if len(line) + len(more) <= WIDTH - LABEL else ""
+    return line
 
 
 def log_text(state: State) -> str:
@@ -281,6 +303,7 @@ def _attempt(path: Path) -> tuple[int, str]:
 
 def _facts(trial: Trial) -> list[tuple[str, str]]:
     drawn = f" (drawn with probability {trial.propensity:.2f})" if trial.propensity else ""
+    drawn += f", counts as {one_line(trial.shows)}" if trial.shows else ""
     gain = f"{with_sign(trial.gain)} ± {trial.gain_half:.4f}" if trial.gain_half is not None else ""
     is_selected = trial.kept and trial.heats and not trial.is_null and not trial.tie
     corrected = ", corrected for having been selected" if is_selected else ""

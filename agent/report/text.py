@@ -6,12 +6,14 @@ data, returned here as single printable lines. The caller still has to escape it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.campaign.records import Heat
 from agent.judge import most_false_keeps
 from trainer.untrusted import one_line
+
+BARS = "▁▂▃▄▅▆▇█"
 
 
 def interval(value: float | None, half: float | None, digits: int = 4) -> str:
@@ -77,6 +79,16 @@ def percents(prior: Mapping[str, float]) -> dict[str, int]:
     """Whole percents, the most probable category first."""
     ranked = sorted(prior.items(), key=lambda item: (-item[1], item[0]))
     return {one_line(name, 40): round(100 * p) for name, p in ranked}
+
+
+def sparks(course: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """By category: its probability over the trials of ``prior_course``, as small bars."""
+    shares = [row["prior"] for row in course]
+    most = max((share for row in shares for share in row.values()), default=1.0)
+    return {
+        one_line(name, 40): "".join(BARS[round(7 * row.get(name, 0.0) / most)] for row in shares)
+        for name in (shares[-1] if shares else ())
+    }
 
 
 def prior_line(shares: Mapping[str, int], before: Mapping[str, int], width: int) -> str:

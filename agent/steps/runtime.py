@@ -30,6 +30,8 @@ from trainer.training.standstill import since_boot
 VERIFY_SHARE = 0.1
 """Of the hours of a run that is to be verified."""
 
+ENDLESS = 100
+
 
 class SharedKeywords(TypedDict):
     """Keywords of ``trainer.measure`` that are the same for all trainings of a run."""
@@ -68,9 +70,8 @@ class Runtime:
         self._low = ""
         self.in_vain: defaultdict[str, int] = defaultdict(int)
         """By what: how often in a row it came to nothing since the run began."""
-        self.prior = rebuild_prior(
-            self.program.names, self.settings.seed, self.campaign.state.finished
-        )
+        state, described = self.campaign.state, self.program.described
+        self.prior = rebuild_prior(described, self.settings.seed, state.finished, state.lent)
 
     @property
     def open_trial(self) -> Trial:
@@ -209,6 +210,14 @@ class Runtime:
             if self.stop.wait(min(1.0, left)):
                 break
         self.stop_if_asked()
+
+    def spent(self) -> float:
+        """Share of the campaign that is over: of its trials or of this run's hours; without an end
+        as if ``ENDLESS`` trials were to come."""
+        done, settings = len(self.campaign.state.real), self.settings
+        shares = [done / settings.trials] if settings.trials else []
+        shares += [(since_boot() - self.began) / (3600 * settings.hours)] if settings.hours else []
+        return min(1.0, max(shares, default=done / (done + ENDLESS)))
 
     def time_is_up(self) -> bool:
         """Whether ``hours`` have passed since the run began, those of a suspended machine too; what

@@ -32,6 +32,7 @@ from agent.report.display import Display
 from agent.report.summary import noise
 from agent.report.text import noise_words, plural
 from agent.settings import Settings, SettingsError, remember, resolve_settings
+from agent.steps.lend import lend, lender
 from agent.steps.machine import device_claimed, kept_awake, sleep_words
 from agent.steps.notify import make_notifier
 from agent.steps.runtime import Runtime
@@ -93,6 +94,7 @@ def open_runtime(
         )
     budget = settings.budget or str(preset.budget)
     settings = settings.model_copy(update={"preset": preset.name, "budget": budget})
+    from_campaign = lender(repo, settings.prior, state)
     environ = inherited_environment()
     model, why = open_model(settings.llm, environ)
     if model is not None:
@@ -150,6 +152,15 @@ def open_runtime(
                 log.info("%s: %s", name, value)
             remembered = remember(given, state.given, hidden)
             campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked))
+            if from_campaign:
+                of = campaign.state.settings
+                lent = lend(from_campaign, settings.prior, of, program.described)
+                campaign.record(lent)
+                display.message(f"the prior starts from {campaign.state.lent_by}")
+            elif command_line.get("prior") and not campaign.state.lent_by.startswith(
+                f"{settings.prior}, "
+            ):
+                display.message(f"--prior {settings.prior}: only a new campaign can start from it")
             campaign.reconcile()
             for line in campaign.take_messages():
                 display.message(line)

@@ -251,8 +251,8 @@ REPLIES: dict[str, tuple[str, Outcome]] = {
     "another file": (HEAD + f"trainer/session.py\n{block(*LONGER)}", "block 1 names the file"),
     "a file on the fence": (HEAD + f"```python:agent/judge.py\n{block(*LONGER)}```\n",
                             "block 1 names the file"),
-    "wrong category": (GOOD.replace("schedule", "architecture"), "wrong category"),
-    "unknown category": (GOOD.replace("schedule", "scheduling"), "wrong category"),
+    "wrong category": (GOOD.replace("schedule", "architecture"), (LONGER,)),
+    "unknown category": (GOOD.replace("schedule", "scheduling"), (LONGER,)),
     "two categories": (GOOD + "category: optimizer\n", "two categories"),
     "not in the file": (HEAD + block("COOLDOWN = 0.3\n", "COOLDOWN = 0.5\n"),
                         "block 1: its search text is not in the file"),
@@ -323,7 +323,7 @@ REPLIES: dict[str, tuple[str, Outcome]] = {
     ),
     "another category's number": (
         HEAD + block("DEPTH = 2  # blocks; range 1..8\n", "DEPTH = 3  # blocks; range 1..8\n"),
-        "category: the edit claims schedule",
+        (("DEPTH = 2  # blocks; range 1..8", "DEPTH = 3  # blocks; range 1..8"),),
     ),
     "weights in the file": (
         HEAD + block(DOWN, LONGER[1] + f"TABLE = {list(range(500))}\n"), "high-entropy literals",

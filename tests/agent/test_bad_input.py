@@ -44,6 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("--program", "missing.md"), ("missing.md",)),
         (("--trials", "-1"), ("-1",)),
         (("--hours", "inf"), ("inf",)),
+        (("--prior", "nope"), ("there is no campaign 'nope'",)),
     ],
 )
 def test_bad_options(project: Path, args: tuple[str, ...], words: tuple[str, ...]) -> None:

@@ -61,6 +61,7 @@ ROWS = {
     "max_tokens": Row("9", 9, WHOLE | FROM_0, NOT_WHOLE),
     "nulls": Row("0.5", 0.5, NUMBER | FROM_0 | {"0.6": "less than or equal to 0.5"}, NOT_A_NUMBER),
     "seed": Row("7", 7, WHOLE | FROM_0 | {str(2**63): "less than or equal to"}, NOT_WHOLE),
+    "prior": Row("nov22", "nov22", {}, ([1], {"a": 1})),
     "isolation": Row("off", "off", {"maybe": "'auto', 'require' or 'off'"}, (True, 5, [1])),
     "notify": Row("wall -n", "wall -n", {"say 'hello": "No closing quotation"}, NOT_TEXT),
 }  # fmt: skip

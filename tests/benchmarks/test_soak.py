@@ -52,5 +52,25 @@ def test_slopes_are_those_of_the_longest_run() -> None:
         "first_tenth": 102.25,
         "last_tenth": 111.25,
         "slope_per_100_trials": pytest.approx(50.0),
+        "last_change_at_trial": 23,
     }
     assert found["seconds"]["slope_per_100_trials"] == pytest.approx(0.0)
+
+
+def test_a_busy_machine_is_not_taken_for_growth() -> None:
+    readings = [
+        {
+            "run": 0,
+            "trial": trial,
+            "seconds": (seconds := 2.0 + trial % 7 + trial / 50),
+            "parent_cpu_seconds": 0.1 * seconds + grows * trial,
+            "rss_mb": 100.0,
+        }
+        for grows in (0.0, 0.001)
+        for trial in range(1, 51)
+    ]
+    for half, slope in ((readings[:50], 0.0), (readings[50:], 0.1)):
+        found = soak.summary(half)
+        assert found["parent_cpu_seconds"]["slope_at_equal_seconds"] == pytest.approx(slope)
+        assert found["rss_mb"]["last_change_at_trial"] == 1
+    assert soak.columns(readings)["trial"][:2] == [1, 2]

@@ -36,8 +36,12 @@ def test_the_status_is_what_the_version_that_wrote_it_said(journal: Path, tmp_pa
     shutil.copy(journal, campaign / "journal.jsonl")
     said = json.loads(journal.with_suffix(".status.json").read_text())
     status = as_json(tmp_path, "status", "--tag", "old")
-    same = said.keys() - (CHANGED if journal == BEFORE_HEATS else set())
+    same = said.keys() - {"prior"} - (CHANGED if journal == BEFORE_HEATS else set())
     assert {name: status[name] for name in same} == {name: said[name] for name in same}
+    prior = status["prior"]  # of the same rewards by another rule
+    assert prior.keys() == said["prior"].keys() and sum(prior.values()) == pytest.approx(1)
+    if journal == BEFORE_HEATS:  # in the other one there was only one category to draw from
+        assert len(set(prior.values())) > 2
     if journal == BEFORE_HEATS:
         assert (status["nulls"], status["nulls_kept"]) == (0, 0)
         guess = noise_guess(fold(read_events(journal)), "structure", find_preset("cpu"))

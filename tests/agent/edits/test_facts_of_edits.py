@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.edits.facts import edit_facts, reads_clock
+from agent.edits.facts import credited, edit_facts, reads_clock
 
 PARENT = '''"""A file."""
 RATE = 0.1  # a rate
@@ -141,3 +141,54 @@ def test_many_are_counted() -> None:
         "time.time (line 2), time.monotonic (line 3), time.ctime (line 4), time.gmtime (line 5) "
         "and 1 more"
     )
+
+
+SECTIONS = """import torch
+# === architecture ===
+DEPTH = 2
+WIDTH = 64
+# === optimizer ===
+RATE = 0.1
+# === schedule ===
+WARMUP = 0.1
+# === hyperparameters ===
+ROWS = 8
+"""
+DEPTH, WIDTH, RATE = (
+    ("DEPTH = 2", "DEPTH = 3"),
+    ("WIDTH = 64", "WIDTH = 96"),
+    ("0.1\n# === s", "0.2\n# === s"),
+)
+CATEGORIES = ("architecture", "optimizer", "schedule", "hyperparameters", "efficiency", "dataset")
+
+
+@pytest.mark.parametrize(
+    ("asked", "declared", "pairs", "counts"),
+    [
+        ("architecture", "architecture", [DEPTH], "architecture"),
+        ("schedule", "schedule", [DEPTH], "architecture"),
+        ("schedule", "architecture", [DEPTH], "architecture"),
+        ("schedule", "optimizer", [DEPTH], "architecture"),
+        ("schedule", "scheduling", [("WARMUP = 0.1", "WARMUP = 0.2")], "schedule"),
+        ("optimizer", "optimizer", [DEPTH, RATE], "optimizer"),
+        ("schedule", "schedule", [DEPTH, WIDTH, RATE], "architecture"),
+        (
+            "schedule",
+            "schedule",
+            [DEPTH, WIDTH, ("RATE", "x = 1\n" * 5 + "RATE")],
+            "optimizer",
+        ),
+        ("schedule", "schedule", [("ROWS = 8", "ROWS = 4")], "schedule"),  # anyone's
+        ("schedule", "schedule", [("import torch", "import numpy")], "schedule"),  # no section's
+        ("efficiency", "efficiency", [DEPTH], "efficiency"),  # may change any section
+        ("dataset", "dataset", [DEPTH], "dataset"),  # the file has no such section
+    ],
+)
+def test_an_edit_counts_for_what_it_changes(
+    asked: str, declared: str, pairs: list[tuple[str, str]], counts: str
+) -> None:
+    source = SECTIONS
+    for old, new in pairs:
+        assert source.count(old) == 1
+        source = source.replace(old, new)
+    assert credited(asked, declared, SECTIONS, source, CATEGORIES) == counts

@@ -59,5 +59,5 @@ def test_what_is_found_out_about_an_edit_is_the_same(source: str) -> None:
     assert fingerprint(source) == fingerprint(PARENT)
     assert hunks(source, edit.apply(source)) == hunks(PARENT, after)
     assert facts.edit_facts(source, after) == facts.edit_facts(PARENT, after)
-    assert check(edit, source, edit.apply(source), max_seq_len=128) == fingerprint(after)
+    assert check(source, edit.apply(source), max_seq_len=128) == fingerprint(after)
     assert set(sections(source)) == set(sections(PARENT))

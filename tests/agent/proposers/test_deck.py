@@ -105,7 +105,7 @@ def test_every_other_recipe_passes_the_checks_and_changes_the_score(
     recipe: Recipe, start: str
 ) -> None:
     candidate = recipe.edit.apply(start)
-    checks.check(recipe.edit, start, candidate, max_seq_len=1024)
+    checks.check(start, candidate, max_seq_len=1024)
     train_two_steps(candidate)
     assert score(candidate) != score(start) or recipe.edit.category == "efficiency"
 

@@ -54,7 +54,7 @@ def test_recipes_that_end_early_are_for_a_champion_at_the_target(
 def test_they_apply_and_leave_a_share_that_the_tuner_can_move(recipe: object) -> None:
     edit = recipe.edit  # type: ignore[attr-defined]
     source = edit.apply(SOURCE)
-    check(edit, SOURCE, source, max_seq_len=4096, tried=set())
+    check(SOURCE, source, max_seq_len=4096, tried=set())
     (axis,) = [axis for axis in tunable(source, "schedule") if axis.name == "END_SHARE"]
     assert axis.champion < 1 and axis.others[-1] == 1 and min(axis.others) == 0.05
     assert all(len(line) <= 100 for line in source.splitlines())

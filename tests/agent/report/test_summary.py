@@ -24,6 +24,7 @@ STATUS = {"tag", "state", "trials", "kept", "reverted", "rejected", "baseline_bp
 STATUS |= {"nulls", "nulls_kept", "noise_sigma", "noise", "cost_usd", "champion", "prior"}
 STATUS |= {"tokens", "cached_share", "cost_per_gain_usd", "unanswered", "rewards_clipped"}
 STATUS |= {"capped", "capped_usd", "opened", "openings", "verified", "objective", "summed"}
+STATUS |= {"prior_over_time"}
 LOG = {"trial", "commit", "parent", "category", "hypothesis", "proposer", "verdict", "status"}
 LOG |= {"scores", "differences", "val_bpb", "gain", "reward", "seconds"}
 LOG |= {"lines_added", "lines_removed"}

@@ -21,12 +21,13 @@ from agent import loop
 from agent.campaign.events import Concluded, Known, RunBegun
 from agent.campaign.journal import read_events
 from agent.campaign.records import Trial
-from agent.campaign.state import fold
+from agent.campaign.state import fold, rebuild_prior
 from agent.campaign.store import Campaign
 from agent.models.choose import open_model
 from agent.models.types import Model, Prompt
 from agent.models.types import Reply as ModelReply
 from agent.proposers.llm import LLMProposer
+from agent.report.summary import log_json, show_text
 from agent.steps import propose
 from agent.steps.runtime import Runtime
 from trainer import measure
@@ -329,6 +330,27 @@ def test_what_lost_does_not_come_back_beside_something_else(runtime: Runtime) ->
     assert "trial 1" in second.rejections[0]
     assert second.rejections[0].startswith("already reverted")
     assert second.status == "ok", "without it, what is left is an experiment of its own"
+
+
+# --- what an edit counts for ---
+
+
+def test_an_edit_counts_for_the_category_that_its_diff_shows(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for a schedule, a model widens the network."""
+    loop.baseline(runtime)
+    line = next(s for s in runtime.campaign.source("HEAD").splitlines() if s[:5] == "WIDTH")
+    use(runtime, [block(f"{line}\n", f"{line.replace('128', '192')}\n")])
+    monkeypatch.setattr(runtime.prior, "sample", lambda *args, **options: "schedule")
+    trial, state = one_trial(runtime), runtime.campaign.state
+    assert (trial.category, trial.shows) == ("schedule", "architecture")
+    shares = runtime.prior.probabilities()
+    assert shares["architecture"] < shares["schedule"]
+    rebuilt = rebuild_prior(runtime.program.described, runtime.settings.seed, state.finished)
+    assert rebuilt.probabilities() == shares
+    assert "counts as architecture" in show_text(state, 1, runtime.campaign.folder)
+    assert log_json(state)[1]["credited"] == "architecture"
 
 
 # --- every reply of the tables, over the wire ---

@@ -24,7 +24,6 @@ from agent.campaign.snapshot import read_state, save
 from agent.campaign.state import fold, rebuild_prior
 from agent.campaign.store import Campaign
 from agent.campaign.submissions import FOLDER, Submission, discard, submit, waiting
-from agent.edits.blocks import Edit
 from agent.edits.checks import check
 from agent.edits.constants import constants
 from agent.edits.facts import edit_facts
@@ -257,8 +256,7 @@ def test_the_example_is_the_shipped_file_with_one_idea() -> None:
     assert changed_ones == {"BATCH_ROWS", "MICRO_ROWS"}
     kept = set(shipped.splitlines()) & set(better.splitlines())
     assert len(set(shipped.splitlines()) - kept) == 2, "its comments are the same, too"
-    edit = Edit(take.CATEGORY, "why", "what", (), better)
-    check(edit, shipped, better, max_seq_len=find_preset("cpu").max_seq_len)
+    check(shipped, better, max_seq_len=find_preset("cpu").max_seq_len)
 
 
 @pytest.mark.process

@@ -1,0 +1,51 @@
+"""Start a campaign's prior from what another campaign has learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.campaign import reading
+from agent.campaign.events import PriorLent
+from agent.campaign.reading import CampaignError
+from agent.campaign.state import State
+from agent.git.repo import Repo
+
+ELSEWHERE = 0.5
+"""What is left of it on another device, and again with another preset."""
+
+
+def lender(repo: Repo, tag: str, borrower: State) -> State | None:
+    """The campaign ``tag``, if it has something to lend; None if nothing can be lent any more.
+
+    Raises:
+        CampaignError: there is no such campaign, or it has learnt nothing.
+    """
+    if not tag or borrower.trials or borrower.lent_by:
+        return None
+    state = reading.load(repo, tag)
+    if not any(trial.reward is not None and trial.propensity for trial in state.finished):
+        raise CampaignError(
+            f"--prior {tag}: no trial of that campaign has taught its prior anything yet; name "
+            "another, or leave --prior out"
+        )
+    return state
+
+
+def lend(
+    state: State, tag: str, settings: Mapping[str, Any], described: Mapping[str, str]
+) -> PriorLent:
+    """What a campaign's prior gives one with ``settings`` and these categories.
+
+    Its logits are multiplied by how alike the two are: the share of all their categories that both
+    have (by name, or by description), halved if the device is another, and if the preset is.
+    """
+    prior = reading.prior_of(state)
+    logits, names = prior.logits(), {text: name for name, text in prior.described.items() if text}
+    known = {n: n if n in logits else names.get(text, "") for n, text in described.items()}
+    shared = sum(name in logits for name in known.values())
+    alike = shared / (len(known) + len(logits) - shared)
+    for name in ("device", "preset"):
+        alike *= 1.0 if settings.get(name) == state.settings.get(name) else ELSEWHERE
+    tempered = {own: alike * logits.get(name, 0.0) for own, name in known.items()}
+    return PriorLent(tag=tag, alike=alike, logits=tempered)

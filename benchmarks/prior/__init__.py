@@ -1,0 +1,1 @@
+"""Does the prior earn its place? Arms, families of campaigns, training of its weights, figures."""
