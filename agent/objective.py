@@ -57,7 +57,7 @@ class Objective(Frozen):
     """Per GB of peak memory."""
     time: float = Field(default=0.0, ge=0, le=MOST)
     """Per minute of training."""
-    memory_limit: Annotated[float | None, BeforeValidator(_gigabytes), Field(gt=0)] = None
+    memory_limit: Annotated[float | None, BeforeValidator(_gigabytes), Field(gt=0, le=1e6)] = None
     """GB that a training may take at most; MB are understood, too."""
     target: float | None = Field(default=None, gt=0, le=MOST)
     """val_bpb that is good enough: below it only time counts."""
