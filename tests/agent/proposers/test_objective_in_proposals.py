@@ -91,6 +91,22 @@ def test_the_tuner_learns_from_gains_by_the_objective_in_force() -> None:
     assert point.gain < -1, "however well it scored"
 
 
+def test_a_model_is_told_which_gains_are_by_another_objective() -> None:
+    model, _ = open_model("command:true", {})
+    assert model is not None
+    campaign = Campaign()
+    proposal, _ = campaign.ask(Tuner(), "schedule")
+    campaign.conclude("schedule", proposal, 1.0, keep=True)
+    given = campaign.context("schedule")
+
+    def told(objective: Objective) -> str:
+        asked = LLMProposer(model).prompt(replace(given, program=aimed(objective)))
+        return "".join(part.text for part in asked.parts)
+
+    assert told(Objective(target=1.3)).count("by another objective") == 1
+    assert "by another objective" not in told(Objective()) + told(Objective(memory_limit=4.0))
+
+
 def test_a_model_is_told_what_counts(tmp_path: Path) -> None:
     model, _ = open_model("command:true", {})
     assert model is not None
