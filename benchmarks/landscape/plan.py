@@ -101,7 +101,7 @@ def deck(start: str) -> list[Single]:
     for recipe in recipes():
         try:
             source = recipe.edit.apply(base(start))
-            check(recipe.edit, base(start), source, max_seq_len=_longest())
+            check(base(start), source, max_seq_len=_longest())
         except (EditError, Rejected):
             continue
         name, category = f"{start}/deck/{recipe.name}", recipe.edit.category
