@@ -75,6 +75,7 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow  # tests/agent/edits/test_line_ends.py has the cases
 def test_git_shows_the_edited_lines_and_no_other_byte_changes(campaign: Path) -> None:
     baseline, edited, tuned = (blob(campaign, f"refs/autoresearch/t/trials/{n}") for n in range(3))
     assert blob(campaign, "main") == START
@@ -95,6 +96,7 @@ def test_git_shows_the_edited_lines_and_no_other_byte_changes(campaign: Path) ->
     assert "MORE" in (worktree / "trainer/train.py").read_text(encoding="utf-8-sig")
 
 
+@pytest.mark.slow  # tests/agent/edits/test_line_ends.py has the cases
 def test_it_replays_and_shows_and_comes_as_a_patch(campaign: Path, tmp_path: Path) -> None:
     assert as_json(campaign, "replay", "refs/autoresearch/t/trials/1")["verdict"] == "bit-exact"
     shown = agent(campaign, "show", "1").stdout
@@ -112,6 +114,7 @@ def test_it_replays_and_shows_and_comes_as_a_patch(campaign: Path, tmp_path: Pat
     assert blob(other, "HEAD") == blob(campaign, "refs/autoresearch/t/trials/1")
 
 
+@pytest.mark.slow  # tests/agent/edits/test_line_ends.py has the cases
 def test_it_is_harvested_after_a_kill_between_heats(campaign: Path) -> None:
     def heats() -> list[list[dict[str, Any]]]:
         found = [e["found"] for e in events(campaign) if e["event"] == "harvested"]

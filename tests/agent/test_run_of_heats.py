@@ -15,7 +15,7 @@ RUN = ("run", "--tag", "t", "--budget", "2s", "--llm", "none", "--proposer", "tu
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = clone(tmp_path_factory.mktemp("project"))
-    done = agent(folder, *RUN, "--trials", "1")
+    done = agent(folder, *RUN, "--trials", "1", "--keep", "greedy")  # one heat
     (folder / "run.txt").write_text(done.stdout)
     return folder
 

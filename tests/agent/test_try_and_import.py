@@ -117,6 +117,7 @@ def test_what_is_no_train_py_is_one_line_and_no_trial(
     assert events(folder) == before
 
 
+@pytest.mark.slow  # test_try_beside_a_run_is_its_next_trial shows most of it
 def test_try_alone_runs_that_trial_and_no_other(
     imported: tuple[Path, dict[str, Any], str], tmp_path: Path
 ) -> None:

@@ -205,6 +205,7 @@ def test_a_file_of_ones_own_that_changes_during_a_training_is_told(
         measure(tiny_source, budget="20000tok", data=source, isolation="off", on_event=change)
 
 
+@pytest.mark.slow  # the others lose a cache within one training
 def test_a_campaign_goes_on_as_long_as_its_files_or_its_cache_are_there(
     source: str, cache: Path, tmp_path: Path
 ) -> None:

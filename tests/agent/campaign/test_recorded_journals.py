@@ -48,6 +48,7 @@ def test_the_status_is_what_the_version_that_wrote_it_said(journal: Path, tmp_pa
         assert status["noise_sigma"] == pytest.approx(guess.scale), "it has no heat to learn of"
 
 
+@pytest.mark.slow  # the others load the same journal
 @pytest.mark.process
 def test_a_campaign_that_a_kill_ended_before_events_were_typed_goes_on(tmp_path: Path) -> None:
     """It was cut off in the first heat of its fourth trial."""
