@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from prompt_trials import BASELINE, part, trial
 
+from agent.judge import OVERSIZE
 from agent.proposers.base import Context
-from agent.proposers.lessons import lessons, one_way
+from agent.proposers.lessons import by_todays_name, lessons, one_way
 from agent.proposers.llm import LLMProposer
 
 
@@ -50,6 +52,41 @@ def test_what_came_of_each_category() -> None:
 def test_what_was_moved_in_one_direction_only() -> None:
     assert one_way(HISTORY, "schedule") == {"WARMDOWN": "up", "PEAK": "down"}
     assert one_way(HISTORY, "optimizer") == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "way"),
+    [
+        ("...", "2", ""),
+        ("_", "..", ""),
+        ("1.5.2", "2", ""),
+        ("1__0", "2", ""),
+        ("WIDTH", "2", ""),
+        ("1_000", "1e3", ""),
+        ("1_000", "2E3", "up"),
+        ("-1e-3", ".5", "up"),
+        ("1.", "-2", "down"),
+    ],
+)
+def test_numbers_alone_are_moved(old: str, new: str, way: str) -> None:
+    found = one_way([trial(1, reply=setting("A", old, new))], "schedule")
+    assert found == ({"A": way} if way else {})
+
+
+def test_too_much_memory_is_a_failure_and_no_near_miss() -> None:
+    history = [trial(n, status=OVERSIZE, gain=0.02) for n in range(1, 6)]
+    told = lessons(history, {"schedule": 1.0})[0]
+    assert (told.near, told.failed, told.exhausted) == (0, 5, True)
+
+
+def test_a_category_with_another_name_keeps_its_lessons() -> None:
+    known = {"categories": ("schedule", "optimizer"), "described": ("d0", "d1")}
+    history = [replace(t, **known) for t in HISTORY[:7]] + [trial(7, **known, shows="optimizer")]
+    today = {"rates": "d0", "optimizer": "d2", "twin": ""}
+    found = by_todays_name(history, today)
+    assert [t.credited for t in found[1:]] == ["architecture", *["rates"] * 5, "optimizer"]
+    assert lessons(found, dict.fromkeys(today, 0.3))[0].tried == 5
+    assert one_way(found, "rates") == {"WARMDOWN": "up"}
 
 
 def test_in_words(unasked: LLMProposer, context: Context) -> None:
