@@ -334,7 +334,8 @@ def rebuild_prior(
         lent: see ``State.lent``.
     """
     prior = Prior(lent or names, seed=seed)
-    prior.learnt(lent or {})
+    if lent:
+        prior.learner.theta[:] = list(lent.values())
     for trial in trials:
         teach_prior(prior, trial)
     prior.set_categories(names)
@@ -342,14 +343,14 @@ def rebuild_prior(
 
 
 def teach_prior(prior: Prior, trial: Trial) -> None:
-    """Update the prior with a finished trial, with what was known when its category was drawn.
+    """Update the prior with a trial, with what was known when its category was drawn.
 
     A proposal that shows another category than was asked for counts for that one.
     """
     if trial.categories and trial.propensity:
         prior.set_categories(trial.known)
         prior.learner.spent = trial.spent
-    known, credited = prior.probabilities(), trial.credited
+    known, credited = prior.described, trial.credited
     if trial.submitted:  # nothing was drawn
         prior.champion_moved() if trial.kept else None
     elif credited in known and (trial.reward is not None or trial.verdict == "rejected"):

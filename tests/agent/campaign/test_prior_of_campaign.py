@@ -9,6 +9,7 @@ from events import Story
 
 from agent.campaign.events import read_event
 from agent.campaign.lines import START, Reader, write_line
+from agent.campaign.reading import prior_of
 from agent.campaign.snapshot import read_state, save
 from agent.campaign.state import State, fold, prior_course, rebuild_prior, teach_prior
 from agent.prior import FEATURES, Prior
@@ -67,6 +68,19 @@ def test_a_run_that_goes_on_has_the_prior_of_one_that_never_stopped() -> None:
         for trial in trials[cut:]:
             teach_prior(prior, trial)
         assert prior.probabilities() == rebuild_prior(NAMES, 0, trials).probabilities()
+
+
+def test_a_run_killed_before_the_proposal_goes_on_with_the_prior_of_the_draw() -> None:
+    story = campaign()
+    prior = rebuild_prior(NAMES, 0, story.state.trials)
+    told = dict(zip((*NAMES, "dataset"), (*TOLD, "d3"), strict=True))
+    prior.set_categories(told)
+    prior.learner.spent = 0.75
+    categories = {"categories": tuple(told), "described": tuple(told.values())}
+    story.draw("schedule", **categories, available=NAMES, spent=0.75)
+    program = "\n".join(f"- **{name}**: {digest}" for name, digest in told.items())
+    story.add("program", sha256="0", text=f"## Categories\n\n{program}\n")
+    assert prior_of(story.state).probabilities() == prior.probabilities()
 
 
 def test_an_edit_counts_for_what_its_diff_shows() -> None:
