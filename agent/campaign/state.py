@@ -366,7 +366,8 @@ def teach_prior(prior: Prior, trial: Trial) -> None:
 
 
 def prior_course(state: State, most: int = 8) -> list[dict[str, Any]]:
-    """The prior after drawn trials: the last, and others in even steps before it."""
+    """The prior after drawn trials, by the categories' names of today: the last, and others in even
+    steps before it."""
     names = next((trial.categories for trial in state.finished if trial.categories), ())
     if not names:
         return []
@@ -374,5 +375,9 @@ def prior_course(state: State, most: int = 8) -> list[dict[str, Any]]:
     for trial in state.finished:
         teach_prior(prior, trial)
         if trial.categories and trial.propensity:
-            rows.append({"trial": trial.trial, "prior": prior.probabilities()})
-    return rows[:: -max(1, math.ceil(len(rows) / most))][::-1]
+            rows.append((trial, prior.probabilities()))
+    now = prior.described
+    return [
+        {"trial": t.trial, "prior": {t.name_today(n, now): p for n, p in shares.items()}}
+        for t, shares in rows[:: -max(1, math.ceil(len(rows) / most))][::-1]
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -89,18 +89,10 @@ class Lesson:
         return self.dry >= EXHAUSTED
 
 
-def by_todays_name(history: Sequence[Trial], described: Mapping[str, str]) -> list[Trial]:
-    """The trials, each of a category that has another name now under that one.
-
-    Args:
-        described: the categories now, with the digests of their descriptions.
-    """
-    names = {digest: name for name, digest in described.items() if digest}
-    found = []
-    for trial in history:
-        name = names.get(trial.known.get(trial.credited, ""), trial.credited)
-        found.append(trial if trial.credited in described else replace(trial, shows=name))
-    return found
+def by_todays_name(history: Iterable[Trial], described: Mapping[str, str]) -> list[Trial]:
+    """The trials, each under the name that its category has now; see ``Trial.name_today``."""
+    named = [(trial, trial.name_today(trial.credited, described)) for trial in history]
+    return [t if name == t.credited else replace(t, shows=name) for t, name in named]
 
 
 def lessons(history: Sequence[Trial], prior: Mapping[str, float]) -> list[Lesson]:

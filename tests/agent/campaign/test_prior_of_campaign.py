@@ -14,6 +14,7 @@ from agent.campaign.snapshot import read_state, save
 from agent.campaign.state import State, fold, prior_course, rebuild_prior, teach_prior
 from agent.prior import FEATURES, Prior
 from agent.report.summary import status_json, status_text
+from agent.report.text import sparks
 
 NAMES = ("architecture", "schedule", "optimizer")
 TOLD = ("d0", "d1", "d2")
@@ -106,6 +107,16 @@ def test_a_category_is_known_by_its_description_when_it_has_another_name() -> No
     tell(story, "shape", 0.9, categories=renamed, described=(*TOLD, "d3"), available=renamed)
     later = rebuild_prior(told, 0, story.state.finished).probabilities()
     assert later["shape"] > after["shape"]
+
+
+def test_a_category_with_another_name_is_shown_over_all_time() -> None:
+    story, renamed = campaign(), ("architecture", "rates", "optimizer")
+    before = prior_course(story.state)[-1]["prior"]
+    tell(story, "rates", 0.9, categories=renamed, available=renamed)
+    rows = [row["prior"] for row in prior_course(story.state)]
+    assert {tuple(row) for row in rows} == {renamed}
+    assert rows[-2]["rates"] == before["schedule"]
+    assert list(sparks(prior_course(story.state))) == list(renamed)
 
 
 def test_a_kept_submission_moves_the_champion_and_teaches_nothing_else() -> None:
