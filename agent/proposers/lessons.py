@@ -15,7 +15,8 @@ from trainer.untrusted import one_line
 MORE = 1.5
 """From this multiple of an even share on, a category is asked for more often than usual."""
 EXHAUSTED = 5
-"""Trials in a row of which none was kept, or nearly, after which a category is called exhausted."""
+"""Measured trials in a row of which none was kept, or nearly, after which a category is called
+exhausted. What was rejected or crashed says nothing of the idea."""
 _NUMBER = r"-?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _SET = re.compile(rf"^([A-Z][A-Z0-9_]*)(?:: [^=\n]+)? = ({_NUMBER})(?=\s|$)", re.M)
 
@@ -82,7 +83,7 @@ class Lesson:
     failed: int
     """Rejected ones are among them."""
     dry: int
-    """Trials since the last that was kept or near."""
+    """Measured since the last that was kept or near."""
 
     @property
     def exhausted(self) -> bool:
@@ -101,25 +102,30 @@ def lessons(history: Sequence[Trial], prior: Mapping[str, float]) -> list[Lesson
     for category, share in prior.items():
         own = [shown for shown in judged if shown.trial.credited == category]
         ends = [shown.outcome for shown in own]
-        dry = next((n for n, e in enumerate(reversed(ends)) if e in ("kept", "near")), len(ends))
+        measured = [end for end in reversed(ends) if end not in ("failed", "rejected")]
+        last = [n for n, end in enumerate(measured) if end in ("kept", "near")]
         gain = sum(shown.gain for shown in own if shown.outcome == "kept")
         failed = ends.count("failed") + ends.count("rejected")
         even = share * len(prior)
         often = "more" if even > MORE else "less" if even < 1 / MORE else "usual"
+        dry = last[0] if last else len(measured)
         numbers = len(own), ends.count("kept"), gain, ends.count("near"), failed, dry
         found.append(Lesson(category, often, *numbers))
     return sorted(found, key=lambda one: (-one.gain, not one.tried))
 
 
-def one_way(history: Sequence[Trial], category: str) -> dict[str, str]:
-    """Constants that trials of a category moved in one direction only, ``up`` or ``down``, and none
-    of them was kept: the other direction is untried."""
+def one_way(history: Sequence[Trial], category: str, source: str) -> dict[str, str]:
+    """Constants of ``source`` that trials of a category moved in one direction only, ``up`` or
+    ``down``, and none of them was kept: the other direction is untried."""
+    there = dict(_SET.findall(source))
     moves: dict[str, set[str]] = {}
     for trial in history:
         if trial.credited == category and trial.status in ("ok", "abandoned"):
             for name, way in _moves(trial.reply):
                 moves.setdefault(name, set()).update({way, "kept"} if trial.kept else {way})
-    return {name: next(iter(ways)) for name, ways in moves.items() if len(ways) == 1}
+    return {
+        name: next(iter(ways)) for name, ways in moves.items() if len(ways) == 1 and name in there
+    }
 
 
 @functools.lru_cache(maxsize=1024)  # of each trial in each later prompt

@@ -167,7 +167,7 @@ class LLMProposer(ModelProposer):
             "focus",
             context=context,
             lessons=lessons(taught, context.prior),
-            one_way=one_way(taught, context.category),
+            one_way=one_way(taught, context.category, context.source),
             description=description(context),
             feedback=[*zip_longest(context.turned_down, context.feedback, fillvalue="")],
             envelope=envelope,
