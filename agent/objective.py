@@ -22,11 +22,14 @@ DOUBLING_SHARE = 1 - 2**-0.07
 """Of the target, what a doubling of the time is worth if nobody says: 4.7 %, as losses fall about
 as the -0.07 power of it. Kaplan et al. (arXiv:2001.08361) found -0.05 of compute at the best size,
 -0.095 of text."""
-MISS = 2.0
-"""What is missing to the target counts so many times against the time saved, so that it cannot pay
-to end ever sooner and never reach it."""
+EDGE = 0.005
+"""Of the target, about the noise of a score: time that was saved counts ever less the more is
+missing, and nothing from here on. So to end sooner and miss it by more cannot pay, whatever a
+doubling is worth and however flat the course of the losses."""
 LEAST_SHARE = 1e-3
 """Of the budget: less time than this is no less."""
+MOST = 1000.0
+"""Bits per byte that anything may be worth: with more, costs are no finite numbers any more."""
 SAME_MEMORY = 1.01
 """Two trainings of one file differ by less than this factor."""
 
@@ -43,22 +46,22 @@ class Used(Protocol):
 
 
 def _gigabytes(text: object) -> object:
-    match = re.fullmatch(r"\s*([\d.]+)\s*G(i?)B\s*", str(text), re.IGNORECASE)
-    return match[1] if match else text
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([GM])i?B\s*", str(text), re.IGNORECASE)
+    return float(match[1]) / (GB if match[2] in "mM" else 1) if match else text
 
 
 class Objective(Frozen):
     """The costs besides val_bpb, all in bits per byte, and the bounds."""
 
-    memory: float = Field(default=0.0, ge=0)
+    memory: float = Field(default=0.0, ge=0, le=MOST)
     """Per GB of peak memory."""
-    time: float = Field(default=0.0, ge=0)
+    time: float = Field(default=0.0, ge=0, le=MOST)
     """Per minute of training."""
-    memory_limit: Annotated[float | None, BeforeValidator(_gigabytes), Field(gt=0)] = None
-    """GB that a training may take at most."""
-    target: float | None = Field(default=None, gt=0)
+    memory_limit: Annotated[float | None, BeforeValidator(_gigabytes), Field(gt=0, le=1e6)] = None
+    """GB that a training may take at most; MB are understood, too."""
+    target: float | None = Field(default=None, gt=0, le=MOST)
     """val_bpb that is good enough: below it only time counts."""
-    doubling: float | None = Field(default=None, gt=0)
+    doubling: float | None = Field(default=None, gt=0, le=MOST)
     """What a doubling of the time to the target is worth."""
 
     @model_validator(mode="before")
@@ -77,7 +80,8 @@ class Objective(Frozen):
     @classmethod
     def of(cls, recorded: Mapping[str, Any]) -> Objective:
         """The objective that a trial has recorded; what this version does not know is left out."""
-        return cls(**{name: recorded[name] for name in cls.model_fields if name in recorded})
+        known = {name: recorded[name] for name in cls.model_fields if name in recorded}
+        return cls.model_construct(None, **known)  # as it was, whatever is refused today
 
     def recorded(self) -> dict[str, float]:
         """What a journal keeps of it: nothing of the default."""
@@ -97,13 +101,13 @@ class Objective(Frozen):
     def cost(self, bpb: float, used: Used) -> float:
         """The cost of a training that has scored ``bpb``, bits per byte; lower is better.
 
-        With a target: down to it val_bpb, below it only the time, by its logarithm. A miss goes
-        over into the other smoothly, so that a score on the edge does not toss a coin.
+        With a target: down to it val_bpb, below it only the time, by its logarithm. A near miss
+        goes over smoothly, so that a score on the edge does not toss a coin.
         """
         if self.target is not None:
-            saved = self.worth * math.log2(max(used.spent, LEAST_SHARE))
+            saved = self.worth * -math.log2(min(1.0, max(used.spent, LEAST_SHARE)))
             miss = max(0.0, bpb - self.target)
-            bpb = min(self.target + miss, self.target + MISS * miss + saved)
+            bpb = self.target + miss - saved * max(0.0, 1 - miss / (EDGE * self.target))
         return bpb + self.memory * used.peak_memory_mb / GB + self.time * used.train_seconds / 60
 
     def ceiling_mb(self, champions: Iterable[float]) -> float | None:
@@ -138,7 +142,7 @@ class Objective(Frozen):
         """The objective on one line."""
         parts = [DEFAULT]
         if self.target is not None:
-            parts = [f"time to val_bpb {self.target:g}, a doubling of it costs {self.worth:.4f}"]
+            parts = [f"time to val_bpb {self.target:g}, a doubling of it costs {self.worth:.3g}"]
         parts += [f"at most {self.memory_limit:g} GB"] if self.memory_limit is not None else []
         parts += [f"{self.memory:g} for each GB"] if self.memory else []
         parts += [f"{self.time:g} for each minute"] if self.time else []

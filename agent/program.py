@@ -25,7 +25,8 @@ from trainer.source import plain
 MAX_CHARACTERS = 60_000
 """Of program.md, which stands whole in every prompt."""
 LIMITS = ("trials", "hours", "max_cost", "max_tokens")
-"""The settings that end a campaign: one that is written and not read must not go unnoticed."""
+"""The settings that end a campaign: one that is written and not read must not go unnoticed. That
+goes for the objective, too."""
 KNOWN = "{{ known }}"
 """In the prose, the place of what is known at the preset's scale."""
 _CATEGORY = re.compile(r"[-*]\s+\*\*([^*]+)\*\*\s*:\s*(.*)")
@@ -90,6 +91,11 @@ class Program(Frozen):
     @property
     def objective(self) -> Objective:
         return self.front_matter.objective
+
+    def aimed_at(self, objective: Objective) -> Program:
+        """This version with the objective of a trial that began before it was written."""
+        front_matter = self.front_matter.model_copy(update={"objective": objective})
+        return self.model_copy(update={"front_matter": front_matter})
 
 
 def load_program(path: Path) -> Program:
@@ -167,10 +173,13 @@ def _take_front_matter(lines: list[str], path: Path) -> FrontMatter:
         inside, first = "\n".join(lines[found.start + 1 : found.stop - 1]), found.start + 2
         lines[found.start : found.stop] = [""] * len(found)
         given, where = front_matter.read(inside, first) if found else ({}, where)
-        for name in (name for name in LIMITS if (name,) in where and name not in given):
+        for name in (name for name in where if name[0] in (*LIMITS, "objective")):
+            if _has_value(given, name):
+                continue
             raise front_matter.Misread(
-                where[(name,)],
-                f"{name} has no value, so no limit: write '{name}: NUMBER', or drop the line",
+                where[name],
+                f"{'.'.join(name)} has no value, so no limit: write "
+                f"'{name[-1].partition(':')[0]}: VALUE', with a blank after the colon, or drop it",
             )
         front_matter.refuse_strays(lines, known, LIMITS, top=not found)
         return FrontMatter.model_validate(given, strict=False)
@@ -181,6 +190,15 @@ def _take_front_matter(lines: list[str], path: Path) -> FrontMatter:
         names = tuple(str(part) for part in wrong["loc"])
         numbers = [where[names[:n]] for n in range(len(names) + 1) if names[:n] in where]
         raise ProgramError(path, max(numbers, default=0), _complaint(wrong, names)) from None
+
+
+def _has_value(given: Any, name: Sequence[str]) -> bool:
+    """Whether a name is among what is given; below a list it is refused for another reason."""
+    for part in name:
+        if isinstance(given, Mapping) and part not in given:
+            return False
+        given = given[part] if isinstance(given, Mapping) else given
+    return True
 
 
 def _complaint(error: ErrorDetails, where: Sequence[str]) -> str:

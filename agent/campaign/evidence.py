@@ -12,7 +12,7 @@ from agent.campaign.state import State
 from agent.forecast import Course
 from agent.judge import Judge, Noise, Rule, trial_level
 from agent.noise import Spread, learn_effect, learn_noise, spread
-from agent.objective import Objective, of_cost
+from agent.objective import Objective
 from trainer.presets import Preset, parse_budget
 
 NOISE_POWER = 0.75
@@ -23,11 +23,10 @@ NOISE_POWER = 0.75
 def noise_of(state: State, kind: Kind, preset: Preset) -> Noise:
     """The noise of a kind of edit, from the preset and from all earlier trials of the objective in
     force."""
-    by = of_cost(state.objective)
     spreads = (
         _spread(trial)
         for trial in state.finished
-        if trial.kind == kind and of_cost(trial.objective) == by
+        if trial.kind == kind and trial.holds_by(state.objective)
     )
     return _learn_noise(tuple(spreads), noise_guess(state, kind, preset))
 
@@ -51,11 +50,11 @@ def _spread(trial: Trial) -> Spread:
 
 def effect_of(state: State, kind: Kind, preset: Preset) -> float:
     """Standard deviation of the true gains of a kind of edit, bits per byte."""
-    judge, by = Judge("confirm", noise_of(state, kind, preset)), of_cost(state.objective)
+    judge = Judge("confirm", noise_of(state, kind, preset))
     gains = [
         judge.moderated(trial.differences)[:2]
         for trial in state.real
-        if trial.kind == kind and trial.differences and of_cost(trial.objective) == by
+        if trial.kind == kind and trial.differences and trial.holds_by(state.objective)
     ]
     return learn_effect(gains, preset.effect)
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from agent.judge import OVERSIZE, REWARD_HIGH, REWARD_LOW
-from agent.objective import BY_SCORE, Objective
+from agent.judge import FAILURES, OVERSIZE, REWARD_HIGH, REWARD_LOW
+from agent.objective import BY_SCORE, Objective, of_cost
 from trainer.results import Measurement
 
 Verdict = Literal["keep", "revert", "rejected"]
@@ -272,6 +272,14 @@ class Trial:
         if self.status == "unjudged" or self.is_null:
             return ()
         return (self.source_sha256, *(sent.source_sha256 for sent in self.sent_back))
+
+    def holds_by(self, objective: Mapping[str, Any]) -> bool:
+        """Whether what it found tells anything by an objective: its differences are the same costs,
+        it took too much memory for the same limit, or it does not run."""
+        if self.status == OVERSIZE:
+            return dict(self.objective) == dict(objective)
+        never_ran = self.status in FAILURES and not self.differences
+        return never_ran or of_cost(self.objective) == of_cost(objective)
 
     @property
     def claimed(self) -> float | None:

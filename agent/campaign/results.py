@@ -9,6 +9,7 @@ from agent.campaign.files import write_atomically
 from agent.campaign.records import Trial
 from agent.campaign.state import State
 from agent.judge import Estimate
+from agent.objective import Objective
 from trainer.presets import find_preset
 from trainer.untrusted import one_line
 
@@ -20,7 +21,8 @@ def write_tsv(path: Path, state: State) -> None:
     """Write every trial that has a final commit, trial 0 first.
 
     ``commit`` is 7 hex digits, ``val_bpb`` that of ``campaign.chain`` (of an abandoned trial, the
-    forecast), ``memory_gb`` the peak over its trainings in GiB; both are 0 for a crash, as in the
+    forecast; once it is a chain of other costs, the score, and abandoned trials are left out),
+    ``memory_gb`` the peak over its trainings in GiB; both are 0 for a crash, as in the
     original. Trials that were rejected or not judged, and null trials, are left out.
 
     Raises:
@@ -32,6 +34,10 @@ def write_tsv(path: Path, state: State) -> None:
         if trial.commit and trial.verdict != "rejected" and trial.status != "unjudged"
     )
     values = chain(state, find_preset(str(state.settings.get("preset", "auto"))))
+    if any(not Objective.of(trial.objective).is_score for trial in state.finished):
+        trained = (trial for trial in trained if trial.status != "abandoned")
+        scores = {t.trial: t.val_bpb for t in state.finished if t.val_bpb is not None}
+        values = {number: Estimate(scores[number], 0.0) for number in values if number in scores}
     rows = [HEADER, *(_row(trial, values.get(trial.trial)) for trial in trained)]
     write_atomically(path, "".join("\t".join(row) + "\n" for row in rows).encode())
 
@@ -42,7 +48,5 @@ def _row(trial: Trial, value: Estimate | None) -> tuple[str, ...]:
     runs = [run.peak_memory_mb for run in trial.trainings if run.role == "candidate"]
     memory = 0.0 if crashed else max(runs, default=0.0) / 1024
     title = one_line(trial.title).replace("\N{REPLACEMENT CHARACTER}", "")
-    bpb = value.mean if value else 0.0
-    if trial.objective and not crashed:
-        bpb = trial.val_bpb or 0.0  # the chain is of costs, and this column of scores
-    return (trial.commit[:7], f"{bpb:.6f}", f"{memory:.1f}", status, title)
+    bpb = f"{value.mean if value else 0.0:.6f}"
+    return (trial.commit[:7], bpb, f"{memory:.1f}", status, title)

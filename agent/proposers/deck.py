@@ -1,8 +1,9 @@
 """Structural edits without a model: hand-written recipes, one file each, in the format of a reply.
 
 A recipe is trained once in a campaign. A reverted recipe is not tried on a later champion either:
-repeated tests of an edit that lost are the surest way to keep one by luck. A recipe that was
-rejected before training may be tried on the next champion, because it was never measured.
+repeated tests of an edit that lost are the surest way to keep one by luck. By another objective it
+may win, and is tried again. A recipe that was rejected before training may be tried on the next
+champion, because it was never measured.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class Deck:
         The history does not say which recipe a rejected trial offered. But the order is fixed and
         rejected recipes stay untried, so until the champion changes they are the first ones.
         """
-        tried = {trial.title for trial in context.history}
+        by = context.program.objective.recorded()
+        tried = {trial.title for trial in context.history if trial.kept or trial.holds_by(by)}
         known = [*recipes(self._folder), *(recipes(TARGET) if at_target(context) else ())]
         order = [r for r in known if r.edit.category == context.category]
         random.Random(f"deck:{context.seed}:{context.category}").shuffle(order)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -153,6 +153,9 @@ class LLMProposer(ModelProposer):
             Misconfigured: a template is missing or broken.
         """
         program, envelope = context.program, self._envelope(context)
+        by = program.objective.recorded()
+        comparable = (trial for trial in context.history if trial.holds_by(by))
+        taught = by_todays_name(comparable, program.described)
         rules = self._templates.render(
             "rules",
             ladder=LADDER,
@@ -162,7 +165,6 @@ class LLMProposer(ModelProposer):
             envelope=envelope,
         )
         champion = self._templates.render("train", facts=context.facts, source=context.source)
-        taught = by_todays_name(context.history, program.described)
         focus = self._templates.render(
             "focus",
             context=context,
@@ -176,7 +178,7 @@ class LLMProposer(ModelProposer):
             (
                 Part("rules", rules, mark=True, fixed=program.prose),
                 Part("train.py", champion, mark=True, fixed=context.source),
-                *self._history(context.history),
+                *self._history(context.history, by),
                 Part("focus", focus, fixed=f"{context.category}\n{program.notes}"),
             ),
             trial=context.trial,
@@ -188,10 +190,15 @@ class LLMProposer(ModelProposer):
         name = f"known/{context.preset}"
         return self._templates.render(name).strip() if context.preset else ""
 
-    def _history(self, trials: Sequence[Trial]) -> list[Part]:
+    def _history(self, trials: Sequence[Trial], by: Mapping[str, float]) -> list[Part]:
         views = [view(trial) for trial in trials]
-        whole = [self._templates.render("trial", t=v, brief=False) for v in views]
-        brief = [self._templates.render("trial", t=v, brief=True) for v in views]
+
+        def told(brief: bool) -> list[str]:
+            apart = [not trial.holds_by(by) for trial in trials]
+            pairs = zip(views, apart, strict=True)
+            return [self._templates.render("trial", t=v, brief=brief, apart=a) for v, a in pairs]
+
+        whole, brief = told(brief=False), told(brief=True)
         left_out, shortened = compress(
             [len(text) for text in whole],
             [len(text) for text in brief],

@@ -25,7 +25,6 @@ from agent.campaign.records import Trial
 from agent.edits.blocks import TITLE_LENGTH, render
 from agent.edits.constants import Choice, Range, constants, format_literal, set_constants
 from agent.judge import OVERSIZE
-from agent.objective import of_cost
 from agent.proposers.base import Context, NothingToPropose, Proposal, rejected
 from agent.proposers.prompts import trial_record
 
@@ -227,12 +226,12 @@ def measured(context: Context) -> list[Measured]:
     values, so their gains are subtracted; keeps in other sections are assumed to be additive.
     """
     found: list[Measured] = []
-    offset, by = 0.0, of_cost(context.program.objective.recorded())
+    offset, by = 0.0, context.program.objective.recorded()
     for trial in reversed(_own(context)):
         point = _point(trial)
         if not point or trial.verdict not in ("keep", "revert"):
             continue
-        if of_cost(trial.objective) != by:  # its gain is of another kind
+        if not trial.holds_by(by):  # its gain is of another kind
             continue
         before, after = point["before"], point["after"]
         changed = frozenset(name for name in after if after[name] != before[name])

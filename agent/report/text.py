@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent.campaign.records import Heat
+from agent.campaign.records import Heat, Training
 from agent.judge import most_false_keeps
+from agent.objective import GB
 from trainer.untrusted import one_line
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -70,9 +71,20 @@ def heat_words(heat: Heat) -> str:
             return f"{run.role} {run.status}{reason}{how}"
     if heat.candidate.status == "abandoned":
         return f"{one_line(heat.candidate.reason)}, ended{how}"
-    told = "not counted" if heat.difference is None else f"difference {signed(heat.difference)}"
-    scores = f"champion {heat.champion.val_bpb:.4f}, candidate {heat.candidate.val_bpb:.4f}"
-    return f"{told}: {scores}{how}, {clock(heat.candidate.wall_seconds)}"
+    of = "" if heat.objective.is_score else " in cost"
+    told = "not counted" if heat.difference is None else f"difference {signed(heat.difference)}{of}"
+    sides = [
+        f"{run.role} {run.val_bpb:.4f}{_took(heat, run)}" for run in (heat.champion, heat.candidate)
+    ]
+    return f"{told}: {', '.join(sides)}{how}, {clock(heat.candidate.wall_seconds)}"
+
+
+def _took(heat: Heat, run: Training) -> str:
+    """What a side's cost is made of besides its score; "" where that is all."""
+    if heat.objective.is_score:
+        return ""
+    seconds, memory = f"{run.train_seconds:.1f} s", f"{run.peak_memory_mb / GB:.3g} GB"
+    return f" ({run.spent:.0%} of the budget, {seconds}, {memory})"
 
 
 def percents(prior: Mapping[str, float]) -> dict[str, int]:

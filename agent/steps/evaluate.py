@@ -16,6 +16,7 @@ from agent.campaign.records import Audit, Training, Verdict
 from agent.campaign.state import teach_prior
 from agent.forecast import Forecast
 from agent.judge import OVERSIZE, Decision, Estimate, Judge, reward, shrunk
+from agent.objective import Objective
 from agent.steps.aim import oversize_words, reach_words
 from agent.steps.heat import run_heat
 from agent.steps.next_action import MAX_FAULTS, failure, next_action
@@ -217,7 +218,8 @@ def conclude(
         noise = noise_of(runtime.campaign.state, "structure", runtime.preset)
         score = mean_score(list(trial.scores), noise)
     if trial.claimed is not None:
-        words = f"claimed {trial.claimed:+.4f}, here {words}"
+        is_other = trial.proposer == "import" and not Objective.of(trial.objective).is_score
+        words = f"claimed {trial.claimed:+.4f}{' of val_bpb' * is_other}, here {words}"
     # A category that was not drawn teaches nothing about drawing it.
     is_drawn = trial.trial > 0 and not trial.is_null and not trial.submitted
     if is_drawn and verdict != "rejected":

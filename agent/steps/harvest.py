@@ -225,7 +225,8 @@ class _Harvest:
             if what == "alone" and str in map(type, values):
                 earlier = (t.trial for t in self.kept[1:] if t.trial < keep.trial.trial)
                 keep = replace(keep, built=keep.own, needs=tuple(earlier))
-        label, why = weigh(keep.trial.gain or 0.0, intervals[0], intervals[1], keep.needs)
+        claimed = keep.trial.gain if keep.trial.holds_by(self.state.objective) else None
+        label, why = weigh(claimed or 0.0, intervals[0], intervals[1], keep.needs)
         alone, left_out = (asdict(one) if one else None for one in intervals)
         row = {name: getattr(keep.trial, name) for name in TOLD}
         row |= {"label": label, "words": f"{label}: {why}", "needs": list(keep.needs)}
@@ -283,7 +284,8 @@ class _Harvest:
             self.state.harvested.get("offered", []),
             [self.kept[-1].commit, trial.trial],
         )
-        tried = {name for one in self.state.trials for name in one.tried}
+        past = [one for one in self.state.trials if one.holds_by(self.state.objective)]
+        tried = {name for one in past for name in one.tried}
         if self.name(without) in tried:  # as without the last one kept; the loop would refuse it
             return self._say(f"the program without trial {trial.trial} was tried before: no offer")
         if offer in offered:

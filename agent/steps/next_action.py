@@ -47,9 +47,10 @@ def next_action(
 
 
 def peak_mb(trial: Trial) -> float:
-    """The most memory that a training of the present candidate took which counts."""
-    runs = [h.candidate for h in trial.heats if h.candidate.counted and h.candidate.status == "ok"]
-    return max((run.peak_memory_mb for run in runs), default=0.0)
+    """The most memory that the present candidate took in a heat with a difference: of one whose
+    champion failed there is no gain to tell, and it is done again."""
+    heats = [heat for heat in trial.heats if heat.difference is not None]
+    return max((heat.candidate.peak_memory_mb for heat in heats), default=0.0)
 
 
 def failure(trial: Trial) -> Training | None:

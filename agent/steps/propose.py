@@ -19,7 +19,6 @@ from agent.edits.changes import hunks
 from agent.models.catalog import load_catalog
 from agent.models.command.words import holds_edit
 from agent.models.types import Cancelled, Cause, Misconfigured, Unavailable
-from agent.objective import of_cost
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
 from agent.steps.evaluate import conclude, failure_words, stop_for_machine
 from agent.steps.next_action import MAX_FAULTS
@@ -204,11 +203,11 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         trial,
         parent,
         max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
-        tried={fingerprint for t in trials for fingerprint in t.tried},
+        tried={name for t in trials if t.holds_by(trial.objective) for name in t.tried},
     )
     changes = hunks(parent, source)
-    real, by = runtime.campaign.state.real, of_cost(trial.objective)
-    refuse_repeat(changes, [past for past in real if of_cost(past.objective) == by])
+    real = runtime.campaign.state.real
+    refuse_repeat(changes, [past for past in real if past.holds_by(trial.objective)])
     runtime.stop_if_asked()
     smoke = measure.check(source, seed=runtime.settings.seed, **runtime.setting)
     runtime.stop_if_asked()

@@ -87,8 +87,9 @@ class Runtime:
 
     @property
     def objective(self) -> dict[str, float]:
-        """What the next trial is judged by, as the journal keeps it."""
-        return self.program.objective.recorded()
+        """What the open trial is judged by, else the next one, as the journal keeps it."""
+        open_trial = self.campaign.state.open_trial
+        return dict(open_trial.objective if open_trial else self.program.objective.recorded())
 
     @property
     def preset(self) -> Preset:
@@ -128,7 +129,7 @@ class Runtime:
             trial=number,
             category="",
             source=self.campaign.source(self.champion.commit),
-            program=self.program,
+            program=self.program.aimed_at(Objective.of(self.objective)),
             history=tuple(state.real),
             prior=self.prior.probabilities(),
             noise={kind: noise_of(state, kind, self.preset).scale for kind in get_args(Kind)},

@@ -44,6 +44,7 @@ from trainer.data.prepare import Corpus, cache_dir, hold, notes, prepare
 from trainer.errors import UserError
 from trainer.measure import MACHINE, Setting, resolve
 from trainer.presets import Preset, parse_budget
+from trainer.source import plain
 from trainer.untrusted import one_line
 
 OVERHEAD_SECONDS = 4.0
@@ -102,7 +103,7 @@ def open_runtime(
     stop, hidden = threading.Event(), secret_values(environ)
     llm = researcher(model, stop) if model else None
     proposer = make(settings.proposer, llm, settings.seed)
-    begins = _read_start(start, state, preset) if start else {}
+    begins = _read_start(start, state, preset, repo) if start else {}
     if not state.settings:
         committed = repo.read_file(repo.head())  # whose place a start takes
         contract.read(begins.get("start_source", committed), preset.max_seq_len)
@@ -180,15 +181,16 @@ def open_runtime(
         MACHINE.close()
 
 
-def _read_start(path: Path, state: State, preset: Preset) -> dict[str, str]:
+def _read_start(path: Path, state: State, preset: Preset, repo: Repo) -> dict[str, str]:
     """What the journal keeps of ``--start``: the file's name, and all of it.
 
     Raises:
         UserError: it is no train.py, or a campaign that exists started from another one.
     """
     source = read_source(path, preset.max_seq_len)
-    if state.settings and source != state.settings.get("start_source"):
-        began = state.settings.get("start", "the committed trainer/train.py")
+    begun = state.settings
+    if begun and source != (begun.get("start_source") or plain(repo.read_file(begun["base"]))):
+        began = begun.get("start", "the committed trainer/train.py")
         raise SettingsError(
             f"--start {path}: this campaign started from {began}, which had another text; leave "
             "--start out to go on with it, or use another --tag"

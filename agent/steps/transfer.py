@@ -121,7 +121,8 @@ def transfer(keeps: Keeps, asked: Asked, there: Elsewhere) -> dict[str, Any]:
         keeps.display.message(f"trial {trial.trial} beside its parent at {there.words}")
         seeds, gains, went = keeps.gather(files, asked, budget=there.budget)
         gain = interval(gains)
-        found = label(gain, trial.gain, trial.gain_half)
+        claimed = trial.gain if trial.holds_by(keeps.state.objective) else None
+        found = label(gain, claimed, trial.gain_half)
         took = used([heats[-1][-1] for heats in seeds], keeps.objective)
         rows[-1] |= {"label": found, "gain": asdict(gain), "used": took, **went}
         if keeps.campaign is not None:

@@ -22,6 +22,7 @@ from agent.forecast import (
 )
 from agent.objective import Objective
 from agent.steps.runtime import Runtime
+from trainer.presets import parse_budget
 
 
 class HeatWatch:
@@ -41,6 +42,7 @@ class HeatWatch:
         self._doubt = doubt_about(trial.category, trial.hides_loss, courses(state, runtime.preset))
         name = f"{runtime.settings.seed} trial {trial.trial} runs on"
         self._objective = Objective.of(trial.objective)
+        self._by_clock = parse_budget(runtime.settings.budget).seconds is not None
         runs = [*runtime.champion.of("candidate"), *state.runs_of(runtime.champion)]
         self._champions = [run for run in runs if run.val_bpb is not None]
         self._runs_on = random.Random(name).random() < 1 / RUNS_ON
@@ -48,12 +50,12 @@ class HeatWatch:
 
     def _worth(self, share: float, lower_by: float) -> float:
         """The most that a difference of the scores can come to: if the candidate ends now, and
-        takes no memory. For all that is known it will."""
+        takes no memory, and of so many tokens no time. For all that is known it will."""
         if self._objective.is_score:
             return lower_by
         usual, cost = self._champions[-1], self._objective.cost
         bpb = usual.val_bpb or 0.0
-        seconds = usual.train_seconds * share / max(usual.spent, share)
+        seconds = usual.train_seconds * share / max(usual.spent, share) if self._by_clock else 0.0
         at_best = replace(usual, peak_memory_mb=0.0, train_seconds=seconds, spent=share)
         return cost(bpb, usual) - cost(bpb - lower_by, at_best)
 

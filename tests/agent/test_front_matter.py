@@ -154,9 +154,18 @@ OTHER_THAN_IT_LOOKS = [
     ("isolation: false", "or 'off', not 'false'"), ("budget: 1e3", "budget '1e3'"),
     ("budget: 20 s", "budget '20 s'"), ("trials: [5]", "valid integer"),
     ("trials: {a: 5}", "valid integer"), ("objective: 5", "objective"),
+    ("objective:", "objective has no value"), ("objective: ~", "objective has no value"),
+    ("objective:\n  # target: 1.3", "objective has no value"),
+    ("objective: {target: }", "objective.target has no value"),
+    ("objective: {target:1.3}", "write 'target: VALUE', with a blank after the colon"),
+    ("objective: {target: 1,3}", "objective.3 has no value"),
+    ("objective: {memory_limit: }", "objective.memory_limit has no value"),
+    ("objective:\n- target:", "objective: write val_bpb"),
+    ("objective: {target: {a: }}", "objective.target"),
+    ("objective: {time: 1e308}", "less than or equal to 1000"),
     ("max_cost: 5\nmax_cost: 6", "max_cost is set twice"), ("max_cost: &a 5", "anchors"),
     ("hours: *a", "aliases"), ("seed: !!int 5", "tags"), ("llm: !!python/name:os.system", "tags"),
-    *((f"{name}:{none}", f"{name} has no value, so no limit: write '{name}: NUMBER'")
+    *((f"{name}:{none}", f"{name} has no value, so no limit: write '{name}: VALUE'")
       for name in ("max_cost", "max_tokens", "hours", "trials")
       for none in ("", " # 5", " ~", " null")),
     ("? [a]\n: b", "not a list of 'name: value' lines"), ("x: " + "[" * 2000, "deep nesting"),

@@ -64,6 +64,35 @@ def test_an_abandoned_trial_is_a_discard_at_its_forecast(tmp_path: Path) -> None
     assert story.state.trials[1].val_bpb is None
 
 
+TARGET = {"target": 1.2, "doubling": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("objectives", "scores"),
+    [
+        ([{}, {}, {}, {}], ["1.300000", "1.285000", "1.275000", "1.335000"]),
+        ([{"memory_limit": 4.0}] * 4, ["1.300000", "1.285000", "1.275000", "1.335000"]),
+        ([TARGET] * 4, ["1.300000", "1.280000", "1.470000"]),
+        ([{}, TARGET, {}, {}], ["1.300000", "1.280000", "1.470000"]),
+        ([{}, {}, {}, TARGET], ["1.300000", "1.280000", "1.470000"]),
+    ],
+)
+def test_the_column_has_scores_where_the_chain_has_costs(
+    objectives: list[dict[str, float]], scores: list[str], tmp_path: Path
+) -> None:
+    """Also after program.md was edited back; an abandoned trial has none, and 0 would be best."""
+    story = Story()
+    story.baseline(1.30)
+    story.trial("schedule", "x", [(1.30, 1.28)], verdict="keep", gain=0.015)
+    story.trial("optimizer", "y", [(1.48, 1.47)], gain=0.01)
+    story.abandoned("architecture", "z", -0.05, 0.02)
+    begun = [event for event in story.events if event["event"] == "trial"]
+    for event, objective in zip(begun, objectives, strict=True):
+        event["objective"] = objective
+    write_tsv(tmp_path / "results.tsv", story.state)
+    assert [row[1] for row in rows(tmp_path / "results.tsv")[1:]] == scores
+
+
 def test_an_open_trial_is_not_listed(tmp_path: Path) -> None:
     story = campaign()
     story.candidate(story.draw("optimizer"), "still running")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from simulated import PROGRAM, SOURCE, Campaign
 
+from agent.campaign.records import Trial
 from agent.edits.checks import check
 from agent.edits.constants import constants
 from agent.models.choose import open_model
@@ -62,6 +63,21 @@ def test_they_apply_and_leave_a_share_that_the_tuner_can_move(recipe: object) ->
     }
 
 
+def test_a_recipe_that_lost_by_another_objective_is_offered_again() -> None:
+    recipe = recipes()[0]
+    given = context(Objective(time=0.1), 1.2, recipe.edit.category)
+    past = Trial(1, title=recipe.edit.title, category=recipe.edit.category, verdict="revert")
+
+    def offers(trial: Trial) -> bool:
+        return recipe in Deck()._left(replace(given, history=[*given.history, trial]))
+
+    assert offers(past)
+    assert not offers(replace(past, objective={"time": 0.1}))
+    assert not offers(replace(past, verdict="keep")), "it is in the champion"
+    assert not offers(replace(past, status="crashed")), "it does not run, whatever counts"
+    assert offers(replace(past, status="oversize", objective={"time": 0.1, "memory_limit": 1.0}))
+
+
 def test_the_tuner_learns_from_gains_by_the_objective_in_force() -> None:
     campaign = Campaign()
     proposal, _ = campaign.ask(Tuner(), "schedule")
@@ -75,6 +91,22 @@ def test_the_tuner_learns_from_gains_by_the_objective_in_force() -> None:
     assert point.gain < -1, "however well it scored"
 
 
+def test_a_model_is_told_which_gains_are_by_another_objective() -> None:
+    model, _ = open_model("command:true", {})
+    assert model is not None
+    campaign = Campaign()
+    proposal, _ = campaign.ask(Tuner(), "schedule")
+    campaign.conclude("schedule", proposal, 1.0, keep=True)
+    given = campaign.context("schedule")
+
+    def told(objective: Objective) -> str:
+        asked = LLMProposer(model).prompt(replace(given, program=aimed(objective)))
+        return "".join(part.text for part in asked.parts)
+
+    assert told(Objective(target=1.3)).count("by another objective") == 1
+    assert "by another objective" not in told(Objective()) + told(Objective(memory_limit=4.0))
+
+
 def test_a_model_is_told_what_counts(tmp_path: Path) -> None:
     model, _ = open_model("command:true", {})
     assert model is not None
@@ -83,7 +115,7 @@ def test_a_model_is_told_what_counts(tmp_path: Path) -> None:
         for words, objective in {
             "": Objective(),
             "the time to val_bpb 1.3": Objective(target=1.3),
-            "at most 4.0 GB": Objective(memory_limit=4.0),
+            "at most 4 GB": Objective(memory_limit=4.0),
             "0.01 for each minute": Objective(time=0.01),
         }.items()
     }

@@ -29,6 +29,22 @@ def test_a_heat_that_counts_is_its_difference() -> None:
     assert "()" not in told(1.3, 1.31, how="")
 
 
+def test_costs_are_told_with_what_they_are_made_of() -> None:
+    """A higher score may be the better one: a difference of the scores would not say so."""
+    story = Story()
+    story.baseline()
+    number = story.draw("schedule", objective={"target": 1.4, "doubling": 0.1})
+    story.candidate(number, "x")
+    story.heat(number, 1.3, 1.39, spent=0.5)
+    words = heat_words(story.state.trials[number].heats[0])
+    assert words.startswith("difference +0.1000 in cost: champion 1.3000 (100% of the budget, ")
+    assert ", candidate 1.3900 (50% of the budget, " in words and " GB)" in words
+    bounded = story.draw("schedule", objective={"memory_limit": 4.0})
+    story.candidate(bounded, "x")
+    story.heat(bounded, 1.3, 1.29)
+    assert "budget" not in heat_words(story.state.trials[bounded].heats[0])
+
+
 def test_what_a_leak_could_be_worth_is_off_the_difference() -> None:
     assert told(1.3, 1.29, leak_bound_bpb=0.004).startswith("difference +0.0060: ")
 

@@ -13,13 +13,18 @@ from agent import loop
 from agent.campaign.journal import read_events
 from agent.campaign.records import Trial
 from agent.campaign.state import fold
+from agent.campaign.submissions import Submission, submit
+from agent.edits.blocks import Edit
+from agent.edits.constants import constants, set_constants
 from agent.objective import GB
+from agent.proposers.base import NothingToPropose, Proposal
 from agent.report.summary import log_json, paragraph, status_json, status_text
 from agent.report.verification import verified_text
 from agent.steps.harvest import _Harvest
 from agent.steps.runtime import Runtime
 from agent.steps.transfer import elsewhere, transfer
 from agent.steps.verify import Asked, Keeps, verify
+from agent.steps.watch import HeatWatch
 
 TARGET = {"target": 1.5, "doubling": 0.08}
 
@@ -75,6 +80,18 @@ def test_a_candidate_above_the_bound_is_reverted_at_once(
     assert not any("above" in text for text in told)
 
 
+def test_a_bound_is_not_judged_by_a_heat_whose_champion_failed(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aim(runtime, "objective: {memory_limit: 4 GB}")
+    failed = {"status": "crashed", "reason": "a full disk"}
+    fat = took(1.46, 4.3)
+    play(monkeypatch, took(1.5, 3.9), (failed, fat), (took(1.5, 3.9), fat))
+    trial = last(runtime)
+    assert (trial.status, len(trial.heats)) == ("oversize", 2)
+    assert trial.gain == pytest.approx(0.04)
+
+
 def test_a_champion_above_the_bound_is_itself_the_bound(
     runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,10 +140,21 @@ def test_under_a_target_a_worse_score_in_less_time_is_kept(
     assert (level.verdict, level.gain) == ("revert", 0.0)
 
 
+def test_a_champion_at_the_target_is_not_left_for_one_that_misses_it(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aim(runtime, "objective: {target: 1.5, doubling: 0.2}")
+    play(monkeypatch, took(1.49), (took(1.49), took(1.52, seconds=5.0)))
+    trial = last(runtime)
+    assert trial.verdict == "revert" and trial.differences == pytest.approx([-0.02])
+    assert trial.words.endswith("does not reach 1.5 yet, champion in 20.0 s")
+
+
 @pytest.mark.parametrize(
     ("score", "seconds", "words"),
     [
         (1.60, 10.0, "does not reach 1.5 yet, nor does the champion"),
+        (1.57, 2.0, "does not reach 1.5 yet, nor does the champion"),
         (1.58, 20.0, "does not reach 1.5 yet, nor does the champion"),
     ],
 )
@@ -158,7 +186,7 @@ def test_what_was_recorded_stays_when_the_objective_changes(
     (said,) = [text for text in told if "the objective was" in text]
     assert said.startswith("the objective was val_bpb; from now on trials are judged by time to")
     status = status_json(state, "t", None, {"a": 1.0})
-    both = ["val_bpb", "time to val_bpb 1.5, a doubling of it costs 0.0800"]
+    both = ["val_bpb", "time to val_bpb 1.5, a doubling of it costs 0.08"]
     assert (status["objective"], status["summed"]) == (TARGET, both)
     summed = f"a sum of gains by different objectives: {both[0]}; then {both[1]}"
     assert summed in status_text(status) and summed in paragraph(state)
@@ -167,6 +195,75 @@ def test_what_was_recorded_stays_when_the_objective_changes(
     play(monkeypatch, (took(1.4), took(1.9)))
     last(runtime)
     assert noise != (runtime.make_judge("structure").noise, runtime.make_judge("numbers").noise)
+
+
+def test_who_proposes_is_told_what_its_trial_is_judged_by(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """program.md is read before every reply; the objective is that of the trial's beginning."""
+    seen: list[tuple[Any, ...]] = []
+
+    class Heard:
+        attempts, name = 1, "deck"
+
+        def propose(self, context: Any) -> Any:
+            seen.append((context.program.objective.recorded(), context.facts.get("objective")))
+            raise NothingToPropose("enough")
+
+        def covers(self, context: Any) -> bool:
+            return True
+
+    play(monkeypatch, took(1.4))
+    loop.baseline(runtime)
+    runtime.proposer = Heard()
+    loop.draw(runtime)
+    aim(runtime, "objective: {target: 1.5, doubling: 0.08}")
+    for _ in range(2):
+        loop.one_trial(runtime)
+    assert seen == [({}, None), (TARGET, "time to val_bpb 1.5, a doubling of it costs 0.08")]
+    assert [t.objective for t in runtime.campaign.state.trials] == [{}, {}, TARGET]
+
+
+HEAVY = "{memory_limit: 4 GB}", 1.46, 5.0
+CRASHED = "val_bpb", None, 1.0
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "again"),
+    [
+        (("val_bpb", 1.6, 1.0), "val_bpb", False),
+        (("val_bpb", 1.6, 1.0), "{memory_limit: 4 GB}", False),
+        (("val_bpb", 1.6, 1.0), "{target: 1.7}", True),
+        (HEAVY, "{memory_limit: 4 GB, doubling: 0.1, target: 9}", True),
+        (HEAVY, "{memory_limit: 4 GB}", False),
+        (HEAVY, "{memory_limit: 6 GB}", True),
+        (HEAVY, "val_bpb", True),
+        (CRASHED, "{target: 1.7}", False),
+    ],
+)
+def test_what_lost_by_another_objective_may_be_tried_again(
+    first: tuple[str, float | None, float], then: str, again: bool,
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    aim(runtime, f"objective: {first[0]}")
+    own = took(first[1], first[2]) if first[1] else {"status": "crashed", "reason": "crash: x"}
+    play(monkeypatch, took(1.5, 3.0), (took(1.5, 3.0), own))
+    trial = last(runtime)
+    assert trial.verdict == "revert"
+
+    class Same:
+        attempts, name = 1, "deck"
+
+        def propose(self, context: Any) -> Proposal:
+            return Proposal("deck", trial.reply.replace(trial.category, context.category, 1))
+
+        def covers(self, context: Any) -> bool:
+            return bool(context.category == trial.category)
+
+    runtime.proposer = Same()
+    aim(runtime, f"objective: {then}")
+    play(monkeypatch, *[(took(1.5, 3.0), took(1.6, 3.0))] * 6)
+    assert (last(runtime).verdict == "revert") == again, runtime.campaign.state.trials[-1].words
 
 
 def test_an_abandoned_candidate_has_saved_no_time_and_one_that_may_yet_end_goes_on(
@@ -190,6 +287,18 @@ def test_an_abandoned_candidate_has_saved_no_time_and_one_that_may_yet_end_goes_
         assert trial.reward == -0.2 and trial.gain < -0.5  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(("budget", "saved"), [("20s", 15.0), ("1000tok", 20.0)])
+def test_a_faster_candidate_may_save_all_the_time_of_its_tokens(
+    budget: str, saved: float, runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aim(runtime, "objective: {time: 0.6}")
+    play(monkeypatch, took(1.5), (took(1.5), took(1.6)))
+    last(runtime)
+    loop.draw(runtime)
+    runtime.settings = runtime.settings.model_copy(update={"budget": budget})
+    assert HeatWatch(runtime, None)._worth(0.25, -0.1) == pytest.approx(0.01 * saved - 0.1)
+
+
 def test_seconds_that_have_a_price_are_not_taken_from_an_earlier_training(
     runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +310,46 @@ def test_seconds_that_have_a_price_are_not_taken_from_an_earlier_training(
         trial = last(runtime)
         assert trial.verdict == "revert" and not any(t.reused for t in trial.trainings)
         assert trial.differences[0] == pytest.approx(-0.3)
+
+
+def test_a_claim_by_another_objective_labels_no_keep(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its val_bpb is worth nothing below a target: that is not bound to the budget at home."""
+    play(monkeypatch, took(1.5), *[(took(1.5), took(1.46))] * 6)
+    assert last(runtime).kept
+    aim(runtime, "objective: {target: 1.6, doubling: 0.08}")
+    play(monkeypatch, *[(took(1.46), took(1.46))] * 6)
+    last(runtime)
+    campaign = runtime.campaign
+    base = campaign.source(campaign.state.trials[0].commit)
+    answer(monkeypatch, lambda source, seed: took(1.5 if source == base else 1.46))
+    keeps = Keeps(campaign.repo, "t", campaign.state, campaign, runtime.display, runtime.stop)
+    (row,) = transfer(keeps, Asked(2), elsewhere("4x", (), "20s"))["transfers"]
+    assert (row["label"], row["gain"]["mean"]) == ("undecided", 0.0)
+    assert row["claimed"]["mean"] > 0.03
+
+
+@pytest.mark.parametrize(
+    ("origin", "objective", "words"),
+    [
+        ("import", "{target: 1.6, doubling: 0.2}", "claimed +0.0400 of val_bpb, here level with"),
+        ("import", "{memory_limit: 4 GB}", "claimed +0.0400, here worse by 0.1"),
+        ("harvest", "{target: 1.6, doubling: 0.2}", "claimed +0.0400, here level with"),
+    ],
+)
+def test_what_others_claim_is_of_val_bpb(
+    origin: str, objective: str, words: str,
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    aim(runtime, f"objective: {objective}")
+    play(monkeypatch, took(1.4), *[(took(1.4), took(1.5))] * 6)
+    loop.baseline(runtime)
+    base = runtime.campaign.source(runtime.champion.commit)
+    (axis,) = constants(base)[:1]
+    edited = Edit("a", "", "", set_constants(base, {axis.name: axis.value * 2})).apply(base)
+    submit(runtime.campaign.folder, Submission(edited, "x", "y", origin, 0.04, base=base))
+    assert last(runtime).words.startswith(words)
 
 
 def test_verify_measures_by_the_objective_in_force(
@@ -236,4 +385,4 @@ def test_verify_measures_by_the_objective_in_force(
     (keep,) = _Harvest(campaign, runtime.display, runtime.stop).run(2)["keeps"]
     assert keep["alone"]["mean"] == pytest.approx(0.08) and keep["label"] == "carries"
     assert {tuple(p["objective"]) for p in campaign.state.harvested["pairs"]} == {tuple(TARGET)}
-    assert found["summed"] == ["time to val_bpb 1.5, a doubling of it costs 0.0800"]
+    assert found["summed"] == ["time to val_bpb 1.5, a doubling of it costs 0.08"]

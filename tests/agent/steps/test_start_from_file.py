@@ -16,11 +16,15 @@ from staged import play
 from agent import loop
 from agent.campaign.commits import commit_again
 from agent.campaign.events import CampaignBegun
+from agent.campaign.state import State
 from agent.git.repo import Repo
+from agent.settings import SettingsError
 from agent.steps import take
 from agent.steps.runtime import Runtime
+from agent.steps.start import _read_start
 from trainer import measure
 from trainer.measure import CheckResult
+from trainer.presets import find_preset
 
 pytestmark = pytest.mark.process  # seconds, for git
 RUN = ("run", "--tag", "t", "--budget", "300tok", "--llm", "none", "--trials", "0")
@@ -138,6 +142,14 @@ def test_a_campaign_from_head_does_not_go_on_from_a_file(
     done = run_here(user_repo, "run", "--tag", "t", "--llm", "none", "--start", str(path))
     assert done.returncode == 2
     assert "this campaign started from the committed trainer/train.py" in done.stderr
+
+
+def test_a_campaign_from_head_goes_on_with_the_very_same_text(newcomer: Path) -> None:
+    repo, preset = Repo.open(newcomer), find_preset("cpu")
+    state, path = State(settings={"base": repo.head()}), newcomer / "trainer/train.py"
+    assert _read_start(path, state, preset, repo)["start"] == "train.py"
+    with pytest.raises(SettingsError, match="had another text"):
+        _read_start(newcomer / "examples/plain.py", state, preset, repo)
 
 
 # --- its first trial, and files made from it ---
