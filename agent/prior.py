@@ -77,37 +77,6 @@ class Rule(NamedTuple):
 RULE = Rule()
 
 
-def features(history: Numbers, baseline: Numbers, spread: Numbers, spent: npt.ArrayLike) -> Numbers:
-    """What the weights see of each category: ``FEATURES`` as the last axis.
-
-    Gains are in ``spread`` above ``baseline``, limited, and shrunk while few are known; "evidence"
-    is the mean gain in units of two standard errors. "gain of losses" is that of what was neither
-    kept nor failed, above the other categories': little noise is in it, as luck makes few losses
-    large. Shares of failures are those above what is usual.
-
-    Args:
-        history: as ``Learner.history``.
-        baseline, spread: mean and standard deviation of all rewards.
-        spent: share of the campaign that is over.
-    """
-    tries, trained, failed, mean, lately, loss, losses, recent, moved = history
-    gain, scale = mean - baseline[..., None], spread[..., None]
-    found = np.empty((*tries.shape, len(FEATURES)))
-    found[..., 0] = gain * trained / (trained + CAUTION)
-    found[..., 1] = (lately - baseline[..., None]) * trained / (trained + CAUTION)
-    usual = (loss * losses).sum(-1, keepdims=True) / (1 + losses.sum(-1, keepdims=True))
-    found[..., 2] = (loss - usual) * losses / (losses + CAUTION)
-    found[..., 3] = gain * np.sqrt(np.minimum(trained, MEMORY)) / 2
-    found[..., :4] = np.clip(found[..., :4] / scale[..., None], -FEATURE_LIMIT, FEATURE_LIMIT)
-    found[..., 4] = 1 / np.sqrt(1 + tries)
-    found[..., 5] = recent
-    usual = failed.sum(-1, keepdims=True) / (1 + tries.sum(-1, keepdims=True))
-    found[..., 6] = (failed - tries * usual) / (tries + SHARE_CAUTION)
-    found[..., 7] = moved
-    found[..., 8:] = found[..., [0, 4]] * np.asarray(spent)[..., None, None]
-    return found
-
-
 class Learner:
     """The rule on arrays: one campaign, or many at once along leading axes.
 
@@ -136,7 +105,30 @@ class Learner:
         """Share of the campaign that is over, which the caller sets."""
 
     def features(self) -> Numbers:
-        return features(self.history, self.baseline, np.sqrt(self.variance), self.spent)
+        """What the weights see of each category: ``FEATURES`` as the last axis.
+
+        Gains are in standard deviations of all rewards above their baseline, limited, and shrunk
+        while few are known; "evidence" is the mean gain in units of two standard errors. "gain of
+        losses" is that of what was neither kept nor failed, above the other categories': little
+        noise is in it, as luck makes few losses large. Shares of failures are those above what is
+        usual.
+        """
+        tries, trained, failed, mean, lately, loss, losses, recent, moved = self.history
+        baseline, scale = self.baseline[..., None], np.sqrt(self.variance)[..., None, None]
+        found = np.empty((*tries.shape, len(FEATURES)))
+        found[..., 0] = (mean - baseline) * trained / (trained + CAUTION)
+        found[..., 1] = (lately - baseline) * trained / (trained + CAUTION)
+        usual = (loss * losses).sum(-1, keepdims=True) / (1 + losses.sum(-1, keepdims=True))
+        found[..., 2] = (loss - usual) * losses / (losses + CAUTION)
+        found[..., 3] = (mean - baseline) * np.sqrt(np.minimum(trained, MEMORY)) / 2
+        found[..., :4] = np.clip(found[..., :4] / scale, -FEATURE_LIMIT, FEATURE_LIMIT)
+        found[..., 4] = 1 / np.sqrt(1 + tries)
+        found[..., 5] = recent
+        usual = failed.sum(-1, keepdims=True) / (1 + tries.sum(-1, keepdims=True))
+        found[..., 6] = (failed - tries * usual) / (tries + SHARE_CAUTION)
+        found[..., 7] = moved
+        found[..., 8:] = found[..., [0, 4]] * np.asarray(self.spent)[..., None, None]
+        return found
 
     def policy(
         self, available: npt.NDArray[np.bool_] | None = None, seen: Numbers | None = None
@@ -231,7 +223,6 @@ class Prior:
     ) -> None:
         """Raises ValueError unless there is a category and none is named twice."""
         self.seed = seed
-        self._draws = 0
         self.described: dict[str, str] = {}
         """Each category with its description, or a digest of it; in the learner's order."""
         self._absent: dict[str, tuple[float, Numbers]] = {}
@@ -264,10 +255,6 @@ class Prior:
         learner.history = np.stack([history for _, history in found], -1)
         self.described, self._absent = told, known
 
-    def learnt(self, logits: Mapping[str, float]) -> None:
-        """Start from what another campaign has learnt: logits of the categories that it knew."""
-        self.learner.theta[:] = [logits.get(name, 0.0) for name in self.described]
-
     def logits(self) -> dict[str, float]:
         """What is learnt of each category, the history's part included."""
         logs = np.log(np.maximum(1e-12, self.learner.policy()[0]))
@@ -294,11 +281,8 @@ class Prior:
         shares = self.learner.policy(self._mask(available))[1].tolist()
         return dict(zip(self.described, shares, strict=True))
 
-    def sample(self, available: Collection[str] | None = None, *, trial: int | None = None) -> str:
-        """Draw a category. Draws are numbered 0, 1, ... unless ``trial`` is the number."""
-        if trial is None:
-            trial = self._draws
-            self._draws += 1
+    def sample(self, available: Collection[str] | None = None, *, trial: int) -> str:
+        """Draw a category; the draw has the number ``trial``."""
         probabilities = self.probabilities(available)
         # A string seed is hashed with SHA-512, the same on every platform.
         generator = random.Random(f"{self.seed}:{trial}")

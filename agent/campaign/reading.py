@@ -75,11 +75,11 @@ def peek(repo: Repo, tag: str) -> State:
 
 
 def prior_of(state: State) -> Prior:
-    """The prior after all rewards of the campaign."""
+    """The prior after all that happened in the campaign."""
     if not state.program_text:
         raise CampaignError("this campaign has not begun its first trial yet; run it again")
     described = parse_program(state.program_text, lenient=True).described
-    return rebuild_prior(described, state.settings["seed"], state.finished, state.lent)
+    return rebuild_prior(described, state.settings["seed"], state.trials, state.lent)
 
 
 def running(repo: Repo, tag: str) -> int | None:

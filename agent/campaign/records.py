@@ -298,6 +298,13 @@ class Trial:
         described = self.described or ("",) * len(self.categories)
         return dict(zip(self.categories, described, strict=True))
 
+    def name_today(self, name: str, described: Mapping[str, str]) -> str:
+        """What a category of this trial is called now: another name only if it has its
+        description, of which ``described`` holds the digests."""
+        told = self.known.get(name)
+        same = [now for now, digest in described.items() if digest and digest == told]
+        return same[0] if len(same) == 1 and name not in described else name
+
     @property
     def credited(self) -> str:
         """The category that it counts for."""

@@ -334,7 +334,8 @@ def rebuild_prior(
         lent: see ``State.lent``.
     """
     prior = Prior(lent or names, seed=seed)
-    prior.learnt(lent or {})
+    if lent:
+        prior.learner.theta[:] = list(lent.values())
     for trial in trials:
         teach_prior(prior, trial)
     prior.set_categories(names)
@@ -342,14 +343,14 @@ def rebuild_prior(
 
 
 def teach_prior(prior: Prior, trial: Trial) -> None:
-    """Update the prior with a finished trial, with what was known when its category was drawn.
+    """Update the prior with a trial, with what was known when its category was drawn.
 
     A proposal that shows another category than was asked for counts for that one.
     """
     if trial.categories and trial.propensity:
         prior.set_categories(trial.known)
         prior.learner.spent = trial.spent
-    known, credited = prior.probabilities(), trial.credited
+    known, credited = prior.described, trial.credited
     if trial.submitted:  # nothing was drawn
         prior.champion_moved() if trial.kept else None
     elif credited in known and (trial.reward is not None or trial.verdict == "rejected"):
@@ -365,7 +366,8 @@ def teach_prior(prior: Prior, trial: Trial) -> None:
 
 
 def prior_course(state: State, most: int = 8) -> list[dict[str, Any]]:
-    """The prior after drawn trials: the last, and others in even steps before it."""
+    """The prior after drawn trials, by the categories' names of today: the last, and others in even
+    steps before it."""
     names = next((trial.categories for trial in state.finished if trial.categories), ())
     if not names:
         return []
@@ -373,5 +375,9 @@ def prior_course(state: State, most: int = 8) -> list[dict[str, Any]]:
     for trial in state.finished:
         teach_prior(prior, trial)
         if trial.categories and trial.propensity:
-            rows.append({"trial": trial.trial, "prior": prior.probabilities()})
-    return rows[:: -max(1, math.ceil(len(rows) / most))][::-1]
+            rows.append((trial, prior.probabilities()))
+    now = prior.described
+    return [
+        {"trial": t.trial, "prior": {t.name_today(n, now): p for n, p in shares.items()}}
+        for t, shares in rows[:: -max(1, math.ceil(len(rows) / most))][::-1]
+    ]

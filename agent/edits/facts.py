@@ -93,11 +93,10 @@ def credited(
     changed: Counter[str] = Counter()
     for i1, i2, j1, j2 in differences(parent.split("\n"), candidate.split("\n")):
         changed.update([*before[i1:i2], *after[j1:j2]])
-    others = [name for name, _ in changed.most_common() if name in categories]
+    theirs = set(categories) - CROSS_CUTTING
+    others = [name for name, _ in changed.most_common() if name in theirs]
     is_free = claimed in CROSS_CUTTING or claimed not in before
-    if is_free or not others or changed.keys() & {"", claimed, *CROSS_CUTTING}:
-        return claimed
-    return others[0]
+    return claimed if is_free or not others or claimed in changed else others[0]
 
 
 def reads_clock(source: str) -> str:

@@ -1,21 +1,71 @@
-"""What the trials taught about kinds of edit, as facts that a template puts into words. Pure."""
+"""What a model is told of the trials, as facts that a template puts into words. Pure."""
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from agent.campaign.records import Trial
 from agent.edits.blocks import EditError, parse
-from agent.judge import FAILURES
+from trainer.untrusted import one_line
 
 MORE = 1.5
 """From this multiple of an even share on, a category is asked for more often than usual."""
 EXHAUSTED = 5
-"""Trials in a row of which none was kept, or nearly, after which a category is called exhausted."""
-_SET = re.compile(r"^([A-Z][A-Z0-9_]*)(?:: [^=\n]+)? = (-?[\d_.]+(?:e-?\d+)?)(?=\s|$)", re.M)
+"""Measured trials in a row of which none was kept, or nearly, after which a category is called
+exhausted. What was rejected or crashed says nothing of the idea."""
+_NUMBER = r"-?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_SET = re.compile(rf"^([A-Z][A-Z0-9_]*)(?:: [^=\n]+)? = ({_NUMBER})(?=\s|$)", re.M)
+
+ShownOutcome = Literal["baseline", "kept", "near", "reverted", "abandoned", "failed", "rejected"]
+
+
+@dataclass(frozen=True)
+class View:
+    """A trial as it is shown to the model; its texts are one printable line each."""
+
+    trial: Trial
+    outcome: ShownOutcome
+    gain: float
+    """In bits per byte, to two digits, so that the search does not overfit the validation text."""
+    half: float
+    """Half-width of its 95 % interval."""
+    title: str
+    hypothesis: str
+    reason: str
+
+
+def view(trial: Trial) -> View:
+    """What the model is shown of a finished trial."""
+    outcome, reason = _outcome(trial)
+    gain, half = _two_digits(trial.gain), _two_digits(trial.gain_half)
+    title, hypothesis = one_line(trial.title), one_line(trial.hypothesis)
+    return View(trial, outcome, gain, half, title, hypothesis, one_line(reason))
+
+
+def _outcome(trial: Trial) -> tuple[ShownOutcome, str]:
+    """How it ended, and why if it was not measured to its end."""
+    if trial.trial == 0:
+        return "baseline", ""
+    if trial.verdict == "keep":
+        return "kept", ""
+    if trial.verdict == "rejected":
+        reason = trial.rejections[-1] if trial.rejections else trial.words
+        return "rejected", reason.partition("\n")[0]
+    if trial.status == "abandoned":
+        return "abandoned", ""
+    if trial.status not in ("", "ok"):
+        failed = [t.reason for t in trial.trainings if t.status == trial.status]
+        return "failed", failed[-1].strip().rpartition("\n")[2] if failed else trial.words
+    near = _two_digits(trial.gain) > 0 and trial.differences
+    return "near" if near else "reverted", ""
+
+
+def _two_digits(value: float | None) -> float:
+    return float(f"{value or 0.0:.2g}")
 
 
 @dataclass(frozen=True)
@@ -30,43 +80,52 @@ class Lesson:
     gain: float
     """Of all that was kept, bits per byte."""
     near: int
-    """Not kept, but with a gain that may be luck."""
     failed: int
-    """Crashed, broke a rule or was rejected."""
+    """Rejected ones are among them."""
     dry: int
-    """Trials since the last that was kept or near."""
+    """Measured since the last that was kept or near."""
 
     @property
     def exhausted(self) -> bool:
         return self.dry >= EXHAUSTED
 
 
+def by_todays_name(history: Iterable[Trial], described: Mapping[str, str]) -> list[Trial]:
+    """The trials, each under the name that its category has now; see ``Trial.name_today``."""
+    named = [(trial, trial.name_today(trial.credited, described)) for trial in history]
+    return [t if name == t.credited else replace(t, shows=name) for t, name in named]
+
+
 def lessons(history: Sequence[Trial], prior: Mapping[str, float]) -> list[Lesson]:
     """One for each category of ``prior``, what paid most first, what was not tried last."""
-    found = []
+    found, judged = [], [view(trial) for trial in history if trial.status != "unjudged"]
     for category, share in prior.items():
-        own = [t for t in history if t.credited == category and t.status != "unjudged"]
-        kept = [trial for trial in own if trial.kept]
-        near = [t for t in own if not t.kept and t.differences and (t.gain or 0.0) > 0]
-        failed = sum(t.verdict == "rejected" or t.status in FAILURES for t in own)
-        last = max((n for n, t in enumerate(own, 1) if t.kept or t in near), default=0)
-        gain = sum(trial.gain or 0.0 for trial in kept)
-        numbers = len(own), len(kept), gain, len(near), failed, len(own) - last
+        own = [shown for shown in judged if shown.trial.credited == category]
+        ends = [shown.outcome for shown in own]
+        measured = [end for end in reversed(ends) if end not in ("failed", "rejected")]
+        last = [n for n, end in enumerate(measured) if end in ("kept", "near")]
+        gain = sum(shown.gain for shown in own if shown.outcome == "kept")
+        failed = ends.count("failed") + ends.count("rejected")
         even = share * len(prior)
         often = "more" if even > MORE else "less" if even < 1 / MORE else "usual"
+        dry = last[0] if last else len(measured)
+        numbers = len(own), ends.count("kept"), gain, ends.count("near"), failed, dry
         found.append(Lesson(category, often, *numbers))
     return sorted(found, key=lambda one: (-one.gain, not one.tried))
 
 
-def one_way(history: Sequence[Trial], category: str) -> dict[str, str]:
-    """Constants that trials of a category moved in one direction only, ``up`` or ``down``, and none
-    of them was kept: the other direction is untried."""
+def one_way(history: Sequence[Trial], category: str, source: str) -> dict[str, str]:
+    """Constants of ``source`` that trials of a category moved in one direction only, ``up`` or
+    ``down``, and none of them was kept: the other direction is untried."""
+    there = dict(_SET.findall(source))
     moves: dict[str, set[str]] = {}
     for trial in history:
         if trial.credited == category and trial.status in ("ok", "abandoned"):
             for name, way in _moves(trial.reply):
                 moves.setdefault(name, set()).update({way, "kept"} if trial.kept else {way})
-    return {name: next(iter(ways)) for name, ways in moves.items() if len(ways) == 1}
+    return {
+        name: next(iter(ways)) for name, ways in moves.items() if len(ways) == 1 and name in there
+    }
 
 
 @functools.lru_cache(maxsize=1024)  # of each trial in each later prompt

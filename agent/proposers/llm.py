@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
 
 from agent.campaign.records import Trial
 from agent.edits.blocks import Envelope
@@ -24,19 +23,16 @@ from agent.models.secrets import quote, scrub, secret_values
 from agent.models.types import Model, Part, Prompt, Reply, Unavailable, Usage
 from agent.program import KNOWN
 from agent.proposers.base import Context, Proposal, ReplyUnusable
-from agent.proposers.lessons import lessons, one_way
+from agent.proposers.lessons import by_todays_name, lessons, one_way, view
 from agent.proposers.prompts import PROMPTS, templates
 from trainer.contract import MAX_SOURCE_BYTES
 from trainer.presets import LADDER
-from trainer.untrusted import one_line
 
 MAX_TOKENS = 32_000
 """Limit for a reply; it includes reasoning, so models that reason need a large one."""
 HISTORY_TOKENS = 12_000
 CHARACTERS_PER_TOKEN = 3
 """A low estimate, so that the history is too short rather than too long."""
-
-ShownOutcome = Literal["baseline", "kept", "near", "reverted", "abandoned", "failed", "rejected"]
 
 
 @dataclass
@@ -158,7 +154,8 @@ class LLMProposer(ModelProposer):
         """
         program, envelope = context.program, self._envelope(context)
         by = program.objective.recorded()
-        comparable = [trial for trial in context.history if trial.holds_by(by)]
+        comparable = (trial for trial in context.history if trial.holds_by(by))
+        taught = by_todays_name(comparable, program.described)
         rules = self._templates.render(
             "rules",
             ladder=LADDER,
@@ -171,8 +168,8 @@ class LLMProposer(ModelProposer):
         focus = self._templates.render(
             "focus",
             context=context,
-            lessons=lessons(comparable, context.prior),
-            one_way=one_way(comparable, context.category),
+            lessons=lessons(taught, context.prior),
+            one_way=one_way(taught, context.category, context.source),
             description=description(context),
             feedback=[*zip_longest(context.turned_down, context.feedback, fillvalue="")],
             envelope=envelope,
@@ -224,51 +221,6 @@ def description(context: Context) -> str:
     """What program.md says of the category; "" where it has been dropped from there."""
     categories = context.program.categories
     return next((c.description for c in categories if c.name == context.category), "")
-
-
-@dataclass(frozen=True)
-class View:
-    """A trial as it is shown to the model; its texts are one printable line each."""
-
-    trial: Trial
-    outcome: ShownOutcome
-    gain: float
-    """In bits per byte, to two digits, so that the search does not overfit the validation text."""
-    half: float
-    """Half-width of its 95 % interval."""
-    title: str
-    hypothesis: str
-    reason: str
-
-
-def view(trial: Trial) -> View:
-    """What the model is shown of a finished trial."""
-    outcome, reason = _outcome(trial)
-    gain, half = _two_digits(trial.gain), _two_digits(trial.gain_half)
-    title, hypothesis = one_line(trial.title), one_line(trial.hypothesis)
-    return View(trial, outcome, gain, half, title, hypothesis, one_line(reason))
-
-
-def _outcome(trial: Trial) -> tuple[ShownOutcome, str]:
-    """How it ended, and why if it was not measured to its end."""
-    if trial.trial == 0:
-        return "baseline", ""
-    if trial.verdict == "keep":
-        return "kept", ""
-    if trial.verdict == "rejected":
-        reason = trial.rejections[-1] if trial.rejections else trial.words
-        return "rejected", reason.partition("\n")[0]
-    if trial.status == "abandoned":
-        return "abandoned", ""
-    if trial.status not in ("", "ok"):
-        failed = [t.reason for t in trial.trainings if t.status == trial.status]
-        return "failed", failed[-1].strip().rpartition("\n")[2] if failed else trial.words
-    near = _two_digits(trial.gain) > 0 and trial.differences
-    return "near" if near else "reverted", ""
-
-
-def _two_digits(value: float | None) -> float:
-    return float(f"{value or 0.0:.2g}")
 
 
 def compress(

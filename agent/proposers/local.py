@@ -19,7 +19,8 @@ from agent import edits
 from agent.edits.constants import constants
 from agent.models.types import Part, Prompt, Reply
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
-from agent.proposers.llm import ModelProposer, description, view
+from agent.proposers.lessons import view
+from agent.proposers.llm import ModelProposer, description
 from agent.proposers.tuner import Axis, setting, tunable
 
 MAX_TOKENS = 200

@@ -43,7 +43,7 @@ def lend(
     prior = reading.prior_of(state)
     logits, names = prior.logits(), {text: name for name, text in prior.described.items() if text}
     known = {n: n if n in logits else names.get(text, "") for n, text in described.items()}
-    shared = sum(name in logits for name in known.values())
+    shared = len(logits.keys() & known.values())
     alike = shared / (len(known) + len(logits) - shared)
     for name in ("device", "preset"):
         alike *= 1.0 if settings.get(name) == state.settings.get(name) else ELSEWHERE

@@ -9,10 +9,12 @@ from events import Story
 
 from agent.campaign.events import read_event
 from agent.campaign.lines import START, Reader, write_line
+from agent.campaign.reading import prior_of
 from agent.campaign.snapshot import read_state, save
 from agent.campaign.state import State, fold, prior_course, rebuild_prior, teach_prior
 from agent.prior import FEATURES, Prior
 from agent.report.summary import status_json, status_text
+from agent.report.text import sparks
 
 NAMES = ("architecture", "schedule", "optimizer")
 TOLD = ("d0", "d1", "d2")
@@ -69,6 +71,19 @@ def test_a_run_that_goes_on_has_the_prior_of_one_that_never_stopped() -> None:
         assert prior.probabilities() == rebuild_prior(NAMES, 0, trials).probabilities()
 
 
+def test_a_run_killed_before_the_proposal_goes_on_with_the_prior_of_the_draw() -> None:
+    story = campaign()
+    prior = rebuild_prior(NAMES, 0, story.state.trials)
+    told = dict(zip((*NAMES, "dataset"), (*TOLD, "d3"), strict=True))
+    prior.set_categories(told)
+    prior.learner.spent = 0.75
+    categories = {"categories": tuple(told), "described": tuple(told.values())}
+    story.draw("schedule", **categories, available=NAMES, spent=0.75)
+    program = "\n".join(f"- **{name}**: {digest}" for name, digest in told.items())
+    story.add("program", sha256="0", text=f"## Categories\n\n{program}\n")
+    assert prior_of(story.state).probabilities() == prior.probabilities()
+
+
 def test_an_edit_counts_for_what_its_diff_shows() -> None:
     story = Story()
     story.baseline()
@@ -92,6 +107,16 @@ def test_a_category_is_known_by_its_description_when_it_has_another_name() -> No
     tell(story, "shape", 0.9, categories=renamed, described=(*TOLD, "d3"), available=renamed)
     later = rebuild_prior(told, 0, story.state.finished).probabilities()
     assert later["shape"] > after["shape"]
+
+
+def test_a_category_with_another_name_is_shown_over_all_time() -> None:
+    story, renamed = campaign(), ("architecture", "rates", "optimizer")
+    before = prior_course(story.state)[-1]["prior"]
+    tell(story, "rates", 0.9, categories=renamed, available=renamed)
+    rows = [row["prior"] for row in prior_course(story.state)]
+    assert {tuple(row) for row in rows} == {renamed}
+    assert rows[-2]["rates"] == before["schedule"]
+    assert list(sparks(prior_course(story.state))) == list(renamed)
 
 
 def test_a_kept_submission_moves_the_champion_and_teaches_nothing_else() -> None:

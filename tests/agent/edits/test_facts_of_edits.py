@@ -154,10 +154,11 @@ WARMUP = 0.1
 # === hyperparameters ===
 ROWS = 8
 """
-DEPTH, WIDTH, RATE = (
+DEPTH, WIDTH, RATE, WARMUP = (
     ("DEPTH = 2", "DEPTH = 3"),
     ("WIDTH = 64", "WIDTH = 96"),
     ("0.1\n# === s", "0.2\n# === s"),
+    ("WARMUP = 0.1", "WARMUP = 0.2"),
 )
 CATEGORIES = ("architecture", "optimizer", "schedule", "hyperparameters", "efficiency", "dataset")
 
@@ -179,6 +180,9 @@ CATEGORIES = ("architecture", "optimizer", "schedule", "hyperparameters", "effic
             "optimizer",
         ),
         ("schedule", "schedule", [("ROWS = 8", "ROWS = 4")], "schedule"),  # anyone's
+        ("schedule", "schedule", [("ROWS = 8", "ROWS = 4"), DEPTH], "architecture"),
+        ("schedule", "schedule", [("import torch", "import numpy"), DEPTH], "architecture"),
+        ("schedule", "schedule", [("import torch", "import numpy"), WARMUP, DEPTH], "schedule"),
         ("schedule", "schedule", [("import torch", "import numpy")], "schedule"),  # no section's
         ("efficiency", "efficiency", [DEPTH], "efficiency"),  # may change any section
         ("dataset", "dataset", [DEPTH], "dataset"),  # the file has no such section

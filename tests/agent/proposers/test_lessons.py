@@ -4,11 +4,14 @@ tried in one direction only."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from prompt_trials import BASELINE, part, trial
 
+from agent.judge import OVERSIZE
 from agent.proposers.base import Context
-from agent.proposers.lessons import lessons, one_way
+from agent.proposers.lessons import by_todays_name, lessons, one_way
 from agent.proposers.llm import LLMProposer
 
 
@@ -33,6 +36,7 @@ HISTORY = (
     trial(13, category="optimizer", status="crashed", gain=None, trainings=()),
     trial(14, category="optimizer", status="unjudged", gain=None, trainings=()),
 )
+THERE = "WARMDOWN = 0.3\nFLOOR = 0.1\nRAMP = 0.5\nPEAK: float = 3  # range 0..9\n"
 PRIOR = {"dataset": 0.2, "optimizer": 0.1, "schedule": 0.3, "architecture": 0.4}
 
 
@@ -42,18 +46,72 @@ def test_what_came_of_each_category() -> None:
     schedule, optimizer = found["schedule"], found["optimizer"]
     assert (schedule.tried, schedule.kept, schedule.gain, schedule.dry) == (10, 1, 0.0021, 5)
     assert schedule.exhausted and not found["architecture"].exhausted
-    assert (optimizer.tried, optimizer.near, optimizer.failed, optimizer.dry) == (2, 1, 1, 1)
+    assert (optimizer.tried, optimizer.near, optimizer.failed, optimizer.dry) == (2, 1, 1, 0)
     assert [one.often for one in found.values()] == ["more", "usual", "less", "usual"]
     assert not lessons(HISTORY[:-7], PRIOR)[1].exhausted, "the kept one was just before"
 
 
 def test_what_was_moved_in_one_direction_only() -> None:
-    assert one_way(HISTORY, "schedule") == {"WARMDOWN": "up", "PEAK": "down"}
-    assert one_way(HISTORY, "optimizer") == {}
+    assert one_way(HISTORY, "schedule", THERE) == {"WARMDOWN": "up", "PEAK": "down"}
+    assert one_way(HISTORY, "schedule", "WARMDOWN = 0.3") == {"WARMDOWN": "up"}, "PEAK is gone"
+    assert one_way(HISTORY, "optimizer", THERE) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "way"),
+    [
+        ("...", "2", ""),
+        ("_", "..", ""),
+        ("1.5.2", "2", ""),
+        ("1__0", "2", ""),
+        ("WIDTH", "2", ""),
+        ("1_000", "1e3", ""),
+        ("1_000", "2E3", "up"),
+        ("-1e-3", ".5", "up"),
+        ("1.", "-2", "down"),
+    ],
+)
+def test_numbers_alone_are_moved(old: str, new: str, way: str) -> None:
+    found = one_way([trial(1, reply=setting("A", old, new))], "schedule", "A = 1")
+    assert found == ({"A": way} if way else {})
+
+
+def test_too_much_memory_is_a_failure_and_no_near_miss() -> None:
+    history = [trial(n, status=OVERSIZE, gain=0.02) for n in range(1, 6)]
+    told = lessons(history, {"schedule": 1.0})[0]
+    assert (told.near, told.failed) == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "exhausted"),
+    [
+        ({"gain": -0.01}, True),
+        ({"status": "abandoned", "gain": -0.01}, True),
+        ({"status": "crashed", "gain": None}, False),
+        ({"verdict": "rejected", "status": ""}, False),
+        ({"status": "unjudged", "gain": None}, False),
+        ({"verdict": "keep"}, False),
+    ],
+)
+def test_only_what_was_measured_exhausts(fields: dict[str, Any], exhausted: bool) -> None:
+    history = [trial(n, **fields) for n in range(1, 7)]
+    assert lessons(history, {"schedule": 1.0})[0].exhausted is exhausted
+
+
+def test_a_category_with_another_name_keeps_its_lessons() -> None:
+    known = {"categories": ("schedule", "optimizer"), "described": ("d0", "d1")}
+    history = [replace(t, **known) for t in HISTORY[:7]] + [trial(7, **known, shows="optimizer")]
+    today = {"rates": "d0", "optimizer": "d2", "twin": ""}
+    found = by_todays_name(history, today)
+    assert [t.credited for t in found[1:]] == ["architecture", *["rates"] * 5, "optimizer"]
+    assert lessons(found, dict.fromkeys(today, 0.3))[0].tried == 5
+    assert one_way(found, "rates", THERE) == {"WARMDOWN": "up"}
 
 
 def test_in_words(unasked: LLMProposer, context: Context) -> None:
-    told = part(unasked.prompt(replace(context, history=HISTORY, prior=PRIOR)), "focus")
+    told = part(
+        unasked.prompt(replace(context, history=HISTORY, prior=PRIOR, source=THERE)), "focus"
+    )
     assert (
         "- architecture: 1 tried, 1 kept, +0.012 in all; asked for more often now\n"
         "- schedule: 10 tried, 1 kept, +0.0021 in all; the last 5 brought nothing: exhausted, "

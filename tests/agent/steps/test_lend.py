@@ -54,6 +54,7 @@ def written(folder: Path, story: Story) -> None:
         ({"device": "an H100", "preset": "h100"}, PROGRAM, ELSEWHERE**2),
         ({}, PROGRAM.replace("**a**", "**other**"), 1.0),
         ({}, PROGRAM.replace("**b**: second", "**d**: fourth"), 2 / 4),
+        ({}, PROGRAM + "- **twin**: first\n", 3 / 4),
         ({"preset": "h100"}, PROGRAM.replace("- **c**: third\n", ""), ELSEWHERE * 2 / 3),
         ({}, "## Categories\n\n- **x**: y\n", 0.0),
     ],
@@ -65,7 +66,7 @@ def test_it_is_tempered_by_how_alike_they_are(
     found = lend(state, "t", HOME | settings, told)
     assert found.alike == pytest.approx(alike)
     whole = lend(state, "t", HOME, parse_program(PROGRAM).described).logits
-    same = {"other": "a"}
+    same = {"other": "a", "twin": "a"}
     expected = {n: alike * whole.get(same.get(n, n), 0.0) for n in told}
     assert found.logits == pytest.approx(expected)
     assert whole["a"] > 0 > whole["b"]
