@@ -223,6 +223,7 @@ class Prior:
     ) -> None:
         """Raises ValueError unless there is a category and none is named twice."""
         self.seed = seed
+        self._draws = 0
         self.described: dict[str, str] = {}
         """Each category with its description, or a digest of it; in the learner's order."""
         self._absent: dict[str, tuple[float, Numbers]] = {}
@@ -281,8 +282,11 @@ class Prior:
         shares = self.learner.policy(self._mask(available))[1].tolist()
         return dict(zip(self.described, shares, strict=True))
 
-    def sample(self, available: Collection[str] | None = None, *, trial: int) -> str:
-        """Draw a category; the draw has the number ``trial``."""
+    def sample(self, available: Collection[str] | None = None, *, trial: int | None = None) -> str:
+        """Draw a category. Draws are numbered 0, 1, ... unless ``trial`` is the number."""
+        if trial is None:
+            trial = self._draws
+            self._draws += 1
         probabilities = self.probabilities(available)
         # A string seed is hashed with SHA-512, the same on every platform.
         generator = random.Random(f"{self.seed}:{trial}")

@@ -33,10 +33,9 @@ def simulate(
 ) -> list[tuple[str, float, float]]:
     """Category, reward and propensity of each trial."""
     log = []
-    first = int(prior.learner.rewards)
-    for trial in range(first, first + trials):
+    for _ in range(trials):
         propensities = prior.probabilities()
-        category = prior.sample(trial=trial)
+        category = prior.sample()
         value = reward(category)
         prior.update(category, value)
         log.append((category, value, propensities[category]))
@@ -151,6 +150,7 @@ def test_no_category_is_given_up_and_none_certain() -> None:
 def test_draws_depend_on_seed_and_number_alone() -> None:
     draws = [Prior(NAMES, seed=3).sample(trial=n) for n in range(50)]
     prior = Prior(NAMES, seed=3)
+    assert [prior.sample() for _ in range(50)] == draws
     assert [prior.sample(trial=n) for n in reversed(range(50))] == draws[::-1]
     assert [Prior(NAMES, seed=4).sample(trial=n) for n in range(50)] != draws
     # The same on every machine and Python version.
@@ -174,7 +174,7 @@ def test_only_what_is_available_is_drawn() -> None:
     probabilities = prior.probabilities(["c2", "c4"])
     assert sum(probabilities.values()) == pytest.approx(1) and probabilities["c0"] == 0
     assert probabilities["c2"] > probabilities["c4"]
-    assert prior.sample(["c4"], trial=0) == "c4"
+    assert prior.sample(["c4"]) == "c4"
 
 
 def test_replayed_updates_rebuild_the_state() -> None:
@@ -372,7 +372,7 @@ def test_bad_updates_change_nothing(category: str, reward: float, propensity: fl
 def test_bad_availability() -> None:
     for available in ([], ["x"]):
         with pytest.raises(ValueError):
-            Prior(NAMES).sample(available, trial=0)
+            Prior(NAMES).sample(available)
     with pytest.raises(ValueError):
         Prior(NAMES).update("c1", 0.1, available=["c2"])
 
