@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from agent.campaign import reading
-from agent.campaign.events import HeatBegun, TrainingBegun
+from agent.campaign.events import Concluded, HeatBegun, TrainingBegun
+from agent.campaign.evidence import effect_of, noise_of
 from agent.campaign.files import JOURNAL
 from agent.campaign.lines import Reader
 from agent.campaign.records import Trial
 from agent.campaign.state import State, rebuild_prior
 from agent.git.repo import Repo
+from agent.judge import Judge, reward, shrunk
 from benchmarks.kills_campaign import TAG, Site, git, processes
+from trainer.presets import find_preset
 
 CLOSE = 0.02
 """Bits per byte. The audits ask at secret positions, drawn anew each time, and what they bound is
@@ -55,12 +58,11 @@ def _trial(site: Site, trial: Trial, numbers: Mapping[str, int]) -> dict[str, An
         ],
         "audits": [audit.status for audit in trial.audits],
         "gains": [trial.gain, *trial.differences],
-        "reward": trial.reward,
     }
 
 
 def differences(first: Any, second: Any, where: str = "") -> Iterator[str]:
-    """In what two outcomes differ, gains and rewards by more than ``CLOSE``."""
+    """In what two outcomes differ, gains by more than ``CLOSE``."""
     if isinstance(first, dict) and isinstance(second, dict):
         for name in first.keys() | second.keys():
             yield from differences(first.get(name), second.get(name), f"{where} {name}".strip())
@@ -72,8 +74,7 @@ def differences(first: Any, second: Any, where: str = "") -> Iterator[str]:
 
 
 def _same(first: Any, second: Any, where: str) -> bool:
-    about = {"gains", "reward"} & set(where.split())
-    if about and isinstance(first, float) and isinstance(second, float):
+    if "gains" in where.split() and isinstance(first, float) and isinstance(second, float):
         return math.isclose(first, second, abs_tol=CLOSE)
     return bool(first == second)
 
@@ -81,11 +82,16 @@ def _same(first: Any, second: Any, where: str) -> bool:
 def contradictions(journal: Path, seed: int) -> Iterator[str]:
     """Where a journal is not what one that was never resumed could be.
 
-    The prior follows from the rewards, which repeat only about: so it is compared, to the last bit,
-    not with the other campaign's but with the one that was drawn from.
+    A reward follows from the differences, the prior from the rewards, and these repeat only about:
+    so both are compared, to the last bit, not with the other campaign's but with what their own
+    journal makes of them.
     """
     state = State()
     for event in Reader(journal):
+        if isinstance(event, Concluded) and event.reward is not None and event.status == "ok":
+            implied = _reward(state, event.trial)
+            if not math.isclose(event.reward, implied, abs_tol=1e-12):
+                yield f"trial {event.trial} had reward {event.reward}, its differences {implied}"
         again = isinstance(event, HeatBegun | TrainingBegun) and state.open_seeds
         state.apply(event)
         if again and again != state.open_seeds:
@@ -97,6 +103,16 @@ def contradictions(journal: Path, seed: int) -> Iterator[str]:
             rebuilt = prior.probabilities(trial.available)[trial.category]
             if rebuilt != trial.propensity:
                 yield f"trial {trial.trial} had propensity {trial.propensity}, rebuilt {rebuilt}"
+
+
+def _reward(state: State, number: int) -> float:
+    """What the differences of a judged trial teach, by all that was known before its verdict."""
+    trial, preset = state.trials[number], find_preset(str(state.settings["preset"]))
+    judge = Judge("confirm", noise_of(state, trial.kind, preset))
+    mean, error, _ = judge.moderated(trial.differences)
+    error = 0.0 if trial.proof == "same" else error
+    believed = shrunk(mean, error, effect_of(state, trial.kind, preset))
+    return reward(believed, preset.reward_unit) or 0.0
 
 
 def left(site: Site) -> list[str]:

@@ -14,13 +14,13 @@ from agent.campaign.lines import write_line
 from benchmarks import kills, machine
 from benchmarks.kills_compare import CLOSE, contradictions, differences
 
+RECORDED = Path(__file__).parents[1] / "agent" / "campaign" / "recorded"
 CALM: dict[str, Any] = {
     "trials": [
         {
             "verdict": "keep",
             "tree": "a1",
             "gains": [0.1, 0.12],
-            "reward": 1.0,
             "trainings": [["candidate", 0, 3, "ok", 4.25, "f00", False]],
         }
     ],
@@ -42,7 +42,6 @@ def changed(*path: str | int, to: Any) -> dict[str, Any]:
     [
         (CALM, []),
         (changed("trials", 0, "gains", 0, to=0.1 + CLOSE / 2), []),
-        (changed("trials", 0, "reward", to=1.0 - CLOSE / 2), []),
         (changed("trials", 0, "gains", 0, to=0.1 + 2 * CLOSE), ["trials 0 gains 0"]),
         (changed("trials", 0, "gains", to=[0.1]), ["trials 0 gains"]),
         (changed("trials", 0, "trainings", 0, 4, to=4.25 + 1e-15), ["trials 0 trainings 0 4"]),
@@ -82,6 +81,18 @@ def test_a_journal_contradicts_itself(
     path.write_bytes(b"".join(write_line(read_event(event)) for event in story.events))
     found = [*contradictions(path, seed=0)]
     assert len(found) == len(told) and all(map(str.startswith, found, told)), found
+
+
+@pytest.mark.parametrize("told", [0.0, 1e-6])
+def test_a_reward_follows_from_its_differences(told: float, tmp_path: Path) -> None:
+    journal, path = RECORDED / "2026-11-28.jsonl", tmp_path / "journal.jsonl"
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    taught = [e for e in events if e["event"] == "verdict" and e.get("reward") is not None]
+    assert taught
+    taught[-1]["reward"] += told
+    path.write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    found = [loss for loss in contradictions(path, seed=0) if " reward " in loss]
+    assert len(found) == (told > 0)
 
 
 def test_an_interrupted_benchmark_takes_the_campaigns_that_are_missing(
