@@ -58,11 +58,12 @@ def _trial(site: Site, trial: Trial, numbers: Mapping[str, int]) -> dict[str, An
         ],
         "audits": [audit.status for audit in trial.audits],
         "gains": [trial.gain, *trial.differences],
+        "reward": trial.reward,
     }
 
 
 def differences(first: Any, second: Any, where: str = "") -> Iterator[str]:
-    """In what two outcomes differ, gains by more than ``CLOSE``."""
+    """In what two outcomes differ, gains and rewards by more than ``CLOSE``."""
     if isinstance(first, dict) and isinstance(second, dict):
         for name in first.keys() | second.keys():
             yield from differences(first.get(name), second.get(name), f"{where} {name}".strip())
@@ -74,7 +75,8 @@ def differences(first: Any, second: Any, where: str = "") -> Iterator[str]:
 
 
 def _same(first: Any, second: Any, where: str) -> bool:
-    if "gains" in where.split() and isinstance(first, float) and isinstance(second, float):
+    about = {"gains", "reward"} & set(where.split())
+    if about and isinstance(first, float) and isinstance(second, float):
         return math.isclose(first, second, abs_tol=CLOSE)
     return bool(first == second)
 
@@ -83,8 +85,7 @@ def contradictions(journal: Path, seed: int) -> Iterator[str]:
     """Where a journal is not what one that was never resumed could be.
 
     A reward follows from the differences, the prior from the rewards, and these repeat only about:
-    so both are compared, to the last bit, not with the other campaign's but with what their own
-    journal makes of them.
+    so both are compared, to the last bit, with what their own journal makes of them, too.
     """
     state = State()
     for event in Reader(journal):

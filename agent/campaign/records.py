@@ -68,7 +68,7 @@ class Training:
     losses: tuple[float | None, ...] = ()
     """Training loss by twentieths of the budget, bits per byte of the text that was read."""
     pace: float = 1.0
-    """Its fastest over its slowest steps a second: how much the machine changed its pace."""
+    """Its fastest over its slowest steps a second."""
     leak_bound_bpb: float = 0.0
     """Largest gain from a leak too small for the audits to detect; subtracted from the gain."""
     isolation: str = ""
@@ -213,8 +213,7 @@ class Trial:
     """The verdict in plain words."""
     status: str = ""
     """Status of the training that decided: ``ok``, ``crashed``, ``oom``, ``abandoned``, ... ; "" if
-    rejected, ``unjudged`` if the machine was at fault, ``oversize`` if it took more memory than the
-    objective allows."""
+    rejected, ``unjudged`` if the machine was at fault, ``oversize`` above the memory limit."""
     val_bpb: float | None = None
     """Mean of what the candidate's trainings scored."""
     val_bpb_half: float | None = None
@@ -274,8 +273,7 @@ class Trial:
         return (self.source_sha256, *(sent.source_sha256 for sent in self.sent_back))
 
     def holds_by(self, objective: Mapping[str, Any]) -> bool:
-        """Whether what it found tells anything by an objective: its differences are the same costs,
-        it took too much memory for the same limit, or it does not run."""
+        """Whether it tells anything by an objective: same costs, same limit, or it never runs."""
         if self.status == OVERSIZE:
             return dict(self.objective) == dict(objective)
         never_ran = self.status in FAILURES and not self.differences
@@ -295,12 +293,12 @@ class Trial:
     @property
     def known(self) -> dict[str, str]:
         """All categories, each with the digest of its description, "" of earlier versions."""
-        described = self.described or ("",) * len(self.categories)
+        is_whole = len(self.described) == len(self.categories)
+        described = self.described if is_whole else ("",) * len(self.categories)
         return dict(zip(self.categories, described, strict=True))
 
     def name_today(self, name: str, described: Mapping[str, str]) -> str:
-        """What a category of this trial is called now: another name only if it has its
-        description, of which ``described`` holds the digests."""
+        """Its name among the categories of now, which have these digests of descriptions."""
         told = self.known.get(name)
         same = [now for now, digest in described.items() if digest and digest == told]
         return same[0] if len(same) == 1 and name not in described else name

@@ -21,6 +21,7 @@ CALM: dict[str, Any] = {
             "verdict": "keep",
             "tree": "a1",
             "gains": [0.1, 0.12],
+            "reward": 1.0,
             "trainings": [["candidate", 0, 3, "ok", 4.25, "f00", False]],
         }
     ],
@@ -42,6 +43,8 @@ def changed(*path: str | int, to: Any) -> dict[str, Any]:
     [
         (CALM, []),
         (changed("trials", 0, "gains", 0, to=0.1 + CLOSE / 2), []),
+        (changed("trials", 0, "reward", to=1.0 - CLOSE / 2), []),
+        (changed("trials", 0, "reward", to=1.0 - 2 * CLOSE), ["trials 0 reward"]),
         (changed("trials", 0, "gains", 0, to=0.1 + 2 * CLOSE), ["trials 0 gains 0"]),
         (changed("trials", 0, "gains", to=[0.1]), ["trials 0 gains"]),
         (changed("trials", 0, "trainings", 0, 4, to=4.25 + 1e-15), ["trials 0 trainings 0 4"]),

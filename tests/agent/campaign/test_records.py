@@ -173,3 +173,9 @@ def test_an_event_of_a_trial_that_never_began_is_named() -> None:
     story.add("candidate", trial=0, candidate=sha("x"))
     with pytest.raises(UserError, match=r"event 3 of the journal, candidate, .*never began"):
         assert story.state
+
+
+def test_descriptions_that_are_not_one_for_each_category_are_not_used() -> None:
+    for described, known in ((("x", "y"), {"a": "x", "b": "y"}), (("x",), {"a": "", "b": ""})):
+        trial = Trial(1, category="a", categories=("a", "b"), described=described)
+        assert trial.known == known
