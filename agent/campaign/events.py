@@ -310,11 +310,12 @@ class Harvested(Happened):
 
 
 class PriorLent(Happened):
-    """The prior starts from what another campaign has learnt."""
+    """The prior does not start even: it has what another campaign has learnt, or what published ones
+    have shown."""
 
     event: Literal["prior"] = "prior"
     tag: str
-    """The other campaign's."""
+    """The other campaign's; "" for published ones."""
     alike: float
     """In [0, 1]; see ``steps.lend``."""
     logits: Mapping[str, float]

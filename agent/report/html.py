@@ -19,8 +19,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, sel
 from markupsafe import Markup
 
 from agent.campaign.files import write_atomically
+from agent.campaign.learning import prior_course
 from agent.campaign.records import Trial
-from agent.campaign.state import State, prior_course
+from agent.campaign.state import State
 from agent.objective import Objective
 from agent.report.summary import paragraph, standing
 from agent.report.text import clock, interval, noise_words, percents, signed, span, sparks

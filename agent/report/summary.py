@@ -10,8 +10,9 @@ from typing import Any, get_args
 
 from agent.campaign.chain import baseline_and_best
 from agent.campaign.evidence import noise_of
+from agent.campaign.learning import prior_course
 from agent.campaign.records import Kind, Training, Trial
-from agent.campaign.state import State, prior_course
+from agent.campaign.state import State
 from agent.judge import Estimate
 from agent.objective import DEFAULT, Objective
 from agent.report.text import (

@@ -11,9 +11,9 @@ from typing import Literal, NoReturn
 from agent.campaign import events
 from agent.campaign.chain import mean_score
 from agent.campaign.evidence import ceiling_mb, effect_of, noise_of
+from agent.campaign.learning import teach_prior
 from agent.campaign.reading import CampaignError
 from agent.campaign.records import Audit, Training, Verdict
-from agent.campaign.state import teach_prior
 from agent.forecast import Forecast
 from agent.judge import OVERSIZE, Decision, Estimate, Judge, reward, shrunk
 from agent.objective import Objective

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.prior import (
+from agent.learner import (
     EPSILON,
     FEATURES,
     MOST_WEIGHT,
     WEIGHTS,
     Learner,
     Numbers,
-    Prior,
     Rule,
     score,
 )
+from agent.prior import Prior
 
 PLAIN = (0.0,) * len(FEATURES)
 NAMES = [f"c{i}" for i in range(10)]

@@ -8,11 +8,13 @@ from typing import Any
 from events import Story
 
 from agent.campaign.events import read_event
+from agent.campaign.learning import prior_course, rebuild_prior, teach_prior
 from agent.campaign.lines import START, Reader, write_line
 from agent.campaign.reading import prior_of
 from agent.campaign.snapshot import read_state, save
-from agent.campaign.state import State, fold, prior_course, rebuild_prior, teach_prior
-from agent.prior import FEATURES, Prior
+from agent.campaign.state import State, fold
+from agent.learner import FEATURES
+from agent.prior import Prior
 from agent.report.summary import status_json, status_text
 from agent.report.text import sparks
 

@@ -20,8 +20,9 @@ from staged import Score, answer
 from agent import loop
 from agent.campaign.events import Concluded, Known, RunBegun
 from agent.campaign.journal import read_events
+from agent.campaign.learning import rebuild_prior
 from agent.campaign.records import Trial
-from agent.campaign.state import fold, rebuild_prior
+from agent.campaign.state import fold
 from agent.campaign.store import Campaign
 from agent.models.choose import open_model
 from agent.models.types import Model, Prompt
