@@ -121,6 +121,12 @@ class Prior:
         hit = np.array([name == category for name in self.described])
         self.learner.spared = np.where(hit, SPARED, self.learner.spared)
 
+    def spare_none(self) -> None:
+        """The champion has moved, and with it what is left in every category."""
+        self.learner.spared[:] = 0
+        for learnt in self._absent.values():
+            learnt[2] = 0
+
     def update(
         self,
         category: str,
@@ -150,13 +156,13 @@ class Prior:
                 (0, 1], a category that is not among those drawn.
         """
         mask = self._mask(available)
-        order = None if drawn is None else [list(self.described).index(name) for name in drawn]
-        if drawn is not None:
+        order = [list(self.described).index(name) for name in drawn or ()]
+        if drawn:
             propensity = math.prod(drawn.values())
         hit = np.array([name == category for name in self.described])
         is_finite = reward is None or math.isfinite(reward)
         is_chance = propensity is None or 0 < propensity <= 1
-        is_there = any(hit & mask) and (order is None or (category in drawn and all(mask[order])))
+        is_there = any(hit & mask) and (not drawn or (category in drawn and all(mask[order])))
         if not (is_there and is_finite and is_chance):
             raise ValueError(
                 f"cannot learn {reward} of {category!r}, drawn with probability {propensity}, "
@@ -164,4 +170,6 @@ class Prior:
             )
         if reward is None:
             return self.learner.note(hit, bool(kept), failed)
-        self.learner.update(np.argmax(hit), reward, propensity, mask, kept, failed, order, rise)
+        self.learner.update(
+            np.argmax(hit), reward, propensity, mask, kept, failed, order or None, rise
+        )

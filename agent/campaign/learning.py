@@ -9,6 +9,7 @@ from typing import Any
 from agent.campaign.records import Trial
 from agent.campaign.state import State
 from agent.judge import FAILURES
+from agent.learner import RISE
 from agent.prior import Prior
 
 
@@ -36,7 +37,9 @@ def rebuild_prior(
 def teach_prior(prior: Prior, trial: Trial) -> None:
     """Update the prior with a trial, with what was known when its category was drawn.
 
-    A proposal that shows another category than was asked for counts for that one.
+    A proposal that shows another category than was asked for counts for that one, and so does one
+    that follows up another trial: neither was drawn. Categories that were drawn and not taken have
+    no reward of their own.
     """
     if trial.categories and trial.propensity:
         prior.set_categories(trial.known)
@@ -46,14 +49,24 @@ def teach_prior(prior: Prior, trial: Trial) -> None:
         prior.champion_moved() if trial.kept else None
     elif credited in known and (trial.reward is not None or trial.verdict == "rejected"):
         available = {name for name in trial.available if name in known} or set(known)
+        drawn = dict(zip(trial.drawn, trial.propensities, strict=True))
+        is_of_draw = credited in drawn and not trial.follows and drawn.keys() <= available
+        is_asked_for = credited == trial.category and not drawn  # as earlier versions drew it
         prior.update(
             credited,
             trial.reward,
-            propensity=trial.propensity or None if credited == trial.category else None,
+            propensity=trial.propensity or None if is_asked_for else None,
             available=available | {credited},
             kept=trial.kept,
             failed=trial.verdict == "rejected" or trial.status in FAILURES,
+            drawn=drawn if is_of_draw else None,
+            rise=RISE if drawn else math.inf,
         )
+    if trial.kept and not trial.is_null:
+        prior.spare_none()
+    else:
+        for name in trial.exhausted:
+            prior.spare(name)
 
 
 def prior_course(state: State, most: int = 8) -> list[dict[str, Any]]:

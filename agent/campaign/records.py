@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from agent.campaign.findings import Audit as Audit
+from agent.campaign.findings import Transfer as Transfer
 from agent.judge import FAILURES, OVERSIZE, REWARD_HIGH, REWARD_LOW
 from agent.objective import BY_SCORE, Objective, of_cost
 from trainer.results import Measurement
@@ -89,38 +91,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Audit:
-    """The result of the stronger audit of a candidate, as the journal records it."""
-
-    trial: int
-    commit: str
-    ok: bool
-    status: str
-    reason: str = ""
-    leak_bound_bpb: float = 0.0
-    """Largest gain from a leak that this audit cannot detect, bits per byte."""
-    trainings: int = 0
-    """Trainings that the candidate had at this audit; after a further one it is out of date."""
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """Whether a kept edit's gain holds where it was not chosen: at another budget or size."""
-
-    trial: int
-    commit: str
-    setting: str
-    """What was changed, as ``budget 4x`` or ``DEPTH 2x``."""
-    label: Literal["transfers", "budget-bound", "undecided"]
-    gain: float
-    """Mean difference to its parent there, bits per byte of validation text."""
-    low: float
-    """The 95 % interval's ends."""
-    high: float
-    seeds: int
-
-
-@dataclass(frozen=True)
 class Heat:
     """Champion and candidate trained side by side, as the judge sees it."""
 
@@ -166,7 +136,19 @@ class Trial:
     trial: int
     category: str = ""
     propensity: float = 0.0
-    """Probability with which the prior drew the category."""
+    """Probability with which the prior drew the category, the first of several."""
+    drawn: tuple[str, ...] = ()
+    """The categories that the prior drew one after the other, of which ``category`` is the one that
+    was taken; empty in journals that do not say."""
+    propensities: tuple[float, ...] = ()
+    """Probability of each of them among those that were left."""
+    follows: str = ""
+    """``trial N, same`` or ``trial N, opposite``: what it follows up, in place of the draw."""
+    idea: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Where it comes from if it waited: the number of the ``trial`` whose reply held it, too; until
+    the verdict also its ``reply`` and ``envelope``."""
+    exhausted: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Categories that its replies say have nothing left, and why."""
     proposer: str = ""
     program: str = ""
     """First 12 hex digits of the SHA-256 of program.md as it was read for this trial."""

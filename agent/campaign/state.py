@@ -73,6 +73,10 @@ class State:
     """By category: what the prior started from; empty if from nothing, as of earlier versions."""
     lent_by: str = ""
     """That campaign, and how alike it is."""
+    queue: list[dict[str, Any]] = field(default_factory=list)
+    """Ideas that wait, oldest first: see ``Trial.idea``."""
+    exhausted: dict[str, str] = field(default_factory=dict)
+    """By category: why a model says that nothing is left in it, for the champion of now."""
     unknown: list[str] = field(default_factory=list)
     """Names of the events that this version does not know; they were left out."""
 
@@ -159,6 +163,7 @@ class State:
                 self.program_text = event.text
             case events.TrialBegun():
                 self.waiting = ""
+                self.queue = self.queue[bool(event.idea) :]
                 self.trials.append(Trial(event.trial, started=event.time, **event.own))
             case events.Asking():
                 self._lose_reply()
@@ -166,6 +171,8 @@ class State:
                 self.most_usage = dict(event.usage) if event.usage is not None else None
             case events.Proposed():
                 self._take_reply(event)
+            case events.IdeaDropped():
+                self.queue = self.queue[1:]
             case events.Waiting():
                 self._wait(event)
             case events.Refused():
@@ -225,6 +232,11 @@ class State:
         self._update(envelope=event.envelope, **told)
         if event.program:
             self._update(program=event.program)
+        if event.category:
+            said = {**self.trials[-1].exhausted, **event.exhausted}
+            self._update(category=event.category, follows=event.follows, exhausted=said)
+        like = {"trial": event.trial, "envelope": event.envelope}
+        self.queue = [*self.queue, *({**like, "reply": idea} for idea in event.ideas)]
         self.waiting, self.outages, self.asking = "", 0, False
         if event.model:
             self._spend(event.cost_usd, event.usage)
@@ -292,7 +304,13 @@ class State:
         candidate = self.trials[-1].candidate
         files = {"source", "base"}
         submitted = {k: v for k, v in self.trials[-1].submitted.items() if k not in files}
-        self._update(submitted=submitted, **event.own)
+        idea = {k: v for k, v in self.trials[-1].idea.items() if k == "trial"}
+        self._update(submitted=submitted, idea=idea, **event.own)
+        trial = self.trials[-1]
+        if trial.kept and not trial.is_null:
+            self.exhausted = {}
+        else:
+            self.exhausted = {**self.exhausted, **trial.exhausted}
         if candidate in self.champion_runs:
             self.champion_runs[event.commit] = self.champion_runs.pop(candidate)
 

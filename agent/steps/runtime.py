@@ -139,6 +139,7 @@ class Runtime:
             feedback=open_trial.rejections if open_trial else (),
             turned_down=open_trial.turned_down if open_trial else (),
             envelopes=state.envelopes,
+            proposer=open_trial.proposer if open_trial else "",
         )
 
     def _facts(self) -> dict[str, str]:
