@@ -17,6 +17,7 @@ from agent.campaign.records import Audit, Training, Verdict
 from agent.forecast import Forecast
 from agent.judge import OVERSIZE, Decision, Estimate, Judge, reward, shrunk
 from agent.objective import Objective
+from agent.report.text import nothing_left
 from agent.steps.aim import oversize_words, reach_words
 from agent.steps.heat import run_heat
 from agent.steps.next_action import MAX_FAULTS, failure, next_action
@@ -220,6 +221,7 @@ def conclude(
     if trial.claimed is not None:
         is_other = trial.proposer == "import" and not Objective.of(trial.objective).is_score
         words = f"claimed {trial.claimed:+.4f}{' of val_bpb' * is_other}, here {words}"
+    words = "; ".join([words, *(nothing_left(*one) for one in trial.exhausted.items())])
     # A category that was not drawn teaches nothing about drawing it.
     is_drawn = trial.trial > 0 and not trial.is_null and not trial.submitted
     if is_drawn and verdict != "rejected":
