@@ -163,11 +163,11 @@ def _record_proposal(runtime: Runtime, proposal: Proposal, ideas: int = 1) -> No
         ideas: how many of its edits count; the first is this trial's, the others wait. 0: none, as
             it is of no use.
     """
-    trial, may_be_several = runtime.open_trial, ideas and runtime.settings.ideas > 1
-    reply, envelope = proposal.reply, proposal.envelope
+    trial, is_a_models = runtime.open_trial, ideas > 0 and proposal.proposer == "llm"
+    reply, envelope, choice = proposal.reply, proposal.envelope, Choice("")
+    may_be_several = is_a_models and runtime.settings.ideas > 1
     first, *others = split(reply, envelope) if may_be_several else [reply]
-    choice = Choice("")
-    if ideas and proposal.proposer == "llm":
+    if is_a_models:
         with contextlib.suppress(edits.EditError):  # it is turned down where it is accepted
             choice = _choice(runtime, first, envelope)
     attempt = len(trial.rejections)

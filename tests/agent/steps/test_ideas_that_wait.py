@@ -24,7 +24,8 @@ from agent.campaign.records import Trial
 from agent.campaign.state import fold
 from agent.campaign.store import Campaign
 from agent.campaign.submissions import Submission, submit
-from agent.models.types import Prompt, Reply, Usage
+from agent.models.cassette import Player, Recorder
+from agent.models.types import Model, Prompt, Reply, Usage
 from agent.proposers.llm import LLMProposer
 from agent.report.summary import log_text, show_text, status_json, status_text
 from agent.steps.runtime import Runtime
@@ -62,11 +63,12 @@ def three(prompt: Prompt, offered: list[str]) -> str:
         first, second, third = offered
         blunder = idea(second, "two", BLUNDER)
         return idea(first, "one", edit("one")) + blunder + idea(third, "three", edit("three"))
-    return idea(offered[0], f"of trial {prompt.trial}", edit(f"at{prompt.trial}"))
+    mended = idea(offered[0], f"of trial {prompt.trial}", edit(f"at{prompt.trial}"))
+    return mended + (idea(offered[-1], "more", edit("more")) if prompt.attempt else "")
 
 
 def go_on(
-    runtime: Runtime, model: Thinker, campaign: Campaign | None = None, **settings: Any
+    runtime: Runtime, model: Model, campaign: Campaign | None = None, **settings: Any
 ) -> Runtime:
     """A run that goes on with the campaign, as after a kill."""
     given = runtime.settings.model_copy(update={"ideas": 3, "nulls": 0.0, **settings})
@@ -133,6 +135,26 @@ def test_one_call_is_three_trials_of_which_one_is_mended(runtime: Runtime) -> No
     assert {name for name, count in tries.items() if count} == set(campaign.state.trials[1].drawn)
     loop.one_trial(runtime)
     assert model.asked[-1].trial == 4, "the queue is empty"
+
+
+def test_a_recording_holds_the_one_call_and_the_mending(runtime: Runtime, tmp_path: Path) -> None:
+    """Replayed in another campaign, it answers for all three trials."""
+    path, model = tmp_path / "cassette.jsonl", Thinker(three)
+    recorded = go_on(runtime, Recorder(path, model))
+    loop.baseline(recorded)
+    for _ in range(3):
+        loop.one_trial(recorded)
+    assert_three_of_one_call(recorded.campaign, model)
+    assert len(path.read_text().splitlines()) == 2
+    other = Campaign(runtime.campaign.repo, "u")
+    other.begin(runtime.settings, {"device": "cpu"})
+    other.reconcile()
+    again = go_on(runtime, Player(path), other)
+    loop.baseline(again)
+    for _ in range(3):
+        loop.one_trial(again)
+    assert_three_of_one_call(other, model)
+    other.close()
 
 
 class Killed(BaseException):
