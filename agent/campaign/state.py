@@ -233,8 +233,8 @@ class State:
         if event.program:
             self._update(program=event.program)
         if event.category:
-            said = {**self.trials[-1].exhausted, **event.exhausted}
-            self._update(category=event.category, follows=event.follows, exhausted=said)
+            self._update(category=event.category, follows=event.follows)
+        self._update(exhausted={**self.trials[-1].exhausted, **event.exhausted})
         like = {"trial": event.trial, "envelope": event.envelope}
         self.queue = [*self.queue, *({**like, "reply": idea} for idea in event.ideas)]
         self.waiting, self.outages, self.asking = "", 0, False

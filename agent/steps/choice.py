@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from agent.campaign.records import Trial
 from agent.campaign.state import State
@@ -23,11 +23,10 @@ _FOLLOW_UP = re.compile(r"(?:trial)?\s*#?(\d{1,9})\s*,?\s*(?:in the\s+)?(same|op
 
 @dataclass(frozen=True)
 class Choice:
-    """What an edit counts for, and what else its reply says."""
+    """What an edit counts for; see ``records.Trial``."""
 
     category: str
     follows: str = ""
-    exhausted: Mapping[str, str] = field(default_factory=dict)
 
 
 def follow_ups_left(state: State) -> int:
@@ -51,16 +50,20 @@ def read_choice(
     """
     trial, said = state.trials[-1], fields(reply, envelope)
     named, first = said.get("category", "").lower(), next(iter(trial.drawn), trial.category)
-    name, _, reason = said.get("exhausted", "").partition(":")
-    name, reason = name.strip().lower(), one_line(reason.strip(), REASON_LENGTH)
-    exhausted = {name: reason} if reason and name in described else {}
     if said.get("follow-up", "").lower() in NO:
-        return Choice(named if named in trial.drawn else first, exhausted=exhausted)
+        return Choice(named if named in trial.drawn else first)
     followed, way = _followed(said["follow-up"], state)
     category = followed.name_today(followed.credited, described)
     if category not in described:
         raise EditError(f"trial {followed.trial} is of no category that there is now")
-    return Choice(category, f"trial {followed.trial}, {way}", exhausted)
+    return Choice(category, f"trial {followed.trial}, {way}")
+
+
+def read_exhausted(reply: str, envelope: Envelope, described: Mapping[str, str]) -> dict[str, str]:
+    """The category that a whole reply says has nothing left, with the reason; one, or none."""
+    name, _, reason = fields(reply, envelope).get("exhausted", "").partition(":")
+    name, reason = name.strip().lower(), one_line(reason.strip(), REASON_LENGTH)
+    return {name: reason} if reason and name in described else {}
 
 
 def _followed(text: str, state: State) -> tuple[Trial, str]:

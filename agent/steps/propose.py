@@ -23,7 +23,7 @@ from agent.models.catalog import load_catalog
 from agent.models.command.words import holds_edit
 from agent.models.types import Cancelled, Cause, Misconfigured, Unavailable
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
-from agent.steps.choice import Choice, follow_ups_left, read_choice
+from agent.steps.choice import Choice, follow_ups_left, read_choice, read_exhausted
 from agent.steps.evaluate import conclude, failure_words, stop_for_machine
 from agent.steps.ideas import propose_idea
 from agent.steps.next_action import MAX_FAULTS
@@ -167,6 +167,9 @@ def _record_proposal(runtime: Runtime, proposal: Proposal, ideas: int = 1) -> No
     reply, envelope, choice = proposal.reply, proposal.envelope, Choice("")
     may_be_several = is_a_models and runtime.settings.ideas > 1
     first, *others = split(reply, envelope) if may_be_several else [reply]
+    exhausted: dict[str, str] = {}
+    if is_a_models and (trial.rejections or not trial.idea):  # of an idea it is known already
+        exhausted = read_exhausted(reply, envelope, runtime.program.described)
     if is_a_models:
         with contextlib.suppress(edits.EditError):  # it is turned down where it is accepted
             choice = _choice(runtime, first, envelope)
@@ -187,7 +190,7 @@ def _record_proposal(runtime: Runtime, proposal: Proposal, ideas: int = 1) -> No
             program=runtime.program.sha256[:12],
             category=choice.category,
             follows=choice.follows,
-            exhausted=choice.exhausted,
+            exhausted=exhausted,
             ideas=tuple(others[: max(0, ideas - 1)]),
         )
     )

@@ -9,7 +9,13 @@ from events import Story
 
 from agent.campaign.state import State
 from agent.edits import EditError
-from agent.steps.choice import FOLLOW_UPS, Choice, follow_ups_left, read_choice
+from agent.steps.choice import (
+    FOLLOW_UPS,
+    Choice,
+    follow_ups_left,
+    read_choice,
+    read_exhausted,
+)
 
 TOLD = {"architecture": "d0", "schedule": "d1", "optimizer": "d2"}
 DRAWN: dict[str, Any] = {
@@ -49,21 +55,28 @@ def asked(finished: int = 5, followed: int = 0) -> State:
         ("follow-up: trial 2, same", Choice("architecture", "trial 2, same")),
         ("follow-up: Trial #2 OPPOSITE direction", Choice("architecture", "trial 2, opposite")),
         ("follow-up: 2, in the opposite way", Choice("architecture", "trial 2, opposite")),
-        (
-            "category: optimizer\nexhausted: Schedule: all ends\twere tried",
-            Choice("optimizer", exhausted={"schedule": "all ends were tried"}),
-        ),
-        ("exhausted: schedule", Choice("schedule")),
-        ("exhausted: everything: yes", Choice("schedule")),
-        ("exhausted: optimizer: " + "long " * 90, None),
     ],
 )
-def test_what_is_chosen(reply: str, choice: Choice | None) -> None:
-    found = read_choice(reply, "edits", asked(), TOLD)
-    if choice is None:
-        assert len(found.exhausted["optimizer"]) <= 200 and found.exhausted["optimizer"][-1] == "…"
-    else:
-        assert found == choice
+def test_what_is_chosen(reply: str, choice: Choice) -> None:
+    assert read_choice(reply, "edits", asked(), TOLD) == choice
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ("exhausted: Schedule: all ends\twere tried", {"schedule": "all ends were tried"}),
+        ("exhausted: optimizer: one: two", {"optimizer": "one: two"}),
+        ("exhausted: schedule", {}),
+        ("exhausted: none", {}),
+        ("exhausted: everything: yes", {}),
+        ("exhausted: optimizer: a\nexhausted: schedule: b", {"optimizer": "a"}),
+        (f"exhausted: optimizer: {'long ' * 90}", {"optimizer": "long " * 38 + "long long…"}),
+    ],
+)
+def test_what_has_nothing_left(reply: str, said: dict[str, str]) -> None:
+    found = read_exhausted(reply, "edits", TOLD)
+    assert found.keys() == said.keys()
+    assert all(len(why) <= 200 and why.startswith(said[name][:150]) for name, why in found.items())
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,8 @@ def three(prompt: Prompt, offered: list[str]) -> str:
     if prompt.trial == 1:
         first, second, third = offered
         blunder = idea(second, "two", BLUNDER)
-        return idea(first, "one", edit("one")) + blunder + idea(third, "three", edit("three"))
+        last = idea(third, "three", edit("three")) + f"\nexhausted: {second}: it is all tried\n"
+        return idea(first, "one", edit("one")) + blunder + last
     mended = idea(offered[0], f"of trial {prompt.trial}", edit(f"at{prompt.trial}"))
     return mended + (idea(offered[-1], "more", edit("more")) if prompt.attempt else "")
 
@@ -111,6 +112,8 @@ def assert_three_of_one_call(campaign: Campaign, model: Thinker) -> None:
     assert len(told(campaign, "trial")) == len(told(campaign, "verdict")) == 4
     assert len(told(campaign, "proposed")) == 4, "none is taken up twice"
     assert campaign.state.usage["input"] == 200, "each reply is paid for once"
+    said = [*trials[0].exhausted], [*trials[1].exhausted], [*trials[2].exhausted]
+    assert said == ([trials[0].drawn[1]], [], []), "said with the reply, not with its last idea"
 
 
 def test_one_call_is_three_trials_of_which_one_is_mended(runtime: Runtime) -> None:
