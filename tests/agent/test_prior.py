@@ -478,6 +478,7 @@ def test_the_step_of_an_ordered_draw_is_unbiased() -> None:
         first = prior.probabilities()[order[0]]
         second = prior.probabilities(set("abcde") - {order[0]})[order[1]]
         drawn = {order[0]: first, order[1]: second}
+        assert chance(order, LOGITS) == pytest.approx(first * second)
         took = taken[frozenset(order)]
         prior.update(took, paid[took], drawn=drawn)
         mean += first * second * (prior.learner.theta - LOGITS)
