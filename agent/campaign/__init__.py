@@ -4,4 +4,6 @@ The ``journal`` is the source of truth, in ``lines`` with a checksum each. The `
 over its events and holds the ``records`` of trials; a ``snapshot`` of it may save reading them all.
 The ``store`` makes git and the folder match; ``reading`` is for all who only look; ``disk`` keeps
 the folder small; ``results`` is for other tools. What people hand in waits in ``submissions``.
+
+``learning`` rebuilds the prior from the trials.
 """
