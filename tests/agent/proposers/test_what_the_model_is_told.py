@@ -79,9 +79,7 @@ def test_a_trial_of_the_version_before_heats_is_told_without_them(
     old = replace(heat(0)[1], heat=None)
     history = (BASELINE, trial(1, gain=0.0031, trainings=(old, old)))
     told = part(unasked.prompt(replace(context, history=history)), "trial 1")
-    assert told.startswith(
-        "trial 1, schedule, reverted, inconclusive: +0.0031 ± 0.0021: idea 1\n"
-    )
+    assert told.startswith("trial 1, schedule, reverted, inconclusive: +0.0031 ± 0.0021: idea 1\n")
 
 
 def test_no_finer_gain_is_told(unasked: LLMProposer, context: Context) -> None:
