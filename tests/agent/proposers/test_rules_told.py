@@ -10,10 +10,10 @@ from agent import judge
 from agent.edits.blocks import parse
 from agent.edits.facts import edit_facts
 from agent.judge import Judge, Noise, Rule, least_gain
+from agent.proposers import llm
 from agent.proposers.base import Context
 from agent.proposers.judging import Judging
 from agent.proposers.llm import LLMProposer
-from agent.proposers.prompts import templates
 
 SURE = Noise(0.01, 1e7)
 """A noise that is known."""
@@ -41,12 +41,17 @@ def test_the_numbers_are_the_codes(unasked: LLMProposer, context: Context) -> No
     assert "sigma" not in text + greedy
 
 
-def test_none_of_them_is_typed(unasked: LLMProposer, context: Context) -> None:
+def test_none_of_them_is_typed(
+    unasked: LLMProposer, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With other constants there are other numbers."""
     other = Judging("confirm", 0.5, fewest=3, behind=0.7, ends_at_first=0.11, same_speed=0.09)
-    values = {"objective": context.program.objective, "prose": "", "envelope": "edits"}
-    text = templates().render("rules", judging=other, ladder=[257], max_source_bytes=1, **values)
-    keeping = text.partition("# How keeping works")[2].partition("# The contract")[0]
+    monkeypatch.setattr(llm, "Judging", lambda rule, ties: other)
+    keeping = (
+        told(unasked, context, "confirm")
+        .partition("# How keeping works")[2]
+        .partition("# The contract")[0]
+    )
     for words in ("than 0.7 times", "11 %", "At least 3", "of 0.5 bits", "within 9 %"):
         assert words in keeping
     for stale in ("0.25", "40 %", "0.02", "within 3 %", "At least 2"):
