@@ -74,6 +74,10 @@ PACES: dict[str, tuple[Trial, tuple[float, float] | None]] = {
         trial(*(heat(n, FLAT, steps=s, tokens=900) for n, s in enumerate((50, 120, 80)))),
         (0.8, 0.9),
     ),
+    "a heat that failed": (
+        trial(heat(0, FLAT, steps=50), heat(1, FLAT, steps=900, **CRASHED)),
+        (0.5, 1.0),
+    ),
     "half of the budget": (trial(heat(0, FLAT, steps=50, tokens=500, spent=0.5)), (1.0, 1.0)),
     "of old journals": (trial(heat(0, FLAT, steps=0)), None),
     "ended early, without counts": (
