@@ -102,6 +102,8 @@ class Lesson:
     gain: float
     """Of all that was kept, bits per byte."""
     near: int
+    lost: int
+    """Beyond doubt; what is in no other count was inconclusive."""
     failed: int
     """Rejected ones are among them."""
     dry: int
@@ -131,8 +133,8 @@ def lessons(history: Sequence[Trial], prior: Mapping[str, float]) -> list[Lesson
         even = share * len(prior)
         often = "more" if even > MORE else "less" if even < 1 / MORE else "usual"
         dry = last[0] if last else len(measured)
-        numbers = len(own), ends.count("kept"), gain, ends.count("near"), failed, dry
-        found.append(Lesson(category, often, *numbers))
+        kept, near, lost = (ends.count(end) for end in ("kept", "near", "lost"))
+        found.append(Lesson(category, often, len(own), kept, gain, near, lost, failed, dry))
     return sorted(found, key=lambda one: (-one.gain, not one.tried))
 
 

@@ -172,6 +172,10 @@ def test_template(rendered: Mapping[str, str], template: str) -> None:
     assert path.read_text(encoding="utf-8") == rendered[template], __doc__
 
 
+def test_nothing_is_told_in_a_unit_that_changes(rendered: Mapping[str, str]) -> None:
+    assert not [name for name, text in rendered.items() if re.search("sigma|σ", text, re.I)]
+
+
 def test_there_is_no_golden_file_without_a_template() -> None:
     there = {path.relative_to(GOLDEN).as_posix()[:-3] for path in GOLDEN.rglob("*.md")}
     assert there == set(TEMPLATES)

@@ -49,7 +49,7 @@ def test_layout(unasked: LLMProposer, context: Context) -> None:
     assert "budget: 20s" in part(prompt, "train.py")
     focus = part(prompt, "focus")
     assert "**schedule**: learning rates over time" in focus
-    assert "\n- schedule: 6 tried, 1 kept, +0.012 in all, 1 near miss, 2 failed or rej" in focus
+    assert "\n- schedule: 6 tried, 1 kept, +0.012 in all, 1 near miss, 1 lost, 2 failed" in focus
     assert "\nNot tried yet: architecture.\n" in focus
     assert "0.0012 bits per byte if it only changes numbers, 0.004 if it changes struct" in focus
     assert "Look at the warm-down first." in focus
