@@ -49,8 +49,8 @@ MAX_DIVIDERS = 20
 OPEN, DIVIDER, CLOSE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
 
 _FIELD = re.compile(
-    r"[\s>#*_-]*(?:\d[.)][\s*_]*)?(category|hypothesis|title|sign)\s*(?:\*\*|__)?\s*:\s*(?:\*\*|__)?\s*"
-    r"(.*)",
+    r"[\s>#*_-]*(?:\d[.)][\s*_]*)?(category|hypothesis|title|sign)"
+    r"\s*(?:\*\*|__)?\s*:\s*(?:\*\*|__)?\s*(.*)",
     re.IGNORECASE,
 )
 _MARKER = re.compile(

@@ -34,6 +34,11 @@ class Judging:
     def last_gain(self) -> float:
         return judge.least_gain(self.rule, self.most)
 
+    @property
+    def level_costs(self) -> float:
+        """The most that it may cost to be level with the champion in all heats."""
+        return judge.Judge(self.rule, judge.Noise(1.0, 1e9)).tie_cost([0.0] * self.most)
+
     def ties_left(self, history: Iterable[Trial]) -> float:
         """What near-ties may still cost."""
         return max(0.0, self.ties - sum(trial.tie_cost for trial in history))

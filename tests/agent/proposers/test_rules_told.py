@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import NormalDist
 
 import pytest
 
@@ -33,6 +34,8 @@ def test_the_numbers_are_the_codes(unasked: LLMProposer, context: Context) -> No
             f"about {least_gain(rule, judge.LEAST_HEATS):.2g} times that noise after",
             f"{least_gain(rule, judge.MAX_HEATS[rule]):.2g} times after {judge.MAX_HEATS[rule]}",
             "what is left of 0.0123 bits per byte",
+            f"It is decided after all {judge.MAX_HEATS[rule]} heats",
+            f"costs {NormalDist().inv_cdf(0.9) / judge.MAX_HEATS[rule] ** 0.5:.2g} times the noise",
             f"as fast within {100 * judge.SAME_SPEED:g} %",
         ):
             assert text.count(words) == 1, words
