@@ -183,7 +183,7 @@ def test_there_is_no_golden_file_without_a_template() -> None:
 
 FACTS = {
     "the curve of a trial": r"curve: (-0\.02 ){5}(\+0\.012 ?){5}\n",
-    "what it is a curve of": r"difference of the training losses as logged, .* by tenths of the budget",
+    "what it is a curve of": r"of the training losses as logged, .* by tenths of the budget",
     "difference, error, heats, noise": r"\+0\.01, standard error 0\.0021, 3 heats, noise of one ",
     "what is believed of a keep": r"\+0\.0071 corrected for its selection",
     "its hypothesis": r"hypothesis: Why longer should help\.",
