@@ -138,6 +138,7 @@ class Proposed(OfTrial):
     usage: Usage | None = None
     cost_usd: float | None = None
     program: str = ""
+    prompt_tokens: Mapping[str, int] = {}
     category: str = ""
     """The category that it takes of those drawn, or that of the trial that it ``follows``."""
     follows: str = ""
@@ -206,6 +207,7 @@ class CandidateMade(SetsFields):
     parent: str = ""
     title: str = ""
     hypothesis: str = ""
+    sign: str = ""
     shows: str = ""
     source_sha256: str = ""
     hunks: tuple[str, ...] = ()
@@ -285,6 +287,8 @@ class Concluded(SetsFields):
     val_bpb_half: float | None = None
     gain: float | None = None
     gain_half: float | None = None
+    difference: tuple[float, float] | None = None
+    noise: float | None = None
     level: float | None = None
     reward: float | None = None
     tie: bool = False

@@ -158,6 +158,8 @@ class Trial:
     """Unix seconds."""
     title: str = ""
     hypothesis: str = ""
+    sign: str = ""
+    """What would show that the hypothesis is wrong, in its author's words."""
     candidate: str = ""
     """Full hash of the candidate commit, "" when rejected."""
     commit: str = ""
@@ -204,6 +206,10 @@ class Trial:
     """Champion minus candidate, bits per byte; positive is better. Of a kept trial it is corrected
     for the selection, of an abandoned one it is the forecast."""
     gain_half: float | None = None
+    difference: tuple[float, float] | None = None
+    """What its heats have shown, or the forecast: mean difference and its standard error."""
+    noise: float | None = None
+    """Of one heat of its kind of edit, bits per byte, as it was known at the verdict."""
     tie: bool = False
     """Whether it was kept because it is shorter, and no better."""
     tie_cost: float = 0.0
@@ -217,6 +223,8 @@ class Trial:
     """The current or last proposal; "" after it is turned down."""
     data: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What the proposer remembers of that proposal; see ``proposers.base.Proposal``."""
+    prompt_tokens: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """By part of the last prompt to a model: about how many tokens; empty if that is not known."""
     rejections: tuple[str, ...] = ()
     """Why replies of this trial were turned down, or sent back after a training, oldest first."""
     misapplied: int = 0

@@ -23,6 +23,7 @@ from agent.models.secrets import quote, scrub, secret_values
 from agent.models.types import Model, Part, Prompt, Reply, Unavailable, Usage
 from agent.program import KNOWN
 from agent.proposers.base import Context, Proposal, ReplyUnusable
+from agent.proposers.judging import Judging
 from agent.proposers.lessons import by_todays_name, lessons, one_way, view
 from agent.proposers.prompts import PROMPTS, templates
 from trainer.contract import MAX_SOURCE_BYTES
@@ -73,6 +74,7 @@ class ModelProposer:
             model=reply.model,
             usage=asdict(reply.usage) if reply.usage is not None else None,
             cost_usd=self.catalog.cost(reply.usage, self.model.name),
+            prompt_tokens=tokens_by_part(prompt, reply.usage),
         )
 
     def _ceiling(self, prompt: Prompt) -> tuple[dict[str, int], float | None]:
@@ -162,8 +164,10 @@ class LLMProposer(ModelProposer):
         by = program.objective.recorded()
         comparable = (trial for trial in context.history if trial.holds_by(by))
         taught = by_todays_name(comparable, program.described)
+        judging = Judging(context.rule, context.ties)
         rules = self._templates.render(
             "rules",
+            judging=judging,
             ladder=LADDER,
             max_source_bytes=MAX_SOURCE_BYTES,
             objective=program.objective,
@@ -177,6 +181,8 @@ class LLMProposer(ModelProposer):
             context=context,
             lessons=lessons(taught, context.prior),
             one_way=one_way(taught, context.category, context.source),
+            judging=judging,
+            ties_left=judging.ties_left(context.history),
             asked={name: description(context, name) for name in asked},
             feedback=[*zip_longest(context.turned_down, context.feedback, fillvalue="")],
             envelope=envelope,
@@ -222,6 +228,21 @@ class LLMProposer(ModelProposer):
                 if i not in left_out
             ),
         ]
+
+
+def tokens_by_part(prompt: Prompt, usage: Usage | None) -> dict[str, int]:
+    """About how many tokens each part of a prompt takes, all trials together as ``history``.
+
+    By their characters: of as many tokens as the server has counted in all, else by the estimate
+    that bounds the history. Each vendor has a tokenizer of its own, and few are at hand.
+    """
+    sizes: dict[str, int] = {}
+    for part in prompt.parts:
+        name = "history" if part.name.startswith("trial ") else part.name
+        sizes[name] = sizes.get(name, 0) + len(part.text)
+    in_all = sum(sizes.values())
+    per_token = in_all / usage.prompt if usage and usage.prompt else CHARACTERS_PER_TOKEN
+    return {name: round(size / per_token) for name, size in sizes.items()} if in_all else {}
 
 
 def description(context: Context, category: str) -> str:

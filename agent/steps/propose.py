@@ -188,6 +188,7 @@ def _record_proposal(runtime: Runtime, proposal: Proposal, ideas: int = 1) -> No
             usage=proposal.usage,
             cost_usd=proposal.cost_usd,
             program=runtime.program.sha256[:12],
+            prompt_tokens=proposal.prompt_tokens,
             category=choice.category,
             follows=choice.follows,
             exhausted=exhausted,
