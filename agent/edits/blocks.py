@@ -47,7 +47,7 @@ MAX_DIVIDERS = 20
 
 OPEN, DIVIDER, CLOSE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
 
-_FIELD = re.compile(
+FIELD = re.compile(
     r"[\s>#*_-]*(?:\d[.)][\s*_]*)?(category|hypothesis|title)\s*(?:\*\*|__)?\s*:\s*(?:\*\*|__)?\s*"
     r"(.*)",
     re.IGNORECASE,
@@ -174,7 +174,7 @@ class _Around:
         """The last line that could name a file for the block or fence that follows."""
 
     def read(self, line: str) -> None:
-        if match := _FIELD.match(line):
+        if match := FIELD.match(line):
             self._open, value = match[1].lower(), match[2]
             if self._open == "category":
                 value = value.strip("`*\"'. \t").lower()

@@ -1,0 +1,87 @@
+"""A train.py that a program has edited, written as a reply, so that all goes on as with any."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+from agent.edits.blocks import CLOSE, DIVIDER, FIELD, OPEN, EditError, parse
+from agent.edits.changes import differences
+from agent.edits.locate import lines_of, places, text_of
+from agent.thoughts import without_thoughts
+from trainer.source import plain
+from trainer.untrusted import one_line
+
+_NOT_PROSE = ("```", "~~~", "<<<", ">>>", "===")
+
+
+def as_reply(said: str, old: str, new: str, *, category: str, rules: str) -> str:
+    """The reply whose blocks make ``new`` of ``old``, under the fields that the program printed.
+
+    What it did not say stands there as not given: the category is the one that was asked for, the
+    title is the first line that changed.
+
+    Args:
+        rules: a part of the prompt; some programs print that again, with its examples of fields.
+    """
+    shown = {line for line in rules.split("\n") if line.strip()}
+    lines = [line for line in without_thoughts(said).split("\n") if line not in shown]
+    before, after = lines_of(plain(old)), lines_of(plain(new))
+    fields = {"category": category} | _fields(lines)
+    if not fields.get("hypothesis"):
+        words = one_line(" ".join(lines))
+        told = f"it printed: {words}" if words else "nothing was printed"
+        fields["hypothesis"] = f"none was given; {told}"
+        fields.setdefault("title", f"edit: {_first_change(before, after)}")
+    head = "".join(f"{name}: {value}\n" for name, value in fields.items())
+    refused = ""
+    for blocks in _blocks(before, after):
+        try:
+            # What is read must be what was written, which a line like a divider can prevent.
+            if lines_of(plain(parse(head + blocks).apply(old))) == after:
+                return head + blocks
+        except EditError:  # for the same reason as it will be when it is read again
+            refused = refused or head + blocks
+    return refused
+
+
+def _fields(lines: Iterable[str]) -> dict[str, str]:
+    """The last value of each field, with the lines that continue it."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in lines:
+        if match := FIELD.match(line):
+            name = match[1].lower()
+            found[name] = match[2].strip()
+        elif not line.strip() or line.strip().startswith(_NOT_PROSE) or name == "category":
+            name = ""
+        elif name:
+            found[name] += f" {line.strip()}"
+    return found
+
+
+def _first_change(before: list[str], after: list[str]) -> str:
+    for i1, i2, j1, j2 in differences(before, after):
+        for what, lines in (("", after[j1:j2]), ("without ", before[i1:i2])):
+            for line in filter(str.strip, lines):
+                return what + line.split("  #")[0].strip()
+    return "layout"
+
+
+def _blocks(before: list[str], after: list[str]) -> Iterator[str]:
+    """The runs of lines that changed as blocks, with ever more lines around each, while none of
+    them stands in the file twice."""
+    for around in (0, *(1 << n for n in range(len(before).bit_length() + 1))):
+        # A new matcher, because asking one for groups changes what it answers next.
+        matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+        groups = list(matcher.get_grouped_opcodes(around))
+        runs = [(g[0][1], g[-1][2], g[0][3], g[-1][4]) for g in groups]
+        if all(_is_unique(before, before[i1:i2]) for i1, i2, _, _ in runs):
+            yield "".join(
+                f"\n{OPEN}\n{text_of(before[i1:i2])}{DIVIDER}\n{text_of(after[j1:j2])}{CLOSE}\n"
+                for i1, i2, j1, j2 in runs
+            )
+
+
+def _is_unique(before: list[str], old: list[str]) -> bool:
+    return any(line.strip() for line in old) and len(places(before, old)) == 1
