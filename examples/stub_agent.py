@@ -17,7 +17,7 @@ from pathlib import Path
 
 BANNER = re.compile(r"# === (\w+) ===")
 CONSTANT = re.compile(
-    r"(?P<name>[A-Z][A-Z0-9_]*) = (?P<value>\d[\d.e-]*)  # (?P<meaning>[^;]+).*; "
+    r"(?P<name>[A-Z][A-Z0-9_]*) = (?P<value>\d[\d.e-]*)  # (?:(?P<meaning>[^;]+).*; )?"
     r"(?:range (?P<low>[\d.e-]+)\.\.(?P<high>[\d.e-]+) ?(?P<kind>log|int|)"
     r"|choice (?P<all>[\d. ]+))$"
 )
@@ -36,7 +36,7 @@ def main(prompt: str, folder: Path) -> str:
         if title not in known:
             line = constant[0].replace(f"= {constant['value']} ", f"= {new} ", 1)
             path.write_text(source.replace(constant[0], line), encoding="utf-8")
-            why = f"{constant['meaning']}: another value may suit this budget"
+            why = f"{constant['meaning'] or 'untried'}: another value may suit this budget"
             return f"title: {title}\ncategory: {category}\nhypothesis: {why}"
     return "I have moved every constant that I know."
 
