@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterable, Iterator
 
 from agent.edits.blocks import CLOSE, DIVIDER, FIELD, OPEN, EditError, parse
-from agent.edits.changes import differences
 from agent.edits.locate import lines_of, places, text_of
 from agent.thoughts import without_thoughts
 from trainer.source import plain
@@ -18,21 +17,17 @@ _NOT_PROSE = ("```", "~~~", "<<<", ">>>", "===")
 def as_reply(said: str, old: str, new: str, *, category: str, rules: str) -> str:
     """The reply whose blocks make ``new`` of ``old``, under the fields that the program printed.
 
-    What it did not say stands there as not given: the category is the one that was asked for, the
-    title is the first line that changed.
-
-    Args:
-        rules: a part of the prompt; some programs print that again, with its examples of fields.
+    The category is the one that was asked for, if it named none; a hypothesis that it did not give
+    is said to be missing. Lines of ``rules``, a part of the prompt, are no answer: some programs
+    print that again, and there are fields in it.
     """
     shown = {line for line in rules.split("\n") if line.strip()}
     lines = [line for line in without_thoughts(said).split("\n") if line not in shown]
     before, after = lines_of(plain(old)), lines_of(plain(new))
     fields = {"category": category} | _fields(lines)
     if not fields.get("hypothesis"):
-        words = one_line(" ".join(lines))
-        told = f"it printed: {words}" if words else "nothing was printed"
-        fields["hypothesis"] = f"none was given; {told}"
-        fields.setdefault("title", f"edit: {_first_change(before, after)}")
+        words = one_line(" ".join(lines)) or "nothing"
+        fields = {"title": f"edit: {words}", "hypothesis": f"none; it printed: {words}"} | fields
     head = "".join(f"{name}: {value}\n" for name, value in fields.items())
     refused = ""
     for blocks in _blocks(before, after):
@@ -58,14 +53,6 @@ def _fields(lines: Iterable[str]) -> dict[str, str]:
         elif name:
             found[name] += f" {line.strip()}"
     return found
-
-
-def _first_change(before: list[str], after: list[str]) -> str:
-    for i1, i2, j1, j2 in differences(before, after):
-        for what, lines in (("", after[j1:j2]), ("without ", before[i1:i2])):
-            for line in filter(str.strip, lines):
-                return what + line.split("  #")[0].strip()
-    return "layout"
 
 
 def _blocks(before: list[str], after: list[str]) -> Iterator[str]:

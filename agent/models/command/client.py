@@ -8,9 +8,7 @@ included; what it does is not restricted.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -25,7 +23,7 @@ from typing import IO
 
 from agent.models import waits
 from agent.models.catalog import Entry
-from agent.models.command.folder import NAMES, PROMPT, Folder, scratch
+from agent.models.command.folder import NAMES, PROMPT, scratch
 from agent.models.command.supervisor import kill
 from agent.models.command.words import SHORT, fault_in, holds_block, holds_edit, meaning, reply_in
 from agent.models.secrets import quote, redact, scrub
@@ -41,18 +39,14 @@ from agent.models.types import (
 MAX_REPLY_BYTES = 1 << 20
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _POLL_SECONDS = 0.1
-_FROM = "AUTORESEARCH_FROM"
-"""Environment variable with the folder that the agent was started in, for a program's own use."""
 _REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 """Variables by which git, and so a coding agent, would take the user's repository for its own."""
-_AS_ARGUMENT = re.compile(r"(?:-[\w-]+=)?\{prompt\}")
 
 
 class CommandModel:
     """A command line, run once for each reply. No shell is used: write ``sh -c '...'`` for one.
 
-    ``{file}`` in it becomes the path of a file with the prompt, and an argument ``{prompt}`` the
-    prompt itself, for programs that do not read their standard input; that is empty then.
+    ``{file}`` in it becomes the path of a file with the prompt; standard input is empty then.
     """
 
     def __init__(
@@ -63,7 +57,7 @@ class CommandModel:
             hidden: values that must not be shown.
 
         Raises:
-            Misconfigured: unbalanced quotes, a misplaced prompt, or no such program.
+            Misconfigured: unbalanced quotes, or no such program.
         """
         self._hidden = hidden
         self.name = f"command:{redact(command, hidden)}"
@@ -76,11 +70,6 @@ class CommandModel:
                 f"{self.name}: a key was left out where this was written down; give --llm again, "
                 "best with the key in an environment variable that the program reads"
             )
-        if any("{prompt}" in part and not _AS_ARGUMENT.fullmatch(part) for part in self._argv):
-            raise Misconfigured(
-                f"{self.name}: {{prompt}} has to be an argument of its own, because a shell would "
-                "run what is in it; write {file}, the path of a file with the prompt"
-            )
         program = shutil.which(self._argv[0], path=environ.get("PATH"))
         if program is None:
             raise Misconfigured(f"{self.name}: there is no program {self._argv[0]!r}")
@@ -88,7 +77,7 @@ class CommandModel:
             self._argv[0] = str(Path(program).absolute())
         self._argv[1:] = map(_from_here, self._argv[1:])
         self._environ = {n: value for n, value in environ.items() if n not in _REPOSITORY}
-        self._environ[_FROM] = str(Path.cwd())
+        self._environ["AUTORESEARCH_FROM"] = str(Path.cwd())  # for the program's own use
         self._timeout = entry.timeout
         self._answered = False
 
@@ -96,24 +85,24 @@ class CommandModel:
         self, prompt: Prompt, *, max_tokens: int, cancel: threading.Event | None = None
     ) -> Reply:
         """See ``Model.complete``; ``max_tokens`` cannot be passed on."""
+        in_file = any("{file}" in part for part in self._argv)
         # Files instead of pipes: no thread has to feed or drain them, and a left-over process that
         # holds one open does not block this one.
         with (
-            scratch(prompt.files) as folder,
+            scratch({**prompt.files, PROMPT: prompt.text} if in_file else prompt.files) as folder,
             tempfile.TemporaryFile() as stdin,
             tempfile.TemporaryFile() as stdout,
             tempfile.TemporaryFile() as stderr,
         ):
-            argv = self._with_prompt(prompt, folder)
-            if argv == self._argv:
-                stdin.write(prompt.text.encode())
-                stdin.seek(0)
+            stdin.write(b"" if in_file else prompt.text.encode())
+            stdin.seek(0)
             mark = uuid.uuid4().hex
             # -P: otherwise the script's folder comes first in sys.path and can hide packages.
             supervisor = [sys.executable, "-P", str(_SUPERVISOR), mark, str(stdin.fileno())]
+            command = [part.replace("{file}", f"{folder.path}/{PROMPT}") for part in self._argv]
             try:
                 with subprocess.Popen(
-                    [*supervisor, *argv],
+                    [*supervisor, *command],
                     stdin=subprocess.PIPE,
                     stdout=stdout,
                     stderr=stderr,
@@ -124,40 +113,23 @@ class CommandModel:
                     start_new_session=True,
                 ) as process:  # whose end closes the pipe and waits until all is killed
                     self._wait(process, stdout, cancel)
-            except OSError as error:
-                if error.errno != errno.E2BIG:
-                    raise
-                why = "the prompt is too long to be an argument; write {file} instead of {prompt}"
-                raise Misconfigured(f"{self.name}: {why}") from None
             finally:
                 # Nothing is left, unless the supervisor was itself killed.
                 kill(mark)
             file, flaw = folder.left()
-            edited = file is not None
-            text = reply_in(os.pread(stdout.fileno(), MAX_REPLY_BYTES, 0), edited)
+            text = reply_in(os.pread(stdout.fileno(), MAX_REPLY_BYTES, 0), file is not None)
             size = os.fstat(stderr.fileno()).st_size
             told = reply_in(os.pread(stderr.fileno(), 4000, max(0, size - 4000))).strip()
-        nothing = not text.strip() and not edited and not flaw
-        if process.returncode != 0 or nothing or fault_in(text, edited):
-            return self._instead(process.returncode, text.strip(), told, edited)
+        edited, code = file is not None, process.returncode
+        nothing = not (text.strip() or edited or flaw)
+        if code != 0 or nothing or fault_in(text, edited):
+            return self._instead(code, text.strip(), told, edited)
         self._answered = True
         program, text = Path(self._argv[0]).name, scrub(text, self._hidden)
-        if not edited and prompt.files and holds_edit(text) and not holds_block(text):
-            flaw = flaw or "train.py in your folder is as it was, and no block was printed"
-        if flaw and not holds_block(text):
-            return Reply(text, "unusable", None, program, flaw)
-        return Reply(text, "end", None, program, file=file and scrub(file, self._hidden))
-
-    def _with_prompt(self, prompt: Prompt, folder: Folder) -> list[str]:
-        """The command line with the prompt, or the path of a file with it, where it asks for it."""
-        path = Path(folder.path, PROMPT)
-        if any("{file}" in part for part in self._argv):
-            path.write_bytes(prompt.text.encode())
-        argv = [part.replace("{file}", str(path)) for part in self._argv]
-        return [
-            part.replace("{prompt}", prompt.text) if _AS_ARGUMENT.fullmatch(own) else part
-            for own, part in zip(self._argv, argv, strict=True)
-        ]
+        if edited or holds_block(text) or not (flaw or (prompt.files and holds_edit(text))):
+            return Reply(text, "end", None, program, file=file and scrub(file, self._hidden))
+        untouched = "train.py in your folder is as it was, and no block was printed"
+        return Reply(text, "unusable", None, program, flaw or untouched)
 
     def _wait(
         self,

@@ -29,60 +29,49 @@ _MISSING = {errno.ENOENT: "it is gone", errno.ELOOP: "it is a symbolic link"}
 
 @dataclass(frozen=True)
 class Folder:
-    """A program's folder."""
+    """A program's folder, with the train.py that was put into it, "" if none was."""
 
     path: str
-    files: Mapping[str, str]
-    """What was put into it, by name."""
+    source: str
     _opened: int
     """The folder itself, whatever ``path`` may have become."""
 
     def left(self) -> tuple[str | None, str]:
         """train.py as the program has changed it, None if it has not; and then why there is
         nothing to use although something was written, "" if nothing was."""
-        if FILE not in self.files:
+        if not self.source:
             return None, ""
         try:
-            text = self._text(FILE)
+            text = self._read()
         except ValueError as fault:
             return None, f"train.py in your folder cannot be used: {fault}"
-        if _same(text, self.files[FILE]):
-            return None, self._beside()
-        return text, ""
-
-    def _beside(self) -> str:
+        if plain(text).rstrip("\n") != plain(self.source).rstrip("\n"):
+            return text, ""
         with os.scandir(self._opened) as entries:
             names = sorted(e.name for e in entries if not e.name.startswith((".", "__")))
-        written = [name for name in names if name not in NAMES or self._is_changed(name)]
-        what = one_line(", ".join(written[:5]))
-        told = f"; of {what}, which you wrote, nothing is read"
-        return f"train.py in your folder is as it was{told}" if written else ""
+        written = one_line(", ".join(name for name in names if name not in NAMES))
+        told = f"; of what you wrote beside it, nothing is read: {written}"
+        return None, f"train.py in your folder is as it was{told}" if written else ""
 
-    def _is_changed(self, name: str) -> bool:
-        try:
-            return name in self.files and not _same(self._text(name), self.files[name])
-        except ValueError:
-            return True
-
-    def _text(self, name: str) -> str:
+    def _read(self) -> str:
         """
         Raises:
             ValueError: it is no file of this folder, or no text; the message says why.
         """
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
-        def opener(path: str, _: int) -> int:
-            return os.open(path, flags, dir_fd=self._opened)
+        def opener(name: str, _: int) -> int:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+            return os.open(name, flags, dir_fd=self._opened)
 
         try:
-            with open(name, "rb", opener=opener) as file:
+            with open(FILE, "rb", opener=opener) as file:
                 found = os.fstat(file.fileno())
-                # A second name of a file may be the first one of a file that is not the program's.
-                if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-                    raise ValueError("it is no ordinary file, or one with a second name")
-                content = file.read(MAX_BYTES + 1)
+                content = file.read(MAX_BYTES + 1) if stat.S_ISREG(found.st_mode) else b""
         except OSError as error:
             raise ValueError(_MISSING.get(error.errno or 0, "it is no ordinary file")) from None
+        # A second name of a file may be the first one of a file that is not the program's.
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise ValueError("it is no ordinary file, or one with a second name")
         if len(content) > MAX_BYTES:
             raise ValueError(f"it has over {MAX_BYTES} bytes; at most {MAX_SOURCE_BYTES} are taken")
         try:
@@ -101,13 +90,8 @@ def scratch(files: Mapping[str, str]) -> Iterator[Folder]:
         rules = dict.fromkeys(RULES_ELSEWHERE if RULES in files else (), f"@{RULES}\n")
         for name, text in {**files, **rules, ".git/HEAD": "ref: refs/heads/main\n"}.items():
             (path / name).write_bytes(text.encode())
-        opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        opened = os.open(path, os.O_RDONLY)
         try:
-            yield Folder(str(path), files, opened)
+            yield Folder(str(path), files.get(FILE, ""), opened)
         finally:
             os.close(opened)
-
-
-def _same(text: str, other: str) -> bool:
-    """Whether two files are the same but for the form of their lines and empty ones at the end."""
-    return plain(text).rstrip("\n") == plain(other).rstrip("\n")

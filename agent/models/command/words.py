@@ -68,8 +68,7 @@ _MEANINGS: tuple[tuple[Fault, str], ...] = (  # the first that is found counts
 def reply_in(printed: bytes, edited: bool = False) -> str:
     """The text that was meant: without what moves a terminal, and out of a JSON that holds it.
 
-    Args:
-        edited: the program has edited train.py itself, so that only its words are wanted.
+    If the program has ``edited`` train.py itself, fields without a block are meant, too.
     """
     text = _TERMINAL.sub("", printed.decode("utf-8-sig", errors="replace")).replace("\r\n", "\n")
     if "\n" in text:  # what a spinner wrote before is gone from the line
@@ -88,11 +87,8 @@ def holds_block(text: str) -> bool:
 
 
 def fault_in(text: str, edited: bool = False) -> Fault:
-    """What an output is about that should have been a reply, "" if it may be one.
-
-    Args:
-        edited: the program has edited train.py itself, so that no block is due.
-    """
+    """What an output is about that should have been a reply, "" if it may be one; see ``reply_in``
+    for ``edited``."""
     # One of them alone may be an error's: a code fence, or "Category: RESOURCE_EXHAUSTED".
     is_edit = "<<<<<" in text or (_FIELD.search(text) and (edited or _MARK.search(text)))
     if is_edit or len(text) > SHORT:  # or the beginning of an edit, and then an error

@@ -23,17 +23,17 @@ def reply(said: str, old: str = OLD, new: str = OLD.replace("torch", "numpy")) -
     ("said", "title", "category", "hypothesis"),
     [
         (SAID, "a", "schedule", "b"),
-        ("", "edit: import numpy", "schedule", "none was given; nothing was printed"),
+        ("", "edit: nothing", "schedule", "none; it printed: nothing"),
         (
             "I swapped the library.\nDone.",
-            "edit: import numpy",
+            "edit: I swapped the library. Done.",
             "schedule",
-            "none was given; it printed: I swapped the library. Done.",
+            "none; it printed: I swapped the library. Done.",
         ),
-        ("title: a\n", "a", "schedule", "none was given; it printed: title: a"),
+        ("title: a\n", "a", "schedule", "none; it printed: title: a"),
         ("hypothesis: as\nit is\n\nTokens: 3", "as it is", "schedule", "as it is"),
         (RULES + SAID, "a", "schedule", "b"),
-        (RULES, "edit: import numpy", "schedule", "none was given; nothing was printed"),
+        (RULES, "edit: nothing", "schedule", "none; it printed: nothing"),
         ("title: old\ncategory: optimizer\n" + SAID, "a", "schedule", "b"),
         ("**Title:** a\n**Category:** `data`\n**Hypothesis:** b\n", "a", "data", "b"),
         (SAID + "```\ntrainer/other.py\n<<<<<<< SEARCH\nx = 1\n=======\n", "a", "schedule", "b"),
@@ -46,13 +46,6 @@ def test_fields_are_taken_from_what_was_printed(
     edit = parse(reply(said))
     assert (edit.title, edit.category, edit.hypothesis) == (title, category, hypothesis)
     assert edit.apply(OLD) == OLD.replace("torch", "numpy")
-
-
-def test_what_a_removal_is_called() -> None:
-    assert (
-        parse(reply("", new=OLD.replace("import torch\n", ""))).title
-        == "edit: without import torch"
-    )
 
 
 def test_blocks_are_as_short_as_they_can_be_found() -> None:

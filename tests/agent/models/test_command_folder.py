@@ -83,11 +83,9 @@ def test_last_state_of_train_py_counts(does: str, text: str | None, tmp_path: Pa
         ("rm train.py; mkdir train.py", "no ordinary file"),
         ("head -c 200000 /dev/zero > train.py", "over 120000 bytes"),
         ("printf 'x = 1\\nRATE = \\377\\n' > train.py", "line 2 is not UTF-8"),
-        ("echo x > model.py", "as it was; of model.py, which you wrote, nothing is read"),
-        ("echo x >> program.md", "as it was; of program.md, which"),
-        ("rm program.md; ln -s $HOME/mine.py program.md", "as it was; of program.md, which"),
-        ("mkdir trainer; echo x > trainer/train.py", "as it was; of trainer, which"),
-        ("printf x > 'a\nb\033[31m'", "as it was; of a b\ufffd[31m, which"),
+        ("echo x > model.py", "as it was; of what you wrote beside it, nothing is read: model.py"),
+        ("mkdir trainer; echo x > trainer/train.py", "nothing is read: trainer"),
+        ("printf x > 'a\nb\033[31m'", "nothing is read: a b\ufffd[31m"),
     ],
 )
 def test_what_cannot_be_used_is_told_in_words(does: str, why: str, tmp_path: Path) -> None:
@@ -109,7 +107,7 @@ def test_what_cannot_be_used_is_told_in_words(does: str, why: str, tmp_path: Pat
         (f"rm train.py; {FIELDS}; {BLOCK}", "end", None, ""),
         ("echo 'I would rather not touch the file.'", "end", None, ""),
         (f"rm train.py; {FIELDS}", "unusable", None, "it is gone"),
-        ("echo x > model.py", "unusable", None, "of model.py"),
+        ("echo x > model.py", "unusable", None, "read: model.py"),
         (FIELDS, "unusable", None, "as it was, and no block was printed"),
     ],
 )  # fmt: skip
@@ -214,16 +212,10 @@ def test_files_of_the_working_directory_are_found_from_the_folder(
 
 @pytest.mark.process
 def test_where_the_prompt_goes(environ: dict[str, str]) -> None:
-    for words in ("sh -c 'cat {file} - && pwd'", "sh -c 'printf %s \"$1\"; cat; pwd' x {prompt}"):
-        reply = command(f"command:{words}", environ).complete(PROMPT, max_tokens=1)
-        *text, folder = reply.text.splitlines()
-        assert "\n".join(text) == PROMPT.text.strip(), "once: standard input is empty then"
-        assert Path(folder).parent == Path(environ["TMPDIR"])
-    with pytest.raises(Misconfigured, match=r"argument of its own.*write \{file\}"):
-        command("command:sh -c 'echo {prompt}'", environ)
-    long = Prompt((Part("rules", "x" * 3_000_000),))
-    with pytest.raises(Misconfigured, match=r"too long to be an argument; write \{file\}"):
-        command("command:echo {prompt}", environ).complete(long, max_tokens=1)
+    reply = command("command:sh -c 'cat {file} - && pwd'", environ).complete(PROMPT, max_tokens=1)
+    *text, folder = reply.text.splitlines()
+    assert "\n".join(text) == PROMPT.text.strip(), "once: standard input is empty then"
+    assert Path(folder).parent == Path(environ["TMPDIR"])
 
 
 @pytest.mark.process

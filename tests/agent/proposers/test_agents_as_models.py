@@ -85,6 +85,6 @@ def test_keys_are_in_no_file(
     asked = proposer(program(f"grep -rl {KEY} .; {NEW}", tmp_path), tmp_path)
     proposal = asked.propose(replace(context, source=source))
     assert KEY not in proposal.prompt
-    assert "nothing was printed" in proposal.reply
+    assert "it printed: nothing" in proposal.reply
     edited = blocks.parse(proposal.reply).apply(source)
     assert edited == f"{EDITED}LEAKED = '{KEY}'\n", "of the file itself nothing is lost"

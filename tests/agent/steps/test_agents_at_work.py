@@ -49,7 +49,7 @@ def test_edits_that_fail_go_back_with_the_reason(
     loop.one_trial(runtime)
     trial = runtime.campaign.state.trials[-1]
     assert [reason.split(":")[0] for reason in trial.rejections][1:] == [
-        "train.py in your folder is as it was; of other.py, which you wrote, nothing is read"
+        "train.py in your folder is as it was; of what you wrote beside it, nothing is read"
     ]
     assert "not Python" in trial.rejections[0] or "invalid syntax" in trial.rejections[0]
     assert (trial.title, trial.proposer, trial.envelope) == ("mended", "llm", "edits")
