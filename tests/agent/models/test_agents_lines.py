@@ -112,7 +112,7 @@ elif name == "gemini":
     prints = "Done.\\n\\n" + FIELDS
 if args:
     stop(2, f"unknown option {args[0]}")
-"Edit train.py" in asked or stop(1, "No prompt was given.")
+"edit train.py in your folder" in asked or stop(1, "No prompt was given.")
 rules.is_file() or stop(1, "no rules")
 path = root / "train.py"
 if edits:
