@@ -8,7 +8,6 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 from clients import KEY, PROMPT, bare_environ
 from test_command import AGENT, all_three, command, gone, tree
@@ -99,7 +98,7 @@ def test_what_cannot_be_used_is_told_in_words(does: str, why: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("does", "reason", "file", "told"),
     [
-        (f"{EDIT}; {FIELDS}; {BLOCK}", "end", "RATE = 0.2\nDEPTH = 1\n", ""),
+        (f"setsid sleep 600 & {EDIT}; {FIELDS}; {BLOCK}", "end", "RATE = 0.2\nDEPTH = 1\n", ""),
         (EDIT, "end", "RATE = 0.2\nDEPTH = 1\n", ""),  # without a word
         (f"{EDIT}; echo 'I mended an error: too high.'", "end", "RATE = 0.2\nDEPTH = 1\n", ""),
         (f"echo $MY_API_KEY > train.py; {FIELDS}", "end", "[key]\n", ""),
@@ -223,9 +222,3 @@ def test_pwd_is_the_folder(environ: dict[str, str]) -> None:
     """Some programs read it instead of asking the system."""
     words = f"'{sys.executable}' -c 'import os; print(os.environ[\"PWD\"] == os.getcwd())'"
     assert run(words, environ | {"PWD": str(Path.cwd())}).text == "True\n"
-
-
-@pytest.mark.process
-def test_nothing_is_left_running(environ: dict[str, str]) -> None:
-    run(f"sleep 613 & setsid sleep 613 & {EDIT}; {FIELDS}", environ)
-    assert not [p for p in psutil.process_iter(["cmdline"]) if "613" in (p.info["cmdline"] or [])]
