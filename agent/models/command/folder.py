@@ -10,13 +10,12 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from trainer.contract import MAX_SOURCE_BYTES
 from trainer.source import not_utf8, plain
+from trainer.training.scratch import scratch_folder
 from trainer.untrusted import one_line
 
 FILE, RULES, PROMPT = "train.py", "AGENTS.md", "prompt.md"
@@ -82,9 +81,10 @@ class Folder:
 
 @contextlib.contextmanager
 def scratch(files: Mapping[str, str]) -> Iterator[Folder]:
-    """A folder with ``files`` and nothing else, removed at the end whatever is in it then."""
-    with tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True) as made:
-        path = Path(made).resolve()
+    """A folder with ``files``, removed at the end whatever is in it then, or by a later training if
+    all is killed at once."""
+    with scratch_folder() as made:
+        path = made.resolve()
         for name in ("objects", "refs"):
             (path / ".git" / name).mkdir(parents=True)
         rules = dict.fromkeys(RULES_ELSEWHERE if RULES in files else (), f"@{RULES}\n")

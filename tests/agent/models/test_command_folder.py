@@ -14,6 +14,7 @@ from test_command import AGENT, all_three, command, gone, tree
 
 from agent.models.command.folder import scratch
 from agent.models.types import Cancelled, Misconfigured, Part, Prompt, Reply, Unavailable
+from trainer.sandbox import owner
 
 SOURCE = "RATE = 0.1\nDEPTH = 1\n"
 RULES = "Edit train.py.\n"
@@ -222,3 +223,8 @@ def test_pwd_is_the_folder(environ: dict[str, str]) -> None:
     """Some programs read it instead of asking the system."""
     words = f"'{sys.executable}' -c 'import os; print(os.environ[\"PWD\"] == os.getcwd())'"
     assert run(words, environ | {"PWD": str(Path.cwd())}).text == "True\n"
+
+
+def test_folder_names_its_owner_so_that_a_later_training_sweeps_it() -> None:
+    with scratch(ASKED.files) as folder:
+        assert owner.this_process() in Path(folder.path).name
