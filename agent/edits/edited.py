@@ -48,9 +48,9 @@ def _fields(lines: Iterable[str]) -> dict[str, str]:
         if match := FIELD.match(line):
             name = match[1].lower()
             found[name] = match[2].strip()
-        elif not line.strip() or line.strip().startswith(_NOT_PROSE) or name == "category":
+        elif not line.strip() or line.strip().startswith(_NOT_PROSE):
             name = ""
-        elif name:
+        elif name in ("hypothesis", "title", "sign"):
             found[name] += f" {line.strip()}"
     return found
 

@@ -31,6 +31,7 @@ def reply(said: str, old: str = OLD, new: str = OLD.replace("torch", "numpy")) -
             "none; it printed: I swapped the library. Done.",
         ),
         ("title: a\n", "a", "schedule", "none; it printed: title: a"),
+        (SAID + "sign: s\nexhausted: data: no\nDone.", "a", "schedule", "b"),
         ("hypothesis: as\nit is\n\nTokens: 3", "as it is", "schedule", "as it is"),
         (RULES + SAID, "a", "schedule", "b"),
         (RULES, "edit: nothing", "schedule", "none; it printed: nothing"),
