@@ -227,4 +227,4 @@ def test_pwd_is_the_folder(environ: dict[str, str]) -> None:
 
 def test_folder_names_its_owner_so_that_a_later_training_sweeps_it() -> None:
     with scratch(ASKED.files) as folder:
-        assert owner.this_process() in Path(folder.path).name
+        assert str(owner.this_process()) in Path(folder.path).name
