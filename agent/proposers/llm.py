@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agent.campaign.records import Trial
 from agent.edits.blocks import Envelope
+from agent.edits.edited import as_reply
 from agent.git.command import inherited_environment
 from agent.models.catalog import Catalog, load_catalog
 from agent.models.command.words import ANSWER, SHORT, holds_edit
@@ -62,9 +63,15 @@ class ModelProposer:
         # A model may repeat what a server or a program has shown it, and a user paste a key.
         hidden = secret_values(inherited_environment(), self.catalog.key_variables)
         parts = tuple(replace(part, text=scrub(part.text, hidden)) for part in prompt.parts)
-        prompt = replace(prompt, parts=parts)
+        files = {name: scrub(text, hidden) for name, text in prompt.files.items()}
+        prompt = replace(prompt, parts=parts, files=files)
         context.asking(*self._ceiling(prompt))
         reply = self.model.complete(prompt, max_tokens=self.max_tokens, cancel=self.cancel)
+        if reply.file is not None:
+            shown, category = scrub(context.source, hidden), context.category
+            rules = prompt.system.text
+            text = as_reply(reply.text, shown, reply.file, category=category, rules=rules)
+            reply = replace(reply, text=text)
         reply = replace(reply, text=scrub(reply.text, hidden), model=scrub(reply.model, hidden))
         schema = f"\nJSON schema of the reply: {prompt.schema}\n" if prompt.schema else ""
         return reply, Proposal(
@@ -131,13 +138,14 @@ class LLMProposer(ModelProposer):
             why = f"{self.model.name} printed no edit, but: {quote(text, ())}"
             raise Unavailable(why, cause="unexplained")
 
-    def _envelope(self, context: Context) -> Envelope:
-        """The format to ask for: the one that this campaign found, else the one in the catalog.
+    @property
+    def _spec(self) -> str:
+        """The model's, for a recording the recorded model's."""
+        return str(getattr(self.model, "recorded", self.model.name))
 
-        For a recording, the catalog's entry of the recorded model is used.
-        """
-        recorded = getattr(self.model, "recorded", self.model.name)
-        known = self.catalog.entry(recorded).envelope
+    def _envelope(self, context: Context) -> Envelope:
+        """The format to ask for: the one that this campaign found, else the one in the catalog."""
+        known = self.catalog.entry(self._spec).envelope
         found = context.envelopes.get(self.model.name, known)
         return "file" if found == "file" else "edits"
 
@@ -150,6 +158,7 @@ class LLMProposer(ModelProposer):
             "length": f"the reply{told} was cut off at its limit before its end; think and write "
             "less",
             "refusal": f"the model declined to answer ({why})",
+            "unusable": why,
             "other": f"the reply ended early ({why})",
             "end": "" if reply.text.strip() else f"the reply is empty ({why})",
         }[reply.stop_reason]
@@ -164,6 +173,8 @@ class LLMProposer(ModelProposer):
         by = program.objective.recorded()
         comparable = (trial for trial in context.history if trial.holds_by(by))
         taught = by_todays_name(comparable, program.described)
+        prose = program.prose.replace(KNOWN, self._known(context))
+        folder = self._spec.startswith("command:")
         judging = Judging(context.rule, context.ties)
         rules = self._templates.render(
             "rules",
@@ -171,8 +182,9 @@ class LLMProposer(ModelProposer):
             ladder=LADDER,
             max_source_bytes=MAX_SOURCE_BYTES,
             objective=program.objective,
-            prose=program.prose.replace(KNOWN, self._known(context)),
+            prose=prose,
             envelope=envelope,
+            folder=folder,
         )
         champion = self._templates.render("train", facts=context.facts, source=context.source)
         asked = dict.fromkeys((context.category, *context.drawn))
@@ -186,16 +198,25 @@ class LLMProposer(ModelProposer):
             asked={name: description(context, name) for name in asked},
             feedback=[*zip_longest(context.turned_down, context.feedback, fillvalue="")],
             envelope=envelope,
+            folder=folder,
         )
+        history = self._history(context.history, by)
+        files = {
+            "train.py": context.source,
+            "program.md": prose,
+            "history.md": "".join(part.text for part in history),
+            "AGENTS.md": rules,
+        }
         return Prompt(
             (
                 Part("rules", rules, mark=True, fixed=program.prose),
                 Part("train.py", champion, mark=True, fixed=context.source),
-                *self._history(context.history, by),
+                *history,
                 Part("focus", focus, fixed=f"{context.category}\n{program.notes}"),
             ),
             trial=context.trial,
             attempt=len(context.feedback),
+            files=files if folder else {},
         )
 
     def _known(self, context: Context) -> str:

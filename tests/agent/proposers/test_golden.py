@@ -39,7 +39,8 @@ SHORT = 150
 """Tokens of a history that is too long for them."""
 LEVEL = (3.0,) * 20
 AHEAD = (*(3.02,) * 10, *(2.9876,) * 10)
-MODEL: Any = SimpleNamespace(name="command:none")
+MODEL: Any = SimpleNamespace(name="none")
+PROGRAM_MODEL: Any = SimpleNamespace(name="command:agent")
 
 
 def story() -> Story:
@@ -135,6 +136,9 @@ SCENES: Mapping[str, Callable[[], object]] = {
     "a campaign that has just begun": lambda: asked(context(history=history()[:1])),
     **{f"preset {name}": functools.partial(lambda p: asked(context(preset=p)), name)
        for name in load_presets()},
+    "a program that may edit files, asked for several": lambda: (
+        LLMProposer(PROGRAM_MODEL).prompt(context(history=history()[:1], ideas=3)).text
+    ),
     "the local model": of_the_local_model,
     "the deck or the tuner": lambda: trial_record(context(feedback=("block 1: not in the file",))),
 }  # fmt: skip
