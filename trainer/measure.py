@@ -18,11 +18,13 @@ from typing import Any
 from trainer import fingerprint
 from trainer.data.choice import AUTO
 from trainer.data.prepare import DataError, prepare, restore
+from trainer.jobs import MOST_TRAININGS as MOST_TRAININGS
 from trainer.jobs import job_of, progress_to, refuse_impossible, setting_of
 from trainer.presets import Budget, parse_budget
 from trainer.results import AuditResult as AuditResult
 from trainer.results import CheckResult as CheckResult
 from trainer.results import Measurement as Measurement
+from trainer.results import Profile as Profile
 from trainer.results import ScoringResult, TrainingResult
 from trainer.sandbox.confine import SandboxError as SandboxError
 from trainer.scoring.parent import score, score_all
@@ -31,6 +33,7 @@ from trainer.training.job import Job, OnEvent, Trained
 from trainer.training.machine import MACHINE as MACHINE
 from trainer.training.machine import Setting as Setting
 from trainer.training.machine import resolve as resolve
+from trainer.training.request import PROFILE_STEPS
 from trainer.training.standstill import Measured, undisturbed
 from trainer.training.watch import Watch as Watch
 
@@ -255,6 +258,31 @@ def check(
 
         (trained,), (scored,) = undisturbed(once, None, cancel, timed=False)
     return CheckResult(**_training_result(trained, scored))
+
+
+def profile(
+    source: str,
+    *,
+    seed: int = 0,
+    preset: str = "auto",
+    data: str = AUTO,
+    device: str = "auto",
+    isolation: str = "auto",
+    cancel: threading.Event | None = None,
+) -> Profile:
+    """Train a few steps that look at themselves: where their time goes, and norms of the weights.
+
+    It is a training of its own, of which nothing counts: no other is the slower for it.
+
+    Raises:
+        BadSetting, DataError, SandboxError: nothing could be trained.
+    """
+    setting = setting_of(preset, device, isolation, data)
+    with MACHINE:
+        job = job_of(setting, Budget(steps=PROFILE_STEPS), source, seed, cancel=cancel)
+        job = replace(job, profiles=True) if isinstance(job, Job) else job
+        with train_all([job], "alone") as (trained,):
+            return trained.profile or Profile(trained.status, trained.reason)
 
 
 def audit(
