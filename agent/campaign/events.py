@@ -321,6 +321,15 @@ class PriorLent(Happened):
     """By category of this campaign, tempered."""
 
 
+class Profiled(Happened):
+    """A champion was profiled, or could not be, and is not again; see ``measure.profile``."""
+
+    event: Literal["profiled"] = "profiled"
+    commit: str
+    found: Mapping[str, Any]
+    """A ``trainer.results.Profile``."""
+
+
 class Retired(Happened):
     """What earlier versions wrote, and has no meaning now: a wait for a quieter machine."""
 
@@ -337,7 +346,7 @@ Known = (
     CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed | Waiting
     | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade | TrainingBegun
     | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened | Verified
-    | Transferred | Harvested | PriorLent | Retired
+    | Transferred | Harvested | PriorLent | Profiled | Retired
 )  # fmt: skip
 Event = Known | Unknown
 _ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator="event")])

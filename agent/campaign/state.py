@@ -76,6 +76,8 @@ class State:
     """By category: what the prior started from, of another campaign's; empty if from nothing."""
     lent_by: str = ""
     """That campaign, and how alike it is."""
+    profile: dict[str, Any] = field(default_factory=dict)
+    """Of the last champion that was profiled: ``commit``, and what was ``found``."""
     unknown: list[str] = field(default_factory=list)
     """Names of the events that this version does not know; they were left out."""
 
@@ -210,6 +212,8 @@ class State:
             case events.PriorLent():
                 self.lent = dict(event.logits)
                 self.lent_by = f"{event.tag}, {event.alike:.0%} alike"
+            case events.Profiled():
+                self.profile = event.own
             case events.Retired():
                 pass
             case events.Unknown():

@@ -20,6 +20,7 @@ from agent.models.catalog import load_catalog
 from agent.models.command.words import holds_edit
 from agent.models.types import Cancelled, Cause, Misconfigured, Unavailable
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
+from agent.steps.cards import look_up
 from agent.steps.evaluate import conclude, failure_words, stop_for_machine
 from agent.steps.next_action import MAX_FAULTS
 from agent.steps.runtime import Runtime
@@ -87,7 +88,12 @@ def _ask(runtime: Runtime, trial: Trial) -> bool:
             events.Asking(trial=number, attempt=attempt, usage=tokens, cost_usd=dollars)
         )
 
-    context = replace(runtime.context(trial.trial), category=trial.category, asking=asking)
+    context = replace(
+        runtime.context(trial.trial),
+        category=trial.category,
+        asking=asking,
+        cards=lambda: look_up(runtime),
+    )
     try:
         _request(runtime, context)
     except NothingToPropose as nothing:
