@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from agent.campaign.records import Audit, Proof, Training, Transfer, Verdict
+from agent.campaign.findings import Audit, Transfer
+from agent.campaign.formats import FORMAT as FORMAT
+from agent.campaign.formats import upgraded
+from agent.campaign.records import Proof, Training, Verdict
 from agent.edits.blocks import Envelope
 
-FORMAT = 2
-"""Of the journals that this version writes. It reads earlier ones, by ``_MIGRATIONS``, and refuses
-newer ones. A field or an event more is no new format."""
 Usage = Mapping[str, int | None]
 """Tokens by kind; None where the server did not say."""
 
@@ -98,6 +98,9 @@ class TrialBegun(SetsFields):
     event: Literal["trial"] = "trial"
     category: str
     propensity: float = 0.0
+    drawn: tuple[str, ...] = ()
+    propensities: tuple[float, ...] = ()
+    idea: Mapping[str, Any] = {}
     available: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     described: tuple[str, ...] = ()
@@ -134,6 +137,20 @@ class Proposed(OfTrial):
     usage: Usage | None = None
     cost_usd: float | None = None
     program: str = ""
+    prompt_tokens: Mapping[str, int] = {}
+    category: str = ""
+    """The category that it takes of those drawn, or that of the trial that it ``follows``."""
+    follows: str = ""
+    exhausted: Mapping[str, str] = {}
+    ideas: tuple[str, ...] = ()
+    """What else the reply proposes, in the order of its trials: each like a reply."""
+
+
+class IdeaDropped(Happened):
+    """The idea that has waited longest is not tried."""
+
+    event: Literal["idea_dropped"] = "idea_dropped"
+    reason: str
 
 
 class Waiting(Happened):
@@ -189,6 +206,7 @@ class CandidateMade(SetsFields):
     parent: str = ""
     title: str = ""
     hypothesis: str = ""
+    sign: str = ""
     shows: str = ""
     source_sha256: str = ""
     hunks: tuple[str, ...] = ()
@@ -268,6 +286,8 @@ class Concluded(SetsFields):
     val_bpb_half: float | None = None
     gain: float | None = None
     gain_half: float | None = None
+    difference: tuple[float, float] | None = None
+    noise: float | None = None
     level: float | None = None
     reward: float | None = None
     tie: bool = False
@@ -310,11 +330,11 @@ class Harvested(Happened):
 
 
 class PriorLent(Happened):
-    """The prior starts from what another campaign has learnt."""
+    """The prior starts from what another campaign has learnt, or from what published ones show."""
 
     event: Literal["prior"] = "prior"
     tag: str
-    """The other campaign's."""
+    """The other campaign's; "" for published ones."""
     alike: float
     """In [0, 1]; see ``steps.lend``."""
     logits: Mapping[str, float]
@@ -343,33 +363,14 @@ class Unknown(Happened):
 
 
 Known = (
-    CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed | Waiting
-    | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade | TrainingBegun
-    | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened | Verified
-    | Transferred | Harvested | PriorLent | Profiled | Retired
+    CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed
+    | IdeaDropped | Waiting | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade
+    | TrainingBegun | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened
+    | Verified | Transferred | Harvested | PriorLent | Profiled | Retired
 )  # fmt: skip
 Event = Known | Unknown
 _ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator="event")])
 _NAMES = {model.model_fields["event"].default for model in get_args(Known)}
-
-
-_PARTS = {"campaign": "settings", "run": "settings", "training": "training", "audit": "audit"}
-"""By event: its field, whose parts were fields of the event in format 1."""
-_NO_PARTS = {"n", "time", "event", "format", "pid", "given"}
-
-
-def _from_1(stored: Mapping[str, Any]) -> Mapping[str, Any]:
-    name = stored.get("event")
-    around = _PARTS.get(name) if isinstance(name, str) else None
-    if name == "verdict" and stored.get("status") == "abandoned" and stored.get("gain") is None:
-        return {**stored, "status": "unjudged"}  # so called before heats
-    if around is None or around in stored:
-        return stored
-    return {**stored, around: {k: v for k, v in stored.items() if k not in _NO_PARTS}}
-
-
-_MIGRATIONS = {1: _from_1}
-"""By format: what makes of a stored event one of the next format."""
 
 
 def read_event(stored: Mapping[str, Any], form: int = 1) -> Event:
@@ -378,8 +379,7 @@ def read_event(stored: Mapping[str, Any], form: int = 1) -> Event:
     Raises:
         ValidationError: it is none, or lacks a field.
     """
-    for before in range(form, FORMAT):
-        stored = _MIGRATIONS[before](stored)
+    stored = upgraded(stored, form)
     name = stored.get("event")
     if isinstance(name, str) and name in _NAMES:
         return _ADAPTER.validate_python(stored)

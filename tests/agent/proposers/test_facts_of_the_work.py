@@ -5,38 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from prompt_trials import PROGRAM, PROMPTS, part
+from prompt_trials import CARDS, PROGRAM, PROMPTS, part
 
 from agent.objective import Objective
 from agent.program import Program, load_program, parse_program
-from agent.proposers.base import Cards, Context
+from agent.proposers.base import Context
 from agent.proposers.llm import LLMProposer
-from trainer.data.card import SourceCard
 from trainer.presets import load_presets, parse_budget
 
 SHIPPED = load_program(PROMPTS.parent / "program.md")
-CARDS = Cards(
-    vocab_size=2048,
-    seq_len=512,
-    sources=[
-        SourceCard("guides", True, 1442, 2.05, 563440, {2048: 3.65, 4096: 4.4}, (193, 307, 647), 2),
-        SourceCard("py</data>thon", False, 453, 8.45, 4284045, {2048: 1.97}, (719, 4840, 9), 1),
-    ],
-    machine={"processor": "A Processor 9, 4 cores", "memory": "15.5 GB", "bfloat16": "native, so"},
-    profile={
-        "status": "ok", "steps": 16, "seconds": 0.0451, "has_head": True,
-        "phases": {"data": 0.004, "forward": 0.27, "head": 0.24, "backward": 0.171,
-                   "optimizer": 0.315},
-        "parts": {"attentions": 0.187, "the\x1b[2Jhead": 0.09},
-        "groups": [
-            {"name": "pairs", "rule": "the file's own rule", "params": 4194304,
-             "weight": 725.9, "gradient": None, "change": 0.0123},
-            {"name": "shift", "rule": "AdamW", "params": 128, "weight": 0.8, "gradient": 0.016,
-             "change": 0.2},
-        ],
-        "rate": "lr_scale", "rates": [[0.0, 0.0], [0.04, 1.0], [0.96, 0.1]],
-    },
-)  # fmt: skip
 FACTS = {
     "device": "cpu", "budget": "20s", "baseline's val_bpb": "1.512", "champion's val_bpb": "1.387",
     "champion's steps": "441", "champion's training loss, bits per byte by share of the budget":

@@ -13,7 +13,8 @@ from agent import loop
 from agent.campaign import snapshot
 from agent.campaign.events import Profiled
 from agent.campaign.journal import read_events
-from agent.campaign.state import fold, rebuild_prior
+from agent.campaign.learning import rebuild_prior
+from agent.campaign.state import fold
 from agent.models.types import Prompt
 from agent.models.types import Reply as ModelReply
 from agent.proposers.choose import make
