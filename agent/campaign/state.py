@@ -73,6 +73,8 @@ class State:
     """By category: what the prior started from; empty if from nothing, as of earlier versions."""
     lent_by: str = ""
     """That campaign, and how alike it is."""
+    profile: dict[str, Any] = field(default_factory=dict)
+    """Of the last champion that was profiled: ``commit``, and what was ``found``."""
     queue: list[dict[str, Any]] = field(default_factory=list)
     """Ideas that wait, oldest first: see ``Trial.idea``."""
     exhausted: dict[str, str] = field(default_factory=dict)
@@ -214,6 +216,8 @@ class State:
             case events.PriorLent():
                 self.lent = dict(event.logits)
                 self.lent_by = event.tag and f"{event.tag}, {event.alike:.0%} alike"
+            case events.Profiled():
+                self.profile = event.own
             case events.Retired():
                 pass
             case events.Unknown():

@@ -22,13 +22,13 @@ from agent.models.catalog import Catalog, load_catalog
 from agent.models.command.words import ANSWER, SHORT, holds_edit
 from agent.models.secrets import quote, scrub, secret_values
 from agent.models.types import Model, Part, Prompt, Reply, Unavailable, Usage
-from agent.program import KNOWN
+from agent.program import BUDGET
 from agent.proposers.base import Context, Proposal, ReplyUnusable
 from agent.proposers.judging import Judging
 from agent.proposers.lessons import by_todays_name, lessons, one_way, view
 from agent.proposers.prompts import PROMPTS, templates
 from trainer.contract import MAX_SOURCE_BYTES
-from trainer.presets import LADDER
+from trainer.presets import LADDER, find_preset, wall_cap
 
 MAX_TOKENS = 32_000
 """Limit for a reply; it includes reasoning, so models that reason need a large one."""
@@ -173,7 +173,8 @@ class LLMProposer(ModelProposer):
         by = program.objective.recorded()
         comparable = (trial for trial in context.history if trial.holds_by(by))
         taught = by_todays_name(comparable, program.described)
-        prose = program.prose.replace(KNOWN, self._known(context))
+        budget = self._budget(context)
+        prose = program.filled(self._known(context), budget)
         folder = self._spec.startswith("command:")
         judging = Judging(context.rule, context.ties)
         rules = self._templates.render(
@@ -183,10 +184,13 @@ class LLMProposer(ModelProposer):
             max_source_bytes=MAX_SOURCE_BYTES,
             objective=program.objective,
             prose=prose,
+            budget="" if BUDGET in program.prose else budget,
             envelope=envelope,
             folder=folder,
         )
-        champion = self._templates.render("train", facts=context.facts, source=context.source)
+        champion = self._templates.render(
+            "train", facts=context.facts, cards=context.cards(), source=context.source
+        )
         asked = dict.fromkeys((context.category, *context.drawn))
         focus = self._templates.render(
             "focus",
@@ -221,8 +225,16 @@ class LLMProposer(ModelProposer):
 
     def _known(self, context: Context) -> str:
         """What is known at the preset's scale; "" where there is no preset."""
-        name = f"known/{context.preset}"
-        return self._templates.render(name).strip() if context.preset else ""
+        if not context.preset:
+            return ""
+        of_tokens = context.budget.tokens is not None
+        return self._templates.render(f"known/{context.preset}", of_tokens=of_tokens).strip()
+
+    def _budget(self, context: Context) -> str:
+        """What the budget is, and what pays under it."""
+        cap = wall_cap(context.budget, find_preset(context.preset or "cpu"))
+        told = {"budget": context.budget, "cap": cap, "objective": context.program.objective}
+        return self._templates.render("budget", **told).strip()
 
     def _history(self, trials: Sequence[Trial], by: Mapping[str, float]) -> list[Part]:
         views = [view(trial) for trial in trials]

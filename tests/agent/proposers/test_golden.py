@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from events import Story
-from prompt_trials import NOISE, PROGRAM, PROMPTS, SOURCE
+from prompt_trials import CARDS, NOISE, PROGRAM, PROMPTS, SOURCE
 
 from agent.campaign.records import Trial
 from agent.models.types import Prompt, Reply
@@ -31,7 +31,7 @@ from agent.proposers.llm import LLMProposer
 from agent.proposers.local import LocalProposer
 from agent.proposers.prompts import Templates, trial_record
 from agent.proposers.tuner import tunable
-from trainer.presets import load_presets
+from trainer.presets import Budget, load_presets
 
 GOLDEN = Path(__file__).parent / "golden"
 TEMPLATES = sorted(p.relative_to(PROMPTS).as_posix()[:-6] for p in PROMPTS.rglob("*.md.j2"))
@@ -115,6 +115,10 @@ def aimed(given: Context) -> Context:
     )
 
 
+def of_tokens(preset: str) -> Context:
+    return context(preset=preset, budget=Budget(tokens=1_000_000))
+
+
 class Weak:
     """A model that only takes what is first on offer."""
 
@@ -139,6 +143,9 @@ SCENES: Mapping[str, Callable[[], object]] = {
     "a program that may edit files, asked for several": lambda: (
         LLMProposer(PROGRAM_MODEL).prompt(context(history=history()[:1], ideas=3)).text
     ),
+    "facts of the work": lambda: asked(context(cards=lambda: CARDS)),
+    **{f"preset {name}, tokens": functools.partial(lambda p: asked(of_tokens(p)), name)
+       for name in load_presets()},
     "the local model": of_the_local_model,
     "the deck or the tuner": lambda: trial_record(context(feedback=("block 1: not in the file",))),
 }  # fmt: skip
