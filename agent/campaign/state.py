@@ -74,6 +74,8 @@ class State:
     was given to the loop to leave out, as pairs of champion and trial."""
     lent: dict[str, float] = field(default_factory=dict)
     """By category: what the prior started from, of another campaign's; empty if from nothing."""
+    lent_described: dict[str, str] = field(default_factory=dict)
+    """Digests of those categories' descriptions; empty with an earlier version."""
     lent_by: str = ""
     """That campaign, and how alike it is."""
     unknown: list[str] = field(default_factory=list)
@@ -208,7 +210,7 @@ class State:
                 pairs = [*self.harvested.get("pairs", ()), *event.found.get("pairs", ())]
                 self.harvested = {**self.harvested, **event.found, "pairs": pairs}
             case events.PriorLent():
-                self.lent = dict(event.logits)
+                self.lent, self.lent_described = dict(event.logits), dict(event.described)
                 self.lent_by = f"{event.tag}, {event.alike:.0%} alike"
             case events.Retired():
                 pass
@@ -326,14 +328,15 @@ def rebuild_prior(
     seed: int,
     trials: Iterable[Trial],
     lent: Mapping[str, float] | None = None,
+    lent_described: Mapping[str, str] | None = None,
 ) -> Prior:
     """The prior after learning from the rewards of ``trials``, given oldest first.
 
     Args:
         names: of the categories now; with digests of their descriptions if it is a mapping.
-        lent: see ``State.lent``.
+        lent, lent_described: see ``State.lent``.
     """
-    prior = Prior(lent or names, seed=seed)
+    prior = Prior(lent_described or lent or names, seed=seed)
     if lent:
         prior.learner.theta[:] = list(lent.values())
     for trial in trials:
@@ -368,10 +371,10 @@ def teach_prior(prior: Prior, trial: Trial) -> None:
 def prior_course(state: State, most: int = 8) -> list[dict[str, Any]]:
     """The prior after drawn trials, by the categories' names of today: the last, and others in even
     steps before it."""
-    names = next((trial.categories for trial in state.finished if trial.categories), ())
+    names = next((trial.known for trial in state.finished if trial.categories), {})
     if not names:
         return []
-    prior, rows = rebuild_prior(names, 0, (), state.lent), []
+    prior, rows = rebuild_prior(names, 0, (), state.lent, state.lent_described), []
     for trial in state.finished:
         teach_prior(prior, trial)
         if trial.categories and trial.propensity:

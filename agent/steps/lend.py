@@ -10,6 +10,7 @@ from agent.campaign.events import PriorLent
 from agent.campaign.reading import CampaignError
 from agent.campaign.state import State
 from agent.git.repo import Repo
+from agent.program import ProgramError
 
 ELSEWHERE = 0.5
 """What is left of it on another device, and again with another preset."""
@@ -19,7 +20,7 @@ def lender(repo: Repo, tag: str, borrower: State) -> State | None:
     """The campaign ``tag``, if it has something to lend; None if nothing can be lent any more.
 
     Raises:
-        CampaignError: there is no such campaign, or it has learnt nothing.
+        CampaignError: there is no such campaign, it has learnt nothing, or its program.md is none.
     """
     if not tag or borrower.trials or borrower.lent_by:
         return None
@@ -29,6 +30,13 @@ def lender(repo: Repo, tag: str, borrower: State) -> State | None:
             f"--prior {tag}: no trial of that campaign has taught its prior anything yet; name "
             "another, or leave --prior out"
         )
+    try:
+        reading.prior_of(state)
+    except ProgramError as error:
+        raise CampaignError(
+            f"--prior {tag}: program.md as that campaign read it last has no categories to be used "
+            f"({error.message}); name another, or leave --prior out"
+        ) from None
     return state
 
 
@@ -48,4 +56,4 @@ def lend(
     for name in ("device", "preset"):
         alike *= 1.0 if settings.get(name) == state.settings.get(name) else ELSEWHERE
     tempered = {own: alike * logits.get(name, 0.0) for own, name in known.items()}
-    return PriorLent(tag=tag, alike=alike, logits=tempered)
+    return PriorLent(tag=tag, alike=alike, logits=tempered, described=dict(described))

@@ -14,7 +14,7 @@ from agent.campaign import reading
 from agent.campaign.events import read_event
 from agent.campaign.lines import write_line
 from agent.campaign.reading import CampaignError
-from agent.campaign.state import State, rebuild_prior
+from agent.campaign.state import State, prior_course, rebuild_prior
 from agent.git.repo import Repo
 from agent.program import parse_program
 from agent.report.display import Display
@@ -79,6 +79,34 @@ def test_lent_as_a_whole_it_is_the_same_policy() -> None:
     assert rebuild_prior(told, 0, (), lent).probabilities() == pytest.approx(theirs)
 
 
+@pytest.mark.parametrize("renamed_before_the_run", [True, False])
+def test_a_category_that_gets_another_name_before_the_first_draw_keeps_what_was_lent(
+    renamed_before_the_run: bool,
+) -> None:
+    told = parse_program(PROGRAM).described
+    story = Story()
+    story.add("prior", **lend(donor().state, "full", HOME, told).own)
+    state, names = story.state, ("other", "b", "c")
+    renamed = parse_program(PROGRAM.replace("**a**", "**other**")).described
+    at_start = renamed if renamed_before_the_run else told
+    live = rebuild_prior(at_start, 0, (), state.lent, state.lent_described)
+    live.set_categories(renamed)
+    shares = live.probabilities()
+    assert shares["other"] > 1.2 * shares["b"]
+    story.add("program", sha256="1", text=PROGRAM.replace("**a**", "**other**"))
+    story.baseline()
+    digests = tuple(renamed.values())
+    number = story.draw("b", categories=names, described=digests, available=names)
+    story.candidate(number, "an idea")
+    assert reading.prior_of(story.state).probabilities() == shares
+    assert prior_course(story.state) == []
+    story.end(number, "revert", "so it went", reward=-0.1)
+    live.update("b", -0.1, propensity=0.125, available=names, kept=False)
+    assert reading.prior_of(story.state).probabilities() == live.probabilities()
+    (row,) = prior_course(story.state)
+    assert row["prior"] == live.probabilities()
+
+
 @pytest.mark.process
 def test_the_journal_alone_rebuilds_what_was_lent(tmp_path: Path) -> None:
     """Resumed with the other campaign gone, and with another option."""
@@ -112,3 +140,9 @@ def test_there_has_to_be_something_to_lend(repo: Repo) -> None:
     assert "\n" not in str(raised.value)
     with pytest.raises(CampaignError, match=r"there is no campaign 'gone'.*bare, full"):
         lender(repo, "gone", State())
+    odd = donor()
+    odd.add("program", sha256="2", text="# without any\n")
+    written(repo.root / "campaigns" / "odd", odd)
+    with pytest.raises(CampaignError, match=r"--prior odd: program\.md.* has no categor") as raised:
+        lender(repo, "odd", State())
+    assert "\n" not in str(raised.value)
