@@ -31,7 +31,7 @@ def test_a_program_gets_gits_variables_and_their_secrets_are_hidden(
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     done = run_there(  # a process keeps what it was given
-        folder, "run", "--tag", "t", "--budget", "20000tok", "--trials", "1", "--proposer", "llm",
+        folder, "run", "--tag", "t", "--budget", "6000tok", "--trials", "1", "--proposer", "llm",
         "--llm", f"command:'{sys.executable}' '{program}' {SECRET}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
