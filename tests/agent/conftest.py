@@ -6,6 +6,8 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 from project import clone_without_model, trailers
@@ -16,9 +18,10 @@ from agent.git.message import commit_message
 from agent.git.repo import Repo
 from agent.models.local import weights
 from agent.models.types import Misconfigured
+from agent.steps import start
 from agent.steps.runtime import Runtime
 from trainer import measure
-from trainer.measure import CheckResult
+from trainer.measure import MACHINE, CheckResult
 
 TRAIN_PY = '''"""A small train.py."""
 
@@ -58,6 +61,23 @@ HOOKS = (
 )
 
 Git = Callable[..., str]
+
+
+class Warm:
+    """The trainer's ``MACHINE``, whose processes outlive a run."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(MACHINE, name)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> Iterator[None]:
+    """A run that ends in the tests' process would leave it to the next one to import torch."""
+    with mock.patch.object(start, "MACHINE", Warm()):
+        yield
 
 
 @pytest.fixture
