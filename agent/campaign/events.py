@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from agent.campaign.records import Audit, Proof, Training, Transfer, Verdict
+from agent.campaign.findings import Audit, Transfer
+from agent.campaign.records import Proof, Training, Verdict
 from agent.edits.blocks import Envelope
 
 FORMAT = 2
@@ -98,6 +99,9 @@ class TrialBegun(SetsFields):
     event: Literal["trial"] = "trial"
     category: str
     propensity: float = 0.0
+    drawn: tuple[str, ...] = ()
+    propensities: tuple[float, ...] = ()
+    idea: Mapping[str, Any] = {}
     available: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     described: tuple[str, ...] = ()
@@ -134,6 +138,20 @@ class Proposed(OfTrial):
     usage: Usage | None = None
     cost_usd: float | None = None
     program: str = ""
+    prompt_tokens: Mapping[str, int] = {}
+    category: str = ""
+    """The category that it takes of those drawn, or that of the trial that it ``follows``."""
+    follows: str = ""
+    exhausted: Mapping[str, str] = {}
+    ideas: tuple[str, ...] = ()
+    """What else the reply proposes, in the order of its trials: each like a reply."""
+
+
+class IdeaDropped(Happened):
+    """The idea that has waited longest is not tried."""
+
+    event: Literal["idea_dropped"] = "idea_dropped"
+    reason: str
 
 
 class Waiting(Happened):
@@ -189,6 +207,7 @@ class CandidateMade(SetsFields):
     parent: str = ""
     title: str = ""
     hypothesis: str = ""
+    sign: str = ""
     shows: str = ""
     source_sha256: str = ""
     hunks: tuple[str, ...] = ()
@@ -268,6 +287,8 @@ class Concluded(SetsFields):
     val_bpb_half: float | None = None
     gain: float | None = None
     gain_half: float | None = None
+    difference: tuple[float, float] | None = None
+    noise: float | None = None
     level: float | None = None
     reward: float | None = None
     tie: bool = False
@@ -310,11 +331,11 @@ class Harvested(Happened):
 
 
 class PriorLent(Happened):
-    """The prior starts from what another campaign has learnt."""
+    """The prior starts from what another campaign has learnt, or from what published ones show."""
 
     event: Literal["prior"] = "prior"
     tag: str
-    """The other campaign's."""
+    """The other campaign's; "" for published ones."""
     alike: float
     """In [0, 1]; see ``steps.lend``."""
     logits: Mapping[str, float]
@@ -336,10 +357,10 @@ class Unknown(Happened):
 
 
 Known = (
-    CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed | Waiting
-    | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade | TrainingBegun
-    | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened | Verified
-    | Transferred | Harvested | PriorLent | Retired
+    CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed
+    | IdeaDropped | Waiting | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade
+    | TrainingBegun | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened
+    | Verified | Transferred | Harvested | PriorLent | Retired
 )  # fmt: skip
 Event = Known | Unknown
 _ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator="event")])

@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
-from agent.campaign import events, lines, records, state
+from agent.campaign import events, findings, lines, records, state
 from agent.campaign.files import write_atomically
 from agent.campaign.lines import START, JournalError, Place, Reader
 from agent.campaign.records import Audit, FailedCandidate, Training, Transfer, Trial
@@ -126,7 +126,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 @functools.cache
 def _version() -> str:
     """A digest of the code that makes a state of events and a snapshot of a state."""
-    modules = (events, lines, records, state, sys.modules[__name__])
+    modules = (events, findings, lines, records, state, sys.modules[__name__])
     try:
         text = "".join([sys.byteorder, *map(inspect.getsource, modules)])
     except OSError:  # installed without source: then no snapshot is of this version

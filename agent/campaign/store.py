@@ -204,11 +204,13 @@ class Campaign:
             parent=parent,
             title=edit.title,
             hypothesis=edit.hypothesis,
+            sign=edit.sign,
             reads_clock=facts.reads_clock,
         )
         commit = commit_candidate(self.repo, proposed, written)
         counts = (trial.category, edit.category, original, written, trial.categories)
-        shows = credited(*counts) if trial.propensity else trial.category
+        is_of_draw = trial.propensity and not trial.follows
+        shows = credited(*counts) if is_of_draw else trial.category
         added, removed = self.repo.numstat(parent, commit)
         self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
         self.record(
@@ -218,6 +220,7 @@ class Campaign:
                 parent=parent,
                 title=edit.title,
                 hypothesis=edit.hypothesis,
+                sign=edit.sign,
                 shows=shows if shows != trial.category else "",
                 source_sha256=digest,
                 hunks=tuple(hunks),

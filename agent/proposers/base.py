@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from agent.campaign.records import Trial
 from agent.edits.blocks import EditError, Envelope
+from agent.judge import Rule
 from agent.program import Program
 
 
@@ -38,12 +39,24 @@ class Context:
     """Hardware, preset, budget and the results of the champion, as text."""
     preset: str = ""
     """Name of the preset, by whose scale a prompt says what is known."""
+    rule: Rule = "confirm"
+    """By which the judge keeps."""
+    ties: float = 0.0
+    """What all near-ties of the campaign together may cost, bits per byte."""
     feedback: Sequence[str] = ()
     """Why earlier replies in this trial were turned down, oldest first."""
     turned_down: Sequence[str] = ()
     """The replies that ``feedback`` is about."""
     envelopes: Mapping[str, str] = field(default_factory=dict)
     """By model: the reply format (envelope) that this campaign found it to need."""
+    drawn: Sequence[str] = ()
+    """The categories among which a model takes its pick."""
+    follow_ups: int = 0
+    """How many follow-ups of earlier trials are left."""
+    ideas: int = 1
+    """How many edits a reply may hold."""
+    proposer: str = ""
+    """Who made what ``feedback`` is about."""
     asking: Callable[[dict[str, int], float | None], None] = lambda tokens, dollars: None
     """Called before a model is asked, with the most that its reply can take: tokens by kind, and US
     dollars, None if the price is not known."""
@@ -69,6 +82,8 @@ class Proposal:
     """The format that was asked for."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """What the proposer itself wants to read again from the trial's record, JSON-able."""
+    prompt_tokens: Mapping[str, int] = field(default_factory=dict)
+    """By part of the prompt, see ``llm.tokens_by_part``; empty where no model was asked."""
 
 
 REPAIRS: Mapping[str, int] = {"llm": 2}
@@ -106,6 +121,10 @@ class Proposer(Protocol):
     name: str
     attempts: int
     """How many replies are worth a request in one trial; a fixed recipe does not improve."""
+
+    def choices(self, trial: int) -> int:
+        """Among how many categories it takes its pick for a trial; 1 if it is told which."""
+        ...
 
     def covers(self, context: Context) -> bool:
         """Whether an idea for ``context.category`` is left; has no side effects."""

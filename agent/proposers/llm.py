@@ -23,6 +23,7 @@ from agent.models.secrets import quote, scrub, secret_values
 from agent.models.types import Model, Part, Prompt, Reply, Unavailable, Usage
 from agent.program import KNOWN
 from agent.proposers.base import Context, Proposal, ReplyUnusable
+from agent.proposers.judging import Judging
 from agent.proposers.lessons import by_todays_name, lessons, one_way, view
 from agent.proposers.prompts import PROMPTS, templates
 from trainer.contract import MAX_SOURCE_BYTES
@@ -31,6 +32,8 @@ from trainer.presets import LADDER
 MAX_TOKENS = 32_000
 """Limit for a reply; it includes reasoning, so models that reason need a large one."""
 HISTORY_TOKENS = 12_000
+CATEGORIES = 3
+"""A model takes its pick among so many."""
 CHARACTERS_PER_TOKEN = 3
 """A low estimate, so that the history is too short rather than too long."""
 
@@ -71,6 +74,7 @@ class ModelProposer:
             model=reply.model,
             usage=asdict(reply.usage) if reply.usage is not None else None,
             cost_usd=self.catalog.cost(reply.usage, self.model.name),
+            prompt_tokens=tokens_by_part(prompt, reply.usage),
         )
 
     def _ceiling(self, prompt: Prompt) -> tuple[dict[str, int], float | None]:
@@ -89,6 +93,10 @@ class LLMProposer(ModelProposer):
 
     history_tokens: int = HISTORY_TOKENS
     _said: str = field(default="", init=False)
+
+    def choices(self, trial: int) -> int:
+        """A few, so that it proposes where it has the best idea."""
+        return CATEGORIES
 
     def covers(self, context: Context) -> bool:
         """A model has ideas for everything."""
@@ -156,8 +164,10 @@ class LLMProposer(ModelProposer):
         by = program.objective.recorded()
         comparable = (trial for trial in context.history if trial.holds_by(by))
         taught = by_todays_name(comparable, program.described)
+        judging = Judging(context.rule, context.ties)
         rules = self._templates.render(
             "rules",
+            judging=judging,
             ladder=LADDER,
             max_source_bytes=MAX_SOURCE_BYTES,
             objective=program.objective,
@@ -165,12 +175,15 @@ class LLMProposer(ModelProposer):
             envelope=envelope,
         )
         champion = self._templates.render("train", facts=context.facts, source=context.source)
+        asked = dict.fromkeys((context.category, *context.drawn))
         focus = self._templates.render(
             "focus",
             context=context,
             lessons=lessons(taught, context.prior),
             one_way=one_way(taught, context.category, context.source),
-            description=description(context),
+            judging=judging,
+            ties_left=judging.ties_left(context.history),
+            asked={name: description(context, name) for name in asked},
             feedback=[*zip_longest(context.turned_down, context.feedback, fillvalue="")],
             envelope=envelope,
         )
@@ -217,10 +230,25 @@ class LLMProposer(ModelProposer):
         ]
 
 
-def description(context: Context) -> str:
-    """What program.md says of the category; "" where it has been dropped from there."""
+def tokens_by_part(prompt: Prompt, usage: Usage | None) -> dict[str, int]:
+    """About how many tokens each part of a prompt takes, all trials together as ``history``.
+
+    By their characters: of as many tokens as the server has counted in all, else by the estimate
+    that bounds the history. Each vendor has a tokenizer of its own, and few are at hand.
+    """
+    sizes: dict[str, int] = {}
+    for part in prompt.parts:
+        name = "history" if part.name.startswith("trial ") else part.name
+        sizes[name] = sizes.get(name, 0) + len(part.text)
+    in_all = sum(sizes.values())
+    per_token = in_all / usage.prompt if usage and usage.prompt else CHARACTERS_PER_TOKEN
+    return {name: round(size / per_token) for name, size in sizes.items()} if in_all else {}
+
+
+def description(context: Context, category: str) -> str:
+    """What program.md says of a category; "" where it has been dropped from there."""
     categories = context.program.categories
-    return next((c.description for c in categories if c.name == context.category), "")
+    return next((c.description for c in categories if c.name == category), "")
 
 
 def compress(

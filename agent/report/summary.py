@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from agent.campaign.chain import baseline_and_best
+from agent.campaign.compared import finding
 from agent.campaign.evidence import noise_of
+from agent.campaign.learning import prior_course
 from agent.campaign.records import Kind, Training, Trial
-from agent.campaign.state import State, prior_course
+from agent.campaign.state import State
 from agent.judge import Estimate
 from agent.objective import DEFAULT, Objective
 from agent.report.text import (
@@ -19,6 +21,7 @@ from agent.report.text import (
     interval,
     meter,
     noise_words,
+    nothing_left,
     percents,
     plural,
     prior_line,
@@ -37,8 +40,8 @@ LEGEND = "● kept  ○ reverted  × training failed  · rejected before trainin
 TRAININGS = "heat  role       seed        status    val_bpb     steps   peak MB     time"
 NOTHING = "no trial is finished yet"
 LOGGED = (
-    "trial commit parent category credited title hypothesis proposer verdict words status kind "
-    "level scores differences val_bpb val_bpb_half gain gain_half claimed reward seconds "
+    "trial commit parent category credited title hypothesis sign proposer verdict words status "
+    "kind level scores differences val_bpb val_bpb_half gain gain_half claimed reward seconds "
     "lines_added lines_removed size_delta"
 )
 """What ``log`` tells of a trial."""
@@ -110,6 +113,7 @@ def status_json(
         "champion": champion.commit if champion is not None else None,
         "prior": dict(prior),
         "prior_over_time": prior_course(state),
+        "exhausted": dict(state.exhausted),
     }
 
 
@@ -228,6 +232,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         ("per gain", f"${per_gain:.2f} for each 0.01 bits per byte" if is_priced else ""),
         ("prior", prior_line(percents(status["prior"]), {}, WIDTH - LABEL)),
         ("", _over_time(status["prior_over_time"])),
+        *(("", one_line(nothing_left(*one), WIDTH - LABEL)) for one in status["exhausted"].items()),
     ]
     return "\n".join(f"{label:<{LABEL}}{text}" for label, text in lines if text)
 
@@ -249,7 +254,7 @@ def log_text(state: State) -> str:
     for trial in state.finished:
         score = interval(trial.val_bpb, trial.val_bpb_half) or trial.status or "not trained"
         row = _row(trial, f"{score:<15}", f"{clock(trial.seconds):>6}  ")
-        lines += [row, f"     {one_line(trial.words)}"]
+        lines += [row, f"     {_verdict(trial)}"]
         lines += [f"     {transfer_words(trial)}"] if trial.transfers else []
     return "\n".join([*lines, opening_words(state.openings)]) if lines else NOTHING
 
@@ -295,6 +300,36 @@ def show_text(state: State, n: int, folder: Path) -> str:
     return "\n\n".join(block for block in blocks if block)
 
 
+def prompts(folder: Path, n: int) -> dict[str, str]:
+    """By file: what was asked in trial ``n``, whole, oldest first."""
+    paths = sorted((folder / "trials" / str(n)).glob("prompt*.md"), key=_attempt)
+    return {path.name: path.read_text(encoding="utf-8", errors="replace") for path in paths}
+
+
+def prompts_text(trial: Trial, found: Mapping[str, str]) -> str:
+    """All that was asked in a trial, after how many tokens the last of it took."""
+    texts = [
+        f"--- {name} ---\n{printable(text, len(text)).rstrip()}" for name, text in found.items()
+    ]
+    texts = texts or ["no prompt is stored, or it was removed for room"]
+    return "\n\n".join([_tokens(trial) or "no model was asked", *texts])
+
+
+def _tokens(trial: Trial) -> str:
+    """Tokens of the last prompt to a model by part, in words; "" if no model was asked."""
+    parts = trial.prompt_tokens
+    if not parts:
+        return "its tokens by part were not recorded" if trial.proposer == "llm" else ""
+    told = ", ".join(f"{one_line(name)} {count:,}" for name, count in parts.items())
+    return f"about {sum(parts.values()):,} tokens: {told}"
+
+
+def _verdict(trial: Trial) -> str:
+    """The verdict in words; of a score that was no better, whether it lost or nobody knows."""
+    found = finding(trial) if trial.status == "ok" and not trial.is_null else ""
+    return one_line(f"{found}: {trial.words}" if found else trial.words)
+
+
 def _attempt(path: Path) -> tuple[int, str]:
     """Sort key of prompt.md, reply.md, prompt-2.md, ...: requests and replies in order."""
     name, _, number = path.stem.partition("-")
@@ -303,6 +338,11 @@ def _attempt(path: Path) -> tuple[int, str]:
 
 def _facts(trial: Trial) -> list[tuple[str, str]]:
     drawn = f" (drawn with probability {trial.propensity:.2f})" if trial.propensity else ""
+    if len(trial.drawn) > 1:
+        order = zip(trial.drawn, trial.propensities, strict=True)
+        drawn = f" (of {', '.join(f'{name} {p:.2f}' for name, p in order)}, as drawn)"
+    drawn += f", follows up {trial.follows}" if trial.follows else ""
+    drawn += f", came with trial {trial.idea['trial']}'s reply" if trial.idea else ""
     drawn += f", counts as {one_line(trial.shows)}" if trial.shows else ""
     gain = f"{with_sign(trial.gain)} ± {trial.gain_half:.4f}" if trial.gain_half is not None else ""
     is_selected = trial.kept and trial.heats and not trial.is_null and not trial.tie
@@ -312,15 +352,17 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
     reads = one_line(trial.reads_clock)
     changed = f"+{trial.lines_added} -{trial.lines_removed} lines" if trial.candidate else ""
     return [
-        ("verdict", one_line(trial.words) or trial.verdict or "none yet"),
+        ("verdict", _verdict(trial) or trial.verdict or "none yet"),
         ("val_bpb", interval(trial.val_bpb, trial.val_bpb_half)),
         ("gain", (gain or with_sign(trial.gain)) + corrected),
         ("judged", judged),
         ("by", Objective.of(trial.objective).words() if trial.objective else ""),
+        ("wrong if", one_line(trial.sign)),
         ("transfer", transfer_words(trial)),
         ("reward", with_sign(trial.reward, 3)),
         ("category", f"{one_line(trial.category)}{drawn}"),
         ("proposer", one_line(trial.proposer)),
+        ("prompt", _tokens(trial)),
         ("claimed", with_sign(trial.claimed)),
         ("imported", trial.submitted.get("commit", "")),
         ("program", trial.program),

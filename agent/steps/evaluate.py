@@ -11,12 +11,13 @@ from typing import Literal, NoReturn
 from agent.campaign import events
 from agent.campaign.chain import mean_score
 from agent.campaign.evidence import ceiling_mb, effect_of, noise_of
+from agent.campaign.learning import teach_prior
 from agent.campaign.reading import CampaignError
 from agent.campaign.records import Audit, Training, Verdict
-from agent.campaign.state import teach_prior
 from agent.forecast import Forecast
 from agent.judge import OVERSIZE, Decision, Estimate, Judge, reward, shrunk
 from agent.objective import Objective
+from agent.report.text import nothing_left
 from agent.steps.aim import oversize_words, reach_words
 from agent.steps.heat import run_heat
 from agent.steps.next_action import MAX_FAULTS, failure, next_action
@@ -149,6 +150,7 @@ def _abandon(runtime: Runtime) -> None:
         words,
         status="abandoned",
         gain=gain,
+        difference=(mean, error),
         believed=shrunk(mean, error, _effect(runtime)),
     )
 
@@ -183,6 +185,7 @@ def _conclude_judged(
         oversize_words(runtime) if status == OVERSIZE else f"{words}{reach_words(runtime)}",
         status=status,
         gain=gain,
+        difference=(mean, error),
         believed=None if trial.is_null else shrunk(mean, error, effect),
         tie=tie,
         tie_cost=cost,
@@ -203,6 +206,7 @@ def conclude(
     *,
     status: str,
     gain: Estimate | None = None,
+    difference: tuple[float, float] | None = None,
     believed: float | None = None,
     tie: bool = False,
     tie_cost: float = 0.0,
@@ -211,6 +215,7 @@ def conclude(
 
     Args:
         gain: what people are told.
+        difference: what a model is told: the mean that was measured, and its standard error.
         believed: the gain, shrunk by its uncertainty, for the reward.
     """
     trial, score, taught = runtime.open_trial, None, None
@@ -220,6 +225,7 @@ def conclude(
     if trial.claimed is not None:
         is_other = trial.proposer == "import" and not Objective.of(trial.objective).is_score
         words = f"claimed {trial.claimed:+.4f}{' of val_bpb' * is_other}, here {words}"
+    words = "; ".join([words, *(nothing_left(*one) for one in trial.exhausted.items())])
     # A category that was not drawn teaches nothing about drawing it.
     is_drawn = trial.trial > 0 and not trial.is_null and not trial.submitted
     if is_drawn and verdict != "rejected":
@@ -235,6 +241,8 @@ def conclude(
             val_bpb_half=score.half or None if score is not None else None,
             gain=gain.mean if gain is not None else None,
             gain_half=gain.half if gain is not None else None,
+            difference=difference,
+            noise=runtime.make_judge(trial.kind).noise.scale if trial.heats else None,
             level=runtime.level if trial.heats else None,
             tie=tie,
             tie_cost=tie_cost,

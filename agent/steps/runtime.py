@@ -11,8 +11,8 @@ from typing import Any, TypedDict, get_args
 
 from agent.campaign.events import ProgramRead, Waiting
 from agent.campaign.evidence import level_of, noise_of
+from agent.campaign.learning import rebuild_prior
 from agent.campaign.records import Kind, Trial
-from agent.campaign.state import rebuild_prior
 from agent.campaign.store import Campaign
 from agent.git.command import inherited_environment
 from agent.judge import Judge, Rule
@@ -137,9 +137,12 @@ class Runtime:
             seed=self.settings.seed,
             facts=self._facts(),
             preset=self.settings.preset,
+            rule=self.rule,
+            ties=self.preset.ties,
             feedback=open_trial.rejections if open_trial else (),
             turned_down=open_trial.turned_down if open_trial else (),
             envelopes=state.envelopes,
+            proposer=open_trial.proposer if open_trial else "",
         )
 
     def _facts(self) -> dict[str, str]:
