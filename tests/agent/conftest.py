@@ -73,7 +73,7 @@ class Warm:
         pass
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def warm() -> Iterator[None]:
     """A run that ends in the tests' process would leave it to the next one to import torch."""
     with mock.patch.object(start, "MACHINE", Warm()):
