@@ -339,6 +339,8 @@ class PriorLent(Happened):
     """In [0, 1]; see ``steps.lend``."""
     logits: Mapping[str, float]
     """By category of this campaign, tempered."""
+    described: Mapping[str, str] = {}
+    """Digests of their descriptions, by which one that gets another name is known."""
 
 
 class Profiled(Happened):

@@ -74,7 +74,8 @@ class Runtime:
         self.in_vain: defaultdict[str, int] = defaultdict(int)
         """By what: how often in a row it came to nothing since the run began."""
         state, described = self.campaign.state, self.program.described
-        self.prior = rebuild_prior(described, self.settings.seed, state.trials, state.lent)
+        lent = state.lent, state.lent_described
+        self.prior = rebuild_prior(described, self.settings.seed, state.trials, *lent)
 
     @property
     def open_trial(self) -> Trial:
