@@ -218,6 +218,7 @@ def test_every_setting_that_the_shipped_program_offers_is_one(tmp_path: Path) ->
         "preset",
         "data",
         "keep",
+        "ideas",
         "nulls",
         "proposer",
         "llm",
