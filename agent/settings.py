@@ -135,6 +135,8 @@ class Settings(Frozen):
     """Tokens to and from the model, over the campaign."""
     nulls: Annotated[float, Field(ge=0, le=0.5), LIVE] = 0.05
     """Share of null trials, which measure how often luck is kept."""
+    notebook: Annotated[bool, LIVE] = True
+    """Whether the model keeps a notebook of what the trials have taught."""
     seed: Annotated[int, Field(ge=0, le=MOST_SEED), CAMPAIGN] = 0
     """Seed of the campaign."""
     prior: Annotated[str, REMEMBERED] = ""

@@ -18,15 +18,15 @@ class Hybrid:
     name = "hybrid"
 
     def __init__(self, numbers: Proposer, structure: Proposer, seed: int) -> None:
-        self._numbers, self._structure, self._seed = numbers, structure, seed
+        self._numbers, self.structure, self._seed = numbers, structure, seed
         self.attempts = structure.attempts
 
     def covers(self, context: Context) -> bool:
-        return self._numbers.covers(context) or self._structure.covers(context)
+        return self._numbers.covers(context) or self.structure.covers(context)
 
     def propose(self, context: Context) -> Proposal:
         toss = random.Random(f"hybrid:{self._seed}:{context.trial}").random()
-        pair = [self._structure, self._numbers]
+        pair = [self.structure, self._numbers]
         if toss >= STRUCTURE_SHARE:
             pair.reverse()
         first = next((proposer for proposer in pair if proposer.covers(context)), None)

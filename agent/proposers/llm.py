@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 
+from agent.campaign.notebook import CHARACTERS, HEADINGS
 from agent.campaign.records import Trial
 from agent.edits.blocks import Envelope
 from agent.git.command import inherited_environment
@@ -24,6 +25,8 @@ from agent.models.types import Model, Part, Prompt, Reply, Unavailable, Usage
 from agent.program import KNOWN
 from agent.proposers.base import Context, Proposal, ReplyUnusable
 from agent.proposers.lessons import by_todays_name, lessons, one_way, view
+from agent.proposers.near_misses import near_misses
+from agent.proposers.notebook import changed_lines
 from agent.proposers.prompts import PROMPTS, templates
 from trainer.contract import MAX_SOURCE_BYTES
 from trainer.presets import LADDER
@@ -109,6 +112,35 @@ class LLMProposer(ModelProposer):
             raise ReplyUnusable(fault, proposal)
         return proposal
 
+    def write_notebook(self, context: Context) -> Proposal:
+        """Ask for the notebook, written anew; a reply that is cut off is no notebook.
+
+        Raises:
+            ReplyUnusable: the reply is cut off, declined or empty.
+            Unavailable, Misconfigured, Cancelled: see ``agent.models.types``.
+        """
+        reply, answer = self.ask(self.notebook_prompt(context), context)
+        if fault := self._fault(reply):
+            raise ReplyUnusable(fault, answer)
+        return answer
+
+    def notebook_prompt(self, context: Context) -> Prompt:
+        """As for a proposal, up to the history, so that a cache serves both; then the request.
+
+        Raises:
+            Misconfigured: a template is missing or broken.
+        """
+        proposing, book = self.prompt(context), context.notebook
+        told = [part for part in proposing.parts if part.name not in ("notebook", "focus")]
+        request = self._templates.render(
+            "notebook",
+            characters=CHARACTERS,
+            headings=HEADINGS,
+            notebook=book,
+            changed=changed_lines(book.written, book.text),
+        )
+        return replace(proposing, parts=(*told, Part("notebook", request, fixed="notebook")))
+
     def _doubt(self, text: str) -> None:
         """Take a program's few words for its own, until it says others: a model seldom repeats
         itself, a program that cannot reach its provider does.
@@ -170,6 +202,7 @@ class LLMProposer(ModelProposer):
             context=context,
             lessons=lessons(taught, context.prior),
             one_way=one_way(taught, context.category, context.source),
+            near_misses=near_misses(taught, context.history, {context.category}),
             description=description(context),
             feedback=[*zip_longest(context.turned_down, context.feedback, fillvalue="")],
             envelope=envelope,
@@ -179,6 +212,7 @@ class LLMProposer(ModelProposer):
                 Part("rules", rules, mark=True, fixed=program.prose),
                 Part("train.py", champion, mark=True, fixed=context.source),
                 *self._history(context.history, by),
+                *self._notebook(context),
                 Part("focus", focus, fixed=f"{context.category}\n{program.notes}"),
             ),
             trial=context.trial,
@@ -189,6 +223,13 @@ class LLMProposer(ModelProposer):
         """What is known at the preset's scale; "" where there is no preset."""
         name = f"known/{context.preset}"
         return self._templates.render(name).strip() if context.preset else ""
+
+    def _notebook(self, context: Context) -> list[Part]:
+        """What the model and the person have noted, if they have."""
+        book = context.notebook
+        if not book.text:
+            return []
+        return [Part("notebook", self._templates.render("notebook-told", notebook=book))]
 
     def _history(self, trials: Sequence[Trial], by: Mapping[str, float]) -> list[Part]:
         views = [view(trial) for trial in trials]

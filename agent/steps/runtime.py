@@ -11,6 +11,7 @@ from typing import Any, TypedDict, get_args
 
 from agent.campaign.events import ProgramRead, Waiting
 from agent.campaign.evidence import level_of, noise_of
+from agent.campaign.notebook import Notebook
 from agent.campaign.records import Kind, Trial
 from agent.campaign.state import rebuild_prior
 from agent.campaign.store import Campaign
@@ -139,6 +140,7 @@ class Runtime:
             feedback=open_trial.rejections if open_trial else (),
             turned_down=open_trial.turned_down if open_trial else (),
             envelopes=state.envelopes,
+            notebook=state.notebook if self.settings.notebook else Notebook(),
         )
 
     def _facts(self) -> dict[str, str]:

@@ -60,6 +60,7 @@ ROWS = {
     "max_cost": Row("0", 0.0, NUMBER | FROM_0, NOT_A_NUMBER),
     "max_tokens": Row("9", 9, WHOLE | FROM_0, NOT_WHOLE),
     "nulls": Row("0.5", 0.5, NUMBER | FROM_0 | {"0.6": "less than or equal to 0.5"}, NOT_A_NUMBER),
+    "notebook": Row("false", False, {}, (5, 0.5, [1])),
     "seed": Row("7", 7, WHOLE | FROM_0 | {str(2**63): "less than or equal to"}, NOT_WHOLE),
     "prior": Row("nov22", "nov22", {}, ([1], {"a": 1})),
     "isolation": Row("off", "off", {"maybe": "'auto', 'require' or 'off'"}, (True, 5, [1])),
@@ -153,7 +154,7 @@ def cases(field: str, among: tuple[str, ...]) -> list[tuple[str, Any]]:
 
 def test_the_table_has_every_setting() -> None:
     assert ROWS.keys() == Settings.model_fields.keys()
-    assert set(ROWS) - set(WITH_OPTION) == {"nulls"}
+    assert set(ROWS) - set(WITH_OPTION) == {"nulls", "notebook"}
 
 
 def test_each_has_one_lifetime() -> None:
