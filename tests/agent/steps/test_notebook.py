@@ -124,6 +124,10 @@ def test_it_is_asked_for_when_a_category_is_drawn_and_not_before_it_is_due(
     loop.conclude(due, "revert", "not better, reverted", status="unjudged")
     monkeypatch.setattr(notebooks, "TRIALS", 1)
     server.script = [Answer(book("one"))]
+    at_limit = due.settings.model_copy(update={"max_tokens": 0})
+    with pytest.raises(Stopped):
+        loop.draw(dataclasses.replace(due, settings=at_limit))
+    assert not server.posts
     loop.draw(due)
     assert len(server.posts) == 1
     assert "one" in due.campaign.state.notebook.text
