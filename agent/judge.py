@@ -36,6 +36,8 @@ WILD = 5.0
 """A difference this many scales from the median of its trial counts as if it were that far."""
 QUARANTINE_SCALES, QUARANTINE_SHARE = 8.0, 0.03
 """A gain above both this many scales and this share of the champion's score is implausible."""
+SAME_SPEED = 0.03
+"""Two programs are equally fast if the seconds of the same steps differ by no more than this."""
 REWARD_LOW, REWARD_HIGH = -0.2, 1.0
 OVERSIZE = "oversize"
 """Status of a candidate that takes more memory than the objective allows."""
@@ -106,9 +108,9 @@ class Judge:
             return "keep" if differences[0] > 0 else "revert"
         level = min(FALSE_KEEPS[self.rule] if level is None else level, FALSE_KEEPS[self.rule])
         count, last = len(differences), MAX_HEATS[self.rule]
-        to_win = -float(ndtri(CALIBRATION * level))
+        to_win = _to_win(level)
         score = self._score(differences)
-        if count >= LEAST_HEATS and score > to_win * max(1.0, last / count) ** 0.25:
+        if count >= LEAST_HEATS and score > to_win * _early(count, last):
             return "keep"
         if count >= last:
             return "keep" if self.is_tie(differences, size_delta) else "revert"
@@ -187,6 +189,25 @@ class Judge:
         if len(differences) < 3:  # of two, nobody can say which is wild
             return list(differences)
         return [min(max(d, middle - reach), middle + reach) for d in differences]
+
+
+def least_gain(rule: Rule, heats: int) -> float:
+    """The mean difference that is kept after so many heats, in scales of a noise that is known: at
+    the level that a campaign starts with, which falls while nothing is kept."""
+    if rule == "greedy":
+        return 0.0
+    level = trial_level(rule, ()) or FALSE_KEEPS[rule]
+    return _to_win(level) * _early(heats, MAX_HEATS[rule]) / math.sqrt(heats)
+
+
+def _to_win(level: float) -> float:
+    """The z-score that is kept after all heats."""
+    return -float(ndtri(CALIBRATION * level))
+
+
+def _early(count: int, last: int) -> float:
+    """How many times as large it has to be after ``count`` of ``last`` heats."""
+    return float(max(1.0, last / count) ** 0.25)
 
 
 def trial_level(rule: Rule, past: Iterable[tuple[bool, bool]]) -> float | None:

@@ -41,14 +41,21 @@ LARGEST_CLAIM = 1.2
 """Of the upper end of the verified interval."""
 
 
-def make(folder: Path) -> None:
-    """A user's repository with the file that is set off, unless it is there."""
+def make(folder: Path, constants: dict[str, Any] | None = None, front_matter: str = "") -> None:
+    """A user's repository with the file that is set off, unless it is there.
+
+    Args:
+        constants: of the shipped file, with other values; ``OFF`` if left out.
+        front_matter: lines of program.md's settings.
+    """
     if (folder / ".git").exists():
         return
     source = (ROOT / "trainer" / "train.py").read_text()
+    blocks = set_constants(source, OFF if constants is None else constants)
+    program = (ROOT / "program.md").read_text().replace("---\n", f"---\n{front_matter}\n", 1)
     files = {
-        "trainer/train.py": Edit("", "", "", set_constants(source, OFF)).apply(source),
-        "program.md": (ROOT / "program.md").read_text(),
+        "trainer/train.py": Edit("", "", "", blocks).apply(source) if blocks else source,
+        "program.md": program if front_matter else (ROOT / "program.md").read_text(),
         ".gitignore": "campaigns/\n",
     }
     for name, text in files.items():

@@ -38,7 +38,7 @@ def commit_candidate(repo: Repo, trial: Trial, source: str) -> str:
     texts = {"Category": trial.category, "Hypothesis": trial.hypothesis}
     trailers = {"Trial": str(trial.trial), **texts, **_reads_clock(trial)}
     message = commit_message(
-        trial.category, trial.title, None, None, None, trailers, body=trial.hypothesis
+        trial.category, trial.title, None, None, None, trailers, body=_why(trial)
     )
     return repo.commit_file(trial.parent, source, message, trial.started)
 
@@ -76,7 +76,7 @@ def commit_verdict(repo: Repo, trial: Trial) -> str:
         trial.val_bpb_half,
         None if trial.objective else trial.gain,  # it is no change in val_bpb then
         trailers,
-        body=trial.hypothesis,
+        body=_why(trial),
     )
     return repo.recommit(trial.candidate, message)
 
@@ -108,6 +108,12 @@ def baseline_source(base: str, settings: Mapping[str, Any]) -> str:
     named = {constant.name for constant in known_constants(source)}
     blocks = set_constants(source, {k: v for k, v in constants.items() if k in named})
     return Edit("baseline", "", "", blocks).apply(source) if blocks else source
+
+
+def _why(trial: Trial) -> str:
+    """The hypothesis, and the sign that would show it wrong."""
+    against = f"\n\nIt would be wrong if this showed: {trial.sign}" if trial.sign else ""
+    return trial.hypothesis + against
 
 
 def _reads_clock(trial: Trial) -> dict[str, str]:

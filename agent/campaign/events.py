@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, TypeAdapter
 
+from agent.campaign.findings import Audit, Transfer
 from agent.campaign.happened import Happened, Usage
 from agent.campaign.notebook import NotebookAnswered, NotebookRead
-from agent.campaign.records import Audit, Proof, Training, Transfer, Verdict
+from agent.campaign.records import Proof, Training, Verdict
 from agent.edits.blocks import Envelope
 
 FORMAT = 2
@@ -117,6 +118,7 @@ class Proposed(OfTrial):
     usage: Usage | None = None
     cost_usd: float | None = None
     program: str = ""
+    prompt_tokens: Mapping[str, int] = {}
 
 
 class Waiting(Happened):
@@ -172,6 +174,7 @@ class CandidateMade(SetsFields):
     parent: str = ""
     title: str = ""
     hypothesis: str = ""
+    sign: str = ""
     shows: str = ""
     source_sha256: str = ""
     hunks: tuple[str, ...] = ()
@@ -251,6 +254,8 @@ class Concluded(SetsFields):
     val_bpb_half: float | None = None
     gain: float | None = None
     gain_half: float | None = None
+    difference: tuple[float, float] | None = None
+    noise: float | None = None
     level: float | None = None
     reward: float | None = None
     tie: bool = False

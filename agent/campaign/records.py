@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from agent.campaign.findings import Audit as Audit
+from agent.campaign.findings import Transfer as Transfer
 from agent.judge import FAILURES, OVERSIZE, REWARD_HIGH, REWARD_LOW
 from agent.objective import BY_SCORE, Objective, of_cost
 from trainer.results import Measurement
@@ -89,38 +91,6 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Audit:
-    """The result of the stronger audit of a candidate, as the journal records it."""
-
-    trial: int
-    commit: str
-    ok: bool
-    status: str
-    reason: str = ""
-    leak_bound_bpb: float = 0.0
-    """Largest gain from a leak that this audit cannot detect, bits per byte."""
-    trainings: int = 0
-    """Trainings that the candidate had at this audit; after a further one it is out of date."""
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """Whether a kept edit's gain holds where it was not chosen: at another budget or size."""
-
-    trial: int
-    commit: str
-    setting: str
-    """What was changed, as ``budget 4x`` or ``DEPTH 2x``."""
-    label: Literal["transfers", "budget-bound", "undecided"]
-    gain: float
-    """Mean difference to its parent there, bits per byte of validation text."""
-    low: float
-    """The 95 % interval's ends."""
-    high: float
-    seeds: int
-
-
-@dataclass(frozen=True)
 class Heat:
     """Champion and candidate trained side by side, as the judge sees it."""
 
@@ -176,6 +146,8 @@ class Trial:
     """Unix seconds."""
     title: str = ""
     hypothesis: str = ""
+    sign: str = ""
+    """What would show that the hypothesis is wrong, in its author's words."""
     candidate: str = ""
     """Full hash of the candidate commit, "" when rejected."""
     commit: str = ""
@@ -222,6 +194,10 @@ class Trial:
     """Champion minus candidate, bits per byte; positive is better. Of a kept trial it is corrected
     for the selection, of an abandoned one it is the forecast."""
     gain_half: float | None = None
+    difference: tuple[float, float] | None = None
+    """What its heats have shown, or the forecast: mean difference and its standard error."""
+    noise: float | None = None
+    """Of one heat of its kind of edit, bits per byte, as it was known at the verdict."""
     tie: bool = False
     """Whether it was kept because it is shorter, and no better."""
     tie_cost: float = 0.0
@@ -235,6 +211,8 @@ class Trial:
     """The current or last proposal; "" after it is turned down."""
     data: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What the proposer remembers of that proposal; see ``proposers.base.Proposal``."""
+    prompt_tokens: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """By part of the last prompt to a model: about how many tokens; empty if that is not known."""
     rejections: tuple[str, ...] = ()
     """Why replies of this trial were turned down, or sent back after a training, oldest first."""
     misapplied: int = 0

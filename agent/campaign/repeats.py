@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from agent.campaign.compared import finding
 from agent.campaign.records import Trial
 from agent.edits.checks import Rejected
 
@@ -42,7 +43,7 @@ def lost_before(changes: Sequence[str], trials: Sequence[Trial]) -> Trial | None
         if trial.verdict != "revert" or trial.status == "unjudged" or not past:
             continue
         failed = trial.status not in ("ok", "abandoned")
-        lost = not failed and (trial.gain or 0.0) + (trial.gain_half or 0.0) < 0
+        lost = finding(trial) == "lost"
         if (failed or lost) and past == proposed:
             return trial
         if lost and past <= proposed and any(hunk.startswith("code:") for hunk in past):

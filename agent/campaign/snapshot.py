@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
-from agent.campaign import events, happened, lines, notebook, records, state
+from agent.campaign import events, findings, happened, lines, notebook, records, state
 from agent.campaign.files import write_atomically
 from agent.campaign.lines import START, JournalError, Place, Reader
 from agent.campaign.notebook import Notebook
@@ -127,9 +127,9 @@ def _read(path: Path) -> dict[str, Any] | None:
 @functools.cache
 def _version() -> str:
     """A digest of the code that makes a state of events and a snapshot of a state."""
-    modules = (events, happened, lines, notebook, records, state, sys.modules[__name__])
+    modules = (events, findings, happened, lines, notebook, records, state)
     try:
-        text = "".join([sys.byteorder, *map(inspect.getsource, modules)])
+        text = "".join([sys.byteorder, *map(inspect.getsource, (*modules, sys.modules[__name__]))])
     except OSError:  # installed without source: then no snapshot is of this version
         text = os.urandom(16).hex()
     return hashlib.sha256(text.encode()).hexdigest()

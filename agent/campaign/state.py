@@ -232,7 +232,7 @@ class State:
 
     def _take_reply(self, event: events.Proposed) -> None:
         told = {"proposer": event.proposer, "reply": event.reply, "data": event.data}
-        self._update(envelope=event.envelope, **told)
+        self._update(envelope=event.envelope, prompt_tokens=event.prompt_tokens, **told)
         if event.program:
             self._update(program=event.program)
         self.waiting, self.outages, self.asking = "", 0, False

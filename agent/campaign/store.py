@@ -204,6 +204,7 @@ class Campaign:
             parent=parent,
             title=edit.title,
             hypothesis=edit.hypothesis,
+            sign=edit.sign,
             reads_clock=facts.reads_clock,
         )
         commit = commit_candidate(self.repo, proposed, written)
@@ -218,6 +219,7 @@ class Campaign:
                 parent=parent,
                 title=edit.title,
                 hypothesis=edit.hypothesis,
+                sign=edit.sign,
                 shows=shows if shows != trial.category else "",
                 source_sha256=digest,
                 hunks=tuple(hunks),

@@ -34,15 +34,26 @@ def log(
 
 
 @app.command()
-def show(trial: int, tag: Tag = "", as_json: Json = False) -> None:
+def show(
+    trial: int,
+    tag: Tag = "",
+    prompt: Annotated[
+        bool, typer.Option("--prompt", help="All of its prompts, and their tokens by part.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """One trial: prompt, reply, edit, trainings, verdict."""
     repo, tag, state = open_campaign(tag)
     if not 0 <= trial < len(state.trials):
         raise CampaignError(
             f"campaign {tag} has no trial {trial}; its last is {len(state.trials) - 1}"
         )
-    text = summary.show_text(state, trial, folder_of(repo, tag))
-    put(summary.show_json(state, trial), text, as_json)
+    folder, found = folder_of(repo, tag), summary.show_json(state, trial)
+    if prompt:
+        asked = summary.prompts(folder, trial)
+        text = summary.prompts_text(state.trials[trial], asked)
+        return put({**found, "prompts": asked}, text, as_json)
+    put(found, summary.show_text(state, trial, folder), as_json)
 
 
 @app.command()

@@ -43,13 +43,14 @@ Envelope = Literal["edits", "file"]
 
 TITLE_LENGTH = 60
 HYPOTHESIS_LENGTH = 600
+SIGN_LENGTH = 300
 MAX_DIVIDERS = 20
 
 OPEN, DIVIDER, CLOSE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
 
 _FIELD = re.compile(
-    r"[\s>#*_-]*(?:\d[.)][\s*_]*)?(category|hypothesis|title)\s*(?:\*\*|__)?\s*:\s*(?:\*\*|__)?\s*"
-    r"(.*)",
+    r"[\s>#*_-]*(?:\d[.)][\s*_]*)?(category|hypothesis|title|sign)"
+    r"\s*(?:\*\*|__)?\s*:\s*(?:\*\*|__)?\s*(.*)",
     re.IGNORECASE,
 )
 _MARKER = re.compile(
@@ -85,6 +86,8 @@ class Edit:
     blocks: tuple[Block, ...]
     file: str | None = None
     """The whole new file, instead of blocks."""
+    sign: str = ""
+    """What would show that the hypothesis is wrong; "" if the reply does not say."""
 
     def apply(self, source: str) -> str:
         """Return ``source`` with every block applied, or the file that replaces it.
@@ -144,7 +147,7 @@ def parse(reply: str, envelope: Envelope = "edits") -> Edit:
 
 
 def render(
-    category: str, hypothesis: str, blocks: Iterable[Block], *, title: str | None = None
+    category: str, hypothesis: str, blocks: Iterable[Block], *, title: str = "", sign: str = ""
 ) -> str:
     """Write the reply that ``parse`` reads back; texts are put on one line and shortened.
 
@@ -155,6 +158,7 @@ def render(
     if title:
         parts.append(f"title: {one_line(title, TITLE_LENGTH)}")
     parts.append(f"hypothesis: {one_line(hypothesis, HYPOTHESIS_LENGTH)}")
+    parts += [f"sign: {one_line(sign, SIGN_LENGTH)}"] if sign else []
     for block in blocks:
         search, replace = lines_of(block.search), lines_of(block.replace)
         if any(_marker(line) in (OPEN, CLOSE) for line in search + replace):
@@ -186,7 +190,7 @@ class _Around:
             self._open = ""
         else:
             self._above = line
-            if self._open in ("hypothesis", "title"):
+            if self._open in ("hypothesis", "title", "sign"):
                 self._values[self._open] += " " + line
 
     def read_fence(self, fence: re.Match[str]) -> None:
@@ -217,7 +221,8 @@ class _Around:
         if not blocks and file is None:
             raise EditError(f"there is no block; an edit is written as {OPEN!r} ... {CLOSE!r}")
         title = one_line(self._values.get("title") or hypothesis, TITLE_LENGTH)
-        return Edit(category or "", hypothesis, title, blocks, file)
+        sign = one_line(self._values.get("sign", ""), SIGN_LENGTH)
+        return Edit(category or "", hypothesis, title, blocks, file, sign)
 
 
 def _read_blocks(lines: Sequence[str], around: _Around) -> tuple[Block, ...]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from agent.campaign.notebook import Notebook
 from agent.campaign.records import Trial
 from agent.edits.blocks import EditError, Envelope
+from agent.judge import Rule
 from agent.program import Program
 
 
@@ -39,6 +40,10 @@ class Context:
     """Hardware, preset, budget and the results of the champion, as text."""
     preset: str = ""
     """Name of the preset, by whose scale a prompt says what is known."""
+    rule: Rule = "confirm"
+    """By which the judge keeps."""
+    ties: float = 0.0
+    """What all near-ties of the campaign together may cost, bits per byte."""
     feedback: Sequence[str] = ()
     """Why earlier replies in this trial were turned down, oldest first."""
     turned_down: Sequence[str] = ()
@@ -72,6 +77,8 @@ class Proposal:
     """The format that was asked for."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """What the proposer itself wants to read again from the trial's record, JSON-able."""
+    prompt_tokens: Mapping[str, int] = field(default_factory=dict)
+    """By part of the prompt, see ``llm.tokens_by_part``; empty where no model was asked."""
 
 
 REPAIRS: Mapping[str, int] = {"llm": 2}

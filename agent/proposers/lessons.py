@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from agent.campaign import compared
 from agent.campaign.records import Trial
-from agent.edits.blocks import EditError, parse
+from agent.edits.blocks import HYPOTHESIS_LENGTH, EditError, parse
 from trainer.untrusted import one_line
 
 MORE = 1.5
@@ -17,10 +18,14 @@ MORE = 1.5
 EXHAUSTED = 5
 """Measured trials in a row of which none was kept, or nearly, after which a category is called
 exhausted. What was rejected or crashed says nothing of the idea."""
+SAME_PACE = 0.005
+"""Steps and tokens that differ by a smaller share are not told."""
 _NUMBER = r"-?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _SET = re.compile(rf"^([A-Z][A-Z0-9_]*)(?:: [^=\n]+)? = ({_NUMBER})(?=\s|$)", re.M)
 
-ShownOutcome = Literal["baseline", "kept", "near", "reverted", "abandoned", "failed", "rejected"]
+ShownOutcome = Literal[
+    "baseline", "kept", "near", "inconclusive", "lost", "abandoned", "failed", "rejected"
+]
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,32 @@ class View:
     """Half-width of its 95 % interval."""
     title: str
     hypothesis: str
+    sign: str
     reason: str
+    curve: tuple[float | None, ...]
+    """See ``compared.curve``."""
+    pace: tuple[float, float] | None
+    """See ``compared.pace``; None if it is the champion's."""
 
 
 def view(trial: Trial) -> View:
     """What the model is shown of a finished trial."""
     outcome, reason = _outcome(trial)
-    gain, half = _two_digits(trial.gain), _two_digits(trial.gain_half)
-    title, hypothesis = one_line(trial.title), one_line(trial.hypothesis)
-    return View(trial, outcome, gain, half, title, hypothesis, one_line(reason))
+    pace = compared.pace(trial)
+    if pace is not None and max(abs(ratio - 1) for ratio in pace) < SAME_PACE:
+        pace = None
+    return View(
+        trial=trial,
+        outcome=outcome,
+        gain=_two_digits(trial.gain),
+        half=_two_digits(trial.gain_half),
+        title=one_line(trial.title),
+        hypothesis=one_line(trial.hypothesis, HYPOTHESIS_LENGTH),
+        sign=one_line(trial.sign),
+        reason=one_line(reason),
+        curve=compared.curve(trial),
+        pace=pace,
+    )
 
 
 def _outcome(trial: Trial) -> tuple[ShownOutcome, str]:
@@ -55,13 +77,13 @@ def _outcome(trial: Trial) -> tuple[ShownOutcome, str]:
     if trial.verdict == "rejected":
         reason = trial.rejections[-1] if trial.rejections else trial.words
         return "rejected", reason.partition("\n")[0]
-    if trial.status == "abandoned":
-        return "abandoned", ""
     if trial.status not in ("", "ok"):
-        failed = [t.reason for t in trial.trainings if t.status == trial.status]
-        return "failed", failed[-1].strip().rpartition("\n")[2] if failed else trial.words
-    near = _two_digits(trial.gain) > 0 and trial.differences
-    return "near" if near else "reverted", ""
+        failed = [t.reason for t in trial.of("candidate") if t.status == trial.status]
+        last = failed[-1].strip().rpartition("\n")[2] if failed else trial.words
+        return "abandoned" if trial.status == "abandoned" else "failed", last
+    if _two_digits(trial.gain) > 0 and trial.differences:
+        return "near", ""
+    return compared.finding(trial) or "inconclusive", ""
 
 
 def _two_digits(value: float | None) -> float:
@@ -80,6 +102,8 @@ class Lesson:
     gain: float
     """Of all that was kept, bits per byte."""
     near: int
+    lost: int
+    """Beyond doubt; what is in no other count was inconclusive."""
     failed: int
     """Rejected ones are among them."""
     dry: int
@@ -109,8 +133,8 @@ def lessons(history: Sequence[Trial], prior: Mapping[str, float]) -> list[Lesson
         even = share * len(prior)
         often = "more" if even > MORE else "less" if even < 1 / MORE else "usual"
         dry = last[0] if last else len(measured)
-        numbers = len(own), ends.count("kept"), gain, ends.count("near"), failed, dry
-        found.append(Lesson(category, often, *numbers))
+        kept, near, lost = (ends.count(end) for end in ("kept", "near", "lost"))
+        found.append(Lesson(category, often, len(own), kept, gain, near, lost, failed, dry))
     return sorted(found, key=lambda one: (-one.gain, not one.tried))
 
 

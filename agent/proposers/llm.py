@@ -24,6 +24,7 @@ from agent.models.secrets import quote, scrub, secret_values
 from agent.models.types import Model, Part, Prompt, Reply, Unavailable, Usage
 from agent.program import KNOWN
 from agent.proposers.base import Context, Proposal, ReplyUnusable
+from agent.proposers.judging import Judging
 from agent.proposers.lessons import by_todays_name, lessons, one_way, view
 from agent.proposers.near_misses import near_misses
 from agent.proposers.notebook import changed_lines
@@ -74,6 +75,7 @@ class ModelProposer:
             model=reply.model,
             usage=asdict(reply.usage) if reply.usage is not None else None,
             cost_usd=self.catalog.cost(reply.usage, self.model.name),
+            prompt_tokens=tokens_by_part(prompt, reply.usage),
         )
 
     def _ceiling(self, prompt: Prompt) -> tuple[dict[str, int], float | None]:
@@ -188,8 +190,10 @@ class LLMProposer(ModelProposer):
         by = program.objective.recorded()
         comparable = (trial for trial in context.history if trial.holds_by(by))
         taught = by_todays_name(comparable, program.described)
+        judging = Judging(context.rule, context.ties)
         rules = self._templates.render(
             "rules",
+            judging=judging,
             ladder=LADDER,
             max_source_bytes=MAX_SOURCE_BYTES,
             objective=program.objective,
@@ -204,6 +208,8 @@ class LLMProposer(ModelProposer):
             one_way=one_way(taught, context.category, context.source),
             near_misses=near_misses(taught, context.history, {context.category}),
             description=description(context),
+            judging=judging,
+            ties_left=judging.ties_left(context.history),
             feedback=[*zip_longest(context.turned_down, context.feedback, fillvalue="")],
             envelope=envelope,
         )
@@ -256,6 +262,21 @@ class LLMProposer(ModelProposer):
                 if i not in left_out
             ),
         ]
+
+
+def tokens_by_part(prompt: Prompt, usage: Usage | None) -> dict[str, int]:
+    """About how many tokens each part of a prompt takes, all trials together as ``history``.
+
+    By their characters: of as many tokens as the server has counted in all, else by the estimate
+    that bounds the history. Each vendor has a tokenizer of its own, and few are at hand.
+    """
+    sizes: dict[str, int] = {}
+    for part in prompt.parts:
+        name = "history" if part.name.startswith("trial ") else part.name
+        sizes[name] = sizes.get(name, 0) + len(part.text)
+    in_all = sum(sizes.values())
+    per_token = in_all / usage.prompt if usage and usage.prompt else CHARACTERS_PER_TOKEN
+    return {name: round(size / per_token) for name, size in sizes.items()} if in_all else {}
 
 
 def description(context: Context) -> str:

@@ -26,8 +26,9 @@ class NearMiss:
 
     @property
     def strength(self) -> float:
-        """Its gain in half-widths of its interval, which is in proportion to standard errors."""
-        return self.shown.gain / max(self.shown.half, 1e-9)
+        """Its difference in standard errors; of journals that do not say these, about that."""
+        gain, error = self.shown.trial.difference or (self.shown.gain, self.shown.half / 2)
+        return gain / max(error, 1e-9)
 
 
 def near_misses(

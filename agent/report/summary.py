@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from agent.campaign.chain import baseline_and_best
+from agent.campaign.compared import finding
 from agent.campaign.evidence import noise_of
 from agent.campaign.files import NOTEBOOK
 from agent.campaign.records import Kind, Training, Trial
@@ -38,8 +39,8 @@ LEGEND = "● kept  ○ reverted  × training failed  · rejected before trainin
 TRAININGS = "heat  role       seed        status    val_bpb     steps   peak MB     time"
 NOTHING = "no trial is finished yet"
 LOGGED = (
-    "trial commit parent category credited title hypothesis proposer verdict words status kind "
-    "level scores differences val_bpb val_bpb_half gain gain_half claimed reward seconds "
+    "trial commit parent category credited title hypothesis sign proposer verdict words status "
+    "kind level scores differences val_bpb val_bpb_half gain gain_half claimed reward seconds "
     "lines_added lines_removed size_delta"
 )
 """What ``log`` tells of a trial."""
@@ -252,7 +253,7 @@ def log_text(state: State) -> str:
     for trial in state.finished:
         score = interval(trial.val_bpb, trial.val_bpb_half) or trial.status or "not trained"
         row = _row(trial, f"{score:<15}", f"{clock(trial.seconds):>6}  ")
-        lines += [row, f"     {one_line(trial.words)}"]
+        lines += [row, f"     {_verdict(trial)}"]
         lines += [f"     {transfer_words(trial)}"] if trial.transfers else []
     return "\n".join([*lines, opening_words(state.openings)]) if lines else NOTHING
 
@@ -298,6 +299,36 @@ def show_text(state: State, n: int, folder: Path) -> str:
     return "\n\n".join(block for block in blocks if block)
 
 
+def prompts(folder: Path, n: int) -> dict[str, str]:
+    """By file: what was asked in trial ``n``, whole, oldest first."""
+    paths = sorted((folder / "trials" / str(n)).glob("prompt*.md"), key=_attempt)
+    return {path.name: path.read_text(encoding="utf-8", errors="replace") for path in paths}
+
+
+def prompts_text(trial: Trial, found: Mapping[str, str]) -> str:
+    """All that was asked in a trial, after how many tokens the last of it took."""
+    texts = [
+        f"--- {name} ---\n{printable(text, len(text)).rstrip()}" for name, text in found.items()
+    ]
+    texts = texts or ["no prompt is stored, or it was removed for room"]
+    return "\n\n".join([_tokens(trial) or "no model was asked", *texts])
+
+
+def _tokens(trial: Trial) -> str:
+    """Tokens of the last prompt to a model by part, in words; "" if no model was asked."""
+    parts = trial.prompt_tokens
+    if not parts:
+        return "its tokens by part were not recorded" if trial.proposer == "llm" else ""
+    told = ", ".join(f"{one_line(name)} {count:,}" for name, count in parts.items())
+    return f"about {sum(parts.values()):,} tokens: {told}"
+
+
+def _verdict(trial: Trial) -> str:
+    """The verdict in words; of a score that was no better, whether it lost or nobody knows."""
+    found = finding(trial) if trial.status == "ok" and not trial.is_null else ""
+    return one_line(f"{found}: {trial.words}" if found else trial.words)
+
+
 def _attempt(path: Path) -> tuple[int, str]:
     """Sort key of prompt.md, reply.md, prompt-2.md, ...: requests and replies in order."""
     name, _, number = path.stem.partition("-")
@@ -315,15 +346,17 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
     reads = one_line(trial.reads_clock)
     changed = f"+{trial.lines_added} -{trial.lines_removed} lines" if trial.candidate else ""
     return [
-        ("verdict", one_line(trial.words) or trial.verdict or "none yet"),
+        ("verdict", _verdict(trial) or trial.verdict or "none yet"),
         ("val_bpb", interval(trial.val_bpb, trial.val_bpb_half)),
         ("gain", (gain or with_sign(trial.gain)) + corrected),
         ("judged", judged),
         ("by", Objective.of(trial.objective).words() if trial.objective else ""),
+        ("wrong if", one_line(trial.sign)),
         ("transfer", transfer_words(trial)),
         ("reward", with_sign(trial.reward, 3)),
         ("category", f"{one_line(trial.category)}{drawn}"),
         ("proposer", one_line(trial.proposer)),
+        ("prompt", _tokens(trial)),
         ("claimed", with_sign(trial.claimed)),
         ("imported", trial.submitted.get("commit", "")),
         ("program", trial.program),

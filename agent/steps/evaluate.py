@@ -149,6 +149,7 @@ def _abandon(runtime: Runtime) -> None:
         words,
         status="abandoned",
         gain=gain,
+        difference=(mean, error),
         believed=shrunk(mean, error, _effect(runtime)),
     )
 
@@ -183,6 +184,7 @@ def _conclude_judged(
         oversize_words(runtime) if status == OVERSIZE else f"{words}{reach_words(runtime)}",
         status=status,
         gain=gain,
+        difference=(mean, error),
         believed=None if trial.is_null else shrunk(mean, error, effect),
         tie=tie,
         tie_cost=cost,
@@ -203,6 +205,7 @@ def conclude(
     *,
     status: str,
     gain: Estimate | None = None,
+    difference: tuple[float, float] | None = None,
     believed: float | None = None,
     tie: bool = False,
     tie_cost: float = 0.0,
@@ -211,6 +214,7 @@ def conclude(
 
     Args:
         gain: what people are told.
+        difference: what a model is told: the mean that was measured, and its standard error.
         believed: the gain, shrunk by its uncertainty, for the reward.
     """
     trial, score, taught = runtime.open_trial, None, None
@@ -235,6 +239,8 @@ def conclude(
             val_bpb_half=score.half or None if score is not None else None,
             gain=gain.mean if gain is not None else None,
             gain_half=gain.half if gain is not None else None,
+            difference=difference,
+            noise=runtime.make_judge(trial.kind).noise.scale if trial.heats else None,
             level=runtime.level if trial.heats else None,
             tie=tie,
             tie_cost=tie_cost,

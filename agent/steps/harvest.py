@@ -233,8 +233,9 @@ class _Harvest:
         row |= {"alone": alone, "left_out": left_out, "notes": notes, "branch": "", "made": ""}
         if label in ("carries", "only with"):
             row |= self._branch(keep, row, found)
-        elif label == "no longer" and keep.without and left_out and not keep.trial.tie:
-            self._offer(keep.trial, keep.without, left_out)
+        elif keep.without and left_out and not keep.trial.tie:
+            if label == "no longer" or left_out["mean"] <= 0:  # a trial will tell
+                self._offer(keep.trial, keep.without, left_out)
         return row
 
     def _branch(
@@ -279,7 +280,7 @@ class _Harvest:
         return {"branch": name, "made": commit}
 
     def _offer(self, trial: Trial, without: str, lost: Mapping[str, float]) -> None:
-        """Hand the champion without what no longer carries to the loop, once."""
+        """Hand the champion without what seems not to carry any more to the loop, once."""
         offered, offer = (
             self.state.harvested.get("offered", []),
             [self.kept[-1].commit, trial.trial],
@@ -294,8 +295,8 @@ class _Harvest:
         submission = Submission(
             source=without,
             title=f"without: {trial.title}",
-            hypothesis=f"The change of trial {number} no longer carries: on fresh seeds the "
-            f"champion loses {span(lost)} without it.",
+            hypothesis=f"The change of trial {number} seems not to carry any more: on fresh seeds "
+            f"the champion loses {span(lost)} without it.",
             origin="harvest",
             claimed=-lost["mean"],
             category="simplification" if shorter else "",
@@ -303,7 +304,7 @@ class _Harvest:
         )
         submit(self.campaign.folder, submission)
         self.campaign.record(Harvested(found={"offered": [*offered, offer]}))
-        self._say(f"trial {number} no longer carries: the next run tries first without it")
+        self._say(f"trial {number} may not carry any more: the next run tries first without it")
 
 
 def merge_beside(ours: str, base: str, theirs: str) -> tuple[str, str]:

@@ -7,14 +7,12 @@ from dataclasses import replace
 from agent.campaign import events
 from agent.campaign.reading import read_trace
 from agent.campaign.records import Proof
+from agent.judge import SAME_SPEED
 from agent.steps.heat import plan_heat, show_heat, train_heat
 from agent.steps.runtime import Runtime
 from trainer import measure
 from trainer.measure import Measurement
 from trainer.presets import parse_budget
-
-SAME_SPEED = 0.03
-"""Two programs are equally fast if the seconds of the same steps differ by no more than this."""
 
 
 def prove_tie(runtime: Runtime) -> None:

@@ -162,6 +162,7 @@ def _record_proposal(runtime: Runtime, proposal: Proposal) -> None:
             usage=proposal.usage,
             cost_usd=proposal.cost_usd,
             program=runtime.program.sha256[:12],
+            prompt_tokens=proposal.prompt_tokens,
         )
     )
 

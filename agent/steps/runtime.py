@@ -137,6 +137,8 @@ class Runtime:
             seed=self.settings.seed,
             facts=self._facts(),
             preset=self.settings.preset,
+            rule=self.rule,
+            ties=self.preset.ties,
             feedback=open_trial.rejections if open_trial else (),
             turned_down=open_trial.turned_down if open_trial else (),
             envelopes=state.envelopes,

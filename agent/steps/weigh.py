@@ -38,10 +38,10 @@ def weigh(
     if missed:
         others = f"trial {' and '.join(map(str, needs))}" if needs else "the other kept changes"
         return "only with", f"{others}; the champion is worse without it, alone it gains less"
-    if left_out.mean <= 0:
-        return "no longer", "the champion without it is as good or better"
     if left_out.high < claimed:
         return "no longer", "left out it costs less than was claimed, if anything"
+    if claimed <= 0:
+        return "undecided", "no gain was claimed, and the champion does about as well without it"
     return "undecided", "it may be worth nothing or what was claimed; more --seeds would tell"
 
 

@@ -58,16 +58,17 @@ def long_story() -> Story:
         model="m",
         usage={"input": 5, "output": None},
         cost_usd=0.1,
+        prompt_tokens={"rules": 3, "focus": 1},
     )
     story.add("turned_down", trial=number, reason="no", misapplied=True)
     story.candidate(number, "first", hunks=["code:1", "number:2"])
     story.heat(number, 1.3, None, reason="crash")
     story.add("repair", trial=number, reason="it crashed")
-    story.candidate(number, "second")
+    story.candidate(number, "second", sign="no crossing")
     story.heat(number, 1.3, 1.2999999999999998, losses=(3.0, 0.1 + 0.2, None, -0.0, 1e-320))
     audit = {"trial": number, "commit": "c", "ok": True, "status": "ok", "trainings": 2}
     story.add("audit", **audit)
-    story.end(number, "revert", "so", reward=-0.1)
+    story.end(number, "revert", "so", reward=-0.1, difference=(0.1, 0.2), noise=0.3)
     story.draw("schedule")
     return story
 

@@ -51,7 +51,7 @@ def test_blocks(tmp_path: Path, how: dict[str, str]) -> None:
     asked = prompt(tmp_path, **how)
     assert "<<<<<<< SEARCH" in asked.parts[0].text
     assert "whole" not in asked.parts[-1].text
-    assert asked.parts[-1].text.endswith("Reply with the three lines and the blocks.\n")
+    assert asked.parts[-1].text.endswith("Reply with the lines and the blocks.\n")
 
 
 @pytest.mark.parametrize(

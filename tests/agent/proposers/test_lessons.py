@@ -114,8 +114,8 @@ def test_in_words(unasked: LLMProposer, context: Context) -> None:
     )
     assert (
         "- architecture: 1 tried, 1 kept, +0.012 in all; asked for more often now\n"
-        "- schedule: 10 tried, 1 kept, +0.0021 in all; the last 5 brought nothing: exhausted, "
-        "unless an idea is of another kind than theirs\n"
+        "- schedule: 10 tried, 1 kept, +0.0021 in all, 9 lost; the last 5 brought nothing: "
+        "exhausted, unless an idea is of another kind than theirs\n"
         "- optimizer: 2 tried, none kept, 1 near miss, 1 failed or rejected; asked for less often "
         "now\n\nNot tried yet: dataset.\n\n"
         "In schedule these constants were moved in one direction only, and nothing of it was kept, "

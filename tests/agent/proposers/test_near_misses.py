@@ -59,6 +59,8 @@ def test_the_strongest_come_first_but_those_of_the_draw_before_others() -> None:
     assert offered(*trials) == [2, 1, 4, 3]
     assert offered(*trials, drawn="optimizer") == [3, 2, 1, 4]
     assert offered(*trials, drawn="dataset") == [3, 2, 1, 4]
+    surest = near(6, gain_half=0.02, difference=(0.003, 0.001))
+    assert offered(*trials[:2], surest, keep(7)) == [6, 2, 1], "by its standard error"
     many = [near(n, gain_half=0.003 + n / 1e4) for n in range(1, 20)]
     assert offered(*many, keep(20)) == [1, 2, 3, 4, 5][:MOST]
 

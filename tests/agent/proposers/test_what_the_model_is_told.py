@@ -49,7 +49,7 @@ def test_layout(unasked: LLMProposer, context: Context) -> None:
     assert "budget: 20s" in part(prompt, "train.py")
     focus = part(prompt, "focus")
     assert "**schedule**: learning rates over time" in focus
-    assert "\n- schedule: 6 tried, 1 kept, +0.012 in all, 1 near miss, 2 failed or rej" in focus
+    assert "\n- schedule: 6 tried, 1 kept, +0.012 in all, 1 near miss, 1 lost, 2 failed" in focus
     assert "\nNot tried yet: architecture.\n" in focus
     assert "0.0012 bits per byte if it only changes numbers, 0.004 if it changes struct" in focus
     assert "Look at the warm-down first." in focus
@@ -60,14 +60,15 @@ def test_history_in_words(unasked: LLMProposer, context: Context) -> None:
     assert told == [
         "trial 0, baseline, the starting point: train.py as it stands\n",
         "trial 1, schedule, KEPT, +0.012 ± 0.0021 in 1 heat: idea 1\n  hypothesis: because 1\n",
-        "trial 2, schedule, reverted, near miss: +0.0031 ± 0.0021 in 3 heats, which can be luck: "
+        "trial 2, schedule, reverted, inconclusive, near miss: +0.0031 ± 0.0021 in 3 heats: "
         "idea 2\n  hypothesis: because 2\n",
-        "trial 3, schedule, reverted, -0.0061 ± 0.0021 in 1 heat: idea 3\n"
+        "trial 3, schedule, reverted, lost: -0.0061 ± 0.0021 in 1 heat: idea 3\n"
         "  hypothesis: because 3\n",
         "trial 4, schedule, reverted, crashed: idea 4\n  hypothesis: because 4\n"
         "  last line: ValueError: bad\ufffd[31m shape\n",
         "trial 5, schedule, rejected before training\n  why: block 2 changes nothing\n",
-        "trial 6, schedule, ended early, hopeless: forecast -0.061 ± 0.025: idea 6\n"
+        "trial 6, schedule, ended early, hopeless after 25% of a heat: forecast -0.061 ± 0.025: "
+        "idea 6\n"
         "  hypothesis: because 6\n",
     ]
 
@@ -78,7 +79,7 @@ def test_a_trial_of_the_version_before_heats_is_told_without_them(
     old = replace(heat(0)[1], heat=None)
     history = (BASELINE, trial(1, gain=0.0031, trainings=(old, old)))
     told = part(unasked.prompt(replace(context, history=history)), "trial 1")
-    assert told.startswith("trial 1, schedule, reverted, +0.0031 ± 0.0021: idea 1\n")
+    assert told.startswith("trial 1, schedule, reverted, inconclusive: +0.0031 ± 0.0021: idea 1\n")
 
 
 def test_no_finer_gain_is_told(unasked: LLMProposer, context: Context) -> None:

@@ -238,7 +238,10 @@ def test_an_abandoned_trial_has_a_forecast_and_no_score(tmp_path: Path) -> None:
 def test_log_for_people() -> None:
     text = log_text(campaign().state)
     assert "  1  " + sha("final 1")[:7] + "  1.2870 ± 0.0060  +0.0130    1:00  schedule: " in text
-    assert "     worse by 0.0010 ± 0.0080 in 2 heats, reverted" in text
+    assert "     inconclusive: worse by 0.0010 ± 0.0080 in 2 heats, reverted" in text
+    assert text.count("inconclusive: ") == 1 and "lost: " not in text, (
+        "a null trial has nothing to refute"
+    )
 
 
 def test_graph_has_kept_trials_on_the_trunk() -> None:

@@ -27,9 +27,9 @@ LITTLE, BELOW = Interval(0.002, -0.003, 0.007), Interval(-0.001, -0.020, 0.018)
         (WORSE, BETTER, (), "only with", "the other kept changes; "),
         (None, BETTER, (2,), "only with", "trial 2; "),
         (None, BETTER, (2, 5), "only with", "trial 2 and 5; "),
-        (UNSURE, NOTHING, (), "no longer", "as good or better"),
+        (UNSURE, NOTHING, (), "no longer", "less than was claimed"),
         (WORSE, WORSE, (), "no longer", "the champion is better without it"),
-        (None, BELOW, (1,), "no longer", "as good or better"),
+        (None, BELOW, (1,), "undecided", "more --seeds"),  # what was claimed is in its interval
         (UNSURE, LITTLE, (), "no longer", "less than was claimed"),
         (UNSURE, UNSURE, (), "undecided", "more --seeds"),
         (UNSURE, None, (), "undecided", "cannot be left out"),
@@ -45,6 +45,14 @@ def test_the_label_and_its_words(
 ) -> None:
     found = weigh(CLAIMED, alone, left_out, needs)
     assert found[0] == label and words in found[1]
+
+
+@pytest.mark.parametrize("left_out", [NOTHING, BELOW, LITTLE])
+def test_what_was_kept_for_being_shorter_is_not_said_to_be_worthless(left_out: Interval) -> None:
+    assert weigh(-0.001, NOTHING, left_out) == (
+        "undecided",
+        "no gain was claimed, and the champion does about as well without it",
+    )
 
 
 def test_more_intervals_are_wider_and_a_failure_has_none() -> None:

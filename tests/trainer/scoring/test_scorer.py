@@ -226,6 +226,17 @@ def test_a_model_that_needs_no_training_is_named():
         scored(lambda: honest, untrained=honest)
 
 
+def test_a_model_that_has_hardly_learnt_is_not_refused_by_the_draw_of_windows():
+    """A sixth of a nat better than another start of its own: a few windows often cannot tell."""
+    chance = torch.randn(VOCABULARY, VOCABULARY, generator=torch.Generator().manual_seed(2))
+    follows = torch.zeros(VOCABULARY, VOCABULARY).index_put_(
+        (torch.from_numpy(TOKENS[:-1]), torch.from_numpy(TOKENS[1:])), torch.tensor(0.15), True
+    )
+    for _ in range(30):
+        found = scored(lambda: lambda ids: (chance + follows)[ids], untrained=honest)
+        assert found["val_bpb"] > 0
+
+
 def test_a_model_may_need_its_weights_to_answer_at_all():
     def crashing(ids):
         raise Refused("eval-crash: the model failed before logits")
