@@ -5,6 +5,7 @@
     loop            the method in one short file: read this first
     judge           noise, keep rule, reward: pure functions
     prior           which kind of edit to try next; no I/O
+    learner         the rule by which the prior learns, on arrays
     program         program.md, the research program
     objective       what a training costs by the program, in bits per byte; pure
     front_matter    its settings: where they stand, what they say

@@ -1,7 +1,7 @@
 """The method, step by step. Read this first.
 
-    draw     a category, by the prior
-    propose  one edit of the champion's train.py, in that category
+    draw     categories, by the prior: one, or for a model a few, one after the other
+    propose  one edit of the champion's train.py, in the first of them or the one a model takes
     check    it before a budget is spent; an edit that fails goes back with the reason
     commit   it, under the campaign's refs
     judge    it: train candidate and champion side by side until the test decides
@@ -24,6 +24,7 @@ from agent.edits.changes import fingerprint
 from agent.steps.aim import tell_of_objective
 from agent.steps.evaluate import conclude, evaluate_candidate
 from agent.steps.heat import train_baseline
+from agent.steps.ideas import begin_idea
 from agent.steps.notebook import keep_notebook
 from agent.steps.nulls import begin_null, null_is_due
 from agent.steps.propose import propose_edit
@@ -67,8 +68,8 @@ def one_trial(runtime: Runtime, only: Collection[str] | None = None) -> None:
 def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
     """Begin a trial: read the program again, sample a category that has an untried idea.
 
-    What was submitted comes first, even if enough trials are done. About one trial in twenty is a
-    null trial instead, for which no person has to wait.
+    What was submitted comes first, even if enough trials are done; then ideas that came with an
+    earlier reply. About one trial in twenty is a null trial, for which no person has to wait.
     """
     runtime.read_program()
     tell_of_objective(runtime)
@@ -82,6 +83,8 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
         return begin_null(runtime)
     if submitted:
         return begin_submitted(runtime, submitted[0])
+    if begin_idea(runtime):
+        return
     keep_notebook(runtime)
     described = runtime.program.described
     runtime.prior.set_categories(described)
@@ -95,12 +98,15 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
     ]
     if not available:
         raise Stopped("no proposer has an untried idea left")
-    category = runtime.prior.sample(available, trial=number)
+    drawn = runtime.prior.draw(runtime.proposer.choices(number), available, trial=number)
+    category = next(iter(drawn))
     runtime.campaign.record(
         events.TrialBegun(
             trial=number,
             category=category,
-            propensity=runtime.prior.probabilities(available)[category],
+            propensity=drawn[category],
+            drawn=tuple(drawn),
+            propensities=tuple(drawn.values()),
             available=tuple(available),
             categories=tuple(described),
             described=tuple(described.values()),

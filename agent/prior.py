@@ -1,26 +1,6 @@
 """Which kind of edit to try next: a policy over categories that learns from rewards.
 
-Of the K categories that are available, category k is drawn with probability
-
-    q_k = (1 - eps) pi_k + eps / K,    pi = softmax(theta + X w).
-
-theta is learnt within the campaign. Row k of X is what ``features`` says of the category's own
-history, and w are weights that were learnt over many simulated campaigns.
-
-A trial of category c, drawn with probability q_c, with reward r, moves theta by REINFORCE (R. J.
-Williams, Simple statistical gradient-following algorithms for connectionist reinforcement learning,
-Machine Learning 8, 1992), with the score of the mixture, since the mixture is what was drawn from:
-
-    theta_k += alpha (A g_k / q_c + entropy dH/dtheta_k) - decay theta_k
-    A   = (r - b) / s                               advantage, limited
-    g_k = dq_c/dtheta_k = (1 - eps) pi_c (1[k = c] - pi_k)
-    dH/dtheta_k = -pi_k (log pi_k + H)              H: entropy of pi
-
-q_c is the propensity that was logged when c was drawn and pi is the policy of today, over what was
-available then, so that 1 / q_c is an importance weight (D. G. Horvitz and D. J. Thompson, Journal
-of the American Statistical Association 47, 1952); it is capped. On policy g_k / q_c is the gradient
-of log q_c. The baseline b and the scale s are of earlier trials only: a baseline that depended on r
-would bias the step. w moves by the same gradient: dq_c/dw = sum_k g_k X_k.
+The rule that it follows is ``learner``'s; this gives the categories names, draws, and remembers.
 """
 
 from __future__ import annotations
@@ -28,183 +8,11 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Numbers = npt.NDArray[np.float64]
-
-EPSILON = 0.1
-"""Share of draws that are uniform, so that every category stays possible."""
-MOST_WEIGHT = 2.0
-"""Cap of 1 / q_c, in multiples of what it is if c is drawn by the policy of today."""
-ADVANTAGE_LIMIT, FEATURE_LIMIT = 3.0, 3.0
-MEMORY, FIRST = 20.0, 3.0
-"""Window of the baseline and of a category's mean, in rewards, so that both follow what changes;
-and for how many rewards of 0 the baseline counts at the start."""
-REWARD_SD, LEAST_SD, SD_FIRST = 0.2, 0.01, 10.0
-"""Standard deviation of rewards at the start, its lower bound, and for how many it counts."""
-OUTLIER = 10.0
-"""Rewards are clipped at this many standard deviations from the baseline."""
-CAUTION, SHARE_CAUTION = 1.0, 3.0
-"""Shrink gains and shares of a category as if so many average trials of it had been seen, too."""
-LATELY = 0.3
-"""Share of the last reward in the mean of the last ones."""
-FADING = 0.9
-"""Factor per trial on how recent a category's last success is."""
-FEATURES = (
-    "mean gain", "last gains", "gain of losses", "evidence", "untried", "last success is recent",
-    "share of failures", "champion moved since", "mean gain x share spent",
-    "untried x share spent",
-)  # fmt: skip
-WEIGHTS = (1.36, 0.36, 3.43, 1.18, 0.42, -1.39, -0.45, -0.19, 0.37, -0.95)
-"""Learnt by ``python -m benchmarks.prior --train``; all zero is plain REINFORCE."""
-_HISTORY = 9
-
-
-class Rule(NamedTuple):
-    """How fast it learns and forgets."""
-
-    step: float = 0.5
-    """alpha"""
-    decay: float = 0.03
-    entropy: float = 0.1
-    tune: float = 0.005
-    """Step of the weights, which also decay to those that they began with."""
-
-
-RULE = Rule()
-
-
-class Learner:
-    """The rule on arrays: one campaign, or many at once along leading axes.
-
-    Categories are numbers, along the last axis. ``Prior`` gives them names.
-    """
-
-    def __init__(
-        self,
-        categories: int,
-        runs: tuple[int, ...] = (),
-        weights: npt.ArrayLike = WEIGHTS,
-        rule: Rule = RULE,
-    ) -> None:
-        """``weights`` may differ by run; they are the last axis."""
-        self.rule = rule
-        self.theta = np.zeros((*runs, categories))
-        self.history = np.zeros((_HISTORY, *runs, categories))
-        """Tries, those with a reward, those that failed; mean and recent mean of the rewards; mean
-        and number of those that were neither kept nor failed; how recent the last success is;
-        whether the champion moved since the last try."""
-        self.first_weights = np.array(np.broadcast_to(weights, (*runs, len(FEATURES))), float)
-        self.weights = self.first_weights.copy()
-        self.rewards = np.zeros(runs)
-        self.baseline, self.variance = np.zeros(runs), np.full(runs, REWARD_SD**2)
-        self.spent: npt.ArrayLike = np.zeros(runs)
-        """Share of the campaign that is over, which the caller sets."""
-
-    def features(self) -> Numbers:
-        """What the weights see of each category: ``FEATURES`` as the last axis.
-
-        Gains are in standard deviations of all rewards above their baseline, limited, and shrunk
-        while few are known; "evidence" is the mean gain in units of two standard errors. "gain of
-        losses" is that of what was neither kept nor failed, above the other categories': little
-        noise is in it, as luck makes few losses large. Shares of failures are those above what is
-        usual.
-        """
-        tries, trained, failed, mean, lately, loss, losses, recent, moved = self.history
-        baseline, scale = self.baseline[..., None], np.sqrt(self.variance)[..., None, None]
-        found = np.empty((*tries.shape, len(FEATURES)))
-        found[..., 0] = (mean - baseline) * trained / (trained + CAUTION)
-        found[..., 1] = (lately - baseline) * trained / (trained + CAUTION)
-        usual = (loss * losses).sum(-1, keepdims=True) / (1 + losses.sum(-1, keepdims=True))
-        found[..., 2] = (loss - usual) * losses / (losses + CAUTION)
-        found[..., 3] = (mean - baseline) * np.sqrt(np.minimum(trained, MEMORY)) / 2
-        found[..., :4] = np.clip(found[..., :4] / scale, -FEATURE_LIMIT, FEATURE_LIMIT)
-        found[..., 4] = 1 / np.sqrt(1 + tries)
-        found[..., 5] = recent
-        usual = failed.sum(-1, keepdims=True) / (1 + tries.sum(-1, keepdims=True))
-        found[..., 6] = (failed - tries * usual) / (tries + SHARE_CAUTION)
-        found[..., 7] = moved
-        found[..., 8:] = found[..., [0, 4]] * np.asarray(self.spent)[..., None, None]
-        return found
-
-    def policy(
-        self, available: npt.NDArray[np.bool_] | None = None, seen: Numbers | None = None
-    ) -> tuple[Numbers, Numbers]:
-        """pi and q; 0 where a category is not available."""
-        seen = self.features() if seen is None else seen
-        logits = self.theta + (seen @ self.weights[..., None])[..., 0]
-        if available is None:
-            available = np.ones(logits.shape, bool)
-        logits = np.where(available, logits, -np.inf)
-        pi = np.exp(logits - logits.max(-1, keepdims=True))
-        pi /= pi.sum(-1, keepdims=True)
-        even = available / available.sum(-1, keepdims=True)
-        return pi, (1 - EPSILON) * pi + EPSILON * even
-
-    def update(
-        self,
-        chosen: npt.ArrayLike,
-        reward: npt.ArrayLike,
-        propensity: npt.ArrayLike | None = None,
-        available: npt.NDArray[np.bool_] | None = None,
-        kept: npt.ArrayLike | None = None,
-        failed: npt.ArrayLike = False,
-    ) -> None:
-        """Learn from a trial of each run; see ``Prior.update``."""
-        seen = self.features()
-        pi, q = self.policy(available, seen)
-        hit = np.arange(pi.shape[-1]) == np.asarray(chosen)[..., None]
-        free = pi > 0 if available is None else available
-        spread, now = np.sqrt(self.variance), np.reshape(q[hit], self.rewards.shape)
-        logged = now if propensity is None else np.asarray(propensity)
-        weight = np.minimum(1 / logged, MOST_WEIGHT / now)
-        reach = OUTLIER * spread
-        reward = np.clip(reward, self.baseline - reach, self.baseline + reach)
-        advantage = (reward - self.baseline) / spread
-        advantage = np.clip(advantage, -ADVANTAGE_LIMIT, ADVANTAGE_LIMIT)
-        gradient = (advantage * weight)[..., None] * score(pi, hit)
-        log_pi = np.log(pi, out=np.zeros_like(pi), where=pi > 0)
-        entropy = -(pi * log_pi).sum(-1, keepdims=True)
-        step, decay, bonus, tune = self.rule
-        ascent = gradient - bonus * pi * (log_pi + entropy)
-        self.theta += step * ascent - decay * self.theta * free
-        self.weights += tune * (gradient[..., None, :] @ seen)[..., 0, :]
-        self.weights -= decay * tune * (self.weights - self.first_weights)
-        self.rewards += 1
-        self.baseline += (reward - self.baseline) / np.minimum(MEMORY, FIRST + self.rewards)
-        off = (reward - self.baseline) ** 2 - self.variance
-        self.variance += off / np.minimum(MEMORY, SD_FIRST + self.rewards)
-        self.variance = np.maximum(LEAST_SD**2, self.variance)
-        kept = np.asarray(reward > 0 if kept is None else kept)
-        _, trained, _, mean, lately, loss, losses, _, _ = self.history
-        is_loss = hit & ~(kept | np.asarray(failed))[..., None]
-        trained += hit
-        losses += is_loss
-        more = reward[..., None] - self.history[3:6]
-        mean += hit * more[0] / np.clip(trained, 1, MEMORY)
-        lately += hit * more[1] * np.maximum(LATELY, 1 / np.maximum(1, trained))
-        loss += is_loss * more[2] / np.maximum(1, losses)
-        self.note(hit, kept, failed)
-
-    def note(self, hit: npt.NDArray[np.bool_], kept: npt.ArrayLike, failed: npt.ArrayLike) -> None:
-        """Remember a try of the categories ``hit``, which need not have had a reward."""
-        tries, _, failures, _, _, _, _, recent, moved = self.history
-        kept = np.asarray(kept)[..., None]
-        tries += hit
-        failures += hit & np.asarray(failed)[..., None]
-        recent *= FADING
-        np.copyto(recent, 1.0, where=hit & kept)
-        np.copyto(moved, 0.0, where=hit)
-        np.copyto(moved, 1.0, where=kept & ~hit & (tries > 0))
-
-
-def score(pi: Numbers, hit: npt.NDArray[np.bool_]) -> Numbers:
-    """dq_c/dtheta of the category ``hit``; over q_c it is the gradient of log q_c."""
-    chosen: Numbers = (pi * hit).sum(-1, keepdims=True)
-    return (1 - EPSILON) * chosen * (hit - pi)
+from agent.learner import RULE, SPARED, WEIGHTS, Learner, Numbers, Rule
 
 
 class Prior:
@@ -226,8 +34,8 @@ class Prior:
         self._draws = 0
         self.described: dict[str, str] = {}
         """Each category with its description, or a digest of it; in the learner's order."""
-        self._absent: dict[str, tuple[float, Numbers]] = {}
-        """What was learnt of categories that are gone: theta and history."""
+        self._absent: dict[str, Numbers] = {}
+        """What was learnt of categories that are gone: theta, both brakes, history."""
         self.learner = Learner(0, (), weights, rule)
         self.set_categories(categories)
 
@@ -244,16 +52,15 @@ class Prior:
             raise ValueError(f"categories must be distinct and at least one, not {names}")
         told = dict(categories) if isinstance(categories, Mapping) else dict.fromkeys(names, "")
         learner = self.learner
-        known = self._absent | dict(
-            zip(self.described, zip(learner.theta, learner.history.T, strict=True), strict=True)
-        )
+        learnt = np.vstack([learner.theta, learner.held, learner.spared, learner.history])
+        known = self._absent | dict(zip(self.described, learnt.T, strict=True))
         for name in names:
             same = [old for old, text in self.described.items() if text and text == told[name]]
             if name not in known and len(same) == 1 and same[0] not in told:
                 known[name] = known.pop(same[0])
-        found = [known.pop(name, (0.0, np.zeros(_HISTORY))) for name in names]
-        learner.theta = np.array([theta for theta, _ in found])
-        learner.history = np.stack([history for _, history in found], -1)
+        found = np.stack([known.pop(name, np.zeros(len(learnt))) for name in names], -1)
+        learner.theta, learner.held, learner.spared = found[:3].copy()
+        learner.history = found[3:].copy()
         self.described, self._absent = told, known
 
     def logits(self) -> dict[str, float]:
@@ -284,13 +91,41 @@ class Prior:
 
     def sample(self, available: Collection[str] | None = None, *, trial: int | None = None) -> str:
         """Draw a category. Draws are numbered 0, 1, ... unless ``trial`` is the number."""
+        return next(iter(self.draw(1, available, trial=trial)))
+
+    def draw(
+        self, places: int, available: Collection[str] | None = None, *, trial: int | None = None
+    ) -> dict[str, float]:
+        """Draw up to ``places`` categories one after the other, without replacement.
+
+        Returns:
+            The categories in the order drawn, each with its probability among those left then. The
+            first is what ``sample`` draws.
+        """
         if trial is None:
             trial = self._draws
             self._draws += 1
-        probabilities = self.probabilities(available)
         # A string seed is hashed with SHA-512, the same on every platform.
         generator = random.Random(f"{self.seed}:{trial}")
-        return generator.choices(list(probabilities), list(probabilities.values()))[0]
+        left = list(self.described if available is None else available)
+        drawn: dict[str, float] = {}
+        for _ in range(max(1, min(places, len(left)))):
+            shares = self.probabilities(left)
+            name = generator.choices(list(shares), list(shares.values()))[0]
+            drawn[name] = shares[name]
+            left = [other for other in left if other != name]
+        return drawn
+
+    def spare(self, category: str) -> None:
+        """Draw a category less, as it is said to have nothing left, until the champion moves."""
+        hit = np.array([name == category for name in self.described])
+        self.learner.spared = np.where(hit, SPARED, self.learner.spared)
+
+    def spare_none(self) -> None:
+        """The champion has moved, and with it what is left in every category."""
+        self.learner.spared[:] = 0
+        for learnt in self._absent.values():
+            learnt[2] = 0
 
     def update(
         self,
@@ -301,6 +136,8 @@ class Prior:
         available: Collection[str] | None = None,
         kept: bool | None = None,
         failed: bool = False,
+        drawn: Mapping[str, float] | None = None,
+        rise: float = math.inf,
     ) -> None:
         """Learn that a trial of ``category`` brought ``reward``.
 
@@ -311,20 +148,28 @@ class Prior:
             available: the categories that it was drawn from; all if left out.
             kept: whether it is the champion now; if left out, whether the reward is positive.
             failed: whether it crashed, broke a rule or was rejected.
+            drawn: what ``draw`` gave, if the category is one of it; in place of ``propensity``.
+            rise: factor by which the category's probability may rise at most; see ``RISE``.
 
         Raises:
             ValueError: an unknown category, a reward that is not finite, a propensity outside
-                (0, 1].
+                (0, 1], a category that is not among those drawn.
         """
         mask = self._mask(available)
+        order = [list(self.described).index(name) for name in drawn or ()]
+        if drawn:
+            propensity = math.prod(drawn.values())
         hit = np.array([name == category for name in self.described])
         is_finite = reward is None or math.isfinite(reward)
         is_chance = propensity is None or 0 < propensity <= 1
-        if not (any(hit & mask) and is_finite and is_chance):
+        is_there = any(hit & mask) and (not drawn or (category in drawn and all(mask[order])))
+        if not (is_there and is_finite and is_chance):
             raise ValueError(
                 f"cannot learn {reward} of {category!r}, drawn with probability {propensity}, "
                 f"among {list(self.described)}"
             )
         if reward is None:
             return self.learner.note(hit, bool(kept), failed)
-        self.learner.update(np.argmax(hit), reward, propensity, mask, kept, failed)
+        self.learner.update(
+            np.argmax(hit), reward, propensity, mask, kept, failed, order or None, rise
+        )

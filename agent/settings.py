@@ -133,6 +133,8 @@ class Settings(Frozen):
     """US dollars for the model, over the campaign."""
     max_tokens: Annotated[int | None, Field(ge=0), REMEMBERED, LIVE] = None
     """Tokens to and from the model, over the campaign."""
+    ideas: Annotated[int, Field(ge=1, le=8), REMEMBERED, LIVE] = 1
+    """Edits that a model may propose in one reply; those after the first wait for their trials."""
     nulls: Annotated[float, Field(ge=0, le=0.5), LIVE] = 0.05
     """Share of null trials, which measure how often luck is kept."""
     notebook: Annotated[bool, LIVE] = True

@@ -13,9 +13,10 @@ from agent.campaign import reading
 from agent.campaign.events import Concluded, HeatBegun, TrainingBegun
 from agent.campaign.evidence import effect_of, noise_of
 from agent.campaign.files import JOURNAL
+from agent.campaign.learning import rebuild_prior
 from agent.campaign.lines import Reader
 from agent.campaign.records import Trial
-from agent.campaign.state import State, rebuild_prior
+from agent.campaign.state import State
 from agent.git.repo import Repo
 from agent.judge import Judge, reward, shrunk
 from benchmarks.kills_campaign import TAG, Site, git, processes

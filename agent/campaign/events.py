@@ -82,6 +82,9 @@ class TrialBegun(SetsFields):
     event: Literal["trial"] = "trial"
     category: str
     propensity: float = 0.0
+    drawn: tuple[str, ...] = ()
+    propensities: tuple[float, ...] = ()
+    idea: Mapping[str, Any] = {}
     available: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     described: tuple[str, ...] = ()
@@ -119,6 +122,19 @@ class Proposed(OfTrial):
     cost_usd: float | None = None
     program: str = ""
     prompt_tokens: Mapping[str, int] = {}
+    category: str = ""
+    """The category that it takes of those drawn, or that of the trial that it ``follows``."""
+    follows: str = ""
+    exhausted: Mapping[str, str] = {}
+    ideas: tuple[str, ...] = ()
+    """What else the reply proposes, in the order of its trials: each like a reply."""
+
+
+class IdeaDropped(Happened):
+    """The idea that has waited longest is not tried."""
+
+    event: Literal["idea_dropped"] = "idea_dropped"
+    reason: str
 
 
 class Waiting(Happened):
@@ -298,11 +314,11 @@ class Harvested(Happened):
 
 
 class PriorLent(Happened):
-    """The prior starts from what another campaign has learnt."""
+    """The prior starts from what another campaign has learnt, or from what published ones show."""
 
     event: Literal["prior"] = "prior"
     tag: str
-    """The other campaign's."""
+    """The other campaign's; "" for published ones."""
     alike: float
     """In [0, 1]; see ``steps.lend``."""
     logits: Mapping[str, float]
@@ -322,10 +338,10 @@ class Unknown(Happened):
 
 
 Known = (
-    CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed | Waiting
-    | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade | TrainingBegun
-    | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened | Verified
-    | Transferred | Harvested | PriorLent | NotebookAnswered | NotebookRead | Retired
+    CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed
+    | IdeaDropped | Waiting | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade
+    | TrainingBegun | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened
+    | Verified | Transferred | Harvested | PriorLent | NotebookAnswered | NotebookRead | Retired
 )  # fmt: skip
 Event = Known | Unknown
 _ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator="event")])

@@ -12,9 +12,10 @@ from pydantic import TypeAdapter
 from agent.campaign import snapshot
 from agent.campaign.files import JOURNAL, folder_of
 from agent.campaign.journal import is_begun
+from agent.campaign.learning import rebuild_prior
 from agent.campaign.lock import holder
 from agent.campaign.records import Training, Trial
-from agent.campaign.state import State, rebuild_prior
+from agent.campaign.state import State
 from agent.git.repo import Repo
 from agent.prior import Prior
 from agent.program import parse_program

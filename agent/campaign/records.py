@@ -136,7 +136,19 @@ class Trial:
     trial: int
     category: str = ""
     propensity: float = 0.0
-    """Probability with which the prior drew the category."""
+    """Probability with which the prior drew the category, the first of several."""
+    drawn: tuple[str, ...] = ()
+    """The categories that the prior drew one after the other, of which ``category`` is the one that
+    was taken; empty in journals that do not say."""
+    propensities: tuple[float, ...] = ()
+    """Probability of each of them among those that were left."""
+    follows: str = ""
+    """``trial N, same`` or ``trial N, opposite``: what it follows up, in place of the draw."""
+    idea: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Where it comes from if it waited: the number of the ``trial`` whose reply held it, too; until
+    the verdict also its ``reply`` and ``envelope``."""
+    exhausted: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Categories that its replies say have nothing left, and why."""
     proposer: str = ""
     program: str = ""
     """First 12 hex digits of the SHA-256 of program.md as it was read for this trial."""

@@ -6,7 +6,6 @@ resumed has the same state as one that was not. Nothing here touches a file.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
@@ -15,9 +14,7 @@ from agent.campaign import events
 from agent.campaign.happened import Usage
 from agent.campaign.notebook import Notebook, NotebookAnswered, NotebookRead
 from agent.campaign.records import FailedCandidate, Training, Trial
-from agent.judge import FAILURES
 from agent.objective import Objective, of_cost
-from agent.prior import Prior
 from trainer.errors import UserError
 
 
@@ -75,9 +72,13 @@ class State:
     one that came to its end. ``made``: by branch, the commits that it ever had. ``offered``: what
     was given to the loop to leave out, as pairs of champion and trial."""
     lent: dict[str, float] = field(default_factory=dict)
-    """By category: what the prior started from, of another campaign's; empty if from nothing."""
+    """By category: what the prior started from; empty if from nothing, as of earlier versions."""
     lent_by: str = ""
     """That campaign, and how alike it is."""
+    queue: list[dict[str, Any]] = field(default_factory=list)
+    """Ideas that wait, oldest first: see ``Trial.idea``."""
+    exhausted: dict[str, str] = field(default_factory=dict)
+    """By category: why a model says that nothing is left in it, for the champion of now."""
     notebook: Notebook = field(default_factory=Notebook)
     unknown: list[str] = field(default_factory=list)
     """Names of the events that this version does not know; they were left out."""
@@ -165,6 +166,7 @@ class State:
                 self.program_text = event.text
             case events.TrialBegun():
                 self.waiting = ""
+                self.queue = self.queue[bool(event.idea) :]
                 self.trials.append(Trial(event.trial, started=event.time, **event.own))
             case events.Asking():
                 self._lose_reply()
@@ -172,6 +174,8 @@ class State:
                 self.most_usage = dict(event.usage) if event.usage is not None else None
             case events.Proposed():
                 self._take_reply(event)
+            case events.IdeaDropped():
+                self.queue = self.queue[1:]
             case events.Waiting():
                 self._wait(event)
             case events.Refused():
@@ -212,7 +216,7 @@ class State:
                 self.harvested = {**self.harvested, **event.found, "pairs": pairs}
             case events.PriorLent():
                 self.lent = dict(event.logits)
-                self.lent_by = f"{event.tag}, {event.alike:.0%} alike"
+                self.lent_by = event.tag and f"{event.tag}, {event.alike:.0%} alike"
             case NotebookAnswered():
                 self._note(event)
             case NotebookRead():
@@ -235,6 +239,11 @@ class State:
         self._update(envelope=event.envelope, prompt_tokens=event.prompt_tokens, **told)
         if event.program:
             self._update(program=event.program)
+        if event.category:
+            self._update(category=event.category, follows=event.follows)
+        self._update(exhausted={**self.trials[-1].exhausted, **event.exhausted})
+        like = {"trial": event.trial, "envelope": event.envelope}
+        self.queue = [*self.queue, *({**like, "reply": idea} for idea in event.ideas)]
         self.waiting, self.outages, self.asking = "", 0, False
         if event.model:
             self._spend(event.cost_usd, event.usage)
@@ -310,7 +319,13 @@ class State:
         candidate = self.trials[-1].candidate
         files = {"source", "base"}
         submitted = {k: v for k, v in self.trials[-1].submitted.items() if k not in files}
-        self._update(submitted=submitted, **event.own)
+        idea = {k: v for k, v in self.trials[-1].idea.items() if k == "trial"}
+        self._update(submitted=submitted, idea=idea, **event.own)
+        trial = self.trials[-1]
+        if trial.kept and not trial.is_null:
+            self.exhausted = {}
+        else:
+            self.exhausted = {**self.exhausted, **trial.exhausted}
         if candidate in self.champion_runs:
             self.champion_runs[event.commit] = self.champion_runs.pop(candidate)
 
@@ -334,65 +349,3 @@ def fold(happened: Iterable[events.Event], state: State | None = None) -> State:
                 "the journal is not whole; restore it from a copy"
             ) from None
     return state
-
-
-def rebuild_prior(
-    names: Iterable[str],
-    seed: int,
-    trials: Iterable[Trial],
-    lent: Mapping[str, float] | None = None,
-) -> Prior:
-    """The prior after learning from the rewards of ``trials``, given oldest first.
-
-    Args:
-        names: of the categories now; with digests of their descriptions if it is a mapping.
-        lent: see ``State.lent``.
-    """
-    prior = Prior(lent or names, seed=seed)
-    if lent:
-        prior.learner.theta[:] = list(lent.values())
-    for trial in trials:
-        teach_prior(prior, trial)
-    prior.set_categories(names)
-    return prior
-
-
-def teach_prior(prior: Prior, trial: Trial) -> None:
-    """Update the prior with a trial, with what was known when its category was drawn.
-
-    A proposal that shows another category than was asked for counts for that one.
-    """
-    if trial.categories and trial.propensity:
-        prior.set_categories(trial.known)
-        prior.learner.spent = trial.spent
-    known, credited = prior.described, trial.credited
-    if trial.submitted:  # nothing was drawn
-        prior.champion_moved() if trial.kept else None
-    elif credited in known and (trial.reward is not None or trial.verdict == "rejected"):
-        available = {name for name in trial.available if name in known} or set(known)
-        prior.update(
-            credited,
-            trial.reward,
-            propensity=trial.propensity or None if credited == trial.category else None,
-            available=available | {credited},
-            kept=trial.kept,
-            failed=trial.verdict == "rejected" or trial.status in FAILURES,
-        )
-
-
-def prior_course(state: State, most: int = 8) -> list[dict[str, Any]]:
-    """The prior after drawn trials, by the categories' names of today: the last, and others in even
-    steps before it."""
-    names = next((trial.categories for trial in state.finished if trial.categories), ())
-    if not names:
-        return []
-    prior, rows = rebuild_prior(names, 0, (), state.lent), []
-    for trial in state.finished:
-        teach_prior(prior, trial)
-        if trial.categories and trial.propensity:
-            rows.append((trial, prior.probabilities()))
-    now = prior.described
-    return [
-        {"trial": t.trial, "prior": {t.name_today(n, now): p for n, p in shares.items()}}
-        for t, shares in rows[:: -max(1, math.ceil(len(rows) / most))][::-1]
-    ]

@@ -209,7 +209,8 @@ class Campaign:
         )
         commit = commit_candidate(self.repo, proposed, written)
         counts = (trial.category, edit.category, original, written, trial.categories)
-        shows = credited(*counts) if trial.propensity else trial.category
+        is_of_draw = trial.propensity and not trial.follows
+        shows = credited(*counts) if is_of_draw else trial.category
         added, removed = self.repo.numstat(parent, commit)
         self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
         self.record(

@@ -48,8 +48,8 @@ MAX_DIVIDERS = 20
 
 OPEN, DIVIDER, CLOSE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
 
-_FIELD = re.compile(
-    r"[\s>#*_-]*(?:\d[.)][\s*_]*)?(category|hypothesis|title|sign)"
+FIELD = re.compile(
+    r"[\s>#*_-]*(?:\d[.)][\s*_]*)?(category|hypothesis|title|sign|follow-up|exhausted)"
     r"\s*(?:\*\*|__)?\s*:\s*(?:\*\*|__)?\s*(.*)",
     re.IGNORECASE,
 )
@@ -139,7 +139,7 @@ def parse(reply: str, envelope: Envelope = "edits") -> Edit:
     """
     lines = without_thoughts(reply).replace("\r\n", "\n").split("\n")
     around = _Around()
-    if envelope == "file" and not any(_marker(line) == OPEN for line in lines):
+    if envelope == "file" and not any(marker_of(line) == OPEN for line in lines):
         file = _read_file(lines, around)
         return around.edit((), file)
     blocks = _read_blocks(lines, around)
@@ -161,7 +161,7 @@ def render(
     parts += [f"sign: {one_line(sign, SIGN_LENGTH)}"] if sign else []
     for block in blocks:
         search, replace = lines_of(block.search), lines_of(block.replace)
-        if any(_marker(line) in (OPEN, CLOSE) for line in search + replace):
+        if any(marker_of(line) in (OPEN, CLOSE) for line in search + replace):
             raise ValueError(f"a line inside the block is {OPEN!r} or {CLOSE!r}")
         parts += ["", OPEN, *search, DIVIDER, *replace, CLOSE]
     return "\n".join(parts) + "\n"
@@ -178,7 +178,7 @@ class _Around:
         """The last line that could name a file for the block or fence that follows."""
 
     def read(self, line: str) -> None:
-        if match := _FIELD.match(line):
+        if match := FIELD.match(line):
             self._open, value = match[1].lower(), match[2]
             if self._open == "category":
                 value = value.strip("`*\"'. \t").lower()
@@ -230,7 +230,7 @@ def _read_blocks(lines: Sequence[str], around: _Around) -> tuple[Block, ...]:
     body: list[str] | None = None
     glued, begin = None, 0
     for number, line in enumerate(lines, 1):
-        marker = _marker(line)
+        marker = marker_of(line)
         name = f"block {len(bodies) + 1}"
         if body is not None:
             if marker == OPEN:
@@ -258,7 +258,7 @@ def _read_blocks(lines: Sequence[str], around: _Around) -> tuple[Block, ...]:
                 f"misspelt; a block is {OPEN!r}, {DIVIDER!r}, {CLOSE!r}, each alone on its line "
                 "and not indented"
             )
-        if fence := _fence(line):
+        if fence := fence_of(line):
             around.read_fence(fence)
         else:
             around.read(line)
@@ -268,7 +268,7 @@ def _read_blocks(lines: Sequence[str], around: _Around) -> tuple[Block, ...]:
     return tuple(_read_block(body, f"block {i}") for i, body in enumerate(bodies, 1))
 
 
-def _marker(line: str) -> str:
+def marker_of(line: str) -> str:
     """The marker that a line is, whatever is glued to it; else "".
 
     Only the last one may be indented. With the others the block may be, by who knows how much.
@@ -306,7 +306,7 @@ def _refuse_glued(what: str, written: Sequence[str], old: Sequence[str]) -> None
             )
 
 
-def _fence(line: str) -> re.Match[str] | None:
+def fence_of(line: str) -> re.Match[str] | None:
     """A code fence, its sign and the two words after it, whatever is glued to it."""
     return _FENCE.match(_ascii(line)) if len(line) <= 100 else None
 
@@ -316,7 +316,7 @@ def _read_file(lines: Sequence[str], around: _Around) -> str:
     files: list[list[str]] = []
     mark = glued = ""
     for number, line in enumerate(lines, 1):
-        fence = _fence(line)
+        fence = fence_of(line)
         if mark and fence and fence[1].startswith(mark) and not fence[2]:
             mark = ""
         elif fence and not mark:
@@ -346,7 +346,7 @@ def _read_file(lines: Sequence[str], around: _Around) -> str:
 
 def _read_block(body: list[str], name: str) -> Block:
     """The block with all its valid readings, in the order of their dividers."""
-    dividers = [i for i, line in enumerate(body) if _marker(line) == DIVIDER]
+    dividers = [i for i, line in enumerate(body) if marker_of(line) == DIVIDER]
     if not dividers:
         near = next((line for line in body if _NEARLY_DIVIDER.search(_ascii(line))), "")
         told = near and (
@@ -361,7 +361,7 @@ def _read_block(body: list[str], name: str) -> Block:
     for i in dividers:
         search, replace = body[:i], body[i + 1 :]
         bare = _unfenced(search), _unfenced(replace)
-        if bare[1] and bare[1] is replace and _fence(replace[0]):
+        if bare[1] and bare[1] is replace and fence_of(replace[0]):
             bare = search, replace  # the fence is not closed, so lines may be missing
         for old, new in ((search, replace), bare):
             readings.setdefault(Block(text_of(old), text_of(new)), _fault(old, new))
@@ -372,7 +372,7 @@ def _read_block(body: list[str], name: str) -> Block:
 
 
 def _unfenced(lines: list[str]) -> list[str]:
-    last = _fence(lines[-1]) if len(lines) > 1 and _fence(lines[0]) else None
+    last = fence_of(lines[-1]) if len(lines) > 1 and fence_of(lines[0]) else None
     return lines[1:-1] if last and not last[2] else lines
 
 

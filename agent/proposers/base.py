@@ -52,6 +52,14 @@ class Context:
     """By model: the reply format (envelope) that this campaign found it to need."""
     notebook: Notebook = field(default_factory=Notebook)
     """Empty where there is none, or where it is switched off."""
+    drawn: Sequence[str] = ()
+    """The categories among which a model takes its pick."""
+    follow_ups: int = 0
+    """How many follow-ups of earlier trials are left."""
+    ideas: int = 1
+    """How many edits a reply may hold."""
+    proposer: str = ""
+    """Who made what ``feedback`` is about."""
     asking: Callable[[dict[str, int], float | None], None] = lambda tokens, dollars: None
     """Called before a model is asked, with the most that its reply can take: tokens by kind, and US
     dollars, None if the price is not known."""
@@ -116,6 +124,10 @@ class Proposer(Protocol):
     name: str
     attempts: int
     """How many replies are worth a request in one trial; a fixed recipe does not improve."""
+
+    def choices(self, trial: int) -> int:
+        """Among how many categories it takes its pick for a trial; 1 if it is told which."""
+        ...
 
     def covers(self, context: Context) -> bool:
         """Whether an idea for ``context.category`` is left; has no side effects."""

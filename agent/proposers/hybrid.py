@@ -21,15 +21,23 @@ class Hybrid:
         self._numbers, self.structure, self._seed = numbers, structure, seed
         self.attempts = structure.attempts
 
+    def choices(self, trial: int) -> int:
+        return self._order(trial)[0].choices(trial)
+
     def covers(self, context: Context) -> bool:
         return self._numbers.covers(context) or self.structure.covers(context)
 
     def propose(self, context: Context) -> Proposal:
-        toss = random.Random(f"hybrid:{self._seed}:{context.trial}").random()
-        pair = [self.structure, self._numbers]
-        if toss >= STRUCTURE_SHARE:
-            pair.reverse()
+        pair = self._order(context.trial)
+        if context.feedback and context.proposer == self.structure.name:
+            pair = [self.structure]  # whose idea it is, if it came with an earlier reply
         first = next((proposer for proposer in pair if proposer.covers(context)), None)
         if first is None:
             raise NothingToPropose(f"no proposer has an untried idea for {context.category}")
         return first.propose(context)
+
+    def _order(self, trial: int) -> list[Proposer]:
+        """Who is asked first for a trial, and who is if that one has no idea."""
+        toss = random.Random(f"hybrid:{self._seed}:{trial}").random()
+        pair = [self.structure, self._numbers]
+        return pair if toss < STRUCTURE_SHARE else pair[::-1]

@@ -35,6 +35,8 @@ from trainer.presets import LADDER
 MAX_TOKENS = 32_000
 """Limit for a reply; it includes reasoning, so models that reason need a large one."""
 HISTORY_TOKENS = 12_000
+CATEGORIES = 3
+"""A model takes its pick among so many."""
 CHARACTERS_PER_TOKEN = 3
 """A low estimate, so that the history is too short rather than too long."""
 
@@ -94,6 +96,10 @@ class LLMProposer(ModelProposer):
 
     history_tokens: int = HISTORY_TOKENS
     _said: str = field(default="", init=False)
+
+    def choices(self, trial: int) -> int:
+        """A few, so that it proposes where it has the best idea."""
+        return CATEGORIES
 
     def covers(self, context: Context) -> bool:
         """A model has ideas for everything."""
@@ -201,15 +207,16 @@ class LLMProposer(ModelProposer):
             envelope=envelope,
         )
         champion = self._templates.render("train", facts=context.facts, source=context.source)
+        asked = dict.fromkeys((context.category, *context.drawn))
         focus = self._templates.render(
             "focus",
             context=context,
             lessons=lessons(taught, context.prior),
             one_way=one_way(taught, context.category, context.source),
-            near_misses=near_misses(taught, context.history, {context.category}),
-            description=description(context),
+            near_misses=near_misses(taught, context.history, asked),
             judging=judging,
             ties_left=judging.ties_left(context.history),
+            asked={name: description(context, name) for name in asked},
             feedback=[*zip_longest(context.turned_down, context.feedback, fillvalue="")],
             envelope=envelope,
         )
@@ -279,10 +286,10 @@ def tokens_by_part(prompt: Prompt, usage: Usage | None) -> dict[str, int]:
     return {name: round(size / per_token) for name, size in sizes.items()} if in_all else {}
 
 
-def description(context: Context) -> str:
-    """What program.md says of the category; "" where it has been dropped from there."""
+def description(context: Context, category: str) -> str:
+    """What program.md says of a category; "" where it has been dropped from there."""
     categories = context.program.categories
-    return next((c.description for c in categories if c.name == context.category), "")
+    return next((c.description for c in categories if c.name == category), "")
 
 
 def compress(

@@ -40,6 +40,10 @@ class LocalProposer(ModelProposer):
 
     max_tokens: int = MAX_TOKENS
 
+    def choices(self, trial: int) -> int:
+        """It is told which."""
+        return 1
+
     def covers(self, context: Context) -> bool:
         """Whether the category's section has a constant with an untried value."""
         return bool(_untried(context))
@@ -79,7 +83,7 @@ class LocalProposer(ModelProposer):
         offered = self._templates.render(
             "local-constants",
             category=context.category,
-            description=description(context),
+            description=description(context, context.category),
             offer=offer,
         )
         return Prompt(

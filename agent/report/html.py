@@ -19,11 +19,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, sel
 from markupsafe import Markup
 
 from agent.campaign.files import write_atomically
+from agent.campaign.learning import prior_course
 from agent.campaign.records import Trial
-from agent.campaign.state import State, prior_course
+from agent.campaign.state import State
 from agent.objective import Objective
 from agent.report.summary import paragraph, standing
-from agent.report.text import clock, interval, noise_words, percents, signed, span, sparks
+from agent.report.text import (
+    clock,
+    interval,
+    noise_words,
+    nothing_left,
+    percents,
+    signed,
+    span,
+    sparks,
+)
 from agent.report.verification import transfer_words
 from trainer.untrusted import one_line, printable
 
@@ -54,6 +64,7 @@ def write_report(folder: Path, state: State, prior: Mapping[str, float]) -> tupl
         picture=Markup(base64.b64encode(picture.read_bytes()).decode()),
         trials=[(trial, _diff(folder, trial)) for trial in state.finished],
         prior=percents(prior),
+        exhausted=[nothing_left(*one) for one in state.exhausted.items()],
         over_time=sparks(prior_course(state)),
         settings=settings,
         fingerprint=runs[-1].fingerprint if runs else {},
@@ -72,6 +83,7 @@ def markdown(state: State, prior: Mapping[str, float]) -> str:
         summary=Markup(paragraph(state)),
         trials=state.finished,
         prior=percents(prior),
+        exhausted=[nothing_left(*one) for one in state.exhausted.items()],
         over_time=sparks(prior_course(state)),
         harvest=state.harvested.get("result"),
         notebook=state.notebook.text.split("\n") if state.notebook.text else [],

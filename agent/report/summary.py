@@ -12,8 +12,9 @@ from agent.campaign.chain import baseline_and_best
 from agent.campaign.compared import finding
 from agent.campaign.evidence import noise_of
 from agent.campaign.files import NOTEBOOK
+from agent.campaign.learning import prior_course
 from agent.campaign.records import Kind, Training, Trial
-from agent.campaign.state import State, prior_course
+from agent.campaign.state import State
 from agent.judge import Estimate
 from agent.objective import DEFAULT, Objective
 from agent.report.text import (
@@ -21,6 +22,7 @@ from agent.report.text import (
     interval,
     meter,
     noise_words,
+    nothing_left,
     percents,
     plural,
     prior_line,
@@ -113,6 +115,7 @@ def status_json(
         "notebook": f"campaigns/{tag}/{NOTEBOOK}" if state.notebook.text else None,
         "prior": dict(prior),
         "prior_over_time": prior_course(state),
+        "exhausted": dict(state.exhausted),
     }
 
 
@@ -232,6 +235,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         ("notebook", status["notebook"] or ""),
         ("prior", prior_line(percents(status["prior"]), {}, WIDTH - LABEL)),
         ("", _over_time(status["prior_over_time"])),
+        *(("", one_line(nothing_left(*one), WIDTH - LABEL)) for one in status["exhausted"].items()),
     ]
     return "\n".join(f"{label:<{LABEL}}{text}" for label, text in lines if text)
 
@@ -337,6 +341,11 @@ def _attempt(path: Path) -> tuple[int, str]:
 
 def _facts(trial: Trial) -> list[tuple[str, str]]:
     drawn = f" (drawn with probability {trial.propensity:.2f})" if trial.propensity else ""
+    if len(trial.drawn) > 1:
+        order = zip(trial.drawn, trial.propensities, strict=True)
+        drawn = f" (of {', '.join(f'{name} {p:.2f}' for name, p in order)}, as drawn)"
+    drawn += f", follows up {trial.follows}" if trial.follows else ""
+    drawn += f", came with trial {trial.idea['trial']}'s reply" if trial.idea else ""
     drawn += f", counts as {one_line(trial.shows)}" if trial.shows else ""
     gain = f"{with_sign(trial.gain)} ± {trial.gain_half:.4f}" if trial.gain_half is not None else ""
     is_selected = trial.kept and trial.heats and not trial.is_null and not trial.tie

@@ -93,6 +93,11 @@ def percents(prior: Mapping[str, float]) -> dict[str, int]:
     return {one_line(name, 40): round(100 * p) for name, p in ranked}
 
 
+def nothing_left(category: str, reason: str) -> str:
+    """What a model says of a category, for all places that show it."""
+    return one_line(f"nothing left in {category}, it is said: {reason}", 400)
+
+
 def sparks(course: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """By category: its probability over the trials of ``prior_course``, as small bars."""
     shares = [row["prior"] for row in course]

@@ -11,12 +11,13 @@ from typing import Literal, NoReturn
 from agent.campaign import events
 from agent.campaign.chain import mean_score
 from agent.campaign.evidence import ceiling_mb, effect_of, noise_of
+from agent.campaign.learning import teach_prior
 from agent.campaign.reading import CampaignError
 from agent.campaign.records import Audit, Training, Verdict
-from agent.campaign.state import teach_prior
 from agent.forecast import Forecast
 from agent.judge import OVERSIZE, Decision, Estimate, Judge, reward, shrunk
 from agent.objective import Objective
+from agent.report.text import nothing_left
 from agent.steps.aim import oversize_words, reach_words
 from agent.steps.heat import run_heat
 from agent.steps.next_action import MAX_FAULTS, failure, next_action
@@ -224,6 +225,7 @@ def conclude(
     if trial.claimed is not None:
         is_other = trial.proposer == "import" and not Objective.of(trial.objective).is_score
         words = f"claimed {trial.claimed:+.4f}{' of val_bpb' * is_other}, here {words}"
+    words = "; ".join([words, *(nothing_left(*one) for one in trial.exhausted.items())])
     # A category that was not drawn teaches nothing about drawing it.
     is_drawn = trial.trial > 0 and not trial.is_null and not trial.submitted
     if is_drawn and verdict != "rejected":

@@ -233,9 +233,10 @@ class _Harvest:
         row |= {"alone": alone, "left_out": left_out, "notes": notes, "branch": "", "made": ""}
         if label in ("carries", "only with"):
             row |= self._branch(keep, row, found)
-        elif keep.without and left_out and not keep.trial.tie:
-            if label == "no longer" or left_out["mean"] <= 0:  # a trial will tell
-                self._offer(keep.trial, keep.without, left_out)
+        elif not keep.without or not left_out or keep.trial.tie:
+            return row
+        elif label == "no longer" or left_out["mean"] <= 0:  # a trial will tell
+            self._offer(keep.trial, keep.without, left_out)
         return row
 
     def _branch(

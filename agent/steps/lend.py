@@ -1,4 +1,4 @@
-"""Start a campaign's prior from what another campaign has learnt."""
+"""What a campaign's prior starts from: published campaigns, or what another has learnt."""
 
 from __future__ import annotations
 
@@ -13,6 +13,21 @@ from agent.git.repo import Repo
 
 ELSEWHERE = 0.5
 """What is left of it on another device, and again with another preset."""
+START: Mapping[str, float] = {
+    "architecture": 0.48, "optimizer": -0.38, "schedule": -0.85, "hyperparameters": 1.02,
+    "initialisation": -0.47, "regularisation": 0.62, "dataset": 0.0, "preprocessing": -0.05,
+    "efficiency": -0.37, "simplification": -0.39,
+}  # fmt: skip
+"""Logits of the default categories by what paid early in published campaigns, as ``python -m
+benchmarks.prior --start`` prints them. They fade as the campaign's own rewards come in."""
+
+
+def published_start(described: Mapping[str, str]) -> PriorLent | None:
+    """What a campaign with these categories starts from where no other lends it anything; None if
+    it has none of the default ones. A category of one's own starts as an average one."""
+    if not START.keys() & described.keys():
+        return None
+    return PriorLent(tag="", alike=0.0, logits={n: START.get(n, 0.0) for n in described})
 
 
 def lender(repo: Repo, tag: str, borrower: State) -> State | None:
@@ -38,7 +53,8 @@ def lend(
     """What a campaign's prior gives one with ``settings`` and these categories.
 
     Its logits are multiplied by how alike the two are: the share of all their categories that both
-    have (by name, or by description), halved if the device is another, and if the preset is.
+    have (by name, or by description), halved if the device is another, and if the preset is. The
+    less alike they are, the more it starts from ``START``, which the other one once did as well.
     """
     prior = reading.prior_of(state)
     logits, names = prior.logits(), {text: name for name, text in prior.described.items() if text}
@@ -47,5 +63,8 @@ def lend(
     alike = shared / (len(known) + len(logits) - shared)
     for name in ("device", "preset"):
         alike *= 1.0 if settings.get(name) == state.settings.get(name) else ELSEWHERE
-    tempered = {own: alike * logits.get(name, 0.0) for own, name in known.items()}
+    tempered = {
+        own: alike * logits.get(name, 0.0) + (1 - alike) * START.get(own, 0.0)
+        for own, name in known.items()
+    }
     return PriorLent(tag=tag, alike=alike, logits=tempered)

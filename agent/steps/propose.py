@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -15,12 +16,16 @@ from agent.campaign import events
 from agent.campaign.records import Trial
 from agent.campaign.repeats import refuse_repeat
 from agent.edits import checks
+from agent.edits.blocks import Envelope
 from agent.edits.changes import hunks
+from agent.edits.ideas import split
 from agent.models.catalog import load_catalog
 from agent.models.command.words import holds_edit
 from agent.models.types import Cancelled, Cause, Misconfigured, Unavailable
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
+from agent.steps.choice import Choice, follow_ups_left, read_choice, read_exhausted
 from agent.steps.evaluate import conclude, failure_words, stop_for_machine
+from agent.steps.ideas import propose_idea
 from agent.steps.next_action import MAX_FAULTS
 from agent.steps.notebook import read_notebook
 from agent.steps.runtime import Runtime
@@ -89,7 +94,14 @@ def _ask(runtime: Runtime, trial: Trial) -> bool:
             events.Asking(trial=number, attempt=attempt, usage=tokens, cost_usd=dollars)
         )
 
-    context = replace(runtime.context(trial.trial), category=trial.category, asking=asking)
+    context = replace(
+        runtime.context(trial.trial),
+        category=trial.category,
+        drawn=trial.drawn,
+        follow_ups=follow_ups_left(runtime.campaign.state),
+        ideas=1 if trial.rejections else runtime.settings.ideas,
+        asking=asking,
+    )
     try:
         _request(runtime, context)
     except NothingToPropose as nothing:
@@ -114,13 +126,15 @@ def _request(runtime: Runtime, context: Context) -> None:
     try:
         if (trial := runtime.open_trial).submitted:
             return _record_proposal(runtime, propose_submitted(trial, context.source))
+        if trial.idea and not trial.rejections:
+            return _record_proposal(runtime, propose_idea(trial))
         proposal = runtime.proposer.propose(context)
         # Prose is turned down where it is read as an edit.
         useless = "" if holds_edit(proposal.reply) else "there is nothing of an edit in the reply"
-        _record_proposal(runtime, proposal)
+        _record_proposal(runtime, proposal, ideas=context.ideas)
     except ReplyUnusable as unusable:
         proposal, useless = unusable.proposal, str(unusable)
-        _record_proposal(runtime, proposal)
+        _record_proposal(runtime, proposal, ideas=0)
         _turn_down(runtime, unusable)
     except Unavailable as outage:
         return _wait_for_model(runtime, outage)
@@ -144,9 +158,23 @@ def _in_vain(runtime: Runtime, cause: Cause, why: str) -> Misconfigured | None:
     return None
 
 
-def _record_proposal(runtime: Runtime, proposal: Proposal) -> None:
-    """Record a reply, and its cost, before it is used."""
-    trial = runtime.open_trial
+def _record_proposal(runtime: Runtime, proposal: Proposal, ideas: int = 1) -> None:
+    """Record a reply, and its cost, before it is used.
+
+    Args:
+        ideas: how many of its edits count; the first is this trial's, the others wait. 0: none, as
+            it is of no use.
+    """
+    trial, is_a_models = runtime.open_trial, ideas > 0 and proposal.proposer == "llm"
+    reply, envelope, choice = proposal.reply, proposal.envelope, Choice("")
+    may_be_several = is_a_models and runtime.settings.ideas > 1
+    first, *others = split(reply, envelope) if may_be_several else [reply]
+    exhausted: dict[str, str] = {}
+    if is_a_models and (trial.rejections or not trial.idea):  # of an idea it is known already
+        exhausted = read_exhausted(reply, envelope, runtime.program.described)
+    if is_a_models:
+        with contextlib.suppress(edits.EditError):  # it is turned down where it is accepted
+            choice = _choice(runtime, first, envelope)
     attempt = len(trial.rejections)
     suffix = f"-{attempt + 1}" if attempt else ""
     runtime.campaign.write(trial.trial, f"prompt{suffix}.md", proposal.prompt)
@@ -155,16 +183,25 @@ def _record_proposal(runtime: Runtime, proposal: Proposal) -> None:
         events.Proposed(
             trial=trial.trial,
             proposer=proposal.proposer,
-            reply=proposal.reply,
-            envelope=proposal.envelope,
+            reply=first,
+            envelope=envelope,
             data=proposal.data,
             model=proposal.model,
             usage=proposal.usage,
             cost_usd=proposal.cost_usd,
             program=runtime.program.sha256[:12],
             prompt_tokens=proposal.prompt_tokens,
+            category=choice.category,
+            follows=choice.follows,
+            exhausted=exhausted,
+            ideas=tuple(others[: max(0, ideas - 1)]),
         )
     )
+
+
+def _choice(runtime: Runtime, reply: str, envelope: str) -> Choice:
+    form: Envelope = "file" if envelope == "file" else "edits"
+    return read_choice(reply, form, runtime.campaign.state, runtime.program.described)
 
 
 def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
@@ -201,6 +238,8 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         EditError, Rejected: the reply is not usable; the message says why.
     """
     champion, trials = runtime.champion, runtime.campaign.state.trials
+    if trial.proposer == "llm":
+        _choice(runtime, trial.reply, trial.envelope)
     parent = runtime.campaign.source(champion.commit)
     edit, source, digest = read_edit(
         trial,

@@ -11,9 +11,9 @@ from typing import Any, TypedDict, get_args
 
 from agent.campaign.events import ProgramRead, Waiting
 from agent.campaign.evidence import level_of, noise_of
+from agent.campaign.learning import rebuild_prior
 from agent.campaign.notebook import Notebook
 from agent.campaign.records import Kind, Trial
-from agent.campaign.state import rebuild_prior
 from agent.campaign.store import Campaign
 from agent.git.command import inherited_environment
 from agent.judge import Judge, Rule
@@ -143,6 +143,7 @@ class Runtime:
             turned_down=open_trial.turned_down if open_trial else (),
             envelopes=state.envelopes,
             notebook=state.notebook if self.settings.notebook else Notebook(),
+            proposer=open_trial.proposer if open_trial else "",
         )
 
     def _facts(self) -> dict[str, str]:

@@ -32,7 +32,7 @@ from agent.report.display import Display
 from agent.report.summary import noise
 from agent.report.text import noise_words, plural
 from agent.settings import Settings, SettingsError, remember, resolve_settings
-from agent.steps.lend import lend, lender
+from agent.steps.lend import lend, lender, published_start
 from agent.steps.machine import device_claimed, kept_awake, sleep_words
 from agent.steps.notify import make_notifier
 from agent.steps.runtime import Runtime
@@ -157,6 +157,8 @@ def open_runtime(
                 lent = lend(from_campaign, settings.prior, of, program.described)
                 campaign.record(lent)
                 display.message(f"the prior starts from {campaign.state.lent_by}")
+            elif not (state.trials or state.lent) and (first := published_start(program.described)):
+                campaign.record(first)
             elif command_line.get("prior") and not campaign.state.lent_by.startswith(
                 f"{settings.prior}, "
             ):

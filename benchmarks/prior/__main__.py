@@ -5,6 +5,8 @@
     python -m benchmarks.prior --tune    the numbers of all arms, whole families left out
     python -m benchmarks.prior --train   the weights of the context, whole families left out
     python -m benchmarks.prior --replay  published campaigns, one left out at a time
+    python -m benchmarks.prior --start   what a campaign's prior starts from
+    python -m benchmarks.prior --held    what it costs that one win raises a category only so far
 
 A cell is a family, a horizon (50, 100 or 300 trials) and a number of categories (6, 8 or 10). Each
 arm was tuned, and the context's weights were trained, without the family that it is measured in,
@@ -23,7 +25,7 @@ import time
 from typing import Any
 
 from benchmarks.machine import RESULTS, keep, stamp
-from benchmarks.prior import figures, published, replay, tune
+from benchmarks.prior import figures, held, published, replay, start, tune
 from benchmarks.prior.play import FAMILIES, HORIZONS, cells, is_recorded
 
 CELLS = RESULTS / "prior-cells.jsonl"
@@ -84,9 +86,19 @@ def main() -> None:
         ("tune", "find the numbers of all arms"),
         ("train", "learn the weights of the context"),
         ("replay", "replay published campaigns, one left out"),
+        ("held", "what the brake on one win costs"),
+        ("start", "what a campaign's prior starts from, of published campaigns"),
     ):
         parser.add_argument(f"--{name}", action="store_true", help=what)
     args = parser.parse_args()
+    if args.start:
+        print(json.dumps(start.start()))
+        return
+    if args.held:
+        result = {**stamp("python -m benchmarks.prior --held"), **held.figures()}
+        keep("prior-held", result)
+        print(json.dumps(result))
+        return
     if args.tune or args.train:
         if args.tune:
             tune.tune()

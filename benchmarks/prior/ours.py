@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agent.prior import FEATURES, Learner, Rule
+from agent.learner import FEATURES, Learner, Rule
 from benchmarks.landed_prior import LandedPrior
 from benchmarks.prior.arms import Arm
 from benchmarks.prior.families import Array, Outcome

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.prior import EPSILON, FEATURES, Learner, Rule, score
+from agent.learner import EPSILON, FEATURES, Learner, Rule, score
 from benchmarks.prior.families import Array, Outcome, World
 from benchmarks.prior.play import SIZES, TRAIN, Cell, cells, result, world
 

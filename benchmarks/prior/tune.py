@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.prior import FEATURES
+from agent.learner import FEATURES
 from benchmarks.landed_prior import DECAY, STEP
 from benchmarks.machine import RESULTS
 from benchmarks.prior import train

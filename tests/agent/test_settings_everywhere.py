@@ -59,6 +59,9 @@ ROWS = {
     "verify": Row("true", True, {}, (5, 0.5, [1])),
     "max_cost": Row("0", 0.0, NUMBER | FROM_0, NOT_A_NUMBER),
     "max_tokens": Row("9", 9, WHOLE | FROM_0, NOT_WHOLE),
+    "ideas": Row(
+        "3", 3, WHOLE | {"0": "greater than or equal to 1", "9": "less than or equal"}, NOT_WHOLE
+    ),
     "nulls": Row("0.5", 0.5, NUMBER | FROM_0 | {"0.6": "less than or equal to 0.5"}, NOT_A_NUMBER),
     "notebook": Row("false", False, {}, (5, 0.5, [1])),
     "seed": Row("7", 7, WHOLE | FROM_0 | {str(2**63): "less than or equal to"}, NOT_WHOLE),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.prior import FEATURES, WEIGHTS
+from agent.learner import FEATURES, WEIGHTS
 from benchmarks.landed_prior import LandedPrior
 from benchmarks.prior import figures, landscape, play, published, recorded, replay, train, tune
 from benchmarks.prior.arms import GRIDS

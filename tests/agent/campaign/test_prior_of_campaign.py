@@ -8,11 +8,13 @@ from typing import Any
 from events import Story
 
 from agent.campaign.events import read_event
+from agent.campaign.learning import prior_course, rebuild_prior, teach_prior
 from agent.campaign.lines import START, Reader, write_line
 from agent.campaign.reading import prior_of
 from agent.campaign.snapshot import read_state, save
-from agent.campaign.state import State, fold, prior_course, rebuild_prior, teach_prior
-from agent.prior import FEATURES, Prior
+from agent.campaign.state import State, fold
+from agent.learner import FEATURES, RISE
+from agent.prior import Prior
 from agent.report.summary import status_json, status_text
 from agent.report.text import sparks
 
@@ -25,8 +27,11 @@ def tell(
 ) -> None:
     """A trial that was drawn, with propensity 0.125."""
     shows, status = fields.pop("shows", ""), fields.pop("status", "ok")
+    said = {name: fields.pop(name) for name in ("follows", "exhausted") if name in fields}
     drawn = {"categories": NAMES, "described": TOLD, "available": NAMES, "spent": 0.25} | fields
     number = story.draw(category, **drawn)
+    if said:
+        story.add("proposed", trial=number, proposer="llm", reply="", category=category, **said)
     if verdict != "rejected":
         story.candidate(number, "an idea", shows=shows)
     story.end(
@@ -169,3 +174,69 @@ def test_it_is_shown_over_time() -> None:
     assert (name, len(first)) == ("schedule", 7) and first[-1] > last[-1]
     assert len(line) <= 80
     assert prior_course(State()) == [] == prior_course(Story().state)
+
+
+ORDER = {"drawn": ("schedule", "optimizer"), "propensities": (0.4, 0.5)}
+
+
+def test_an_ordered_draw_is_taught_as_a_whole_whichever_was_taken() -> None:
+    story = Story()
+    story.baseline()
+    tell(story, "optimizer", 0.6, "keep", **ORDER)
+    prior = rebuild_prior(NAMES, 0, story.state.finished)
+    by_hand = Prior(NAMES)
+    by_hand.learner.spent = 0.25
+    drawn = dict(zip(*ORDER.values(), strict=True))
+    by_hand.update("optimizer", 0.6, drawn=drawn, kept=True, rise=RISE)
+    assert prior.probabilities() == by_hand.probabilities()
+    assert list(prior.learner.history[0]) == [0, 0, 1], "no try of what was not taken"
+
+
+def test_what_was_not_drawn_teaches_by_its_own_probability() -> None:
+    """An edit that shows another category than those drawn, and a follow-up of one of them."""
+    expected = Prior(NAMES)
+    expected.learner.spent = 0.25
+    expected.update("optimizer", 0.3, kept=False, rise=RISE)
+    order = {"drawn": ("schedule", "architecture"), "propensities": (0.4, 0.5)}
+    for category, fields in (
+        ("schedule", {"shows": "optimizer", **order}),
+        ("optimizer", {"follows": "trial 1, same", **ORDER}),
+    ):
+        story = Story()
+        story.baseline()
+        tell(story, category, 0.3, **fields)
+        assert story.state.trials[1].credited == "optimizer"
+        prior = rebuild_prior(NAMES, 0, story.state.finished)
+        assert prior.probabilities() == expected.probabilities()
+
+
+def test_earlier_versions_drew_one_and_let_it_rise() -> None:
+    old, new = Story(), Story()
+    for story, fields in ((old, {}), (new, {"drawn": ("schedule",), "propensities": (0.125,)})):
+        story.baseline()
+        tell(story, "schedule", 1.0, "keep", **fields)
+    before, now = (rebuild_prior(NAMES, 0, s.state.finished).probabilities() for s in (old, new))
+    assert before["schedule"] > 0.9 > 1.8 / 3 + 1e-9 > now["schedule"]
+
+
+def test_what_is_said_to_have_nothing_left_holds_until_a_keep(tmp_path: Path) -> None:
+    story = Story()
+    story.baseline()
+    said = {"exhausted": {"optimizer": "three rates tried"}}
+    tell(story, "schedule", -0.1, **ORDER, **said)
+    state = story.state
+    assert state.exhausted == said["exhausted"]
+    prior = rebuild_prior(NAMES, 0, state.finished)
+    assert prior.learner.spared[2] > 0 == prior.learner.spared[0]
+    tell(story, "schedule", None, "rejected", status="", **ORDER)
+    story.null([(1.3, 1.2)], verdict="keep")
+    assert story.state.exhausted == said["exhausted"], "a null trial moves nothing"
+    journal = tmp_path / "journal.jsonl"
+    journal.write_bytes(b"".join(write_line(read_event(e)) for e in story.events))
+    stored, reader = read_state(journal), Reader(journal, START)
+    assert fold(reader) == stored == story.state
+    save(journal, stored, reader.place)
+    assert read_state(journal) == story.state
+    tell(story, "architecture", 0.5, "keep", **ORDER)
+    assert story.state.exhausted == {}
+    assert not rebuild_prior(NAMES, 0, story.state.finished).learner.spared.any()

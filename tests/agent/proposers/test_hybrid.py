@@ -19,6 +19,10 @@ class Only:
     categories: tuple[str, ...]
     name: str = "llm"
     attempts: int = 7
+    offered: int = 1
+
+    def choices(self, trial: int) -> int:
+        return self.offered
 
     def covers(self, context: Context) -> bool:
         return context.category in self.categories
@@ -50,6 +54,23 @@ def test_hybrid_shares_what_both_cover() -> None:
 
     assert 30 <= proposers(0).count("llm") <= 70
     assert proposers(0) == proposers(0) != proposers(1)
+
+
+def test_hybrid_lets_a_model_take_its_pick_where_a_model_is_asked_first() -> None:
+    numbers, structure = Only(("a",), "tuner"), Only(("a",), offered=3)
+    hybrid, campaign = Hybrid(numbers=numbers, structure=structure, seed=0), Campaign()
+    for n in range(20):
+        asked = hybrid.propose(campaign.context("a", trial=n)).proposer
+        assert hybrid.choices(n) == {"llm": 3, "tuner": 1}[asked]
+
+
+def test_hybrid_gives_an_idea_that_waited_back_to_its_model() -> None:
+    hybrid = Hybrid(numbers=Only(("a",), "tuner"), structure=Only(("a",)), seed=0)
+    contexts = [Campaign().context("a", trial=n) for n in range(20)]
+    mended = [replace(one, feedback=("no",), proposer="llm") for one in contexts]
+    assert {hybrid.propose(one).proposer for one in mended} == {"llm"}
+    kept = [replace(one, feedback=("no",), proposer="tuner") for one in contexts]
+    assert {hybrid.propose(one).proposer for one in kept} == {"llm", "tuner"}
 
 
 @pytest.mark.process

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from events import PRIOR, Story, sha
 
+from agent.campaign.learning import rebuild_prior
 from agent.campaign.results import write_tsv
-from agent.campaign.state import rebuild_prior
 from agent.report.summary import (
     log_graph,
     log_json,

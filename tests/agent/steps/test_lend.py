@@ -6,20 +6,23 @@ import io
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from events import Story
 from project import clone_without_model
 
 from agent.campaign import reading
 from agent.campaign.events import read_event
+from agent.campaign.learning import rebuild_prior
 from agent.campaign.lines import write_line
 from agent.campaign.reading import CampaignError
-from agent.campaign.state import State, rebuild_prior
+from agent.campaign.state import State
 from agent.git.repo import Repo
 from agent.program import parse_program
 from agent.report.display import Display
-from agent.steps.lend import ELSEWHERE, lend, lender
+from agent.steps.lend import ELSEWHERE, START, lend, lender, published_start
 from agent.steps.start import open_runtime
+from benchmarks.prior.start import start
 
 PROGRAM = "# A program\n\n## Categories\n\n- **a**: first\n- **b**: second\n- **c**: third\n"
 HOME = {"device": "cpu", "preset": "cpu"}
@@ -112,3 +115,42 @@ def test_there_has_to_be_something_to_lend(repo: Repo) -> None:
     assert "\n" not in str(raised.value)
     with pytest.raises(CampaignError, match=r"there is no campaign 'gone'.*bare, full"):
         lender(repo, "gone", State())
+
+
+def test_it_starts_from_what_paid_early_in_published_campaigns() -> None:
+    assert start() == START, "the constant is what the command prints"
+    shares = rebuild_prior(START, 0, (), START).probabilities()
+    even = 1 / len(START)
+    assert all(even / 3 < share < 3 * even for share in shares.values())
+    early = ("hyperparameters", "architecture", "preprocessing")
+    assert min(map(shares.__getitem__, early)) > shares["initialisation"] > shares["schedule"]
+
+
+def test_categories_of_ones_own_start_as_average_ones() -> None:
+    assert published_start({"mine": "d", "yours": "e"}) is None
+    first = published_start({"schedule": "d", "mine": "e"})
+    assert first is not None and first.logits == {"schedule": START["schedule"], "mine": 0.0}
+    half = lend(donor().state, "t", HOME | {"preset": "h100"}, {"schedule": "d"})
+    assert half.logits == {"schedule": START["schedule"]}, "they have nothing in common"
+
+
+@pytest.mark.process
+def test_the_start_is_in_the_journal_once_and_fades(tmp_path: Path) -> None:
+    folder = clone_without_model(tmp_path)
+    repo, shares = Repo.open(folder), []
+    for _ in range(2):
+        options = {"preset": "cpu", "llm": "none", "data": "apidocs"}
+        path = folder / "program.md"
+        with open_runtime(repo, "t", options, path, Display(io.StringIO())) as runtime:
+            shares.append(runtime.prior.probabilities())
+            runtime.read_program()
+    assert shares[0] == shares[1] and shares[0]["hyperparameters"] > 2 * shares[0]["dataset"]
+    state = reading.load(repo, "t")
+    assert (state.lent, state.lent_by) == (START, "")
+    assert reading.prior_of(state).probabilities() == shares[0]
+    journal = (repo.root / "campaigns" / "t" / "journal.jsonl").read_text()
+    assert journal.count('"event":"prior"') == 1
+    prior = rebuild_prior(START, 0, (), START)
+    for n in range(200):
+        prior.update(sorted(START)[n % len(START)], 0.0)
+    assert np.abs(prior.learner.theta).max() < 0.1

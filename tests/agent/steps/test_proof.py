@@ -39,6 +39,9 @@ class Deleter:
 
     name, attempts = "deck", 1
 
+    def choices(self, trial: int) -> int:
+        return 1
+
     def covers(self, context: Context) -> bool:
         return True
 

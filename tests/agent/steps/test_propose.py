@@ -20,8 +20,9 @@ from staged import Score, answer
 from agent import loop
 from agent.campaign.events import Concluded, Known, RunBegun
 from agent.campaign.journal import read_events
+from agent.campaign.learning import rebuild_prior
 from agent.campaign.records import Trial
-from agent.campaign.state import fold, rebuild_prior
+from agent.campaign.state import fold
 from agent.campaign.store import Campaign
 from agent.models.choose import open_model
 from agent.models.types import Model, Prompt
@@ -342,7 +343,7 @@ def test_an_edit_counts_for_the_category_that_its_diff_shows(
     loop.baseline(runtime)
     line = next(s for s in runtime.campaign.source("HEAD").splitlines() if s[:5] == "WIDTH")
     use(runtime, [block(f"{line}\n", f"{line.replace('128', '192')}\n")])
-    monkeypatch.setattr(runtime.prior, "sample", lambda *args, **options: "schedule")
+    monkeypatch.setattr(runtime.prior, "draw", lambda *args, **options: {"schedule": 0.1})
     trial, state = one_trial(runtime), runtime.campaign.state
     assert (trial.category, trial.shows) == ("schedule", "architecture")
     shares = runtime.prior.probabilities()
@@ -375,7 +376,7 @@ def test_no_reply_stops_the_loop(
         runtime.proposer = LLMProposer(model, PROMPTS)
         loop.baseline(runtime)
         monkeypatch.setattr(runtime.proposer, "attempts", 12)
-        monkeypatch.setattr(runtime.prior, "sample", lambda *args, **options: "schedule")
+        monkeypatch.setattr(runtime.prior, "draw", lambda *args, **options: {"schedule": 0.1})
         source, champion = Campaign.source, runtime.champion.commit
         monkeypatch.setattr(
             Campaign, "source",

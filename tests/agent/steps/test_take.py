@@ -19,9 +19,10 @@ from agent import loop
 from agent.campaign.events import Known, RunBegun, RunEnded
 from agent.campaign.files import write_atomically
 from agent.campaign.journal import read_events
+from agent.campaign.learning import rebuild_prior
 from agent.campaign.records import Trial
 from agent.campaign.snapshot import read_state, save
-from agent.campaign.state import fold, rebuild_prior
+from agent.campaign.state import fold
 from agent.campaign.store import Campaign
 from agent.campaign.submissions import FOLDER, Submission, discard, submit, waiting
 from agent.edits.checks import check

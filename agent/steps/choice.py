@@ -1,0 +1,92 @@
+"""What a reply settles beside its edit: its category, a follow-up, what has nothing left."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent.campaign.records import Trial
+from agent.campaign.state import State
+from agent.edits.blocks import EditError, Envelope
+from agent.edits.ideas import fields
+from trainer.untrusted import one_line
+
+FOLLOW_UPS = 0.2
+"""Share of the trials that may follow up another one, so that the draw still leads the search."""
+REASON_LENGTH = 200
+NO = ("", "-", "no", "none", "n/a")
+"""What a model writes into a line that it has no use for."""
+_FOLLOW_UP = re.compile(r"(?:trial)?\s*#?(\d{1,9})\s*,?\s*(?:in the\s+)?(same|opposite)\b", re.I)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an edit counts for; see ``records.Trial``."""
+
+    category: str
+    follows: str = ""
+
+
+def follow_ups_left(state: State) -> int:
+    """How many follow-ups the trials so far, with the open one, still allow."""
+    trials = [trial for trial in state.trials if trial.trial > 0 and not trial.is_null]
+    used = sum(bool(trial.follows) for trial in trials if trial.verdict is not None)
+    return max(0, math.floor(FOLLOW_UPS * len(trials)) - used)
+
+
+def read_choice(
+    reply: str, envelope: Envelope, state: State, described: Mapping[str, str]
+) -> Choice:
+    """What a reply to the open trial chooses: one of the categories that were drawn, else the first
+    of them, or the category of the trial that it follows up.
+
+    Args:
+        described: the categories of now, each with a digest of its description.
+
+    Raises:
+        EditError: it follows up what it may not; the message says why.
+    """
+    trial, said = state.trials[-1], fields(reply, envelope)
+    named, first = said.get("category", "").lower(), next(iter(trial.drawn), trial.category)
+    if said.get("follow-up", "").lower() in NO:
+        return Choice(named if named in trial.drawn else first)
+    followed, way = _followed(said["follow-up"], state)
+    category = followed.name_today(followed.credited, described)
+    if category not in described:
+        raise EditError(f"trial {followed.trial} is of no category that there is now")
+    return Choice(category, f"trial {followed.trial}, {way}")
+
+
+def read_exhausted(reply: str, envelope: Envelope, described: Mapping[str, str]) -> dict[str, str]:
+    """The category that a whole reply says has nothing left, with the reason; one, or none."""
+    name, _, reason = fields(reply, envelope).get("exhausted", "").partition(":")
+    name, reason = name.strip().lower(), one_line(reason.strip(), REASON_LENGTH)
+    return {name: reason} if reason and name in described else {}
+
+
+def _followed(text: str, state: State) -> tuple[Trial, str]:
+    """The trial that a follow-up names, and in which direction.
+
+    Raises:
+        EditError: there is none, or no follow-up is left.
+    """
+    drawn = ", ".join(state.trials[-1].drawn) or state.trials[-1].category
+    instead = f"leave the line follow-up out and propose an edit in {drawn}"
+    if not follow_ups_left(state):
+        raise EditError(
+            f"no follow-up is left now, as at most one trial in {1 / FOLLOW_UPS:.0f} may be one: "
+            f"{instead}"
+        )
+    match = _FOLLOW_UP.match(text)
+    if match is None:
+        raise EditError(
+            f"follow-up: {one_line(text, 60)!r} is not read; write 'follow-up: trial 12, same' or "
+            "'follow-up: trial 12, opposite'"
+        )
+    past = {trial.trial: trial for trial in state.real if trial.trial > 0 and trial.candidate}
+    number = int(match[1])
+    if number not in past:
+        raise EditError(f"there is no trial {number} whose edit was tried: {instead}")
+    return past[number], match[2].lower()
