@@ -93,7 +93,7 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
     context = runtime.context(number)
     available = [
         name
-        for name in runtime.program.names
+        for name in context.program.names
         if runtime.proposer.covers(replace(context, category=name))
     ]
     if not available:

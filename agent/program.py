@@ -20,6 +20,7 @@ from agent import front_matter
 from agent.objective import Objective
 from agent.settings import Frozen, Settings, complaint
 from trainer.errors import UserError
+from trainer.presets import Budget
 from trainer.source import plain
 
 MAX_CHARACTERS = 60_000
@@ -29,6 +30,21 @@ LIMITS = ("trials", "hours", "max_cost", "max_tokens")
 goes for the objective, too."""
 KNOWN = "{{ known }}"
 """In the prose, the place of what is known at the preset's scale."""
+BUDGET = "{{ budget }}"
+"""In the prose, the place of what the budget is, and what pays under it."""
+SPEED = "efficiency", "3fa7949b"
+"""The category whose edits make steps faster, and the digest of what the shipped program.md says of
+it. Under a budget of tokens it is not drawn; one that says something else is the user's, and is."""
+_BUDGET_ONCE = re.compile(
+    r"The budget is time, so speed is quality: a step that costs half as much is\s+worth as much as"
+    r" an optimizer that needs half as many\."
+)
+"""What the shipped program.md said before it had a place for it; wrong under a budget of tokens."""
+_NOTES_ONCE = re.compile(
+    r"Write here whatever you want the next proposal to know: a hunch, a paper, something to leave"
+    r"\s+alone\.\s+It is read before every trial\."
+)
+"""What stands below ``## Notes`` until somebody writes some."""
 _CATEGORY = re.compile(r"[-*]\s+\*\*([^*]+)\*\*\s*:\s*(.*)")
 _NAME = re.compile(r"(?!.{31})[a-z][a-z0-9]*([ -][a-z0-9]+)*")
 _NAME_RULE = "a name is lower-case words of letters and digits, at most 30 characters"
@@ -69,7 +85,8 @@ class Program(Frozen):
     categories: tuple[Category, ...]
     prose: str
     """What the model is told: the file without front matter and notes, categories included. A line
-    ``{{ known }}`` stands for what is known at the preset's scale."""
+    ``{{ known }}`` stands for what is known at the preset's scale, ``{{ budget }}`` for what pays
+    under the budget."""
     notes: str
     """The section ``## Notes``, by which the user steers; the next proposal gets it."""
 
@@ -91,6 +108,33 @@ class Program(Frozen):
     @property
     def objective(self) -> Objective:
         return self.front_matter.objective
+
+    def open_to(self, budget: Budget) -> Program:
+        """This version with the categories in which something can be gained under a budget.
+
+        Of tokens that is all but ``SPEED``, unless the objective puts a price on time.
+        """
+        name, digest = SPEED
+        others = tuple(category for category in self.categories if category.name != name)
+        is_shipped = self.described.get(name) == digest
+        if not is_shipped or not others or budget.tokens is None or self.objective.time:
+            return self
+        line = rf"^[-*]\s+\*\*{name}\*\*\s*:.*\n(?:[ \t]+\S.*(?:\n|\Z))*"
+        prose = re.sub(line, "", self.prose, count=1, flags=re.MULTILINE)
+        return self.model_copy(update={"categories": others, "prose": prose})
+
+    def filled(self, known: str, budget: str) -> str:
+        """The prose with what stands in its places; nothing is left of a section that would be
+        empty."""
+        places = {KNOWN: known, BUDGET: budget}
+        text = self.prose
+        for place, words in places.items():
+            if not words:
+                text = re.sub(
+                    rf"^##\s.*\n\s*{re.escape(place)}\s*(?=^#|\Z)", "", text, flags=re.MULTILINE
+                )
+            text = text.replace(place, words)
+        return text.strip()
 
     def aimed_at(self, objective: Objective) -> Program:
         """This version with the objective of a trial that began before it was written."""
@@ -159,8 +203,8 @@ def parse_program(text: str, path: Path = Path("program.md"), *, lenient: bool =
         sha256=hashlib.sha256(text.encode(errors="replace")).hexdigest(),
         front_matter=settings,
         categories=categories,
-        prose="\n".join(prose).strip(),
-        notes="\n".join(lines[i] for i in notes[1:]).strip(),
+        prose=_BUDGET_ONCE.sub(BUDGET, "\n".join(prose).strip()),
+        notes=_NOTES_ONCE.sub("", "\n".join(lines[i] for i in notes[1:])).strip(),
     )
 
 

@@ -2,13 +2,14 @@
 
     python examples/check_models.py                     # the default model of each key that is set
     python examples/check_models.py anthropic:claude-haiku-5-5 openai:gpt-6-luna
+    python examples/check_models.py "command:python3 examples/stub_agent.py"
 
 Each model gets five requests of some 6,000 to 25,000 tokens: cents for a small model. Checked is
 that a reply ends by itself and is counted; that the second prompt of the same beginning comes out
 of a cache; that a reply cut off at its limit is known as such; that the whole prompt is read; that
 the price is known; and that the edit it proposes, asked as a campaign asks, applies to train.py.
-The exit status is 1 if a check fails. Of a server of your own
-(openai:MODEL@URL) cache and price are noted only.
+The exit status is 1 if a check fails. Of a server of your own (openai:MODEL@URL) cache and price
+are noted only. A program (command:CMD) is asked for the edit only.
 """
 
 from __future__ import annotations
@@ -44,6 +45,13 @@ def prompt(question: str) -> Prompt:
 
 def checks(model: Model) -> Iterator[tuple[str, bool | None, str]]:
     """Name, whether it holds (None: either is fine), and what was seen."""
+    if not model.name.startswith("command:"):
+        yield from api_checks(model)
+    why, title = proposes(model)
+    yield "proposes an edit that applies", not why, why or title
+
+
+def api_checks(model: Model) -> Iterator[tuple[str, bool | None, str]]:
     own_server = "@" in model.name
     reply = model.complete(prompt("Count from 1 to 40."), max_tokens=ROOM)
     yield "ends by itself", reply.stop_reason == "end", _end(reply)
@@ -63,9 +71,6 @@ def checks(model: Model) -> Iterator[tuple[str, bool | None, str]]:
 
     fault = cut_short(model)
     yield "reads it all", not fault, fault or "knows how a long prompt began"
-
-    why, title = proposes(model)
-    yield "proposes an edit that applies", not why, why or title
 
 
 def proposes(model: Model) -> tuple[str, str]:

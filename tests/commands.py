@@ -25,12 +25,14 @@ class Done:
     stderr: str
 
 
-def run_here(folder: Path, *args: str, main: Callable[[], None] = cli.main) -> Done:
-    """Run ``python -m agent`` with ``args`` in ``folder``.
+def run_here(
+    folder: Path, *args: str, main: Callable[[], None] = cli.main, encoding: str = ""
+) -> Done:
+    """Run ``python -m agent`` with ``args`` in ``folder``, with streams of an ``encoding``, if any.
 
     What would show a traceback raises here.
     """
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (_stream(encoding) for _ in range(2))
     with (
         contextlib.chdir(folder),
         contextlib.redirect_stdout(out),
@@ -42,7 +44,17 @@ def run_here(folder: Path, *args: str, main: Callable[[], None] = cli.main) -> D
             code = 0
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    return Done(code, out.getvalue(), err.getvalue())
+    return Done(code, *map(_text, (out, err)))
+
+
+def _stream(encoding: str) -> io.StringIO | io.TextIOWrapper:
+    """As strict as Python's own."""
+    return io.TextIOWrapper(io.BytesIO(), encoding) if encoding else io.StringIO()
+
+
+def _text(stream: io.StringIO | io.TextIOWrapper) -> str:
+    stream.seek(0)  # which writes out what is in its buffer
+    return stream.read()
 
 
 def measure_files() -> None:

@@ -3,6 +3,7 @@
     train.py        the file that edits change: model, optimizer, data mixture, schedule, loop
     session         what a training file may use: clock, data, seed, device, log
     measure         the entry points: measure, heat, check, audit
+    jobs            from what they are asked for to a training
     results         what they return
     contract        checks of the text of a training file
     source          the text of a training file: line ends, byte order mark
@@ -17,6 +18,7 @@
     training/       one training, or a heat of several that take turns; parent's and child's side
     scoring/        the trusted scorer, the confined process that answers it, the audits
 
-Imports go in one direction: measure -> scoring -> training -> sandbox, data -> session, contract ->
-presets. A parent never imports torch or code of a child; the fork server imports both (``roles``).
+Imports go in one direction: measure -> jobs -> scoring -> training -> sandbox, data -> session,
+contract -> presets. A parent never imports torch or code of a child; the fork server imports both
+(``roles``).
 """

@@ -2,6 +2,13 @@
 
 ``train`` may return before ``session.done()`` says so: ``train_seconds``, ``tokens`` and ``spent``
 of the measurement are then what it took, by the parent's clock.
+
+A budget of tokens counts those that are read to be trained on: what ``session.consumed`` is told,
+or what ``session.batch`` has handed out if that is more. Rows that are cut without ``batch`` are to
+be told. Free for every file alike are further passes over a batch that was counted, and looking at
+``data.sources`` without training on it, as to count, sort or choose: neither can be seen from
+outside. They take time, which has its bound under a budget of tokens, too: ``presets.wall_cap``,
+260 s at the cpu preset.
 """
 
 from __future__ import annotations

@@ -15,30 +15,30 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from trainer import contract, fingerprint
-from trainer.data.choice import AUTO, choose
+from trainer import fingerprint
+from trainer.data.choice import AUTO
 from trainer.data.prepare import DataError, prepare, restore
-from trainer.data.sources.base import Progress
-from trainer.presets import BadSetting, Budget, parse_budget
+from trainer.jobs import MOST_TRAININGS as MOST_TRAININGS
+from trainer.jobs import job_of, progress_to, refuse_impossible, setting_of
+from trainer.presets import Budget, parse_budget
 from trainer.results import AuditResult as AuditResult
 from trainer.results import CheckResult as CheckResult
 from trainer.results import Measurement as Measurement
+from trainer.results import Profile as Profile
 from trainer.results import ScoringResult, TrainingResult
 from trainer.sandbox.confine import SandboxError as SandboxError
 from trainer.scoring.parent import score, score_all
-from trainer.source import plain
 from trainer.training.heat import how_to_train, train_all
 from trainer.training.job import Job, OnEvent, Trained
 from trainer.training.machine import MACHINE as MACHINE
 from trainer.training.machine import Setting as Setting
 from trainer.training.machine import resolve as resolve
+from trainer.training.request import PROFILE_STEPS
 from trainer.training.standstill import Measured, undisturbed
 from trainer.training.watch import Watch as Watch
 
 CHECK_STEPS = 2
 CHECK_WINDOWS = 8
-MOST_TRAININGS = 8
-"""In one heat."""
 AUDIT_SHARE = 2.0
 """Of the time of a training: so long the stronger audit may ask."""
 
@@ -144,15 +144,15 @@ def heat(
     seeds = [seed] * len(sources) if isinstance(seed, int) else list(seed)
     traces = [trace] if isinstance(trace, str) else list(trace or [None] * len(sources))
     paths = [None] * len(sources) if weights_to is None else weights_to
-    _refuse_impossible(len(sources), seeds, traces, paths, split)
-    setting = _setting(preset, device, isolation, data, on_event)
+    refuse_impossible(len(sources), seeds, traces, paths, split)
+    setting = setting_of(preset, device, isolation, data, on_event)
     spend = setting.preset.budget if budget is None else budget
     spend = parse_budget(spend) if isinstance(spend, str) else spend
     numbers: Sequence[int | None] = range(len(seeds)) if len(seeds) > 1 else [None]
     with MACHINE:
         probe = MACHINE.probe()  # first: its process takes a moment to end
         jobs = [
-            _job(setting, spend, *of, on_event, cancel)
+            job_of(setting, spend, *of, on_event, cancel)
             for of in zip(sources, seeds, traces, numbers, strict=True)
         ]
         started = time.monotonic()
@@ -193,86 +193,6 @@ def heat(
     ]
 
 
-def _setting(
-    preset: str, device: str, isolation: str, data: str, on_event: OnEvent | None = None
-) -> Setting:
-    """The settings of a measurement; ``auto`` is the preset's corpus, or what can be had."""
-    emit = on_event or (lambda event: None)
-    setting = resolve(preset, device, isolation, data)
-    choice = choose(data, setting.preset, _progress(emit))
-    if choice.note:
-        emit({"event": "note", "text": choice.note})
-    return replace(setting, data=choice.source)
-
-
-def _progress(emit: OnEvent) -> Progress:
-    return lambda stage, fraction: emit(
-        {"event": "preparing", "stage": stage, "fraction": fraction}
-    )
-
-
-def _refuse_impossible(
-    count: int,
-    seeds: Sequence[int],
-    traces: Sequence[str | None],
-    paths: Sequence[Path | None],
-    split: str,
-) -> None:
-    if split not in ("val", "test"):
-        raise BadSetting(f"split {split!r}: there is val, and test, which is sealed")
-    if not 1 <= count <= MOST_TRAININGS:
-        raise BadSetting(f"a heat of {count} trainings: give 1 to {MOST_TRAININGS} files")
-    each = {"seeds for": seeds, "recorded clocks for": traces, "places for weights of": paths}
-    for what, given in each.items():
-        if len(given) != count:
-            raise BadSetting(f"{len(given)} {what} {count} files: give one for each")
-    for seed in seeds:
-        if not 0 <= seed < 1 << 63:
-            raise BadSetting(f"seed {seed}: choose a whole number from 0 to 2**63 - 1")
-
-
-def _job(
-    setting: Setting,
-    budget: Budget,
-    source: str,
-    seed: int = 0,
-    trace: str | None = None,
-    number: int | None = None,
-    on_event: OnEvent | None = None,
-    cancel: threading.Event | None = None,
-) -> Job | Trained:
-    """The training of a source; already its result if the source breaks the contract.
-
-    Args:
-        number: of the training in its heat, which each event then tells.
-    """
-    try:
-        spec = contract.read(source, setting.preset.max_seq_len)
-    except contract.ContractBroken as error:
-        return Trained("invalid", f"contract: {error}")
-
-    emit = on_event or (lambda event: None)
-
-    def tell(event: dict[str, Any]) -> None:
-        emit(event if number is None else {**event, "training": number})
-
-    return Job(
-        code=contract.Code(plain(source), spec, setting.device, setting.threads),
-        corpus=prepare(
-            setting.data,
-            vocab_size=spec.vocab_size,
-            val_bytes=setting.preset.val_bytes,
-            progress=_progress(emit),
-        ),
-        budget=budget,
-        seed=seed,
-        setting=setting,
-        trace=trace,
-        on_event=tell,
-        cancelled=cancel.is_set if cancel is not None else lambda: False,
-    )
-
-
 def _restore(jobs: Sequence[Job | Trained], trainings: Sequence[Trained]) -> None:
     """Make the data again if they were deleted or damaged during the trainings.
 
@@ -300,7 +220,7 @@ def _opened(job: Job | Trained, trained: Trained) -> Job | Trained:
         vocab_size=job.corpus.vocab_size,
         val_bytes=job.setting.preset.val_bytes,
         split="test",
-        progress=_progress(job.on_event),
+        progress=progress_to(job.on_event),
     )
     return replace(job, corpus=corpus)
 
@@ -328,9 +248,9 @@ def check(
     Raises:
         BadSetting, DataError, SandboxError: nothing could be checked.
     """
-    setting = _setting(preset, device, isolation, data)
+    setting = setting_of(preset, device, isolation, data)
     with MACHINE:
-        job = _job(setting, Budget(steps=CHECK_STEPS), source, seed, cancel=cancel)
+        job = job_of(setting, Budget(steps=CHECK_STEPS), source, seed, cancel=cancel)
 
         def once() -> Measured:
             with train_all([job], "alone") as trained:
@@ -338,6 +258,31 @@ def check(
 
         (trained,), (scored,) = undisturbed(once, None, cancel, timed=False)
     return CheckResult(**_training_result(trained, scored))
+
+
+def profile(
+    source: str,
+    *,
+    seed: int = 0,
+    preset: str = "auto",
+    data: str = AUTO,
+    device: str = "auto",
+    isolation: str = "auto",
+    cancel: threading.Event | None = None,
+) -> Profile:
+    """Train a few steps that look at themselves: where their time goes, and norms of the weights.
+
+    It is a training of its own, of which nothing counts: no other is the slower for it.
+
+    Raises:
+        BadSetting, DataError, SandboxError: nothing could be trained.
+    """
+    setting = setting_of(preset, device, isolation, data)
+    with MACHINE:
+        job = job_of(setting, Budget(steps=PROFILE_STEPS), source, seed, cancel=cancel)
+        job = replace(job, profiles=True) if isinstance(job, Job) else job
+        with train_all([job], "alone") as (trained,):
+            return trained.profile or Profile(trained.status, trained.reason)
 
 
 def audit(
@@ -366,9 +311,9 @@ def audit(
         BadSetting, DataError, SandboxError: nothing could be audited.
         OSError: the weights cannot be read.
     """
-    setting = _setting(preset, device, isolation, data, on_event)
+    setting = setting_of(preset, device, isolation, data, on_event)
     with MACHINE, weights.open("rb") as file:
-        job = _job(setting, setting.preset.budget, source, on_event=on_event, cancel=cancel)
+        job = job_of(setting, setting.preset.budget, source, on_event=on_event, cancel=cancel)
         if isinstance(job, Trained):
             scored = ScoringResult(job.status, job.reason)
         else:

@@ -103,6 +103,12 @@ def parse_budget(text: str) -> Budget:
     raise BadSetting(f"budget {text!r}: at least 0.001s or 1tok, at most 30 days or 1e15tok")
 
 
+def wall_cap(budget: Budget, preset: Preset) -> float:
+    """Bound in seconds on a training that does not run on the real clock, as under a budget of
+    tokens: what has not handed over its weights by then ends without a score."""
+    return 60.0 + 10 * (budget.seconds or preset.budget.seconds or 300.0)
+
+
 @cache
 def load_presets() -> dict[str, Preset]:
     tables = tomllib.loads((Path(__file__).parent / "presets.toml").read_text())

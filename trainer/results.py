@@ -120,3 +120,45 @@ class AuditResult:
     seconds: float
     cuts: int = 0
     """How many positions it asked."""
+
+
+@dataclass(frozen=True)
+class WeightGroup:
+    """Weights of one part of a model that one rule moves, with norms of a step, medians."""
+
+    name: str
+    """Of the part: of a submodule of the model, or of a parameter that stands beside them."""
+    rule: str
+    """The class of its optimizer, as far as that is one of torch's kind."""
+    params: int
+    weight: float | None
+    gradient: float | None
+    """None where no ``.grad`` was seen."""
+    change: float | None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a few steps of a training have shown, as it reported it, or why there is nothing."""
+
+    status: str
+    reason: str = ""
+    steps: int = 0
+    """That were timed; 0 if none was whole."""
+    seconds: float | None = None
+    """Of a step."""
+    phases: dict[str, float] = field(default_factory=dict)
+    """Share of a step's time by ``data``, ``forward``, ``head`` (logits and loss, there and back),
+    ``backward`` and ``optimizer``."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """Share of a step's time that the parts of the model take in the forward pass."""
+    has_head: bool = False
+    """Whether a submodule makes the logits; else ``head`` is the loss alone."""
+    groups: tuple[WeightGroup, ...] = ()
+    rate: str = ""
+    """Name of the learning rate, or its scale, that the file logs; "" if it logs none."""
+    rates: tuple[tuple[float, float], ...] = ()
+    """Share of the budget, and its value there."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

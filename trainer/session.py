@@ -57,7 +57,8 @@ class Clock:
         self.turn_seconds: float | None = None
         """Length of the first turn; None for a training that takes no turns."""
         self.trace: list[float] = []
-        self.tokens = 0
+        self.told = self.handed = 0
+        """Tokens that train.py said it trains on, and that it was handed as batches."""
         self.steps = 0
         self._replay = replay
         self._wait_for_turn = end_turn
@@ -66,6 +67,11 @@ class Clock:
         self._done_seconds = 0.0
         """Of the budget, that were spent when ``done()`` was asked last."""
         self._step_seconds = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """That count: the larger of both, so that nothing is gained by telling too few."""
+        return max(self.told, self.handed)
 
     def start(self) -> None:
         self._start = time.monotonic()
@@ -237,8 +243,11 @@ class Session:
         """Rows of token ids [B, T + 1] -> inputs and targets, int64 [B, T] on the device.
 
         Both are contiguous, so that what was compiled for one batch fits all. To a GPU they are
-        copied from pinned memory, which is not waited for.
+        copied from pinned memory, which is not waited for. From ``ready()`` on their B * T targets
+        count as tokens, whether ``consumed`` is told of them or not.
         """
+        if self._data is not None:
+            self._clock.handed += rows.shape[0] * (rows.shape[1] - 1)
         ids = torch.from_numpy(rows.astype(np.int64))
         both = torch.stack([ids[:, :-1], ids[:, 1:]])
         if self.device.type == "cuda":
@@ -260,8 +269,8 @@ class Session:
         return self._clock.done()
 
     def consumed(self, tokens: int) -> None:
-        """Count training tokens, each time that some are trained on."""
-        self._clock.tokens += int(tokens)
+        """Count tokens, each time that some are read to be trained on; see ``contract``."""
+        self._clock.told += int(tokens)
 
     def log(self, step: int, loss: float | torch.Tensor | None = None, **metrics: Any) -> None:
         """Report a step for the live display and the curve; ``loss`` in nats per token.

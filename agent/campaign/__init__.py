@@ -5,4 +5,6 @@ over its events and holds the ``records`` of trials, with the ``findings`` about
 ``compared`` says what their heats have shown. A ``snapshot`` may save reading all events.
 The ``store`` makes git and the folder match; ``reading`` is for all who only look; ``disk`` keeps
 the folder small; ``results`` is for other tools. What people hand in waits in ``submissions``.
+
+``learning`` rebuilds the prior from the trials.
 """

@@ -13,14 +13,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, TypeAdapter
 
 from agent.campaign.findings import Audit, Transfer
+from agent.campaign.formats import FORMAT as FORMAT
+from agent.campaign.formats import upgraded
 from agent.campaign.happened import Happened, Usage
 from agent.campaign.notebook import NotebookAnswered, NotebookRead
 from agent.campaign.records import Proof, Training, Verdict
 from agent.edits.blocks import Envelope
-
-FORMAT = 2
-"""Of the journals that this version writes. It reads earlier ones, by ``_MIGRATIONS``, and refuses
-newer ones. A field or an event more is no new format."""
 
 
 class OfTrial(Happened):
@@ -323,6 +321,17 @@ class PriorLent(Happened):
     """In [0, 1]; see ``steps.lend``."""
     logits: Mapping[str, float]
     """By category of this campaign, tempered."""
+    described: Mapping[str, str] = {}
+    """Digests of their descriptions, by which one that gets another name is known."""
+
+
+class Profiled(Happened):
+    """A champion was profiled, or could not be, and is not again; see ``measure.profile``."""
+
+    event: Literal["profiled"] = "profiled"
+    commit: str
+    found: Mapping[str, Any]
+    """A ``trainer.results.Profile``."""
 
 
 class Retired(Happened):
@@ -341,30 +350,12 @@ Known = (
     CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed
     | IdeaDropped | Waiting | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade
     | TrainingBegun | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened
-    | Verified | Transferred | Harvested | PriorLent | NotebookAnswered | NotebookRead | Retired
+    | Verified | Transferred | Harvested | PriorLent | Profiled | NotebookAnswered | NotebookRead
+    | Retired
 )  # fmt: skip
 Event = Known | Unknown
 _ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator="event")])
 _NAMES = {model.model_fields["event"].default for model in get_args(Known)}
-
-
-_PARTS = {"campaign": "settings", "run": "settings", "training": "training", "audit": "audit"}
-"""By event: its field, whose parts were fields of the event in format 1."""
-_NO_PARTS = {"n", "time", "event", "format", "pid", "given"}
-
-
-def _from_1(stored: Mapping[str, Any]) -> Mapping[str, Any]:
-    name = stored.get("event")
-    around = _PARTS.get(name) if isinstance(name, str) else None
-    if name == "verdict" and stored.get("status") == "abandoned" and stored.get("gain") is None:
-        return {**stored, "status": "unjudged"}  # so called before heats
-    if around is None or around in stored:
-        return stored
-    return {**stored, around: {k: v for k, v in stored.items() if k not in _NO_PARTS}}
-
-
-_MIGRATIONS = {1: _from_1}
-"""By format: what makes of a stored event one of the next format."""
 
 
 def read_event(stored: Mapping[str, Any], form: int = 1) -> Event:
@@ -373,8 +364,7 @@ def read_event(stored: Mapping[str, Any], form: int = 1) -> Event:
     Raises:
         ValidationError: it is none, or lacks a field.
     """
-    for before in range(form, FORMAT):
-        stored = _MIGRATIONS[before](stored)
+    stored = upgraded(stored, form)
     name = stored.get("event")
     if isinstance(name, str) and name in _NAMES:
         return _ADAPTER.validate_python(stored)

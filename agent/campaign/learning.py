@@ -18,14 +18,15 @@ def rebuild_prior(
     seed: int,
     trials: Iterable[Trial],
     lent: Mapping[str, float] | None = None,
+    lent_described: Mapping[str, str] | None = None,
 ) -> Prior:
     """The prior after learning from the rewards of ``trials``, given oldest first.
 
     Args:
         names: of the categories now; with digests of their descriptions if it is a mapping.
-        lent: see ``State.lent``.
+        lent, lent_described: see ``State.lent``.
     """
-    prior = Prior(lent or names, seed=seed)
+    prior = Prior(lent_described or lent or names, seed=seed)
     if lent:
         prior.learner.theta[:] = list(lent.values())
     for trial in trials:
@@ -72,10 +73,10 @@ def teach_prior(prior: Prior, trial: Trial) -> None:
 def prior_course(state: State, most: int = 8) -> list[dict[str, Any]]:
     """The prior after drawn trials, by the categories' names of today: the last, and others in even
     steps before it."""
-    names = next((trial.categories for trial in state.finished if trial.categories), ())
+    names = next((trial.known for trial in state.finished if trial.categories), {})
     if not names:
         return []
-    prior, rows = rebuild_prior(names, 0, (), state.lent), []
+    prior, rows = rebuild_prior(names, 0, (), state.lent, state.lent_described), []
     for trial in state.finished:
         teach_prior(prior, trial)
         if trial.categories and trial.propensity:

@@ -80,7 +80,8 @@ def prior_of(state: State) -> Prior:
     if not state.program_text:
         raise CampaignError("this campaign has not begun its first trial yet; run it again")
     described = parse_program(state.program_text, lenient=True).described
-    return rebuild_prior(described, state.settings["seed"], state.trials, state.lent)
+    seed, lent = state.settings["seed"], (state.lent, state.lent_described)
+    return rebuild_prior(described, seed, state.trials, *lent)
 
 
 def running(repo: Repo, tag: str) -> int | None:

@@ -73,8 +73,12 @@ class State:
     was given to the loop to leave out, as pairs of champion and trial."""
     lent: dict[str, float] = field(default_factory=dict)
     """By category: what the prior started from; empty if from nothing, as of earlier versions."""
+    lent_described: dict[str, str] = field(default_factory=dict)
+    """Digests of those categories' descriptions; empty with an earlier version."""
     lent_by: str = ""
     """That campaign, and how alike it is."""
+    profile: dict[str, Any] = field(default_factory=dict)
+    """Of the last champion that was profiled: ``commit``, and what was ``found``."""
     queue: list[dict[str, Any]] = field(default_factory=list)
     """Ideas that wait, oldest first: see ``Trial.idea``."""
     exhausted: dict[str, str] = field(default_factory=dict)
@@ -215,8 +219,10 @@ class State:
                 pairs = [*self.harvested.get("pairs", ()), *event.found.get("pairs", ())]
                 self.harvested = {**self.harvested, **event.found, "pairs": pairs}
             case events.PriorLent():
-                self.lent = dict(event.logits)
+                self.lent, self.lent_described = dict(event.logits), dict(event.described)
                 self.lent_by = event.tag and f"{event.tag}, {event.alike:.0%} alike"
+            case events.Profiled():
+                self.profile = event.own
             case NotebookAnswered():
                 self._note(event)
             case NotebookRead():

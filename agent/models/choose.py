@@ -24,7 +24,7 @@ KNOWN = (
 PLUG_IN = """\
 to plug one in, set ANTHROPIC_API_KEY or OPENAI_API_KEY, or start Ollama; or say which:
   --llm openai:MODEL@http://localhost:8000/v1    any server that speaks Chat Completions
-  --llm "command:claude -p"                      any program: prompt on stdin, reply on stdout
+  --llm "command:claude -p --permission-mode acceptEdits"    a coding agent, or any program
   --llm local                                    SmolLM2-135M on this machine: weak, and free
   --llm cassette:FILE                            replies that were recorded"""
 

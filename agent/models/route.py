@@ -6,6 +6,7 @@ only where it would be used.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import re
@@ -131,13 +132,19 @@ def _certificates(needed: bool) -> Any:
     try:
         if name and not Path(os.environ[name]).exists():
             raise FileNotFoundError(0, "there is no such file or folder")
-        return httpx2.create_ssl_context(trust_env=needed)
+        return httpx2.create_ssl_context() if needed else _unused_certificates()
     except OSError as error:
         given = f"{name}={os.environ[name]}" if name else "the system's"
         raise Misconfigured(
             f"there are no certificates to check servers with: {given}: {error.strerror or error}; "
             "correct it or unset it"
         ) from None
+
+
+@functools.cache
+def _unused_certificates() -> Any:
+    """For addresses without TLS: clients want some, and to read the system's takes 20 ms."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def addresses(url: str) -> list[str]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from trainer.errors import UserError
 
-StopReason = Literal["end", "length", "refusal", "other"]
+StopReason = Literal["end", "length", "refusal", "unusable", "other"]
 Cause = Literal["outage", "paid", "unexplained", "nowhere"]
 """Why there was no answer: the service is not there or says so itself; what had come of a reply is
 lost, and has to be paid for; for no reason that is known, so that it may be a mistake; or its name
@@ -49,6 +49,8 @@ class Prompt:
     """JSON schema that the reply has to match; "" for free text. Only ``local`` is given one."""
     seed: int | None = None
     """Sampling seed, for a model that repeats its reply for the same seed."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """By name, what a program that works in a folder finds there. It may edit train.py."""
 
     @property
     def system(self) -> Part:
@@ -105,7 +107,9 @@ class Reply:
     model: str
     """Name of the model, as the server gives it."""
     detail: str = ""
-    """The server's own words on why it stopped."""
+    """The server's own words on why it stopped; for ``unusable``, what the model did wrong."""
+    file: str | None = None
+    """The train.py that a program left in its folder; None if it left that as it was."""
 
 
 class ModelError(UserError):

@@ -16,6 +16,24 @@ from agent.campaign.records import Trial
 from agent.edits.blocks import EditError, Envelope
 from agent.judge import Rule
 from agent.program import Program
+from trainer.data.card import SourceCard
+from trainer.presets import Budget
+
+USUAL_BUDGET = Budget(seconds=20.0)
+
+
+@dataclass(frozen=True)
+class Cards:
+    """What a researcher would look up before the first idea, and does not change before a keep."""
+
+    vocab_size: int
+    """The champion's."""
+    seq_len: int
+    """Tokens of a row of the champion's."""
+    sources: Sequence[SourceCard]
+    machine: Mapping[str, str]
+    profile: Mapping[str, Any]
+    """A ``trainer.results.Profile`` of the champion as JSON has it."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +58,10 @@ class Context:
     """Hardware, preset, budget and the results of the champion, as text."""
     preset: str = ""
     """Name of the preset, by whose scale a prompt says what is known."""
+    budget: Budget = USUAL_BUDGET
+    """Of a training: it decides what pays."""
+    cards: Callable[[], Cards | None] = lambda: None
+    """What takes a look at data, machine and champion: called only for the prompt of a model."""
     rule: Rule = "confirm"
     """By which the judge keeps."""
     ties: float = 0.0

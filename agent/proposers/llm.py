@@ -17,12 +17,13 @@ from pathlib import Path
 from agent.campaign.notebook import CHARACTERS, HEADINGS
 from agent.campaign.records import Trial
 from agent.edits.blocks import Envelope
+from agent.edits.edited import as_reply
 from agent.git.command import inherited_environment
 from agent.models.catalog import Catalog, load_catalog
 from agent.models.command.words import ANSWER, SHORT, holds_edit
 from agent.models.secrets import quote, scrub, secret_values
 from agent.models.types import Model, Part, Prompt, Reply, Unavailable, Usage
-from agent.program import KNOWN
+from agent.program import BUDGET
 from agent.proposers.base import Context, Proposal, ReplyUnusable
 from agent.proposers.judging import Judging
 from agent.proposers.lessons import by_todays_name, lessons, one_way, view
@@ -30,7 +31,7 @@ from agent.proposers.near_misses import near_misses
 from agent.proposers.notebook import changed_lines
 from agent.proposers.prompts import PROMPTS, templates
 from trainer.contract import MAX_SOURCE_BYTES
-from trainer.presets import LADDER
+from trainer.presets import LADDER, find_preset, wall_cap
 
 MAX_TOKENS = 32_000
 """Limit for a reply; it includes reasoning, so models that reason need a large one."""
@@ -65,9 +66,15 @@ class ModelProposer:
         # A model may repeat what a server or a program has shown it, and a user paste a key.
         hidden = secret_values(inherited_environment(), self.catalog.key_variables)
         parts = tuple(replace(part, text=scrub(part.text, hidden)) for part in prompt.parts)
-        prompt = replace(prompt, parts=parts)
+        files = {name: scrub(text, hidden) for name, text in prompt.files.items()}
+        prompt = replace(prompt, parts=parts, files=files)
         context.asking(*self._ceiling(prompt))
         reply = self.model.complete(prompt, max_tokens=self.max_tokens, cancel=self.cancel)
+        if reply.file is not None:
+            shown, category = scrub(context.source, hidden), context.category
+            rules = prompt.system.text
+            text = as_reply(reply.text, shown, reply.file, category=category, rules=rules)
+            reply = replace(reply, text=text)
         reply = replace(reply, text=scrub(reply.text, hidden), model=scrub(reply.model, hidden))
         schema = f"\nJSON schema of the reply: {prompt.schema}\n" if prompt.schema else ""
         return reply, Proposal(
@@ -147,7 +154,8 @@ class LLMProposer(ModelProposer):
             notebook=book,
             changed=changed_lines(book.written, book.text),
         )
-        return replace(proposing, parts=(*told, Part("notebook", request, fixed="notebook")))
+        parts = (*told, Part("notebook", request, fixed="notebook"))
+        return replace(proposing, parts=parts, files={})  # there is nothing to edit
 
     def _doubt(self, text: str) -> None:
         """Take a program's few words for its own, until it says others: a model seldom repeats
@@ -163,13 +171,14 @@ class LLMProposer(ModelProposer):
             why = f"{self.model.name} printed no edit, but: {quote(text, ())}"
             raise Unavailable(why, cause="unexplained")
 
-    def _envelope(self, context: Context) -> Envelope:
-        """The format to ask for: the one that this campaign found, else the one in the catalog.
+    @property
+    def _spec(self) -> str:
+        """The model's, for a recording the recorded model's."""
+        return str(getattr(self.model, "recorded", self.model.name))
 
-        For a recording, the catalog's entry of the recorded model is used.
-        """
-        recorded = getattr(self.model, "recorded", self.model.name)
-        known = self.catalog.entry(recorded).envelope
+    def _envelope(self, context: Context) -> Envelope:
+        """The format to ask for: the one that this campaign found, else the one in the catalog."""
+        known = self.catalog.entry(self._spec).envelope
         found = context.envelopes.get(self.model.name, known)
         return "file" if found == "file" else "edits"
 
@@ -182,6 +191,7 @@ class LLMProposer(ModelProposer):
             "length": f"the reply{told} was cut off at its limit before its end; think and write "
             "less",
             "refusal": f"the model declined to answer ({why})",
+            "unusable": why,
             "other": f"the reply ended early ({why})",
             "end": "" if reply.text.strip() else f"the reply is empty ({why})",
         }[reply.stop_reason]
@@ -196,6 +206,9 @@ class LLMProposer(ModelProposer):
         by = program.objective.recorded()
         comparable = (trial for trial in context.history if trial.holds_by(by))
         taught = by_todays_name(comparable, program.described)
+        budget = self._budget(context)
+        prose = program.filled(self._known(context), budget)
+        folder = self._spec.startswith("command:")
         judging = Judging(context.rule, context.ties)
         rules = self._templates.render(
             "rules",
@@ -203,10 +216,14 @@ class LLMProposer(ModelProposer):
             ladder=LADDER,
             max_source_bytes=MAX_SOURCE_BYTES,
             objective=program.objective,
-            prose=program.prose.replace(KNOWN, self._known(context)),
+            prose=prose,
+            budget="" if BUDGET in program.prose else budget,
             envelope=envelope,
+            folder=folder,
         )
-        champion = self._templates.render("train", facts=context.facts, source=context.source)
+        champion = self._templates.render(
+            "train", facts=context.facts, cards=context.cards(), source=context.source
+        )
         asked = dict.fromkeys((context.category, *context.drawn))
         focus = self._templates.render(
             "focus",
@@ -219,23 +236,40 @@ class LLMProposer(ModelProposer):
             asked={name: description(context, name) for name in asked},
             feedback=[*zip_longest(context.turned_down, context.feedback, fillvalue="")],
             envelope=envelope,
+            folder=folder,
         )
+        history = self._history(context.history, by)
+        files = {
+            "train.py": context.source,
+            "program.md": prose,
+            "history.md": "".join(part.text for part in history),
+            "AGENTS.md": rules,
+        }
         return Prompt(
             (
                 Part("rules", rules, mark=True, fixed=program.prose),
                 Part("train.py", champion, mark=True, fixed=context.source),
-                *self._history(context.history, by),
+                *history,
                 *self._notebook(context),
                 Part("focus", focus, fixed=f"{context.category}\n{program.notes}"),
             ),
             trial=context.trial,
             attempt=len(context.feedback),
+            files=files if folder else {},
         )
 
     def _known(self, context: Context) -> str:
         """What is known at the preset's scale; "" where there is no preset."""
-        name = f"known/{context.preset}"
-        return self._templates.render(name).strip() if context.preset else ""
+        if not context.preset:
+            return ""
+        of_tokens = context.budget.tokens is not None
+        return self._templates.render(f"known/{context.preset}", of_tokens=of_tokens).strip()
+
+    def _budget(self, context: Context) -> str:
+        """What the budget is, and what pays under it."""
+        cap = wall_cap(context.budget, find_preset(context.preset or "cpu"))
+        told = {"budget": context.budget, "cap": cap, "objective": context.program.objective}
+        return self._templates.render("budget", **told).strip()
 
     def _notebook(self, context: Context) -> list[Part]:
         """What the model and the person have noted, if they have."""

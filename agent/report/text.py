@@ -110,7 +110,7 @@ def sparks(course: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 def prior_line(shares: Mapping[str, int], before: Mapping[str, int], width: int) -> str:
     """The most probable categories with their change since ``before``, in ``width`` characters."""
-    if len(set(shares.values())) == 1:
+    if len(set(shares.values())) == 1 < len(shares):
         return f"even over {len(shares)} categories"
     line = ""
     for name, share in shares.items():

@@ -10,6 +10,7 @@ from agent.campaign.events import PriorLent
 from agent.campaign.reading import CampaignError
 from agent.campaign.state import State
 from agent.git.repo import Repo
+from agent.program import ProgramError
 
 ELSEWHERE = 0.5
 """What is left of it on another device, and again with another preset."""
@@ -27,14 +28,15 @@ def published_start(described: Mapping[str, str]) -> PriorLent | None:
     it has none of the default ones. A category of one's own starts as an average one."""
     if not START.keys() & described.keys():
         return None
-    return PriorLent(tag="", alike=0.0, logits={n: START.get(n, 0.0) for n in described})
+    logits = {name: START.get(name, 0.0) for name in described}
+    return PriorLent(tag="", alike=0.0, logits=logits, described=dict(described))
 
 
 def lender(repo: Repo, tag: str, borrower: State) -> State | None:
     """The campaign ``tag``, if it has something to lend; None if nothing can be lent any more.
 
     Raises:
-        CampaignError: there is no such campaign, or it has learnt nothing.
+        CampaignError: there is no such campaign, it has learnt nothing, or its program.md is none.
     """
     if not tag or borrower.trials or borrower.lent_by:
         return None
@@ -44,6 +46,13 @@ def lender(repo: Repo, tag: str, borrower: State) -> State | None:
             f"--prior {tag}: no trial of that campaign has taught its prior anything yet; name "
             "another, or leave --prior out"
         )
+    try:
+        reading.prior_of(state)
+    except ProgramError as error:
+        raise CampaignError(
+            f"--prior {tag}: program.md as that campaign read it last has no categories to be used "
+            f"({error.message}); name another, or leave --prior out"
+        ) from None
     return state
 
 
@@ -67,4 +76,4 @@ def lend(
         own: alike * logits.get(name, 0.0) + (1 - alike) * START.get(own, 0.0)
         for own, name in known.items()
     }
-    return PriorLent(tag=tag, alike=alike, logits=tempered)
+    return PriorLent(tag=tag, alike=alike, logits=tempered, described=dict(described))

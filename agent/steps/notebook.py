@@ -21,6 +21,7 @@ from agent.proposers.base import Proposal, ReplyUnusable
 from agent.proposers.choose import writer_of
 from agent.proposers.llm import LLMProposer
 from agent.proposers.notebook import fitted, notebook_in
+from agent.steps.cards import look_up
 from agent.steps.runtime import Runtime
 from trainer.source import plain
 from trainer.untrusted import one_line
@@ -135,7 +136,8 @@ def _ask(runtime: Runtime, writer: LLMProposer) -> NotebookAnswered:
         runtime.campaign.record(Asking(trial=number, usage=tokens, cost_usd=dollars))
 
     try:
-        proposal = writer.write_notebook(replace(runtime.context(number), asking=asking))
+        context = replace(runtime.context(number), asking=asking, cards=lambda: look_up(runtime))
+        proposal = writer.write_notebook(context)
         text, reason = notebook_in(proposal.reply), "the reply does not have its three headings"
     except ReplyUnusable as unusable:
         proposal, text, reason = unusable.proposal, "", str(unusable)

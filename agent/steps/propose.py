@@ -23,6 +23,7 @@ from agent.models.catalog import load_catalog
 from agent.models.command.words import holds_edit
 from agent.models.types import Cancelled, Cause, Misconfigured, Unavailable
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
+from agent.steps.cards import look_up
 from agent.steps.choice import Choice, follow_ups_left, read_choice, read_exhausted
 from agent.steps.evaluate import conclude, failure_words, stop_for_machine
 from agent.steps.ideas import propose_idea
@@ -101,6 +102,7 @@ def _ask(runtime: Runtime, trial: Trial) -> bool:
         follow_ups=follow_ups_left(runtime.campaign.state),
         ideas=1 if trial.rejections else runtime.settings.ideas,
         asking=asking,
+        cards=lambda: look_up(runtime),
     )
     try:
         _request(runtime, context)

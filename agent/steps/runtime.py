@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict, get_args
+from typing import Any, TypedDict, TypeVar, get_args
 
 from agent.campaign.events import ProgramRead, Waiting
 from agent.campaign.evidence import level_of, noise_of
@@ -25,13 +25,16 @@ from agent.report.display import Display
 from agent.settings import Settings
 from agent.steps.machine import low_battery
 from agent.steps.notify import Notifier
-from trainer.presets import Preset, find_preset
+from trainer.presets import Budget, Preset, find_preset, parse_budget
 from trainer.training.standstill import since_boot
 
 VERIFY_SHARE = 0.1
 """Of the hours of a run that is to be verified."""
 
 ENDLESS = 100
+POINTS = 12
+"""Of a curve, in a prompt."""
+T = TypeVar("T")
 
 
 class SharedKeywords(TypedDict):
@@ -72,7 +75,8 @@ class Runtime:
         self.in_vain: defaultdict[str, int] = defaultdict(int)
         """By what: how often in a row it came to nothing since the run began."""
         state, described = self.campaign.state, self.program.described
-        self.prior = rebuild_prior(described, self.settings.seed, state.trials, state.lent)
+        lent = state.lent, state.lent_described
+        self.prior = rebuild_prior(described, self.settings.seed, state.trials, *lent)
 
     @property
     def open_trial(self) -> Trial:
@@ -95,6 +99,10 @@ class Runtime:
     @property
     def preset(self) -> Preset:
         return find_preset(self.settings.preset)
+
+    @property
+    def budget(self) -> Budget:
+        return parse_budget(self.settings.budget)
 
     @property
     def rule(self) -> Rule:
@@ -126,17 +134,22 @@ class Runtime:
         """What a proposer may know, before the category is drawn."""
         state = self.campaign.state
         open_trial = state.open_trial
+        program = self.program.aimed_at(Objective.of(self.objective)).open_to(self.budget)
+        closed = set(self.program.names) - set(program.names)
+        open_ = [name for name in self.prior.described if name not in closed] or None
+        shares = self.prior.probabilities(open_)
         return Context(
             trial=number,
             category="",
             source=self.campaign.source(self.champion.commit),
-            program=self.program.aimed_at(Objective.of(self.objective)),
+            program=program,
             history=tuple(state.real),
-            prior=self.prior.probabilities(),
+            prior={name: share for name, share in shares.items() if name not in closed},
             noise={kind: noise_of(state, kind, self.preset).scale for kind in get_args(Kind)},
             seed=self.settings.seed,
             facts=self._facts(),
             preset=self.settings.preset,
+            budget=self.budget,
             rule=self.rule,
             ties=self.preset.ties,
             feedback=open_trial.rejections if open_trial else (),
@@ -150,18 +163,24 @@ class Runtime:
         champion, settings = self.champion, self.campaign.state.settings
         training = champion.of("candidate")[-1]
         speed = training.tokens / max(training.train_seconds, 1e-9)
-        curve = curve_line(self.campaign.curve(training))
+        scores = {"baseline": self.campaign.state.trials[0], "champion": champion}
+        curve = curve_line(training.losses)
         return {
             "device": str(settings.get("device", "")),
             "preset": self.settings.preset,
             "budget": self.settings.budget,
+            **{f"{who}'s val_bpb": f"{t.val_bpb:.3f}" for who, t in scores.items() if t.val_bpb},
             "champion's steps": str(training.steps),
             "champion's tokens": f"{training.tokens:,}",
             "champion's tokens per second": f"{speed:,.0f}",
             "champion's parameters": f"{training.params:,}",
             "champion's memory": f"{training.peak_memory_mb:.0f} MB",
             **({"objective": Objective.of(self.objective).words()} if self.objective else {}),
-            **({"champion's training loss, nats per token by seconds": curve} if curve else {}),
+            **(
+                {"champion's training loss, bits per byte by share of the budget": curve}
+                if curve
+                else {}
+            ),
         }
 
     def read_program(self) -> None:
@@ -239,7 +258,14 @@ class Runtime:
             raise Stopped("asked to stop")
 
 
-def curve_line(curve: Sequence[tuple[float, int, float]]) -> str:
-    """A loss curve as text, with at most 12 evenly spaced points, including the last one."""
-    chosen = sorted({round(k * (len(curve) - 1) / 11) for k in range(12)}) if curve else []
-    return ", ".join(f"{curve[k][0]:.1f} s {curve[k][2]:.2f}" for k in chosen)
+def spaced(values: Sequence[T], most: int = POINTS) -> list[T]:
+    """At most so many of the values, evenly spaced, first and last among them."""
+    last = len(values) - 1
+    chosen = sorted({round(k * last / (most - 1)) for k in range(most)}) if values else []
+    return [values[k] for k in chosen]
+
+
+def curve_line(losses: Sequence[float | None]) -> str:
+    """A loss by equal parts of the budget as text: the end of a part, and the mean in it."""
+    known = [((k + 1) / len(losses), loss) for k, loss in enumerate(losses) if loss is not None]
+    return ", ".join(f"{share:.0%} {loss:.2f}" for share, loss in spaced(known))

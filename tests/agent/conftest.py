@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 from project import clone_without_model, trailers
+from runtimes import running
 
-from agent.campaign import store as campaigns
 from agent.git import worktree
 from agent.git.message import commit_message
 from agent.git.repo import Repo
 from agent.models.local import weights
 from agent.models.types import Misconfigured
-from agent.program import load_program
-from agent.proposers.choose import make
-from agent.report.display import Display
-from agent.settings import Settings
+from agent.steps import start
 from agent.steps.runtime import Runtime
 from trainer import measure
-from trainer.measure import CheckResult
+from trainer.measure import MACHINE, CheckResult
 
 TRAIN_PY = '''"""A small train.py."""
 
@@ -63,6 +61,23 @@ HOOKS = (
 )
 
 Git = Callable[..., str]
+
+
+class Warm:
+    """The trainer's ``MACHINE``, whose processes outlive a run."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(MACHINE, name)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm() -> Iterator[None]:
+    """A run that ends in the tests' process would leave it to the next one to import torch."""
+    with mock.patch.object(start, "MACHINE", Warm()):
+        yield
 
 
 @pytest.fixture
@@ -224,21 +239,8 @@ def runtime(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     """A campaign that has not begun to measure; checks are passed, git is real."""
     fine = CheckResult("ok", params=1000)
     monkeypatch.setattr(measure, "check", lambda source, **options: fine)
-    settings = Settings(preset="cpu", budget="20s", llm="none")
-    campaign = campaigns.Campaign(Repo.open(home), "t")
-    campaign.begin(settings, {"device": "cpu"})
-    campaign.reconcile()
-    program = load_program(home / "program.md")
-    with (tmp_path / "out.txt").open("w") as out:
-        yield Runtime(
-            campaign,
-            settings,
-            program,
-            make("hybrid", None, 0),
-            Display(out),
-            threading.Event(),
-        )
-    campaign.close()
+    with running(home, tmp_path / "out.txt") as runtime:
+        yield runtime
 
 
 @pytest.fixture(scope="session")

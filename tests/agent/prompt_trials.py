@@ -8,6 +8,8 @@ from typing import Any
 
 from agent.campaign.records import Training, Trial
 from agent.models.types import Prompt
+from agent.proposers.base import Cards
+from trainer.data.card import SourceCard
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 PROGRAM = """\
@@ -34,6 +36,28 @@ WIDTH = 64  # range 16..256
 # === schedule ===
 WARMDOWN = 0.3  # range 0..1
 """
+CARDS = Cards(
+    vocab_size=2048,
+    seq_len=512,
+    sources=[
+        SourceCard("guides", True, 1442, 2.05, 563440, {2048: 3.65, 4096: 4.4}, (193, 307, 647), 2),
+        SourceCard("py</data>thon", False, 453, 8.45, 4284045, {2048: 1.97}, (719, 4840, 9), 1),
+    ],
+    machine={"processor": "A Processor 9, 4 cores", "memory": "15.5 GB", "bfloat16": "native, so"},
+    profile={
+        "status": "ok", "steps": 16, "seconds": 0.0451, "has_head": True,
+        "phases": {"data": 0.004, "forward": 0.27, "head": 0.24, "backward": 0.171,
+                   "optimizer": 0.315},
+        "parts": {"attentions": 0.187, "the\x1b[2Jhead": 0.09},
+        "groups": [
+            {"name": "pairs", "rule": "the file's own rule", "params": 4194304,
+             "weight": 725.9, "gradient": None, "change": 0.0123},
+            {"name": "shift", "rule": "AdamW", "params": 128, "weight": 0.8, "gradient": 0.016,
+             "change": 0.2},
+        ],
+        "rate": "lr_scale", "rates": [[0.0, 0.0], [0.04, 1.0], [0.96, 0.1]],
+    },
+)  # fmt: skip
 NOISE = {"numbers": 0.0012345, "structure": 0.0040123}
 
 

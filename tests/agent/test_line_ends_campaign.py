@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from commands import run_here
-from project import agent, as_json, clone, events, git, start, wait_until
+from project import agent, as_json, clone, events, git, run_there, start, wait_until
 from test_cassette_campaign import TRAIN_PY
 
 pytestmark = pytest.mark.process
@@ -68,8 +68,8 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     common = ("run", "--tag", "t", "--budget", "6000tok", "--keep", "greedy")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONIOENCODING", "ascii")
-        first = agent(folder, *common, "--proposer", "llm", "--llm", model, "--trials", "1")
-        again = agent(folder, *common, "--proposer", "tuner", "--llm", "none", "--trials", "2")
+        first = run_there(folder, *common, "--proposer", "llm", "--llm", model, "--trials", "1")
+        again = run_there(folder, *common, "--proposer", "tuner", "--llm", "none", "--trials", "2")
     assert "a rate -> 15 times as high" in first.stdout and " +- 0.0" in again.stdout
     assert "edits of yours" not in again.stdout
     return folder

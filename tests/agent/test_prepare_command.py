@@ -1,28 +1,24 @@
-"""``python -m agent prepare`` in a process of its own."""
+"""``python -m agent prepare``."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import Done, run_here
 
-pytestmark = pytest.mark.process
+from trainer.data.sources import hub
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.process  # seconds
 
 
-def prepare(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "AUTORESEARCH_CACHE": str(cwd / "cache"),
-        "HF_ENDPOINT": "http://127.0.0.1:9",
-        "PYTHONPATH": str(ROOT),
-    }
-    command = [sys.executable, "-m", "agent", "prepare", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+
+
+def prepare(cwd: Path, *arguments: str) -> Done:
+    return run_here(cwd, "prepare", *arguments)
 
 
 def test_own_files_are_made_ready_for_a_preset(tmp_path: Path) -> None:
@@ -49,7 +45,9 @@ def test_own_files_are_made_ready_for_a_preset(tmp_path: Path) -> None:
     assert f"{made['train_bytes']:,} bytes to train on" in again.stdout
 
 
-def test_offline_is_one_line(tmp_path: Path) -> None:
+def test_offline_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(hub, "BACKOFF_SECONDS", 0.01)
     done = prepare(tmp_path, "tinystories")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -116,7 +116,7 @@ def test_plain_output_tells_the_story(campaign: Path) -> None:
 
 def test_the_log_has_the_settings_and_every_event(campaign: Path) -> None:
     text = (campaign / "campaigns/t/run.log").read_text()
-    for setting in ("budget: 20000tok", "preset: cpu", "llm: none"):
+    for setting in ("budget: 6000tok", "preset: cpu", "llm: none"):
         assert f"INFO agent.steps.start: {setting}\n" in text
     assert "INFO agent.steps.start: isolation: " in text
     assert all(f"event {event['n']}, {event['event']}" in text for event in events(campaign))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project import agent, as_json, clone, events, git, run_there, start, wait_until
+from project import agent, as_json, clone, events, git, start, wait_until
 from test_run import training_of
 
 from benchmarks.kills_campaign import TRAIN_PY, made_up_text
@@ -110,7 +110,7 @@ def test_what_is_no_train_py_is_one_line_and_no_trial(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     before = events(folder)
-    done = run_there(folder, "try", str(tmp_path / name))
+    done = agent(folder, "try", str(tmp_path / name), check=False)
     assert done.returncode == 2 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and name in line and reason in line
@@ -140,7 +140,7 @@ def test_try_alone_runs_that_trial_and_no_other(
     assert [line.partition("  #")[0] for line in shown] == ["-FLOOR = 0.3", "+FLOOR = 0.5"], (
         "the kept rate is still there, and no CR"
     )
-    again = run_there(folder, "try", str(mine), "--json")
+    again = agent(folder, "try", str(mine), "--json", check=False)
     assert again.returncode == 1 and len(again.stdout.splitlines()) == 1
     (row,) = json.loads(again.stdout)["trials"]
     assert row["verdict"] == "rejected" and ("tried" in row["words"] or "nothing" in row["words"])

@@ -1,4 +1,4 @@
-"""The benchmark of heats: its neighbour, its plan, resuming, and what it computes from readings."""
+"""The benchmark of heats: its plan, resuming, and what it computes from readings."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import itertools
 import json
 import math
 import random
-import subprocess
-import sys
-import time
 
-import psutil
 import pytest
 
 from agent.judge import Noise
@@ -19,8 +15,7 @@ from benchmarks import heats_analysis as analysis
 from benchmarks import heats_keeps as keeps
 from benchmarks import heats_plan as plan
 from benchmarks.heats_plan import Case
-from benchmarks.machine import ROOT
-from benchmarks.neighbour import CORES, LONGEST, neighbour
+from benchmarks.neighbour import CORES, LONGEST
 from benchmarks.neighbour import plan as neighbour_plan
 from trainer.presets import BadSetting
 
@@ -77,59 +72,6 @@ def test_the_neighbours_plan_is_seeded():
     assert first != list(itertools.islice(neighbour_plan("b"), 200))
     assert {cores for cores, _ in first} == set(range(CORES + 1))
     assert all(1 <= seconds <= LONGEST for _, seconds in first[1:])
-
-
-def is_gone(pid):
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-def wait_for(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    return condition()
-
-
-@pytest.mark.alone
-@pytest.mark.process
-def test_the_neighbour_is_gone_after_its_context_and_when_the_body_raises():
-    with neighbour("a") as pids:
-        assert len(pids) == CORES and all(map(psutil.pid_exists, pids))
-    assert not any(map(psutil.pid_exists, pids))
-    with pytest.raises(KeyboardInterrupt), neighbour("a") as pids:
-        raise KeyboardInterrupt
-    assert not any(map(psutil.pid_exists, pids))
-
-
-@pytest.mark.alone
-@pytest.mark.process
-def test_the_neighbour_ends_with_a_parent_that_is_killed():
-    body = "print(*pids, flush=True); import time; time.sleep(100)"
-    code = f"from benchmarks.neighbour import neighbour\nwith neighbour('a') as pids: {body}"
-    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=-1, text=True)
-    pids = list(map(int, parent.stdout.readline().split()))
-    parent.kill()
-    parent.communicate()
-    try:
-        assert len(pids) == CORES and wait_for(lambda: all(map(is_gone, pids)))
-    finally:
-        for pid in itertools.filterfalse(is_gone, pids):
-            psutil.Process(pid).kill()
-
-
-@pytest.mark.alone
-@pytest.mark.process
-def test_the_neighbour_computes_as_its_plan_says():
-    begins = {next(neighbour_plan(seed)): seed for seed in map(str, range(300))}
-    busy, idle = (begins[max(b for b in begins if b[0] == cores)] for cores in (2, 0))
-
-    def used(pids):
-        return [sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids]
-
-    with neighbour(busy) as pids:
-        assert wait_for(lambda: min(used(pids)) > 0.5, 12)
-    with neighbour(idle) as pids:
-        assert not wait_for(lambda: max(used(pids)) > 0.5, 1.5)
 
 
 def test_what_is_most_wanted_comes_first_and_champions_take_turns():

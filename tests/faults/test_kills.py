@@ -19,13 +19,10 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(900)]
 
 TRIALS = 3
 BESIDE_EVENTS: tuple[Kill, ...] = (
-    {"kind": "campaign", "side": "after"},
-    *({"step": count} for count in (1, 8)),  # while branch and worktree are made
+    {"step": 8},  # while branch and worktree are made
     *({"kind": "candidate", "side": side} for side in ("before", "after")),
-    {"kind": "training", "side": "before"},
     {"kind": "verdict", "side": "after"},
     {"step": 2},  # while the verdict is brought to git
-    {"kind": "turned_down", "side": "after"},
     {"kind": "heat", "side": "before"},  # of one that crashes
     {"kind": "repair", "side": "after"},
     {"kind": "audit", "side": "before"},

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from trainer import measure as measuring
+from trainer.jobs import job_of
 from trainer.measure import MACHINE, Measurement, audit, check, measure, resolve
 from trainer.results import AuditResult, ScoringResult
 from trainer.training.job import Job
@@ -36,7 +37,7 @@ class Training:
         """What another scoring of the same weights, with its own secret positions, says."""
         setting = resolve("cpu", "cpu")
         with MACHINE, self.weights.open("rb") as weights:
-            job = measuring._job(setting, setting.preset.budget, self.source)
+            job = job_of(setting, setting.preset.budget, self.source)
             assert isinstance(job, Job)
             return measuring.score(job, weights.fileno())
 

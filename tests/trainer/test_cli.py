@@ -1,4 +1,4 @@
-"""``python -m trainer``, run as a user runs it."""
+"""``python -m trainer``, in a process of its own where that matters: it takes seconds."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import measure_files, run_here
+from commands import Done, measure_files, run_here
 
 import trainer
 from trainer.presets import find_preset
@@ -35,6 +35,10 @@ def run(*arguments: str | int | Path, **environment: str) -> subprocess.Complete
     )
 
 
+def here(*arguments: str | int | Path) -> Done:
+    return run_here(ROOT, *map(str, arguments), main=measure_files)
+
+
 @pytest.fixture
 def tiny_file(tiny_source: str, tmp_path: Path) -> Path:
     file = tmp_path / "train.py"
@@ -54,7 +58,7 @@ def test_json(tiny_file: Path) -> None:
 
 
 def test_in_words(tiny_file: Path) -> None:
-    done = run("--file", tiny_file, "--budget", "40000tok", "--preset", "cpu")
+    done = here("--file", tiny_file, "--budget", "40000tok", "--preset", "cpu")
     assert done.returncode == 0, done.stderr
     assert "preset cpu, isolation" in done.stdout and "val_bpb " in done.stdout
     assert "\x1b" not in done.stdout
@@ -87,7 +91,7 @@ def test_two_files_are_a_heat(tiny_file: Path) -> None:
 
 
 def test_a_heat_with_one_cheat_has_no_difference(tiny_file: Path) -> None:
-    done = run(
+    done = here(
         "--file", tiny_file, "--file", EXAMPLE, "--budget", "1s", "--preset", "cpu", "--json"
     )
     answer = json.loads(done.stdout)
@@ -96,7 +100,7 @@ def test_a_heat_with_one_cheat_has_no_difference(tiny_file: Path) -> None:
 
 
 def test_the_shipped_cheat_is_refused_by_name() -> None:
-    done = run("--file", EXAMPLE, "--budget", "20000tok", "--preset", "cpu", "--json")
+    done = here("--file", EXAMPLE, "--budget", "20000tok", "--preset", "cpu", "--json")
     answer = json.loads(done.stdout)
     assert done.returncode == 1
     assert answer["status"] == "invalid" and answer["val_bpb"] is None
@@ -118,7 +122,7 @@ def test_the_shipped_cheat_is_refused_by_name() -> None:
     ids=["budget", "preset", "isolation", "data", "seed", "no file", "folder", "many"],
 )
 def test_bad_input(arguments: list[str], message: str) -> None:
-    done = run_here(ROOT, *arguments, main=measure_files)
+    done = here(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
@@ -138,14 +142,15 @@ def test_bad_input(arguments: list[str], message: str) -> None:
 def test_bad_files(content: bytes, status: int, message: str, tmp_path: Path) -> None:
     file = tmp_path / "train.py"
     file.write_bytes(content)
-    done = run_here(ROOT, "--file", str(file), "--preset", "cpu", main=measure_files)
+    done = here("--file", file, "--preset", "cpu")
     assert done.returncode == status
     said = " ".join((done.stdout + done.stderr).split())
     assert message in said and "Traceback" not in said and len(said) < 600
 
 
-def test_a_cache_that_cannot_be_written(tiny_file: Path) -> None:
-    done = run("--file", tiny_file, "--preset", "cpu", AUTORESEARCH_CACHE="/proc/nowhere")
+def test_a_cache_that_cannot_be_written(tiny_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTORESEARCH_CACHE", "/proc/nowhere")
+    done = here("--file", tiny_file, "--preset", "cpu")
     assert done.returncode == 2
     assert "AUTORESEARCH_CACHE" in done.stderr and "Traceback" not in done.stderr
 
@@ -164,7 +169,7 @@ def test_no_room_for_scratch(tiny_file: Path, tmp_path: Path) -> None:
 
 
 def test_the_shipped_file_under_another_preset_says_whose_constants_it_has() -> None:
-    done = run("--preset", "h100", "--budget", "1tok", "--data", "apidocs", "--isolation", "off")
+    done = here("--preset", "h100", "--budget", "1tok", "--data", "apidocs", "--isolation", "off")
     (line,) = (line for line in done.stdout.splitlines() if "constants" in line)
     assert line.startswith("train.py is trained with its own constants, of which the preset has ")
     assert "invalid: movement: the training changed nothing" in done.stdout

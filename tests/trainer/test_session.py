@@ -77,6 +77,34 @@ class TestClock:
         assert session.progress() == 1.0
         assert session.done()
 
+    @pytest.mark.parametrize(
+        ("told", "handed", "counted"),
+        [
+            ([16, 16], [2, 2], 32),  # as a file should
+            ([4, 4], [2, 2], 32),  # too few are told
+            ([], [2, 2], 32),  # none is told
+            ([16, 16], [], 32),  # rows of its own cutting
+            ([16, 16, 16], [2, 2], 48),  # more are told than were handed out
+            ([16], [2, 0], 16),  # a batch is trained on twice: free, as the contract says
+        ],
+    )
+    def test_what_a_budget_of_tokens_counts(self, told, handed, counted):
+        session = started(Budget(tokens=64))
+        for rows in handed:
+            session.batch(np.zeros((rows, 9), dtype=np.uint16))
+        for tokens in told:
+            session.consumed(tokens)
+        assert session.progress() == counted / 64
+
+    def test_batches_of_the_warm_up_do_not_count(self):
+        session = Session(
+            spec=Spec(257, 8), device=CPU, seed=3, clock=Clock(Budget(tokens=64)),
+            await_data=lambda: {"a": source(range(100))}, emit=lambda message: None,
+        )  # fmt: skip
+        session.batch(np.zeros((8, 9), dtype=np.uint16))
+        session.ready()
+        assert session.progress() == 0.0
+
     def test_steps(self):
         session = started(Budget(steps=3))
         assert [session.done() for _ in range(5)] == [False, False, False, True, True]

@@ -6,6 +6,8 @@ import base64
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from trainer.sandbox import candidate
 from trainer.sandbox.wire import Channel, Gone
 from trainer.session import Clock, ContractError, Session, Source
 from trainer.training import compile_cache
+from trainer.training.instruments import Instruments, ProfileClock, ProfiledSession
 from trainer.training.request import WEIGHTS, TrainRequest
 
 
@@ -67,6 +70,9 @@ def _train(control: Channel, job: TrainRequest) -> None:
         return answer["spent"], answer["turn"]
 
     clock = Clock(job.budget, unpack_trace(job.trace), end_turn)
+    instruments = Instruments(job.code.spec.vocab_size, device) if job.profiles else None
+    if instruments is not None:
+        clock = ProfileClock()
 
     def await_data() -> Mapping[str, Source]:
         if job.packs:
@@ -78,7 +84,8 @@ def _train(control: Channel, job: TrainRequest) -> None:
         clock.turn_seconds = answer.get("turn")
         return _sources(answer["sources"], control.take_fds())
 
-    session = Session(
+    kind = Session if instruments is None else partial(ProfiledSession, instruments)
+    session = kind(
         spec=job.code.spec,
         device=device,
         seed=job.seed,
@@ -91,8 +98,12 @@ def _train(control: Channel, job: TrainRequest) -> None:
     counted = candidate.load_module(job.code.source) if on_cuda else None
     flops = flops_per_token(counted.build_model, job.code.spec) if counted is not None else 0.0
     module = candidate.load_module(job.code.source)
+    watch: AbstractContextManager[None] = nullcontext()
+    if instruments is not None:
+        watch = instruments.attached()
     try:
-        model = module.train(session)
+        with watch:
+            model = module.train(session)
     except BaseException as error:
         if not isinstance(error, Gone):
             send({"event": "readings"})
@@ -108,6 +119,7 @@ def _train(control: Channel, job: TrainRequest) -> None:
             "tokens": clock.tokens,
             "params": sum(p.numel() for p in model.parameters()),
             "flops_per_token": flops,
+            "profile": instruments.found() if instruments is not None else None,
             "device_memory_mb": torch.cuda.max_memory_allocated(device) / 2**20 if on_cuda else 0.0,
         }
     )

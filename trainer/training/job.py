@@ -10,13 +10,15 @@ from typing import Any
 
 from trainer.contract import Code
 from trainer.data.prepare import Corpus
-from trainer.presets import Budget
-from trainer.results import TrainingResult
+from trainer.presets import Budget, wall_cap
+from trainer.results import Profile, TrainingResult
 from trainer.training.machine import Setting
 
 OnEvent = Callable[[dict[str, Any]], None]
 
 GRACE_SECONDS, GRACE_SHARE = 0.3, 0.01
+PROFILE_CAP_SECONDS = 20.0
+"""A profile that takes so long is given up: its steps are not what they are here for."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Job:
     cap alone."""
     may_lend: bool = True
     """Whether it may be lent what was compiled of its source: not if a rival has nothing."""
+    profiles: bool = False
+    """Whether it is a few steps that only look; nothing of it counts, and nothing is compiled."""
 
     @property
     def compile_key(self) -> str:
@@ -49,8 +53,9 @@ class Job:
 
     def wall_cap(self) -> float:
         """Bound in seconds on a training that does not run on the real clock."""
-        seconds = self.budget.seconds or self.setting.preset.budget.seconds or 300.0
-        return 60.0 + 10 * seconds
+        if self.profiles:
+            return PROFILE_CAP_SECONDS
+        return wall_cap(self.budget, self.setting.preset)
 
 
 class Ended(Exception):
@@ -69,6 +74,8 @@ class Trained(TrainingResult):
     """Open for reading; the caller closes it."""
     outside: bool = False
     """Whether what ended it may have come from outside, so that it says nothing of the source."""
+    profile: Profile | None = None
+    """Of a job that profiles."""
 
     def close(self) -> None:
         """Close the weights, if there are any."""

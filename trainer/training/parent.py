@@ -16,12 +16,14 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from trainer.data.prepare import restore
+from trainer.results import Profile
 from trainer.sandbox.client import ForkServer
 from trainer.sandbox.confine import SandboxError
 from trainer.training.curve import Curve, Losses
 from trainer.training.job import Ended, Job, Trained
 from trainer.training.machine import MACHINE
 from trainer.training.process import ChildProcess
+from trainer.training.profile import read_profile
 from trainer.training.remains import TRACE_BYTES, NoFile, open_file, readings, recorded_steps
 from trainer.training.request import WEIGHTS, TrainRequest
 from trainer.training.utilisation import utilisation
@@ -66,7 +68,7 @@ class Training:
         self.step_seconds = 0.0
         """Mean duration of its steps, as it reports them."""
         self._child, self._look = child, look
-        key, compiles = job.compile_key, job.setting.preset.compiles
+        key, compiles = job.compile_key, job.setting.preset.compiles and not job.profiles
         self._is_lent = compiles and job.may_lend and MACHINE.compile_cache.has(key)
         self._packs = compiles and not MACHINE.compile_cache.has_tried(key)
         self._spent = 0.0
@@ -79,6 +81,7 @@ class Training:
         self._counts: dict[str, Any] = {}
         """Of steps, tokens and parameters, as reported with the weights."""
         self._device_memory_mb = self._flops_per_token = 0.0
+        self._profile: Profile | None = None
         self._ended: Ended | None = None
         self._trace = bytearray()
         recorded = None if job.trace is None else recorded_steps(job.trace)
@@ -109,7 +112,7 @@ class Training:
             self._start_up()
         self.startup_seconds = self.clock()
         self._running_since = None
-        if not self.is_over:
+        if not self.is_over and not self.job.profiles:
             MACHINE.start_ups.note(self.job.compile_key, self._is_lent, self.startup_seconds)
             self._keep_compiled()
 
@@ -229,6 +232,7 @@ class Training:
         except NoFile as error:
             raise Ended("invalid", f"weights: {error}") from None
         digest = hashlib.file_digest(weights, "sha256").hexdigest()
+        result = replace(result, profile=self._profile)
         return replace(result, weights=weights, weights_sha256=digest)
 
     def _start_up(self) -> None:
@@ -248,8 +252,10 @@ class Training:
         child.start()
         child.send(asdict(confinement))
         self._await("confined", limit=limit)
-        compiles = job.setting.preset.compiles and job.code.device == "cuda"
-        request = TrainRequest(job.code, job.seed, job.budget, job.trace, compiles, self._packs)
+        compiles = job.setting.preset.compiles and job.code.device == "cuda" and not job.profiles
+        request = TrainRequest(
+            job.code, job.seed, job.budget, job.trace, compiles, self._packs, job.profiles
+        )
         child.send(asdict(request))
         self._await("ready", limit=limit)
         self.job.on_event({"event": "ready"})
@@ -335,6 +341,7 @@ class Training:
             counts = ("steps", "tokens", "params")
             self._counts = {name: whole(message.get(name)) for name in counts}
             self._flops_per_token = finite(message.get("flops_per_token")) or 0.0
+            self._profile = read_profile(message.get("profile")) if self.job.profiles else None
             if self.job.setting.device != "cpu":
                 self._device_memory_mb = finite(message.get("device_memory_mb")) or 0.0
             self._curve.reach(1.0)

@@ -9,6 +9,8 @@ from trainer.presets import Budget
 
 WEIGHTS = "weights.safetensors"
 """The file in its scratch folder in which a training leaves them."""
+PROFILE_STEPS = 24
+"""Of a profile, at most."""
 
 
 @dataclass(frozen=True)
@@ -23,3 +25,5 @@ class TrainRequest:
     """Whether it should compile; see ``Session``."""
     packs: bool = False
     """Whether to pack what it has compiled."""
+    profiles: bool = False
+    """Whether it is a few steps only, in which it looks at itself; see ``instruments``."""

@@ -25,7 +25,8 @@ def scratch_folder() -> Iterator[Path]:
         try:
             yield Path(name)
         finally:
-            empty(Path(name))
+            with contextlib.suppress(FileNotFoundError):  # whoever worked in it has removed it
+                empty(Path(name))
 
 
 def sweep() -> int:

@@ -1,1 +1,5 @@
-"""Any program as a model: its ``client``, and the ``supervisor`` that runs and kills it."""
+"""Any program as a model.
+
+``client`` asks it, ``folder`` is where it works, ``supervisor`` runs and kills it, ``words`` reads
+what it has printed.
+"""

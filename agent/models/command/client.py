@@ -1,7 +1,8 @@
-"""Any program as a model: the prompt on its standard input, the reply on its standard output.
+"""Any program as a model: the prompt on its standard input; the reply is train.py as the program
+leaves it in a folder of its own, or its standard output if it leaves that as it was.
 
 Meant for coding-agent CLIs. The program is the user's own, so it gets the user's environment, keys
-included, and the working directory; what it does there is not restricted.
+included; what it does is not restricted.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from typing import IO
 
 from agent.models import waits
 from agent.models.catalog import Entry
+from agent.models.command.folder import NAMES, PROMPT, scratch
 from agent.models.command.supervisor import kill
-from agent.models.command.words import SHORT, fault_in, meaning, reply_in
+from agent.models.command.words import SHORT, fault_in, holds_block, holds_edit, meaning, reply_in
 from agent.models.secrets import quote, redact, scrub
 from agent.models.types import (
     Cancelled,
@@ -37,10 +39,15 @@ from agent.models.types import (
 MAX_REPLY_BYTES = 1 << 20
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _POLL_SECONDS = 0.1
+_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+"""Variables by which git, and so a coding agent, would take the user's repository for its own."""
 
 
 class CommandModel:
-    """A command line, run once for each reply. No shell is used: write ``sh -c '...'`` for one."""
+    """A command line, run once for each reply. No shell is used: write ``sh -c '...'`` for one.
+
+    ``{file}`` in it becomes the path of a file with the prompt; standard input is empty then.
+    """
 
     def __init__(
         self, command: str, *, environ: Mapping[str, str], entry: Entry, hidden: Sequence[str]
@@ -63,9 +70,14 @@ class CommandModel:
                 f"{self.name}: a key was left out where this was written down; give --llm again, "
                 "best with the key in an environment variable that the program reads"
             )
-        if shutil.which(self._argv[0], path=environ.get("PATH")) is None:
+        program = shutil.which(self._argv[0], path=environ.get("PATH"))
+        if program is None:
             raise Misconfigured(f"{self.name}: there is no program {self._argv[0]!r}")
-        self._environ = dict(environ)
+        if not Path(program).is_absolute():
+            self._argv[0] = str(Path(program).absolute())
+        self._argv[1:] = map(_from_here, self._argv[1:])
+        self._environ = {n: value for n, value in environ.items() if n not in _REPOSITORY}
+        self._environ["AUTORESEARCH_FROM"] = str(Path.cwd())  # for the program's own use
         self._timeout = entry.timeout
         self._answered = False
 
@@ -73,39 +85,51 @@ class CommandModel:
         self, prompt: Prompt, *, max_tokens: int, cancel: threading.Event | None = None
     ) -> Reply:
         """See ``Model.complete``; ``max_tokens`` cannot be passed on."""
+        in_file = any("{file}" in part for part in self._argv)
         # Files instead of pipes: no thread has to feed or drain them, and a left-over process that
         # holds one open does not block this one.
         with (
+            scratch({**prompt.files, PROMPT: prompt.text} if in_file else prompt.files) as folder,
             tempfile.TemporaryFile() as stdin,
             tempfile.TemporaryFile() as stdout,
             tempfile.TemporaryFile() as stderr,
         ):
-            stdin.write(prompt.text.encode())
+            stdin.write(b"" if in_file else prompt.text.encode())
             stdin.seek(0)
             mark = uuid.uuid4().hex
             # -P: otherwise the script's folder comes first in sys.path and can hide packages.
             supervisor = [sys.executable, "-P", str(_SUPERVISOR), mark, str(stdin.fileno())]
+            command = [part.replace("{file}", f"{folder.path}/{PROMPT}") for part in self._argv]
             try:
                 with subprocess.Popen(
-                    [*supervisor, *self._argv],
+                    [*supervisor, *command],
                     stdin=subprocess.PIPE,
                     stdout=stdout,
                     stderr=stderr,
                     pass_fds=[stdin.fileno()],
-                    env=self._environ,
+                    cwd=folder.path,
+                    # Some programs, opencode is one, believe PWD rather than the system.
+                    env=self._environ | {"PWD": folder.path},
                     start_new_session=True,
                 ) as process:  # whose end closes the pipe and waits until all is killed
                     self._wait(process, stdout, cancel)
             finally:
                 # Nothing is left, unless the supervisor was itself killed.
                 kill(mark)
-            text = reply_in(os.pread(stdout.fileno(), MAX_REPLY_BYTES, 0))
+            file, flaw = folder.left()
+            text = reply_in(os.pread(stdout.fileno(), MAX_REPLY_BYTES, 0), file is not None)
             size = os.fstat(stderr.fileno()).st_size
             told = reply_in(os.pread(stderr.fileno(), 4000, max(0, size - 4000))).strip()
-        if process.returncode != 0 or not text.strip() or fault_in(text):
-            return self._instead(process.returncode, text.strip(), told)
+        edited, code = file is not None, process.returncode
+        nothing = not (text.strip() or edited or flaw)
+        if code != 0 or nothing or fault_in(text, edited):
+            return self._instead(code, text.strip(), told, edited)
         self._answered = True
-        return Reply(scrub(text, self._hidden), "end", None, Path(self._argv[0]).name)
+        program, text = Path(self._argv[0]).name, scrub(text, self._hidden)
+        if edited or holds_block(text) or not (flaw or (prompt.files and holds_edit(text))):
+            return Reply(text, "end", None, program, file=file and scrub(file, self._hidden))
+        untouched = "train.py in your folder is as it was, and no block was printed"
+        return Reply(text, "unusable", None, program, flaw or untouched)
 
     def _wait(
         self,
@@ -133,12 +157,16 @@ class CommandModel:
                 why = f"not done after {self._timeout:g} s, killed"
                 raise Unavailable(f"{self.name}: {why}", cause="paid")
 
-    def _instead(self, code: int, printed: str, told: str) -> Reply:
-        """Raise what it means that the program has ended so; a prompt's refusal is a reply."""
+    def _instead(self, code: int, printed: str, told: str, edited: bool) -> Reply:
+        """Raise what it means that the program has ended so; a prompt's refusal is a reply.
+
+        What it has left in train.py is not used: an agent edits in steps, and nothing says that
+        the last of them was done.
+        """
         ending = f"exit code {code}" if code >= 0 else f"signal {-code}"
         # A shell exits with 126 or 127 if it cannot run a program. Most programs exit with 2 if
         # they do not understand their arguments; one that has answered before understands them.
-        mistaken = code in (126, 127) or (code == 2 and not self._answered)
+        mistaken = code in (126, 127) or (code == 2 and not self._answered and not edited)
         words = printed[-SHORT:] if code == 0 and printed else told or printed[-SHORT:]
         said = quote(words.rpartition("\n")[2] if mistaken else words, self._hidden)
         message = f"{self.name}: ended with {ending}: {said or 'it printed nothing'}"
@@ -147,5 +175,20 @@ class CommandModel:
             raise Misconfigured(message)
         if fault == "refusal":
             return Reply("", "refusal", None, Path(self._argv[0]).name, said)
-        cause: Cause = "outage" if fault == "outage" else "unexplained"
+        cause: Cause = "outage" if fault == "outage" else "paid" if edited else "unexplained"
         raise Unavailable(message, cause=cause, retry_after=waits.in_words(words))
+
+
+def _from_here(argument: str) -> str:
+    """An argument that names a file in the working directory, so that it does from elsewhere.
+
+    Names that are in the program's folder mean that one; a bare word may be a command's name.
+    """
+    option, sign, path = "", "", argument
+    if argument.startswith("-"):
+        option, sign, path = argument.rpartition("=")
+    bare = os.sep not in path and "." not in path
+    with contextlib.suppress(OSError):  # it is too long for a path
+        if not bare and Path(path).name not in NAMES and Path(path).is_file():
+            return f"{option}{sign}{Path(path).absolute()}"
+    return argument

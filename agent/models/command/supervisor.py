@@ -2,7 +2,8 @@
 
 Run by path, so that nothing else of the agent is loaded. Its arguments are the mark, the number of
 the file with the prompt, and the program's command line; its standard input is a pipe that the
-agent closes when it gives up or ends for any reason. It ends as the program ended.
+agent closes when it gives up or ends for any reason. It ends as the program ended. Its working
+directory is the program's folder, which nobody else removes once the agent has been killed.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 
@@ -39,13 +42,21 @@ def main(mark: str, prompt: int, command: list[str]) -> None:
         print(error.strerror, file=sys.stderr)
         os._exit(126)
 
+    given_up = threading.Event()
+
     def watch() -> None:
         sys.stdin.read()
+        given_up.set()
         kill(mark, itself)
+        with contextlib.suppress(OSError):  # it has no place any more
+            shutil.rmtree(Path.cwd(), ignore_errors=True)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     code = program.wait()
+    if given_up.is_set():
+        watcher.join()  # which ends this process
     kill(mark, itself)
     if code < 0:
         with contextlib.suppress(OSError):  # some cannot be caught in the first place

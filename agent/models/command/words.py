@@ -65,12 +65,15 @@ _MEANINGS: tuple[tuple[Fault, str], ...] = (  # the first that is found counts
 )  # fmt: skip
 
 
-def reply_in(printed: bytes) -> str:
-    """The text that was meant: without what moves a terminal, and out of a JSON that holds it."""
+def reply_in(printed: bytes, edited: bool = False) -> str:
+    """The text that was meant: without what moves a terminal, and out of a JSON that holds it.
+
+    If the program has ``edited`` train.py itself, fields without a block are meant, too.
+    """
     text = _TERMINAL.sub("", printed.decode("utf-8-sig", errors="replace")).replace("\r\n", "\n")
     if "\n" in text:  # what a spinner wrote before is gone from the line
         text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
-    return _out_of_json(text) if text.lstrip()[:1] in ("{", "[", '"') else text
+    return _out_of_json(text, edited) if text.lstrip()[:1] in ("{", "[", '"') else text
 
 
 def holds_edit(text: str) -> bool:
@@ -78,10 +81,16 @@ def holds_edit(text: str) -> bool:
     return bool(_FIELD.search(text) or _MARK.search(text))
 
 
-def fault_in(text: str) -> Fault:
-    """What an output is about that should have been a reply, "" if it may be one."""
+def holds_block(text: str) -> bool:
+    """Whether there is a marker or a code fence in it, so that it may be an edit by itself."""
+    return bool(_MARK.search(text))
+
+
+def fault_in(text: str, edited: bool = False) -> Fault:
+    """What an output is about that should have been a reply, "" if it may be one; see ``reply_in``
+    for ``edited``."""
     # One of them alone may be an error's: a code fence, or "Category: RESOURCE_EXHAUSTED".
-    is_edit = "<<<<<" in text or (_FIELD.search(text) and _MARK.search(text))
+    is_edit = "<<<<<" in text or (_FIELD.search(text) and (edited or _MARK.search(text)))
     if is_edit or len(text) > SHORT:  # or the beginning of an edit, and then an error
         last = "" if ">>>>" in text else text.rstrip().rpartition("\n")[2]
         is_error = re.match(_ERROR, last, re.I) and not last.lstrip().startswith("#")
@@ -99,13 +108,14 @@ def meaning(words: str) -> Fault:
     return "outage" if is_timed and not re.search(_MEANINGS[0][1], words, re.I) else fault
 
 
-def _out_of_json(text: str) -> str:
+def _out_of_json(text: str, edited: bool) -> str:
     """The last text in it that is an edit, else all its pieces, else its last text."""
     lines = ",".join(line for line in text.split("\n") if line.strip())
     for document in (text, f"[{lines}]"):  # one value, or one a line
         with contextlib.suppress(ValueError, RecursionError):
             found = list(_texts_of(json.loads(document)))
-            whole = [one for one in found if _FIELD.search(one) and _MARK.search(one)]
+            fields = [one for one in found if len(_FIELD.findall(one)) > edited]
+            whole = [one for one in fields if edited or _MARK.search(one)]
             joined = "".join(found)
             return whole[-1] if whole else joined if holds_edit(joined) else (found or [text])[-1]
     return text

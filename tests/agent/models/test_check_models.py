@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -131,3 +132,11 @@ def test_local_is_not_asked_what_is_too_long_for_it(environ: pytest.MonkeyPatch)
     environ.setattr(module, "open_model", lambda spec, environ: (Local(), "as asked"))
     assert module.main(["local"], said.append) == 1
     assert "doctor --llm local" in said[0]
+
+
+@pytest.mark.process
+def test_a_program_is_asked_for_an_edit_only(environ: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    spec = f"command:{sys.executable} {PATH.with_name('stub_agent.py')}"
+    assert script().main([spec], said.append) == 0, said
+    assert [line.split(": ", 2)[-1].split(" from ")[0] for line in said] == ["BATCH_ROWS"]

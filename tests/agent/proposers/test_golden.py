@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from events import Story
-from prompt_trials import NOISE, PROGRAM, PROMPTS, SOURCE
+from prompt_trials import CARDS, NOISE, PROGRAM, PROMPTS, SOURCE
 
 from agent.campaign.notebook import Notebook
 from agent.campaign.records import Trial
@@ -32,7 +32,7 @@ from agent.proposers.llm import LLMProposer
 from agent.proposers.local import LocalProposer
 from agent.proposers.prompts import Templates, trial_record
 from agent.proposers.tuner import tunable
-from trainer.presets import load_presets
+from trainer.presets import Budget, load_presets
 
 GOLDEN = Path(__file__).parent / "golden"
 TEMPLATES = sorted(p.relative_to(PROMPTS).as_posix()[:-6] for p in PROMPTS.rglob("*.md.j2"))
@@ -41,7 +41,8 @@ SHORT = 150
 LEVEL = (3.0,) * 20
 AHEAD = (*(3.02,) * 10, *(2.9876,) * 10)
 BOOK = "## What was learnt\n\nLonger pays (trial 1)."
-MODEL: Any = SimpleNamespace(name="command:none")
+MODEL: Any = SimpleNamespace(name="none")
+PROGRAM_MODEL: Any = SimpleNamespace(name="command:agent")
 
 
 def story() -> Story:
@@ -126,6 +127,10 @@ def for_the_notebook(given: Context) -> str:
     return LLMProposer(MODEL).notebook_prompt(given).text
 
 
+def of_tokens(preset: str) -> Context:
+    return context(preset=preset, budget=Budget(tokens=1_000_000))
+
+
 class Weak:
     """A model that only takes what is first on offer."""
 
@@ -151,6 +156,12 @@ SCENES: Mapping[str, Callable[[], object]] = {
     "the next one is asked for": lambda: for_the_notebook(noted(BOOK, BOOK)),
     "the next one after an edit": lambda: for_the_notebook(noted(f"{BOOK} Or is it?", BOOK)),
     **{f"preset {name}": functools.partial(lambda p: asked(context(preset=p)), name)
+       for name in load_presets()},
+    "a program that may edit files, asked for several": lambda: (
+        LLMProposer(PROGRAM_MODEL).prompt(context(history=history()[:1], ideas=3)).text
+    ),
+    "facts of the work": lambda: asked(context(cards=lambda: CARDS)),
+    **{f"preset {name}, tokens": functools.partial(lambda p: asked(of_tokens(p)), name)
        for name in load_presets()},
     "the local model": of_the_local_model,
     "the deck or the tuner": lambda: trial_record(context(feedback=("block 1: not in the file",))),

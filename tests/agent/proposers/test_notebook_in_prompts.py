@@ -117,6 +117,7 @@ def test_the_request_begins_as_a_proposal_does(unasked: LLMProposer, context: Co
     proposing, asking = unasked.prompt(context), unasked.notebook_prompt(context)
     assert asking.parts[:-1] == proposing.parts[:-2]
     assert (asking.trial, asking.attempt) == (proposing.trial, proposing.attempt)
+    assert not asking.files, "so that what a program prints is the reply"
     request = asking.parts[-1]
     assert request.name == "notebook" and request.fixed
     assert all(f"\n## {heading}\n" in request.text for heading in HEADINGS)

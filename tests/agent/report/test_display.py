@@ -18,6 +18,7 @@ from rich.console import Console
 from agent.campaign.state import State
 from agent.report.display import Display
 from agent.report.terminal import RichDisplay, make_display
+from agent.report.text import prior_line
 
 EVEN = dict.fromkeys(PRIOR, 0.1)
 CSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -196,6 +197,10 @@ def test_the_prior_is_shown_when_it_has_moved() -> None:
         "     prior  even over 10 categories",
         "     prior  schedule 19%▲  optimizer 12%▲  architecture 11%▲  dataset 11%▲  …",
     ]
+
+
+def test_one_category_is_named_and_has_all() -> None:
+    assert prior_line({"schedule": 100}, {}, 80) == "schedule 100%"
 
 
 def test_text_of_a_model_is_data_on_a_terminal() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from project import git
+from project import clone_without_model, git
+from runtimes import running
 from staged import audits, play
 
 from agent import loop
@@ -15,17 +17,35 @@ from trainer import measure
 from trainer.measure import CheckResult
 
 
-@pytest.fixture
-def grown(runtime: Runtime, home: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """A campaign that kept its baseline and two trials, and reverted one between them."""
-    better = [(1.7, 1.66)] * 2
+@pytest.fixture(scope="session")
+def grown_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its repository: copied for each test, since git takes longer than copying."""
+    home = clone_without_model(tmp_path_factory.mktemp("grown"))
     git(home, "config", "user.name", "A User")
     git(home, "config", "user.email", "user@example.org")
-    play(monkeypatch, 1.5, *better, (1.65, 1.75), *better)
+    better = [(1.7, 1.66)] * 2
+    out = tmp_path_factory.mktemp("out") / "out.txt"
+    with pytest.MonkeyPatch.context() as patch, running(home, out) as runtime:
+        patch.setattr(measure, "check", lambda source, **options: CheckResult("ok", params=1000))
+        play(patch, 1.5, *better, (1.65, 1.75), *better)
+        audits(patch, bound=0.0)
+        loop.baseline(runtime)
+        for _ in range(3):
+            loop.one_trial(runtime)
+    return home
+
+
+@pytest.fixture
+def grown(
+    grown_once: Path, home: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Runtime:
+    """A campaign that kept its baseline and two trials, and reverted one between them."""
+    shutil.copytree(grown_once, home, dirs_exist_ok=True)
+    for name in ("campaigns/t/worktree/.git", ".git/worktrees/worktree/gitdir"):
+        path = home / name
+        path.write_text(path.read_text().replace(str(grown_once), str(home)))
     audits(monkeypatch, bound=0.0)
-    loop.baseline(runtime)
-    for _ in range(3):
-        loop.one_trial(runtime)
+    runtime: Runtime = request.getfixturevalue("runtime")
     assert [t.verdict for t in runtime.campaign.state.trials] == ["keep", "keep", "revert", "keep"]
     assert not runtime.campaign.messages
     return runtime

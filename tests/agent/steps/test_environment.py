@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from project import agent, clone, events
+from project import clone, events, run_there
 
 pytestmark = pytest.mark.process
 
@@ -30,10 +30,11 @@ def test_a_program_gets_gits_variables_and_their_secrets_are_hidden(
     given = {"GIT_TOKEN": SECRET, "GIT_SSH_COMMAND": "ssh -i key", "GIT_DIR": "/nowhere"}
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    done = agent(
-        folder, "run", "--tag", "t", "--budget", "20000tok", "--trials", "1", "--proposer", "llm",
+    done = run_there(  # a process keeps what it was given
+        folder, "run", "--tag", "t", "--budget", "6000tok", "--trials", "1", "--proposer", "llm",
         "--llm", f"command:'{sys.executable}' '{program}' {SECRET}",
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     assert given.items() <= json.loads(seen.read_text()).items()
     assert [e["verdict"] for e in events(folder) if e["event"] == "verdict"] == ["keep", "rejected"]
     kept = [path.read_text() for path in (folder / "campaigns/t").rglob("*.*") if path.is_file()

@@ -13,7 +13,7 @@ from project import clone_without_model
 
 from agent.campaign import reading
 from agent.campaign.events import read_event
-from agent.campaign.learning import rebuild_prior
+from agent.campaign.learning import prior_course, rebuild_prior, teach_prior
 from agent.campaign.lines import write_line
 from agent.campaign.reading import CampaignError
 from agent.campaign.state import State
@@ -82,6 +82,34 @@ def test_lent_as_a_whole_it_is_the_same_policy() -> None:
     assert rebuild_prior(told, 0, (), lent).probabilities() == pytest.approx(theirs)
 
 
+@pytest.mark.parametrize("renamed_before_the_run", [True, False])
+def test_a_category_that_gets_another_name_before_the_first_draw_keeps_what_was_lent(
+    renamed_before_the_run: bool,
+) -> None:
+    told = parse_program(PROGRAM).described
+    story = Story()
+    story.add("prior", **lend(donor().state, "full", HOME, told).own)
+    state, names = story.state, ("other", "b", "c")
+    renamed = parse_program(PROGRAM.replace("**a**", "**other**")).described
+    at_start = renamed if renamed_before_the_run else told
+    live = rebuild_prior(at_start, 0, (), state.lent, state.lent_described)
+    live.set_categories(renamed)
+    shares = live.probabilities()
+    assert shares["other"] > 1.2 * shares["b"]
+    story.add("program", sha256="1", text=PROGRAM.replace("**a**", "**other**"))
+    story.baseline()
+    digests = tuple(renamed.values())
+    number = story.draw("b", categories=names, described=digests, available=names)
+    story.candidate(number, "an idea")
+    assert reading.prior_of(story.state).probabilities() == shares
+    assert prior_course(story.state) == []
+    story.end(number, "revert", "so it went", reward=-0.1)
+    teach_prior(live, story.state.trials[-1])
+    assert reading.prior_of(story.state).probabilities() == live.probabilities()
+    (row,) = prior_course(story.state)
+    assert row["prior"] == live.probabilities()
+
+
 @pytest.mark.process
 def test_the_journal_alone_rebuilds_what_was_lent(tmp_path: Path) -> None:
     """Resumed with the other campaign gone, and with another option."""
@@ -115,6 +143,12 @@ def test_there_has_to_be_something_to_lend(repo: Repo) -> None:
     assert "\n" not in str(raised.value)
     with pytest.raises(CampaignError, match=r"there is no campaign 'gone'.*bare, full"):
         lender(repo, "gone", State())
+    odd = donor()
+    odd.add("program", sha256="2", text="# without any\n")
+    written(repo.root / "campaigns" / "odd", odd)
+    with pytest.raises(CampaignError, match=r"--prior odd: program\.md.* has no categor") as raised:
+        lender(repo, "odd", State())
+    assert "\n" not in str(raised.value)
 
 
 def test_it_starts_from_what_paid_early_in_published_campaigns() -> None:

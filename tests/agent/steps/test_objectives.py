@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from project import git
+from runtimes import running
 from staged import Score, answer, audits, play
 
 from agent import loop
@@ -25,6 +26,7 @@ from agent.steps.runtime import Runtime
 from agent.steps.transfer import elsewhere, transfer
 from agent.steps.verify import Asked, Keeps, verify
 from agent.steps.watch import HeatWatch
+from trainer import measure
 
 TARGET = {"target": 1.5, "doubling": 0.08}
 
@@ -195,6 +197,42 @@ def test_what_was_recorded_stays_when_the_objective_changes(
     play(monkeypatch, (took(1.4), took(1.9)))
     last(runtime)
     assert noise != (runtime.make_judge("structure").noise, runtime.make_judge("numbers").noise)
+
+
+def test_a_trial_that_a_kill_cut_off_between_two_edits_is_judged_by_its_own(
+    runtime: Runtime, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Edited, killed in a heat, edited again, gone on with: what the journal has with it counts."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*args: Any, **options: Any) -> None:
+        raise Killed
+
+    heats = [took(1.4), took(1.4, seconds=10.0)]
+    play(monkeypatch, took(1.4))
+    loop.baseline(runtime)
+    aim(runtime, "objective: {target: 1.5, doubling: 0.08}")
+    monkeypatch.setattr(measure, "heat", kill)
+    with pytest.raises(Killed):
+        loop.one_trial(runtime)
+    aim(runtime, "objective: {time: 0.6}")
+    runtime.campaign.close()
+    with running(runtime.campaign.repo.root, runtime.program.path.with_name("out-2.txt")) as again:
+        monkeypatch.setattr(again.display, "message", told.append)
+        assert again.program.objective.time == 0.6 and again.open_trial.objective == TARGET
+        play(monkeypatch, *[tuple(heats)] * 2)
+        first = last(again)
+        assert (first.trial, first.objective) == (1, TARGET)
+        assert first.differences == pytest.approx([0.08] * len(first.heats))
+        play(monkeypatch, *[tuple(heats)] * 2)
+        second = last(again)
+        assert (second.trial, second.objective) == (2, {"time": 0.6})
+        assert second.differences == pytest.approx([0.1] * len(second.heats))
+        state = again.campaign.state
+        assert [row["objective"] for row in log_json(state)] == [{}, TARGET, {"time": 0.6}]
+    assert len([text for text in told if "from now on trials are judged by" in text]) == 2
 
 
 def test_who_proposes_is_told_what_its_trial_is_judged_by(
