@@ -7,6 +7,7 @@
     judge    it: train candidate and champion side by side until the test decides
     keep     moves the branch; revert leaves it
     learn    the reward moves the prior
+    note     every few keeps the model writes down what the trials have taught
 
 Every step is in the journal before it has an effect, so a run can resume after any step.
 """
@@ -24,6 +25,7 @@ from agent.steps.aim import tell_of_objective
 from agent.steps.evaluate import conclude, evaluate_candidate
 from agent.steps.heat import train_baseline
 from agent.steps.ideas import begin_idea
+from agent.steps.notebook import keep_notebook
 from agent.steps.nulls import begin_null, null_is_due
 from agent.steps.propose import propose_edit
 from agent.steps.runtime import Runtime, Stopped
@@ -83,6 +85,7 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
         return begin_submitted(runtime, submitted[0])
     if begin_idea(runtime):
         return
+    keep_notebook(runtime)
     described = runtime.program.described
     runtime.prior.set_categories(described)
     runtime.prior.learner.spent = spent = runtime.spent()

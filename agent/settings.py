@@ -137,6 +137,8 @@ class Settings(Frozen):
     """Edits that a model may propose in one reply; those after the first wait for their trials."""
     nulls: Annotated[float, Field(ge=0, le=0.5), LIVE] = 0.05
     """Share of null trials, which measure how often luck is kept."""
+    notebook: Annotated[bool, LIVE] = True
+    """Whether the model keeps a notebook of what the trials have taught."""
     seed: Annotated[int, Field(ge=0, le=MOST_SEED), CAMPAIGN] = 0
     """Seed of the campaign."""
     prior: Annotated[str, REMEMBERED] = ""

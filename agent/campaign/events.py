@@ -10,33 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from agent.campaign.findings import Audit, Transfer
 from agent.campaign.formats import FORMAT as FORMAT
 from agent.campaign.formats import upgraded
+from agent.campaign.happened import Happened, Usage
+from agent.campaign.notebook import NotebookAnswered, NotebookRead
 from agent.campaign.records import Proof, Training, Verdict
 from agent.edits.blocks import Envelope
-
-Usage = Mapping[str, int | None]
-"""Tokens by kind; None where the server did not say."""
-
-
-class Happened(BaseModel):
-    """What all events have; the journal sets both fields."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False, revalidate_instances="always")
-
-    n: int = 0
-    """Number within the journal, from 0."""
-    time: float = 0.0
-    """Unix seconds."""
-
-    @property
-    def own(self) -> dict[str, Any]:
-        """The fields that not every event has, or every event of a trial."""
-        common = {"n", "time", "event", "trial"}
-        return {name: getattr(self, name) for name in type(self).model_fields.keys() - common}
 
 
 class OfTrial(Happened):
@@ -368,7 +350,8 @@ Known = (
     CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed
     | IdeaDropped | Waiting | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade
     | TrainingBegun | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened
-    | Verified | Transferred | Harvested | PriorLent | Profiled | Retired
+    | Verified | Transferred | Harvested | PriorLent | Profiled | NotebookAnswered | NotebookRead
+    | Retired
 )  # fmt: skip
 Event = Known | Unknown
 _ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator="event")])

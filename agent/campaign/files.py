@@ -9,6 +9,7 @@ from agent.git.repo import Repo
 from trainer.errors import UserError
 
 JOURNAL = "journal.jsonl"
+NOTEBOOK = "notebook.md"
 MEND = (
     "free space or make the folder writable, then run again: the campaign goes on from the last "
     "event"

@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 from typing import Self, TypeVar
 
-from agent.campaign.events import Event, Happened
+from agent.campaign.events import Event
 from agent.campaign.files import MEND, sync_folder
+from agent.campaign.happened import Happened
 from agent.campaign.lines import START, JournalError, Place, Reader, write_line
 from agent.campaign.lock import WriterLock
 

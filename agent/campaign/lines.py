@@ -17,7 +17,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent.campaign.events import FORMAT, Event, Happened, read_event
+from agent.campaign.events import FORMAT, Event, read_event
+from agent.campaign.happened import Happened
 from trainer.errors import UserError
 
 _CHECKSUM = re.compile(rb',"crc":"([0-9a-f]{8})"\}$')

@@ -29,9 +29,10 @@ from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
-from agent.campaign import events, findings, formats, lines, records, state
+from agent.campaign import events, findings, formats, happened, lines, notebook, records, state
 from agent.campaign.files import write_atomically
 from agent.campaign.lines import START, JournalError, Place, Reader
+from agent.campaign.notebook import Notebook
 from agent.campaign.records import Audit, FailedCandidate, Training, Transfer, Trial
 from agent.campaign.state import State, fold
 
@@ -126,9 +127,9 @@ def _read(path: Path) -> dict[str, Any] | None:
 @functools.cache
 def _version() -> str:
     """A digest of the code that makes a state of events and a snapshot of a state."""
-    modules = (events, findings, formats, lines, records, state, sys.modules[__name__])
+    modules = (events, findings, formats, happened, lines, notebook, records, state)
     try:
-        text = "".join([sys.byteorder, *map(inspect.getsource, modules)])
+        text = "".join([sys.byteorder, *map(inspect.getsource, (*modules, sys.modules[__name__]))])
     except OSError:  # installed without source: then no snapshot is of this version
         text = os.urandom(16).hex()
     return hashlib.sha256(text.encode()).hexdigest()
@@ -153,6 +154,7 @@ def _stored(found: State) -> tuple[dict[str, Any], array[float]]:
     numbers = {id(training): i for i, training in enumerate(parts["trainings"])}
     plain = {f.name: getattr(found, f.name) for f in fields(State)}
     plain["trials"] = _columns(Trial, found.trials, _PARTS)
+    plain["notebook"] = asdict(found.notebook)
     plain["champion_runs"] = {
         commit: [numbers[id(run)] for run in runs] for commit, runs in found.champion_runs.items()
     }
@@ -177,6 +179,7 @@ def _state(stored: Mapping[str, Any]) -> State:
         for commit, runs in plain["champion_runs"].items()
     }
     plain["open_seeds"] = tuple(plain["open_seeds"])
+    plain["notebook"] = Notebook(**plain["notebook"])
     return State(**plain)
 
 

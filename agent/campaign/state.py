@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from agent.campaign import events
+from agent.campaign.happened import Usage
+from agent.campaign.notebook import Notebook, NotebookAnswered, NotebookRead
 from agent.campaign.records import FailedCandidate, Training, Trial
 from agent.objective import Objective, of_cost
 from trainer.errors import UserError
@@ -81,6 +83,7 @@ class State:
     """Ideas that wait, oldest first: see ``Trial.idea``."""
     exhausted: dict[str, str] = field(default_factory=dict)
     """By category: why a model says that nothing is left in it, for the champion of now."""
+    notebook: Notebook = field(default_factory=Notebook)
     unknown: list[str] = field(default_factory=list)
     """Names of the events that this version does not know; they were left out."""
 
@@ -220,6 +223,10 @@ class State:
                 self.lent_by = event.tag and f"{event.tag}, {event.alike:.0%} alike"
             case events.Profiled():
                 self.profile = event.own
+            case NotebookAnswered():
+                self._note(event)
+            case NotebookRead():
+                self.notebook = self.notebook.read(event.text)
             case events.Retired():
                 pass
             case events.Unknown():
@@ -250,6 +257,14 @@ class State:
     def _wait(self, event: events.Waiting) -> None:
         self.waiting, self.until = event.reason, event.until
         self.outages += 1
+        self._go_without(event)
+
+    def _note(self, event: NotebookAnswered) -> None:
+        self._go_without(event) if not event.model else self._spend(event.cost_usd, event.usage)
+        self.asking, self.notebook = False, self.notebook.answered(event, len(self.real))
+
+    def _go_without(self, event: events.Waiting | NotebookAnswered) -> None:
+        """Count what is known of a reply that did not come."""
         if event.lost:
             self._lose_reply()
         self.asking = False
@@ -267,7 +282,7 @@ class State:
             self.unanswered += self.asking
         self.asking = False
 
-    def _spend(self, cost: float | None, usage: events.Usage | None) -> None:
+    def _spend(self, cost: float | None, usage: Usage | None) -> None:
         self.cost = None if self.cost is None or cost is None else self.cost + cost
         for kind, tokens in (usage or {}).items():
             self.usage[kind] = self.usage.get(kind, 0) + (tokens or 0)

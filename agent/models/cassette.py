@@ -68,6 +68,10 @@ class Recording(Request):
 _LINE = TypeAdapter(Recording)
 
 
+class NotRecorded(Misconfigured):
+    """A recording has no reply to a request."""
+
+
 class Recorder:
     """Records the replies of another model."""
 
@@ -146,12 +150,12 @@ class Player:
         """See ``Model.complete``.
 
         Raises:
-            Misconfigured: no such request was recorded.
+            NotRecorded: no such request was recorded.
         """
         asked = _request(prompt, max_tokens)
         same = [recording for recording in self._recorded if recording.fixed == asked.fixed]
         if not same:
-            raise Misconfigured(f"the cassette {self._path} {self._why(asked)}")
+            raise NotRecorded(f"the cassette {self._path} {self._why(asked)}")
         exact = [recording for recording in same if recording.parts == asked.parts]
         return (exact or same)[-1].reply
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agent.campaign.notebook import Notebook
 from agent.campaign.records import Trial
 from agent.edits.blocks import EditError, Envelope
 from agent.judge import Rule
@@ -71,6 +72,8 @@ class Context:
     """The replies that ``feedback`` is about."""
     envelopes: Mapping[str, str] = field(default_factory=dict)
     """By model: the reply format (envelope) that this campaign found it to need."""
+    notebook: Notebook = field(default_factory=Notebook)
+    """Empty where there is none, or where it is switched off."""
     drawn: Sequence[str] = ()
     """The categories among which a model takes its pick."""
     follow_ups: int = 0

@@ -25,6 +25,12 @@ def researcher(model: Model, cancel: threading.Event) -> Proposer:
     return LLMProposer(model, cancel=cancel)
 
 
+def writer_of(proposer: Proposer) -> LLMProposer | None:
+    """Who can write the notebook: a model that is not too weak for prose; None if there is none."""
+    asked = proposer.structure if isinstance(proposer, Hybrid) else proposer
+    return asked if isinstance(asked, LLMProposer) else None
+
+
 def make(proposer: str, llm: Proposer | None, seed: int) -> Proposer:
     """The proposer called ``proposer``: ``llm``, ``deck``, ``tuner`` or ``hybrid``.
 

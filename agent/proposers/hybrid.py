@@ -18,19 +18,19 @@ class Hybrid:
     name = "hybrid"
 
     def __init__(self, numbers: Proposer, structure: Proposer, seed: int) -> None:
-        self._numbers, self._structure, self._seed = numbers, structure, seed
+        self._numbers, self.structure, self._seed = numbers, structure, seed
         self.attempts = structure.attempts
 
     def choices(self, trial: int) -> int:
         return self._order(trial)[0].choices(trial)
 
     def covers(self, context: Context) -> bool:
-        return self._numbers.covers(context) or self._structure.covers(context)
+        return self._numbers.covers(context) or self.structure.covers(context)
 
     def propose(self, context: Context) -> Proposal:
         pair = self._order(context.trial)
-        if context.feedback and context.proposer == self._structure.name:
-            pair = [self._structure]  # whose idea it is, if it came with an earlier reply
+        if context.feedback and context.proposer == self.structure.name:
+            pair = [self.structure]  # whose idea it is, if it came with an earlier reply
         first = next((proposer for proposer in pair if proposer.covers(context)), None)
         if first is None:
             raise NothingToPropose(f"no proposer has an untried idea for {context.category}")
@@ -39,5 +39,5 @@ class Hybrid:
     def _order(self, trial: int) -> list[Proposer]:
         """Who is asked first for a trial, and who is if that one has no idea."""
         toss = random.Random(f"hybrid:{self._seed}:{trial}").random()
-        pair = [self._structure, self._numbers]
+        pair = [self.structure, self._numbers]
         return pair if toss < STRUCTURE_SHARE else pair[::-1]

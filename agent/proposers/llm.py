@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 
+from agent.campaign.notebook import CHARACTERS, HEADINGS
 from agent.campaign.records import Trial
 from agent.edits.blocks import Envelope
 from agent.edits.edited import as_reply
@@ -26,6 +27,8 @@ from agent.program import BUDGET
 from agent.proposers.base import Context, Proposal, ReplyUnusable
 from agent.proposers.judging import Judging
 from agent.proposers.lessons import by_todays_name, lessons, one_way, view
+from agent.proposers.near_misses import near_misses
+from agent.proposers.notebook import changed_lines
 from agent.proposers.prompts import PROMPTS, templates
 from trainer.contract import MAX_SOURCE_BYTES
 from trainer.presets import LADDER, find_preset, wall_cap
@@ -124,6 +127,36 @@ class LLMProposer(ModelProposer):
             raise ReplyUnusable(fault, proposal)
         return proposal
 
+    def write_notebook(self, context: Context) -> Proposal:
+        """Ask for the notebook, written anew; a reply that is cut off is no notebook.
+
+        Raises:
+            ReplyUnusable: the reply is cut off, declined or empty.
+            Unavailable, Misconfigured, Cancelled: see ``agent.models.types``.
+        """
+        reply, answer = self.ask(self.notebook_prompt(context), context)
+        if fault := self._fault(reply):
+            raise ReplyUnusable(fault, answer)
+        return answer
+
+    def notebook_prompt(self, context: Context) -> Prompt:
+        """As for a proposal, up to the history, so that a cache serves both; then the request.
+
+        Raises:
+            Misconfigured: a template is missing or broken.
+        """
+        proposing, book = self.prompt(context), context.notebook
+        told = [part for part in proposing.parts if part.name not in ("notebook", "focus")]
+        request = self._templates.render(
+            "notebook",
+            characters=CHARACTERS,
+            headings=HEADINGS,
+            notebook=book,
+            changed=changed_lines(book.written, book.text),
+        )
+        parts = (*told, Part("notebook", request, fixed="notebook"))
+        return replace(proposing, parts=parts, files={})  # there is nothing to edit
+
     def _doubt(self, text: str) -> None:
         """Take a program's few words for its own, until it says others: a model seldom repeats
         itself, a program that cannot reach its provider does.
@@ -197,6 +230,7 @@ class LLMProposer(ModelProposer):
             context=context,
             lessons=lessons(taught, context.prior),
             one_way=one_way(taught, context.category, context.source),
+            near_misses=near_misses(taught, context.history, asked),
             judging=judging,
             ties_left=judging.ties_left(context.history),
             asked={name: description(context, name) for name in asked},
@@ -216,6 +250,7 @@ class LLMProposer(ModelProposer):
                 Part("rules", rules, mark=True, fixed=program.prose),
                 Part("train.py", champion, mark=True, fixed=context.source),
                 *history,
+                *self._notebook(context),
                 Part("focus", focus, fixed=f"{context.category}\n{program.notes}"),
             ),
             trial=context.trial,
@@ -235,6 +270,13 @@ class LLMProposer(ModelProposer):
         cap = wall_cap(context.budget, find_preset(context.preset or "cpu"))
         told = {"budget": context.budget, "cap": cap, "objective": context.program.objective}
         return self._templates.render("budget", **told).strip()
+
+    def _notebook(self, context: Context) -> list[Part]:
+        """What the model and the person have noted, if they have."""
+        book = context.notebook
+        if not book.text:
+            return []
+        return [Part("notebook", self._templates.render("notebook-told", notebook=book))]
 
     def _history(self, trials: Sequence[Trial], by: Mapping[str, float]) -> list[Part]:
         views = [view(trial) for trial in trials]

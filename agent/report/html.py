@@ -70,6 +70,7 @@ def write_report(folder: Path, state: State, prior: Mapping[str, float]) -> tupl
         fingerprint=runs[-1].fingerprint if runs else {},
         champion=state.champion.commit[:12] if state.champion is not None else "",
         harvest=state.harvested.get("result"),
+        notebook=state.notebook.text,
     )
     write_atomically(page, text.encode("utf-8", "replace"))
     return picture, page
@@ -85,6 +86,7 @@ def markdown(state: State, prior: Mapping[str, float]) -> str:
         exhausted=[nothing_left(*one) for one in state.exhausted.items()],
         over_time=sparks(prior_course(state)),
         harvest=state.harvested.get("result"),
+        notebook=state.notebook.text.split("\n") if state.notebook.text else [],
     )
 
 

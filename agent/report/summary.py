@@ -11,6 +11,7 @@ from typing import Any, get_args
 from agent.campaign.chain import baseline_and_best
 from agent.campaign.compared import finding
 from agent.campaign.evidence import noise_of
+from agent.campaign.files import NOTEBOOK
 from agent.campaign.learning import prior_course
 from agent.campaign.records import Kind, Training, Trial
 from agent.campaign.state import State
@@ -111,6 +112,7 @@ def status_json(
         "capped_usd": state.capped_usd,
         "cached_share": cached_share(state.usage),
         "champion": champion.commit if champion is not None else None,
+        "notebook": f"campaigns/{tag}/{NOTEBOOK}" if state.notebook.text else None,
         "prior": dict(prior),
         "prior_over_time": prior_course(state),
         "exhausted": dict(state.exhausted),
@@ -230,6 +232,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         ),
         ("tokens", f"{tokens:,}{from_cache}" if tokens else ""),
         ("per gain", f"${per_gain:.2f} for each 0.01 bits per byte" if is_priced else ""),
+        ("notebook", status["notebook"] or ""),
         ("prior", prior_line(percents(status["prior"]), {}, WIDTH - LABEL)),
         ("", _over_time(status["prior_over_time"])),
         *(("", one_line(nothing_left(*one), WIDTH - LABEL)) for one in status["exhausted"].items()),

@@ -28,6 +28,7 @@ from agent.steps.choice import Choice, follow_ups_left, read_choice, read_exhaus
 from agent.steps.evaluate import conclude, failure_words, stop_for_machine
 from agent.steps.ideas import propose_idea
 from agent.steps.next_action import MAX_FAULTS
+from agent.steps.notebook import read_notebook
 from agent.steps.runtime import Runtime
 from agent.steps.take import propose_submitted
 from trainer import measure
@@ -84,6 +85,7 @@ def _ask(runtime: Runtime, trial: Trial) -> bool:
         _give_up(runtime, trial.rejections[-1])
         return False
     runtime.read_program()
+    read_notebook(runtime)
     runtime.stop_if_asked() if trial.submitted else runtime.stop_at_limits()
     _reconsider_envelope(runtime)
 

@@ -12,6 +12,7 @@ from typing import Any, TypedDict, TypeVar, get_args
 from agent.campaign.events import ProgramRead, Waiting
 from agent.campaign.evidence import level_of, noise_of
 from agent.campaign.learning import rebuild_prior
+from agent.campaign.notebook import Notebook
 from agent.campaign.records import Kind, Trial
 from agent.campaign.store import Campaign
 from agent.git.command import inherited_environment
@@ -154,6 +155,7 @@ class Runtime:
             feedback=open_trial.rejections if open_trial else (),
             turned_down=open_trial.turned_down if open_trial else (),
             envelopes=state.envelopes,
+            notebook=state.notebook if self.settings.notebook else Notebook(),
             proposer=open_trial.proposer if open_trial else "",
         )
 

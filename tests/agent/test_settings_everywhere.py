@@ -63,6 +63,7 @@ ROWS = {
         "3", 3, WHOLE | {"0": "greater than or equal to 1", "9": "less than or equal"}, NOT_WHOLE
     ),
     "nulls": Row("0.5", 0.5, NUMBER | FROM_0 | {"0.6": "less than or equal to 0.5"}, NOT_A_NUMBER),
+    "notebook": Row("false", False, {}, (5, 0.5, [1])),
     "seed": Row("7", 7, WHOLE | FROM_0 | {str(2**63): "less than or equal to"}, NOT_WHOLE),
     "prior": Row("nov22", "nov22", {}, ([1], {"a": 1})),
     "isolation": Row("off", "off", {"maybe": "'auto', 'require' or 'off'"}, (True, 5, [1])),
@@ -156,7 +157,7 @@ def cases(field: str, among: tuple[str, ...]) -> list[tuple[str, Any]]:
 
 def test_the_table_has_every_setting() -> None:
     assert ROWS.keys() == Settings.model_fields.keys()
-    assert set(ROWS) - set(WITH_OPTION) == {"nulls"}
+    assert set(ROWS) - set(WITH_OPTION) == {"nulls", "notebook"}
 
 
 def test_each_has_one_lifetime() -> None:

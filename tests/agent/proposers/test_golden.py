@@ -22,6 +22,7 @@ import pytest
 from events import Story
 from prompt_trials import CARDS, NOISE, PROGRAM, PROMPTS, SOURCE
 
+from agent.campaign.notebook import Notebook
 from agent.campaign.records import Trial
 from agent.models.types import Prompt, Reply
 from agent.objective import Objective
@@ -39,6 +40,7 @@ SHORT = 150
 """Tokens of a history that is too long for them."""
 LEVEL = (3.0,) * 20
 AHEAD = (*(3.02,) * 10, *(2.9876,) * 10)
+BOOK = "## What was learnt\n\nLonger pays (trial 1)."
 MODEL: Any = SimpleNamespace(name="none")
 PROGRAM_MODEL: Any = SimpleNamespace(name="command:agent")
 
@@ -115,6 +117,16 @@ def aimed(given: Context) -> Context:
     )
 
 
+def noted(text: str, written: str) -> Context:
+    """The same campaign with a notebook, as the model wrote it and as it is now."""
+    book = Notebook(text=text, in_file=text, written=written)
+    return context(notebook=book)
+
+
+def for_the_notebook(given: Context) -> str:
+    return LLMProposer(MODEL).notebook_prompt(given).text
+
+
 def of_tokens(preset: str) -> Context:
     return context(preset=preset, budget=Budget(tokens=1_000_000))
 
@@ -138,6 +150,11 @@ SCENES: Mapping[str, Callable[[], object]] = {
     "its history does not fit": lambda: asked(context(), SHORT),
     "another objective, the greedy rule, a repair of a whole file": lambda: asked(aimed(context())),
     "a campaign that has just begun": lambda: asked(context(history=history()[:1])),
+    "a notebook": lambda: asked(noted(BOOK, BOOK)),
+    "a notebook that a person has edited": lambda: asked(noted(f"{BOOK} Or is it?", BOOK)),
+    "the first notebook is asked for": lambda: for_the_notebook(context()),
+    "the next one is asked for": lambda: for_the_notebook(noted(BOOK, BOOK)),
+    "the next one after an edit": lambda: for_the_notebook(noted(f"{BOOK} Or is it?", BOOK)),
     **{f"preset {name}": functools.partial(lambda p: asked(context(preset=p)), name)
        for name in load_presets()},
     "a program that may edit files, asked for several": lambda: (

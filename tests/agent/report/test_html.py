@@ -178,3 +178,16 @@ def test_markdown_escapes_what_a_model_wrote(tmp_path: Path) -> None:
     row = next(line for line in markdown(story.state, {}).splitlines() if line.startswith("| 1 "))
     assert r"a \| b \[x\]\(y\) &lt;b&gt; \`c\` \*d\*" in row
     assert len(re.findall(r"(?<!\\)\|", row)) == 8
+
+
+def test_the_notebook_is_shown_as_the_text_that_it_is(tmp_path: Path) -> None:
+    story = campaign()
+    assert "Notebook" not in markdown(story.state, {}) + written(tmp_path, story.state).text
+    text = "## What was learnt\n\n- <b>steps</b> | count\x1b[2J"
+    story.add("notebook", text=text, model="m", usage={"input": 1}, cost_usd=0.0)
+    page = written(tmp_path, story.state)
+    assert "## What was learnt\n\n- <b>steps</b> | count\ufffd[2J" in page.text
+    assert not any(tag == "b" and "steps" in str(rest) for tag, rest in page.tags)
+    lines = markdown(story.state, {}).splitlines()
+    assert "> **What was learnt**" in lines
+    assert r"> - &lt;b&gt;steps&lt;/b&gt; \| count" + "\ufffd" + r"\[2J" in lines

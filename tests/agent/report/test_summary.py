@@ -24,7 +24,7 @@ STATUS = {"tag", "state", "trials", "kept", "reverted", "rejected", "baseline_bp
 STATUS |= {"nulls", "nulls_kept", "noise_sigma", "noise", "cost_usd", "champion", "prior"}
 STATUS |= {"tokens", "cached_share", "cost_per_gain_usd", "unanswered", "rewards_clipped"}
 STATUS |= {"capped", "capped_usd", "opened", "openings", "verified", "objective", "summed"}
-STATUS |= {"prior_over_time", "exhausted"}
+STATUS |= {"prior_over_time", "exhausted", "notebook"}
 LOG = {"trial", "commit", "parent", "category", "hypothesis", "proposer", "verdict", "status"}
 LOG |= {"scores", "differences", "val_bpb", "gain", "reward", "seconds"}
 LOG |= {"lines_added", "lines_removed"}
@@ -47,6 +47,14 @@ def test_status() -> None:
     assert status["cost_usd"] == 0.0
     assert status["prior"] == PRIOR
     assert status_json(campaign().state, "t", None, PRIOR)["state"] == "stopped"
+
+
+def test_the_notebook_is_named_where_there_is_one() -> None:
+    story = campaign()
+    assert "notebook" not in status_text(status_json(story.state, "t", None, PRIOR))
+    story.add("notebook", text="x", model="m", usage={"input": 1}, cost_usd=0.0)
+    told = status_text(status_json(story.state, "t", None, PRIOR))
+    assert "\nnotebook  campaigns/t/notebook.md\n" in told
 
 
 def test_the_noise_of_both_kinds_is_told() -> None:

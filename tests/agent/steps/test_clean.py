@@ -85,6 +85,8 @@ def test_after_it_nothing_is_left_and_what_is_adopted_stays(ended: Path) -> None
 def test_what_is_the_users_is_said(ended: Path) -> None:
     folder = ended / "campaigns/t"
     (folder / "notes.txt").write_text("mine")
+    (folder / "notebook.md").write_text("the campaign's own")
+    (folder / "trials/1/notebook-reply.md").write_text("the campaign's own")
     (folder / "worktree/trainer/train.py").write_text("# mine")
     (folder / "worktree/more notes.txt").write_text("mine")
     (folder / "trials/1/notes.png").write_text("mine")

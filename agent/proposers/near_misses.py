@@ -1,0 +1,60 @@
+"""Ideas that nearly paid, and may pay now that the champion has moved. Pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from agent.campaign.records import Trial
+from agent.campaign.repeats import lost_before
+from agent.proposers.lessons import View, view
+
+MOST, MOST_SINCE = 5, 3
+"""Near misses in a prompt, and keeps that are named beside each, the last ones."""
+
+
+@dataclass(frozen=True)
+class NearMiss:
+    """A trial that measured better, but not beyond luck, on a champion that is no more."""
+
+    shown: View
+    since: tuple[View, ...]
+    """What was kept since, oldest first; the last ones."""
+    earlier: int
+    """How many were kept since, before those."""
+
+    @property
+    def strength(self) -> float:
+        """Its difference in standard errors; of journals that do not say these, about that."""
+        gain, error = self.shown.trial.difference or (self.shown.gain, self.shown.half / 2)
+        return gain / max(error, 1e-9)
+
+
+def near_misses(
+    comparable: Sequence[Trial], history: Sequence[Trial], drawn: Collection[str]
+) -> list[NearMiss]:
+    """Those to offer again, the strongest first, but those of the drawn categories before others.
+
+    Args:
+        comparable: the trials whose gains are told, by today's names; a part of ``history``.
+    """
+    kept, found = [view(trial) for trial in history if trial.kept], []
+    for shown in map(view, comparable):
+        since = tuple(one for one in kept if one.trial.trial > shown.trial.trial)
+        if shown.outcome == "near" and since:
+            earlier = max(0, len(since) - MOST_SINCE)
+            found.append(NearMiss(shown, since[-MOST_SINCE:], earlier))
+    found.sort(key=lambda one: (one.shown.trial.credited not in drawn, -one.strength))
+    left = (miss for miss in found if not _is_over(miss.shown.trial, history))
+    return list(itertools.islice(left, MOST))
+
+
+def _is_over(trial: Trial, history: Sequence[Trial]) -> bool:
+    """Whether it was tried again, or would be refused for what was tried since."""
+    return lost_before(trial.hunks, history) is not None or any(
+        (trial.hunks and sorted(other.hunks) == sorted(trial.hunks))
+        or (trial.title and other.title.casefold() == trial.title.casefold())
+        for other in history
+        if other.trial > trial.trial and other.candidate and other.status != "unjudged"
+    )
