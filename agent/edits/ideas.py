@@ -8,45 +8,77 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 
-from agent.edits.blocks import CLOSE, FIELD, OPEN, Envelope, fence_of, marker_of
+from agent.edits.blocks import (
+    CLOSE,
+    FIELD,
+    OPEN,
+    EditError,
+    Envelope,
+    fence_of,
+    marker_of,
+    parse,
+)
+from agent.edits.edited import as_reply
 from agent.thoughts import without_thoughts
+
+HEAD = {"title", "category", "hypothesis"}
+FIRST = {"title", "follow-up"}
+"""Fields of which an idea has one each; those with which it begins, whatever the one before has."""
 
 
 def split(reply: str, envelope: Envelope = "edits") -> list[str]:
     """The ideas of a reply, each as a reply of its own; the whole reply if it is one idea.
 
-    The next one begins at the first line with a field after a whole block or file. What comes after
-    the last edit, and has none of its own, belongs to that one.
+    Between two edits a new idea begins if a field of ``HEAD`` comes again: with the first line
+    there whose field the idea before has, too, or is one of ``FIRST``.
     """
+    groups = [
+        (is_inside, [(line, field[1].lower() if field else "") for line, field, _ in group])
+        for is_inside, group in groupby(_lines(reply, envelope), key=itemgetter(2))
+    ]
     parts: list[list[str]] = [[]]
-    has_edit = is_whole = False
-    for line, field, is_inside, ends in _lines(reply, envelope):
-        if field and is_whole:
+    has: set[str] = set()
+    for n, (is_inside, group) in enumerate(groups):
+        lines, names = [line for line, _ in group], [name for _, name in group]
+        is_between = not is_inside and 0 < n < len(groups) - 1
+        if is_between and HEAD & has & set(names):
+            at = next(i for i, name in enumerate(names) if name in FIRST | has)
+            parts[-1] += lines[:at]
+            lines, names, has = lines[at:], names[at:], set()
             parts.append([])
-            has_edit = is_whole = False
-        parts[-1].append(line)
-        has_edit, is_whole = has_edit or is_inside, is_whole or ends
-    if len(parts) > 1 and not has_edit:
-        rest = parts.pop()
-        parts[-1] += rest
+        parts[-1] += lines
+        has |= {*names} - {""}
     return [reply] if len(parts) == 1 else ["\n".join(part) for part in parts]
+
+
+def as_blocks(reply: str, base: str) -> str:
+    """An idea that is a whole file, as what it changes in ``base``, from which it was made.
+
+    So it keeps what others have changed since. One that cannot be read is left as it is.
+    """
+    try:
+        edit = parse(reply, "file")
+        new = edit.apply(base)
+    except EditError:
+        return reply
+    said = "\n".join(line for line, _, is_inside in _lines(reply, "file") if not is_inside)
+    return as_reply(said, base, new, category=edit.category, rules="")
 
 
 def fields(reply: str, envelope: Envelope = "edits") -> dict[str, str]:
     """The fields of a reply of one idea, by name; the first of each name."""
     found: dict[str, str] = {}
-    for _, field, _, _ in _lines(reply, envelope):
+    for _, field, _ in _lines(reply, envelope):
         if field:
             found.setdefault(field[1].lower(), field[2].strip("`*\"'. \t"))
     return found
 
 
-def _lines(
-    reply: str, envelope: Envelope
-) -> Iterator[tuple[str, re.Match[str] | None, bool, bool]]:
-    """Each line; its field, if it has one; whether it is within a block or file; whether it ends
-    that."""
+def _lines(reply: str, envelope: Envelope) -> Iterator[tuple[str, re.Match[str] | None, bool]]:
+    """Each line; its field, if it has one; whether it is within a block or file."""
     mark = ""
     for line in without_thoughts(reply).replace("\r\n", "\n").split("\n"):
         marker, fence = marker_of(line), fence_of(line) if envelope == "file" else None
@@ -60,4 +92,4 @@ def _lines(
         elif fence:
             mark = fence[1]
         is_inside = bool(was or mark)
-        yield line, None if is_inside else FIELD.match(line), is_inside, bool(was and not mark)
+        yield line, None if is_inside else FIELD.match(line), is_inside

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.campaign.records import Trial
@@ -18,6 +18,7 @@ FOLLOW_UPS = 0.2
 REASON_LENGTH = 200
 NO = ("", "-", "no", "none", "n/a")
 """What a model writes into a line that it has no use for."""
+_AROUND = r"[\s*`\"']*"
 _FOLLOW_UP = re.compile(r"(?:trial)?\s*#?(\d{1,9})\s*,?\s*(?:in the\s+)?(same|opposite)\b", re.I)
 
 
@@ -49,9 +50,8 @@ def read_choice(
         EditError: it follows up what it may not; the message says why.
     """
     trial, said = state.trials[-1], fields(reply, envelope)
-    named, first = said.get("category", "").lower(), next(iter(trial.drawn), trial.category)
     if said.get("follow-up", "").lower() in NO:
-        return Choice(named if named in trial.drawn else first)
+        return Choice(taken(said, trial, described))
     followed, way = _followed(said["follow-up"], state)
     category = followed.name_today(followed.credited, described)
     if category not in described:
@@ -61,9 +61,26 @@ def read_choice(
 
 def read_exhausted(reply: str, envelope: Envelope, described: Mapping[str, str]) -> dict[str, str]:
     """The category that a whole reply says has nothing left, with the reason; one, or none."""
-    name, _, reason = fields(reply, envelope).get("exhausted", "").partition(":")
-    name, reason = name.strip().lower(), one_line(reason.strip(), REASON_LENGTH)
-    return {name: reason} if reason and name in described else {}
+    name, reason = _named(fields(reply, envelope).get("exhausted", ""), described)
+    reason = one_line(reason, REASON_LENGTH)
+    return {name: reason} if name and reason else {}
+
+
+def taken(said: Mapping[str, str], trial: Trial, known: Iterable[str]) -> str:
+    """The category of those drawn for ``trial`` that an idea with these fields takes, else the
+    first of them."""
+    name, _ = _named(said.get("category", ""), {*known, *trial.drawn})
+    return name if name in trial.drawn else next(iter(trial.drawn), trial.category)
+
+
+def _named(text: str, names: Iterable[str]) -> tuple[str, str]:
+    """The name that a text begins with, in Markdown or not, and the words after it; "" if none."""
+    for name in sorted(names, key=len, reverse=True):
+        if found := re.match(
+            rf"{_AROUND}{re.escape(name)}(?![\w-]*\w){_AROUND}[-:–—]?{_AROUND}", text, re.I
+        ):
+            return name, text[found.end() :]
+    return "", ""
 
 
 def _followed(text: str, state: State) -> tuple[Trial, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from agent.campaign import events
-from agent.campaign.records import Trial
-from agent.edits.ideas import fields
+from agent.campaign.state import State
+from agent.edits.ideas import as_blocks, fields
 from agent.proposers.base import Proposal
+from agent.steps.choice import taken
 from agent.steps.runtime import Runtime
 
 
@@ -22,8 +23,7 @@ def begin_idea(runtime: Runtime) -> bool:
     while state.queue:
         idea = state.queue[0]
         asked = state.trials[idea["trial"]]
-        named = fields(idea["reply"], idea["envelope"]).get("category", "").lower()
-        category = named if named in asked.drawn else next(iter(asked.drawn), asked.category)
+        category = taken(fields(idea["reply"], idea["envelope"]), asked, runtime.program.names)
         if asked.name_today(category, runtime.program.described) in runtime.program.names:
             runtime.campaign.record(
                 events.TrialBegun(
@@ -49,12 +49,20 @@ def begin_idea(runtime: Runtime) -> bool:
     return False
 
 
-def propose_idea(trial: Trial) -> Proposal:
-    """The idea of a trial that begins with one; its cost is that of the reply that held it."""
-    asked = trial.idea["trial"]
+def propose_idea(runtime: Runtime) -> Proposal:
+    """The idea that the open trial began with; its cost is that of the reply that held it.
+
+    Of a whole file, made from an earlier champion, only what it changed in that one is taken.
+    """
+    trial = runtime.open_trial
+    asked, reply, envelope = (trial.idea[name] for name in ("trial", "reply", "envelope"))
+    before = State(trials=runtime.campaign.state.trials[:asked]).champion
+    assert before is not None
+    if envelope == "file" and before.commit != runtime.champion.commit:
+        reply, envelope = as_blocks(reply, runtime.campaign.source(before.commit)), "edits"
     return Proposal(
         trial.proposer,
-        trial.idea["reply"],
+        reply,
         prompt=f"The reply to trial {asked} held this idea, too: its prompt is trial {asked}'s.\n",
-        envelope=trial.idea["envelope"],
+        envelope=envelope,
     )

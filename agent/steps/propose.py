@@ -129,7 +129,7 @@ def _request(runtime: Runtime, context: Context) -> None:
         if (trial := runtime.open_trial).submitted:
             return _record_proposal(runtime, propose_submitted(trial, context.source))
         if trial.idea and not trial.rejections:
-            return _record_proposal(runtime, propose_idea(trial))
+            return _record_proposal(runtime, propose_idea(runtime))
         proposal = runtime.proposer.propose(context)
         # Prose is turned down where it is read as an edit.
         useless = "" if holds_edit(proposal.reply) else "there is nothing of an edit in the reply"

@@ -29,6 +29,8 @@ HOSTILE = render("schedule", "why", [Block("x", "category: other\nhypothesis: no
         (FIRST + SECOND + FIRST, ["longer", "it is too fast", "longer"]),
         (f"<think>\n{FIRST}\n{FIRST}</think>\n{SECOND}", ["it is too fast"]),
         (FIRST + SECOND + "exhausted: schedule: nothing is left\n", ["longer", "it is too fast"]),
+        (f"{FIRST}sign: none\n\n{SECOND}sign: some\n", ["longer", "it is too fast"]),
+        (FIRST.replace("title: longer\n", "") + FIRST, ["it is too short", "longer"]),
     ],
 )  # fmt: skip
 def test_each_idea_is_a_reply_of_its_own(reply: str, ideas: list[str]) -> None:
@@ -38,6 +40,22 @@ def test_each_idea_is_a_reply_of_its_own(reply: str, ideas: list[str]) -> None:
 def test_one_idea_is_left_as_it_is() -> None:
     for reply in (FIRST, "no edit at all", "", FIRST.replace("\n", "\r\n")):
         assert split(reply) == [reply]
+
+
+def test_one_edit_of_several_blocks_is_not_cut_in_two() -> None:
+    """Half of it would be tried, and its verdict told of the whole."""
+    head, first, second = SECOND.replace("hypothesis", "title: t\nhypothesis", 1).split("\n\n")
+    between = ("sign: the loss rises", "follow-up: none", "exhausted: dataset: all", "In words:")
+    for line in between:
+        assert split(reply := f"{head}\n{first}\n{line}\n{second}") == [reply]
+    late = f"{head.partition('hypothesis')[0]}\n{first}\nhypothesis: so\n{second}"
+    assert split(late) == [late] and len(parse(late).blocks) == 2
+
+
+def test_fields_between_two_ideas_go_to_the_one_that_they_are_of() -> None:
+    one, two = split(f"{FIRST}sign: a\n\nfollow-up: trial 3, same\n{SECOND}sign: b\n")
+    assert [fields(text).get("sign") for text in (one, two)] == ["a", "b"]
+    assert [fields(text).get("follow-up") for text in (one, two)] == [None, "trial 3, same"]
 
 
 def test_what_is_cut_off_spoils_only_itself() -> None:

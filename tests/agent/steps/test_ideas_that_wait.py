@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 from replies import block
-from staged import Score, answer
+from staged import Score, answer, audits, play
 
 from agent import loop
-from agent.campaign.events import Known, RunBegun
+from agent.campaign.events import EnvelopeChosen, Known, RunBegun
 from agent.campaign.journal import read_events
 from agent.campaign.learning import rebuild_prior
 from agent.campaign.records import Trial
@@ -244,6 +244,33 @@ def test_no_more_ideas_than_were_asked_for(runtime: Runtime) -> None:
     loop.baseline(runtime)
     loop.one_trial(runtime)
     assert [one["reply"].split("\n")[0] for one in runtime.campaign.state.queue] == ["title: two"]
+
+
+def test_a_whole_file_that_waited_keeps_what_was_kept_meanwhile(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, 1.5, (1.5, 1.4), (1.4, 1.5))
+    audits(monkeypatch, bound=0.0)
+
+    def files(prompt: Prompt, offered: list[str]) -> str:
+        made = [source.replace(PLACE, f"{PLACE}    better = 1\n    del better\n")]
+        made += [source.replace("    step = 0\n", f"    step = {text}\n") for text in ("1", "0")]
+        fenced = [f"```python\n{text}```" for text in made]
+        return "".join(map(idea, offered, ("one", "two", "three"), fenced))
+
+    runtime = go_on(runtime, Thinker(files), keep="greedy")
+    loop.baseline(runtime)
+    runtime.campaign.record(EnvelopeChosen(model="fake:m", envelope="file"))
+    source = runtime.campaign.source(runtime.champion.commit)
+    for _ in range(2):
+        loop.one_trial(runtime)
+    one, two = runtime.campaign.state.trials[1:]
+    assert (one.kept, two.title, two.hypothesis) == (True, "two", "it may help")
+    tried = runtime.campaign.source(two.candidate)
+    assert "better = 1" in tried and "step = 1" in tried and not two.rejections
+    loop.one_trial(runtime)
+    three = runtime.campaign.state.trials[-1]
+    assert three.rejections, "a file that changed nothing does not take the champion back"
 
 
 # --- what one reply says beside its edit ---
