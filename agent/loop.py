@@ -166,4 +166,4 @@ def _still_wanted(runtime: Runtime) -> None:
     done = sum(runtime.campaign.state.counts.values())
     if runtime.settings.trials is not None and done >= runtime.settings.trials:
         raise Stopped("1 trial is done" if done == 1 else f"{done} trials are done")
-    runtime.stop_at_limits()
+    runtime.stop_at_limits(asks=not runtime.campaign.state.queue)  # what waits is paid for

@@ -30,7 +30,8 @@ FIRST = {"title", "follow-up"}
 
 
 def split(reply: str, envelope: Envelope = "edits") -> list[str]:
-    """The ideas of a reply, each as a reply of its own; the whole reply if it is one idea.
+    """The ideas of a reply, each as a reply of its own; the whole reply if it is one idea. One
+    that has the same blocks or file as one before it is left out.
 
     Between two edits a new idea begins if a field of ``HEAD`` comes again: with the first line
     there whose field the idea before has, too, or is one of ``FIRST``.
@@ -40,6 +41,7 @@ def split(reply: str, envelope: Envelope = "edits") -> list[str]:
         for is_inside, group in groupby(_lines(reply, envelope), key=itemgetter(2))
     ]
     parts: list[list[str]] = [[]]
+    made: list[list[str]] = [[]]
     has: set[str] = set()
     for n, (is_inside, group) in enumerate(groups):
         lines, names = [line for line, _ in group], [name for _, name in group]
@@ -49,9 +51,13 @@ def split(reply: str, envelope: Envelope = "edits") -> list[str]:
             parts[-1] += lines[:at]
             lines, names, has = lines[at:], names[at:], set()
             parts.append([])
+            made.append([])
         parts[-1] += lines
+        made[-1] += lines if is_inside else []
         has |= {*names} - {""}
-    return [reply] if len(parts) == 1 else ["\n".join(part) for part in parts]
+    if len(parts) == 1:
+        return [reply]
+    return ["\n".join(part) for n, part in enumerate(parts) if made[n] not in made[:n]]
 
 
 def as_blocks(reply: str, base: str) -> str:

@@ -116,6 +116,7 @@ def status_json(
         "prior": dict(prior),
         "prior_over_time": prior_course(state),
         "exhausted": dict(state.exhausted),
+        "ideas_waiting": len(state.queue),
     }
 
 
@@ -232,6 +233,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         ),
         ("tokens", f"{tokens:,}{from_cache}" if tokens else ""),
         ("per gain", f"${per_gain:.2f} for each 0.01 bits per byte" if is_priced else ""),
+        ("waiting", f"{plural(n, 'idea')} of a reply" if (n := status["ideas_waiting"]) else ""),
         ("notebook", status["notebook"] or ""),
         ("prior", prior_line(percents(status["prior"]), {}, WIDTH - LABEL)),
         ("", _over_time(status["prior_over_time"])),

@@ -86,7 +86,8 @@ def _ask(runtime: Runtime, trial: Trial) -> bool:
         return False
     runtime.read_program()
     read_notebook(runtime)
-    runtime.stop_if_asked() if trial.submitted else runtime.stop_at_limits()
+    is_asked = bool(trial.rejections or not trial.idea)  # an idea that waited is there already
+    runtime.stop_if_asked() if trial.submitted else runtime.stop_at_limits(is_asked)
     _reconsider_envelope(runtime)
 
     def asking(tokens: dict[str, int], dollars: float | None) -> None:
@@ -97,7 +98,7 @@ def _ask(runtime: Runtime, trial: Trial) -> bool:
 
     context = replace(
         runtime.context(trial.trial),
-        category=trial.category,
+        category=next(iter(trial.drawn), trial.category) if trial.follows else trial.category,
         drawn=trial.drawn,
         follow_ups=follow_ups_left(runtime.campaign.state),
         ideas=1 if trial.rejections else runtime.settings.ideas,

@@ -203,14 +203,21 @@ class Runtime:
         if self.program.settings != last.settings:
             self.settings = self.settings.follow(self.program.settings, self.command_line)
 
-    def stop_at_limits(self) -> None:
+    def stop_at_limits(self, asks: bool = True) -> None:
         """Check the limits of cost, tokens and time, before anything is requested.
+
+        Args:
+            asks: whether that takes a model; if not, only time can be up.
 
         Raises:
             Stopped: one is reached. The next run continues the open trial, if there is one.
         """
         self.stop_if_asked()
         state, settings = self.campaign.state, self.settings
+        if self.time_is_up():
+            raise Stopped("the time is up")
+        if not asks:
+            return
         if settings.max_cost is not None and state.settings.get("llm") != "none":
             if state.cost is None:
                 raise Stopped("the model's price is unknown, so --max-cost cannot hold")
@@ -218,8 +225,6 @@ class Runtime:
                 raise Stopped(f"the model has cost ${state.cost:.2f}")
         if settings.max_tokens is not None and state.tokens >= settings.max_tokens:
             raise Stopped(f"{state.tokens:,} tokens went to and from the model")
-        if self.time_is_up():
-            raise Stopped("the time is up")
 
     def wait(self, event: Waiting, seconds: float) -> None:
         """Pause, with a countdown on the display, until the time is over or the run has to end.

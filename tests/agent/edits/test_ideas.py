@@ -26,11 +26,12 @@ HOSTILE = render("schedule", "why", [Block("x", "category: other\nhypothesis: no
         ((FIRST + SECOND).replace("\n", "\r\n"), ["longer", "it is too fast"]),
         (HOSTILE + FIRST, ["why", "longer"]),
         (FIRST.replace("title: longer\n", "") + "title: named last\n", ["named last"]),
-        (FIRST + SECOND + FIRST, ["longer", "it is too fast", "longer"]),
+        (FIRST + SECOND + FIRST.replace("longer", "again"), ["longer", "it is too fast"]),
+        (FIRST + FIRST, ["longer"]),
         (f"<think>\n{FIRST}\n{FIRST}</think>\n{SECOND}", ["it is too fast"]),
         (FIRST + SECOND + "exhausted: schedule: nothing is left\n", ["longer", "it is too fast"]),
         (f"{FIRST}sign: none\n\n{SECOND}sign: some\n", ["longer", "it is too fast"]),
-        (FIRST.replace("title: longer\n", "") + FIRST, ["it is too short", "longer"]),
+        (SECOND + FIRST, ["it is too fast", "longer"]),
     ],
 )  # fmt: skip
 def test_each_idea_is_a_reply_of_its_own(reply: str, ideas: list[str]) -> None:
@@ -66,7 +67,7 @@ def test_what_is_cut_off_spoils_only_itself() -> None:
 
 
 def test_whole_files_are_told_apart_by_their_fences() -> None:
-    found = split(FILE + FILE.replace("whole", "other"), "file")
+    found = split(FILE + FILE.replace("whole", "other").replace("= 1", "= 2"), "file")
     assert [parse(one, "file").title for one in found] == ["whole", "other"]
     assert parse(found[0], "file").file == "x = 1\ntitle: no field\n"
 

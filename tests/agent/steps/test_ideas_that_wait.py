@@ -28,7 +28,7 @@ from agent.models.cassette import Player, Recorder
 from agent.models.types import Model, Prompt, Reply, Usage
 from agent.proposers.llm import LLMProposer
 from agent.report.summary import log_text, show_text, status_json, status_text
-from agent.steps.runtime import Runtime
+from agent.steps.runtime import Runtime, Stopped
 
 pytestmark = pytest.mark.process
 PROMPTS = Path(__file__).parents[3] / "prompts"
@@ -246,6 +246,27 @@ def test_no_more_ideas_than_were_asked_for(runtime: Runtime) -> None:
     assert [one["reply"].split("\n")[0] for one in runtime.campaign.state.queue] == ["title: two"]
 
 
+def test_limits_hold_where_they_are_about_what_waits(runtime: Runtime) -> None:
+    """An idea that waits is paid for, but not its mending, and its trial counts."""
+    model = Thinker(three)
+    runtime = go_on(runtime, model, trials=1, max_tokens=100)
+    loop.baseline(runtime)
+    loop.one_trial(runtime)
+    with pytest.raises(Stopped, match="1 trial is done"):
+        loop.one_trial(runtime)
+    assert "2 ideas of a reply" in status_text(status_json(runtime.campaign.state, "t", None, {}))
+    runtime = go_on(runtime, model, trials=None, max_tokens=100)
+    with pytest.raises(Stopped, match="110 tokens"):
+        loop.one_trial(runtime)
+    assert len(runtime.open_trial.rejections) == len(model.asked) == 1
+    runtime = go_on(runtime, model, max_tokens=200)
+    loop.one_trial(runtime)
+    loop.one_trial(runtime)
+    with pytest.raises(Stopped, match="220 tokens"):
+        loop.one_trial(runtime)
+    assert_three_of_one_call(runtime.campaign, model)
+
+
 def test_a_whole_file_that_waited_keeps_what_was_kept_meanwhile(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,6 +345,16 @@ def test_a_follow_up_is_told_of_when_one_is_left_and_refused_otherwise(runtime: 
     assert "follows up trial 3, opposite" in show_text(
         runtime.campaign.state, 5, runtime.campaign.folder
     )
+    model = Thinker(lambda prompt, offered: text.replace("ready", "redy"))
+    runtime.proposer = LLMProposer(model, PROMPTS)
+    for n in range(4):
+        one_trial(runtime, lambda offered, n=n: idea(offered[0], "d", edit(f"d{n}")))
+    runtime.proposer = LLMProposer(model, PROMPTS)
+    loop.one_trial(runtime)
+    first, again, _ = (prompt.parts[-1].text for prompt in model.asked)
+    head = "Propose one edit in the category **"
+    category = first.partition(head)[2].partition("**")[0]
+    assert category == runtime.campaign.state.trials[-1].drawn[0] and f"{head}{category}" in again
     asked = [
         (runtime.campaign.folder / f"trials/{n}/prompt.md").read_text().count("Or follow up")
         for n in range(1, 6)
