@@ -26,7 +26,9 @@ def rebuild_prior(
         names: of the categories now; with digests of their descriptions if it is a mapping.
         lent, lent_described: see ``State.lent``.
     """
-    prior = Prior(lent_described or lent or names, seed=seed)
+    trials = list(trials)  # none of the names of later may be known before its time
+    first = next((trial.known for trial in trials if trial.categories and trial.propensity), names)
+    prior = Prior(lent_described or lent or first, seed=seed)
     if lent:
         prior.learner.theta[:] = list(lent.values())
     for trial in trials:

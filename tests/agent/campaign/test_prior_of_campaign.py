@@ -114,6 +114,21 @@ def test_a_category_is_known_by_its_description_when_it_has_another_name() -> No
     assert later["shape"] > after["shape"]
 
 
+def test_a_category_that_came_later_keeps_what_was_learnt_under_another_name() -> None:
+    """Nothing was lent, so a run that goes on has only the trials to tell what there was."""
+    story = campaign()
+    before = dict(zip((*NAMES, "dataset"), (*TOLD, "d3"), strict=True))
+    drawn = {"categories": tuple(before), "described": tuple(before.values())}
+    tell(story, "dataset", 0.9, **drawn, available=tuple(before))
+    live = rebuild_prior(before, 0, story.state.finished)
+    after = {("text" if name == "dataset" else name): told for name, told in before.items()}
+    live.set_categories(after)
+    tell(story, "text", 0.9, categories=tuple(after), described=drawn["described"])
+    teach_prior(live, story.state.finished[-1])
+    rebuilt = rebuild_prior(after, 0, story.state.finished)
+    assert rebuilt.probabilities() == live.probabilities()
+
+
 def test_a_category_with_another_name_is_shown_over_all_time() -> None:
     story, renamed = campaign(), ("architecture", "rates", "optimizer")
     before = prior_course(story.state)[-1]["prior"]
