@@ -217,7 +217,9 @@ class Learner:
         loss += is_loss * more[2] / np.maximum(1, losses)
         self.note(hit, kept, failed)
         if math.isfinite(rise):
-            self._hold(hit, free, rise * before)
+            order = np.asarray(chosen)[..., None] if drawn is None else np.asarray(drawn)
+            tried = (np.arange(pi.shape[-1]) == order[..., None]).any(-2)
+            self._hold(tried, free, rise * q)
 
     def of_draw(
         self, drawn: npt.NDArray[np.int_], free: npt.NDArray[np.bool_], seen: Numbers | None = None
@@ -239,14 +241,22 @@ class Learner:
             free = free & ~hit
         return chance, gradient
 
-    def _hold(self, hit: npt.NDArray[np.bool_], free: npt.NDArray[np.bool_], most: Numbers) -> None:
-        """Brake the categories ``hit`` so that none is more probable than ``most``."""
-        self.held = np.where(hit, RELEASE * self.held, self.held)
-        pi = (self.policy(free)[0] * hit).sum(-1)
-        limit = (most - EPSILON / free.sum(-1)) / (1 - EPSILON)
-        limit = np.clip(limit, 1e-12, 1 - 1e-12)
-        over = np.log(pi / (1 - np.minimum(pi, 1 - 1e-12))) - np.log(limit / (1 - limit))
-        self.held += hit * np.maximum(0.0, over)[..., None]
+    def _hold(
+        self, tried: npt.NDArray[np.bool_], free: npt.NDArray[np.bool_], most: Numbers
+    ) -> None:
+        """Brake the categories ``tried`` so that none is more probable than ``most`` says."""
+        self.held = np.where(tried, RELEASE * self.held, self.held)
+        pi = self.policy(free)[0]
+        limit = (most - EPSILON / free.sum(-1, keepdims=True)) / (1 - EPSILON)
+        limit = np.maximum(limit, 1e-12)
+        more, over = tried, np.zeros_like(tried)
+        while more.any():
+            rest = 1 - (limit * over).sum(-1, keepdims=True)
+            pi_rest = np.maximum(1e-12, 1 - (pi * over).sum(-1, keepdims=True))
+            wanted = pi * rest / pi_rest  # what one is taken gives the others
+            more = tried & ~over & (wanted > limit)
+            over = over | more
+        self.held += np.log(wanted / limit, out=np.zeros_like(pi), where=over)
 
     def note(self, hit: npt.NDArray[np.bool_], kept: npt.ArrayLike, failed: npt.ArrayLike) -> None:
         """Remember a try of the categories ``hit``, which need not have had a reward."""

@@ -149,7 +149,7 @@ class Prior:
             kept: whether it is the champion now; if left out, whether the reward is positive.
             failed: whether it crashed, broke a rule or was rejected.
             drawn: what ``draw`` gave, if the category is one of it; in place of ``propensity``.
-            rise: factor by which the category's probability may rise at most; see ``RISE``.
+            rise: factor by which the probability of what was drawn may rise at most; see ``RISE``.
 
         Raises:
             ValueError: an unknown category, a reward that is not finite, a propensity outside

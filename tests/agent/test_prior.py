@@ -563,3 +563,17 @@ def test_what_is_said_to_have_nothing_left_is_drawn_less_until_the_champion_move
     prior.spare_none()
     prior.set_categories(NAMES)
     assert prior.probabilities() == pytest.approx(dict.fromkeys(NAMES, 0.1))
+
+
+def test_what_was_drawn_and_not_taken_does_not_rise_more_than_what_won() -> None:
+    """The gradient is that of the whole draw, so that it raises them as well."""
+    rng = np.random.default_rng(0)
+    for places in (2, 3, 4):
+        prior = Prior(NAMES[:4])
+        for n in range(20):
+            before, drawn = prior.probabilities(), prior.draw(places, trial=n)
+            taken, gain = rng.choice([*drawn]), float(rng.choice([0.8, -0.1]))
+            prior.update(taken, gain, drawn=drawn, kept=gain > 0, rise=RISE)
+            after = prior.probabilities()
+            assert all(after[name] <= RISE * before[name] + 1e-9 for name in drawn)
+            assert math.isclose(sum(after.values()), 1)
