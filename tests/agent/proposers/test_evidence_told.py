@@ -79,7 +79,7 @@ WORDS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "ended early": (
         NEAR | {"status": "abandoned", "gain": -0.06, "difference": (-0.06, 0.01), "trainings": ()},
-        "ended early, worse by 0.0040 ± 0.00213 in 1 heat, reverted: forecast -0.06, standard ",
+        "ended early, lost, worse by 0.0040 ± 0.00213 in 1 heat, reverted: forecast -0.06, ",
     ),
     "a near-tie": (
         NEAR | {"verdict": "keep", "tie": True},
