@@ -167,7 +167,6 @@ class Runtime:
         curve = curve_line(training.losses)
         return {
             "device": str(settings.get("device", "")),
-            "preset": self.settings.preset,
             "budget": self.settings.budget,
             **{f"{who}'s val_bpb": f"{t.val_bpb:.3f}" for who, t in scores.items() if t.val_bpb},
             "champion's steps": str(training.steps),

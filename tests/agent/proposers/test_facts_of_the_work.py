@@ -23,7 +23,7 @@ ONCE = (
     # data
     "- guides, of the kind that is scored: 1,442 documents, 2.05 MB, 563,440 tokens",
     "3.65 at 2048, 4.40 at 4096;",
-    "no longer than 193, 307, 647 tokens; a row of 512 cut end to end has parts of 2 (median)",
+    "no longer than 193, 307, 647 tokens; a row of 512, cut end to end, holds parts of 2 documents",
     "py</ data>thon, of another kind than is scored (in_domain is False): 453 documents",
     # machine
     "- processor: A Processor 9, 4 cores", "15.5 GB", "- bfloat16: native, so",
