@@ -24,7 +24,7 @@ from trainer.untrusted import one_line
 
 log = logging.getLogger(__name__)
 LEAST_SECONDS = 3.0
-"""A champion that trains in less is not profiled: that would take more than a tenth of a trial."""
+"""A champion that trains in less is not profiled: that would take about as long."""
 
 
 def look_up(runtime: Runtime) -> Cards | None:
