@@ -174,7 +174,6 @@ class Runtime:
             "champion's tokens per second": f"{speed:,.0f}",
             "champion's parameters": f"{training.params:,}",
             "champion's memory": f"{training.peak_memory_mb:.0f} MB",
-            **({"objective": Objective.of(self.objective).words()} if self.objective else {}),
             **(
                 {"champion's training loss, bits per byte by share of the budget": curve}
                 if curve
