@@ -60,14 +60,12 @@ def told(folder: Path) -> dict[str, Any]:
     trainings = [
         one
         for e in events
-        for one in [e.get("training"), e.get("champion"), e.get("candidate")]
-        if isinstance(one, dict) and one["trial"] > 0
+        for one in [e.get("training"), *e.get("trainings", ())]
+        if one and one["trial"] > 0
     ]
     fresh = [one for one in trainings if not one["reused"]]
     first = next(e["time"] for e in events if e["event"] == "trial" and e["trial"] > 0)
-    replies = [path for path in folder.glob("trials/*/reply*.md") if path.stat().st_size]
-    asked = {path.with_name(path.name.replace("reply", "prompt")) for path in replies}
-    prompts = [path.stat().st_size for path in asked if path.exists()]
+    prompts = [path.stat().st_size for path in folder.glob("trials/*/prompt*.md")]
     count = len(verdicts)
     return {
         "verdicts": count,
@@ -76,7 +74,7 @@ def told(folder: Path) -> dict[str, Any]:
         "trainings_a_verdict": round(len(fresh) / count, 2),
         "reused_a_verdict": round((len(trainings) - len(fresh)) / count, 2),
         "verdicts_an_hour": round(3600 * count / (verdicts[-1]["time"] - first), 1),
-        "calls": sum(size > 0 for size in prompts),
+        "calls": sum(e["event"] == "asking" for e in events),
         "prompt_tokens": round(sum(prompts) / CHARACTERS_PER_TOKEN),
     }
 
