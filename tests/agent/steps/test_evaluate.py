@@ -348,3 +348,23 @@ def test_a_forecast_after_earlier_heats_is_one_difference_among_them(
     trial = runtime.campaign.state.trials[1]
     assert trial.status == "abandoned" and trial.differences == pytest.approx((0.001,))
     assert trial.gain == pytest.approx((0.001 - 0.5) / 2)
+
+
+LATE = {"status": "overtime", "reason": "overtime: no ready after 7.0 s"}
+
+
+def test_a_late_baseline_is_tried_again(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine any file is late."""
+    play(monkeypatch, *[LATE] * (MAX_FAULTS - 1), 1.5)
+    loop.baseline(runtime)
+    assert runtime.champion.val_bpb == 1.5
+
+
+def test_a_baseline_that_stays_late_stops_the_run_to_be_resumed(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, *[LATE] * MAX_FAULTS, 1.5)
+    with pytest.raises(CampaignError, match=r"7\.0 s.*busy machine .* budget.* goes on with"):
+        loop.baseline(runtime)
+    loop.baseline(runtime)
+    assert runtime.champion.val_bpb == 1.5
