@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from agent.edits.blocks import CLOSE, DIVIDER, FIELD, OPEN, EditError, parse
 from agent.edits.locate import lines_of, places, text_of
@@ -40,14 +40,18 @@ def as_reply(said: str, old: str, new: str, *, category: str, rules: str) -> str
     return refused
 
 
-def _fields(lines: Iterable[str]) -> dict[str, str]:
-    """The last value of each field, with the lines that continue it."""
+def _fields(lines: Sequence[str]) -> dict[str, str]:
+    """The last value of each field, with the lines that continue it; the first where blocks are
+    printed, too, which may be of further edits."""
     found: dict[str, str] = {}
-    name = ""
+    has_blocks, name = any(line.strip() == OPEN for line in lines), ""
     for line in lines:
         if match := FIELD.match(line):
             name = match[1].lower()
-            found[name] = match[2].strip()
+            if has_blocks and name in found:
+                name = ""
+            else:
+                found[name] = match[2].strip()
         elif not line.strip() or line.strip().startswith(_NOT_PROSE):
             name = ""
         elif name in ("hypothesis", "title", "sign"):

@@ -12,6 +12,7 @@ from trainer.source import plain
 
 OLD = "import torch\n\n# === schedule ===\nRATE = 0.1  # peak\nRATE = 0.1  # peak\n\nx = 1\nx = 1\n"
 SAID = "title: a\ncategory: schedule\nhypothesis: b\n"
+BLOCK = "<<<<<<< SEARCH\nx = 1\n=======\nx = 2\n>>>>>>> REPLACE\n"
 RULES = "title: what the edit does\ncategory: the category that you are asked for\n"
 
 
@@ -38,6 +39,8 @@ def reply(said: str, old: str = OLD, new: str = OLD.replace("torch", "numpy")) -
         ("title: old\ncategory: optimizer\n" + SAID, "a", "schedule", "b"),
         ("**Title:** a\n**Category:** `data`\n**Hypothesis:** b\n", "a", "data", "b"),
         (SAID + "```\ntrainer/other.py\n<<<<<<< SEARCH\nx = 1\n=======\n", "a", "schedule", "b"),
+        (SAID + SAID.replace(": a", ": z") + BLOCK, "a", "schedule", "b"),
+        (SAID + BLOCK + SAID.replace(": a", ": z") + BLOCK, "a", "schedule", "b"),
         ("<think>\ntitle: no\n</think>\n" + SAID, "a", "schedule", "b"),
     ],
 )  # fmt: skip
