@@ -6,6 +6,7 @@ import random
 
 from agent.proposers.base import Context, NothingToPropose, Proposal, Proposer
 
+
 class Hybrid:
     """Of each two trials in a row one asks either first; which, is drawn by campaign and pair.
 
