@@ -153,9 +153,9 @@ def baseline(runtime: Runtime) -> None:
         )
     while not runtime.open_trial.scores:
         training = train_baseline(runtime)
-        if training.status == "overtime":  # on a busy machine any file is late
-            why = f"the baseline ran over its time ({training.reason}), as on a busy machine or "
-            stop_if_again(runtime, "baseline", f"{why}with too small a --budget")
+        if training.status == "overtime" or training.reason.startswith("movement"):
+            why = f"the baseline failed, {training.status} ({training.reason}), as on a machine "
+            stop_if_again(runtime, "baseline", f"{why}that is too busy for its --budget")
         elif training.status != "ok":
             mend = f"mend {start}" if start else "mend trainer/train.py, commit,"
             raise CampaignError(
