@@ -192,7 +192,12 @@ def test_facts_of_champion_and_machine(begun: Runtime, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("device", "instructions", "begins"),
-    [("cpu", "avx2", "not native"), ("cpu", "amx_bf16 avx2", "native"), ("cuda", "", None)],
+    [
+        ("cpu", "avx2", "not native"),
+        ("cpu", "amx_bf16 avx2", "native"),
+        ("cuda", "", "from compute"),
+        ("mps", "", None),
+    ],
 )
 def test_bfloat16(device: str, instructions: str, begins: str | None) -> None:
     told = cards.machine({"device": device, "instructions": instructions, "device_name": "H9"})
