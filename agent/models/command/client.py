@@ -114,7 +114,7 @@ class CommandModel:
                     env=self._environ | {"PWD": folder.path},
                     start_new_session=True,
                 ) as process:  # whose end closes the pipe and waits until all is killed
-                    self._wait(process, stdout, cancel)
+                    self._wait(process, (stdout, stderr), cancel)
             finally:
                 # Nothing is left, unless the supervisor was itself killed.
                 kill(mark)
@@ -136,7 +136,7 @@ class CommandModel:
     def _wait(
         self,
         process: subprocess.Popen[bytes],
-        stdout: IO[bytes],
+        printed: Sequence[IO[bytes]],
         cancel: threading.Event | None,
     ) -> None:
         """Wait until it ends.
@@ -148,7 +148,7 @@ class CommandModel:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_SECONDS)
-            self._refuse_over(MAX_OUTPUT_BYTES, stdout)
+            self._refuse_over(MAX_OUTPUT_BYTES, *printed)
             if process.returncode is not None:
                 return
             if cancel is not None and cancel.is_set():
@@ -157,8 +157,8 @@ class CommandModel:
                 why = f"not done after {self._timeout:g} s, killed"
                 raise Unavailable(f"{self.name}: {why}", cause="paid")
 
-    def _refuse_over(self, most: int, stdout: IO[bytes]) -> None:
-        if os.fstat(stdout.fileno()).st_size > most:
+    def _refuse_over(self, most: int, *printed: IO[bytes]) -> None:
+        if any(os.fstat(file.fileno()).st_size > most for file in printed):
             raise Unavailable(f"{self.name}: the reply is over {most} bytes", cause="paid")
 
     def _instead(self, code: int, printed: str, told: str, edited: bool) -> Reply:

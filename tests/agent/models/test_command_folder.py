@@ -138,6 +138,7 @@ def test_file_wins_then_printed_blocks_then_what_was_wrong(
         (f"{EDIT}; kill -9 $$", Unavailable, "paid"),
         (f"head -c 2000000 /dev/zero; {FIELDS}; {BLOCK}", Unavailable, "paid"),
         (f"{EDIT}; cat /dev/zero", Unavailable, "paid"),
+        (f"{EDIT}; cat /dev/zero >&2", Unavailable, "paid"),
     ],
 )
 def test_a_file_that_was_perhaps_not_finished_is_not_used(
