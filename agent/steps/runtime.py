@@ -166,8 +166,7 @@ class Runtime:
         scores = {"baseline": self.campaign.state.trials[0], "champion": champion}
         curve = curve_line(training.losses)
         return {
-            "device": str(settings.get("device", "")),
-            "preset": self.settings.preset,
+            "device": str(settings.get("device", "")),  # and preset
             "budget": self.settings.budget,
             **{f"{who}'s val_bpb": f"{t.val_bpb:.3f}" for who, t in scores.items() if t.val_bpb},
             "champion's steps": str(training.steps),

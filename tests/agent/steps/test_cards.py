@@ -187,6 +187,7 @@ def test_facts_of_champion_and_machine(begun: Runtime, monkeypatch: pytest.Monke
     assert facts["champion's tokens per second"] == "200"
     (curve,) = [v for k, v in facts.items() if "training loss" in k]
     assert curve == "25% 3.00, 50% 2.50, 100% 2.00"
+    assert "preset" not in facts, "device tells it"
     assert begun.context(1).preset == "cpu", "by which what is known is told"
 
 
