@@ -137,19 +137,38 @@ def sync(repo: Repo, folder: Path, new: str, *olds: str) -> str | None:
     tip = run_git("rev-parse", "--verify", "HEAD", cwd=folder)
     if tip.stdout.decode().strip() != new:
         return f"{folder} is no longer on the campaign's branch; its files were left alone"
-    config = _without_filters(repo)
+    config, said = _without_filters(repo), None
     run_git("update-index", "-q", "--refresh", cwd=folder, config=config)
     for old in olds:  # git refuses if a file is neither of old nor of new, and changes nothing
         done = run_git("read-tree", "-m", "-u", old, new, cwd=folder, config=config)
         if done.returncode == 0:
-            return None
-    done = run_git("read-tree", new, cwd=folder)
-    if done.returncode != 0:
-        return f"{folder} could not be brought up to date: {complaint(done)}"
-    return (
-        f"{folder} has edits of yours, which were kept; see: git -C {folder} diff; "
-        f"to drop them: git -C {folder} checkout -- {TRAIN_FILE}"
-    )
+            break
+    else:
+        done = run_git("read-tree", new, cwd=folder)
+        if done.returncode != 0:
+            return f"{folder} could not be brought up to date: {complaint(done)}"
+        said = (
+            f"{folder} has edits of yours, which were kept; see: git -C {folder} diff; "
+            f"to drop them: git -C {folder} checkout -- {TRAIN_FILE}"
+        )
+    is_new = run_git("diff-files", "--quiet", "--", TRAIN_FILE, cwd=folder, config=config)
+    if is_new.returncode != 0 and _is_of_the_branch(repo, folder, new):
+        said = None
+        run_git("checkout-index", "-q", "-f", "-u", "--", TRAIN_FILE, cwd=folder, config=config)
+    return said
+
+
+def _is_of_the_branch(repo: Repo, folder: Path, new: str) -> bool:
+    """Whether train.py is one that the branch has had, or was cut off while git wrote it: a git
+    that was killed leaves that, and it is no edit of the user's."""
+    try:
+        own = (folder / TRAIN_FILE).read_bytes()
+    except OSError:
+        return False
+    past = repo.git("rev-list", "--first-parent", "--objects", new, "--", TRAIN_FILE).split(b"\n")
+    known = {line.split()[0].decode() for line in past if line.endswith(TRAIN_FILE.encode())}
+    named = run_git("hash-object", "--stdin", "--no-filters", cwd=folder, stdin=own)
+    return named.stdout.decode().strip() in known or repo.read_file(new).encode().startswith(own)
 
 
 def uncommitted(repo: Repo) -> str:

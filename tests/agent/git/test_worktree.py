@@ -82,6 +82,28 @@ def test_sync_keeps_the_users_edit(
     assert (folder / "README.md").read_text() == "mine, too\n"
 
 
+@pytest.mark.parametrize("left", ["old", "older", "cut off", "empty"])
+def test_what_a_killed_git_left_is_no_edit_of_the_users(
+    repo: Repo, git: Git, folder: Path, campaign: Campaign, left: str
+) -> None:
+    campaign.start(repo)
+    worktree.add(repo, "t", folder)
+    train_py = folder / "trainer/train.py"
+    older = train_py.read_text()
+    old, new = advance(repo, campaign.BEST)
+    git(folder, "read-tree", new)  # and no more: its files were not written yet
+    assert worktree.sync(repo, folder, new, old) is None
+    assert train_py.read_text() == campaign.BEST
+    previous, newest = advance(repo, campaign.BEST + "# newest\n")
+    git(folder, "read-tree", newest)
+    train_py.write_text(
+        {"old": campaign.BEST, "older": older, "cut off": campaign.BEST[:9], "empty": ""}[left]
+    )
+    assert worktree.sync(repo, folder, newest, previous) is None
+    assert train_py.read_text() == campaign.BEST + "# newest\n"
+    assert git(folder, "status", "--porcelain") == ""
+
+
 def test_sync_of_a_worktree_that_is_gone_or_elsewhere(
     repo: Repo, git: Git, folder: Path, campaign: Campaign
 ) -> None:
