@@ -28,9 +28,9 @@ MAX_CHARACTERS = 60_000
 LIMITS = ("trials", "hours", "max_cost", "max_tokens")
 """The settings that end a campaign: one that is written and not read must not go unnoticed. That
 goes for the objective, too."""
-KNOWN = "{{ known }}"
+KNOWN = re.compile(r"\{\{\s*known\s*\}\}", re.IGNORECASE)
 """In the prose, the place of what is known at the preset's scale."""
-BUDGET = "{{ budget }}"
+BUDGET = re.compile(r"\{\{\s*budget\s*\}\}", re.IGNORECASE)
 """In the prose, the place of what the budget is, and what pays under it."""
 SPEED = "efficiency", "3fa7949b"
 """The category whose edits make steps faster, and the digest of what the shipped program.md says of
@@ -119,21 +119,20 @@ class Program(Frozen):
         is_shipped = self.described.get(name) == digest
         if not is_shipped or not others or budget.tokens is None or self.objective.time:
             return self
-        line = rf"^[-*]\s+\*\*{name}\*\*\s*:.*\n(?:[ \t]+\S.*(?:\n|\Z))*"
+        line = rf"^[-*]\s+\*\*{name}\*\*\s*:.*(?:\n|\Z)(?:[ \t]+\S.*(?:\n|\Z))*"
         prose = re.sub(line, "", self.prose, count=1, flags=re.MULTILINE)
         return self.model_copy(update={"categories": others, "prose": prose})
 
     def filled(self, known: str, budget: str) -> str:
         """The prose with what stands in its places; nothing is left of a section that would be
         empty."""
-        places = {KNOWN: known, BUDGET: budget}
         text = self.prose
-        for place, words in places.items():
+        for place, words in ((KNOWN, known), (BUDGET, budget)):
             if not words:
                 text = re.sub(
-                    rf"^##\s.*\n\s*{re.escape(place)}\s*(?=^#|\Z)", "", text, flags=re.MULTILINE
+                    rf"^##\s.*\n\s*(?i:{place.pattern})\s*(?=^#|\Z)", "", text, flags=re.MULTILINE
                 )
-            text = text.replace(place, words)
+            text = words.join(place.split(text))
         return text.strip()
 
     def aimed_at(self, objective: Objective) -> Program:
@@ -203,7 +202,7 @@ def parse_program(text: str, path: Path = Path("program.md"), *, lenient: bool =
         sha256=hashlib.sha256(text.encode(errors="replace")).hexdigest(),
         front_matter=settings,
         categories=categories,
-        prose=_BUDGET_ONCE.sub(BUDGET, "\n".join(prose).strip()),
+        prose=_BUDGET_ONCE.sub("{{ budget }}", "\n".join(prose).strip()),
         notes=_NOTES_ONCE.sub("", "\n".join(lines[i] for i in notes[1:])).strip(),
     )
 

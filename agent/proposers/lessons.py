@@ -47,6 +47,11 @@ class View:
     pace: tuple[float, float] | None
     """See ``compared.pace``; None if it is the champion's."""
 
+    @property
+    def finding(self) -> str:
+        """See ``compared.finding``."""
+        return compared.finding(self.trial)
+
 
 def view(trial: Trial) -> View:
     """What the model is shown of a finished trial."""
@@ -133,7 +138,8 @@ def lessons(history: Sequence[Trial], prior: Mapping[str, float]) -> list[Lesson
         even = share * len(prior)
         often = "more" if even > MORE else "less" if even < 1 / MORE else "usual"
         dry = last[0] if last else len(measured)
-        kept, near, lost = (ends.count(end) for end in ("kept", "near", "lost"))
+        kept, near = ends.count("kept"), ends.count("near")
+        lost = sum(shown.finding == "lost" for shown in own)
         found.append(Lesson(category, often, len(own), kept, gain, near, lost, failed, dry))
     return sorted(found, key=lambda one: (-one.gain, not one.tried))
 

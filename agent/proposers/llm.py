@@ -218,7 +218,8 @@ class LLMProposer(ModelProposer):
             max_source_bytes=MAX_SOURCE_BYTES,
             objective=program.objective,
             prose=prose,
-            budget="" if BUDGET in program.prose else budget,
+            budget="" if BUDGET.search(program.prose) else budget,
+            of_tokens=context.budget.tokens is not None,
             envelope=envelope,
             folder=folder,
         )

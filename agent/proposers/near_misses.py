@@ -10,8 +10,8 @@ from agent.campaign.records import Trial
 from agent.campaign.repeats import lost_before
 from agent.proposers.lessons import View, view
 
-MOST, MOST_SINCE = 5, 3
-"""Near misses in a prompt, and keeps that are named beside each, the last ones."""
+MOST = 5
+"""In a prompt."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,8 @@ class NearMiss:
     """A trial that measured better, but not beyond luck, on a champion that is no more."""
 
     shown: View
-    since: tuple[View, ...]
-    """What was kept since, oldest first; the last ones."""
-    earlier: int
-    """How many were kept since, before those."""
+    since: tuple[int, ...]
+    """The trials that were kept since; the history shows them."""
 
     @property
     def strength(self) -> float:
@@ -39,12 +37,11 @@ def near_misses(
     Args:
         comparable: the trials whose gains are told, by today's names; a part of ``history``.
     """
-    kept, found = [view(trial) for trial in history if trial.kept], []
+    kept, found = [trial.trial for trial in history if trial.kept], []
     for shown in map(view, comparable):
-        since = tuple(one for one in kept if one.trial.trial > shown.trial.trial)
+        since = tuple(number for number in kept if number > shown.trial.trial)
         if shown.outcome == "near" and since:
-            earlier = max(0, len(since) - MOST_SINCE)
-            found.append(NearMiss(shown, since[-MOST_SINCE:], earlier))
+            found.append(NearMiss(shown, since))
     found.sort(key=lambda one: (one.shown.trial.credited not in drawn, -one.strength))
     left = (miss for miss in found if not _is_over(miss.shown.trial, history))
     return list(itertools.islice(left, MOST))

@@ -329,7 +329,7 @@ def _tokens(trial: Trial) -> str:
 
 def _verdict(trial: Trial) -> str:
     """The verdict in words; of a score that was no better, whether it lost or nobody knows."""
-    found = finding(trial) if trial.status == "ok" and not trial.is_null else ""
+    found = "" if trial.is_null else finding(trial)
     return one_line(f"{found}: {trial.words}" if found else trial.words)
 
 

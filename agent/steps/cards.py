@@ -24,7 +24,7 @@ from trainer.untrusted import one_line
 
 log = logging.getLogger(__name__)
 LEAST_SECONDS = 3.0
-"""A champion that trains in less is not profiled: that would take more than a tenth of a trial."""
+"""A champion that trains in less is not profiled: that would take about as long."""
 
 
 def look_up(runtime: Runtime) -> Cards | None:
@@ -66,8 +66,8 @@ def machine(fingerprint: Mapping[str, Any]) -> dict[str, str]:
     told = {name: one_line(value) for name, value in fingerprint.items()}
     has = {"avx512_bf16", "amx_bf16"} & set(told.get("instructions", "").split())
     found = {
-        "processor": f"{told.get('processor') or 'not known'}, {told.get('cores', '?')} cores, of "
-        f"which a training uses {told.get('threads', '?')} by threads of torch",
+        "processor": f"{told.get('processor') or 'not known'}, {told.get('cores', '?')} cores, "
+        f"{told.get('threads', '?')} threads of torch",
         "memory": f"{psutil.virtual_memory().total / 2**30:.3g} GB",
     }
     if told.get("device_name"):
@@ -89,7 +89,7 @@ def _profile(runtime: Runtime, source: str) -> Mapping[str, Any]:
             return {"status": "none"}
         try:
             found = measure.profile(source, seed=runtime.settings.seed, **runtime.setting)
-        except UserError as error:
+        except (UserError, OSError) as error:
             found = Profile("failed", str(error))
         runtime.stop_if_asked()
         if found.status != "ok":

@@ -166,7 +166,7 @@ class Runtime:
         scores = {"baseline": self.campaign.state.trials[0], "champion": champion}
         curve = curve_line(training.losses)
         return {
-            "device": str(settings.get("device", "")),  # and preset
+            "device": str(settings.get("device", "")),
             "budget": self.settings.budget,
             **{f"{who}'s val_bpb": f"{t.val_bpb:.3f}" for who, t in scores.items() if t.val_bpb},
             "champion's steps": str(training.steps),
@@ -174,7 +174,6 @@ class Runtime:
             "champion's tokens per second": f"{speed:,.0f}",
             "champion's parameters": f"{training.params:,}",
             "champion's memory": f"{training.peak_memory_mb:.0f} MB",
-            **({"objective": Objective.of(self.objective).words()} if self.objective else {}),
             **(
                 {"champion's training loss, bits per byte by share of the budget": curve}
                 if curve

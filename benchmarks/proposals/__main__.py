@@ -60,8 +60,8 @@ def told(folder: Path) -> dict[str, Any]:
     trainings = [
         one
         for e in events
-        for one in [e.get("training"), e.get("champion"), e.get("candidate")]
-        if isinstance(one, dict) and one["trial"] > 0
+        for one in [e.get("training"), *e.get("trainings", ())]
+        if one and one["trial"] > 0
     ]
     fresh = [one for one in trainings if not one["reused"]]
     first = next(e["time"] for e in events if e["event"] == "trial" and e["trial"] > 0)

@@ -226,6 +226,7 @@ def test_every_setting_that_the_shipped_program_offers_is_one(tmp_path: Path) ->
         "hours",
         "max_cost",
         "max_tokens",
+        "notebook",
         "seed",
         "isolation",
     }

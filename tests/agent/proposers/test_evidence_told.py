@@ -77,9 +77,14 @@ WORDS: dict[str, tuple[dict[str, Any], str]] = {
         NEAR | {"gain": -0.0131, "difference": (-0.0131, 0.0025)},
         "reverted, lost: -0.013, standard error 0.0025, 1 heat, noise of one 0.004: ",
     ),
+    "nothing at all": (
+        NEAR | {"gain": 0.0, "difference": (0.0, 0.0025)},
+        "reverted, inconclusive: +0, standard error 0.0025, 1 heat, noise of one 0.004; exactly 0, "
+        "as of an edit that does nothing: idea 1\n",
+    ),
     "ended early": (
         NEAR | {"status": "abandoned", "gain": -0.06, "difference": (-0.06, 0.01), "trainings": ()},
-        "ended early, worse by 0.0040 ± 0.00213 in 1 heat, reverted: forecast -0.06, standard ",
+        "ended early, lost, worse by 0.0040 ± 0.00213 in 1 heat, reverted: forecast -0.06, ",
     ),
     "a near-tie": (
         NEAR | {"verdict": "keep", "tie": True},

@@ -23,7 +23,7 @@ ONCE = (
     # data
     "- guides, of the kind that is scored: 1,442 documents, 2.05 MB, 563,440 tokens",
     "3.65 at 2048, 4.40 at 4096;",
-    "no longer than 193, 307, 647 tokens; a row of 512 cut end to end has parts of 2 (median)",
+    "no longer than 193, 307, 647 tokens; a row of 512, cut end to end, holds parts of 2 documents",
     "py</ data>thon, of another kind than is scored (in_domain is False): 453 documents",
     # machine
     "- processor: A Processor 9, 4 cores", "15.5 GB", "- bfloat16: native, so",
@@ -173,3 +173,28 @@ def test_only_the_shipped_category_of_speed_is_closed(
     assert ("**efficiency**" in program.prose) == ("efficiency" in names)
     assert "## Goal\n\nLess." in program.prose
     assert ("fewer launches" in program.prose) == (wrapped in text and "efficiency" in names)
+
+
+@pytest.mark.parametrize("description", ["{}", "{} "])
+def test_a_closed_category_may_be_the_last_line_of_a_program(description: str) -> None:
+    (shipped,) = (c.description for c in SHIPPED.categories if c.name == "efficiency")
+    text = f"# P\n\n## Categories\n\n- **a**: b\n- **efficiency**: {description.format(shipped)}"
+    program = parse_program(text).open_to(parse_budget("9tok"))
+    assert program.names == ("a",) and "efficiency" not in program.prose
+
+
+@pytest.mark.parametrize("place", ["{{ known }}", "{{known}}", "{{  Known}}"])
+@pytest.mark.parametrize("preset", ["cpu", ""])
+def test_places_are_found_however_they_are_spaced(
+    unasked: LLMProposer, context: Context, place: str, preset: str
+) -> None:
+    budget = place.replace("known", "budget").replace("Known", "Budget")
+    text = SHIPPED.text.replace("{{ known }}", place).replace("{{ budget }}", budget)
+    prompt = unasked.prompt(asked(context, "1000tok", parse_program(text), preset=preset))
+    assert "{{" not in prompt.text
+    assert prompt.text.count("The budget is a number of tokens") == 1
+    assert (
+        prompt.text.count("Tokens are short")
+        == prompt.text.count("## What is known")
+        == (preset == "cpu")
+    )

@@ -217,7 +217,7 @@ FACTS = {
     "its hypothesis": r"hypothesis: Why longer should help\.",
     "the sign against it": r"wrong if: The curves do not cross\.",
     "losses that are not comparable": r"curve: not comparable",
-    "where one was ended": r"ended early, hopeless after 25% of a heat: forecast -0\.06",
+    "where one was ended": r"ended early, lost, hopeless after 25% of a heat: forecast -0\.06",
     "its pace": r"pace: 0\.75 times the champion's steps",
     "that a sign is asked for": r"\nsign: what ",
     "what the first heat can tell": r"The first heat can only send an edit away",

@@ -48,6 +48,7 @@ Half the batch, and the shared projection of trial 1.
         ("\n".join(reversed(BOOK.split("\n"))), ""),
         (EDIT, ""),
         ("API Error: Rate limit reached", ""),
+        ("\n".join(f"## {heading}" for heading in HEADINGS), ""),  # nothing is below them
         ("I know what was learnt, what to combine and what is exhausted.", ""),
         ("", ""),
     ],
@@ -69,6 +70,17 @@ def test_what_counts_as_a_notebook(reply: str, found: str) -> None:
 )
 def test_what_is_too_long_is_cut_at_its_end(text: str, most: int, left: str) -> None:
     assert fitted(text, most) == left
+
+
+@pytest.mark.parametrize("sentence", ["word " * 900, "A sentence. " * 400])
+@pytest.mark.parametrize("long", range(len(HEADINGS)))
+def test_one_long_part_costs_the_others_nothing(sentence: str, long: int) -> None:
+    parts = [f"## {heading}\n\n- Short (trial 3)." for heading in HEADINGS]
+    parts[long] = f"## {HEADINGS[long]}\n\n{sentence.strip()}"
+    found = fitted(notebook_in("\n\n".join(parts)))
+    assert CHARACTERS - 20 < len(found) <= CHARACTERS
+    assert [part for part in parts if part in found] == [p for p in parts if p != parts[long]]
+    assert [heading in found for heading in HEADINGS] == [True] * 3
 
 
 @given(st.text(alphabet=" \n.ab", max_size=80), st.integers(1, 40))

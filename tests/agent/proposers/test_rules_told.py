@@ -6,16 +6,21 @@ from dataclasses import replace
 from statistics import NormalDist
 
 import pytest
+from prompt_trials import PROMPTS
 
 from agent import judge
 from agent.edits.blocks import parse
 from agent.edits.facts import edit_facts
 from agent.judge import Judge, Noise, Rule, least_gain
+from agent.objective import Objective
+from agent.program import load_program
 from agent.proposers import llm
 from agent.proposers.base import Context
 from agent.proposers.judging import Judging
 from agent.proposers.llm import LLMProposer
+from trainer.presets import parse_budget
 
+SHIPPED = load_program(PROMPTS.parent / "program.md")
 SURE = Noise(0.01, 1e7)
 """A noise that is known."""
 
@@ -59,6 +64,52 @@ def test_none_of_them_is_typed(
         assert words in keeping
     for stale in ("0.25", "40 %", "0.02", "within 3 %", "At least 2"):
         assert stale not in keeping
+
+
+OF = {
+    "heats follow": ("Heats with fresh seeds follow", "the heats ran out"),
+    "one heat": ("One heat decides",),
+    "turns": ("side by side in short turns", "a slow machine is no excuse"),
+    "as many tokens": ("on as many tokens under one seed",),
+    "ties": ("A near-tie", "Of what near-ties may cost"),
+    "a time": ("the time to val_bpb", "half the time pays", "its clock stops"),
+    "a number of tokens": ("the number of tokens to val_bpb", "half the tokens pays"),
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "budget", "target", "said"),
+    [
+        ("confirm", "20s", None, {"heats follow", "turns", "ties"}),
+        ("strict", "9tok", None, {"heats follow", "as many tokens", "ties"}),
+        ("greedy", "20s", 1.2, {"one heat", "turns", "a time"}),
+        ("greedy", "9tok", 1.2, {"one heat", "as many tokens", "a number of tokens"}),
+    ],
+)
+def test_the_rules_are_those_of_rule_budget_and_objective(
+    unasked: LLMProposer,
+    context: Context,
+    rule: Rule,
+    budget: str,
+    target: float | None,
+    said: set[str],
+) -> None:
+    """The shipped program.md, which stands below them, does not say otherwise."""
+    spent = replace(context.history[-1], tie_cost=0.001)
+    asked = replace(
+        context,
+        rule=rule,
+        ties=0.0123,
+        budget=parse_budget(budget),
+        program=SHIPPED.aimed_at(Objective(target=target)),
+        history=[*context.history, spent],
+    )
+    text = unasked.prompt(asked).text
+    assert {name: [text.count(words) for words in OF[name]] for name in OF} == {
+        name: [int(name in said)] * len(OF[name]) for name in OF
+    }
+    for words in ("in turns", "A tie is kept"):
+        assert words not in text
 
 
 @pytest.mark.parametrize("rule", ["confirm", "strict"])

@@ -245,7 +245,7 @@ def test_who_proposes_is_told_what_its_trial_is_judged_by(
         attempts, name = 1, "deck"
 
         def propose(self, context: Any) -> Any:
-            seen.append((context.program.objective.recorded(), context.facts.get("objective")))
+            seen.append(context.program.objective.recorded())
             raise NothingToPropose("enough")
 
         def choices(self, trial: int) -> int:
@@ -261,7 +261,7 @@ def test_who_proposes_is_told_what_its_trial_is_judged_by(
     aim(runtime, "objective: {target: 1.5, doubling: 0.08}")
     for _ in range(2):
         loop.one_trial(runtime)
-    assert seen == [({}, None), (TARGET, "time to val_bpb 1.5, a doubling of it costs 0.08")]
+    assert seen == [{}, TARGET]
     assert [t.objective for t in runtime.campaign.state.trials] == [{}, {}, TARGET]
 
 
