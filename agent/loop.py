@@ -22,7 +22,7 @@ from agent.campaign.reading import CampaignError
 from agent.edits.blocks import Edit
 from agent.edits.changes import fingerprint
 from agent.steps.aim import tell_of_objective
-from agent.steps.evaluate import conclude, evaluate_candidate
+from agent.steps.evaluate import conclude, evaluate_candidate, stop_if_again
 from agent.steps.heat import train_baseline
 from agent.steps.ideas import begin_idea
 from agent.steps.notebook import keep_notebook
@@ -153,7 +153,10 @@ def baseline(runtime: Runtime) -> None:
         )
     while not runtime.open_trial.scores:
         training = train_baseline(runtime)
-        if training.status != "ok":
+        if training.status == "overtime" or training.reason.startswith("movement"):
+            why = f"the baseline failed, {training.status} ({training.reason}), as on a machine "
+            stop_if_again(runtime, "baseline", f"{why}that is too busy for its --budget")
+        elif training.status != "ok":
             mend = f"mend {start}" if start else "mend trainer/train.py, commit,"
             raise CampaignError(
                 f"the baseline does not train: {training.status} ({training.reason}); "

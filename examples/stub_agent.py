@@ -27,6 +27,8 @@ STEP = 1.5
 def main(prompt: str, folder: Path) -> str:
     """Edit train.py; returns what to print."""
     path = folder / "train.py"
+    if not path.exists():  # it is asked for the campaign's notebook
+        return "I keep no notebook."
     source = path.read_text(encoding="utf-8")
     known = prompt + (folder / "history.md").read_text(encoding="utf-8")
     asked = re.findall(r"\*\*(\w+)\*\*", prompt.rpartition("# Now")[2])

@@ -118,7 +118,8 @@ def _refuse_uncompilable(candidate: str) -> None:
             warnings.simplefilter("ignore")
             compile(candidate, "train.py", "exec", dont_inherit=True)
     except SyntaxError as error:
-        raise Rejected(f"does not compile: train.py line {error.lineno}: {error.msg}") from None
+        line = f" line {error.lineno}" if error.lineno else ""  # none of a NUL
+        raise Rejected(f"does not compile: train.py{line}: {error.msg}") from None
     except (ValueError, MemoryError) as error:
         raise Rejected(f"does not compile: {error}") from None
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
-from agent.edits.blocks import CLOSE, DIVIDER, FIELD, OPEN, EditError, parse
+from agent.edits.blocks import CLOSE, DIVIDER, FIELD, OPEN, EditError, marker_of, parse
 from agent.edits.locate import lines_of, places, text_of
 from agent.thoughts import without_thoughts
 from trainer.source import plain
@@ -21,12 +21,12 @@ def as_reply(said: str, old: str, new: str, *, category: str, rules: str) -> str
     is said to be missing. Lines of ``rules``, a part of the prompt, are no answer: some programs
     print that again, and there are fields in it.
     """
-    shown = {line for line in rules.split("\n") if line.strip()}
+    shown = {line for line in rules.split("\n") if line.strip() and not _is_markup(line)}
     lines = [line for line in without_thoughts(said).split("\n") if line not in shown]
     before, after = lines_of(plain(old)), lines_of(plain(new))
     fields = {"category": category} | _fields(lines)
     if not fields.get("hypothesis"):
-        words = one_line(" ".join(lines)) or "nothing"
+        words = one_line(" ".join(line for line in lines if not _is_markup(line))) or "nothing"
         fields = {"title": f"edit: {words}", "hypothesis": f"none; it printed: {words}"} | fields
     head = "".join(f"{name}: {value}\n" for name, value in fields.items())
     refused = ""
@@ -40,19 +40,31 @@ def as_reply(said: str, old: str, new: str, *, category: str, rules: str) -> str
     return refused
 
 
-def _fields(lines: Iterable[str]) -> dict[str, str]:
-    """The last value of each field, with the lines that continue it."""
+def _fields(lines: Sequence[str]) -> dict[str, str]:
+    """The last value of each field, with the lines that continue it. Where blocks are printed, too,
+    the first: what comes then may be of further edits."""
     found: dict[str, str] = {}
-    name = ""
+    has_blocks, name = any(map(_opens, lines)), ""
     for line in lines:
-        if match := FIELD.match(line):
+        match = FIELD.match(line)
+        if found and (_opens(line) or (has_blocks and match and match[1].lower() in found)):
+            break
+        if match:
             name = match[1].lower()
             found[name] = match[2].strip()
-        elif not line.strip() or line.strip().startswith(_NOT_PROSE):
+        elif not line.strip() or _is_markup(line):
             name = ""
         elif name in ("hypothesis", "title", "sign"):
             found[name] += f" {line.strip()}"
     return found
+
+
+def _is_markup(line: str) -> bool:
+    return line.strip().startswith(_NOT_PROSE)
+
+
+def _opens(line: str) -> bool:
+    return marker_of(line) == OPEN
 
 
 def _blocks(before: list[str], after: list[str]) -> Iterator[str]:

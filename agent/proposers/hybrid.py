@@ -6,14 +6,14 @@ import random
 
 from agent.proposers.base import Context, NothingToPropose, Proposal, Proposer
 
-STRUCTURE_SHARE = 0.5
-"""Share of structure in the trials of a category that both cover. A few structural edits gain more
-than any number, but most gain nothing; numbers steadily bring small gains. Neither is known to be
-better for a given file, and with equal shares the first hour shows both."""
-
 
 class Hybrid:
-    """If both have an idea, picks one at random, seeded by campaign and trial."""
+    """Of each two trials in a row one asks either first; which, is drawn by campaign and pair.
+
+    A few structural edits gain more than any number, but most gain nothing; numbers steadily bring
+    small gains. Neither is known to be better for a given file: with equal shares the first hour
+    shows both, and a run of a few trials asks a model that it was given.
+    """
 
     name = "hybrid"
 
@@ -38,6 +38,7 @@ class Hybrid:
 
     def _order(self, trial: int) -> list[Proposer]:
         """Who is asked first for a trial, and who is if that one has no idea."""
-        toss = random.Random(f"hybrid:{self._seed}:{trial}").random()
-        pair = [self.structure, self._numbers]
-        return pair if toss < STRUCTURE_SHARE else pair[::-1]
+        pair, second = divmod(trial - 1, 2)
+        structure_first = random.Random(f"hybrid:{self._seed}:{pair}").random() >= 0.5
+        both = [self.structure, self._numbers]
+        return both if structure_first != bool(second) else both[::-1]

@@ -153,6 +153,7 @@ class LLMProposer(ModelProposer):
             headings=HEADINGS,
             notebook=book,
             changed=changed_lines(book.written, book.text),
+            folder=bool(proposing.files),
         )
         parts = (*told, Part("notebook", request, fixed="notebook"))
         return replace(proposing, parts=parts, files={})  # there is nothing to edit

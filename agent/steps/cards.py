@@ -64,7 +64,6 @@ def _sources(runtime: Runtime, spec: contract.Spec) -> Sequence[SourceCard]:
 def machine(fingerprint: Mapping[str, Any]) -> dict[str, str]:
     """The machine of a training by its fingerprint, and the memory of this one."""
     told = {name: one_line(value) for name, value in fingerprint.items()}
-    native = "AVX512-BF16 or AMX" if told.get("device") == "cpu" else ""
     has = {"avx512_bf16", "amx_bf16"} & set(told.get("instructions", "").split())
     found = {
         "processor": f"{told.get('processor') or 'not known'}, {told.get('cores', '?')} cores, "
@@ -73,9 +72,11 @@ def machine(fingerprint: Mapping[str, Any]) -> dict[str, str]:
     }
     if told.get("device_name"):
         found["accelerator"] = told["device_name"]
-    if native:
-        words = "native, so `session.precision()` computes products in it"
-        without = f"not native (that takes {native}), so all products are in float32"
+    words = "native, so `session.precision()` computes products in it"
+    if told.get("device") == "cuda":
+        found["bfloat16"] = f"from compute capability 8.0 on (A100, RTX 30 and later) {words}"
+    elif told.get("device") == "cpu":
+        without = "not native (that takes AVX512-BF16 or AMX), so all products are in float32"
         found["bfloat16"] = words if has else without
     return found
 

@@ -97,14 +97,14 @@ def _heed_champion(runtime: Runtime) -> None:
     if champion.status in ("ok", "abandoned"):
         runtime.in_vain["champion"] = 0
     else:
-        _stop_if_again(runtime, "champion", f"the champion failed, {_words_of(champion)}")
+        stop_if_again(runtime, "champion", f"the champion failed, {_words_of(champion)}")
 
 
 def _words_of(training: Training) -> str:
     return f"{training.status} ({training.reason})" if training.reason else training.status
 
 
-def _stop_if_again(runtime: Runtime, what: str, why: str) -> None:
+def stop_if_again(runtime: Runtime, what: str, why: str) -> None:
     """Stop the run if this is the last of ``MAX_FAULTS`` times in a row."""
     runtime.in_vain[what] += 1
     if runtime.in_vain[what] >= MAX_FAULTS:
@@ -299,7 +299,7 @@ def audit_candidate(runtime: Runtime) -> None:
             )
             return campaign.record(events.Audited(audit=audit))
     why = f"the audit could not be carried out ({found.reason})"
-    _stop_if_again(runtime, "audit", why)
+    stop_if_again(runtime, "audit", why)
     return _give_up(runtime, why)
 
 

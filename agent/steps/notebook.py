@@ -167,7 +167,7 @@ def _without_answer(runtime: Runtime, outage: Unavailable) -> NotebookAnswered:
     is_paid, name = outage.cause == "paid", str(runtime.campaign.state.settings.get("llm", ""))
     return NotebookAnswered(
         reason=str(outage),
-        again=not is_paid,
+        again=outage.cause in ("outage", "nowhere"),  # the rest may fail at this request
         usage=asdict(outage.usage) if outage.usage is not None and not is_paid else None,
         cost_usd=load_catalog(os.environ).cost(outage.usage, name),
         lost=is_paid,

@@ -37,6 +37,8 @@ from agent.models.types import (
 )
 
 MAX_REPLY_BYTES = 1 << 20
+MAX_OUTPUT_BYTES = 64 << 20
+"""Of a program that may tell of all its work, where its edit is in a file."""
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _POLL_SECONDS = 0.1
 _REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
@@ -112,15 +114,15 @@ class CommandModel:
                     env=self._environ | {"PWD": folder.path},
                     start_new_session=True,
                 ) as process:  # whose end closes the pipe and waits until all is killed
-                    self._wait(process, stdout, cancel)
+                    self._wait(process, (stdout, stderr), cancel)
             finally:
                 # Nothing is left, unless the supervisor was itself killed.
                 kill(mark)
             file, flaw = folder.left()
-            text = reply_in(os.pread(stdout.fileno(), MAX_REPLY_BYTES, 0), file is not None)
-            size = os.fstat(stderr.fileno()).st_size
-            told = reply_in(os.pread(stderr.fileno(), 4000, max(0, size - 4000))).strip()
-        edited, code = file is not None, process.returncode
+            edited, code = file is not None, process.returncode
+            self._refuse_over(MAX_OUTPUT_BYTES if edited else MAX_REPLY_BYTES, stdout)
+            text = reply_in(_end_of(stdout, MAX_REPLY_BYTES), edited)
+            told = reply_in(_end_of(stderr, 4000)).strip()
         nothing = not (text.strip() or edited or flaw)
         if code != 0 or nothing or fault_in(text, edited):
             return self._instead(code, text.strip(), told, edited)
@@ -134,7 +136,7 @@ class CommandModel:
     def _wait(
         self,
         process: subprocess.Popen[bytes],
-        stdout: IO[bytes],
+        printed: Sequence[IO[bytes]],
         cancel: threading.Event | None,
     ) -> None:
         """Wait until it ends.
@@ -146,9 +148,7 @@ class CommandModel:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_SECONDS)
-            if os.fstat(stdout.fileno()).st_size > MAX_REPLY_BYTES:
-                why = f"the reply is over {MAX_REPLY_BYTES} bytes"
-                raise Unavailable(f"{self.name}: {why}", cause="paid")
+            self._refuse_over(MAX_OUTPUT_BYTES, *printed)
             if process.returncode is not None:
                 return
             if cancel is not None and cancel.is_set():
@@ -156,6 +156,10 @@ class CommandModel:
             if time.monotonic() > deadline:
                 why = f"not done after {self._timeout:g} s, killed"
                 raise Unavailable(f"{self.name}: {why}", cause="paid")
+
+    def _refuse_over(self, most: int, *printed: IO[bytes]) -> None:
+        if any(os.fstat(file.fileno()).st_size > most for file in printed):
+            raise Unavailable(f"{self.name}: the reply is over {most} bytes", cause="paid")
 
     def _instead(self, code: int, printed: str, told: str, edited: bool) -> Reply:
         """Raise what it means that the program has ended so; a prompt's refusal is a reply.
@@ -177,6 +181,10 @@ class CommandModel:
             return Reply("", "refusal", None, Path(self._argv[0]).name, said)
         cause: Cause = "outage" if fault == "outage" else "paid" if edited else "unexplained"
         raise Unavailable(message, cause=cause, retry_after=waits.in_words(words))
+
+
+def _end_of(file: IO[bytes], most: int) -> bytes:
+    return os.pread(file.fileno(), most, max(0, os.fstat(file.fileno()).st_size - most))
 
 
 def _from_here(argument: str) -> str:

@@ -122,7 +122,7 @@ def test_syntax_errors_are_named_with_their_line() -> None:
     text = rejected("does not compile", changed(("DEPTH = 2", "DEPTH = = 2")))
     assert "line 16" in text and "invalid syntax" in text
     rejected("does not compile", PARENT + "return 3\n")
-    rejected("does not compile", PARENT + "x = '\x00'\n")
+    rejected("does not compile: train.py: ", PARENT + "x = '\x00'\n")
     rejected("does not compile", PARENT + "def f(a, a): pass\n")
     rejected("does not compile", PARENT + "x = '\ud800'\n")
     rejected("does not compile", PARENT + "x = " + "(" * 5000 + ")" * 5000 + "\n")

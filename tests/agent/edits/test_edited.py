@@ -12,7 +12,8 @@ from trainer.source import plain
 
 OLD = "import torch\n\n# === schedule ===\nRATE = 0.1  # peak\nRATE = 0.1  # peak\n\nx = 1\nx = 1\n"
 SAID = "title: a\ncategory: schedule\nhypothesis: b\n"
-RULES = "title: what the edit does\ncategory: the category that you are asked for\n"
+BLOCK = "<<<<<<< SEARCH\nx = 1\n=======\nx = 2\n>>>>>>> REPLACE\n"
+RULES = "title: what the edit does\ncategory: the category that you are asked for\n" + BLOCK
 
 
 def reply(said: str, old: str = OLD, new: str = OLD.replace("torch", "numpy")) -> str:
@@ -38,6 +39,8 @@ def reply(said: str, old: str = OLD, new: str = OLD.replace("torch", "numpy")) -
         ("title: old\ncategory: optimizer\n" + SAID, "a", "schedule", "b"),
         ("**Title:** a\n**Category:** `data`\n**Hypothesis:** b\n", "a", "data", "b"),
         (SAID + "```\ntrainer/other.py\n<<<<<<< SEARCH\nx = 1\n=======\n", "a", "schedule", "b"),
+        (SAID + SAID.replace(": a", ": z") + "sign: z\n" + BLOCK, "a", "schedule", "b"),
+        (SAID + BLOCK + SAID.replace(": a", ": z") + "sign: z\n" + BLOCK, "a", "schedule", "b"),
         ("<think>\ntitle: no\n</think>\n" + SAID, "a", "schedule", "b"),
     ],
 )  # fmt: skip
@@ -47,6 +50,7 @@ def test_fields_are_taken_from_what_was_printed(
     edit = parse(reply(said))
     assert (edit.title, edit.category, edit.hypothesis) == (title, category, hypothesis)
     assert edit.apply(OLD) == OLD.replace("torch", "numpy")
+    assert edit.sign in ("", "s")
 
 
 def test_blocks_are_as_short_as_they_can_be_found() -> None:

@@ -75,3 +75,11 @@ def test_mending_starts_from_the_champion(tmp_path: Path, found: str, words: str
 def test_no_such_envelope(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="envelope = 'files'"):
         prompt(tmp_path, known="files")
+
+
+def test_the_reply_that_the_docs_show_applies() -> None:
+    """Tools that tidy a merge take its markers for a conflict's."""
+    docs = (ROOT / "docs/using.md").read_text()
+    reply = docs.partition("A reply is\n\n```\n")[2].partition("```")[0]
+    source = (ROOT / "trainer/train.py").read_text()
+    assert "WARMDOWN_SHARE = 0.8 " in parse(reply).apply(source)

@@ -251,5 +251,5 @@ def test_command_that_writes_without_end_is_stopped(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
     spec = script(tmp_path, "while True: print('more ' * 1000)")
-    with pytest.raises(Unavailable, match="over 1048576 bytes"):
+    with pytest.raises(Unavailable, match="over 67108864 bytes"):
         ask(command(spec, environ, timeout=60))

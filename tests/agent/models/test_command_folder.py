@@ -103,6 +103,7 @@ def test_what_cannot_be_used_is_told_in_words(does: str, why: str, tmp_path: Pat
         (EDIT, "end", "RATE = 0.2\nDEPTH = 1\n", ""),  # without a word
         (f"{EDIT}; echo 'I mended an error: too high.'", "end", "RATE = 0.2\nDEPTH = 1\n", ""),
         (f"echo $MY_API_KEY > train.py; {FIELDS}", "end", "[key]\n", ""),
+        (f"head -c 2000000 /dev/zero; {EDIT}; {FIELDS}", "end", "RATE = 0.2\nDEPTH = 1\n", ""),
         (f"{FIELDS}; {BLOCK}", "end", None, ""),
         (f"rm train.py; {FIELDS}; {BLOCK}", "end", None, ""),
         ("echo 'I would rather not touch the file.'", "end", None, ""),
@@ -118,6 +119,7 @@ def test_file_wins_then_printed_blocks_then_what_was_wrong(
     assert (reply.stop_reason, reply.file) == (reason, file)
     assert told in reply.detail
     assert bool(told) == bool(reply.detail)
+    assert ("title: a" in reply.text) == (FIELDS in does)
     assert is_empty(environ)
 
 
@@ -134,6 +136,9 @@ def test_file_wins_then_printed_blocks_then_what_was_wrong(
         ("echo no such option >&2; exit 2", Misconfigured, ""),
         (f"{EDIT}; echo Please run /login", Misconfigured, ""),
         (f"{EDIT}; kill -9 $$", Unavailable, "paid"),
+        (f"head -c 2000000 /dev/zero; {FIELDS}; {BLOCK}", Unavailable, "paid"),
+        (f"{EDIT}; cat /dev/zero", Unavailable, "paid"),
+        (f"{EDIT}; cat /dev/zero >&2", Unavailable, "paid"),
     ],
 )
 def test_a_file_that_was_perhaps_not_finished_is_not_used(

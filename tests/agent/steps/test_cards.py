@@ -193,12 +193,18 @@ def test_facts_of_champion_and_machine(begun: Runtime, monkeypatch: pytest.Monke
     assert facts["champion's tokens per second"] == "200"
     (curve,) = [v for k, v in facts.items() if "training loss" in k]
     assert curve == "25% 3.00, 50% 2.50, 100% 2.00"
+    assert "preset" not in facts, "device tells it"
     assert begun.context(1).preset == "cpu", "by which what is known is told"
 
 
 @pytest.mark.parametrize(
     ("device", "instructions", "begins"),
-    [("cpu", "avx2", "not native"), ("cpu", "amx_bf16 avx2", "native"), ("cuda", "", None)],
+    [
+        ("cpu", "avx2", "not native"),
+        ("cpu", "amx_bf16 avx2", "native"),
+        ("cuda", "", "from compute"),
+        ("mps", "", None),
+    ],
 )
 def test_bfloat16(device: str, instructions: str, begins: str | None) -> None:
     told = cards.machine({"device": device, "instructions": instructions, "device_name": "H9"})

@@ -348,3 +348,22 @@ def test_a_forecast_after_earlier_heats_is_one_difference_among_them(
     trial = runtime.campaign.state.trials[1]
     assert trial.status == "abandoned" and trial.differences == pytest.approx((0.001,))
     assert trial.gain == pytest.approx((0.001 - 0.5) / 2)
+
+
+BUSY = [
+    {"status": "overtime", "reason": "overtime: no ready after 7.0 s"},
+    {"status": "invalid", "reason": "movement: the model scores as well without its training"},
+]
+"""A baseline on a machine on which any file is late, or comes to a step or two."""
+
+
+@pytest.mark.parametrize("busy", BUSY)
+def test_a_baseline_on_a_busy_machine_is_tried_again_then_stops_the_run_to_be_resumed(
+    busy: dict[str, str], runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, *[busy] * MAX_FAULTS, busy, 1.5)
+    with pytest.raises(CampaignError, match=rf"{MAX_FAULTS} times.*busy for its --budget.*goes on"):
+        loop.baseline(runtime)
+    runtime.in_vain.clear()  # as in another process
+    loop.baseline(runtime)
+    assert runtime.champion.val_bpb == 1.5

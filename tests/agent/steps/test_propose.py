@@ -374,6 +374,7 @@ def test_no_reply_stops_the_loop(
         model: Model | None = open_model(spec, {"HOME": str(tmp_path), **keys})[0]
         assert model is not None
         runtime.proposer = LLMProposer(model, PROMPTS)
+        runtime.settings = runtime.settings.model_copy(update={"notebook": False})  # edits alone
         loop.baseline(runtime)
         monkeypatch.setattr(runtime.proposer, "attempts", 12)
         monkeypatch.setattr(runtime.prior, "draw", lambda *args, **options: {"schedule": 0.1})
