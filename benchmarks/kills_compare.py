@@ -99,10 +99,15 @@ def contradictions(journal: Path, seed: int) -> Iterator[str]:
         if again and again != state.open_seeds:
             yield f"event {event.n} begins again with seeds {state.open_seeds} instead of {again}"
     for trial in state.trials:
-        if trial.available:
+        if trial.idea:  # nothing was drawn for it: it has the draw of the trial whose reply held it
+            drew = state.trials[trial.idea["trial"]]
+            if (trial.drawn, trial.propensities) != (drew.drawn, drew.propensities):
+                yield f"trial {trial.trial} has not the draw of trial {drew.trial}"
+        elif trial.available:
             prior = rebuild_prior(trial.known, seed, state.finished[: trial.trial], state.lent)
             prior.learner.spent = trial.spent
-            rebuilt = prior.probabilities(trial.available)[trial.category]
+            first = trial.drawn[0] if trial.drawn else trial.category
+            rebuilt = prior.probabilities(trial.available)[first]
             if rebuilt != trial.propensity:
                 yield f"trial {trial.trial} had propensity {trial.propensity}, rebuilt {rebuilt}"
 
