@@ -393,3 +393,8 @@ FILES: dict[str, tuple[str, Outcome]] = {
     "file without fields": (f"```python\n{WHOLE}```\n", "there is no line 'category"),
     "file with a hidden line": (fenced(WHOLE.replace("0.5", "0.5\r")), "the file has a carriage"),
 }  # fmt: skip
+
+
+def book(words: str) -> str:
+    """A notebook as a model writes it."""
+    return f"## What was learnt\n\n{words}\n\n## What to combine\n\nx\n\n## What is exhausted\n\ny"
