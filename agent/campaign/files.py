@@ -24,9 +24,9 @@ def folder_of(repo: Repo, tag: str) -> Path:
     return repo.root / "campaigns" / tag
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Replace a whole file, so that a reader finds the old one or the new one, after a power cut
-    too.
+    too if it is to ``sync``.
 
     Raises:
         Unwritable: the old file is as it was.
@@ -37,7 +37,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
