@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, get_args
+from pathlib import Path
+from typing import Annotated, Any, get_args
 
 import click
 import typer
@@ -14,8 +15,17 @@ from agent.campaign import reading
 from agent.campaign.files import folder_of
 from agent.campaign.reading import CampaignError, Following
 from agent.campaign.records import Trial, Verdict
-from agent.commands.shared import Json, Tag, app, complete_tag, open_campaign, put, put_lines
-from agent.commands.shared import status_of, view_of
+from agent.commands.shared import (
+    Json,
+    Tag,
+    app,
+    open_campaign,
+    put,
+    put_lines,
+    status_of,
+    tags,
+    view_of,
+)
 from agent.git.repo import Repo
 from agent.report import columns, comparison, details, morning, trials
 from agent.report.verification import opening_words
@@ -29,9 +39,8 @@ INTERRUPTED = 130
 def status(tag: Tag = "", as_json: Json = False) -> None:
     """Show the state of a campaign, on one screen."""
     repo, tag, state = open_campaign(tag)
-    found = status_of(repo, tag, state)
-    shown = view_of(repo, tag, state)
-    put_lines(found, morning.lines(shown, columns.width()), as_json)
+    found, shown = status_of(repo, tag, state), view_of(repo, tag, state)
+    put_lines(found, morning.lines(shown, found, columns.width()), as_json)
 
 
 @app.command()
@@ -54,7 +63,9 @@ def log(
     repo, tag, state = open_campaign(tag)
     known = {name for trial in state.trials for name in (trial.category, *trial.categories)}
     if category and category not in known:
-        raise CampaignError(f"campaign {tag} has no category {category}: {', '.join(sorted(known))}")
+        raise CampaignError(
+            f"campaign {tag} has no category {category}: {', '.join(sorted(known))}"
+        )
     chosen = trials.select(state.finished, category, verdict)
     if as_csv:
         print(trials.log_csv(chosen), end="")
@@ -64,8 +75,12 @@ def log(
     def lines() -> Iterator[Text]:
         yield from draw(chosen, columns.width())
         if follow:
-            yield from _new(repo, tag, len(state.finished), lambda new: draw(
-                trials.select(new, category, verdict), columns.width()))
+            yield from _new(
+                repo,
+                tag,
+                len(state.finished),
+                lambda new: draw(trials.select(new, category, verdict), columns.width()),
+            )
         if not state.finished:
             yield Text(trials.NOTHING)
         elif graph:
@@ -83,7 +98,7 @@ def _new(
     try:
         while True:
             is_over = reading.running(repo, tag) is None  # before the last look, not after it
-            finished = following.read().finished
+            finished = following.look().finished
             yield from draw(finished[told:])
             told = max(told, len(finished))
             if is_over:
@@ -119,18 +134,30 @@ def show(
 @app.command("list")
 def list_campaigns(as_json: Json = False) -> None:
     """All campaigns of this repository, the one last active first."""
-    repo = Repo.open(reading.here())
-    found = [comparison.entry(tag, lambda tag=tag: _load(repo, tag)) for tag in reading.tags(repo)]
+    repo, found = Repo.open(Path.cwd()), []
+    for tag in reading.tags(repo):
+        try:
+            found.append(_entry(repo, tag))
+        except UserError as error:  # a damaged one hides no other
+            found.append({"tag": tag, "error": str(error)})
     put_lines(found, comparison.list_lines(found, columns.width()), as_json)
 
 
 @app.command()
 def compare(
-    tags: Annotated[list[str], typer.Argument(autocompletion=complete_tag)], as_json: Json = False
+    campaigns: Annotated[list[str], typer.Argument(help="Their tags.", autocompletion=tags)],
+    as_json: Json = False,
 ) -> None:
     """Campaigns side by side: trials, keeps, gains, device time, cost, settings that differ."""
-    repo = Repo.open(reading.here())
-    shown = [view_of(repo, tag, reading.load(repo, tag)) for tag in tags]
+    repo = Repo.open(Path.cwd())
+    found = [_entry(repo, tag) for tag in campaigns]
+    value = {"campaigns": found, "differ": comparison.differing(found)}
+    put_lines(value, comparison.compare_lines(found, columns.width()), as_json)
+
+
+def _entry(repo: Repo, tag: str) -> dict[str, Any]:
+    state = reading.load(repo, tag)
+    return comparison.entry(view_of(repo, tag, state), state)
 
 
 @app.command()

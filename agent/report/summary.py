@@ -1,4 +1,4 @@
-"""A campaign in numbers and in plain text: what ``status``, ``log`` and ``show`` print."""
+"""A campaign in numbers, what ``status --json`` prints, and in a few sentences."""
 
 from __future__ import annotations
 
@@ -13,24 +13,16 @@ from agent.campaign.learning import prior_course
 from agent.campaign.records import Kind
 from agent.campaign.state import State
 from agent.judge import Estimate
-from agent.objective import DEFAULT, Objective
+from agent.objective import DEFAULT
 from agent.report.text import (
     interval,
     meter,
     noise_words,
-    nothing_left,
-    percents,
     plural,
-    prior_line,
-    sparks,
 )
 from agent.report.text import signed as with_sign
 from agent.report.verification import one_line_of, opening_words
 from trainer.presets import Preset, find_preset
-from trainer.untrusted import one_line
-
-WIDTH, LABEL = 80, 10
-
 
 # --- numbers ---
 
@@ -162,56 +154,3 @@ def summed_words(objectives: Sequence[str]) -> str:
         return ""
     several = "a sum of gains by different objectives:" if len(objectives) > 1 else "measured by"
     return f"{several} {'; then '.join(objectives)}"
-
-
-def status_text(status: Mapping[str, Any]) -> str:
-    """The result of ``status_json`` as text for people."""
-    counts = ", ".join(f"{status[kind]} {kind}" for kind in ("kept", "reverted", "rejected"))
-    apart = f"; {plural(status['nulls'], 'null trial')} apart" if status["nulls"] else ""
-    score, cost, tokens = "not measured yet", status["cost_usd"], status["tokens"]
-    if status["baseline_bpb"] is not None and status["best_bpb"] is not None:
-        change = with_sign(status["best_bpb"] - status["baseline_bpb"])
-        score = f"baseline {status['baseline_bpb']:.4f}, champion {status['best_bpb']:.4f}"
-        score += f" ({change})"
-    asks = plural(status["unanswered"], "ask") if status["unanswered"] else ""
-    capped = plural(status["capped"], "ask") if status["capped"] else ""
-    per_gain, cached = status["cost_per_gain_usd"], status["cached_share"]
-    from_cache = f", {cached:.0%} of the prompts from a cache" if cached is not None else ""
-    is_priced = tokens and per_gain is not None
-    lines = [
-        ("campaign", f"{status['tag']}, {status['state']}"),
-        ("trials", f"{status['trials']}: {counts}{apart}"),
-        ("cost" if (summed := summed_words(status["summed"])) else DEFAULT, score),
-        ("", summed),
-        ("objective", Objective.of(o).words() if (o := status["objective"]) else ""),
-        ("noise", noise_words(status["noise"])),
-        ("", f"false-keep meter: {meter(status['nulls'], status['nulls_kept'])}"),
-        ("test", opening_words(status["openings"])),
-        ("", one_line_of(status["verified"] or {}, status["champion"] or "")),
-        ("champion", status["champion"] or "none yet"),
-        ("cost", "not known" if cost is None else f"${cost:.2f}"),
-        ("", f"at least: {asks} cut off, and not counted whole" if asks else ""),
-        (
-            "",
-            f"at most: {capped} cut off, counted as ${status['capped_usd']:.2f}" if capped else "",
-        ),
-        ("tokens", f"{tokens:,}{from_cache}" if tokens else ""),
-        ("per gain", f"${per_gain:.2f} for each 0.01 bits per byte" if is_priced else ""),
-        ("waiting", f"{plural(n, 'idea')} of a reply" if (n := status["ideas_waiting"]) else ""),
-        ("notebook", status["notebook"] or ""),
-        ("prior", prior_line(percents(status["prior"]), {}, WIDTH - LABEL)),
-        ("", _over_time(status["prior_over_time"])),
-        *(("", one_line(nothing_left(*one), WIDTH - LABEL)) for one in status["exhausted"].items()),
-    ]
-    return "\n".join(f"{label:<{LABEL}}{text}" for label, text in lines if text)
-
-
-def _over_time(course: Sequence[Mapping[str, Any]]) -> str:
-    """The prior's course for the most probable categories, as many as have room; "" without one."""
-    if len(course) < 2:
-        return ""
-    line, bars = f"trials {course[0]['trial']} to {course[-1]['trial']}:", sparks(course)
-    for name in percents(course[-1]["prior"]):
-        more = f"  {bars[name]} {name}"
-        line += more if len(line) + len(more) <= WIDTH - LABEL else ""
-    return line
