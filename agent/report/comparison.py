@@ -116,9 +116,7 @@ def compare_lines(entries: Sequence[Mapping[str, Any]], columns: int) -> Iterato
             if any(cells[chosen]):
                 yield _line(label, cells[chosen], size)
     if by := [name for name in MEASURED_BY if name in differ]:
-        told = (
-            f"{', '.join(by)} differ{'' if len(by) > 1 else 's'}: gains are not of the same thing"
-        )
+        told = f"not the same: {', '.join(by)}; gains are not gains of the same thing"
         yield from hung("", told, columns, "yellow")
 
 

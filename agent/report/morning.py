@@ -91,7 +91,7 @@ def _lines(shown: View, status: Mapping[str, Any], columns: int, most: int) -> I
     if shown.next:
         yield Text()
     for n, advice in enumerate(shown.next[:ADVICE]):
-        yield from item("" if n else "next", _advice(advice))
+        yield from item("" if n else "next", _advice(advice, room))
 
 
 def _claimed(shown: View) -> str:
@@ -131,5 +131,9 @@ def over_time(course: list[Mapping[str, Any]], room: int) -> str:
     return line
 
 
-def _advice(advice: Advice) -> str:
-    return f"{advice.words}: {advice.command}" if advice.command else advice.words
+def _advice(advice: Advice, room: int) -> str:
+    """A command stays in one piece."""
+    if not advice.command:
+        return advice.words
+    fits = len(advice.words) + 2 + len(advice.command) <= room
+    return f"{advice.words}:{' ' if fits else chr(10)}{advice.command}"
