@@ -168,11 +168,12 @@ def report(
 ) -> None:
     """Write progress.png and report.html into the campaign's folder."""
     from agent.report import html  # only here: other commands need no jinja2
+    from agent.report.markdown import markdown as in_markdown
 
     repo, tag, state = open_campaign(tag)
     prior = reading.prior_of(state).probabilities()
     if markdown:
-        text = html.markdown(state, prior)
+        text = in_markdown(state, prior)
         put({"tag": tag, "markdown": text}, text, as_json)
         return
     paths = [str(path) for path in html.write_report(folder_of(repo, tag), state, prior)]

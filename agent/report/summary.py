@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -22,7 +23,9 @@ from agent.report.text import (
 )
 from agent.report.text import signed as with_sign
 from agent.report.verification import one_line_of, opening_words
+from agent.settings import Settings, option
 from trainer.presets import Preset, find_preset
+from trainer.untrusted import one_line
 
 # --- numbers ---
 
@@ -154,3 +157,23 @@ def summed_words(objectives: Sequence[str]) -> str:
         return ""
     several = "a sum of gains by different objectives:" if len(objectives) > 1 else "measured by"
     return f"{several} {'; then '.join(objectives)}"
+
+
+def repeat_command(state: State) -> str:
+    """What runs a campaign with the same settings, as far as they are not the usual ones.
+
+    A start is named by its file, without its folder; another machine's scores are its own.
+    """
+    usual, settings = Settings(), state.settings
+    start = settings.get("start")
+    parts = ["python -m agent run", *([f"--start {typed(start)}"] if start else [])]
+    for name in ("preset", "budget", "data", "keep", "proposer", "llm", "seed"):
+        value = settings.get(name)
+        if value not in (None, "", getattr(usual, name)):
+            parts.append(f"{option(name)} {typed(value)}")
+    return " ".join([*parts, f"--trials {sum(state.counts.values())}"])
+
+
+def typed(value: object) -> str:
+    """As a word of a command line."""
+    return shlex.quote(one_line(value))
