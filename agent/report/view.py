@@ -260,7 +260,7 @@ class Row:
 
 @dataclass(frozen=True)
 class View:
-    """All of it; ``now`` and ``run.state`` are of this moment, the rest follows from the journal."""
+    """All of it; ``now`` and ``run.state`` are of this moment, the rest is from the journal."""
 
     run: Run
     found: Found
