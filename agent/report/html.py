@@ -1,4 +1,4 @@
-"""report.html and progress.png, a page and its picture to share, and a report in Markdown.
+"""report.html and progress.png, a page and its picture to share.
 
 The page is one file that loads nothing and runs nothing. Titles, hypotheses and diffs may come from
 a model: every value is made printable before it enters a template, and escaped as its format asks.
@@ -8,12 +8,9 @@ The page's Content-Security-Policy forbids scripts and external addresses.
 from __future__ import annotations
 
 import base64
-import html
-import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 from markupsafe import Markup
@@ -40,7 +37,6 @@ from trainer.untrusted import one_line, printable
 TEXT_CHARACTERS = 20_000
 """Limit for each text; the trial's folder holds the whole diff."""
 HIDDEN = ("tag", "pid", "start_source")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#|~!])")
 
 
 def write_report(folder: Path, state: State, prior: Mapping[str, float]) -> tuple[Path, Path]:
@@ -76,32 +72,6 @@ def write_report(folder: Path, state: State, prior: Mapping[str, float]) -> tupl
     return picture, page
 
 
-def markdown(state: State, prior: Mapping[str, float]) -> str:
-    """The campaign for a pull request or an issue: summary, table of trials, prior."""
-    return _template("report.md", _in_markdown).render(
-        tag=state.settings.get("tag", ""),
-        summary=Markup(paragraph(state)),
-        trials=state.finished,
-        prior=percents(prior),
-        exhausted=[nothing_left(*one) for one in state.exhausted.items()],
-        over_time=sparks(prior_course(state)),
-        harvest=state.harvested.get("result"),
-        notebook=state.notebook.text.split("\n") if state.notebook.text else [],
-    )
-
-
-def write_harvest(folder: Path, found: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """Write what a harvest found for a pull request; returns its text and the paths of text and
-    picture."""
-    from agent.report.plots import harvest_png
-
-    picture, page = folder / "harvest.png", folder / "harvest.md"
-    harvest_png(picture, found["keeps"])
-    text = _template("harvest.md", _in_markdown).render(found)
-    write_atomically(page, text.encode("utf-8", "replace"))
-    return text, [str(page), str(picture)]
-
-
 def _template(name: str, shown: Callable[[object], str]) -> Template:
     """A report's template, in which every value but ``Markup`` is passed through ``shown``."""
     environment = Environment(
@@ -121,11 +91,6 @@ def _template(name: str, shown: Callable[[object], str]) -> Template:
 
 def _printable(value: object) -> str:
     return printable(str(value), TEXT_CHARACTERS)
-
-
-def _in_markdown(value: object) -> str:
-    """One line with the syntax of Markdown and HTML escaped."""
-    return _MARKDOWN.sub(r"\\\1", html.escape(one_line(value), quote=False))
 
 
 def _diff(folder: Path, trial: Trial) -> list[str]:

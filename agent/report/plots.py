@@ -1,4 +1,5 @@
-"""progress.png: every trial of a campaign, and the champion as a step line."""
+"""progress.png, a card to share: every trial of a campaign, the champion as a step line, below them
+the three largest keeps, the verified gain and the command that repeats it."""
 
 from __future__ import annotations
 
@@ -26,8 +27,10 @@ from agent.campaign.records import Trial
 from agent.campaign.state import State
 from agent.judge import Estimate
 from agent.objective import GB, Objective
-from agent.report.summary import cost_name, preset_of, standing, summed_words
-from agent.report.text import plural
+from agent.report.columns import cut
+from agent.report.summary import cost_name, preset_of, repeat_command, standing, summed_words
+from agent.report.text import plural, signed
+from agent.report.view import Verified, view
 from trainer.untrusted import one_line
 
 STYLE = Path(__file__).with_name("progress.mplstyle")
@@ -36,7 +39,13 @@ SPREADS = 3.0
 """A trial is on the scale up to this many typical distances above the worst champion."""
 TARGET_SHOWN = 0.9
 """A target above this share of the lowest cost is on the scale."""
-LABEL_LENGTH, LABEL_DEGREES, MAX_LABELS = 44, 28, 16
+LABEL_LENGTH, LABEL_DEGREES, MAX_LABELS = 38, 20, 16
+CAPTION = -0.175
+"""Where a caption stands below the axes, as a share of their height."""
+CARD, KEEPS = 0.33, 3
+"""Share of the picture below the chart, and keeps that are named there."""
+KEEP_CELLS, GAIN_CELLS, COMMAND_CELLS = 64, 60, 120
+"""What has room in its lines; a wide character takes two."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,8 @@ def progress_png(path: Path, state: State) -> None:
     """Draw the campaign's finished trials: x trial number, y val_bpb, or the objective's cost.
 
     Kept trials have a title and a 95 % interval. The champions and most of the trials set the
-    scale; trials far above it are marked at the upper edge and counted in the caption.
+    scale; trials far above it are marked at the upper edge and counted in the caption. Below the
+    chart stands what a reader asks next: see ``_card``.
 
     Raises:
         OSError: the file cannot be written; the old one is as it was.
@@ -64,7 +74,9 @@ def progress_png(path: Path, state: State) -> None:
     with _figure(path) as figure:
         axes = figure.add_subplot()
         if points:
+            figure.subplots_adjust(bottom=CARD)
             _draw(axes, state, points)
+            _card(figure, state)
         else:
             axes.set_axis_off()
             axes.text(0.5, 0.5, "nothing is measured yet", ha="center", color=GREY, fontsize=14)
@@ -122,13 +134,13 @@ def _draw(axes: Axes, state: State, points: Sequence[Point]) -> None:
     low, high = scale(points)
     span, last = max(high - low, 1e-4), state.real[-1].trial
     kept = [point for point in points if point.trial.kept]
-    axes.set_ylim(low - (0.3 if len(kept) > 1 else 0.15) * span, high + 0.25 * span)
+    axes.set_ylim(low - (0.4 if len(kept) > 1 else 0.15) * span, high + 0.35 * span)
     _bounds(axes, state, points)
     axes.set_xlim(-0.02 * last - 0.2, max(1.03 * last + 0.5, 4.0))
     ylabel = f"{cost_name(state)}, bits per byte (lower is better)"
     axes.set(xlabel="trial", ylabel=ylabel)
     words = "\n".join(textwrap.wrap(summed_words(state.objectives), 75))
-    axes.text(0, -0.12, words, color=GREY, va="bottom", transform=axes.transAxes, size="small")
+    axes.text(0, CAPTION, words, color=GREY, va="bottom", transform=axes.transAxes, size="small")
     axes.set_title(_title(state))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _champions(axes, kept, last)
@@ -145,7 +157,7 @@ def _draw(axes: Axes, state: State, points: Sequence[Point]) -> None:
         _marks(axes, there, 0.02, "|", colour, f"{len(there)} {kind}")
     caption = "bars: 95 % interval; champions are chained by their gains, not by scores hours apart"
     caption += f"; {plural(len(far), 'trial')} off the scale (▲)" if far else ""
-    axes.text(1, -0.12, caption, color=GREY, ha="right", transform=axes.transAxes)
+    axes.text(1, CAPTION, caption, color=GREY, ha="right", transform=axes.transAxes)
     axes.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=4)
 
 
@@ -176,6 +188,44 @@ def _bounds(axes: Axes, state: State, points: Sequence[Point]) -> None:
     memory.annotate(
         label, *place, across, "offset points", ha="right", color=AMBER, fontsize="small"
     )
+
+
+def _card(figure: Figure, state: State) -> None:
+    """The keeps with the largest claimed gains, what is verified, how to do it again."""
+    left, right, top, step = 0.07, 0.555, 0.2, 0.045
+    found = view(state, str(state.settings.get("tag", "")), {}).found
+    keeps = sorted(found.keeps, key=lambda keep: -(keep.gain.mean if keep.gain else 0.0))
+    of = (
+        f"the {KEEPS} largest of {len(keeps)} keeps, as claimed"
+        if keeps[KEEPS:]
+        else "kept, claimed"
+    )
+    lines = [f"{signed(keep.gain.mean if keep.gain else None)}  {keep.title}" for keep in keeps]
+    figure.text(left, top, f"{of}, as claimed" if keeps else "nothing is kept yet", color=GREY)
+    for n, line in enumerate(lines[:KEEPS], 1):
+        shown = cut(line, KEEP_CELLS).plain
+        figure.text(left, top - n * step, shown, color=DARK_GREEN, fontsize=10.5)
+    verified = found.verified
+    is_now = verified is not None and verified.is_of_champion
+    heading = "gain on sealed text, bits per byte (95 % interval)"
+    figure.text(right, top, heading if verified else "gain on sealed text", color=GREY)
+    gain = f"verified {verified.gain.words}" if verified else "not verified yet"
+    colour = GREEN if is_now and verified and verified.gain.is_sure else GREY
+    words = found.verified_words.removeprefix(f"{gain}: ") if not verified else _of_what(verified)
+    for n, line in enumerate((gain, words), 1):
+        look = {"fontsize": 14, "weight": "bold"} if n == 1 else {"fontsize": 9.5}
+        shown = cut(line, GAIN_CELLS).plain
+        figure.text(right, top - n * step, shown, color=colour if n == 1 else GREY, **look)
+    command = cut(f"repeat it: {repeat_command(state)}", COMMAND_CELLS).plain
+    figure.text(left, 0.022, command, family="monospace", fontsize=8.5)
+    base = str(state.settings.get("base", ""))[:7]
+    figure.text(0.985, 0.022, f"at commit {base}" if base else "", color=GREY, ha="right")
+
+
+def _of_what(verified: Verified) -> str:
+    told = f"over {plural(verified.seeds, 'fresh seed')}"
+    is_old = not verified.is_of_champion
+    return f"{told}, of trial {verified.trial}: the champion is another now" if is_old else told
 
 
 def _marks(
