@@ -51,3 +51,8 @@ class Following:
     def live(self) -> Live | None:
         """What the run does at this moment."""
         return read_live(self.folder)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no run is under way."""
+        return self.pid is None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -11,24 +12,52 @@ from agent.campaign.live import Live
 from agent.campaign.records import Training
 from agent.campaign.state import State
 from agent.report.display import Display
-from agent.report.verification import transfer_words
+from agent.report.verification import one_line_of, transfer_words
 from trainer.untrusted import one_line
+
+LOOK_SECONDS = 0.25
+"""How often it is looked whether something has happened."""
 
 
 class Watched(Protocol):
-    """A campaign to look at: ``campaign.following.Following``, or ``demo.Demo``."""
+    """A campaign to look at: ``campaign.following.Following``, or ``recorded.Recorded``."""
 
     tag: str
     folder: Path
     state: State
     recorded: str
-    """"" or the words that say that it was recorded, to be shown with all of it."""
+    """The words that say that it was recorded, to be shown with all of it; "" if it happens now."""
 
-    def news(self) -> Iterator[events.Event]: ...
+    def news(self) -> Iterator[events.Event]:
+        """What has happened since; ``state`` is the one after the event that was yielded last."""
+
     @property
-    def pid(self) -> int | None: ...
+    def pid(self) -> int | None:
+        """Of the run under way."""
+
     @property
-    def live(self) -> Live | None: ...
+    def live(self) -> Live | None:
+        """What it does at this moment."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen for now."""
+
+
+def narrate(
+    watched: Watched, display: Display, wait: Callable[[float], object] = time.sleep
+) -> None:
+    """Show a campaign until nothing more happens."""
+    display.attach(watched.tag, watched.state, watched.pid, watched.recorded)
+    while True:
+        is_over = watched.is_over  # asked first, so that the last events are told
+        for event in watched.news():
+            tell(display, event, watched.state)
+        if (live := watched.live) is not None:
+            display.show(live)
+        if is_over:
+            return
+        wait(LOOK_SECONDS)
 
 
 def tell(display: Display, event: events.Event, state: State) -> None:
@@ -38,11 +67,11 @@ def tell(display: Display, event: events.Event, state: State) -> None:
         case events.RunBegun():
             display.message(f"process {event.pid} goes on with the campaign")
         case events.RunEnded():
-            display.message(f"stopped: {one_line(event.reason)}")
+            display.message(f"stopped: {event.reason}")
         case events.Waiting():
-            display.message(f"waiting: {one_line(event.reason)}")
+            display.message(f"waiting: {event.reason}")
         case events.Verified():
-            display.message("verified: python -m agent status")
+            display.message(one_line_of(state.verified) or "verified")
         case events.Transferred():
             display.message(transfer_words(state.trials[event.transfer.trial]))
         case _ if trial is None:

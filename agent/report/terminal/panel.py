@@ -15,7 +15,9 @@ from trainer.untrusted import one_line
 LABEL, GAP = 11, 2
 LEAST_HEIGHT = 16
 """In fewer lines than this there is no room for the prior's bars and for what it costs."""
-_BAR_WIDTH, _NAME_WIDTH, _PRIOR_LINES = 14, 15, 4
+_BAR_WIDTH, _NAME_WIDTH, _PRIOR_LINES = 10, 15, 5
+_OTHER_LINES = 21
+"""Of a terminal, that the prior's bars leave: three trials, and the rest of the panel."""
 _CLIPPED = 0.1
 """Of the budget: the losses before it are far above all others, and cut off in a picture."""
 
@@ -33,7 +35,8 @@ def panel(
     if view is not None:
         lines += _standing(view)
         if height >= LEAST_HEIGHT:
-            lines += [*_bars(view.prior, width), *_cost(view)]
+            most = max(1, min(_PRIOR_LINES, height - _OTHER_LINES))
+            lines += [*_bars(view.prior, width, most), *_cost(view)]
     if recorded:
         lines.insert(0, Text(one_line(recorded), style="bold magenta"))
     for line in lines:
@@ -48,10 +51,7 @@ def _now(live: Live, now: float, width: int) -> Iterable[Text]:
         number = (f"  {live.trial:>3}  ", "dim")
         yield Text.assemble(number, (f"{live.category:<{_NAME_WIDTH}}", ""), f"  {live.title}")
     doing = Text(live.words, style="cyan")
-    spent = clock(now - live.since)
-    if live.stage == "training" and live.budget:
-        spent += f", {live.budget} a training"
-    yield _labelled("now", doing.append(f"  {spent}", style="dim"))
+    yield _labelled("now", doing.append(f"  {clock(now - live.since)}", style="dim"))
     curves = {"champion": live.champion, "candidate": live.candidate}
     if not live.candidate and not live.champion:
         return
@@ -103,11 +103,11 @@ def _standing(view: View) -> Iterable[Text]:
     yield _labelled("false keeps", Text(view.belief.meter))
 
 
-def _bars(prior: Sequence[Share], width: int) -> Iterable[Text]:
+def _bars(prior: Sequence[Share], width: int, lines: int) -> Iterable[Text]:
     """The most probable categories, in columns, each with a bar as long as its probability."""
     each = _NAME_WIDTH + _BAR_WIDTH + 5 + GAP
     columns = max(1, (width - LABEL) // each)
-    shown = prior[: columns * _PRIOR_LINES]
+    shown = prior[: columns * lines]
     most = max((share.now for share in shown), default=1.0)
     for start in range(0, len(shown), columns):
         line = Text()

@@ -29,7 +29,7 @@ from agent.report.terminal.rows import GAP, INDENT, heading, row
 from agent.report.view import View, view
 from trainer.untrusted import one_line
 
-REDRAWN_SECONDS = 0.5
+REDRAWN_SECONDS, PLAYED_SECONDS = 0.5, 0.15
 EARLIER = 5
 """So many trials from before are shown first."""
 P = ParamSpec("P")
@@ -88,6 +88,8 @@ class RichDisplay(Display):
         self._campaign, self._pid, self._recorded = (tag, state), pid, one_line(recorded)
         prior = reading.prior_of(state).probabilities() if state.program_text else {}
         self._project(prior)
+        if recorded:
+            self.message(recorded)
         for trial in state.finished[-EARLIER:]:
             self._print_row(trial)
         self._draw()
@@ -164,7 +166,7 @@ class RichDisplay(Display):
         self._set(self._judging())
 
     def _project(self, prior: Mapping[str, float]) -> None:
-        """Look at the campaign's state again, which takes too long to be done at every redrawing."""
+        """Look at the state again, which takes too long to be done at every redrawing."""
         if self._campaign is not None:
             tag, state = self._campaign
             last = state.finished[-1:]
@@ -195,7 +197,9 @@ class RichDisplay(Display):
             self._redrawer.start()
 
     def _redraw(self) -> None:
-        while not self._over.wait(REDRAWN_SECONDS) and not self._has_failed:
+        # What is played goes by fast, and disturbs no training.
+        seconds = PLAYED_SECONDS if self._recorded else REDRAWN_SECONDS
+        while not self._over.wait(seconds) and not self._has_failed:
             self._refresh()
 
     @_guarded
