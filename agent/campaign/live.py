@@ -32,7 +32,9 @@ FINER = 3
 BINS = FINER * PARTS
 """Into so many equal parts of the budget a curve is divided: it has at most so many points."""
 MOST_BYTES = 100_000
-Stage = Literal["starting", "drafting", "preparing", "training", "scoring", "waiting"]
+Stage = Literal[
+    "starting", "choosing", "drafting", "preparing", "training", "scoring", "judging", "waiting"
+]
 Side = Literal["", "champion", "candidate"]
 _SIDES: tuple[Side, Side] = ("champion", "candidate")
 Point = tuple[float, float, int]
@@ -159,8 +161,10 @@ class Live(BaseModel):
             return f"waiting, {self.seconds or 0:.0f} s left"
         if self.stage == "scoring":
             return f"scoring {self.side}".rstrip() + at
-        if self.stage == "starting":
-            return "starting"
+        if self.stage == "choosing":
+            return "choosing what to try next"
+        if self.stage in ("starting", "judging"):
+            return self.stage
         if (ahead := self.ahead) is None:
             return f"training {self.side}".rstrip() + at
         how = "ahead" if ahead >= 0 else "behind"

@@ -63,7 +63,7 @@ def _blocks(state: State, n: int, folder: Path) -> list[str]:
     differences = " ".join(signed(difference) for difference in trial.differences)
     blocks = [
         f"trial {n}  {what(trial)}",
-        "\n".join(f"{label:<11}{text}" for label, text in _facts(trial) if text),
+        "\n".join(f"{label:<11}{text}" for label, text in facts(trial) if text),
         textwrap.fill(one_line(trial.hypothesis, 4000), WIDTH),
         "\n".join([TRAININGS, *rows]) if rows else "",
         f"differences: {differences}" if differences else "",
@@ -72,7 +72,7 @@ def _blocks(state: State, n: int, folder: Path) -> list[str]:
         told = f"believed, bound {audit.leak_bound_bpb:.4f}" if audit.ok else audit.reason
         blocks.append(f"audited on prefixes alone: {one_line(told)}")
     blocks += [f"turned down: {printable(reason, 1000).strip()}" for reason in trial.rejections]
-    asked = sorted((*stored.glob("prompt*.md"), *stored.glob("reply*.md")), key=_attempt)
+    asked = sorted((*stored.glob("prompt*.md"), *stored.glob("reply*.md")), key=attempt)
     for path in (*asked, *stored.glob(DIFF), *sorted(stored.glob("*.log"))):
         text = path.read_text(encoding="utf-8", errors="replace")
         cut = f", all of it in {path}" if len(text) > SHOWN_CHARACTERS else ""
@@ -82,7 +82,7 @@ def _blocks(state: State, n: int, folder: Path) -> list[str]:
 
 def prompts(folder: Path, n: int) -> dict[str, str]:
     """By file: what was asked in trial ``n``, whole, oldest first."""
-    paths = sorted((folder / "trials" / str(n)).glob("prompt*.md"), key=_attempt)
+    paths = sorted((folder / "trials" / str(n)).glob("prompt*.md"), key=attempt)
     return {path.name: path.read_text(encoding="utf-8", errors="replace") for path in paths}
 
 
@@ -104,13 +104,13 @@ def _tokens(trial: Trial) -> str:
     return f"about {sum(parts.values()):,} tokens: {told}"
 
 
-def _attempt(path: Path) -> tuple[int, str]:
+def attempt(path: Path) -> tuple[int, str]:
     """Sort key of prompt.md, reply.md, prompt-2.md, ...: requests and replies in order."""
     name, _, number = path.stem.partition("-")
     return int(number or 1), name
 
 
-def _facts(trial: Trial) -> list[tuple[str, str]]:
+def facts(trial: Trial) -> list[tuple[str, str]]:
     drawn = f" (drawn with probability {trial.propensity:.2f})" if trial.propensity else ""
     if len(trial.drawn) > 1:
         order = zip(trial.drawn, trial.propensities, strict=True)

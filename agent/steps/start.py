@@ -169,6 +169,7 @@ def open_runtime(
             for line in campaign.take_messages():
                 display.message(line)
                 log.warning(line)
+            held.enter_context(display.attached(tag, campaign.state, campaign.folder))
             said = {**state.given, **given}
             from agent.report.background import reports  # only here: doctor needs no jinja2
 

@@ -1,0 +1,49 @@
+"""The command that watches a campaign which runs elsewhere, or plays one that was recorded."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.campaign import reading
+from agent.campaign.following import Following
+from agent.commands.shared import Json, Tag, app, put, status_of
+from agent.git.repo import Repo
+from agent.report import summary
+from agent.report.narrate import narrate
+from agent.report.recorded import Recorded
+from agent.report.terminal import make_display
+
+INTERRUPTED = 130
+"""Exit status of what Ctrl-C ends."""
+
+
+@app.command()
+def watch(
+    tag: Tag = "",
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Play a recorded campaign; nothing is trained.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """See what a campaign does, as run shows it, until its run ends or Ctrl-C."""
+    stream = sys.stderr if as_json else sys.stdout
+    try:
+        if demo:
+            with closing(Recorded()) as recorded, closing(make_display(stream)) as display:
+                narrate(recorded, display)
+            own = "that was a recorded campaign; one of your own: python -m agent run"
+            return put({"tag": recorded.tag, "recorded": recorded.recorded}, own, as_json)
+        repo = Repo.open(Path.cwd())
+        following = Following(repo, tag or reading.last_active(repo))
+        with closing(make_display(stream)) as display:
+            narrate(following, display)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    found = status_of(repo, following.tag, reading.load(repo, following.tag))
+    go_on = f"not running; go on: python -m agent run --tag {following.tag}"
+    put(found, f"{summary.status_text(found)}\n{go_on}", as_json)
