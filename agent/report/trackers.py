@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.campaign.chain import chain
-from agent.campaign.files import folder_of
+from agent.campaign.following import Following
 from agent.campaign.learning import prior_course
-from agent.campaign.reading import Following
 from agent.campaign.state import State
 from agent.campaign.store import Campaign
 from agent.git.repo import Repo
@@ -257,7 +256,13 @@ def main() -> None:
     try:
         repo = Repo.open(Path.cwd())
         following = Following(repo, tag)
-        track(name, folder_of(repo, tag), following.look, lambda: bool(os.read(0, 4096)))
+
+        def look() -> State:
+            for _ in following.news():
+                pass
+            return following.state
+
+        track(name, following.folder, look, lambda: bool(os.read(0, 4096)))
     except (UserError, OSError) as error:
         sys.exit(str(error))
 
