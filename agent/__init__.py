@@ -1,7 +1,7 @@
 """The research loop: an LLM edits trainer/train.py; edits that are significantly better are kept.
 
     cli             python -m agent: what an error becomes
-    commands/       the commands, by what they are for: running, looking, evidence, upkeep
+    commands/       the commands, by what they are for: running, looking, watching, ...
     loop            the method in one short file: read this first
     judge           noise, keep rule, reward: pure functions
     prior           which kind of edit to try next; no I/O

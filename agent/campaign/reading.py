@@ -90,6 +90,14 @@ def prior_of(state: State) -> Prior:
     return rebuild_prior(described, seed, state.trials, *lent)
 
 
+def shares_of(state: State) -> dict[str, float]:
+    """Probabilities of the categories after all that happened; empty where nothing was read yet, or
+    nothing that this version can read."""
+    with contextlib.suppress(UserError):
+        return prior_of(state).probabilities()
+    return {}
+
+
 def running(repo: Repo, tag: str) -> int | None:
     """Process id of what writes the journal, a run or another command; None if nothing does."""
     return holder(folder_of(repo, tag) / JOURNAL)
