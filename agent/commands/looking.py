@@ -171,7 +171,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write progress.png and report.html into the campaign's folder."""
-    from agent.report import html  # only here: other commands need no jinja2
+    from agent.report.page import build  # only here: other commands need no jinja2
     from agent.report.markdown import markdown as in_markdown
 
     repo, tag, state = open_campaign(tag)
@@ -180,5 +180,5 @@ def report(
         text = in_markdown(state, prior)
         put({"tag": tag, "markdown": text}, text, as_json)
         return
-    paths = [str(path) for path in html.write_report(folder_of(repo, tag), state, prior)]
+    paths = [str(path) for path in build.write_report(folder_of(repo, tag), state, prior)]
     put({"tag": tag, "files": paths}, "\n".join(paths), as_json)
