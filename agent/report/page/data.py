@@ -14,8 +14,8 @@ from agent.campaign.files import JOURNAL
 from agent.campaign.records import Heat, Trial
 from agent.campaign.state import State
 from agent.objective import Objective
-from agent.report.page.texts import prompt_paths, prompts, read_text
 from agent.report.details import attempt, facts
+from agent.report.page.texts import prompt_paths, prompts, read_text
 from agent.report.text import clock, heat_words, noise_words, signed, span
 from agent.report.verification import verified_text
 from agent.report.view import View
