@@ -232,7 +232,8 @@ def track(
     name: str, folder: Path, look: Callable[[], State], next_trial: Callable[[], bool]
 ) -> None:
     """Write all trials of a campaign to a tool, as they finish, until there is no next one."""
-    tracker, told, goes_on = None, 0, True
+    tracker: Tracker | None = None
+    told, goes_on = 0, True
     try:
         while goes_on:
             goes_on = next_trial()
