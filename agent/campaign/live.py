@@ -227,7 +227,7 @@ def _share(value: float | None) -> float | None:
 
 def _with(curve: Curve, share: float, bpb: float) -> Curve:
     """One more report; what it says of later parts than its own is of an earlier beginning."""
-    end = (min(int(BINS * share), BINS - 1) + 1) / BINS
+    end = min(max(math.ceil(BINS * share - 1e-9), 1), BINS) / BINS
     before = [point for point in curve if point[0] <= end]
     if before and before[-1][0] == end:
         _, mean, count = before.pop()

@@ -149,7 +149,7 @@ def _grown(live: Live, runs: Sequence[Training], share: float) -> Live:
         live = live.model_copy(update={"stage": "scoring", "share": min(1.0, max(0.0, left))})
     elif done >= 0.0:
         live = live.model_copy(update={"share": done * max(run.spent for run in runs)})
-    curves = {
+    curves: dict[str, Curve] = {
         run.role: _so_far(run, 1.0 if run.reused else min(1.0, max(0.0, done))) for run in runs
     }
     return live.model_copy(update=curves)

@@ -57,8 +57,8 @@ def test_words_say_what_is_done(events: list[dict[str, Any]], words: str) -> Non
 
 
 def test_the_candidate_is_ahead_or_behind_by_what_both_have_come_through() -> None:
-    assert half_a_heat(0.004).words == "heat 2 of trial 14: candidate ahead by 0.0040 at 62 %"
-    assert half_a_heat(-0.004).words == "heat 2 of trial 14: candidate behind by 0.0040 at 62 %"
+    assert half_a_heat(0.004).words == "heat 2 of trial 14: candidate ahead by 0.0040 at 60 %"
+    assert half_a_heat(-0.004).words == "heat 2 of trial 14: candidate behind by 0.0040 at 60 %"
     # What only one of them has reached counts for nothing.
     assert half_a_heat(0.004).after(log(0, 0.9, 0.1)).ahead == pytest.approx(0.004)
 
