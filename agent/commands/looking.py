@@ -167,8 +167,8 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write progress.png and report.html into the campaign's folder."""
-    from agent.report.page import build  # only here: other commands need no jinja2
     from agent.report.markdown import markdown as in_markdown
+    from agent.report.page import build  # only here: other commands need no jinja2
 
     repo, tag, state = open_campaign(tag)
     prior = reading.prior_of(state).probabilities()

@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from agent.report.html import markdown, write_report
 from events import PRIOR, Story, campaign, sha
 
 from agent.campaign.state import State
-from agent.report.html import markdown, write_report
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 HOSTILE = '<script>alert(1)</script> " onload="x {{ 7*7 }} \x1b[31m'
