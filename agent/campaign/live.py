@@ -102,7 +102,8 @@ class Live(BaseModel):
             change |= {"stage": "preparing", "detail": one_line(event["stage"], 100)}
         elif kind == "ready":
             # A second time in a heat: the machine stood still, all of it is done again.
-            change |= {"stage": "training", "share": 0.0, side or "candidate": ()}
+            change |= {"stage": "training", "share": 0.0, "step": None, "loss": None}
+            change[side or "candidate"] = ()
         elif kind == "log":
             share, loss = _share(event.get("spent")), event["loss"]
             loss = loss if math.isfinite(loss) else None

@@ -13,10 +13,9 @@ from agent.campaign import snapshot
 from agent.campaign.files import JOURNAL, folder_of
 from agent.campaign.journal import is_begun
 from agent.campaign.learning import rebuild_prior
-from agent.campaign.lines import Reader
 from agent.campaign.lock import holder
 from agent.campaign.records import Training, Trial
-from agent.campaign.state import State, fold
+from agent.campaign.state import State
 from agent.git.repo import Repo
 from agent.prior import Prior
 from agent.program import parse_program
@@ -82,25 +81,6 @@ def peek(repo: Repo, tag: str) -> State:
     return snapshot.read_state(folder_of(repo, tag) / JOURNAL)
 
 
-class Following:
-    """A campaign that another process may be writing: each look reads only what is new."""
-
-    def __init__(self, repo: Repo, tag: str) -> None:
-        self._path = folder_of(repo, tag) / JOURNAL
-        self._state, self._place = snapshot.restore(self._path)
-
-    def look(self) -> State:
-        """The state of now.
-
-        Raises:
-            JournalError: the journal cannot be read, or is damaged.
-        """
-        reader = Reader(self._path, self._place)
-        fold(reader, self._state)
-        self._place = reader.place
-        return self._state
-
-
 def prior_of(state: State) -> Prior:
     """The prior after all that happened in the campaign."""
     if not state.program_text:
@@ -108,6 +88,14 @@ def prior_of(state: State) -> Prior:
     described = parse_program(state.program_text, lenient=True).described
     seed, lent = state.settings["seed"], (state.lent, state.lent_described)
     return rebuild_prior(described, seed, state.trials, *lent)
+
+
+def shares_of(state: State) -> dict[str, float]:
+    """Probabilities of the categories after all that happened; empty where nothing was read yet, or
+    nothing that this version can read."""
+    with contextlib.suppress(UserError):
+        return prior_of(state).probabilities()
+    return {}
 
 
 def running(repo: Repo, tag: str) -> int | None:

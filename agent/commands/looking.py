@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
-import click
 import typer
 from rich.text import Text
 
 from agent.campaign import reading
 from agent.campaign.files import folder_of
-from agent.campaign.reading import CampaignError, Following
+from agent.campaign.following import Following
+from agent.campaign.reading import CampaignError
 from agent.campaign.records import Trial, Verdict
 from agent.commands.shared import (
     Json,
@@ -50,10 +50,8 @@ def log(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with each new trial, till the run ends.")
     ] = False,
-    category: Annotated[str, typer.Option(help="Only its trials.")] = "",
-    verdict: Annotated[
-        str, typer.Option(help="Only those.", click_type=click.Choice(["", *get_args(Verdict)]))
-    ] = "",
+    category: Annotated[str, typer.Option(help="Only trials of this one.")] = "",
+    verdict: Annotated[Verdict | None, typer.Option(help="Only trials that ended so.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="For a spreadsheet.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -66,7 +64,7 @@ def log(
         raise CampaignError(
             f"campaign {tag} has no category {category}: {', '.join(sorted(known))}"
         )
-    chosen = trials.select(state.finished, category, verdict)
+    chosen = trials.select(state.finished, category, verdict or "")
     if as_csv:
         print(trials.log_csv(chosen), end="")
         return
@@ -79,7 +77,7 @@ def log(
                 repo,
                 tag,
                 len(state.finished),
-                lambda new: draw(trials.select(new, category, verdict), columns.width()),
+                lambda new: draw(trials.select(new, category, verdict or ""), columns.width()),
             )
         if not state.finished:
             yield Text(trials.NOTHING)
@@ -98,7 +96,9 @@ def _new(
     try:
         while True:
             is_over = reading.running(repo, tag) is None  # before the last look, not after it
-            finished = following.look().finished
+            for _ in following.news():
+                pass
+            finished = following.state.finished
             yield from draw(finished[told:])
             told = max(told, len(finished))
             if is_over:

@@ -11,9 +11,9 @@ import typer
 
 from agent.campaign import reading
 from agent.campaign.following import Following
-from agent.commands.shared import Json, Tag, app, put, status_of
+from agent.commands.shared import Json, Tag, app, put, put_lines, status_of, view_of
 from agent.git.repo import Repo
-from agent.report import summary
+from agent.report import columns, morning
 from agent.report.narrate import narrate
 from agent.report.recorded import Recorded
 from agent.report.terminal import make_display
@@ -50,9 +50,9 @@ def watch(
             narrate(following, display)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
-    found = status_of(repo, following.tag, reading.load(repo, following.tag))
-    go_on = f"not running; go on: python -m agent run --tag {following.tag}"
-    put(found, f"{summary.status_text(found)}\n{go_on}", as_json)
+    state = reading.load(repo, following.tag)
+    found, shown = status_of(repo, following.tag, state), view_of(repo, following.tag, state)
+    put_lines(found, morning.lines(shown, found, columns.width()), as_json)
 
 
 def _serve(tag: str, demo: bool, stream: TextIO) -> None:

@@ -47,11 +47,11 @@ def cut(text: Text | str, columns: int, pad: bool = False) -> Text:
 
 
 def table(rows: Sequence[Sequence[str]], columns: int, gap: int = 2) -> list[Text]:
-    """Rows under each other, the first of them the heading; what is too wide is cut, the widest
-    column first."""
+    """Rows under each other, the first of them the heading; what is too wide is cut, the first
+    column before the widest."""
     widths = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
     while sum(widths) + gap * (len(widths) - 1) > columns and max(widths) > 8:
-        widths[widths.index(max(widths))] -= 1
+        widths[0 if widths[0] > 8 else widths.index(max(widths))] -= 1
     found = []
     for n, row in enumerate(rows):
         cells = [cut(cell, size, pad=True) for cell, size in zip(row, widths, strict=True)]

@@ -132,6 +132,8 @@ class Display:
         # Before a wait, a message says until when.
         if live.stage not in ("preparing", "training", "scoring"):
             return
+        if live.stage == "training" and live.step is None:
+            return
         if is_new or self._now() - self._told >= PROGRESS_SECONDS:
             self._told = self._now()
             who = f"  {live.who}: " if live.who else ""

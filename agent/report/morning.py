@@ -91,7 +91,8 @@ def _lines(shown: View, status: Mapping[str, Any], columns: int, most: int) -> I
     if shown.next:
         yield Text()
     for n, advice in enumerate(shown.next[:ADVICE]):
-        yield from item("" if n else "next", _advice(advice, room))
+        for part, words in enumerate(_advice(advice, room)):
+            yield from item("" if n or part else "next", words)
 
 
 def _claimed(shown: View) -> str:
@@ -131,9 +132,9 @@ def over_time(course: list[Mapping[str, Any]], room: int) -> str:
     return line
 
 
-def _advice(advice: Advice, room: int) -> str:
-    """A command stays in one piece."""
+def _advice(advice: Advice, room: int) -> list[str]:
+    """Words and command, which stays in one piece."""
     if not advice.command:
-        return advice.words
-    fits = len(advice.words) + 2 + len(advice.command) <= room
-    return f"{advice.words}:{' ' if fits else chr(10)}{advice.command}"
+        return [advice.words]
+    line = f"{advice.words}: {advice.command}"
+    return [line] if len(line) <= room else [f"{advice.words}:", advice.command]

@@ -90,4 +90,4 @@ def tell(display: Display, event: events.Event, state: State) -> None:
         case events.HeatOver() if trial.heats:
             display.heat_over(trial, trial.heats[-1])
         case events.Concluded():
-            display.verdict(trial, state, reading.prior_of(state).probabilities())
+            display.verdict(trial, state, reading.shares_of(state))

@@ -27,7 +27,6 @@ from agent.campaign.records import Trial
 from agent.campaign.state import State
 from agent.judge import Estimate
 from agent.objective import GB, Objective
-from agent.report.columns import cut
 from agent.report.summary import cost_name, preset_of, repeat_command, standing, summed_words
 from agent.report.text import plural, signed
 from agent.report.view import Verified, view
@@ -44,8 +43,6 @@ CAPTION = -0.175
 """Where a caption stands below the axes, as a share of their height."""
 CARD, KEEPS = 0.33, 3
 """Share of the picture below the chart, and keeps that are named there."""
-KEEP_CELLS, GAIN_CELLS, COMMAND_CELLS = 64, 60, 120
-"""What has room in its lines; a wide character takes two."""
 
 
 @dataclass(frozen=True)
@@ -192,34 +189,35 @@ def _bounds(axes: Axes, state: State, points: Sequence[Point]) -> None:
 
 def _card(figure: Figure, state: State) -> None:
     """The keeps with the largest claimed gains, what is verified, how to do it again."""
-    left, right, top, step = 0.07, 0.555, 0.2, 0.045
+    left, right, end, top, step = 0.07, 0.555, 0.985, 0.2, 0.045
     found = view(state, str(state.settings.get("tag", "")), {}).found
     keeps = sorted(found.keeps, key=lambda keep: -(keep.gain.mean if keep.gain else 0.0))
-    of = (
-        f"the {KEEPS} largest of {len(keeps)} keeps, as claimed"
-        if keeps[KEEPS:]
-        else "kept, claimed"
-    )
-    lines = [f"{signed(keep.gain.mean if keep.gain else None)}  {keep.title}" for keep in keeps]
-    figure.text(left, top, f"{of}, as claimed" if keeps else "nothing is kept yet", color=GREY)
-    for n, line in enumerate(lines[:KEEPS], 1):
-        shown = cut(line, KEEP_CELLS).plain
-        figure.text(left, top - n * step, shown, color=DARK_GREEN, fontsize=10.5)
-    verified = found.verified
-    is_now = verified is not None and verified.is_of_champion
-    heading = "gain on sealed text, bits per byte (95 % interval)"
-    figure.text(right, top, heading if verified else "gain on sealed text", color=GREY)
-    gain = f"verified {verified.gain.words}" if verified else "not verified yet"
-    colour = GREEN if is_now and verified and verified.gain.is_sure else GREY
-    words = found.verified_words.removeprefix(f"{gain}: ") if not verified else _of_what(verified)
-    for n, line in enumerate((gain, words), 1):
-        look = {"fontsize": 14, "weight": "bold"} if n == 1 else {"fontsize": 9.5}
-        shown = cut(line, GAIN_CELLS).plain
-        figure.text(right, top - n * step, shown, color=colour if n == 1 else GREY, **look)
-    command = cut(f"repeat it: {repeat_command(state)}", COMMAND_CELLS).plain
-    figure.text(left, 0.022, command, family="monospace", fontsize=8.5)
+    heading = f"the {KEEPS} largest of {len(keeps)} keeps" if keeps[KEEPS:] else "kept"
+    heading = f"{heading}, as claimed" if keeps else "nothing is kept yet"
+    _write(figure, left, top, right, heading, color=GREY)
+    for n, keep in enumerate(keeps[:KEEPS], 1):
+        line = f"{signed(keep.gain.mean if keep.gain else None)}  {keep.title}"
+        _write(figure, left, top - n * step, right, line, color=DARK_GREEN, fontsize=10.5)
+    verified, told = found.verified, ("not verified yet", found.verified_words)
+    is_real = verified is not None and verified.is_of_champion and verified.gain.is_sure
+    if verified is not None:
+        told = f"verified {verified.gain.words}", _of_what(verified)
+    _write(figure, right, top, end, "gain in bits per byte of sealed text", color=GREY)
+    look = {"color": GREEN if is_real else GREY, "weight": "bold"}
+    _write(figure, right, top - step, end, told[0], fontsize=14, **look)
+    words = told[1].removeprefix(f"{told[0]}: ")
+    _write(figure, right, top - 2 * step, end, words, color=GREY, fontsize=9.5)
     base = str(state.settings.get("base", ""))[:7]
-    figure.text(0.985, 0.022, f"at commit {base}" if base else "", color=GREY, ha="right")
+    line = f"repeat it{f' at commit {base}' if base else ''}: {repeat_command(state)}"
+    _write(figure, left, 0.022, end, line, family="monospace")
+
+
+def _write(figure: Figure, x: float, y: float, end: float, words: str, **look: Any) -> None:
+    """A line from ``x`` on that ends before ``end``, shares of the figure's width."""
+    label, room = figure.text(x, y, words, **look), (end - x - 0.01) * figure.bbox.width
+    while (width := label.get_window_extent().width) > room and len(words) > 1:
+        words = words[: min(len(words) - 1, int(len(words) * room / width))].rstrip()
+        label.set_text(f"{words}…")
 
 
 def _of_what(verified: Verified) -> str:

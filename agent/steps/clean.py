@@ -17,12 +17,13 @@ from agent.campaign.submissions import FOLDER
 from agent.git import worktree
 from agent.git.command import RepoError, run_git
 from agent.git.repo import Repo
+from agent.report.trackers import TRACKERS
 from agent.steps.stop import REQUEST
 from trainer.errors import UserError
 
 WRITTEN = (
     f"{JOURNAL}*", "*.tsv", "*.html", "*.png", "*.json", "run.log*", "trials", "worktree", ".*.tmp",
-    "harvest.md", NOTEBOOK, SNAPSHOT, REQUEST, PAUSE, FOLDER,
+    "harvest.md", NOTEBOOK, SNAPSHOT, REQUEST, PAUSE, FOLDER, *TRACKERS,
 )  # fmt: skip
 """What campaigns write into their folder."""
 OF_TRIALS = (

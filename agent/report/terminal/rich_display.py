@@ -86,8 +86,7 @@ class RichDisplay(Display):
     @_guarded
     def attach(self, tag: str, state: State, pid: int | None = None, recorded: str = "") -> None:
         self._campaign, self._pid, self._recorded = (tag, state), pid, one_line(recorded)
-        prior = reading.prior_of(state).probabilities() if state.program_text else {}
-        self._project(prior)
+        self._project(reading.shares_of(state))
         if recorded:
             self.message(recorded)
         for trial in state.finished[-EARLIER:]:
@@ -146,13 +145,12 @@ class RichDisplay(Display):
     def message(self, text: str) -> None:
         self._console.print(Text(one_line(text, 1000), style="yellow"))
 
-    @_guarded
     def close(self) -> None:
         self._over.set()
-        self._erase()
         if self._heeds_stops:
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)
             self._heeds_stops = False
+        self._erase()
 
     def _begin(self, live: Live, words: str) -> None:
         if self._has_failed:
@@ -180,10 +178,12 @@ class RichDisplay(Display):
             self._console.print(heading(width), no_wrap=True)
         self._console.print(row(trial, width))
 
+    @_guarded
     def _draw(self) -> None:
         """Begin to redraw the panel, or do it at once."""
         if self._redrawn is not None:
-            return self._redrawn.refresh()
+            self._redrawn.refresh()
+            return
         self._redrawn = Redrawn(
             get_renderable=self._render,
             console=self._console,
@@ -214,6 +214,7 @@ class RichDisplay(Display):
         self._width = self._console.width
         self._draw()
 
+    @_guarded
     def _erase(self) -> None:
         """Remove the panel, and show the cursor."""
         if self._redrawn is not None:
@@ -221,6 +222,8 @@ class RichDisplay(Display):
             self._redrawn = None
 
     def _render(self) -> RenderableType:
+        if self._has_failed:
+            return ""
         size = self._console.size
         # One column is left free: some terminals wrap a line that fills the last.
         width, height = max(10, size.width - 1), size.height
@@ -236,23 +239,21 @@ class RichDisplay(Display):
 
     def _stop_here(self, number: int, frame: FrameType | None) -> None:
         is_drawn = self._redrawn is not None
-        with contextlib.suppress(Exception):
-            self._erase()
+        self._erase()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)  # here it stands still until SIGCONT
         signal.signal(signal.SIGTSTP, self._stop_here)
         if is_drawn:
-            self._show_again()
-
-    @_guarded
-    def _show_again(self) -> None:
-        self._draw()
+            self._draw()
 
     def _give_up(self, error: Exception) -> None:
         """Plain lines from here on."""
+        if self._has_failed:
+            return
         log.warning("the display has failed, and lines take its place: %r", error)
+        self._has_failed = True
+        redrawn, self._redrawn = self._redrawn, None
         with contextlib.suppress(Exception):
-            self._erase()
-        with contextlib.suppress(Exception):
+            if redrawn is not None:
+                redrawn.stop()
             self._console.show_cursor(True)
-        self._redrawn, self._has_failed = None, True

@@ -44,7 +44,9 @@ def row(trial: Trial, width: int) -> RenderableType:
     line = _columns(width, cells, [Text(f"{spent:>6}", style="dim"), words])
     if width >= WIDE:
         return line
-    return Group(line, Padding(words.append(f"  {spent}", style="dim"), (0, 0, 0, INDENT)))
+    words.truncate(max(1, width - INDENT - GAP - len(spent)), overflow="ellipsis")
+    words.append(f"{' ' * GAP}{spent}", style="dim")
+    return Group(line, Padding(words, (0, 0, 0, INDENT)))
 
 
 def _columns(width: int, cells: Sequence[Text], aside: Sequence[Text]) -> RenderableType:
