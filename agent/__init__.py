@@ -18,7 +18,7 @@
     edits/          turn a reply into a checked edit
     campaign/       journal, records, state, store, recovery: what a campaign remembers
     git/            the repository, the campaign's worktree, commit messages, merges
-    report/         output for people: terminal, status, log, html, plots
+    report/         output for people: terminal, page, status, log, plots, trackers
 
 Imports run one way: cli -> commands -> loop -> steps -> proposers, report -> campaign ->
 program, logs -> front_matter, objective -> settings -> edits, models, git, judge, prior ->

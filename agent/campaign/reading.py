@@ -41,6 +41,12 @@ def last_active(repo: Repo) -> str:
     return max(journals, key=lambda path: path.stat().st_mtime).parent.name
 
 
+def tags(repo: Repo) -> list[str]:
+    """All campaigns that have a journal, the one whose journal was written last first."""
+    journals = sorted(_journals(repo), key=lambda path: -path.stat().st_mtime)
+    return [path.parent.name for path in journals]
+
+
 def _journals(repo: Repo) -> list[Path]:
     """Those that hold something, by tag."""
     return sorted(filter(is_begun, (repo.root / "campaigns").glob(f"*/{JOURNAL}")))

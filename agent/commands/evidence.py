@@ -81,12 +81,12 @@ def harvest(
     as_json: Json = False,
 ) -> None:
     """Which kept changes carry the gain: each alone, the champion without it; a branch for each."""
-    from agent.report import html  # only here: other commands need no jinja2
+    from agent.report.markdown import write_harvest  # only here: other commands need no jinja2
 
     repo, tag, _ = open_campaign(tag)
     with closing(MACHINE), closing(make_display(sys.stderr)) as display:
         found = harvest_campaign(repo, tag, seeds, display)
-    text, files = html.write_harvest(folder_of(repo, tag), found) if found["keeps"] else ("", [])
+    text, files = write_harvest(folder_of(repo, tag), found) if found["keeps"] else ("", [])
     put({**found, "files": files}, "\n".join([text, *found["said"], *files]).strip(), as_json)
 
 

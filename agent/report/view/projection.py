@@ -1,22 +1,17 @@
-"""A campaign as people look at it: one projection of its state, for terminal, page and JSON.
-
-``view`` is a pure function. Its parts answer in this order: what run is this, what did it find, can
-that be believed, what does it do now, what shall be done next. Every text is one printable line; a
-display has to escape its own markup, since titles, hypotheses and reasons may come from a model.
-"""
+"""A view of a campaign, made of its state: a pure function, part by part."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 from agent.campaign.chain import chain
 from agent.campaign.compared import finding
 from agent.campaign.learning import prior_course
 from agent.campaign.live import Live
-from agent.campaign.records import Kind, Outcome, Trial
+from agent.campaign.records import Kind, Trial
 from agent.campaign.state import State
 from agent.judge import Estimate, most_false_keeps
 from agent.objective import Objective
@@ -24,259 +19,36 @@ from agent.report.summary import (
     Standing,
     cost_name,
     cost_per_gain,
+    doing,
     preset_of,
     standing,
     summed_words,
 )
-from agent.report.text import clock, meter, nothing_left, plural, span
+from agent.report.text import clock, meter, nothing_left, plural
 from agent.report.verification import one_line_of, opening_words, transfer_words
+from agent.report.view.models import (
+    Advice,
+    Belief,
+    Cost,
+    Found,
+    Gain,
+    Keep,
+    NearMiss,
+    Now,
+    Pace,
+    Row,
+    Run,
+    Share,
+    Verified,
+    View,
+)
 from trainer.untrusted import one_line
 
-Doing = Literal["running", "paused", "waiting", "stopped"]
 NEAR_MISSES = 3
 RECENT = 10
 """The pace is that of so many trained trials, the last ones."""
 COURSE = 60
 """Of the prior over time: at most so many points."""
-
-
-@dataclass(frozen=True)
-class Gain:
-    """Bits per byte, positive is better, with the ends of its 95 % interval; None if unknown."""
-
-    mean: float
-    low: float | None
-    high: float | None
-
-    @property
-    def words(self) -> str:
-        """``+0.0123 (+0.0100 to +0.0146)``."""
-        return span({"mean": self.mean, "low": self.low, "high": self.high})
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether it is above 0 beyond luck."""
-        return self.low is not None and self.low > 0
-
-
-@dataclass(frozen=True)
-class Run:
-    """Which campaign it is, and whether something works at it."""
-
-    tag: str
-    state: Doing
-    waiting: str
-    """Why it waits for its model; "" if it does not."""
-    until: float | None
-    """Unix seconds at which it goes on."""
-    stopped: str
-    """Why the last run ended; "" if one is under way or was killed."""
-    preset: str
-    budget: str
-    keep: str
-    llm: str
-    proposer: str
-    data: str
-    objective: str
-    """In words; "" for val_bpb alone."""
-    champion: str
-    """Full hash of the branch's tip; "" before the baseline has a score."""
-    trials: int
-    """Finished, without the baseline and null trials: kept + reverted + rejected."""
-    kept: int
-    reverted: int
-    rejected: int
-
-
-@dataclass(frozen=True)
-class Verified:
-    """What the last ``verify`` has found about the gain; see ``Found.verified``."""
-
-    gain: Gain
-    seeds: int
-    trial: int
-    """The champion that it is of."""
-    is_of_champion: bool
-    """False once another trial was kept since."""
-    words: str
-
-
-@dataclass(frozen=True)
-class Keep:
-    """A kept trial, and whether its gain was seen again."""
-
-    trial: int
-    category: str
-    title: str
-    hypothesis: str
-    kind: Kind
-    gain: Gain | None
-    """Claimed, corrected for the selection."""
-    verified: Gain | None
-    """By ``verify --each`` on sealed text, None without."""
-    transfer: str
-    """Whether it holds at other budgets and sizes, in words; "" if nobody tried."""
-    sentence: str
-    """``trial 14 (schedule) longer warm-down: better by 0.0130 (...)``."""
-
-
-@dataclass(frozen=True)
-class NearMiss:
-    """A reverted trial that measured better, but not beyond luck."""
-
-    trial: int
-    category: str
-    title: str
-    hypothesis: str
-    gain: Gain
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Found:
-    """What came out, in bits per byte."""
-
-    cost_name: str
-    """``val_bpb``, or ``cost`` where something else is summed."""
-    summed: str
-    """By what, in words; "" for val_bpb alone."""
-    baseline: Estimate | None
-    best: Estimate | None
-    """The champion; the baseline less the claimed gains."""
-    claimed: Gain | None
-    """None while the baseline is the champion."""
-    verified: Verified | None
-    verified_words: str
-    """What is verified, or that nothing is and how to do it."""
-    keeps: tuple[Keep, ...]
-    """Oldest first."""
-    near_misses: tuple[NearMiss, ...]
-    """The strongest first."""
-    by_kind: Mapping[Kind, float]
-    """Sum of the gains of what was kept, structure against numbers; empty if nothing was."""
-    by_kind_is_verified: bool
-    """Whether that is from ``verify --each`` of this champion, not from claims."""
-
-
-@dataclass(frozen=True)
-class Belief:
-    """How far the keeps can be trusted."""
-
-    nulls: int
-    nulls_kept: int
-    most_false: float | None
-    """Upper 95 % limit on the share of false keeps; None without a null trial."""
-    meter: str
-    noise: Mapping[str, float]
-    """By kind of edit: standard deviation of a difference."""
-    isolation: str
-    openings: str
-    """How often the sealed test text was opened, in words."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """A category's probability for the next trial."""
-
-    category: str
-    now: float
-    course: tuple[float, ...]
-    """After drawn trials, the numbers of which are ``View.course``; 0 before it existed."""
-    exhausted: str
-    """Why a model says that nothing is left in it; "" if none does."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What models have cost."""
-
-    usd: float | None
-    """None if not all of it is known: a price or a count was not reported, which is not $0."""
-    tokens: int
-    words: str
-    per_gain: float | None
-    """US dollars for each hundredth of a bit; None if unknown or the gain is not sure."""
-    trained_seconds: float
-    """Of device time: all trainings together."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast it goes, and when it ends."""
-
-    seconds: float | None
-    """Of a trial: the median of the last ones; None before the first."""
-    left: float | None
-    """Seconds; None without an end, or where nothing runs."""
-    words: str
-
-
-@dataclass(frozen=True)
-class Now:
-    """What the running process does at this moment; ``live`` is None if it does not say."""
-
-    words: str
-    live: Live | None
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What to do next, the most useful first."""
-
-    words: str
-    command: str
-    """To type; "" if there is none."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A finished trial, one line of a table and one point of the chart."""
-
-    trial: int
-    category: str
-    credited: str
-    """The category that it counts for."""
-    title: str
-    hypothesis: str
-    outcome: Outcome
-    finding: str
-    """Of a reverted trial: ``lost`` or ``inconclusive``; "" for all others."""
-    words: str
-    """The verdict."""
-    gain: float | None
-    gain_half: float | None
-    score: float | None
-    """Mean val_bpb of the candidate."""
-    score_half: float | None
-    status: str
-    cost: Estimate | None
-    """On the chain of champions, as the chart shows it; None for what has no place there."""
-    kind: Kind
-    proposer: str
-    seconds: float
-    commit: str
-    parent: str
-
-
-@dataclass(frozen=True)
-class View:
-    """All of it; ``now`` and ``run.state`` are of this moment, the rest follows from the journal."""
-
-    run: Run
-    found: Found
-    belief: Belief
-    now: Now
-    next: tuple[Advice, ...]
-    prior: tuple[Share, ...]
-    """The most probable first."""
-    course: tuple[int, ...]
-    """The trials after which ``Share.course`` is known."""
-    cost: Cost
-    pace: Pace
-    rows: tuple[Row, ...]
-    """Trial 0, the baseline, first; null trials among them."""
-    notes: tuple[str, ...] = ()
-    """What else has to be said, as of events that this version does not know."""
 
 
 def view(
@@ -315,6 +87,20 @@ def view(
     )
 
 
+def at_moment(
+    before: View, state: State, pid: int | None, paused: bool, live: Live | None, now: float
+) -> View:
+    """The same view at a later moment, if nothing was recorded since: see ``view``."""
+    run = _run(state, before.run.tag, pid, paused)
+    return replace(
+        before,
+        run=run,
+        now=_now(state, run, live, paused),
+        next=tuple(_next(state, run, before.found)),
+        pace=_pace(state, run, now),
+    )
+
+
 def row_of(trial: Trial, cost: Estimate | None = None) -> Row:
     """One trial as it is listed; ``cost`` is its value on the chain of champions."""
     return Row(
@@ -345,14 +131,6 @@ def _rows(state: State) -> list[Row]:
     return [row_of(trial, costs.get(trial.trial)) for trial in state.finished]
 
 
-def _doing(state: State, pid: int | None, paused: bool) -> Doing:
-    if pid is None:
-        return "stopped"
-    if paused and state.open_trial is None:
-        return "paused"
-    return "waiting" if state.waiting else "running"
-
-
 def _run(state: State, tag: str, pid: int | None, paused: bool) -> Run:
     settings, counts, champion = state.settings, state.counts, state.champion
     texts = ("preset", "budget", "keep", "llm", "proposer", "data")
@@ -360,7 +138,7 @@ def _run(state: State, tag: str, pid: int | None, paused: bool) -> Run:
     is_by_score = not state.objective
     return Run(
         tag=tag,
-        state=_doing(state, pid, paused),
+        state=doing(state, pid, paused),
         waiting=one_line(state.waiting) if pid is not None else "",
         until=state.until if pid is not None and state.waiting else None,
         stopped=one_line(state.stop_reason) if pid is None else "",
