@@ -157,4 +157,5 @@ def _grown(live: Live, runs: Sequence[Training], share: float) -> Live:
 
 def _so_far(run: Training, share: float) -> Curve:
     """The curve of a training, of which ``share`` is over."""
-    return tuple(point for point in course(run.losses) if point[0] <= share * run.spent + 1e-9)
+    end = 1.0 if share >= 1.0 else share * run.spent
+    return tuple(point for point in course(run.losses) if point[0] <= end + 1e-9)
