@@ -46,6 +46,8 @@ def half_a_heat(ahead: float) -> Live:
         ([{"event": "scoring", "fraction": 0.25, "training": 1}],
          "heat 2 of trial 14: scoring candidate at 25 %"),
         ([{"event": "waiting", "seconds": 7}], "heat 2 of trial 14: waiting, 7 s left"),
+        ([{"event": "waiting", "seconds": n} for n in (1, 0)],
+         "heat 2 of trial 14: drafting an edit in schedule"),
         ([{"event": "note", "text": "x"}], "heat 2 of trial 14: starting"),
     ],
 )  # fmt: skip
