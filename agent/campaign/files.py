@@ -10,6 +10,8 @@ from trainer.errors import UserError
 
 JOURNAL = "journal.jsonl"
 NOTEBOOK = "notebook.md"
+PAUSE = "pause"
+"""A request to the run: begin no trial for now."""
 MEND = (
     "free space or make the folder writable, then run again: the campaign goes on from the last "
     "event"
@@ -22,6 +24,11 @@ class Unwritable(UserError, OSError):
 
 def folder_of(repo: Repo, tag: str) -> Path:
     return repo.root / "campaigns" / tag
+
+
+def is_paused(folder: Path) -> bool:
+    """Whether the run of the campaign in ``folder`` is asked to begin no trial for now."""
+    return (folder / PAUSE).exists()
 
 
 def write_atomically(path: Path, content: bytes, *, sync: bool = True) -> None:

@@ -26,6 +26,7 @@ from agent.report.display import Display
 from agent.report.terminal import make_display
 from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names, option
 from agent.steps.import_commits import Imports, read_imports
+from agent.steps.pause import pause_run
 from agent.steps.start import new_tag, open_runtime
 from agent.steps.stop import do_without_terminal, handled, stop_now, stop_run
 from agent.steps.take import read_file
@@ -133,6 +134,19 @@ def stop(tag: Tag = "", as_json: Json = False) -> None:
     tag = tag or reading.last_active(repo)
     said = stop_run(repo, tag)
     put({"tag": tag, "stopped": True}, said, as_json)
+
+
+@app.command()
+def pause(
+    tag: Tag = "",
+    off: Annotated[bool, typer.Option("--off", help="Go on.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Pause a run after its current trial, without ending it; --off goes on."""
+    repo = Repo.open(Path.cwd())
+    tag = tag or reading.last_active(repo)
+    said = pause_run(repo, tag, off=off)
+    put({"tag": tag, "paused": not off}, said, as_json)
 
 
 def _open_or_new(tag: str) -> tuple[Repo, str, State]:

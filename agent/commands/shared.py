@@ -14,7 +14,7 @@ import typer
 from rich.text import Text
 
 from agent.campaign import reading
-from agent.campaign.files import folder_of
+from agent.campaign.files import folder_of, is_paused
 from agent.campaign.live import read_live
 from agent.campaign.openings import known_openings
 from agent.campaign.state import State
@@ -83,7 +83,8 @@ def open_campaign(tag: str) -> tuple[Repo, str, State]:
 
 def status_of(repo: Repo, tag: str, state: State) -> dict[str, Any]:
     pid = reading.run_of(state, reading.running(repo, tag))
-    return summary.status_json(state, tag, pid, reading.prior_of(state).probabilities())
+    prior, paused = reading.prior_of(state).probabilities(), is_paused(folder_of(repo, tag))
+    return summary.status_json(state, tag, pid, prior, paused=paused)
 
 
 def view_of(repo: Repo, tag: str, state: State) -> View:
@@ -91,7 +92,8 @@ def view_of(repo: Repo, tag: str, state: State) -> View:
     pid = reading.run_of(state, reading.running(repo, tag))
     prior = reading.prior_of(state).probabilities() if state.program_text else {}
     live = read_live(folder_of(repo, tag)) if pid is not None else None
-    return view(state, tag, prior, pid=pid, live=live, now=time.time())
+    paused = is_paused(folder_of(repo, tag))
+    return view(state, tag, prior, pid=pid, paused=paused, live=live, now=time.time())
 
 
 def put(value: Any, text: str, as_json: bool) -> None:

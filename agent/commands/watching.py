@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -17,6 +17,7 @@ from agent.report import columns, morning
 from agent.report.narrate import narrate
 from agent.report.recorded import Recorded
 from agent.report.terminal import make_display
+from agent.steps.steer import Steering, answers
 
 INTERRUPTED = 130
 """Exit status of what Ctrl-C ends."""
@@ -28,11 +29,16 @@ def watch(
     demo: Annotated[
         bool, typer.Option("--demo", help="Play a recorded campaign; nothing is trained.")
     ] = False,
+    web: Annotated[
+        bool, typer.Option("--web", help="A page on this machine, from which to steer, too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """See what a campaign does, as run shows it, until its run ends or Ctrl-C."""
     stream = sys.stderr if as_json else sys.stdout
     try:
+        if web:
+            return _serve(tag, demo, stream)
         if demo:
             with closing(Recorded()) as recorded, closing(make_display(stream)) as display:
                 narrate(recorded, display)
@@ -47,3 +53,20 @@ def watch(
     state = reading.load(repo, following.tag)
     found, shown = status_of(repo, following.tag, state), view_of(repo, following.tag, state)
     put_lines(found, morning.lines(shown, found, columns.width()), as_json)
+
+
+def _serve(tag: str, demo: bool, stream: TextIO) -> None:
+    """Show the page until Ctrl-C."""
+    from agent.report.page.server import serve  # only here: a server takes long to import
+
+    def say(address: str) -> None:
+        print(f"open {address}\nCtrl-C ends this page, and no run", file=stream, flush=True)
+
+    if demo:
+        with closing(Recorded()) as recorded:
+            return serve(recorded, say)
+    repo = Repo.open(Path.cwd())
+    following = Following(repo, tag or reading.last_active(repo))
+    program = repo.root / str(following.state.settings.get("program", "program.md"))
+    steering = Steering(repo, following.tag, program)
+    serve(following, say, answers(steering), steering.notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from agent.campaign.chain import baseline_and_best
 from agent.campaign.evidence import noise_of
@@ -26,6 +26,9 @@ from agent.report.verification import one_line_of, opening_words
 from agent.settings import Settings, option
 from trainer.presets import Preset, find_preset
 from trainer.untrusted import one_line
+
+Doing = Literal["running", "paused", "waiting", "stopped"]
+"""What the run of a campaign does."""
 
 # --- numbers ---
 
@@ -59,14 +62,29 @@ def standing(state: State) -> Standing:
     return Standing(noise(state, preset), baseline, best, gain)
 
 
+def doing(state: State, pid: int | None, paused: bool) -> Doing:
+    """What the run under way does, if there is one with this process id; ``paused`` says whether
+    it was asked to begin no trial."""
+    if pid is None:
+        return "stopped"
+    if paused and state.open_trial is None:
+        return "paused"
+    return "waiting" if state.waiting else "running"
+
+
 def status_json(
-    state: State, tag: str, running_pid: int | None, prior: Mapping[str, float]
+    state: State,
+    tag: str,
+    running_pid: int | None,
+    prior: Mapping[str, float],
+    *,
+    paused: bool = False,
 ) -> dict[str, Any]:
     """What ``status --json`` prints; None for what is not known."""
     counts, champion, now = state.counts, state.champion, standing(state)
     return {
         "tag": tag,
-        "state": "stopped" if running_pid is None else "waiting" if state.waiting else "running",
+        "state": doing(state, running_pid, paused),
         "trials": sum(counts.values()),
         "kept": counts["keep"],
         "reverted": counts["revert"],

@@ -153,7 +153,8 @@ def open_runtime(
             for name, value in (settings.fixed() | asked).items():
                 log.info("%s: %s", name, value)
             remembered = remember(given, state.given, hidden)
-            campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked))
+            where = {"program": os.path.relpath(program_path, repo.root)}
+            campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked | where))
             if from_campaign:
                 of = campaign.state.settings
                 lent = lend(from_campaign, settings.prior, of, program.described)

@@ -27,15 +27,14 @@ DETAILS_BYTES = 8_000_000
 Json = dict[str, Any]
 
 
-def head(view: View, state: State, folder: Path) -> Json:
-    """All but the trials' rows and details."""
+def view_json(view: View) -> Json:
+    """The view without the trials' rows."""
     told = asdict(view)
     del told["rows"]
     told["now"]["live"] = view.now.live.model_dump(mode="json") if view.now.live else None
-    for gain in (told["found"]["claimed"], *(k["gain"] for k in told["found"]["keeps"])):
-        if gain is not None:
-            gain["words"] = span(gain)
-    return {"view": told, "more": _more(view, state, folder)}
+    if view.found.claimed is not None:
+        told["found"]["claimed"]["words"] = view.found.claimed.words
+    return told
 
 
 def rows(view: View) -> list[Json]:
@@ -54,7 +53,8 @@ def everything(view: View, state: State, folder: Path) -> Json:
         details[trial.trial] = found
     asked = prompts(folder, [trial.trial for trial in state.finished])
     return {
-        **head(view, state, folder),
+        "view": view_json(view),
+        "more": more(view, state, folder),
         "rows": rows(view),
         "details": details,
         "prompts": asked,
@@ -106,7 +106,8 @@ def _rounded(losses: Sequence[float | None]) -> list[float | None]:
     return [None if loss is None else round(loss, 4) for loss in losses]
 
 
-def _more(view: View, state: State, folder: Path) -> Json:
+def more(view: View, state: State, folder: Path) -> Json:
+    """What else there is to say of the campaign; it changes with its events only."""
     settings = {k: v for k, v in state.settings.items() if k not in HIDDEN and v is not None}
     settings["noise"] = f"{noise_words(view.belief.noise)}, bits per byte, of a difference"
     if state.objective:

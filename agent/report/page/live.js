@@ -11,6 +11,10 @@ function listen(data, redraw) {
     data.rows = [...changed.values()].sort((a, b) => a.trial - b.trial);
     redraw(news.rows.length > 0);
   });
+  source.addEventListener("gone", (event) => {
+    source.close();
+    byId("link").textContent = JSON.parse(event.data);
+  });
   source.addEventListener("open", () => byId("link").textContent = "live");
   source.addEventListener("error", () => {
     byId("link").textContent = "not connected: is watch still running?";

@@ -19,5 +19,6 @@ from agent.report.view.models import Run as Run
 from agent.report.view.models import Share as Share
 from agent.report.view.models import Verified as Verified
 from agent.report.view.models import View as View
+from agent.report.view.projection import at_moment as at_moment
 from agent.report.view.projection import row_of as row_of
 from agent.report.view.projection import view as view

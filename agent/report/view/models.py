@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from agent.campaign.live import Live
 from agent.campaign.records import Kind, Outcome
 from agent.judge import Estimate
+from agent.report.summary import Doing
 from agent.report.text import span
-
-Doing = Literal["running", "paused", "waiting", "stopped"]
 
 
 @dataclass(frozen=True)

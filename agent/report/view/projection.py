@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -18,6 +19,7 @@ from agent.report.summary import (
     Standing,
     cost_name,
     cost_per_gain,
+    doing,
     preset_of,
     standing,
     summed_words,
@@ -28,7 +30,6 @@ from agent.report.view.models import (
     Advice,
     Belief,
     Cost,
-    Doing,
     Found,
     Gain,
     Keep,
@@ -86,6 +87,20 @@ def view(
     )
 
 
+def at_moment(
+    before: View, state: State, pid: int | None, paused: bool, live: Live | None, now: float
+) -> View:
+    """The same view at a later moment, if nothing was recorded since: see ``view``."""
+    run = _run(state, before.run.tag, pid, paused)
+    return replace(
+        before,
+        run=run,
+        now=_now(state, run, live, paused),
+        next=tuple(_next(state, run, before.found)),
+        pace=_pace(state, run, now),
+    )
+
+
 def row_of(trial: Trial, cost: Estimate | None = None) -> Row:
     """One trial as it is listed; ``cost`` is its value on the chain of champions."""
     return Row(
@@ -116,14 +131,6 @@ def _rows(state: State) -> list[Row]:
     return [row_of(trial, costs.get(trial.trial)) for trial in state.finished]
 
 
-def _doing(state: State, pid: int | None, paused: bool) -> Doing:
-    if pid is None:
-        return "stopped"
-    if paused and state.open_trial is None:
-        return "paused"
-    return "waiting" if state.waiting else "running"
-
-
 def _run(state: State, tag: str, pid: int | None, paused: bool) -> Run:
     settings, counts, champion = state.settings, state.counts, state.champion
     texts = ("preset", "budget", "keep", "llm", "proposer", "data")
@@ -131,7 +138,7 @@ def _run(state: State, tag: str, pid: int | None, paused: bool) -> Run:
     is_by_score = not state.objective
     return Run(
         tag=tag,
-        state=_doing(state, pid, paused),
+        state=doing(state, pid, paused),
         waiting=one_line(state.waiting) if pid is not None else "",
         until=state.until if pid is not None and state.waiting else None,
         stopped=one_line(state.stop_reason) if pid is None else "",
