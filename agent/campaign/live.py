@@ -33,7 +33,15 @@ BINS = FINER * PARTS
 """Into so many equal parts of the budget a curve is divided: it has at most so many points."""
 MOST_BYTES = 100_000
 Stage = Literal[
-    "starting", "choosing", "drafting", "preparing", "training", "scoring", "judging", "waiting"
+    "starting",
+    "choosing",
+    "drafting",
+    "preparing",
+    "training",
+    "scoring",
+    "judging",
+    "waiting",
+    "paused",
 ]
 Side = Literal["", "champion", "candidate"]
 _SIDES: tuple[Side, Side] = ("champion", "candidate")
@@ -115,7 +123,11 @@ class Live(BaseModel):
         elif kind == "scoring":
             change["stage"] = "scoring"
         elif kind == "waiting":
-            change |= {"stage": "waiting", "seconds": event["seconds"]}
+            after = "drafting" if self.trial is not None else "starting"
+            stage = "waiting" if event["seconds"] > 0 else after
+            change |= {"stage": stage, "seconds": event["seconds"]}
+        elif kind == "paused":
+            change["stage"] = "paused"
         else:
             return self
         return self.model_copy(update=change)
@@ -164,7 +176,7 @@ class Live(BaseModel):
             return f"scoring {self.side}".rstrip() + at
         if self.stage == "choosing":
             return "choosing what to try next"
-        if self.stage in ("starting", "judging"):
+        if self.stage in ("starting", "judging", "paused"):
             return self.stage
         if (ahead := self.ahead) is None:
             return f"training {self.side}".rstrip() + at
@@ -227,7 +239,7 @@ def _share(value: float | None) -> float | None:
 
 def _with(curve: Curve, share: float, bpb: float) -> Curve:
     """One more report; what it says of later parts than its own is of an earlier beginning."""
-    end = (min(int(BINS * share), BINS - 1) + 1) / BINS
+    end = min(max(math.ceil(BINS * share - 1e-9), 1), BINS) / BINS
     before = [point for point in curve if point[0] <= end]
     if before and before[-1][0] == end:
         _, mean, count = before.pop()

@@ -117,7 +117,7 @@ class Display:
         ``preparing`` (stage, fraction), ``ready``, ``log`` (step, loss in nats per token, bpb: the
         same in bits per byte, spent: share of the budget or None), ``scoring`` (fraction), ``note``
         (text). While the run waits for its model, ``waiting`` (seconds left) comes about once a
-        second.
+        second, with 0 at the end; ``paused`` when no trial is to begin.
         """
         if event["event"] == "note":
             return self.message(event["text"])

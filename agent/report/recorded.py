@@ -149,7 +149,7 @@ def _grown(live: Live, runs: Sequence[Training], share: float) -> Live:
         live = live.model_copy(update={"stage": "scoring", "share": min(1.0, max(0.0, left))})
     elif done >= 0.0:
         live = live.model_copy(update={"share": done * max(run.spent for run in runs)})
-    curves = {
+    curves: dict[str, Curve] = {
         run.role: _so_far(run, 1.0 if run.reused else min(1.0, max(0.0, done))) for run in runs
     }
     return live.model_copy(update=curves)
@@ -157,4 +157,5 @@ def _grown(live: Live, runs: Sequence[Training], share: float) -> Live:
 
 def _so_far(run: Training, share: float) -> Curve:
     """The curve of a training, of which ``share`` is over."""
-    return tuple(point for point in course(run.losses) if point[0] <= share * run.spent + 1e-9)
+    end = 1.0 if share >= 1.0 else share * run.spent
+    return tuple(point for point in course(run.losses) if point[0] <= end + 1e-9)

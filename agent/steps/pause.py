@@ -18,6 +18,7 @@ def wait_while_paused(runtime: Runtime) -> None:
     if not request.exists():
         return
     runtime.display.message("paused, as asked; python -m agent pause --off goes on")
+    runtime.display.event({"event": "paused"})
     while request.exists() and not runtime.time_is_up():
         if runtime.stop.wait(POLL_SECONDS):
             return

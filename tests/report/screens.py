@@ -14,7 +14,7 @@ from typing import TextIO
 
 import pyte
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 200.0
 
 
 class Screen:

@@ -78,7 +78,7 @@ def test_a_glance_answers_every_question(columns: int) -> None:
         r"· +3  optimizer",
         r"~ +4  regularisation",
         r"kept: better by 0\.0140 ± 0\.0082 in 3 heats",
-        r"champion +trial 1, val_bpb 1\.2870",
+        r"champion +trial 1, val_bpb 1\.28\d\d",
         r"gain +\+0\.0130 \(\+0\.0050 to \+0\.0210\), not verified yet",
         r"false keeps +0 of 1 null kept",
         r"prior +schedule +█+ +19%",

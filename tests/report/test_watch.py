@@ -34,6 +34,7 @@ def begin(folder: Path, count: int) -> list[dict[str, object]]:
     home.mkdir(parents=True)
     events = campaign().events
     events[1]["pid"] = os.getpid()
+    events[2]["text"] = (folder / "program.md").read_text()
     lines = [write_line(read_event(event)) for event in events[:count]]
     (home / "journal.jsonl").write_bytes(b"".join(lines))
     return events[count:]
@@ -78,9 +79,9 @@ def test_what_happens_elsewhere_is_told_as_it_happens(tmp_path: Path) -> None:
 def test_a_campaign_that_does_not_run_shows_where_it_stands(tmp_path: Path) -> None:
     begin(tmp_path, 1000)
     done = run_here(tmp_path, "watch", "--tag", "t")
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
     assert "0.0130" in done.stdout
-    assert done.stdout.splitlines()[-1].endswith("python -m agent run --tag t")
+    assert "python -m agent run --tag t" in done.stdout, "how it goes on"
     assert "\x1b" not in done.stdout
     assert run_here(tmp_path, "watch", "--tag", "other").returncode == 2
 

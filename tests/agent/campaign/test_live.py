@@ -46,6 +46,8 @@ def half_a_heat(ahead: float) -> Live:
         ([{"event": "scoring", "fraction": 0.25, "training": 1}],
          "heat 2 of trial 14: scoring candidate at 25 %"),
         ([{"event": "waiting", "seconds": 7}], "heat 2 of trial 14: waiting, 7 s left"),
+        ([{"event": "waiting", "seconds": n} for n in (1, 0)],
+         "heat 2 of trial 14: drafting an edit in schedule"),
         ([{"event": "note", "text": "x"}], "heat 2 of trial 14: starting"),
     ],
 )  # fmt: skip
@@ -57,8 +59,8 @@ def test_words_say_what_is_done(events: list[dict[str, Any]], words: str) -> Non
 
 
 def test_the_candidate_is_ahead_or_behind_by_what_both_have_come_through() -> None:
-    assert half_a_heat(0.004).words == "heat 2 of trial 14: candidate ahead by 0.0040 at 62 %"
-    assert half_a_heat(-0.004).words == "heat 2 of trial 14: candidate behind by 0.0040 at 62 %"
+    assert half_a_heat(0.004).words == "heat 2 of trial 14: candidate ahead by 0.0040 at 60 %"
+    assert half_a_heat(-0.004).words == "heat 2 of trial 14: candidate behind by 0.0040 at 60 %"
     # What only one of them has reached counts for nothing.
     assert half_a_heat(0.004).after(log(0, 0.9, 0.1)).ahead == pytest.approx(0.004)
 
