@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from agent.campaign import reading
 from agent.campaign.files import folder_of
 from agent.campaign.following import Following
 from agent.campaign.reading import CampaignError
-from agent.campaign.records import Trial, Verdict
+from agent.campaign.records import Trial
 from agent.commands.shared import (
     Json,
     Tag,
@@ -35,6 +36,14 @@ FOLLOW_SECONDS = 1.0
 INTERRUPTED = 130
 
 
+class Ended(StrEnum):
+    """A trial's verdict, as it is typed."""
+
+    KEEP = "keep"
+    REVERT = "revert"
+    REJECTED = "rejected"
+
+
 @app.command()
 def status(tag: Tag = "", as_json: Json = False) -> None:
     """Show the state of a campaign, on one screen."""
@@ -51,7 +60,9 @@ def log(
         bool, typer.Option("--follow", "-f", help="Go on with each new trial, till the run ends.")
     ] = False,
     category: Annotated[str, typer.Option(help="Only trials of this one.")] = "",
-    verdict: Annotated[Verdict | None, typer.Option(help="Only trials that ended so.")] = None,
+    verdict: Annotated[
+        Ended | None, typer.Option(help="Only trials that ended so.", show_default=False)
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="For a spreadsheet.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -61,9 +72,8 @@ def log(
     repo, tag, state = open_campaign(tag)
     known = {name for trial in state.trials for name in (trial.category, *trial.categories)}
     if category and category not in known:
-        raise CampaignError(
-            f"campaign {tag} has no category {category}: {', '.join(sorted(known))}"
-        )
+        there = ", ".join(sorted(filter(None, known)))
+        raise CampaignError(f"campaign {tag} has no category {category}; there are: {there}")
     chosen = trials.select(state.finished, category, verdict or "")
     if as_csv:
         print(trials.log_csv(chosen), end="")
