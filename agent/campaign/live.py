@@ -75,7 +75,7 @@ class Live(BaseModel):
     """Of one training."""
     side: Side = ""
     """Whose turn it is."""
-    share: float | None = Field(None, ge=0.0)
+    share: float | None = Field(default=None, ge=0.0)
     """Finished share of the stage, in [0, 1]; of ``training`` it is the share of the budget."""
     step: int | None = None
     loss: float | None = None
@@ -84,8 +84,8 @@ class Live(BaseModel):
     """Of ``waiting``: how many are left."""
     differences: tuple[float, ...] = ()
     """Of the trial's earlier heats."""
-    champion: Curve = Field((), max_length=BINS)
-    candidate: Curve = Field((), max_length=BINS)
+    champion: Curve = Field(default=(), max_length=BINS)
+    candidate: Curve = Field(default=(), max_length=BINS)
     """Training loss so far; the baseline's is here, too."""
 
     @classmethod

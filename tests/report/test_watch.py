@@ -72,7 +72,7 @@ def test_what_happens_elsewhere_is_told_as_it_happens(tmp_path: Path) -> None:
         told = [line for line in lines if line.startswith(f"trial {number}: ")]
         assert told, number
     assert any("longer warm-down" in line and "gain +0.0130" in line for line in lines)
-    assert "  heat 1: preparing: look 2" in lines
+    assert any(line.startswith("  heat 1: preparing: look ") for line in lines), "as live.json says"
     assert all(line.isprintable() for line in lines)
 
 
