@@ -185,6 +185,7 @@ def serve(
     token = secrets.token_urlsafe(24)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.bind((HOST, 0))
+        listening.listen()  # before the address is told
         port = listening.getsockname()[1]
         hosts = {f"{HOST}:{port}", f"localhost:{port}"}
         app = make_app(watched, token, lambda: hosts, answers, notes)
