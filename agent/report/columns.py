@@ -32,7 +32,7 @@ def hung(head: Text | str, text: Text | str, columns: int, style: str = "") -> l
     head = Text(head) if isinstance(head, str) else head
     text = Text(text, style) if isinstance(text, str) else text
     room = max(columns - head.cell_len, LEAST // 2)
-    found = []
+    found: list[Text] = []
     for line in text.wrap(_WRAPS, room, overflow="fold") or [Text()]:
         found.append(Text.assemble(head if not found else " " * head.cell_len, line))
         found[-1].rstrip()

@@ -15,9 +15,11 @@ from agent.report.view import view
 WIDE = 5000
 
 
-def status_text(state: State, prior: Mapping[str, float] = MappingProxyType({})) -> str:
+def status_text(
+    state: State, prior: Mapping[str, float] = MappingProxyType({}), columns: int = WIDE
+) -> str:
     status = status_json(state, "t", None, prior)
-    return plain(morning.lines(view(state, "t", prior), status, WIDE))
+    return plain(morning.lines(view(state, "t", prior), status, columns))
 
 
 def log_json(state: State) -> list[dict[str, Any]]:

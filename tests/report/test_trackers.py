@@ -133,6 +133,7 @@ def test_a_process_of_its_own_writes_while_the_run_goes_on(place: Campaign) -> N
     assert len(list(place.folder.glob("tensorboard/events.out.tfevents.*"))) == 1
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(
     "code",
     ["raise RuntimeError('no network')", "import os; os._exit(3)"],

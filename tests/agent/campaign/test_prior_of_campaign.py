@@ -185,7 +185,7 @@ def test_it_is_shown_over_time() -> None:
     assert status["prior_over_time"] == course
     line = next(
         line
-        for line in status_text(story.state, status["prior"]).splitlines()
+        for line in status_text(story.state, status["prior"], 80).splitlines()
         if "trials" in line and "▁" in line
     )
     first, name, last = line.split(": ")[1].split()[:3]
