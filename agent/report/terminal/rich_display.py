@@ -51,14 +51,14 @@ def _guarded(
 
     @functools.wraps(method)
     def guarded(self: RichDisplay, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if not self._has_failed:
-            try:
-                with self._mutex:
+        with self._mutex:  # to the end: what is erased is drawn before any plain line
+            if not self._has_failed:
+                try:
                     return method(self, *args, **kwargs)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on
-                self._give_up(error)
-        if (plain := getattr(Display, method.__name__, None)) is not None:
-            plain(self, *args, **kwargs)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on
+                    self._give_up(error)
+            if (plain := getattr(Display, method.__name__, None)) is not None:
+                plain(self, *args, **kwargs)
 
     return guarded
 
