@@ -13,9 +13,9 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from agent.campaign.files import JOURNAL, write_atomically
 from agent.campaign.lines import JournalError
@@ -48,6 +48,7 @@ _SIDES: tuple[Side, Side] = ("champion", "candidate")
 Point = tuple[float, float, int]
 """(share of the budget at the end of a part of it, mean loss in bits per byte, how many reports)"""
 Curve = tuple[Point, ...]
+Line = Annotated[str, AfterValidator(one_line)]
 log = logging.getLogger(__name__)
 
 
@@ -57,21 +58,21 @@ class Live(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     pid: int = 0
-    owner: str = ""
+    owner: Line = ""
     """The process that wrote it, as ``trainer.sandbox.owner`` names it."""
     written: float = 0.0
     """Unix seconds."""
     since: float = 0.0
     """Unix seconds at which the draft, the training or the heat began."""
     stage: Stage = "starting"
-    detail: str = ""
+    detail: Line = ""
     """Of ``preparing``: what."""
     trial: int | None = None
-    category: str = ""
-    title: str = ""
+    category: Line = ""
+    title: Line = ""
     heat: int | None = None
     """Number of the heat, from 0; None for what is no heat, as the baseline's training."""
-    budget: str = ""
+    budget: Line = ""
     """Of one training."""
     side: Side = ""
     """Whose turn it is."""
@@ -95,7 +96,7 @@ class Live(BaseModel):
             fields |= {
                 "trial": trial.trial,
                 "category": one_line(trial.category, 40),
-                "title": one_line(trial.title),
+                "title": trial.title,
                 "differences": trial.differences,
             }
         return cls(since=time.time(), **fields)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from agent.campaign import reading
 from agent.campaign.files import folder_of
 from agent.campaign.following import Following
 from agent.campaign.reading import CampaignError
-from agent.campaign.records import Trial
+from agent.campaign.records import Trial, Verdict
 from agent.commands.shared import (
     Json,
     Tag,
@@ -36,14 +35,6 @@ FOLLOW_SECONDS = 1.0
 INTERRUPTED = 130
 
 
-class Ended(StrEnum):
-    """A trial's verdict, as it is typed."""
-
-    KEEP = "keep"
-    REVERT = "revert"
-    REJECTED = "rejected"
-
-
 @app.command()
 def status(tag: Tag = "", as_json: Json = False) -> None:
     """Show the state of a campaign, on one screen."""
@@ -60,9 +51,7 @@ def log(
         bool, typer.Option("--follow", "-f", help="Go on with each new trial, till the run ends.")
     ] = False,
     category: Annotated[str, typer.Option(help="Only trials of this one.")] = "",
-    verdict: Annotated[
-        Ended | None, typer.Option(help="Only trials that ended so.", show_default=False)
-    ] = None,
+    verdict: Annotated[Verdict | None, typer.Option(help="Only trials that ended so.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="For a spreadsheet.")] = False,
     as_json: Json = False,
 ) -> None:

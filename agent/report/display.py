@@ -31,19 +31,28 @@ class Unbreakable:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.is_lost = False
+        """Whether its reader has gone."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
         encoding = self._stream.encoding or "utf-8"
-        with contextlib.suppress(OSError, ValueError):  # ValueError: the stream was closed
+        with self._unbroken():
             self._stream.write(text.encode(encoding, PLAINER).decode(encoding))
         return len(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with self._unbroken():
             self._stream.flush()
+
+    @contextlib.contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):  # ValueError: the stream was closed
+            self.is_lost = True
 
 
 class Display:
@@ -81,6 +90,11 @@ class Display:
         """
         if recorded:
             self.message(recorded)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody sees it any more: a run goes on, who only looks can end."""
+        return self._stream.is_lost
 
     def header(self, lines: Sequence[tuple[str, str]]) -> None:
         """What the run is, as (label, text), before anything is trained."""

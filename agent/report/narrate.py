@@ -47,7 +47,7 @@ class Watched(Protocol):
 def narrate(
     watched: Watched, display: Display, wait: Callable[[float], object] = time.sleep
 ) -> None:
-    """Show a campaign until nothing more happens."""
+    """Show a campaign until nothing more happens, or nobody looks any more."""
     display.attach(watched.tag, watched.state, watched.pid, watched.recorded)
     while True:
         is_over = watched.is_over  # asked first, so that the last events are told
@@ -55,7 +55,7 @@ def narrate(
             tell(display, event, watched.state)
         if (live := watched.live) is not None:
             display.show(live)
-        if is_over:
+        if is_over or display.is_lost:
             return
         wait(LOOK_SECONDS)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -58,6 +60,15 @@ def test_the_shipped_campaign_is_played_to_its_end(shipped: Recorded, clock: Clo
         assert sum(line.startswith(f"trial {trial.trial}: ") for line in lines) >= 1
     assert state.verified, "what it found was verified, or the demo would show claims alone"
     assert 90 < clock.now < 110
+
+
+def test_it_ends_with_its_reader(shipped: Recorded, clock: Clock) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "w") as stream:
+        narrate(shipped, Display(stream, now=clock), wait=clock.wait)
+    assert clock.now < 10
+    assert not shipped.is_over
 
 
 def test_it_is_small_and_holds_no_more_than_views_show(shipped: Recorded) -> None:

@@ -99,6 +99,10 @@ def test_it_is_read_while_its_writer_has_the_lock(tmp_path: Path) -> None:
         text = (tmp_path / LIVE).read_bytes()
     assert read_live(tmp_path) is None, "a killed run leaves it, and it says nothing"
     with Journal(tmp_path / JOURNAL):
+        (tmp_path / LIVE).write_bytes(text.replace(b'"schedule"', b'"\\u001b[2J\\u202e"'))
+        found = read_live(tmp_path)
+        assert found is not None
+        assert found.category.isprintable(), "anybody may have written it"
         mine = str(owner.this_process()).encode()
         (tmp_path / LIVE).write_bytes(text.replace(mine, mine + b"1"))
         assert read_live(tmp_path) is None, "another process with the same id wrote it"
