@@ -110,6 +110,12 @@ def _records(content: bytes, kind: type[Any]) -> list[Any]:
 
 
 @pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes its time; no test is about how long that is."""
+    monkeypatch.setattr(trackers, "END_SECONDS", 250.0)
+
+
+@pytest.fixture
 def place(tmp_path: Path) -> Campaign:
     """A campaign that nothing writes, as much of it as is needed to track it."""
     repo = Repo.open(repository(tmp_path, t=campaign()))
@@ -117,6 +123,7 @@ def place(tmp_path: Path) -> Campaign:
     return cast(Campaign, SimpleNamespace(repo=repo, tag="t", folder=folder))
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_process_of_its_own_writes_while_the_run_goes_on(place: Campaign) -> None:
     pytest.importorskip("tensorboard")
     told = list[str]()
