@@ -98,8 +98,12 @@ def prompts_of(trial: int, folder: Path) -> list[list[str]]:
 
 def _heat(heat: Heat) -> Json:
     """Its verdict and both curves: training loss by equal parts of the budget."""
-    sides = {run.role: _rounded(run.losses) for run in (heat.champion, heat.candidate)}
-    return {"number": heat.number + 1, "words": heat_words(heat), **sides}
+    return {
+        "number": heat.number + 1,
+        "words": heat_words(heat),
+        "champion": _rounded(heat.champion.losses),
+        "candidate": _rounded(heat.candidate.losses),
+    }
 
 
 def _rounded(losses: Sequence[float | None]) -> list[float | None]:
