@@ -44,25 +44,26 @@ function controls(data) {
   const idea = h("textarea", { id: "idea", rows: 2, maxlength: 2000 });
   const file = h("input", { type: "file", id: "file", accept: ".py,text/x-python" });
   const notes = h("textarea", { id: "notes", rows: 8, spellcheck: "false" });
-  let shown = "";
-  const read = async () => {
+  let [shown, untouched] = ["", ""];
+  const read = async (unless_edited) => {
     const answer = await fetch("notes", { cache: "no-store" });
     const found = answer.ok ? await answer.json() : { notes: "", version: "", path: await answer.text() };
-    [notes.value, shown] = [found.notes, found.version];
+    if (unless_edited && notes.value !== untouched) return; // what somebody types is theirs
+    [notes.value, untouched, shown] = [found.notes, found.notes, found.version];
     byId("notes-path").textContent = found.path;
   };
   const send = async () => {
     const source = file.files.length ? await file.files[0].text() : "";
     if (await ask("idea", { idea: idea.value, source })) {
       [idea.value, file.value] = ["", ""];
-      await read();
+      await read(true);
     }
   };
   const save = async () => {
     const done = await ask("notes", { notes: notes.value, version: shown });
-    if (done) shown = done.version;
+    if (done) [shown, untouched] = [done.version, notes.value];
   };
-  read();
+  read(false);
   return section("controls", "Steer it",
     h("p", {}, h("span", { id: "link", role: "status" }, "connecting")),
     h("div", { class: "bar" },
@@ -76,5 +77,5 @@ function controls(data) {
     h("p", {}, button("send", "Queue it", send)),
     h("h3", {}, "Notes of program.md"),
     h("p", {}, h("label", { for: "notes" }, "Read before every trial: "), h("code", { id: "notes-path" }), notes),
-    h("div", { class: "bar" }, button("save", "Save the notes", save), button("read", "Read them again", read)));
+    h("div", { class: "bar" }, button("save", "Save the notes", save), button("read", "Read them again", () => read(false))));
 }

@@ -88,10 +88,13 @@ function prior_of({ prior, course }) {
 function rest_of({ more: told, view }) {
   const { tag, champion } = view.run;
   const harvest = told.harvest;
+  const moved = view.found.keeps.filter((keep) => keep.transfer);
   const command = (words, text) => h("li", {}, `${words}: `, h("code", {}, text));
   return [
     section("checks", "Verified, transferred, harvested, replayed",
       told.verified ? pre(told.verified) : h("p", {}, view.found.verified_words),
+      moved.length > 0 && table(["trial", "kept change", "elsewhere"],
+        moved.map((keep) => [keep.trial, keep.title, keep.transfer]), "transfer to other budgets and sizes"),
       harvest && table(["trial", "kept change", "claimed", "alone on the base", "lost without it", ""],
         harvest.keeps, `harvest on ${harvest.seeds} fresh seeds`),
       told.replays.length > 0 && table(["trial", "replay", "val_bpb"], told.replays, "replays"),

@@ -75,8 +75,9 @@ class Feed:
         if self._view is not None and not has_news:
             return at_moment(self._view, state, watched.pid, paused, watched.live, now)
         prior = reading.prior_of(state).probabilities() if state.program_text else {}
-        how = {"pid": watched.pid, "paused": paused, "live": watched.live, "now": now}
-        made = view(state, watched.tag, prior, **how)
+        made = view(
+            state, watched.tag, prior, pid=watched.pid, paused=paused, live=watched.live, now=now
+        )
         self._more = data.more(made, state, watched.folder)
         self._rows = {row["trial"]: json.dumps(row) for row in data.rows(made)}
         return made
@@ -250,7 +251,8 @@ async def _told(act: Callable[[], Mapping[str, Any]]) -> Response:
 async def _news(feed: Feed) -> AsyncIterator[str]:
     """Each time that something is new: the view, and of the rest what changed."""
     known: dict[int, str] = {}
-    last, told, beat = "", {}, time.monotonic()
+    told: Json = {}
+    last, beat = "", time.monotonic()
     while True:
         try:
             seen, more, rows = await run_in_threadpool(feed.look)
