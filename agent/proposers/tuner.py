@@ -54,7 +54,7 @@ class Tuner:
     name = "tuner"
     attempts = 3
 
-    def choices(self, trial: int) -> int:
+    def choices(self, context: Context) -> int:
         """It is told which."""
         return 1
 
