@@ -43,7 +43,7 @@ class Hybrid:
         self._forget()
 
     def _forget(self) -> None:
-        self._prior = Prior(self._arms, self._seed, np.zeros(len(FEATURES)))
+        self._prior = Prior(list(self._arms), self._seed, np.zeros(len(FEATURES)))
         self._learnt: Sequence[Trial] = ()
 
     def choices(self, context: Context) -> int:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from agent.campaign.compared import finding
 from agent.campaign.records import Trial
+from agent.campaign.repeats import lost_before
 from agent.edits.blocks import HYPOTHESIS_LENGTH, TITLE_LENGTH, EditError, parse
 from agent.edits.ideas import as_blocks
 from agent.proposers.base import Context
@@ -75,8 +76,9 @@ def made_of(history: Iterable[Trial], how: How) -> set[tuple[int, ...]]:
 
 
 def is_over(trial: Trial, history: Sequence[Trial]) -> bool:
-    """Whether its edit was tried again since, alone, or is in the champion as a part of another."""
-    return any(
+    """Whether its edit was tried again since, is in the champion as a part of another, or would be
+    refused for what was tried since."""
+    return lost_before(trial.hunks, history) is not None or any(
         (trial.hunks and sorted(other.hunks) == sorted(trial.hunks))
         or (trial.title and other.title.casefold() == trial.title.casefold())
         or (other.kept and trial.trial in other.data.get("of", ()))

@@ -87,6 +87,11 @@ def told(context: Context, trials: Sequence[Trial], *champion: str) -> Context:
         ([tried(1, "A"), kept(2, "B"), tried(3, "A", data=of("comeback", 1))], "B", []),
         ([tried(1, "A"), kept(2, "B"), tried(3, "A"), kept(4, "C")], "BC", [3]),
         ([tried(1, "A"), kept(2, "B", data=of("combine", 1, 9))], "B", []),  # a part of it
+        (  # it would be refused
+            [tried(1, "A"), kept(2, "B"), tried(3, "A", -0.02, title="the same"), kept(4, "C")],
+            "BC",
+            [],
+        ),
     ],
 )
 def test_what_nearly_paid_comes_back_once_a_champion(
@@ -113,6 +118,7 @@ def test_what_nearly_paid_comes_back_once_a_champion(
         ([tried(1, "A"), kept(2, "C"), tried(3, "B")], "C", []),
         ([tried(1, "A"), tried(2, "B"), tried(3, "AB", data=of("combine", 1, 2))], "", []),
         ([tried(1, "A"), tried(2, "B", -0.02)], "", []),
+        ([tried(1, "A"), tried(2, "B"), tried(3, "B", -0.02, title="the same")], "", []),
     ],
 )
 def test_two_that_nearly_paid_are_combined(

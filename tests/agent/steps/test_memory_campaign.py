@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from project import clone_without_model
 from replies import block
-from staged import Score, answer, audits
+from staged import audits, measured
 
 from agent import loop
 from agent.campaign.journal import read_events
@@ -20,11 +21,14 @@ from agent.proposers.hybrid import Hybrid
 from agent.proposers.memory.proposer import Memory
 from agent.report.summary import show_text, status_json, status_text
 from agent.steps.runtime import Runtime, Stopped
+from trainer import measure
+from trainer.measure import Measurement
 
 pytestmark = pytest.mark.process
 PLACE = "    session.ready()\n"
-WORTH = {"one": 0.006, "two": 0.006, "three": 0.006, "four": 0.08}
-"""Of an edit's mark in the file; the third is worth as much as the fourth beside it."""
+WORTH = {"one": 0.005, "two": 0.005, "three": 0.005, "four": 0.04}
+TOGETHER = {("one", "two"): 0.03, ("three", "four"): 0.04}
+"""What the marks of edits are worth in a file, each alone and two beside each other."""
 
 
 @pytest.fixture
@@ -53,10 +57,25 @@ class Script:
         return Proposal(self.name, head + edit)
 
 
-def score(source: str, seed: int) -> Score:
-    there = [mark for mark in WORTH if f"    {mark} = 0\n" in source]
-    beside = WORTH["four"] if {"three", "four"} <= {*there} else 0.0
-    return 1.5 - sum(WORTH[mark] for mark in there) - beside
+def worth(source: str) -> float:
+    there = {mark for mark in WORTH if f"    {mark} = 0\n" in source}
+    beside = sum(more for pair, more in TOGETHER.items() if there.issuperset(pair))
+    return sum(WORTH[mark] for mark in there) + beside
+
+
+def heat(
+    sources: Sequence[str],
+    *,
+    seed: Sequence[int],
+    weights_to: Sequence[Path | None] = (),
+    **options: Any,
+) -> list[Measurement]:
+    """In place of a heat's trainings, whose weights an audit wants to see."""
+    for path, own in zip(weights_to, seed, strict=False):
+        if path is not None:
+            path.write_bytes(str(own).encode())
+    pairs = zip(sources, seed, strict=True)
+    return [measured(1.5 - worth(source), own) for source, own in pairs]
 
 
 def hybrid() -> Hybrid:
@@ -76,7 +95,7 @@ def next_idea(runtime: Runtime) -> Proposal:
 def test_two_near_misses_are_combined_and_a_third_comes_back(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer(monkeypatch, score)
+    monkeypatch.setattr(measure, "heat", heat)
     audits(monkeypatch, bound=0.0)
     runtime.settings = runtime.settings.model_copy(update={"nulls": 0.0})
     runtime.proposer = hybrid()
@@ -93,7 +112,7 @@ def test_two_near_misses_are_combined_and_a_third_comes_back(
     assert (trials[6].data["how"], trials[6].data["of"]) == ("comeback", [4])
     assert trials[6].title == trials[4].title == "three"
     assert "Trial 4 again" in trials[6].hypothesis and "trial 5" in trials[6].hypothesis
-    champion = campaign.source(campaign.state.champion.commit)
+    champion = campaign.source(runtime.champion.commit)
     assert all(f"    {mark} = 0\n" in champion for mark in WORTH)
     for number, proposal in expected.items():
         assert trials[number].reply == proposal.reply, "a resumed run has the same idea"
