@@ -302,13 +302,12 @@ class Campaign:
                 yield [one], self._with(self._file, [*one.edits, self._dice.choice(others)])
 
     def _drop(self) -> Iterator[tuple[list[Tried], File]]:
-        """Recipes that were kept, and gained less than the noise of a heat."""
+        """Recipes that were kept, and are believed to gain less than the noise of a heat."""
         for one in self._keeps:
             is_there = one.edits and self._file.issuperset(one.edits)
             is_old = len(self._champions) - one.champion > OLD
-            is_small = one.answer.strength * self.world.noise / math.sqrt(one.answer.heats) < (
-                self.world.noise
-            )
+            error = self.world.noise / math.sqrt(one.answer.heats)
+            is_small = shrunk(one.answer.strength * error, error, EFFECT) < self.world.noise
             recipes = all(self._edits[name].is_recipe for name in one.edits)
             if is_there and is_old and is_small and recipes and one.edits not in self._dropped:
                 yield [one], self._file - set(one.edits)

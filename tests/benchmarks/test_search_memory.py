@@ -12,10 +12,11 @@ from benchmarks.search.memory import HEATS, ROWS, Campaign, Edit, World
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """Small gains, so that most that pay nearly miss."""
-    monkeypatch.setattr(memory, "DRAWS", 6)
+    """Small gains, many of which are kept and many nearly."""
+    monkeypatch.setattr(memory, "DRAWS", 10)
+    monkeypatch.setattr(memory, "STUCK", 4)
     dice = random.Random(1)
-    recipes = [Edit(f"r{n}", f"r{n}", dice.gauss(0.005, 0.015), True) for n in range(20)]
+    recipes = [Edit(f"r{n}", f"r{n}", dice.gauss(0.012, 0.006), True) for n in range(20)]
     values = [Edit(f"c{n}", f"C{n // 2}", dice.gauss(0.0, 0.01), False) for n in range(10)]
     return World((*recipes, *values), 0.02, 0.0)
 
