@@ -1,0 +1,129 @@
+"""Searches that train one point at a time and believe its score: luck, chance, plain TPE."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+from agent.edits.blocks import Edit
+from agent.edits.constants import Choice, Constant, constants, set_constants
+from benchmarks.search.arms import LUCK, RANDOM, Job
+from benchmarks.search.course import Found, device_seconds, steps_of_points
+from benchmarks.search.lines import append_line, read_lines
+from trainer import measure
+
+POINTS = "points.jsonl"
+PRESET = "cpu"
+Values = dict[str, Any]
+"""Of constants, by name; none of the start's."""
+
+
+def search(
+    job: Job, start: str, folder: Path, stop: threading.Event, say: Callable[[str], None]
+) -> Found | None:
+    """Train the start and ``job.trials`` points; those that are recorded are not done again.
+
+    Returns:
+        None if it was asked to stop.
+    """
+    path = folder / POINTS
+    points = read_lines(path)
+    asked = ask(job, tunable(start))
+    values = next(asked)
+    for number in range(1 + job.trials):
+        if number == len(points):
+            seed = job.seed + (number if job.arm == LUCK.name else 0)
+            source = with_values(start, values)
+            measured = measure.measure(
+                source, budget=job.budget, seed=seed, preset=PRESET, cancel=stop
+            )
+            if stop.is_set():
+                return None
+            point = {
+                "values": values,
+                "seed": seed,
+                "status": measured.status,
+                "reason": measured.reason,
+                "score": measured.val_bpb,
+                "seconds": round(device_seconds(measured), 3),
+                "threads": measured.fingerprint["threads"],
+            }
+            append_line(path, point)
+            points.append(point)
+            say(f"{number} of {job.trials}: {measured.status} {measured.val_bpb}")
+        values = asked.send(points[number]["score"])
+    steps = steps_of_points(points[: 1 + job.trials])
+    files = {
+        step.trial: with_values(start, points[step.trial]["values"])
+        for step in steps
+        if step.kept or step.trial == 0
+    }
+    return Found(steps, files, f"{job.trials} points are trained")
+
+
+def ask(job: Job, space: tuple[Constant, ...]) -> Generator[Values, float | None, None]:
+    """The points of an arm, the start's first; it is sent the score of each, None if it has none.
+
+    The same scores give the same points, so that an interrupted search is asked again from the
+    first and goes on as it would have.
+    """
+    yield from (
+        _tpe(job.seed, space) if job.arm not in (LUCK.name, RANDOM.name) else _drawn(job, space)
+    )
+
+
+def _drawn(job: Job, space: tuple[Constant, ...]) -> Generator[Values, float | None, None]:
+    """Nothing at all changed, or all constants drawn evenly from what they state."""
+    yield {}
+    dice = random.Random(f"{job.arm} {job.seed}")
+    while True:
+        yield {} if job.arm == LUCK.name else {c.name: _draw(c, dice) for c in space}
+
+
+def _draw(constant: Constant, dice: random.Random) -> Any:
+    domain = constant.domain
+    assert domain is not None
+    if isinstance(domain, Choice):
+        return dice.choice(domain.options)
+    value = domain.value(dice.random())
+    return round(value) if domain.integer else value
+
+
+def _tpe(seed: int, space: tuple[Constant, ...]) -> Generator[Values, float | None, None]:
+    """Optuna's TPE as it comes, over all constants, with the start as its first point."""
+    import optuna  # slow to import
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    study.enqueue_trial({constant.name: constant.value for constant in space})
+    while True:
+        trial = study.ask()
+        values = {constant.name: _suggest(trial, constant) for constant in space}
+        score = yield {} if trial.number == 0 else values
+        if score is None:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, score)
+
+
+def _suggest(trial: Any, constant: Constant) -> Any:
+    name, domain = constant.name, constant.domain
+    assert domain is not None
+    if isinstance(domain, Choice):
+        return trial.suggest_categorical(name, domain.options)
+    if domain.integer:
+        return trial.suggest_int(name, int(domain.low), int(domain.high), log=domain.log)
+    return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
+
+
+def tunable(source: str) -> tuple[Constant, ...]:
+    """All constants that state a range or a choice, whatever their section."""
+    return tuple(constant for constant in constants(source) if constant.domain is not None)
+
+
+def with_values(source: str, values: Values) -> str:
+    blocks = set_constants(source, values)
+    return Edit("", "", "", blocks).apply(source) if blocks else source
