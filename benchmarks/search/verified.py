@@ -58,7 +58,7 @@ def verify(
             "name": name,
             "seed": seed,
             "scores": [one.val_bpb for one in measured],
-            "statuses": [one.status for one in measured],
+            "statuses": [f"{one.status} {one.reason}".strip() for one in measured],
             "how": measured[0].how,
             "threads": measured[0].fingerprint["threads"],
         }
