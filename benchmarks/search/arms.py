@@ -36,11 +36,13 @@ UNIFORM = Arm("deck and tuner, uniform", "hybrid", uniform, (30,))
 IN_TURN = Arm("deck and tuner, in turn", "hybrid", in_turn, (30,))
 LUCK = Arm("luck")
 RANDOM = Arm("random constants")
+TPE_STATED = Arm("TPE, stated ranges")
 TPE = Arm("TPE", trials=(40, 160))
 TUNER = Arm("tuner", "tuner")
 DECK = Arm("deck", "deck")
-ARMS = {a.name: a for a in (PRIOR, UNIFORM, IN_TURN, TPE, TUNER, LUCK, RANDOM, DECK)}
-OF_ISSUE = {"16": (PRIOR, UNIFORM, IN_TURN), "18": (PRIOR, TPE, TUNER, LUCK, RANDOM, DECK)}
+_ALONE = (TPE, TUNER, LUCK, RANDOM, TPE_STATED, DECK)
+ARMS = {a.name: a for a in (PRIOR, UNIFORM, IN_TURN, *_ALONE)}
+OF_ISSUE = {"16": (PRIOR, UNIFORM, IN_TURN), "18": (PRIOR, *_ALONE)}
 """Of 16 the shortest campaigns only. 160 trainings are about what 40 trials in heats cost."""
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from agent.edits.blocks import Edit
-from agent.edits.constants import Choice, Constant, constants, set_constants
-from benchmarks.search.arms import LUCK, RANDOM, Job
+from agent.edits.constants import Choice, Constant, Range, constants, set_constants
+from benchmarks.search.arms import LUCK, RANDOM, TPE_STATED, Job
 from benchmarks.search.course import Found, device_seconds, steps_of_points
 from benchmarks.search.lines import append_line, read_lines
 from trainer import measure
+from trainer.presets import find_preset
 
 POINTS = "points.jsonl"
 PRESET = "cpu"
+FAILED = 10.0
+"""Bits per byte that TPE is told of a point without a score: worse than any guess."""
+SIZES = 4.0
+"""Whole numbers are searched up to so many times the start's, and down to that part of it."""
 Values = dict[str, Any]
 """Of constants, by name; none of the start's."""
 
@@ -33,7 +40,7 @@ def search(
     """
     path = folder / POINTS
     points = read_lines(path)
-    asked = ask(job, tunable(start))
+    asked = ask(job, space_of(start, PRESET, job.arm == TPE_STATED.name))
     values = next(asked)
     for number in range(1 + job.trials):
         if number == len(points):
@@ -111,10 +118,7 @@ def _tpe(seed: int, space: tuple[Constant, ...]) -> Generator[Values, float | No
         trial = study.ask()
         values = {constant.name: _suggest(trial, constant) for constant in space}
         score = yield {} if trial.number == 0 else values
-        if score is None:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        else:
-            study.tell(trial, score)
+        study.tell(trial, FAILED if score is None else score)
 
 
 def _suggest(trial: Any, constant: Constant) -> Any:
@@ -127,9 +131,37 @@ def _suggest(trial: Any, constant: Constant) -> Any:
     return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
 
 
-def tunable(source: str) -> tuple[Constant, ...]:
-    """All constants that state a range or a choice, whatever their section."""
-    return tuple(constant for constant in constants(source) if constant.domain is not None)
+def space_of(source: str, preset: str, as_stated: bool) -> tuple[Constant, ...]:
+    """All constants that state a range or a choice, whatever their section.
+
+    Over the ranges as stated nearly no point trains within a few seconds, as one in 24 of them has
+    one block; who writes a search by hand does not ask for that. So sizes stay near the start's
+    unless ``as_stated``; what the preset cannot train is in neither.
+    """
+    longest = find_preset(preset).max_seq_len
+    space = []
+    for constant in constants(source):
+        limit = longest if constant.name == "SEQ_LEN" else math.inf
+        if constant.domain is not None:
+            domain = _near(constant, math.inf if as_stated else SIZES, limit)
+            space.append(replace(constant, domain=domain))
+    return tuple(space)
+
+
+def _near(constant: Constant, times: float, limit: float) -> Range | Choice:
+    """The domain, of whole numbers without what is too far from the start's or over a limit."""
+    domain, value = constant.domain, constant.value
+    assert domain is not None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return domain
+    low, high = value / times, min(limit, value * times)
+    if isinstance(domain, Choice):
+        return Choice(tuple(option for option in domain.options if low <= option <= high))
+    low, high = (
+        max(domain.low, math.ceil(low)),
+        min(domain.high, math.floor(min(high, domain.high))),
+    )
+    return replace(domain, low=low, high=high)
 
 
 def with_values(source: str, values: Values) -> str:
