@@ -5,33 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import signal
 import sys
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from agent.campaign import reading
-from agent.campaign.commits import baseline_source
-from agent.git.repo import Repo
-from agent.loop import run_campaign
-from agent.report.display import Display
-from agent.steps.start import open_runtime
 from agent.steps.stop import heeding
-from benchmarks.keep import make
 from benchmarks.machine import ROOT, stamp
-from benchmarks.search.arms import ARMS, DISTANCE, Job
-from benchmarks.search.course import Found, digest, steps_of
+from benchmarks.search import campaign
+from benchmarks.search.arms import ARMS, DISTANCE, LUCK, TPE_STATED, Job
+from benchmarks.search.course import Found, digest
 from benchmarks.search.draws import replace_draw
-from benchmarks.search.points import PRESET, search
+from benchmarks.search.points import POINTS, ask, search, space_of
 from benchmarks.search.verified import SEEDS, verify
 from trainer.measure import MACHINE, resolve
-from trainer.source import plain
 
-TAG = "search"
 STOPPED = 3
 """Exit status of a process that was asked to stop: the same job goes on later."""
 HEATS = "verified.jsonl"
@@ -41,15 +31,8 @@ SHIPPED = ROOT / "trainer" / "train.py"
 def row_of(job: Job, start: Path, folder: Path) -> dict[str, Any] | None:
     """Run a job to its end; None if it was asked to stop."""
     began, stop = time.monotonic(), threading.Event()
-    source, shipped = (with_preset(path.read_text()) for path in (start, SHIPPED))
     about = stamp(f"python -m benchmarks.search --full --only '{job.arm}'")
-    if job.arm == DISTANCE:
-        found: Found | None = Found([], {0: source, 1: shipped}, "")
-    elif ARMS[job.arm].is_campaign:
-        found = campaign(job, start, folder)
-    else:
-        with heeding(stop, say):
-            found = search(job, source, folder, stop, say)
+    found = searched(job, start, folder, stop)
     if found is None:
         return None
     with heeding(stop, say):
@@ -58,7 +41,7 @@ def row_of(job: Job, start: Path, folder: Path) -> dict[str, Any] | None:
         points = verify(chosen, name, job.budget, folder / HEATS, stop, say, seeds)
     if points is None:
         return None
-    setting = resolve(PRESET)
+    setting, files = resolve(campaign.PRESET), list(found.files.values())
     return {
         "arm": job.arm,
         "seed": job.seed,
@@ -68,51 +51,43 @@ def row_of(job: Job, start: Path, folder: Path) -> dict[str, Any] | None:
         "threads": setting.threads,
         "isolation": setting.level,
         "seconds_of_this_sitting": round(time.monotonic() - began),
-        "start": digest(source),
-        "final": digest(list(found.files.values())[-1]),
+        "start": digest(files[0]),
+        "final": digest(files[-1]),
         "ended": found.ended,
         "course": [step.to_json() for step in found.steps],
         "verified": points,
     }
 
 
-def campaign(job: Job, start: Path, folder: Path) -> Found | None:
-    """Run or resume ``agent run --start``; None if it was asked to stop."""
+def searched(job: Job, start: Path, folder: Path, stop: threading.Event) -> Found | None:
+    """What an arm has found; None if it was asked to stop."""
+    source = campaign.with_preset(start.read_text())
+    if job.arm == DISTANCE:
+        return Found([], {0: source, 1: campaign.with_preset(SHIPPED.read_text())}, "")
     arm = ARMS[job.arm]
-    if arm.draw is not None:
-        replace_draw(arm.draw)
-    if not (folder / "repo").exists():
-        shutil.rmtree(folder / "repo.new", ignore_errors=True)  # a kill may have left half of it
-        make(folder / "repo.new", {})
-        (folder / "repo.new").replace(folder / "repo")
-    repo = Repo.open(folder / "repo")
-    given = {
-        "trials": str(job.trials),
-        "budget": job.budget,
-        "seed": str(job.seed),
-        "llm": "none",
-        "proposer": arm.proposer,
-        "preset": PRESET,
-    }
-    with (
-        closing(Display(sys.stderr)) as display,
-        open_runtime(repo, TAG, given, repo.root / "program.md", display, start=start) as runtime,
-    ):
-        ended = run_campaign(runtime)
-        was_stopped = runtime.stop.is_set()
-    if was_stopped:
-        return None
-    state = reading.load(repo, TAG)
-    done = sum(state.counts.values())
-    if done > job.trials:
-        raise SystemExit(f"error: {folder} has {done} trials, more than {job.trials}")
-    files = {trial.trial: plain(repo.read_file(trial.commit)) for trial in state.real if trial.kept}
-    return Found(steps_of(state), files, ended)
-
-
-def with_preset(source: str) -> str:
-    """A start with the constants of the preset, as trial 0 of a campaign has it."""
-    return baseline_source("", {"start_source": source, "preset": PRESET})
+    if arm.is_campaign:
+        if arm.draw is not None:
+            replace_draw(arm.draw)
+        told = {"trials": job.trials, "budget": job.budget, "seed": job.seed}
+        settings = {"proposer": arm.proposer, **{key: str(value) for key, value in told.items()}}
+        ended = campaign.run(folder, start, settings)
+        if ended is None:
+            return None
+        if (done := sum(campaign.state_of(folder).counts.values())) > job.trials:
+            raise SystemExit(f"error: {folder} has {done} trials, more than {job.trials}")
+        return campaign.found(folder, ended)
+    space = space_of(source, campaign.PRESET, as_stated=job.arm == TPE_STATED.name)
+    with heeding(stop, say):
+        return search(
+            ask(job.arm, job.seed, space),
+            source,
+            folder / POINTS,
+            job.budget,
+            lambda number: job.seed + (number if job.arm == LUCK.name else 0),
+            lambda points: len(points) > job.trials,
+            stop,
+            say,
+        )
 
 
 def say(words: str) -> None:

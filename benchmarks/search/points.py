@@ -5,51 +5,63 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from agent.edits.blocks import Edit
 from agent.edits.constants import Choice, Constant, Range, constants, set_constants
-from benchmarks.search.arms import LUCK, RANDOM, TPE_STATED, Job
+from benchmarks.search.arms import LUCK, RANDOM
+from benchmarks.search.campaign import PRESET
 from benchmarks.search.course import Found, device_seconds, steps_of_points
 from benchmarks.search.lines import append_line, read_lines
 from trainer import measure
 from trainer.presets import find_preset
 
 POINTS = "points.jsonl"
-PRESET = "cpu"
 FAILED = 10.0
 """Bits per byte that TPE is told of a point without a score: worse than any guess."""
 SIZES = 4.0
 """Whole numbers are searched up to so many times the start's, and down to that part of it."""
 Values = dict[str, Any]
 """Of constants, by name; none of the start's."""
+Point = dict[str, Any]
+"""A training as it is recorded."""
 
 
 def search(
-    job: Job, start: str, folder: Path, stop: threading.Event, say: Callable[[str], None]
+    asked: Generator[Values, float | None, None],
+    start: str,
+    path: Path,
+    budget: str,
+    seed: Callable[[int], int],
+    enough: Callable[[Sequence[Point]], bool],
+    stop: threading.Event,
+    say: Callable[[str], None],
 ) -> Found | None:
-    """Train the start and ``job.trials`` points; those that are recorded are not done again.
+    """Train one point after the other until there are enough; what is recorded is not done again.
 
     A point whose answers take many times as long as the start's has no score, as in a campaign.
+
+    Args:
+        asked: the points, as ``ask`` gives them, the start's first.
+        path: where points are recorded, to be gone on with.
+        seed: of a point, by its number.
 
     Returns:
         None if it was asked to stop.
     """
-    path = folder / POINTS
-    points = read_lines(path)
-    asked = ask(job, space_of(start, PRESET, job.arm == TPE_STATED.name))
+    recorded: list[Point] = read_lines(path)
+    points: list[Point] = []
     values = next(asked)
-    for number in range(1 + job.trials):
-        if number == len(points):
-            seed = job.seed + (number if job.arm == LUCK.name else 0)
-            source = with_values(start, values)
+    while not enough(points):
+        number = len(points)
+        if number == len(recorded):
             (measured,) = measure.heat(
-                [source],
-                budget=job.budget,
-                seed=seed,
+                [with_values(start, values)],
+                budget=budget,
+                seed=seed(number),
                 preset=PRESET,
                 cancel=stop,
                 champion_seconds=points[0]["answer_seconds"] if points else 0.0,
@@ -58,7 +70,7 @@ def search(
                 return None
             point = {
                 "values": values,
-                "seed": seed,
+                "seed": measured.seed,
                 "status": measured.status,
                 "reason": measured.reason,
                 "score": measured.val_bpb,
@@ -67,35 +79,43 @@ def search(
                 "threads": measured.fingerprint["threads"],
             }
             append_line(path, point)
-            points.append(point)
-            say(f"{number} of {job.trials}: {measured.status} {measured.val_bpb}")
+            recorded.append(point)
+            say(f"point {number}: {measured.status} {measured.val_bpb}")
+        points.append(recorded[number])
         values = asked.send(points[number]["score"])
-    steps = steps_of_points(points[: 1 + job.trials])
+    return found_of(points, start)
+
+
+def found_of(points: Sequence[Point], start: str) -> Found:
+    """What points that were trained one after the other have come to."""
+    steps = steps_of_points(points)
     files = {
         step.trial: with_values(start, points[step.trial]["values"])
         for step in steps
         if step.kept or step.trial == 0
     }
-    return Found(steps, files, f"{job.trials} points are trained")
+    return Found(steps, files, f"{len(points) - 1} points are trained")
 
 
-def ask(job: Job, space: tuple[Constant, ...]) -> Generator[Values, float | None, None]:
+def ask(arm: str, seed: int, space: tuple[Constant, ...]) -> Generator[Values, float | None, None]:
     """The points of an arm, the start's first; it is sent the score of each, None if it has none.
 
     The same scores give the same points, so that an interrupted search is asked again from the
     first and goes on as it would have.
     """
     yield from (
-        _tpe(job.seed, space) if job.arm not in (LUCK.name, RANDOM.name) else _drawn(job, space)
+        _tpe(seed, space) if arm not in (LUCK.name, RANDOM.name) else _drawn(arm, seed, space)
     )
 
 
-def _drawn(job: Job, space: tuple[Constant, ...]) -> Generator[Values, float | None, None]:
+def _drawn(
+    arm: str, seed: int, space: tuple[Constant, ...]
+) -> Generator[Values, float | None, None]:
     """Nothing at all changed, or all constants drawn evenly from what they state."""
     yield {}
-    dice = random.Random(f"{job.arm} {job.seed}")
+    dice = random.Random(f"{arm} {seed}")
     while True:
-        yield {} if job.arm == LUCK.name else {c.name: _draw(c, dice) for c in space}
+        yield {} if arm == LUCK.name else {c.name: _draw(c, dice) for c in space}
 
 
 def _draw(constant: Constant, dice: random.Random) -> Any:

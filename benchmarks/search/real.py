@@ -16,8 +16,9 @@ from typing import Any
 from agent.campaign.files import JOURNAL
 from benchmarks.machine import RESULTS, ROOT
 from benchmarks.search.arms import ARMS, DISTANCE, Job, next_job
+from benchmarks.search.campaign import TAG
 from benchmarks.search.lines import append_line, read_lines
-from benchmarks.search.one import STOPPED, TAG
+from benchmarks.search.one import STOPPED
 from benchmarks.search.points import POINTS
 from trainer.data.prepare import cache_dir
 
