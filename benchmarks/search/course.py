@@ -21,7 +21,8 @@ class Step:
 
     trial: int
     seconds: float
-    """Device time up to its end: training and answering when scored, of all sides of a heat."""
+    """Device time up to its end: training and answering when scored, of all sides of its heats;
+    without start-ups, checks of two steps and the stronger audits of what is kept."""
     status: str
     kept: bool
     claimed: float

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from agent.campaign.records import NULL
 from agent.steps.fresh import interval
 from benchmarks.search.arms import (
     ARMS,
@@ -81,7 +82,7 @@ def of_campaign(row: Row, distance: dict[str, float] | None) -> dict[str, Any]:
     return {
         "seed": row["seed"],
         "device_seconds": course[-1]["seconds"],
-        "trials": sum(step["trial"] > 0 for step in course),
+        "trials": sum(step["trial"] > 0 and step["category"] != NULL for step in course),
         "failed": sum(step["status"] not in ("ok", "abandoned", "rejected") for step in course),
         "kept": sum(step["kept"] and step["trial"] > 0 for step in course),
         "claimed": course[-1]["claimed"],

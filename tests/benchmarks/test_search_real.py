@@ -230,7 +230,7 @@ def row(arm: str, seed: int, course: list[tuple[float, float]], *gains: float, *
         "trials": 40,
         "threads": 1,
         "course": [
-            {"trial": n, "seconds": s, "claimed": c, "kept": True, "status": "ok"}
+            dict(trial=n, seconds=s, claimed=c, kept=True, status="ok", category="")
             for n, (s, c) in enumerate(course)
         ],
         "verified": [{"trial": len(course) - 1, **told}] if gains else [],
