@@ -21,11 +21,12 @@ from agent.prior import Prior
 from agent.steps.fresh import interval
 from benchmarks.kills_campaign import TRAIN_PY
 from benchmarks.machine import ROOT
-from benchmarks.search import verified
+from benchmarks.search import points, verified
 from benchmarks.search.arms import ARMS, DISTANCE, LUCK, PRIOR, RANDOM, TPE, Job, next_job, plan
-from benchmarks.search.course import Found, steps_of, steps_of_points
+from benchmarks.search.course import Found, Step, steps_of, steps_of_points
 from benchmarks.search.draws import in_turn, replace_draw, uniform
 from benchmarks.search.lines import append_line, read_lines
+from benchmarks.search.long import Long, against, told_of
 from benchmarks.search.picture import draw
 from benchmarks.search.points import ask, space_of, with_values
 from benchmarks.search.table import claims_too_much, markdown, summary, time_to
@@ -112,12 +113,12 @@ def test_a_search_asked_again_goes_on_as_it_would_have(arm: str) -> None:
         return [next(search), *(search.send(score) for score in scores)]
 
     scores = [2.5, None, 2.4, 2.6, None, 2.3, 2.35, 2.2, 2.9, 2.5, 2.1, 2.4, 2.2, 2.0]
-    points = asked(scores)
-    assert points[0] == {} and asked(scores) == points
-    assert asked(scores[:7]) == points[:8]
+    found = asked(scores)
+    assert found[0] == {} and asked(scores) == found
+    assert asked(scores[:7]) == found[:8]
     if arm == TPE.name:  # it learns
-        assert asked([-score for score in scores if score][:12])[12] != points[12]
-    for point in points:
+        assert asked([-score for score in scores if score][:12])[12] != found[12]
+    for point in found:
         written = {c.name: c.value for c in constants(with_values(PLAIN, point))}
         for name, value in point.items():
             assert written[name] == (
@@ -162,8 +163,7 @@ def test_the_course_of_a_campaign_adds_up_all_sides_of_its_heats() -> None:
 
 def test_of_single_points_the_best_score_so_far_is_claimed() -> None:
     scores = [2.5, None, 2.6, 2.4, 2.2]
-    points = [{"score": score, "seconds": 2.0, "status": "ok"} for score in scores]
-    steps = steps_of_points(points)
+    steps = steps_of_points([{"score": s, "seconds": 2.0, "status": "ok"} for s in scores])
     assert [step.claimed for step in steps] == pytest.approx([0, 0, 0, 0.1, 0.3])
     assert [step.kept for step in steps] == [True, False, False, True, True]
     assert steps[-1].seconds == 10
@@ -230,7 +230,7 @@ def row(arm: str, seed: int, course: list[tuple[float, float]], *gains: float, *
         "trials": 40,
         "threads": 1,
         "course": [
-            dict(trial=n, seconds=s, claimed=c, kept=True, status="ok", category="")
+            {"trial": n, "seconds": s, "claimed": c, "kept": True, "status": "ok", "category": ""}
             for n, (s, c) in enumerate(course)
         ],
         "verified": [{"trial": len(course) - 1, **told}] if gains else [],
@@ -304,6 +304,49 @@ def test_the_table_and_the_picture_tell_of_each_campaign(tmp_path: Path) -> None
     picture = (tmp_path / "a.svg").read_text()
     assert all(name in picture for name in ("TPE", "tuner", PRIOR.name)) and "luck" not in picture
     assert (tmp_path / "b.svg").read_text() == picture and len(picture) < 100_000
+
+
+# --- the long one ---
+
+
+def test_rivals_of_the_long_campaign_have_its_device_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int] = []
+
+    def heat(sources: list[str], **how: Any) -> list[Any]:
+        trained.append(how["seed"])
+        told = {"status": "ok", "reason": "", "fingerprint": {"threads": 2}}
+        took = {"train_seconds": 9.0, "answer_seconds": 1.0}
+        score = 2.0 - len(trained) / 100
+        return [SimpleNamespace(val_bpb=score, seed=how["seed"], **told, **took)]
+
+    own = Found(
+        [Step(0, 20.0, "ok", True, 0.0), Step(1, 36.0, "ok", True, 0.1)], {0: "", 1: ""}, ""
+    )
+    monkeypatch.setattr(points.measure, "heat", heat)
+    monkeypatch.setattr(Long, "campaign", lambda self: own)
+    assert not Long(tmp_path, 35.0).sit(0.0)  # no minute: the point that is begun, and no more
+    assert len(trained) == 1
+    assert Long(tmp_path, 35.0).sit(60.0)
+    assert trained == [1, 1, 1, 1, 1, 2, 3, 4]  # seeds: TPE's one, then luck's
+    assert Long(tmp_path, 35.0).sit(60.0) and len(trained) == 8
+    found = Long(tmp_path, 35.0).points(TPE.name)
+    assert found is not None
+    told = told_of(found)
+    assert (told["device_seconds"], told["trials"], told["kept"]) == (40.0, 3, 3)
+    assert told["claimed"] == pytest.approx(0.03)
+
+
+def test_the_gain_over_tpe_is_within_a_heat() -> None:
+    compared = [
+        {"trial": name, **verified.gains_of([[0.0, -gain] for gain in gains], 1)}
+        for name, gains in (("champion", (0.3, 0.5)), ("TPE", (0.2, 0.3)), ("shipped", (0.6, 0.7)))
+    ]
+    over = against(compared)["over_tpe"]
+    expected = interval([0.1, 0.2])
+    assert (over["mean"], over["low"]) == pytest.approx((expected.mean, expected.low))
+    assert against(compared[:1]) == {}
 
 
 # --- one real campaign ---
