@@ -20,7 +20,7 @@ from benchmarks.search.table import markdown, summary
 
 SIMULATED = ("numbers", "memory")
 """Modules whose ``table(seeds)`` simulates searches on the recorded landscape."""
-FEW, MANY = 8, 200
+FEW, MANY = 2, 200
 """Seeds of the simulated tables: in the short mode, and as evidence."""
 
 

@@ -45,5 +45,5 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axes.set(xlabel="device time, minutes", ylabel="gain over the plain start, bits per byte")
         axes.set_title("verified (points) and claimed (thin lines)", fontsize=9, loc="left")
         axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
         figure.savefig(path, metadata={"Date": None})
