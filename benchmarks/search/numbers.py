@@ -38,13 +38,13 @@ from benchmarks.landscape import Landscape
 from benchmarks.landscape.table import read_heats
 from benchmarks.machine import RESULTS, ROOT, keep, stamp
 from benchmarks.search import points
-from benchmarks.search.arms import RANDOM, TPE, Job
+from benchmarks.search.arms import RANDOM, TPE
 from benchmarks.search.lines import append_line, read_lines
-from benchmarks.search.surface import TOO_SLOW, Recording, Surface, held_out, noise_of
+from benchmarks.search.surface import Recording, Surface, held_out, noise_of
 from trainer.presets import find_preset
 
 START, CMA_ES = "plain", "CMA-ES"
-"""Of the shipped file one or two values of each constant are recorded: its surface would be made up."""
+"""Of each constant of the shipped file one value is recorded: that makes no surface."""
 FILE = RESULTS / "search-numbers.jsonl"
 TRAININGS = 120
 """Device time of a search: about that of 40 trials."""
@@ -69,27 +69,27 @@ def plain(search: str) -> Search:
     """One training a point, its own score; what scored best so far is handed over."""
 
     def run(recording: Recording, surface: Surface, seed: int) -> Course:
-        job = Job(search, seed, TRAININGS)
-        space = points.tunable(recording.source)
-        asked = cma_es(seed, space) if search == CMA_ES else points.ask(job, space)
-        start, best, course = random.Random(f"scores {seed}").randrange(10**6), math.inf, []
+        space = points.space_of(recording.source, PRESET.name, as_stated=False)
+        asked = cma_es(seed, space) if search == CMA_ES else points.ask(search, seed, space)
+        start, best = random.Random(f"scores {seed}").randrange(10**6), math.inf
+        course: Course = []
         values = next(asked)
         for number in range(TRAININGS):
             gain = surface.gain(values)
-            worth = TOO_SLOW if gain is None else gain
-            score = recording.scores[(start + number) % len(recording.scores)] - worth
+            if gain is None:
+                values = asked.send(None)
+                continue
+            score = recording.scores[(start + number) % len(recording.scores)] - gain
             if score < best:
                 best = score
-                course.append((number + 1, worth))
+                course.append((number + 1, gain))
             values = asked.send(score)
         return course
 
     return run
 
 
-def cma_es(
-    seed: int, space: Sequence[Constant]
-) -> Generator[dict[str, Any], float, None]:
+def cma_es(seed: int, space: Sequence[Constant]) -> Generator[dict[str, Any], float | None, None]:
     """Optuna's CMA-ES, which begins at the start; it draws choices of words by chance."""
     import optuna
 
@@ -101,7 +101,8 @@ def cma_es(
     while True:
         trial = study.ask()
         values = {constant.name: points._suggest(trial, constant) for constant in space}
-        study.tell(trial, (yield values))
+        score = yield values
+        study.tell(trial, points.FAILED if score is None else score)
 
 
 # --- the tuner ---
@@ -239,7 +240,9 @@ class OptunaTuner(Tuner):
             value = champion + (trial.difference or (0.0,))[0]
             point = {**trial.data["before"], **trial.data["after"]}
             params = {axis.name: axis.place_in(point) for axis in axes}
-            params |= {n: int(v) for n, v in params.items() if n in whole and not _is_float(whole[n])}
+            params |= {
+                n: int(v) for n, v in params.items() if n in whole and not _is_float(whole[n])
+            }
             made = optuna.trial.create_trial(params=params, distributions=whole, value=value)
             study.add_trial(made)
             champion = champion + (trial.gain or 0.0) if trial.kept else champion
@@ -304,7 +307,9 @@ def run(
 ) -> dict[str, dict[int, Course]]:
     """The course of each arm by seed; what is in the file, of this recording, is not done again."""
     recording = recorded()
-    of = hashlib.sha256(repr((recording.model.readings, recording.scores)).encode()).hexdigest()[:12]
+    of = hashlib.sha256(repr((recording.model.readings, recording.scores)).encode()).hexdigest()[
+        :12
+    ]
     found: dict[str, dict[int, Course]] = {name: {} for name in only}
     for line in read_lines(path) if path is not None else []:
         if line["of"] == of and line["arm"] in found and line["seed"] < seeds:

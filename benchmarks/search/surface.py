@@ -36,8 +36,6 @@ DOUBT = 1.0
 """SD of the logarithm of a constant's amplitude about that of all."""
 LENGTHS, BENDS = (0.15, 0.3, 0.6), (0.0, 0.02, 0.05, 0.1, 0.2)
 """How far along a range a curve forgets; what it loses at a range's length, in bits per byte."""
-TOO_SLOW = -0.4
-"""Gain of what a campaign refuses as too slow to score, for a search that takes it all the same."""
 FAR = 0.3
 """Share of a range from which on an interaction is as large as it gets."""
 
@@ -177,14 +175,13 @@ class Recording:
             for d in one.differences
         ]
         spread = math.sqrt(fmean(d * d for d in noise))
-        singles = {one.name: one for one in mine}
-        pairs = [
-            (one.name, fmean_sum(one, singles), one.mean, len(one.differences))
-            for one in mine
-            if one.origin == "pair" and one.mean is not None
-            and all(singles[p].mean is not None for p in one.parts if p in singles)
-            and all(p in singles for p in one.parts)
-        ]
+        means = {one.name: one.mean for one in mine}
+        pairs = []
+        for one in mine:
+            parts = [means.get(name) for name in one.parts]
+            if one.origin == "pair" and one.mean is not None and None not in parts:
+                total = sum(mean for mean in parts if mean is not None)
+                pairs.append((one.name, total, one.mean, len(one.differences)))
         excess = [(m - s) ** 2 - 3 * spread**2 / n for _, s, m, n in pairs]
         base = [h["base"]["val_bpb"] for h in heats if h["start"] == start]
         return cls(
@@ -227,10 +224,6 @@ def places_of(axis: Axis) -> Array:
     return np.linspace(0, 1, PLACES) if axis.is_ordered else np.arange(1.0 + len(axis.others))
 
 
-def fmean_sum(pair: RecordedEdit, singles: Mapping[str, RecordedEdit]) -> float:
-    return sum(singles[name].mean or 0.0 for name in pair.parts)
-
-
 def bare(source: str) -> str:
     """Banners and constants only, without choices of SEQ_LEN beyond the preset's bound."""
     most, lines = find_preset(plan.PRESET).max_seq_len, source.split("\n")
@@ -254,7 +247,9 @@ def read(source: str, edits: Sequence[RecordedEdit], spread: float) -> list[Read
     """What is recorded of each constant; of those never recorded nothing but the usual is known."""
     found = []
     for axis in axes_of(source):
-        own = [one for one in edits if one.origin == "constant" and one.title.split()[0] == axis.name]
+        own = [
+            one for one in edits if one.origin == "constant" and one.title.split()[0] == axis.name
+        ]
         valued = [(axis.place(_value(one)), one) for one in own if _is_legal(axis, _value(one))]
         scored = [(place, one) for place, one in valued if one.mean is not None]
         found.append(
