@@ -32,8 +32,9 @@ from agent.judge import REWARD_LOW, Judge, Noise, reward, trial_level
 from agent.noise import learn_effect
 from agent.prior import Prior
 from agent.program import load_program
+from agent.proposers.axes import Axis
 from agent.proposers.base import Context
-from agent.proposers.tuner import Axis, Tuner
+from agent.proposers.tuner import Tuner
 from benchmarks.landscape import Landscape
 from benchmarks.landscape.table import read_heats
 from benchmarks.machine import RESULTS, ROOT, keep, stamp

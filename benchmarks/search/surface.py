@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.edits.constants import Choice, constants
-from agent.proposers.tuner import Axis, tunable
+from agent.proposers.axes import Axis, tunable
 from benchmarks.landscape import Landscape, plan
 from benchmarks.landscape.table import OK, Heat, RecordedEdit
 from trainer.presets import find_preset

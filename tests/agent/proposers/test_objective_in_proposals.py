@@ -14,10 +14,11 @@ from agent.edits.constants import constants
 from agent.models.choose import open_model
 from agent.objective import Objective
 from agent.program import Program
+from agent.proposers.axes import tunable
 from agent.proposers.base import Context
 from agent.proposers.deck import TARGET, Deck, recipes
 from agent.proposers.llm import LLMProposer
-from agent.proposers.tuner import Tuner, measured, tunable
+from agent.proposers.tuner import Tuner, measured
 
 
 def aimed(objective: Objective) -> Program:

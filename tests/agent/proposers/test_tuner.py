@@ -26,8 +26,9 @@ from simulated import (
 from agent import edits
 from agent.edits.blocks import render
 from agent.edits.constants import Range, constants, set_constants
+from agent.proposers.axes import MIN_STEP, tunable
 from agent.proposers.base import NothingToPropose, Proposal
-from agent.proposers.tuner import MIN_STEP, MOST, REACH, Measured, Tuner, measured, tunable
+from agent.proposers.tuner import MOST, REACH, Measured, Tuner, measured
 
 
 @dataclass(frozen=True)
@@ -108,14 +109,19 @@ def test_no_step_is_longer_than_the_reach_or_too_short_to_see() -> None:
                 assert value in {4: (8,), 8: (4, 16), 16: (8, 32), 32: (16,)}[old]
 
 
-def test_constants_of_other_sections_change_with_the_category_s_unless_they_may_not() -> None:
-    asked = asks(Campaign(NUMBERS), "hyperparameters", 12)
-    assert any("G" in ask.changed for ask in asked)
-    campaign = Campaign(NUMBERS)
+@pytest.mark.parametrize(
+    ("section", "joint", "changes"),
+    [("schedule", True, True), ("schedule", False, False), ("no category", True, False)],
+)
+def test_constants_of_other_categories_change_with_the_category_s_unless_they_may_not(
+    section: str, joint: bool, changes: bool
+) -> None:
+    campaign, found = Campaign(NUMBERS.replace("=== other", f"=== {section}")), set()
     for _ in range(12):
-        proposal, candidate = campaign.ask(Tuner(joint=False), "hyperparameters")
-        assert "G" not in Asked(campaign.source, candidate).changed
+        proposal, candidate = campaign.ask(Tuner(joint=joint), "hyperparameters")
+        found |= Asked(campaign.source, candidate).changed.keys()
         campaign.conclude("hyperparameters", proposal, -1.0, keep=False)
+    assert ("G" in found) == changes
 
 
 def test_the_reply_says_what_and_why() -> None:
