@@ -232,6 +232,7 @@ class OptunaTuner(Tuner):
     ) -> tuple[dict[str, Any], str]:
         import optuna
 
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(n_startup_trials=5, seed=context.trial)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         space = {axis.name: _distribution(axis, self.reach) for axis in axes}
