@@ -27,11 +27,11 @@ from agent.campaign.records import Trial
 from agent.models.types import Prompt, Reply
 from agent.objective import Objective
 from agent.program import parse_program
+from agent.proposers.axes import tunable
 from agent.proposers.base import Context
 from agent.proposers.llm import LLMProposer
 from agent.proposers.local import LocalProposer
 from agent.proposers.prompts import Templates, trial_record
-from agent.proposers.tuner import tunable
 from trainer.presets import Budget, load_presets
 
 GOLDEN = Path(__file__).parent / "golden"
