@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from prompt_trials import PROMPTS, part
-from simulated import PROGRAM, Campaign
+from simulated import NUMBERS, PROGRAM, Campaign
 
 from agent.campaign.records import Trial
 from agent.edits import blocks
@@ -21,6 +21,7 @@ from agent.proposers.base import Context, NothingToPropose, Proposal, Proposer
 from agent.proposers.choose import ProposerError, make
 from agent.proposers.hybrid import Hybrid
 from agent.proposers.llm import LLMProposer
+from agent.proposers.tuner import measured
 
 NAMES = "tuner", "llm", "memory"
 
@@ -238,3 +239,14 @@ def test_a_model_is_told_what_the_tuner_would_set_next(category: str, is_told: b
     assert "llm" in {one.proposer for one in asked}
     line = "would next set, in schedule: WARMDOWN 0.3 → 0.5. It pays to go up. Take that, change"
     assert {line in part(prompt, "focus") for prompt in seen} == {is_told}
+
+
+def test_the_tuner_learns_of_a_constant_that_another_of_them_has_set() -> None:
+    context = Campaign(NUMBERS).context("hyperparameters")
+    edit = [blocks.Block("C = 0.5  # a share; range 0..1\n", "C = 0.6  # a share; range 0..1\n")]
+    reply = blocks.render("hyperparameters", "More.", edit)
+    how: dict[str, Any] = {"proposer": "llm", "data": {"chances": {"llm": 1.0}}, "reply": reply}
+    ended: dict[str, Any] = {"verdict": "revert", "status": "ok", "difference": (0.002, 0.001)}
+    past = Trial(1, "hyperparameters", hunks=("number:1",), gain=0.002, **how, **ended)
+    (found,) = measured(replace(context, history=(*context.history, past)))
+    assert (found.before, found.after) == ({"C": 0.5}, {"C": 0.6})
