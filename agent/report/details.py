@@ -13,7 +13,7 @@ from rich.text import Text
 from agent.campaign.records import Training, Trial
 from agent.campaign.state import State
 from agent.objective import Objective
-from agent.report.text import clock, interval, signed
+from agent.report.text import clock, interval, proposer_words, signed
 from agent.report.trials import verdict_words, what
 from agent.report.verification import transfer_words
 from trainer.untrusted import one_line, printable
@@ -135,7 +135,7 @@ def facts(trial: Trial) -> list[tuple[str, str]]:
         ("transfer", transfer_words(trial)),
         ("reward", signed(trial.reward, 3)),
         ("category", f"{one_line(trial.category)}{drawn}"),
-        ("proposer", one_line(trial.proposer)),
+        ("proposer", proposer_words(trial)),
         ("prompt", _tokens(trial)),
         ("claimed", signed(trial.claimed)),
         ("imported", trial.submitted.get("commit", "")),

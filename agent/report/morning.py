@@ -11,7 +11,7 @@ from agent.report.columns import cut, hung
 from agent.report.text import (
     clock,
     noise_words,
-    nothing_left,
+    out_of_ideas,
     percents,
     plural,
     prior_line,
@@ -72,9 +72,9 @@ def _lines(shown: View, status: Mapping[str, Any], columns: int, most: int) -> I
         yield from item("", f"and {more} more: python -m agent log --tag {run.tag} --verdict keep")
     for n, miss in enumerate(found.near_misses):
         yield from item("" if n else "near", _sentence(miss, most))
-    gone = list(status["exhausted"].items())[:EXHAUSTED]
-    for n, one in enumerate(gone):
-        yield from item("" if n else "exhausted", nothing_left(*one))
+    gone = out_of_ideas(status)
+    for n, words in enumerate([*gone[: EXHAUSTED - 1], *gone[EXHAUSTED - 1 :][-1:]]):
+        yield from item("" if n else "exhausted", words)
     if not gone:
         yield from item("exhausted", "no category, as far as a model has said")
     yield from item("luck", f"false-keep meter: {shown.belief.meter}")
@@ -85,6 +85,8 @@ def _lines(shown: View, status: Mapping[str, Any], columns: int, most: int) -> I
     yield from item("prior", prior_line(percents(status["prior"]), {}, room))
     yield from item("", over_time(status["prior_over_time"], room))
     yield from item("champion", run.champion or "none yet")
+    proposers = ", ".join(f"{who} {n}" for who, n in status["proposers"].items())
+    yield from item("proposed", proposers)
     waiting = status["ideas_waiting"]
     yield from item("waiting", f"{plural(waiting, 'idea')} of a reply" if waiting else "")
     yield from item("notebook", status["notebook"] or "")

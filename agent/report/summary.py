@@ -113,6 +113,8 @@ def status_json(
         "prior": dict(prior),
         "prior_over_time": prior_course(state),
         "exhausted": dict(state.exhausted),
+        "without_ideas": state.without_ideas,
+        "proposers": state.proposers,
         "ideas_waiting": len(state.queue),
     }
 
