@@ -126,6 +126,7 @@ def more(view: View, state: State, folder: Path) -> Json:
         "notebook": printable(state.notebook.text, 20_000),
         "programs": _programs(state, folder),
         "scale": _scale(state),
+        "without_ideas": [one_line(name, 40) for name in state.without_ideas],
     }
 
 

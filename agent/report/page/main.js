@@ -98,7 +98,7 @@ function draw(hasNewRows) {
   part("top-belief", [view.belief, view.found], () => belief_of(view));
   part("top-now", [view.now, view.pace, view.cost], () => now_of(view));
   part("top-next", view.next, () => next_of(view));
-  part("rest", [view.prior, told], () => [prior_of(view), rest_of(data)]);
+  part("rest", [view.prior, told], () => [prior_of(view, told.without_ideas), rest_of(data)]);
   if (!hasNewRows) return;
   const noise = view.belief.noise.structure || 0;
   const picture = progress(data.rows, told.scale, noise, view.found.cost_name, open);

@@ -71,7 +71,7 @@ function next_of(view) {
     view.next.map((one) => h("li", {}, one.words, one.command && [": ", h("code", {}, one.command)]))));
 }
 
-function prior_of({ prior, course }) {
+function prior_of({ prior, course }, without) {
   const top = Math.max(0.01, ...prior.flatMap((share) => [share.now, ...share.course]));
   const when = course.length ? `, trials ${course[0]} to ${course[course.length - 1]}` : "";
   const rows = prior.map((share) => [
@@ -82,7 +82,8 @@ function prior_of({ prior, course }) {
     share.exhausted && `nothing left, it is said: ${share.exhausted}`,
   ]);
   return section("prior", "Categories and their prior",
-    rows.length > 0 && table(["category", "for the next trial", "", `over time${when}`, ""], rows, "prior by category"));
+    rows.length > 0 && table(["category", "for the next trial", "", `over time${when}`, ""], rows, "prior by category"),
+    without.length > 0 && h("p", {}, `No untried idea, or closed: ${without.join(", ")}.`));
 }
 
 function rest_of({ more: told, view }) {
