@@ -80,9 +80,10 @@ def served(
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         port = listening.getsockname()[1]
-        app = make_app(told, TOKEN, lambda: {f"127.0.0.1:{port}"}, answers, notes)
+        hosts = {f"127.0.0.1:{port}"}
+        app = make_app(told, TOKEN, lambda: hosts, answers, notes, lambda: server.should_exit)
         how = {"log_level": "error", "lifespan": "off", "ws": "none"}
-        server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=1, **how))
+        server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=30, **how))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:

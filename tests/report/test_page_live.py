@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from browsers import SLOW, chromium, needs_browser, visit
 from pages import TOKEN, Site, served, site_of
 from playwright.sync_api import Browser, expect
-from project import ROOT, RUN, clone, events, git, start, wait_until
+from project import RUN, clone, events, start, wait_until
 
 from agent.campaign.following import Following
 from agent.git.repo import Repo
@@ -73,8 +72,6 @@ def test_every_control_is_a_click(browser, site):
 
 def test_a_real_campaign_is_followed_steered_and_stopped(browser, tmp_path):
     root = clone(tmp_path / "project")
-    shutil.copy(ROOT / "tests/tiny_train.py", root / "trainer/train.py")
-    git(root, "commit", "-qam", "a small training file")
     run = start(root, *RUN)
     wait_until(lambda: any(e["event"] == "trial" for e in events(root)), run)
     repo = Repo.open(root)

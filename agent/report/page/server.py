@@ -105,6 +105,7 @@ def make_app(
     hosts: Callable[[], set[str]],
     answers: Mapping[str, Answer] | None = None,
     notes: Callable[[], Mapping[str, str]] | None = None,
+    ends: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """The application.
 
@@ -112,6 +113,7 @@ def make_app(
         hosts: returns the values of ``Host`` under which it is reached.
         answers: by name, what is done at a click; None for a campaign that is only looked at.
         notes: the notes of program.md.
+        ends: whether the server is about to end, and waits for who listens to news.
     """
     feed = Feed(watched)
 
@@ -145,7 +147,7 @@ def make_app(
         return JSONResponse(found)
 
     async def events(request: Request) -> Response:
-        return StreamingResponse(_news(feed), media_type="text/event-stream")
+        return StreamingResponse(_news(feed, ends), media_type="text/event-stream")
 
     async def read_notes(request: Request) -> Response:
         if notes is None:
@@ -189,7 +191,7 @@ def serve(
         listening.listen()  # before the address is told
         port = listening.getsockname()[1]
         hosts = {f"{HOST}:{port}", f"localhost:{port}"}
-        app = make_app(watched, token, lambda: hosts, answers, notes)
+        app = make_app(watched, token, lambda: hosts, answers, notes, lambda: server.should_exit)
         config = uvicorn.Config(
             app,
             log_level="error",
@@ -197,10 +199,11 @@ def serve(
             server_header=False,
             lifespan="off",
             ws="none",
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=3,
         )
+        server = uvicorn.Server(config)
         say(f"http://{HOST}:{port}/{token}/")
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
 
 
 def _refusal(request: Request, token: str, hosts: set[str]) -> Response | None:
@@ -248,12 +251,12 @@ async def _told(act: Callable[[], Mapping[str, Any]]) -> Response:
         return PlainTextResponse(f"something is missing: {one_line(error)}", 400)
 
 
-async def _news(feed: Feed) -> AsyncIterator[str]:
+async def _news(feed: Feed, ends: Callable[[], bool]) -> AsyncIterator[str]:
     """Each time that something is new: the view, and of the rest what changed."""
     known: dict[int, str] = {}
     told: Json = {}
     last, beat = "", time.monotonic()
-    while True:
+    while not ends():
         try:
             seen, more, rows = await run_in_threadpool(feed.look)
         except (UserError, OSError) as error:  # as when the campaign was removed
