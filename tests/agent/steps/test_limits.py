@@ -309,7 +309,7 @@ def test_a_wait_is_bounded_counted_down_and_ends_with_the_time(
     limited(runtime, hours=5 / 60)
     assert loop.run_campaign(runtime) == "the time is up"
     longest = propose.OUTAGE_SECONDS[1]
-    assert seen == [longest - k for k in range(300)]
+    assert seen == [*(longest - k for k in range(300)), 0], "at last, that it is over"
     happened = read_events(runtime.campaign.journal.path)
     (waited,) = [event for event in happened if isinstance(event, Waiting)]
     assert waited.until is not None
