@@ -70,9 +70,10 @@ def test_every_control_is_a_click(browser, site):
     ]
 
 
-def test_a_real_campaign_is_followed_steered_and_stopped(browser, tmp_path):
+def test_a_real_campaign_is_followed_steered_and_stopped(browser, tmp_path, request):
     root = clone(tmp_path / "project")
     run = start(root, *RUN)
+    request.addfinalizer(run.kill)  # if this test fails before it is stopped
     wait_until(lambda: any(e["event"] == "trial" for e in events(root)), run)
     repo = Repo.open(root)
     steering = Steering(repo, "t", root / "program.md")
