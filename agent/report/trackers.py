@@ -203,7 +203,8 @@ class Tracking:
             self._said.seek(0)
             last = self._said.read().decode(errors="replace").split("\n")
             said = one_line(" ".join(line for line in last[-20:] if line.strip())[-300:])
-            why = f"--track {self._name} did not work ({why}): {said}; the journal has all of it"
+            why = ": ".join(filter(None, (f"--track {self._name} did not work ({why})", said)))
+            why += "; the journal has all of it, and the next run writes it"
             log.warning("%s", why)
             self._tell(why)
 
