@@ -41,7 +41,7 @@ class LocalProposer(ModelProposer):
 
     max_tokens: int = MAX_TOKENS
 
-    def choices(self, trial: int) -> int:
+    def choices(self, context: Context) -> int:
         """It is told which."""
         return 1
 

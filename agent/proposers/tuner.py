@@ -71,7 +71,7 @@ class Tuner:
         """
         self.most, self.reach, self.joint, self.avoids = most, reach, joint, avoids
 
-    def choices(self, trial: int) -> int:
+    def choices(self, context: Context) -> int:
         """It is told which."""
         return 1
 

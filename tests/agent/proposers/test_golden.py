@@ -150,6 +150,9 @@ SCENES: Mapping[str, Callable[[], object]] = {
     "its history does not fit": lambda: asked(context(), SHORT),
     "another objective, the greedy rule, a repair of a whole file": lambda: asked(aimed(context())),
     "a campaign that has just begun": lambda: asked(context(history=history()[:1])),
+    "the tuner has a point": lambda: asked(
+        context(history=history()[:1], point=("WARMDOWN 0.3 → 0.5", "It pays to go up."))
+    ),
     "a notebook": lambda: asked(noted(BOOK, BOOK)),
     "a notebook that a person has edited": lambda: asked(noted(f"{BOOK} Or is it?", BOOK)),
     "the first notebook is asked for": lambda: for_the_notebook(context()),
