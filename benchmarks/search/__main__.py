@@ -12,7 +12,7 @@ from typing import Any
 
 import benchmarks.search as package
 from benchmarks.machine import RESULTS, keep, stamp
-from benchmarks.search.arms import ARMS, BUDGET, DISTANCE, OF_ISSUE, SEEDS, Job, plan
+from benchmarks.search.arms import ARMS, BUDGET, DISTANCE, GROUPS, SEEDS, Job, plan
 from benchmarks.search.lines import read_lines
 from benchmarks.search.picture import draw
 from benchmarks.search.real import FILE, START, Sitting, work_folder
@@ -54,7 +54,7 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="the short mode, one JSON line")
     parser.add_argument("--full", action="store_true", help="the evidence, kept in results/")
-    parser.add_argument("--arms", choices=[*OF_ISSUE, "all"], default="all")
+    parser.add_argument("--arms", choices=[*GROUPS, "all"], default="all")
     parser.add_argument("--only", choices=[*ARMS, DISTANCE], default="", help="one arm")
     parser.add_argument("--simulated", action="store_true", help="with --full: these tables only")
     parser.add_argument("--markdown", action="store_true", help="print the table of what is there")

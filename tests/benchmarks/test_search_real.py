@@ -37,7 +37,7 @@ PLAIN = (ROOT / "examples" / "plain.py").read_text()
 # --- the plan ---
 
 
-@pytest.mark.parametrize(("which", "arms"), [("16", 3), ("18", 7), ("all", 9)])
+@pytest.mark.parametrize(("which", "arms"), [("prior", 3), ("search", 7), ("all", 9)])
 def test_the_plan_has_each_campaign_once_and_other_pairs_with_each_seed(
     which: str, arms: int
 ) -> None:
@@ -50,10 +50,10 @@ def test_the_plan_has_each_campaign_once_and_other_pairs_with_each_seed(
     assert pairs[0].isdisjoint(pairs[1])
 
 
-def test_a_campaign_of_both_issues_is_run_once() -> None:
+def test_a_campaign_of_both_groups_is_run_once() -> None:
     own = [job for job in plan("all") if job.arm == PRIOR.name]
     assert [(job.seed, job.trials) for job in own] == [(1, 30), (1, 40), (2, 30), (2, 40)]
-    assert {job.folder for job in plan("16", PRIOR.name)} <= {job.folder for job in own}
+    assert {job.folder for job in plan("prior", PRIOR.name)} <= {job.folder for job in own}
 
 
 SHORT, LONG, OTHER = Job("TPE", 1, 40), Job("TPE", 1, 160), Job("luck", 1, 40)
@@ -293,7 +293,7 @@ def test_the_time_to_a_gain_is_that_of_a_verified_champion() -> None:
 
 
 def test_the_table_and_the_picture_tell_of_each_campaign(tmp_path: Path) -> None:
-    lines = markdown(summary(ROWS), "18").splitlines()
+    lines = markdown(summary(ROWS), "search").splitlines()
     assert (
         "| TPE | 1 | 40 | 1.7 | 1 | 0.3000 (too high) | 0.1000 (0.1000 to 0.1000) | 25% |" in lines
     )
