@@ -128,6 +128,7 @@ class Tuner:
             chosen = [one for one in best if one[0] < 0][: self.most]
             if not any(name in mine for _, name, _ in chosen):
                 chosen = [*chosen[: self.most - 1], *[b for b in best if b[1] in mine][:1]]
+            chosen.sort(key=lambda one: one[1] not in mine)  # the title begins with its section's
             changes = {name: value for _, name, value in chosen}
             if mine & changes.keys() and _key(axes, changes) not in tried:
                 return changes, _why(changes, axes, len(told))
@@ -215,22 +216,30 @@ def _blamed(axes: Sequence[Axis], past: Sequence[Measured]) -> dict[str, set[flo
 
 
 def _why(changes: Point, axes: Sequence[Axis], count: int) -> str:
-    meant = {axis.name: axis.meaning for axis in axes}
-    what = "; ".join(f"{name} ({meant[name]})" if meant[name] else name for name in changes)
-    curves = f"curves that fit {count} trials of constants" if count else "curves that are usual"
-    return f"These values gain most in a random draw of {curves}: {what}."
+    """All changes, of which the title has room for the first, and where they come from."""
+    steps = []
+    for axis in (axis for name in changes for axis in axes if axis.name == name):
+        meaning = f" ({axis.meaning})" if axis.meaning else ""
+        steps.append(_step(axis.name, axis.champion, changes[axis.name]) + meaning)
+    fit = f"fit {count} trial{'s' if count > 1 else ''} of constants" if count else "are usual"
+    gain = "These values gain" if len(steps) > 1 else "This value gains"
+    return f"{gain} most in a random draw of curves that {fit}: {'; '.join(steps)}."
 
 
 def setting(context: Context, changes: Point, hypothesis: str) -> str:
     """The reply that gives these constants of the champion other values."""
     champion = {one.name: one.value for one in constants(context.source)}
-    title = ", ".join(
-        f"{name} {_shown(champion[name])} → {_shown(value)}" for name, value in changes.items()
-    )
-    if len(title) > TITLE_LENGTH:
-        hypothesis = f"{hypothesis} {title}"
+    steps = [_step(name, champion[name], value) for name, value in changes.items()]
+    title, shown = ", ".join(steps), len(steps)
+    while len(title) > TITLE_LENGTH and shown > 1:
+        shown -= 1
+        title = f"{', '.join(steps[:shown])} and {len(steps) - shown} more"
     blocks = set_constants(context.source, changes)
     return render(context.category, hypothesis, blocks, title=title)
+
+
+def _step(name: str, old: Any, new: Any) -> str:
+    return f"{name} {_shown(old)} → {_shown(new)}"
 
 
 # --- what the history says ---

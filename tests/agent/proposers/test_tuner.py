@@ -134,6 +134,22 @@ def test_the_reply_says_what_and_why() -> None:
     assert "point:" not in edit.hypothesis + edit.title
 
 
+def test_of_many_constants_the_title_names_the_category_s_first_and_how_many_more() -> None:
+    """What `log` shows in 60 columns; what it leaves out is in the hypothesis."""
+    names = [f"{letter * 5}_SHARE" for letter in "ABCD"]
+    lines = [f"{name} = 0.5  # of {name[0]}; range 0..1" for name in names]
+    campaign = Campaign(
+        "\n".join(["# === schedule ===", *lines[:3], "# === optimizer ===", lines[3]])
+    )
+    for most in (1, 2, 3, 4):
+        context = campaign.context("optimizer")
+        edit = edits.parse(Tuner(most=most).propose(context).reply)
+        changed = Asked(campaign.source, edit.apply(campaign.source)).changed
+        assert edit.title.startswith(f"{names[3]} 0.5 → {changed[names[3]]}")
+        assert len(changed) == most and (most < 3 or edit.title.endswith(f" and {most - 2} more"))
+        assert all(f"{n} 0.5 → {v} (of {n[0]})" in edit.hypothesis for n, v in changed.items())
+
+
 def test_points_that_were_written_below_the_reply_are_still_read() -> None:
     source = "# === schedule ===\nX = 0.5  # range 0..1\n"
     campaign = Campaign(source)
