@@ -338,6 +338,44 @@ def test_rivals_of_the_long_campaign_have_its_device_time(
     assert told["claimed"] == pytest.approx(0.03)
 
 
+def test_points_of_another_search_are_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the start, its ranges or Optuna have changed since."""
+
+    def heat(sources: list[str], seed: int, **how: Any) -> list[Any]:
+        told = {"status": "ok", "reason": "", "fingerprint": {"threads": 2}}
+        took = {"train_seconds": 9.0, "answer_seconds": 1.0}
+        return [SimpleNamespace(val_bpb=2.0, seed=seed, **told, **took)]
+
+    monkeypatch.setattr(points.measure, "heat", heat)
+
+    def search(start: str, arm: str, count: int, seed: int = 1) -> Any:
+        space = space_of(start, "cpu", as_stated=False)
+        return points.search(
+            ask(arm, 1, space),
+            start,
+            tmp_path / "points.jsonl",
+            "3s",
+            lambda number: seed,
+            lambda done: len(done) == count,
+            SimpleNamespace(is_set=lambda: False),  # type: ignore[arg-type]
+            print,
+        )
+
+    search(PLAIN, RANDOM.name, 3)
+    assert len(search(PLAIN, RANDOM.name, 4).steps) == 4
+    wider = PLAIN.replace("range 0.0001..0.1 log", "range 0.0001..0.2 log")
+    assert wider != PLAIN
+    for start, arm, seed in (
+        (wider, RANDOM.name, 1),
+        (PLAIN, LUCK.name, 1),
+        (PLAIN, RANDOM.name, 2),
+    ):
+        with pytest.raises(SystemExit, match="another search"):
+            search(start, arm, 4, seed)
+
+
 def test_the_gain_over_tpe_is_within_a_heat() -> None:
     compared = [
         {"trial": name, **verified.gains_of([[0.0, -gain] for gain in gains], 1)}
