@@ -9,6 +9,7 @@ from agent.campaign.events import Event
 from agent.campaign.files import JOURNAL, folder_of
 from agent.campaign.lines import Reader
 from agent.campaign.live import Live, read_live
+from agent.campaign.reading import CampaignError
 from agent.campaign.state import fold
 from agent.git.repo import Repo
 
@@ -36,8 +37,11 @@ class Following:
         """What has happened since; ``state`` is the one after the event that was yielded last.
 
         Raises:
-            JournalError: the journal cannot be read.
+            CampaignError: the campaign was removed. JournalError: the journal cannot be read.
         """
+        journal = self._reader.path
+        if not journal.exists() or journal.stat().st_size < self._reader.place.size:
+            raise CampaignError(f"campaign {self.tag} was removed, or began anew: watch it again")
         for event in self._reader:
             fold([event], self.state)
             yield event

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,22 +48,22 @@ class Steering:
 
     def notes(self) -> dict[str, str]:
         """The notes of program.md as they are now, and by what to say which ones were seen."""
-        text, _ = self._read()
-        version = hashlib.sha256(self.program.read_bytes()).hexdigest()
+        text, _, version = self._read()
         return {"notes": notes_of(text), "version": version, "path": str(self.program)}
 
     def write_notes(self, notes: str, version: str) -> dict[str, str]:
         """Replace the notes, and nothing else of the file, if it is still the ``version`` that was
         seen."""
-        text, encoding = self._read()
-        now = hashlib.sha256(self.program.read_bytes()).hexdigest()
-        if now != version:
-            raise CampaignError(
-                f"{self.program.name} was changed meanwhile, so nothing was written: copy your "
-                "text, read the notes again, and write it into them"
-            )
-        data = with_notes(text, notes, self.program).encode(encoding)
-        _replace(self.program, data)
+        notes = notes.encode(errors="replace").decode()  # a page may send half of a character
+        with _alone(self.program):
+            text, encoding, now = self._read()
+            if now != version:
+                raise CampaignError(
+                    f"{self.program.name} was changed meanwhile, so nothing was written: copy your "
+                    "text, read the notes again, and write it into them"
+                )
+            data = with_notes(text, notes, self.program).encode(encoding)
+            _replace(self.program, data)
         said = "the notes are written; they are read before the next trial"
         return {"said": said, "version": hashlib.sha256(data).hexdigest()}
 
@@ -90,12 +92,12 @@ class Steering:
         self.write_notes("\n".join(filter(None, (seen["notes"], line))), seen["version"])
         return "the idea is in the notes of program.md, which the next proposal gets"
 
-    def _read(self) -> tuple[str, str]:
-        """The file's text with its own line ends, and its encoding."""
+    def _read(self) -> tuple[str, str, str]:
+        """The file's text with its own line ends, its encoding, and the version that it is."""
         try:
             data = self.program.read_bytes()
             encoding = "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
-            return data.decode(encoding), encoding
+            return data.decode(encoding), encoding, hashlib.sha256(data).hexdigest()
         except UnicodeDecodeError:
             raise ProgramError(self.program, 0, "is not UTF-8 text: save it as UTF-8") from None
         except OSError as error:
@@ -110,6 +112,17 @@ def answers(steering: Steering) -> Mapping[str, Any]:
         "idea": lambda sent: {"said": steering.queue(str(sent["idea"]), str(sent["source"]))},
         "notes": lambda sent: steering.write_notes(str(sent["notes"]), str(sent["version"])),
     }
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let no other page, of this server or of another, write the file meanwhile."""
+    folder = os.open(path.resolve().parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from events import campaign
-from pages import TOKEN, Site, site_of
+from pages import TOKEN, Site, served, site_of
 from project import clone_without_model, git
 
 from agent.campaign.files import PAUSE
+from agent.campaign.following import Following
 from agent.campaign.reading import CampaignError
 from agent.campaign.submissions import waiting
 from agent.git.repo import Repo
 from agent.program import load_program
-from agent.steps.steer import Steering
+from agent.steps import steer
+from agent.steps.steer import Steering, answers
 from trainer.errors import UserError
 
 
@@ -52,6 +57,7 @@ def test_who_has_the_token_gets_the_page_and_no_script_but_its_own(site):
         (f"/{TOKEN}/", {"Origin": "null"}, 403),
         (f"/{TOKEN}/", {"Origin": "", "Sec-Fetch-Site": "cross-site"}, 403),
         (f"/{TOKEN}/trial/99", {}, 404),
+        (f"/wrong/trial/{5000 * '9'}", {}, 404),
     ],
 )
 def test_who_else_asks_gets_nothing(site, path, headers, status):
@@ -144,6 +150,43 @@ def test_notes_of_a_file_that_was_changed_meanwhile_are_refused(steering):
     with pytest.raises(CampaignError, match="changed meanwhile"):
         steering.write_notes("theirs", seen["version"])
     assert steering.program.read_bytes() == before
+
+
+def test_half_a_character_is_written_as_a_question_mark(steering):
+    steering.write_notes("a\ud800b", steering.notes()["version"])
+    assert steering.notes()["notes"] == "a?b"
+
+
+def test_of_two_pages_that_save_at_once_one_is_refused(steering, monkeypatch):
+    seen, replace = steering.notes(), steer._replace
+    both = threading.Barrier(2)
+
+    def slow(path: Path, data: bytes) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(timeout=0.5)  # the other one comes here only if nothing holds it back
+        replace(path, data)
+
+    monkeypatch.setattr(steer, "_replace", slow)
+    with ThreadPoolExecutor() as pool:
+        saves = [pool.submit(steering.write_notes, text, seen["version"]) for text in "ab"]
+    refused = [save.exception() for save in saves if save.exception()]
+    assert len(refused) == 1 and "changed meanwhile" in str(refused[0])
+
+
+@pytest.mark.parametrize("begins_anew", [False, True])
+def test_a_campaign_that_was_removed_is_said_to_be(steering, begins_anew):
+    folder = steering.repo.root / "campaigns" / "t"
+    following = Following(steering.repo, "t")
+    with served(following, answers(steering), steering.notes) as port:
+        site = Site(following, port, [])  # type: ignore[arg-type]
+        shutil.rmtree(folder)
+        if begins_anew:
+            folder.mkdir()
+            (folder / "journal.jsonl").write_text("")
+        status, text, _ = site.ask(f"/{TOKEN}/")
+        assert status == 409 and "was removed" in text
+        status, text, _ = site.ask(f"/{TOKEN}/events")
+        assert text.startswith("event: gone") and "was removed" in text
 
 
 def test_an_edit_is_queued_for_the_next_trial(steering):

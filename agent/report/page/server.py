@@ -88,15 +88,15 @@ class Feed:
         live = {"live": True, "steers": has_controls, "recorded": self._watched.recorded}
         return build.page(self._watched.tag, told | live)
 
-    def trial(self, number: int) -> Json | None:
+    def trial(self, number: str) -> Json | None:
         """The details of a trial; None if there is none, or it is not finished."""
         folder = self._watched.folder
         with self._lock:
-            trials = {trial.trial: trial for trial in self._watched.state.finished}
-        if number not in trials:
+            trials = {str(trial.trial): trial for trial in self._watched.state.finished}
+        if (trial := trials.get(number)) is None:
             return None
-        found = data.details_of(trials[number], folder)
-        return found | {"prompts": data.prompts_of(number, folder), "older": None}
+        found = data.details_of(trial, folder)
+        return found | {"prompts": data.prompts_of(trial.trial, folder), "older": None}
 
 
 def make_app(
@@ -120,7 +120,10 @@ def make_app(
     def guarded(act: Callable[[Request], Awaitable[Response]]) -> Any:
         async def answer(request: Request) -> Response:
             refused = _refusal(request, token, hosts())
-            response = refused or await act(request)
+            try:
+                response = refused or await act(request)
+            except (UserError, OSError) as error:
+                response = PlainTextResponse(one_line(error, 1000), 409)
             policy = f"{build.policy(True)}; frame-ancestors 'none'"
             response.headers.update(
                 {
@@ -171,7 +174,7 @@ def make_app(
             Route("/{token}/", guarded(page), methods=["GET"]),
             Route("/{token}/events", guarded(events), methods=["GET"]),
             Route("/{token}/notes", guarded(read_notes), methods=["GET"]),
-            Route("/{token}/trial/{number:int}", guarded(trial), methods=["GET"]),
+            Route("/{token}/trial/{number}", guarded(trial), methods=["GET"]),
             Route("/{token}/{name}", guarded(act), methods=["POST"]),
             Route("/{rest:path}", guarded(nothing), methods=["GET", "POST"]),
         ]
@@ -245,8 +248,6 @@ async def _told(act: Callable[[], Mapping[str, Any]]) -> Response:
     """What came of a click."""
     try:
         return JSONResponse(dict(await run_in_threadpool(act)))
-    except (UserError, OSError) as error:
-        return PlainTextResponse(one_line(error, 1000), 409)
     except (KeyError, TypeError) as error:
         return PlainTextResponse(f"something is missing: {one_line(error)}", 400)
 
