@@ -49,7 +49,7 @@ def test_prompts_are_stored_as_what_differs_and_older_ones_by_their_path(tmp_pat
         assert number == 0 or len(json.dumps(parts)) < 60
         before = made.splitlines(keepends=True)
     assert found["older"] == {}
-    monkeypatch.setattr(texts, "PROMPTS_BYTES", len(asked[0]) + 100)
+    monkeypatch.setattr(texts, "PROMPTS_BYTES", len(texts.in_script(asked[0])) + 120)
     found = texts.prompts(tmp_path, range(5))
     kept = [n for n, _, _ in found["kept"]]
     assert 0 < len(kept) < 5 and kept[-1] == 4
@@ -129,6 +129,24 @@ def long_campaign(folder: Path, count: int) -> State:
         (place / "prompt.md").write_text(f"{program}history up to trial {n}\n")
         (place / "reply.md").write_text(60 * "Because of this, I change that.\n")
     return state
+
+
+def test_texts_that_are_longer_in_the_page_have_room_too(tmp_path):
+    state = long_campaign(tmp_path, 300)
+    for place in (tmp_path / "trials").iterdir():
+        (place / "diff.patch").write_text(20_000 * "<")
+        (place / "prompt.md").write_text(f"{place.name}\n" + 20_000 * "\u4e2d")
+    data_of(tmp_path, state)
+    assert (tmp_path / "report.html").stat().st_size < 15_000_000
+
+
+def test_a_version_of_the_program_is_told_while_the_next_line_is_written(tmp_path):
+    line = json.dumps(
+        {"event": "program", "sha256": 64 * "a", "text": "one\n"}, separators=(",", ":")
+    )
+    (tmp_path / "journal.jsonl").write_text(f"{line}\n{line[:40]}")
+    (told,) = data_of(tmp_path, campaign().state)["more"]["programs"]
+    assert told["version"] == 12 * "a"
 
 
 def test_a_thousand_trials_have_room(tmp_path):

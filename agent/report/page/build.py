@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from markupsafe import Markup
 from agent.campaign.files import write_atomically
 from agent.campaign.state import State
 from agent.report.page.data import everything
+from agent.report.page.texts import in_script
 from agent.report.view import view
 from trainer.untrusted import one_line
 
@@ -53,16 +53,6 @@ def page(title: str, data: Mapping[str, Any]) -> str:
         data=Markup(in_script(data)),
         policy=policy(data["live"]),
     )
-
-
-def in_script(data: Mapping[str, Any]) -> str:
-    """JSON that no HTML parser takes for markup, wherever it stands.
-
-    Raises:
-        ValueError: a number that JSON cannot express.
-    """
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))  # ASCII: no U+2028 either
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def policy(is_live: bool) -> str:

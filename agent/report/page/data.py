@@ -15,7 +15,7 @@ from agent.campaign.records import Heat, Trial
 from agent.campaign.state import State
 from agent.objective import Objective
 from agent.report.details import attempt, facts
-from agent.report.page.texts import prompt_paths, prompts, read_text
+from agent.report.page.texts import in_script, prompt_paths, prompts, read_text
 from agent.report.text import clock, heat_words, noise_words, signed, span
 from agent.report.verification import verified_text
 from agent.report.view import View
@@ -47,7 +47,7 @@ def everything(view: View, state: State, folder: Path) -> Json:
     order = sorted(state.finished, key=lambda trial: (not trial.kept, -trial.trial))
     for trial in order:
         found = details_of(trial, folder)
-        size += len(json.dumps(found))
+        size += len(in_script(found))
         if size > DETAILS_BYTES:
             break
         details[trial.trial] = found
@@ -210,7 +210,7 @@ def _program_texts(journal: Path) -> list[tuple[str, str]]:
                     stored = json.loads(line)
                     found.append((str(stored["sha256"]), str(stored["text"])))
     except (OSError, ValueError, KeyError):
-        return []  # what is damaged, others tell
+        pass  # the last line may be half written; what is damaged, others tell
     return found
 
 

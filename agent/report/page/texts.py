@@ -7,6 +7,7 @@ or ``[first, last]``: lines of the text before, counted from 0, ``last`` not inc
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,16 @@ PROMPTS_BYTES = 3_000_000
 MOST_PROMPTS = 300
 """Finding what differs takes milliseconds each."""
 Part = str | list[int]
+
+
+def in_script(data: object) -> str:
+    """JSON that no HTML parser takes for markup, wherever it stands.
+
+    Raises:
+        ValueError: a number that JSON cannot express.
+    """
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))  # ASCII: no U+2028 either
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def difference(before: Sequence[str], after: Sequence[str]) -> list[Part]:
@@ -62,8 +73,8 @@ def prompts(folder: Path, numbers: Sequence[int]) -> dict[str, Any]:
         before: Sequence[str] = read[first - 2][2] if first > 1 else ()
         n, path, lines = read[first - 1]
         parts = difference(before, lines)
-        size += sum(len(p.encode()) + 4 if isinstance(p, str) else 16 for p in parts)
-        if size + sum(len(line.encode()) for line in lines) > PROMPTS_BYTES:
+        size += len(in_script([n, path.name, parts]))
+        if size + len(in_script("".join(lines))) > PROMPTS_BYTES:
             break
         kept.append([n, path.name, parts])
         first -= 1
