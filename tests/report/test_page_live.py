@@ -42,6 +42,10 @@ def test_news_are_shown_and_what_has_the_focus_keeps_it(browser, site):
         site.told.pid = None
         expect(page.locator("#state")).to_have_text("stopped")
         assert all(url.startswith(site.address) for url in seen.asked)
+        page.locator('[data-open="1"]').focus()
+        site.told.story.rejected("optimizer", "again")
+        expect(page.locator("#count")).to_have_text("9 of 9 trials")
+        expect(page.locator('[data-open="1"]')).to_be_focused()
         page.click('[data-open="1"]')
         expect(page.locator("#trial .body")).to_contain_text("Heat 1")
 
@@ -61,6 +65,12 @@ def test_every_control_is_a_click(browser, site):
         page.fill("#notes", "another")
         page.click("#save")
         expect(page.locator("#answer")).to_have_text("notes done")
+        page.route("**/notes", lambda route: route.abort())
+        page.fill("#notes", "typed")
+        page.click("#read")
+        expect(page.locator("#notes-path")).to_contain_text("cannot be read")
+        expect(page.locator("#notes")).to_have_value("typed")
+        seen.complaints = [one for one in seen.complaints if "ERR_FAILED" not in one]
     assert site.clicks == [
         ("pause", {"on": True}),
         ("pause", {"on": False}),

@@ -46,8 +46,15 @@ function controls(data) {
   const notes = h("textarea", { id: "notes", rows: 8, spellcheck: "false" });
   let [shown, untouched] = ["", ""];
   const read = async (unless_edited) => {
-    const answer = await fetch("notes", { cache: "no-store" });
-    const found = answer.ok ? await answer.json() : { notes: "", version: "", path: await answer.text() };
+    let found;
+    try {
+      const answer = await fetch("notes", { cache: "no-store" });
+      if (!answer.ok) throw new Error(await answer.text());
+      found = await answer.json();
+    } catch (error) { // what stands in the field stays
+      byId("notes-path").textContent = `they cannot be read: ${error.message}`;
+      return;
+    }
     if (unless_edited && notes.value !== untouched) return; // what somebody types is theirs
     [notes.value, untouched, shown] = [found.notes, found.notes, found.version];
     byId("notes-path").textContent = found.path;

@@ -34,7 +34,10 @@ function row_of(row) {
 
 function draw_rows() {
   chosen = data.rows.filter(is_sought);
+  const focused = document.activeElement.getAttribute("data-open");
   byId("rows").replaceChildren(...chosen.map(row_of));
+  const again = focused && byId("rows").querySelector(`[data-open="${focused}"]`);
+  if (again) again.focus({ preventScroll: true });
   byId("count").textContent = `${chosen.length} of ${data.rows.length} trials`;
 }
 
@@ -49,8 +52,9 @@ function draw_filters() {
     return [h("label", { for: id }, label), select];
   };
   const values = (name) => [...new Set(data.rows.map((row) => row[name]))].sort();
-  show(byId("filters"),
-    choose("outcome", "verdict", values("outcome")), choose("category", "category", values("credited")));
+  const [outcomes, categories] = [values("outcome"), values("credited")];
+  part("filters", [outcomes, categories], () => [
+    choose("outcome", "verdict", outcomes), choose("category", "category", categories)]);
 }
 
 function trials_section() {
