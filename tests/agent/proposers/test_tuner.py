@@ -385,6 +385,14 @@ def test_a_point_that_cannot_be_trained_counts_as_a_failure() -> None:
         assert min(found) < 0.5
 
 
+def test_a_point_that_cannot_be_trained_uses_up_no_other() -> None:
+    campaign = Campaign("# === schedule ===\nX = 2  # choice 1 2 3\n")
+    reply = setting(campaign.context("schedule"), {"X": 3}, "why")
+    campaign.refuse("schedule", "tuner", reply, "two trial steps failed: shapes")
+    assert Tuner().covers(campaign.context("schedule"))
+    assert values(campaign.ask(Tuner(), "schedule")[1])["X"] == 1
+
+
 def test_a_failure_short_of_what_has_scored_closes_no_direction() -> None:
     source = "# === schedule ===\nX = 0.5  # range 0..1\n"
     campaign = Campaign(source)
