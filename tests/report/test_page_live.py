@@ -9,11 +9,12 @@ import pytest
 from browsers import SLOW, chromium, needs_browser, visit
 from pages import TOKEN, Site, served, site_of
 from playwright.sync_api import Browser, expect
-from project import RUN, clone, events, start, wait_until
+from project import RUN, clone, events, git, start, wait_until
 
 from agent.campaign.following import Following
 from agent.git.repo import Repo
 from agent.steps.steer import Steering, answers
+from benchmarks.kills_campaign import TRAIN_PY, made_up_text
 
 pytestmark = [needs_browser, pytest.mark.process]
 expect.set_options(timeout=SLOW)
@@ -80,9 +81,13 @@ def test_every_control_is_a_click(browser, site):
     ]
 
 
-def test_a_real_campaign_is_followed_steered_and_stopped(browser, tmp_path, request):
-    root = clone(tmp_path / "project")
-    run = start(root, *RUN)
+def test_a_real_campaign_is_followed_steered_and_stopped(browser, tmp_path, request, monkeypatch):
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "cache"))
+    root, text = clone(tmp_path / "project"), tmp_path / "text.txt"
+    text.write_text(made_up_text())
+    (root / "trainer/train.py").write_text(TRAIN_PY)
+    git(root, "commit", "-qam", "a small file")
+    run = start(root, *RUN, "--data", f"files:{text}")
     request.addfinalizer(run.kill)  # if this test fails before it is stopped
     wait_until(lambda: any(e["event"] == "trial" for e in events(root)), run)
     repo = Repo.open(root)
@@ -93,15 +98,16 @@ def test_a_real_campaign_is_followed_steered_and_stopped(browser, tmp_path, requ
         visit(browser, f"http://127.0.0.1:{port}/{TOKEN}/") as seen,
     ):
         page = seen.page
-        expect(page.locator("#rows tr")).to_contain_text("the starting point")
+        page.click("#pause")
+        expect(page.locator("#answer")).to_contain_text("pauses after this trial")
+        expect(page.locator("#rows")).to_contain_text("the starting point")
         page.fill("#notes", "leave the schedule alone")
         page.click("#save")
         expect(page.locator("#answer")).to_contain_text("the notes are written")
         (root / "program.md").write_text((root / "program.md").read_text() + "mine\n")
         page.click("#save")
         expect(page.locator("#answer")).to_contain_text("changed meanwhile")
-        page.click("#pause")
-        expect(page.locator("#answer")).to_contain_text("pauses after this trial")
+        expect(page.locator("#state")).to_have_text("paused")
         page.click("#stop")
         expect(page.locator("#state")).to_have_text("stopped")
         seen.complaints = [one for one in seen.complaints if "409" not in one]
