@@ -66,7 +66,7 @@ def of(how: str, *numbers: int) -> dict[str, Any]:
 
 
 PAIR: dict[str, Any] = {"title": "set A; set B", "hunks": ("code:both",)}
-BOTH = [tried(1, "A"), tried(2, "B"), tried(3, "AB", 0.004, **PAIR, data=of("combine", 1, 2))]
+BOTH = [tried(1, "A"), tried(2, "B"), tried(3, "B", **PAIR, data=of("combine", 1, 2))]
 
 
 def told(context: Context, trials: Sequence[Trial], *champion: str) -> Context:
