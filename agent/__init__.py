@@ -1,7 +1,7 @@
 """The research loop: an LLM edits trainer/train.py; edits that are significantly better are kept.
 
     cli             python -m agent: what an error becomes
-    commands/       the commands, by what they are for: running, looking, evidence, upkeep
+    commands/       the commands, by what they are for: running, looking, watching, ...
     loop            the method in one short file: read this first
     judge           noise, keep rule, reward: pure functions
     prior           which kind of edit to try next; no I/O
@@ -18,7 +18,7 @@
     edits/          turn a reply into a checked edit
     campaign/       journal, records, state, store, recovery: what a campaign remembers
     git/            the repository, the campaign's worktree, commit messages, merges
-    report/         output for people: terminal, status, log, html, plots
+    report/         output for people: terminal, page, status, log, plots, trackers
 
 Imports run one way: cli -> commands -> loop -> steps -> proposers, report -> campaign ->
 program, logs -> front_matter, objective -> settings -> edits, models, git, judge, prior ->

@@ -27,6 +27,7 @@ from agent.steps.heat import train_baseline
 from agent.steps.ideas import begin_idea
 from agent.steps.notebook import keep_notebook
 from agent.steps.nulls import begin_null, null_is_due
+from agent.steps.pause import wait_while_paused
 from agent.steps.propose import propose_edit
 from agent.steps.runtime import Runtime, Stopped
 from agent.steps.take import begin_submitted, left
@@ -71,6 +72,7 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
     What was submitted comes first, even if enough trials are done; then ideas that came with an
     earlier reply. About one trial in twenty is a null trial, for which no person has to wait.
     """
+    wait_while_paused(runtime)
     runtime.read_program()
     tell_of_objective(runtime)
     submitted = left(runtime, only)

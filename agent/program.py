@@ -21,7 +21,7 @@ from agent.objective import Objective
 from agent.settings import Frozen, Settings, complaint
 from trainer.errors import UserError
 from trainer.presets import Budget
-from trainer.source import plain
+from trainer.source import in_form_of, plain
 
 MAX_CHARACTERS = 60_000
 """Of program.md, which stands whole in every prompt."""
@@ -205,6 +205,42 @@ def parse_program(text: str, path: Path = Path("program.md"), *, lenient: bool =
         prose=_BUDGET_ONCE.sub("{{ budget }}", "\n".join(prose).strip()),
         notes=_NOTES_ONCE.sub("", "\n".join(lines[i] for i in notes[1:])).strip(),
     )
+
+
+def notes_of(text: str) -> str:
+    """The notes in a program.md's text, as they stand there; "" without the section."""
+    lines = plain(text).split("\n")
+    return "\n".join(lines[i] for i in _sections(lines).get("notes", ())[1:]).strip()
+
+
+def with_notes(text: str, notes: str, path: Path = Path("program.md")) -> str:
+    """A program.md's text with other notes, with the line ends that it has.
+
+    Raises:
+        ProgramError: the file would then say something else besides, or could not be used.
+    """
+    lines, notes = plain(text).split("\n"), plain(notes).strip()
+    section = _sections(lines).get("notes")
+    if section is None:
+        lines = [*"\n".join(lines).rstrip().split("\n"), "", "## Notes", ""]
+        section = [len(lines) - 2, len(lines) - 1]
+    own = ["", *notes.split("\n"), ""] if notes else [""]
+    made = "\n".join([*lines[: section[0] + 1], *own, *lines[section[-1] + 1 :]])
+    now = parse_program(made, path)
+    if notes_of(made) != notes or _without_notes(now) != _without_notes(parse_program(text, path)):
+        raise ProgramError(
+            path,
+            0,
+            "not written: a heading with # or ##, or ``` without its end, would make something "
+            "else of these notes or of what comes after them",
+        )
+    return in_form_of(text, made)
+
+
+def _without_notes(program: Program) -> dict[str, Any]:
+    """What notes do not change. The prose ends where they begin, so its last lines may be blank."""
+    told = program.model_dump(include={"front_matter", "categories", "prose"})
+    return {**told, "prose": " ".join(program.prose.split())}
 
 
 def _take_front_matter(lines: list[str], path: Path) -> FrontMatter:

@@ -145,6 +145,8 @@ class Settings(Frozen):
     """Tag of a campaign whose prior a new one starts from, the less the less alike they are."""
     isolation: Annotated[Isolation, CAMPAIGN] = "auto"
     """require: refuse to train where the system cannot confine it."""
+    track: Annotated[Literal["none", "tensorboard", "wandb"], REMEMBERED] = "none"
+    """Where each trial is drawn as well, by pip install -e ".[track]"."""
     notify: Annotated[str, AfterValidator(_command), REMEMBERED] = ""
     """Command to run when the run stops, finds a new champion, or needs a person."""
 

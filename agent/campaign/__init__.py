@@ -5,6 +5,7 @@ over its events and holds the ``records`` of trials, with the ``findings`` about
 ``compared`` says what their heats have shown. A ``snapshot`` may save reading all events.
 The ``store`` makes git and the folder match; ``reading`` is for all who only look; ``disk`` keeps
 the folder small; ``results`` is for other tools. What people hand in waits in ``submissions``.
+``live`` says what is done at this moment, ``following`` reads on as a journal grows.
 
 ``learning`` rebuilds the prior from the trials.
 """

@@ -10,6 +10,8 @@ from trainer.errors import UserError
 
 JOURNAL = "journal.jsonl"
 NOTEBOOK = "notebook.md"
+PAUSE = "pause"
+"""A request to the run: begin no trial for now."""
 MEND = (
     "free space or make the folder writable, then run again: the campaign goes on from the last "
     "event"
@@ -24,9 +26,14 @@ def folder_of(repo: Repo, tag: str) -> Path:
     return repo.root / "campaigns" / tag
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def is_paused(folder: Path) -> bool:
+    """Whether the run of the campaign in ``folder`` is asked to begin no trial for now."""
+    return (folder / PAUSE).exists()
+
+
+def write_atomically(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Replace a whole file, so that a reader finds the old one or the new one, after a power cut
-    too.
+    too if it is to ``sync``.
 
     Raises:
         Unwritable: the old file is as it was.
@@ -37,7 +44,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -127,6 +127,15 @@ def holder(path: Path) -> int | None:
     raise JournalError(f"{lock_path} is locked, but names no process")
 
 
+def is_held_by(path: Path, owner: str) -> bool:
+    """Whether the live writer of the journal at ``path`` is the process that ``owner`` names.
+
+    Raises:
+        JournalError: as of ``holder``.
+    """
+    return holder(path) is not None and str(_signature(path)[1]) == owner
+
+
 def _lock_path(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 

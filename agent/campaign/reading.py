@@ -41,6 +41,12 @@ def last_active(repo: Repo) -> str:
     return max(journals, key=lambda path: path.stat().st_mtime).parent.name
 
 
+def tags(repo: Repo) -> list[str]:
+    """All campaigns that have a journal, the one whose journal was written last first."""
+    journals = sorted(_journals(repo), key=lambda path: -path.stat().st_mtime)
+    return [path.parent.name for path in journals]
+
+
 def _journals(repo: Repo) -> list[Path]:
     """Those that hold something, by tag."""
     return sorted(filter(is_begun, (repo.root / "campaigns").glob(f"*/{JOURNAL}")))
@@ -82,6 +88,14 @@ def prior_of(state: State) -> Prior:
     described = parse_program(state.program_text, lenient=True).described
     seed, lent = state.settings["seed"], (state.lent, state.lent_described)
     return rebuild_prior(described, seed, state.trials, *lent)
+
+
+def shares_of(state: State) -> dict[str, float]:
+    """Probabilities of the categories after all that happened; empty where nothing was read yet, or
+    nothing that this version can read."""
+    with contextlib.suppress(UserError):
+        return prior_of(state).probabilities()
+    return {}
 
 
 def running(repo: Repo, tag: str) -> int | None:

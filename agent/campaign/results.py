@@ -47,6 +47,13 @@ def _row(trial: Trial, value: Estimate | None) -> tuple[str, ...]:
     crashed = value is None
     runs = [run.peak_memory_mb for run in trial.trainings if run.role == "candidate"]
     memory = 0.0 if crashed else max(runs, default=0.0) / 1024
-    title = one_line(trial.title).replace("\N{REPLACEMENT CHARACTER}", "")
     bpb = f"{value.mean if value else 0.0:.6f}"
-    return (trial.commit[:7], bpb, f"{memory:.1f}", status, title)
+    return (trial.commit[:7], bpb, f"{memory:.1f}", status, _description(trial.title))
+
+
+def _description(title: str) -> str:
+    """As the original's notebook can read and draw it: for pandas a cell that begins with a double
+    quote goes on to the next one, for matplotlib what is between dollars is mathematics."""
+    words = one_line(title).replace("\N{REPLACEMENT CHARACTER}", "").strip()
+    words = words.replace('"', "'") if words.startswith('"') else words
+    return words.replace("$", r"\$") if words.count("$") > 1 else words

@@ -36,6 +36,8 @@ class State:
     champion_runs: dict[str, list[Training]] = field(default_factory=dict)
     """By commit: its trainings as champion, with seeds that were not used to select it. The
     baseline's own are among them, since nothing selected it."""
+    run_began: float = 0.0
+    """Unix seconds at which the last run began; 0 before the first."""
     program_text: str = ""
     """The last valid text of program.md that was read."""
     cost: float | None = 0.0
@@ -251,6 +253,7 @@ class State:
         self.given = dict(event.given)
         self.settings |= {"pid": event.pid, **event.settings}
         self.stop_reason = self.waiting = ""
+        self.run_began = event.time
 
     def _take_reply(self, event: events.Proposed) -> None:
         told = {"proposer": event.proposer, "reply": event.reply, "data": event.data}

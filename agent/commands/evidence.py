@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from contextlib import closing
@@ -10,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from agent.campaign.files import folder_of
+from agent.campaign.files import folder_of, write_atomically
 from agent.campaign.reading import CampaignError
 from agent.commands.shared import Json, Tag, app, open_campaign, put
 from agent.git import worktree
@@ -70,6 +71,10 @@ def replay(
     repo = Repo.open(Path.cwd())
     with closing(make_display(sys.stderr if as_json else sys.stdout)) as display:
         found = replay_commit(repo, commit, seeds, display.event)
+    tag, _, trial = find_trial(repo, commit, claimed=True)
+    stored = folder_of(repo, tag) / "trials" / str(trial.trial)
+    if stored.is_dir():  # not in a clone; the report tells it
+        write_atomically(stored / "replay.json", json.dumps(found).encode())
     put(found, replay_text(found), as_json)
     raise typer.Exit(1 if found["verdict"] == "failed" else 0)
 
@@ -81,12 +86,12 @@ def harvest(
     as_json: Json = False,
 ) -> None:
     """Which kept changes carry the gain: each alone, the champion without it; a branch for each."""
-    from agent.report import html  # only here: other commands need no jinja2
+    from agent.report.markdown import write_harvest  # only here: other commands need no jinja2
 
     repo, tag, _ = open_campaign(tag)
     with closing(MACHINE), closing(make_display(sys.stderr)) as display:
         found = harvest_campaign(repo, tag, seeds, display)
-    text, files = html.write_harvest(folder_of(repo, tag), found) if found["keeps"] else ("", [])
+    text, files = write_harvest(folder_of(repo, tag), found) if found["keeps"] else ("", [])
     put({**found, "files": files}, "\n".join([text, *found["said"], *files]).strip(), as_json)
 
 

@@ -11,20 +11,22 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.text import Text
 
 from agent.campaign import reading
 from agent.campaign.files import folder_of
 from agent.campaign.reading import CampaignError
 from agent.campaign.state import State
 from agent.campaign.submissions import submit
-from agent.commands.shared import Json, Tag, app, put, status_of
+from agent.commands.shared import Json, Tag, app, put, put_lines, status_of, tags, view_of
 from agent.git.repo import Repo
 from agent.loop import run_campaign
-from agent.report import summary
+from agent.report import columns, morning, summary, trials
 from agent.report.display import Display
 from agent.report.terminal import make_display
 from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names, option
 from agent.steps.import_commits import Imports, read_imports
+from agent.steps.pause import pause_run
 from agent.steps.start import new_tag, open_runtime
 from agent.steps.stop import do_without_terminal, handled, stop_now, stop_run
 from agent.steps.take import read_file
@@ -63,7 +65,10 @@ def _option(name: str) -> Any:
 @app.command()
 @takes_settings
 def run(
-    tag: Annotated[str, typer.Option(help="Start or resume this campaign; default: today.")] = "",
+    tag: Annotated[
+        str,
+        typer.Option(help="Start or resume this campaign; default: today.", autocompletion=tags),
+    ] = "",
     program: Annotated[
         Path | None, typer.Option(help="The research program; default: program.md.")
     ] = None,
@@ -91,12 +96,11 @@ def run(
     ):
         reason = run_campaign(runtime)
     do_without_terminal()
-    found = status_of(repo, tag, reading.load(repo, tag))
-    text = (
-        f"stopped: {reason}\n{summary.status_text(found)}\n"
-        f"look: git log autoresearch/{tag}    go on: python -m agent run --tag {tag}"
-    )
-    put(found, text, as_json)
+    state = reading.load(repo, tag)
+    found, shown = status_of(repo, tag, state), view_of(repo, tag, state)
+    look = f"look: git log autoresearch/{tag}    go on: python -m agent run --tag {tag}"
+    screen = morning.lines(shown, found, columns.width())
+    put_lines(found, [Text(f"stopped: {reason}"), *screen, Text(look)], as_json)
 
 
 @app.command("try")
@@ -132,6 +136,19 @@ def stop(tag: Tag = "", as_json: Json = False) -> None:
     put({"tag": tag, "stopped": True}, said, as_json)
 
 
+@app.command()
+def pause(
+    tag: Tag = "",
+    off: Annotated[bool, typer.Option("--off", help="Go on.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Pause a run after its current trial, without ending it; --off goes on."""
+    repo = Repo.open(Path.cwd())
+    tag = tag or reading.last_active(repo)
+    said = pause_run(repo, tag, off=off)
+    put({"tag": tag, "paused": not off}, said, as_json)
+
+
 def _open_or_new(tag: str) -> tuple[Repo, str, State]:
     repo = Repo.open(Path.cwd())
     with suppress(CampaignError):  # there is none yet
@@ -163,8 +180,9 @@ def _hand_in(repo: Repo, tag: str, imports: Imports, as_json: bool) -> NoReturn:
         do_without_terminal()
         state = reading.load(repo, tag)
         own = replace(state, trials=[t for t in state.trials if t.submitted.get("name") in names])
-        rows = summary.log_json(own)
-        text = f"{summary.log_text(own)}\nstopped: {reason}; go on: python -m agent run --tag {tag}"
+        rows = trials.log_json(own.finished, state.openings)
+        text = columns.plain(trials.log_lines(own.finished, columns.width())) or trials.NOTHING
+        text += f"\nstopped: {reason}; go on: python -m agent run --tag {tag}"
         judged = [row["verdict"] != "rejected" and row["status"] != "unjudged" for row in rows]
         is_done = len(rows) == len(names) and any(judged)
     told = {"skipped": imports.skipped, "unread": imports.unread, "trials": rows}

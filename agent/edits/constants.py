@@ -15,6 +15,7 @@ import io
 import json
 import math
 import re
+import sys
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -151,7 +152,7 @@ def format_literal(value: Any, *, like: Any = None) -> str:
         EditError: the value is not a finite literal.
     """
     is_number = isinstance(value, float | int) and not isinstance(value, bool)
-    if is_number and math.isfinite(value):
+    if is_number and (isinstance(value, int) or math.isfinite(value)):
         if isinstance(like, int) and value == int(value):
             return str(int(value))
         if isinstance(value, int) and not isinstance(like, float):
@@ -198,15 +199,25 @@ def _comments(source: str) -> dict[int, str]:
 
 
 def _domain(comment: str, value: Any) -> Range | Choice | None:
+    if not _is_movable(value):
+        return None
     if (match := _RANGE.search(comment)) and isinstance(value, int | float):
         low, high, flags = float(match[1]), float(match[2]), match[3].split()
         whole = isinstance(value, int) and all(re.fullmatch(r"[-+]?\d+", match[i]) for i in (1, 2))
-        if low < high and (low > 0 or "log" not in flags):
+        if low < high and math.isfinite(high - low) and (low > 0 or "log" not in flags):
             return Range(low, high, log="log" in flags, integer="int" in flags or whole)
     if match := _CHOICE.search(comment):
         words = match[1].split()
-        return Choice(tuple(words if isinstance(value, str) else map(_literal, words)))
+        options = tuple(words if isinstance(value, str) else map(_literal, words))
+        return Choice(options) if all(map(_is_movable, options)) else None
     return None
+
+
+def _is_movable(value: Any) -> bool:
+    """Whether a value can be placed, compared and written: no infinity, no list."""
+    if isinstance(value, int | float):
+        return abs(value) <= sys.float_info.max
+    return value is None or isinstance(value, str)
 
 
 def _literal(word: str) -> Any:

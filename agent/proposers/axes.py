@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from agent.edits.constants import Choice, Range, constants
@@ -96,9 +97,9 @@ def _short(domain: Range, place: float, rounding: float) -> float:
     number, most = (round, 15) if domain.integer else (float, 4)
     x = number(domain.value(place))
     for digits in range(1, most + 1):
-        short = float(f"{x:.{digits}g}")
+        short = number(Decimal(f"{x:.{digits}g}"))  # 3e29 is no round number as a float
         if domain.low <= short <= domain.high and abs(domain.place(short) - place) <= rounding:
-            return number(short)
+            return short
     return number(min(domain.high, max(domain.low, float(f"{x:.{most}g}"))))
 
 

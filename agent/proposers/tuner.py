@@ -40,6 +40,11 @@ MOST = 4
 """How many constants change at a time at most."""
 DRAWS = 16
 """Most draws for one new point."""
+LATEST = 500
+"""Most trials that it learns from: time grows with the third power, and what is old was measured on
+champions of another kind."""
+REFUSED = ("two trial steps failed", "contract")
+"""How the reason begins for which a point was turned down that no training could have."""
 
 
 class Tuner:
@@ -55,7 +60,6 @@ class Tuner:
         reach: float = REACH,
         joint: bool = True,
         avoids: bool = True,
-        listens: bool = True,
     ) -> None:
         """The keywords are what ``benchmarks.search.numbers`` leaves out in turn.
 
@@ -64,10 +68,8 @@ class Tuner:
             reach: see ``REACH``.
             joint: whether constants of other sections may change with those of the category's.
             avoids: whether values from which a training failed on are left alone.
-            listens: whether it learns of constants from other proposers' trials, too.
         """
-        self.most, self.reach, self.joint = most, reach, joint
-        self.avoids, self.listens = avoids, listens
+        self.most, self.reach, self.joint, self.avoids = most, reach, joint, avoids
 
     def choices(self, context: Context) -> int:
         """It is told which."""
@@ -75,8 +77,9 @@ class Tuner:
 
     def covers(self, context: Context) -> bool:
         own, every = self._axes(context)
+        past = measured(context) if own else []
         # Each rejected reply counts as an untried point that does not work on this champion.
-        left = _untried(own, every, _tried(every, context))
+        left = self._untried(own, every, _tried(every, context, past), past)
         return next(itertools.islice(left, rejected(context, self.name), None), None) is not None
 
     def propose(self, context: Context) -> Proposal:
@@ -103,11 +106,10 @@ class Tuner:
     ) -> tuple[dict[str, Any], str]:
         """Changes that were not tried, and the hypothesis behind them."""
         seed = f"tuner:{context.seed}:{context.trial}:{context.category}:{len(context.feedback)}"
-        dice, tried, mine = random.Random(seed), _tried(axes, context), {axis.name for axis in own}
-        generator = np.random.default_rng(dice.getrandbits(64))
-        past = [one for one in measured(context) if self.listens or one.is_own]
-        offered = self._offered(axes, past)
-        told = [one for one in past if one.error is not None]
+        dice, past, mine = random.Random(seed), measured(context), {axis.name for axis in own}
+        generator, tried = np.random.default_rng(dice.getrandbits(64)), _tried(axes, context, past)
+        offered = self._offered(axes, axes, past, self.reach)
+        told = [one for one in past if one.error is not None][-LATEST:]
         curves = [_curve(axis, offered[axis.name], told) for axis in axes]
         differences, errors = ([getattr(o, n) for o in told] for n in ("difference", "error"))
         for _ in range(DRAWS):
@@ -126,31 +128,56 @@ class Tuner:
             chosen = [one for one in best if one[0] < 0][: self.most]
             if not any(name in mine for _, name, _ in chosen):
                 chosen = [*chosen[: self.most - 1], *[b for b in best if b[1] in mine][:1]]
+            chosen.sort(key=lambda one: one[1] not in mine)  # the title begins with its section's
             changes = {name: value for _, name, value in chosen}
             if mine & changes.keys() and _key(axes, changes) not in tried:
                 return changes, _why(changes, axes, len(told))
-        left = _untried(own, axes, tried)
+        left = self._untried(own, axes, tried, past)
         if found := list(itertools.islice(left, 4 * DRAWS)):
             return dice.choice(found), "One of the few untried points of this section."
         raise NothingToPropose(f"every point of the {context.category} section was tried")
 
-    def _offered(self, axes: Sequence[Axis], past: Sequence[Measured]) -> dict[str, list[Any]]:
-        """Values of each constant that are near enough, without those that fail."""
+    def _offered(
+        self, wanted: Sequence[Axis], axes: Sequence[Axis], past: Sequence[Measured], reach: float
+    ) -> dict[str, list[Any]]:
+        """Values of each constant wanted that are near enough, without those that fail.
+
+        Args:
+            axes: all that changed, of which one each is to blame for a failure.
+        """
         found = {}
-        failures = [one for one in past if one.error is None and one.is_own and self.avoids]
-        refused = [_blamed(one, axes, past) for one in failures]
-        for axis in axes:
-            low, high = axis.interval(self.reach) if axis.is_ordered else (-math.inf, math.inf)
+        refused = _blamed(axes, past) if self.avoids else {}
+        for axis in wanted:
+            low, high = axis.interval(reach) if axis.is_ordered else (-math.inf, math.inf)
             here = axis.place(axis.champion)
-            for name, place in filter(None, refused):
-                if name == axis.name and axis.is_ordered:
-                    low, high = (low, min(high, place)) if place > here else (max(low, place), high)
-            bad = {place for name, place in filter(None, refused) if name == axis.name}
+            bad, fine = refused.get(axis.name, set()), _scored(axis, past)
+            for place in bad if axis.is_ordered else ():
+                if here < place > max(fine):  # else it was not the distance
+                    high = min(high, place)
+                elif here > place < min(fine):
+                    low = max(low, place)
             places = ((value, axis.place(value)) for value in axis.others)
             found[axis.name] = [
                 v for v, place in places if low <= place <= high and place not in bad
             ]
         return found
+
+    def _untried(
+        self,
+        own: Sequence[Axis],
+        every: Sequence[Axis],
+        tried: Collection[tuple[Any, ...]],
+        past: Sequence[Measured],
+    ) -> Iterator[dict[str, Any]]:
+        """Changes to one constant, then to two, then to three, that lead to an untried point,
+        however far, but not to where a training failed."""
+        offered = self._offered(own, every, past, math.inf)
+        for size in range(1, 1 + min(3, len(own))):
+            for chosen in itertools.combinations(offered, size):
+                for values in itertools.product(*(offered[name] for name in chosen)):
+                    changes = dict(zip(chosen, values, strict=True))
+                    if _key(every, changes) not in tried:
+                        yield changes
 
 
 def _curve(axis: Axis, values: Sequence[Any], past: Sequence[Measured]) -> Curve:
@@ -166,38 +193,53 @@ def _curve(axis: Axis, values: Sequence[Any], past: Sequence[Measured]) -> Curve
     )
 
 
-def _blamed(
-    failure: Measured, axes: Sequence[Axis], past: Sequence[Measured]
-) -> tuple[str, float] | None:
-    """The constant that a failed training is put down to, and its place there: of those changed
-    the one that is farthest from all places with which a training has scored."""
-    worst: tuple[float, str, float] | None = None
-    for axis in axes:
-        place = axis.place_in(failure.after)
-        scored = [p for one in past if one.error is not None for p in (one.before, one.after)]
-        distance = min(abs(axis.place_in(point) - place) for point in ({}, *scored))
-        if distance > 0 and (worst is None or distance > worst[0]):
-            worst = distance, axis.name, place
-    return worst and worst[1:]
+def _scored(axis: Axis, past: Sequence[Measured]) -> list[float]:
+    """The places with which a training has scored, the champion's among them."""
+    points = (p for one in past if one.error is not None for p in (one.before, one.after))
+    values = {point.get(axis.name, axis.champion) for point in ({}, *points)}
+    return [axis.place_in({axis.name: value}) for value in values]
+
+
+def _blamed(axes: Sequence[Axis], past: Sequence[Measured]) -> dict[str, set[float]]:
+    """By constant, the places that failures are put down to: of the constants that a failure
+    changed, the one that is farthest from all places with which a training has scored."""
+    failures = [one.after for one in past if one.error is None]
+    fine = {axis.name: _scored(axis, past) for axis in axes} if failures else {}
+    found: dict[str, set[float]] = {}
+    for point in failures:
+        places = [(axis.name, axis.place_in(point)) for axis in axes]
+        far = [(min(abs(p - place) for p in fine[name]), name, place) for name, place in places]
+        distance, name, place = max(far, key=lambda one: one[0], default=(0.0, "", 0.0))
+        if distance > 0:
+            found.setdefault(name, set()).add(place)
+    return found
 
 
 def _why(changes: Point, axes: Sequence[Axis], count: int) -> str:
-    meant = {axis.name: axis.meaning for axis in axes}
-    what = "; ".join(f"{name} ({meant[name]})" if meant[name] else name for name in changes)
-    said = f"what {count} trials of constants showed" if count else "what is usual of constants"
-    return f"{what}: these values gain most in one draw of what is plausible after {said}."
+    """All changes, of which the title has room for the first, and where they come from."""
+    steps = []
+    for axis in (axis for name in changes for axis in axes if axis.name == name):
+        meaning = f" ({axis.meaning})" if axis.meaning else ""
+        steps.append(_step(axis.name, axis.champion, changes[axis.name]) + meaning)
+    fit = f"fit {count} trial{'s' if count > 1 else ''} of constants" if count else "are usual"
+    gain = "These values gain" if len(steps) > 1 else "This value gains"
+    return f"{gain} most in a random draw of curves that {fit}: {'; '.join(steps)}."
 
 
 def setting(context: Context, changes: Point, hypothesis: str) -> str:
     """The reply that gives these constants of the champion other values."""
     champion = {one.name: one.value for one in constants(context.source)}
-    title = ", ".join(
-        f"{name} {_shown(champion[name])} → {_shown(value)}" for name, value in changes.items()
-    )
-    if len(title) > TITLE_LENGTH:
-        hypothesis = f"{hypothesis} {title}"
+    steps = [_step(name, champion[name], value) for name, value in changes.items()]
+    title, shown = ", ".join(steps), len(steps)
+    while len(title) > TITLE_LENGTH and shown > 1:
+        shown -= 1
+        title = f"{', '.join(steps[:shown])} and {len(steps) - shown} more"
     blocks = set_constants(context.source, changes)
     return render(context.category, hypothesis, blocks, title=title)
+
+
+def _step(name: str, old: Any, new: Any) -> str:
+    return f"{name} {_shown(old)} → {_shown(new)}"
 
 
 # --- what the history says ---
@@ -220,13 +262,20 @@ class Measured:
 
 @functools.lru_cache(maxsize=1024)  # read again for each later trial
 def _set(reply: str) -> tuple[Point, Point]:
-    """The constants that an edit's blocks set, before and after; none if it cannot be read."""
+    """The constants that an edit's blocks set, before and after; none if it cannot be read, or
+    changes a line that is no constant with a domain."""
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     try:
         for block in parse(reply).blocks:
-            before |= {one.name: one.value for one in constants(block.search)}
-            after |= {one.name: one.value for one in constants(block.replace)}
+            kept = []
+            for side, values in ((block.search, before), (block.replace, after)):
+                stated = {one.line: one for one in constants(side) if one.domain is not None}
+                values |= {one.name: one.value for one in stated.values()}
+                lines = enumerate(side.split("\n"), 1)
+                kept.append([stated[n].name if n in stated else line for n, line in lines])
+            if kept[0] != kept[1]:
+                return {}, {}
     except (EditError, SyntaxError):
         return {}, {}
     return before, after
@@ -234,9 +283,11 @@ def _set(reply: str) -> tuple[Point, Point]:
 
 def _point(trial: Trial) -> tuple[Point, Point]:
     """The constants' values before and after. They used to be written below the reply."""
-    written = re.search(r"^point: (\{.*\})$", trial.reply, re.MULTILINE)
-    data = json.loads(written[1]) if written and not trial.data else trial.data
-    if "before" not in data:
+    data = trial.data
+    if not data and trial.proposer == Tuner.name:
+        written = re.search(r"^point: (\{.*\})$", trial.reply, re.MULTILINE)
+        data = json.loads(written[1]) if written else {}
+    if "before" not in data:  # another's, which remembers other things, or nothing
         return _set(trial.reply)
     return data["before"], {**data["before"], **data["after"]}
 
@@ -246,8 +297,13 @@ def measured(context: Context) -> list[Measured]:
 
     Others' failures are left out: a model's number fails for reasons of its own.
     """
-    found, by = [], context.program.objective.recorded()
+    found, by = (
+        _refused(context.turned_down, context.feedback),
+        context.program.objective.recorded(),
+    )
     for trial in context.history:
+        if trial.proposer == Tuner.name:
+            found += _refused(trial.turned_down, trial.rejections)
         is_own = trial.proposer == Tuner.name
         is_numbers = is_own or (
             trial.hunks and all(hunk.startswith("number:") for hunk in trial.hunks)
@@ -261,9 +317,19 @@ def measured(context: Context) -> list[Measured]:
         mean, error = trial.difference or (trial.gain, context.noise[trial.kind])
         if has_failed and is_own:
             found.append(Measured(before, after))
-        elif not has_failed and mean is not None:
+        elif not has_failed and mean is not None and math.isfinite(mean) and math.isfinite(error):
             found.append(Measured(before, after, mean, error, is_own))
     return found
+
+
+def _refused(replies: Iterable[str], reasons: Iterable[str]) -> list[Measured]:
+    """Points that were turned down because they cannot be trained."""
+    points = [
+        _set(reply)
+        for reply, reason in zip(replies, reasons, strict=False)
+        if reason.startswith(REFUSED)
+    ]
+    return [Measured(before, after) for before, after in points if after]
 
 
 def _key(axes: Iterable[Axis], point: Point) -> tuple[Any, ...]:
@@ -271,22 +337,12 @@ def _key(axes: Iterable[Axis], point: Point) -> tuple[Any, ...]:
     return tuple(point.get(axis.name, axis.champion) for axis in axes)
 
 
-def _tried(axes: Sequence[Axis], context: Context) -> set[tuple[Any, ...]]:
+def _tried(
+    axes: Sequence[Axis], context: Context, past: Iterable[Measured]
+) -> set[tuple[Any, ...]]:
     """All champions, all points that the tuner has proposed, and what was turned down just now."""
-    own = [point for m in measured(context) if m.is_own for point in (m.before, m.after)]
+    own = [point for m in past if m.is_own for point in (m.before, m.after)]
     return {_key(axes, point) for point in ({}, *own, *(_set(r)[1] for r in context.turned_down))}
-
-
-def _untried(
-    own: Sequence[Axis], every: Sequence[Axis], tried: Collection[tuple[Any, ...]]
-) -> Iterator[dict[str, Any]]:
-    """Changes to one constant, then to two, then to three, that lead to an untried point."""
-    for size in range(1, 1 + min(3, len(own))):
-        for chosen in itertools.combinations(own, size):
-            for values in itertools.product(*(axis.others for axis in chosen)):
-                changes = {axis.name: value for axis, value in zip(chosen, values, strict=True)}
-                if _key(every, changes) not in tried:
-                    yield changes
 
 
 def _shown(value: Any) -> str:

@@ -21,7 +21,7 @@ from agent.campaign.files import folder_of
 from agent.campaign.state import State
 from agent.campaign.store import Campaign
 from agent.git.repo import Repo
-from agent.report.html import write_report
+from agent.report.page.build import write_report
 from trainer.errors import UserError
 from trainer.untrusted import one_line
 

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
+from agent.campaign.live import Live, LiveFile, course
 from agent.campaign.records import Heat, Training, Trial
 from agent.campaign.state import State
 from agent.report.text import clock, heat_words, interval, percents, prior_line, signed
@@ -29,52 +31,28 @@ class Unbreakable:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.is_lost = False
+        """Whether its reader has gone."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
         encoding = self._stream.encoding or "utf-8"
-        with contextlib.suppress(OSError, ValueError):  # ValueError: the stream was closed
+        with self._unbroken():
             self._stream.write(text.encode(encoding, PLAINER).decode(encoding))
         return len(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with self._unbroken():
             self._stream.flush()
 
-
-@dataclass(frozen=True)
-class Activity:
-    """What is being done at this moment."""
-
-    since: float
-    trial: Trial | None = None
-    who: str = ""
-    """``baseline``, or which heat."""
-    budget: str = ""
-    doing: str = "starting"
-    share: float | None = None
-    """Finished share of the activity, in [0, 1]; None if unknown."""
-    is_training: bool = False
-    """Whether ``share`` is a share of the budget."""
-
-    def after(self, event: Mapping[str, Any]) -> Activity:
-        """The activity after a measurement has reported ``event``."""
-        doing, share = event["event"], event.get("fraction")
-        is_training = doing in ("ready", "log")
-        if doing == "preparing":
-            doing = f"preparing: {one_line(event['stage'], 100)}"
-        elif doing == "ready":
-            doing, share = "training", 0.0
-        elif doing == "log":
-            doing, share = f"step {event['step']}, loss {event['loss']:.3f}", event.get("spent")
-        elif doing == "waiting":
-            doing = f"waiting, {event['seconds']} s left"
-        if "training" in event:
-            roles = dict(enumerate(("champion", "candidate")))
-            doing = f"{roles.get(event['training'], 'another')} {doing}"
-        return replace(self, doing=doing, share=share, is_training=is_training)
+    @contextlib.contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):  # ValueError: the stream was closed
+            self.is_lost = True
 
 
 class Display:
@@ -87,8 +65,36 @@ class Display:
         self._stream = Unbreakable(stream)
         self._now = now
         self._told = now()
-        self._activity = Activity(self._told)
+        self._live = Live.of()
+        self._file: LiveFile | None = None
         self._shares: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def attached(self, tag: str, state: State, folder: Path) -> Iterator[None]:
+        """While this process runs the campaign ``tag``, its folder tells others what it does."""
+        self.attach(tag, state, os.getpid())
+        self._file = LiveFile(folder)
+        self._file.write(self._live)
+        try:
+            yield
+        finally:
+            self._file.close()
+            self._file = None
+
+    def attach(self, tag: str, state: State, pid: int | None = None, recorded: str = "") -> None:
+        """Which campaign it is, as far as it is known; ``state`` goes on to change.
+
+        Args:
+            pid: of the run under way, None if there is none.
+            recorded: what to say with all that is shown of a recorded campaign.
+        """
+        if recorded:
+            self.message(recorded)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody sees it any more: a run goes on, who only looks can end."""
+        return self._stream.is_lost
 
     def header(self, lines: Sequence[tuple[str, str]]) -> None:
         """What the run is, as (label, text), before anything is trained."""
@@ -99,42 +105,53 @@ class Display:
     def proposing(self, trial: Trial) -> None:
         """A category was drawn and a proposal is being asked for and checked."""
         doing = f"proposing in {one_line(trial.category)}"
-        self._begin(Activity(self._now(), trial, doing=doing), f"trial {trial.trial}: {doing}")
+        self._begin(Live.of(trial, stage="drafting"), f"trial {trial.trial}: {doing}")
 
     def training(self, trial: Trial, training: Training, budget: str) -> None:
         """The baseline's training begins; ``event`` reports its progress, ``trained`` its end."""
-        now = Activity(self._now(), trial, "baseline", budget)
         what = f"training baseline, seed {training.seed}, for {budget}"
-        self._begin(now, f"trial {trial.trial}: {what}")
+        self._begin(Live.of(trial, stage="training", budget=budget), f"trial {trial.trial}: {what}")
 
-    def heat(self, trial: Trial, number: int, budget: str) -> None:
-        """Heat ``number``, from 0, begins; events have a ``training``: 0 champion, 1 candidate."""
-        now = Activity(self._now(), trial, f"heat {number + 1}", budget)
+    def heat(
+        self, trial: Trial, number: int, budget: str, known: Sequence[float | None] = ()
+    ) -> None:
+        """Heat ``number``, from 0, begins; events have a ``training``: 0 champion, 1 candidate.
+
+        Args:
+            known: losses of a champion that is not trained again.
+        """
         what = f" ({one_line(trial.title)})" if trial.title else ""
-        both = f"{now.who}, champion and candidate{what}, for {budget} each"
-        self._begin(now, f"trial {trial.trial}: {both}")
+        both = f"heat {number + 1}, champion and candidate{what}, for {budget} each"
+        how: dict[str, Any] = {"heat": number, "budget": budget, "champion": course(known)}
+        self._begin(Live.of(trial, stage="training", **how), f"trial {trial.trial}: {both}")
 
     def event(self, event: Mapping[str, Any]) -> None:
         """An event of a measurement, as ``trainer.measure.measure`` passes it to ``on_event``.
 
-        ``preparing`` (stage, fraction), ``ready``, ``log`` (step, loss in nats per token, spent:
-        share of the budget or None), ``scoring`` (fraction), ``note`` (text). While the run waits
-        for its model, ``waiting`` (seconds left) comes about once a second.
+        ``preparing`` (stage, fraction), ``ready``, ``log`` (step, loss in nats per token, bpb: the
+        same in bits per byte, spent: share of the budget or None), ``scoring`` (fraction), ``note``
+        (text). While the run waits for its model, ``waiting`` (seconds left) comes about once a
+        second, with 0 at the end; ``paused`` when no trial is to begin.
         """
         if event["event"] == "note":
             return self.message(event["text"])
-        kind, before, now = event["event"], self._activity, self._activity.after(event)
-        self._activity = now
+        self.show(self._live.after(event))
+
+    def show(self, live: Live) -> None:
+        """What is being done has come further, here or in the process that is watched."""
+        before = self._live
+        self._set(live)
         # A stage may be silent for long, so the start of each stage is always reported.
-        is_new = kind == "preparing" and now.doing != before.doing
-        if kind in ("ready", "waiting"):  # before a wait, a message says until when
+        is_new = live.stage == "preparing" and live.detail != before.detail
+        # Before a wait, a message says until when.
+        if live.stage not in ("preparing", "training", "scoring"):
+            return
+        if live.stage == "training" and live.step is None:
             return
         if is_new or self._now() - self._told >= PROGRESS_SECONDS:
             self._told = self._now()
-            who = f"  {now.who}: " if now.who else ""
-            share = "" if now.share is None else f" {now.share:.0%}"
-            share = f",{share} of the budget" if share and now.is_training else share
-            self._line(f"{who}{now.doing}{share}")
+            who = f"  {live.who}: " if live.who else ""
+            self._line(f"{who}{_progress(live)}")
 
     def heat_over(self, trial: Trial, heat: Heat) -> None:
         """The heat has ended, successfully or not."""
@@ -149,6 +166,7 @@ class Display:
 
     def verdict(self, trial: Trial, state: State, prior: Mapping[str, float]) -> None:
         """The trial is over; ``prior`` holds the probabilities of the categories after it."""
+        self._set(Live.of(stage="choosing"))
         score = interval(trial.val_bpb, trial.val_bpb_half)
         parts = [
             f"trial {trial.trial}: {one_line(trial.category)}",
@@ -168,13 +186,23 @@ class Display:
     def close(self) -> None:
         """The run is over; restore the terminal."""
 
-    def _begin(self, activity: Activity, words: str) -> None:
-        self._activity, self._told = activity, activity.since
+    def _begin(self, live: Live, words: str) -> None:
+        self._told = self._now()
+        self._set(live)
         self._line(words)
 
     def _end(self, words: str) -> None:
-        self._line(f"  {self._activity.who}: {words}")
-        self._activity = Activity(self._now())
+        self._line(f"  {self._live.who}: {words}")
+        self._set(self._judging())
+
+    def _judging(self) -> Live:
+        """A training or a heat is over, and its curves are still to be seen."""
+        return self._live.model_copy(update={"stage": "judging", "side": "", "share": None})
+
+    def _set(self, live: Live) -> None:
+        self._live = live
+        if self._file is not None:
+            self._file.write(live)
 
     def _moved(self, prior: Mapping[str, float], width: int) -> str:
         """The prior on one line, "" if it is still what it was at the last trial."""
@@ -185,3 +213,14 @@ class Display:
     def _line(self, text: str) -> None:
         self._stream.write(text + "\n")
         self._stream.flush()
+
+
+def _progress(live: Live) -> str:
+    """How far a measurement has come."""
+    share = "" if live.share is None else f" {live.share:.0%}"
+    if live.stage != "training":
+        doing = live.stage if live.stage == "scoring" else live.doing
+        return f"{live.side} {doing}".strip() + share
+    steps = f"step {live.step}" if live.step is not None else "training"
+    loss = f", loss {live.loss:.3f}" if live.loss is not None else ""
+    return f"{live.side} {steps}{loss}".strip() + (f",{share} of the budget" if share else "")

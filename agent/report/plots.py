@@ -1,4 +1,5 @@
-"""progress.png: every trial of a campaign, and the champion as a step line."""
+"""progress.png, a card to share: every trial of a campaign, the champion as a step line, below them
+the three largest keeps, the verified gain and the command that repeats it."""
 
 from __future__ import annotations
 
@@ -26,8 +27,9 @@ from agent.campaign.records import Trial
 from agent.campaign.state import State
 from agent.judge import Estimate
 from agent.objective import GB, Objective
-from agent.report.summary import cost_name, preset_of, standing, summed_words
-from agent.report.text import plural
+from agent.report.summary import cost_name, preset_of, repeat_command, standing, summed_words
+from agent.report.text import plural, signed
+from agent.report.view import Verified, view
 from trainer.untrusted import one_line
 
 STYLE = Path(__file__).with_name("progress.mplstyle")
@@ -36,7 +38,11 @@ SPREADS = 3.0
 """A trial is on the scale up to this many typical distances above the worst champion."""
 TARGET_SHOWN = 0.9
 """A target above this share of the lowest cost is on the scale."""
-LABEL_LENGTH, LABEL_DEGREES, MAX_LABELS = 44, 28, 16
+LABEL_LENGTH, LABEL_DEGREES, MAX_LABELS = 38, 20, 16
+CAPTION = -0.175
+"""Where a caption stands below the axes, as a share of their height."""
+CARD, KEEPS = 0.33, 3
+"""Share of the picture below the chart, and keeps that are named there."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,8 @@ def progress_png(path: Path, state: State) -> None:
     """Draw the campaign's finished trials: x trial number, y val_bpb, or the objective's cost.
 
     Kept trials have a title and a 95 % interval. The champions and most of the trials set the
-    scale; trials far above it are marked at the upper edge and counted in the caption.
+    scale; trials far above it are marked at the upper edge and counted in the caption. Below the
+    chart stands what a reader asks next: see ``_card``.
 
     Raises:
         OSError: the file cannot be written; the old one is as it was.
@@ -64,7 +71,9 @@ def progress_png(path: Path, state: State) -> None:
     with _figure(path) as figure:
         axes = figure.add_subplot()
         if points:
+            figure.subplots_adjust(bottom=CARD)
             _draw(axes, state, points)
+            _card(figure, state)
         else:
             axes.set_axis_off()
             axes.text(0.5, 0.5, "nothing is measured yet", ha="center", color=GREY, fontsize=14)
@@ -122,13 +131,13 @@ def _draw(axes: Axes, state: State, points: Sequence[Point]) -> None:
     low, high = scale(points)
     span, last = max(high - low, 1e-4), state.real[-1].trial
     kept = [point for point in points if point.trial.kept]
-    axes.set_ylim(low - (0.3 if len(kept) > 1 else 0.15) * span, high + 0.25 * span)
+    axes.set_ylim(low - (0.4 if len(kept) > 1 else 0.15) * span, high + 0.35 * span)
     _bounds(axes, state, points)
     axes.set_xlim(-0.02 * last - 0.2, max(1.03 * last + 0.5, 4.0))
     ylabel = f"{cost_name(state)}, bits per byte (lower is better)"
     axes.set(xlabel="trial", ylabel=ylabel)
     words = "\n".join(textwrap.wrap(summed_words(state.objectives), 75))
-    axes.text(0, -0.12, words, color=GREY, va="bottom", transform=axes.transAxes, size="small")
+    axes.text(0, CAPTION, words, color=GREY, va="bottom", transform=axes.transAxes, size="small")
     axes.set_title(_title(state))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _champions(axes, kept, last)
@@ -145,7 +154,7 @@ def _draw(axes: Axes, state: State, points: Sequence[Point]) -> None:
         _marks(axes, there, 0.02, "|", colour, f"{len(there)} {kind}")
     caption = "bars: 95 % interval; champions are chained by their gains, not by scores hours apart"
     caption += f"; {plural(len(far), 'trial')} off the scale (▲)" if far else ""
-    axes.text(1, -0.12, caption, color=GREY, ha="right", transform=axes.transAxes)
+    axes.text(1, CAPTION, caption, color=GREY, ha="right", transform=axes.transAxes)
     axes.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=4)
 
 
@@ -176,6 +185,45 @@ def _bounds(axes: Axes, state: State, points: Sequence[Point]) -> None:
     memory.annotate(
         label, *place, across, "offset points", ha="right", color=AMBER, fontsize="small"
     )
+
+
+def _card(figure: Figure, state: State) -> None:
+    """The keeps with the largest claimed gains, what is verified, how to do it again."""
+    left, right, end, top, step = 0.07, 0.555, 0.985, 0.2, 0.045
+    found = view(state, str(state.settings.get("tag", "")), {}).found
+    keeps = sorted(found.keeps, key=lambda keep: -(keep.gain.mean if keep.gain else 0.0))
+    heading = f"the {KEEPS} largest of {len(keeps)} keeps" if keeps[KEEPS:] else "kept"
+    heading = f"{heading}, as claimed" if keeps else "nothing is kept yet"
+    _write(figure, left, top, right, heading, color=GREY)
+    for n, keep in enumerate(keeps[:KEEPS], 1):
+        line = f"{signed(keep.gain.mean if keep.gain else None)}  {keep.title}"
+        _write(figure, left, top - n * step, right, line, color=DARK_GREEN, fontsize=10.5)
+    verified, told = found.verified, ("not verified yet", found.verified_words)
+    is_real = verified is not None and verified.is_of_champion and verified.gain.is_sure
+    if verified is not None:
+        told = f"verified {verified.gain.words}", _of_what(verified)
+    _write(figure, right, top, end, "gain in bits per byte of sealed text", color=GREY)
+    look = {"color": GREEN if is_real else GREY, "weight": "bold"}
+    _write(figure, right, top - step, end, told[0], fontsize=14, **look)
+    words = told[1].removeprefix(f"{told[0]}: ")
+    _write(figure, right, top - 2 * step, end, words, color=GREY, fontsize=9.5)
+    base = str(state.settings.get("base", ""))[:7]
+    line = f"repeat it{f' at commit {base}' if base else ''}: {repeat_command(state)}"
+    _write(figure, left, 0.022, end, line, family="monospace")
+
+
+def _write(figure: Figure, x: float, y: float, end: float, words: str, **look: Any) -> None:
+    """A line from ``x`` on that ends before ``end``, shares of the figure's width."""
+    label, room = figure.text(x, y, words, **look), (end - x - 0.01) * figure.bbox.width
+    while (width := label.get_window_extent().width) > room and len(words) > 1:
+        words = words[: min(len(words) - 1, int(len(words) * room / width))].rstrip()
+        label.set_text(f"{words}…")
+
+
+def _of_what(verified: Verified) -> str:
+    told = f"over {plural(verified.seeds, 'fresh seed')}"
+    is_old = not verified.is_of_champion
+    return f"{told}, of trial {verified.trial}: the champion is another now" if is_old else told
 
 
 def _marks(

@@ -9,12 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent.campaign.records import Heat, Training, Trial
+from agent.campaign.compared import finding
+from agent.campaign.records import Heat, Outcome, Training, Trial
 from agent.judge import most_false_keeps
 from agent.objective import GB
 from trainer.untrusted import one_line
 
 BARS = "▁▂▃▄▅▆▇█"
+MARKS: Mapping[Outcome, str] = {
+    "kept": "✓", "reverted": "✗", "failed": "✗", "rejected": "·", "null": "◌", "open": "?",
+}  # fmt: skip
+UNDECIDED = "~"
+
+
+def mark(trial: Trial) -> str:
+    """A sign for how a trial ended; ``UNDECIDED`` if it was reverted, but may be better."""
+    return UNDECIDED if finding(trial) == "inconclusive" else MARKS[trial.outcome]
 
 
 def interval(value: float | None, half: float | None, digits: int = 4) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.campaign import reading
-from agent.campaign.files import JOURNAL, NOTEBOOK, folder_of
+from agent.campaign.files import JOURNAL, NOTEBOOK, PAUSE, folder_of
 from agent.campaign.reading import CampaignError
 from agent.campaign.recovery import own_commits
 from agent.campaign.snapshot import SNAPSHOT
@@ -17,17 +17,18 @@ from agent.campaign.submissions import FOLDER
 from agent.git import worktree
 from agent.git.command import RepoError, run_git
 from agent.git.repo import Repo
+from agent.report.trackers import TRACKERS
 from agent.steps.stop import REQUEST
 from trainer.errors import UserError
 
 WRITTEN = (
     f"{JOURNAL}*", "*.tsv", "*.html", "*.png", "*.json", "run.log*", "trials", "worktree", ".*.tmp",
-    "harvest.md", NOTEBOOK, SNAPSHOT, REQUEST, FOLDER,
+    "harvest.md", NOTEBOOK, SNAPSHOT, REQUEST, PAUSE, FOLDER, *TRACKERS,
 )  # fmt: skip
 """What campaigns write into their folder."""
 OF_TRIALS = (
     "prompt*.md", "reply*.md", "diff.patch", "training-[0-9]*.*", "champion-[0-9]*.*", ".*.tmp",
-    "notebook-*.md",
+    "notebook-*.md", "replay.json",
 )  # fmt: skip
 """What they write into each of its folders ``trials/<n>``."""
 

@@ -148,7 +148,8 @@ def train_heat(
 ) -> list[Measurement | None]:
     """Train what has to be trained; None for a champion's training that is used again."""
     campaign, trial = runtime.campaign, runtime.open_trial
-    runtime.display.heat(trial, plan.number, runtime.settings.budget)
+    known = plan.reused.losses if plan.reused is not None else ()
+    runtime.display.heat(trial, plan.number, runtime.settings.budget, known)
     keep = None if trial.is_null else campaign.weights(trial.trial, plan.candidate.seed)
     seeds = [plan.champion.seed, plan.candidate.seed]
     if plan.reused is not None:

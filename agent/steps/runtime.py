@@ -237,6 +237,7 @@ class Runtime:
             self.display.event({"event": "waiting", "seconds": math.ceil(left)})
             if self.stop.wait(min(1.0, left)):
                 break
+        self.display.event({"event": "waiting", "seconds": 0})
         self.stop_if_asked()
 
     def spent(self) -> float:

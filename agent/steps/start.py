@@ -31,6 +31,7 @@ from agent.proposers.choose import make, researcher
 from agent.report.display import Display
 from agent.report.summary import noise
 from agent.report.text import noise_words, plural
+from agent.report.trackers import refuse_missing, tracked
 from agent.settings import Settings, SettingsError, remember, resolve_settings
 from agent.steps.lend import lend, lender, published_start
 from agent.steps.machine import device_claimed, kept_awake, sleep_words
@@ -107,6 +108,7 @@ def open_runtime(
     if not state.settings:
         committed = repo.read_file(repo.head())  # whose place a start takes
         contract.read(begins.get("start_source", committed), preset.max_seq_len)
+    refuse_missing(settings.track)
     notify = make_notifier(settings.notify, tag, environ, hidden)
     try:
         with contextlib.ExitStack() as held:
@@ -151,7 +153,8 @@ def open_runtime(
             for name, value in (settings.fixed() | asked).items():
                 log.info("%s: %s", name, value)
             remembered = remember(given, state.given, hidden)
-            campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked))
+            where = {"program": os.path.relpath(program_path, repo.root)}
+            campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked | where))
             if from_campaign:
                 of = campaign.state.settings
                 lent = lend(from_campaign, settings.prior, of, program.described)
@@ -167,13 +170,22 @@ def open_runtime(
             for line in campaign.take_messages():
                 display.message(line)
                 log.warning(line)
+            held.enter_context(display.attached(tag, campaign.state, campaign.folder))
             said = {**state.given, **given}
             from agent.report.background import reports  # only here: doctor needs no jinja2
 
             runtime = Runtime(campaign, settings, program, proposer, display, stop, said, notify)
             try:
-                with reports(campaign, display.message) as reporter:
-                    runtime.after_trial = reporter.after_trial
+                with (
+                    reports(campaign, display.message) as reporter,
+                    tracked(settings.track, campaign, display.message) as track_trial,
+                ):
+
+                    def after_trial() -> None:
+                        reporter.after_trial()
+                        track_trial()
+
+                    runtime.after_trial = after_trial
                     yield runtime
             except Exception as error:
                 notify("needed", f"the run has ended: {error}")

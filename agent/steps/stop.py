@@ -19,7 +19,7 @@ from types import FrameType
 from typing import NoReturn
 
 from agent.campaign import reading
-from agent.campaign.files import folder_of
+from agent.campaign.files import PAUSE, folder_of
 from agent.campaign.lines import JournalError
 from agent.campaign.reading import CampaignError
 from agent.campaign.state import State
@@ -136,10 +136,12 @@ def stopping_words(state: State) -> str:
 
 
 def forget_request(repo: Repo, tag: str) -> None:
-    """Remove a request that no run has seen, before one begins: from then on it is meant for it."""
+    """Remove requests that no run has seen, before one begins: from then on they are meant for
+    it."""
     with contextlib.suppress(OSError, JournalError):  # usually there is none
         if reading.running(repo, tag) is None:
-            (folder_of(repo, tag) / REQUEST).unlink()
+            for name in (PAUSE, REQUEST):
+                (folder_of(repo, tag) / name).unlink(missing_ok=True)
 
 
 def stop_run(repo: Repo, tag: str, patience: float = PATIENCE_SECONDS) -> str:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.search --json                  what is recorded (seconds)
     python -m benchmarks.search --full                  all campaigns that are not recorded yet
-    python -m benchmarks.search --full --arms 16        the prior beside its draw replaced
+    python -m benchmarks.search --full --arms prior     the prior beside its draw replaced
     python -m benchmarks.search --full --only luck      one arm
 
 Each campaign begins with ``examples/plain.py`` at the cpu preset, and no model is asked. As many

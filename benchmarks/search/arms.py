@@ -42,8 +42,9 @@ TUNER = Arm("tuner", "tuner")
 DECK = Arm("deck", "deck")
 _ALONE = (TPE, TUNER, LUCK, RANDOM, TPE_STATED, DECK)
 ARMS = {a.name: a for a in (PRIOR, UNIFORM, IN_TURN, *_ALONE)}
-OF_ISSUE = {"16": (PRIOR, UNIFORM, IN_TURN), "18": (PRIOR, *_ALONE)}
-"""Of 16 the shortest campaigns only. 160 trainings are about what 40 trials in heats cost."""
+GROUPS = {"prior": (PRIOR, UNIFORM, IN_TURN), "search": (PRIOR, *_ALONE)}
+"""Ways to draw a category, of which the shortest campaigns will do; and ways to search. 160
+trainings are about what 40 trials in heats cost."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,15 @@ class Job:
 def plan(
     which: str, only: str = "", seeds: Sequence[int] = SEEDS, budget: str = BUDGET
 ) -> list[Job]:
-    """The campaigns of an issue's arms, or of ``all``.
+    """The campaigns of a group of arms, or of ``all``.
 
     With each further seed the arms begin one place later, so that other arms run side by side.
     """
-    arms = [arm for arm in ARMS.values() if which == "all" or arm in OF_ISSUE[which]]
+    arms = [arm for arm in ARMS.values() if which == "all" or arm in GROUPS[which]]
     jobs = [Job(DISTANCE, 0, 0, budget)]
     for turn, seed in enumerate(seeds):
         for arm in arms[turn % len(arms) :] + arms[: turn % len(arms)]:
-            lengths = arm.trials[:1] if which == "16" else arm.trials
+            lengths = arm.trials[:1] if which == "prior" else arm.trials
             jobs += [Job(arm.name, seed, trials, budget) for trials in lengths]
     jobs.sort(key=lambda job: job.trials == max(TPE.trials))  # nobody waits for those
     return [job for job in jobs if only in ("", job.arm)]

@@ -3,6 +3,7 @@
     python -m benchmarks.search.numbers --seeds 200
 
 does what ``benchmarks/results/search-numbers.jsonl`` lacks: a campaign takes a second, TPE three.
+Its lines know the recording, not the tuner's code: remove those of an arm that was changed.
 
 Each seed draws one surface (``surface``), on which every arm searches. The arms of plain searches
 train one point at a time and believe its score; the tuner's trials are judged in heats by the

@@ -51,6 +51,9 @@ def search(
 
     Returns:
         None if it was asked to stop.
+
+    Raises:
+        SystemExit: what is recorded is another search's.
     """
     recorded: list[Point] = read_lines(path)
     points: list[Point] = []
@@ -81,6 +84,8 @@ def search(
             append_line(path, point)
             recorded.append(point)
             say(f"point {number}: {measured.status} {measured.val_bpb}")
+        if (recorded[number]["values"], recorded[number]["seed"]) != (values, seed(number)):
+            raise SystemExit(f"error: {path}: point {number} is another search's; remove the file")
         points.append(recorded[number])
         values = asked.send(points[number]["score"])
     return found_of(points, start)

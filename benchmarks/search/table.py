@@ -11,8 +11,8 @@ from agent.steps.fresh import interval
 from benchmarks.search.arms import (
     ARMS,
     DISTANCE,
+    GROUPS,
     IN_TURN,
-    OF_ISSUE,
     PRIOR,
     TPE,
     TPE_STATED,
@@ -177,9 +177,9 @@ HEAD = (
 )
 
 
-def markdown(found: dict[str, Any], issue: str = "all") -> str:
+def markdown(found: dict[str, Any], group: str = "all") -> str:
     """The table of ``summary`` in Markdown, gains in bits per byte."""
-    names = ARMS if issue == "all" else [arm.name for arm in OF_ISSUE[issue]]
+    names = ARMS if group == "all" else [arm.name for arm in GROUPS[group]]
     lines = [HEAD]
     for arm in found["arms"]:
         if arm["arm"] in names:

@@ -97,12 +97,15 @@ class Campaign:
         self._trial(category, proposal, edit.title, verdict, gain)
 
     def reject(self, category: str, proposer: str, times: int) -> None:
+        self.refuse(category, proposer, "x", "it fails", times)
+
+    def refuse(self, category: str, proposer: str, reply: str, reason: str, times: int = 1) -> None:
         number = self._begin(category)
         for _ in range(times):
             self.events.append(
-                {"event": "proposed", "trial": number, "proposer": proposer, "reply": "x"}
+                {"event": "proposed", "trial": number, "proposer": proposer, "reply": reply}
             )
-            self.events.append({"event": "turned_down", "trial": number, "reason": "it fails"})
+            self.events.append({"event": "turned_down", "trial": number, "reason": reason})
         ended = {"verdict": "rejected", "words": "", "status": ""}
         self.events.append({"event": "verdict", "trial": number, **ended})
 

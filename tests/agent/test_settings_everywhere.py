@@ -50,6 +50,7 @@ ROWS = {
     ),
     "keep": Row("strict", "strict", {"always": "'confirm', 'strict' or 'greedy'"}, NOT_TEXT),
     "proposer": Row("deck", "deck", {"oracle": "'tuner' or 'hybrid'", "": "'llm', "}, NOT_TEXT),
+    "track": Row("wandb", "wandb", {"paper": "'tensorboard' or 'wandb'", "": "'none', "}, NOT_TEXT),
     "llm": Row("none", "none", {"": "auto, none, anthropic:MODEL", " ": "auto, none"}, NOT_TEXT),
     "trials": Row("7", 7, WHOLE | FROM_0 | {"1000000001": "less than or equal to"}, NOT_WHOLE),
     "hours": Row(

@@ -37,7 +37,7 @@ PLAIN = (ROOT / "examples" / "plain.py").read_text()
 # --- the plan ---
 
 
-@pytest.mark.parametrize(("which", "arms"), [("16", 3), ("18", 7), ("all", 9)])
+@pytest.mark.parametrize(("which", "arms"), [("prior", 3), ("search", 7), ("all", 9)])
 def test_the_plan_has_each_campaign_once_and_other_pairs_with_each_seed(
     which: str, arms: int
 ) -> None:
@@ -50,10 +50,10 @@ def test_the_plan_has_each_campaign_once_and_other_pairs_with_each_seed(
     assert pairs[0].isdisjoint(pairs[1])
 
 
-def test_a_campaign_of_both_issues_is_run_once() -> None:
+def test_a_campaign_of_both_groups_is_run_once() -> None:
     own = [job for job in plan("all") if job.arm == PRIOR.name]
     assert [(job.seed, job.trials) for job in own] == [(1, 30), (1, 40), (2, 30), (2, 40)]
-    assert {job.folder for job in plan("16", PRIOR.name)} <= {job.folder for job in own}
+    assert {job.folder for job in plan("prior", PRIOR.name)} <= {job.folder for job in own}
 
 
 SHORT, LONG, OTHER = Job("TPE", 1, 40), Job("TPE", 1, 160), Job("luck", 1, 40)
@@ -293,7 +293,7 @@ def test_the_time_to_a_gain_is_that_of_a_verified_champion() -> None:
 
 
 def test_the_table_and_the_picture_tell_of_each_campaign(tmp_path: Path) -> None:
-    lines = markdown(summary(ROWS), "18").splitlines()
+    lines = markdown(summary(ROWS), "search").splitlines()
     assert (
         "| TPE | 1 | 40 | 1.7 | 1 | 0.3000 (too high) | 0.1000 (0.1000 to 0.1000) | 25% |" in lines
     )
@@ -336,6 +336,44 @@ def test_rivals_of_the_long_campaign_have_its_device_time(
     told = told_of(found)
     assert (told["device_seconds"], told["trials"], told["kept"]) == (40.0, 3, 3)
     assert told["claimed"] == pytest.approx(0.03)
+
+
+def test_points_of_another_search_are_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the start, its ranges or Optuna have changed since."""
+
+    def heat(sources: list[str], seed: int, **how: Any) -> list[Any]:
+        told = {"status": "ok", "reason": "", "fingerprint": {"threads": 2}}
+        took = {"train_seconds": 9.0, "answer_seconds": 1.0}
+        return [SimpleNamespace(val_bpb=2.0, seed=seed, **told, **took)]
+
+    monkeypatch.setattr(points.measure, "heat", heat)
+
+    def search(start: str, arm: str, count: int, seed: int = 1) -> Any:
+        space = space_of(start, "cpu", as_stated=False)
+        return points.search(
+            ask(arm, 1, space),
+            start,
+            tmp_path / "points.jsonl",
+            "3s",
+            lambda number: seed,
+            lambda done: len(done) == count,
+            SimpleNamespace(is_set=lambda: False),  # type: ignore[arg-type]
+            print,
+        )
+
+    search(PLAIN, RANDOM.name, 3)
+    assert len(search(PLAIN, RANDOM.name, 4).steps) == 4
+    wider = PLAIN.replace("range 0.0001..0.1 log", "range 0.0001..0.2 log")
+    assert wider != PLAIN
+    for start, arm, seed in (
+        (wider, RANDOM.name, 1),
+        (PLAIN, LUCK.name, 1),
+        (PLAIN, RANDOM.name, 2),
+    ):
+        with pytest.raises(SystemExit, match="another search"):
+            search(start, arm, 4, seed)
 
 
 def test_the_gain_over_tpe_is_within_a_heat() -> None:

@@ -59,6 +59,10 @@ class Curve:
         assert self._budget.seconds is not None
         return (self.late + seconds) / self._budget.seconds
 
+    def bpb(self, loss: float) -> float:
+        """Nats per token in bits per byte of the text that is read."""
+        return loss * self._scale
+
     def add_loss(self, share: float, loss: float) -> None:
         """A loss in nats per token, reported when ``share`` of the budget was spent.
 
@@ -67,7 +71,7 @@ class Curve:
         twentieth = math.ceil(TWENTIETHS * share - _ROUNDING) - 1
         if self.completed < TWENTIETHS:
             twentieth = min(max(twentieth, self.completed), TWENTIETHS - 1)
-            self._sums[twentieth] += loss * self._scale
+            self._sums[twentieth] += self.bpb(loss)
             self._counts[twentieth] += 1
         self.reach(share)
 

@@ -378,4 +378,5 @@ class Training:
             return
         self._next_log = now + _LOG_SECONDS
         self._curve.add_point(seconds, step, loss)
-        self.job.on_event({"event": "log", "step": step, "loss": loss, "spent": share})
+        bpb = self._curve.bpb(loss)
+        self.job.on_event({"event": "log", "step": step, "loss": loss, "bpb": bpb, "spent": share})

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from events import Story
+from shown import status_text
 
 from agent.campaign.events import read_event
 from agent.campaign.learning import prior_course, rebuild_prior, teach_prior
@@ -15,7 +16,7 @@ from agent.campaign.snapshot import read_state, save
 from agent.campaign.state import State, fold
 from agent.learner import FEATURES, RISE
 from agent.prior import Prior
-from agent.report.summary import status_json, status_text
+from agent.report.summary import status_json
 from agent.report.text import sparks
 
 NAMES = ("architecture", "schedule", "optimizer")
@@ -183,7 +184,9 @@ def test_it_is_shown_over_time() -> None:
     status = status_json(story.state, "t", None, course[-1]["prior"])
     assert status["prior_over_time"] == course
     line = next(
-        line for line in status_text(status).splitlines() if "trials" in line and "▁" in line
+        line
+        for line in status_text(story.state, status["prior"], 80).splitlines()
+        if "trials" in line and "▁" in line
     )
     first, name, last = line.split(": ")[1].split()[:3]
     assert (name, len(first)) == ("schedule", 7) and first[-1] > last[-1]

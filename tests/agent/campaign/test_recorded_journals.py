@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 from events import Story, sha
 from project import agent, as_json, clone, git
+from shown import log_json
 
 from agent.campaign.events import read_event
 from agent.campaign.evidence import noise_guess
 from agent.campaign.journal import read_events
 from agent.campaign.results import write_tsv
 from agent.campaign.state import State, fold
-from agent.report.summary import log_json, show_text, status_json
+from agent.report.details import show_text
+from agent.report.summary import status_json
 from trainer.presets import find_preset
 
 RECORDED = Path(__file__).parent / "recorded"

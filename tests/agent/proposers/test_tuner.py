@@ -26,9 +26,10 @@ from simulated import (
 from agent import edits
 from agent.edits.blocks import render
 from agent.edits.constants import Range, constants, set_constants
+from agent.edits.locate import Block
 from agent.proposers.axes import MIN_STEP, tunable
 from agent.proposers.base import NothingToPropose, Proposal
-from agent.proposers.tuner import MOST, REACH, Measured, Tuner, measured
+from agent.proposers.tuner import MOST, REACH, Measured, Tuner, measured, setting
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,22 @@ def test_the_reply_says_what_and_why() -> None:
     assert "point:" not in edit.hypothesis + edit.title
 
 
+def test_of_many_constants_the_title_names_the_category_s_first_and_how_many_more() -> None:
+    """What `log` shows in 60 columns; what it leaves out is in the hypothesis."""
+    names = [f"{letter * 5}_SHARE" for letter in "ABCD"]
+    lines = [f"{name} = 0.5  # of {name[0]}; range 0..1" for name in names]
+    campaign = Campaign(
+        "\n".join(["# === schedule ===", *lines[:3], "# === optimizer ===", lines[3]])
+    )
+    for most in (1, 2, 3, 4):
+        context = campaign.context("optimizer")
+        edit = edits.parse(Tuner(most=most).propose(context).reply)
+        changed = Asked(campaign.source, edit.apply(campaign.source)).changed
+        assert edit.title.startswith(f"{names[3]} 0.5 → {changed[names[3]]}")
+        assert len(changed) == most and (most < 3 or edit.title.endswith(f" and {most - 2} more"))
+        assert all(f"{n} 0.5 → {v} (of {n[0]})" in edit.hypothesis for n, v in changed.items())
+
+
 def test_points_that_were_written_below_the_reply_are_still_read() -> None:
     source = "# === schedule ===\nX = 0.5  # range 0..1\n"
     campaign = Campaign(source)
@@ -235,6 +252,7 @@ def test_a_champion_outside_its_domain_is_brought_back() -> None:
         ("300  # range 64..1024 log int", {64, 128, 256, 512, 1024, 80, 100, 200, 400}),
         ("3  # range 1..100000 log int", {2**k for k in range(17)}),
         ("1000500  # range 1000000..1001000 int", {1000000, 1000100, 1000250, 1001000}),
+        ("5  # range 1..1e30 int", {3 * 10**29, 10**30, 2**98}),
         ("0.5  # range 0..1", {0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0}),
         ("0.3  # range 0.0005..0.1 log", {0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05}),
     ],
@@ -313,6 +331,94 @@ def test_numbers_that_others_have_tried_are_learnt_from(
     history = [replace(trial, hunks=hunks) for trial in context.history]
     learnt = Measured({"X": 0.5}, {"X": 0.7}, 2 * NOISE["structure"], NOISE["structure"], False)
     assert measured(replace(context, history=history)) == ([learnt] if heard else [])
+
+
+def test_what_other_proposers_remember_of_their_trials_stops_nothing() -> None:
+    """A local model's edit is a number, too; its data hold what it said."""
+    campaign = Campaign("# === schedule ===\nX = 0.5  # range 0..1\n")
+    reply = setting(campaign.context("schedule"), {"X": 0.7}, "point: {no json}")
+    said = {"received": "{}"}
+    for data in (said, {}):
+        proposal = Proposal("llm", f"{reply}\npoint: {{no json}}\n", data=data)
+        campaign.conclude("schedule", proposal, 2.0, keep=False)
+    context = campaign.context("schedule")
+    context = replace(context, history=[replace(t, hunks=("number:1",)) for t in context.history])
+    assert [(one.before, one.after) for one in measured(context)] == [({"X": 0.5}, {"X": 0.7})] * 2
+    assert Tuner().covers(context) and Tuner().propose(context)
+
+
+@pytest.mark.parametrize(
+    "code", ["Y = 1", "Y = 1  # the rate; range 1..9 int", "print(X)  # range 0..1"]
+)
+def test_an_edit_that_changes_more_than_stated_constants_is_not_put_down_to_these(
+    code: str,
+) -> None:
+    source = f"# === schedule ===\nX = 0.5  # range 0..1\n{code}\n"
+    campaign = Campaign(source)
+    changed = source.replace("0.5", "0.7").replace("1\n", "2\n").replace("(X)", "(2 * X)")
+    block = Block(source, changed)
+    proposal = Proposal("llm", render("schedule", "told.", [block], title="told"))
+    campaign.conclude("schedule", proposal, 2.0, keep=False)
+    context = campaign.context("schedule")
+    context = replace(context, history=[replace(t, hunks=("number:1",)) for t in context.history])
+    assert len(measured(context)) == ("rate" in code)
+
+
+def test_a_point_that_cannot_be_trained_counts_as_a_failure() -> None:
+    """Out of memory in the two steps before a training: the trial has no training at all."""
+    source = "# === schedule ===\nX = 0.5  # range 0..1\n"
+    for reason, goes_on in (
+        ("two trial steps failed: out of memory", False),
+        ("already tried: the same program was trained", True),
+    ):
+        campaign = Campaign(source)
+        reply = setting(campaign.context("schedule"), {"X": 0.6}, "why")
+        at_once = campaign.context("schedule", feedback=(reason,), turned_down=(reply,))
+        campaign.refuse("schedule", "tuner", reply, reason)
+        found = [
+            values(edits.parse(Tuner().propose(context).reply).apply(source))["X"]
+            for number in range(2, 30)
+            for context in (replace(at_once, trial=number), campaign.context("schedule"))
+            for context in (replace(context, trial=number),)
+        ]
+        assert (max(found) > 0.6) == goes_on, reason
+        assert min(found) < 0.5
+
+
+def test_a_failure_short_of_what_has_scored_closes_no_direction() -> None:
+    source = "# === schedule ===\nX = 0.5  # range 0..1\n"
+    campaign = Campaign(source)
+    _told(campaign, {"X": 0.7}, 1.0)
+    _told(campaign, {"X": 0.52}, None)
+    asked = [
+        Asked(source, campaign.ask(Tuner(), "schedule", trial=number)[1]) for number in range(3, 20)
+    ]
+    assert any(ask.changed["X"] > 0.52 for ask in asked)
+    assert all(ask.changed["X"] != 0.52 for ask in asked)
+
+
+def test_where_trainings_failed_nothing_is_proposed_even_when_all_else_was_tried() -> None:
+    campaign = Campaign("# === schedule ===\nX = 2  # range 1..9 int\n")
+    found = []
+    while Tuner().covers(campaign.context("schedule")):
+        proposal, candidate = campaign.ask(Tuner(), "schedule")
+        found.append(values(candidate)["X"])
+        gain = None if found[-1] > 4 else -1.0
+        campaign.conclude("schedule", proposal, gain, keep=False)
+    assert {1, 3, 4} <= set(found)
+    assert [x for x in found if x > 4] == sorted((x for x in found if x > 4), reverse=True)
+    with pytest.raises(NothingToPropose):
+        Tuner().propose(campaign.context("schedule"))
+
+
+@pytest.mark.parametrize("difference", [(math.nan, 0.1), (math.inf, 0.1), (0.1, math.nan)])
+def test_a_difference_that_is_no_number_is_no_measurement(difference: tuple[float, float]) -> None:
+    campaign = Campaign("# === schedule ===\nX = 0.5  # range 0..1\n")
+    _told(campaign, {"X": 0.7}, 1.0)
+    context = campaign.context("schedule")
+    history = [replace(trial, difference=difference) for trial in context.history]
+    assert measured(replace(context, history=history)) == []
+    assert Tuner().propose(replace(context, history=history))
 
 
 LOG_RANGES = {"A": (0.01, 3.0), "B": (0.0005, 0.1)}

@@ -86,22 +86,24 @@ def hostile() -> State:
 
 def test_a_trial_is_a_line_with_its_numbers_and_a_line_with_its_verdict() -> None:
     lines = screen(rich_output(campaign().state, 80))
-    row = lines.index("     kept: better by 0.0140 ± 0.0082 in 3 heats  1:00") - 1
+    row = lines.index("       kept: better by 0.0140 ± 0.0082 in 3 heats  1:00") - 1
     assert re.fullmatch(
-        r"  1  schedule +longer warm-down, .*…  1\.2870 ± 0\.0060  \+0\.0130", lines[row]
+        r"✓   1  schedule +longer warm-down, .*…  1\.2870 ± 0\.0060  \+0\.0130", lines[row]
     )
-    assert any(re.fullmatch(r"  2  architecture +heads of 32 .* crashed", line) for line in lines)
-    assert any(re.fullmatch(r"  3  optimizer +not trained", line) for line in lines)
+    assert any(re.fullmatch(r"✗   2  architecture +heads of 32 .* crashed", line) for line in lines)
+    assert any(re.fullmatch(r"·   3  optimizer +not trained", line) for line in lines)
     assert any(
-        re.fullmatch(r"  5  null +the champion .* 1\.2900 +-0\.0019", line) for line in lines
+        re.fullmatch(r"◌   5  null +the champion .* 1\.2900 +-0\.0019", line) for line in lines
     )
-    assert any(re.fullmatch(r"  6  archit.* abandoned +-0\.0600", line) for line in lines)
+    assert any(re.fullmatch(r"✗   6  archit.* abandoned +-0\.0600", line) for line in lines)
 
 
 def test_a_wide_terminal_has_one_line_a_trial() -> None:
     lines = screen(rich_output(campaign().state, 180))
     assert any(
-        re.fullmatch(r"  4  regularisation .* 1\.2890 ± 0\.0090  -0\.0010 +1:00  worse by .*", line)
+        re.fullmatch(
+            r"~   4  regularisation .* 1\.2890 ± 0\.0090  -0\.0010 +1:00  worse by .*", line
+        )
         for line in lines
     )
 
@@ -121,14 +123,14 @@ def test_kept_is_green_and_rejected_is_yellow() -> None:
     assert re.search(r"\x1b\[2m1\.2900.*\x1b\[2m-0\.0019", output), "a null trial is quiet"
 
 
-def test_the_live_part_says_who_is_trained_and_how_far() -> None:
+def test_the_panel_says_who_is_trained_and_how_far() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
     display = RichDisplay(console)
     state = campaign().state
     trial = replace(state.trials[1], verdict=None, trainings=state.trials[1].trainings[:2])
 
     def look(width: int = 80) -> str:
-        assert display._live is not None
+        assert display._redrawn is not None
         console.width = width
         paper = Console(file=io.StringIO(), width=width)
         with paper.capture() as captured:
@@ -137,40 +139,37 @@ def test_the_live_part_says_who_is_trained_and_how_far() -> None:
         return captured.get()
 
     display.proposing(replace(trial, title=""))
-    assert "proposing in schedule" in look()
+    assert "drafting an edit in schedule" in look()
     display.heat(replace(trial, trainings=()), 0, "20s")
-    assert "heat 1" in look()
+    assert "heat 1 of trial 1: training" in look()
     assert "differences so far" not in look()
     display.heat(replace(trial, trainings=state.trials[1].trainings[:4]), 2, "20s")
-    assert "heat 3" in look()
-    assert "differences so far: +0.0120 +0.0140" in look()
-    display.event({"event": "ready", "training": 0})
+    assert "heat 3 of trial 1" in look()
     display.event({"event": "preparing", "stage": "training tokenizer", "fraction": 0.4})
-    assert re.search(r"40%  preparing: training tokenizer  \d:\d\d", look(100)), "not of 20s yet"
-    display.event({"event": "ready"})
-    display.event({"event": "log", "step": 412, "loss": 3.4121, "spent": 0.54})
-    assert re.search(r"54%  step 412, loss 3\.412  \d:\d\d", look())
-    assert "54% of 20s  step 412" in look(100)
-    display.event({"event": "log", "step": 412, "loss": 3.4, "spent": 0.54, "training": 1})
-    assert "54%  candidate step 412" in look()
-    display.event({"event": "log", "step": 409, "loss": 3.4, "spent": 0.53, "training": 0})
-    assert "53%  champion step 409" in look()
+    assert re.search(r"preparing: training tokenizer  \d:\d\d", look(100))
+    assert "champion  " not in look(), "there is no curve yet"
+    for number, bpb in ((0, 1.9), (1, 1.8)):
+        display.event({"event": "ready", "training": number})
+        for step in range(1, 13):
+            log = {"step": step, "loss": 3.4, "bpb": bpb - step / 100, "spent": step / 20}
+            display.event({"event": "log", "training": number, **log})
+    assert "heat 3 of trial 1: candidate ahead by 0.1000 at 60 %" in look()
+    assert re.search(r"champion +[▁-█]+ +1\.7800", look())
+    assert re.search(r"candidate +[▁-█]+ +1\.6800", look())
+    assert "differences so far: +0.0120 +0.0140" in look()
     display.event({"event": "log", "step": 413, "loss": float("nan"), "spent": None})
-    assert re.search(r"step 413, loss nan", look())
-    display.event({"event": "scoring", "fraction": 0.7})
-    assert re.search(r"70%  scoring", look())
+    display.event({"event": "scoring", "fraction": 0.7, "training": 1})
+    assert "scoring candidate at 70 %" in look()
     display.heat_over(trial, state.trials[1].heats[2])
-    assert display._live is None
+    assert "trial 1: judging" in look()
+    assert "candidate" in look(), "its curve is still there"
     display.training(replace(trial, trial=0, trainings=()), state.trials[0].trainings[0], "20s")
-    assert "baseline" in look()
+    assert "baseline of trial 0: training" in look()
     display.trained(state.trials[0].trainings[0])
-    assert display._live is None
-    display.heat(trial, 0, "20s")
     display.verdict(state.trials[3], state, PRIOR)
-    assert display._live is None
-    display.proposing(trial)
+    assert "choosing what to try next" in look()
     display.close()
-    assert display._live is None
+    assert display._redrawn is None
 
 
 def test_a_measurement_without_a_trial_is_shown_too() -> None:
@@ -194,8 +193,8 @@ def test_a_note_of_a_measurement_is_a_message() -> None:
 def test_the_prior_is_shown_when_it_has_moved() -> None:
     lines = [line for line in screen(rich_output(campaign().state, 80)) if "prior" in line]
     assert lines == [
-        "     prior  even over 10 categories",
-        "     prior  schedule 19%▲  optimizer 12%▲  architecture 11%▲  dataset 11%▲  …",
+        "       prior  even over 10 categories",
+        "       prior  schedule 19%▲  optimizer 12%▲  architecture 11%▲  dataset 11%▲  …",
     ]
 
 

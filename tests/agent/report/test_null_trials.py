@@ -7,19 +7,12 @@ from pathlib import Path
 
 import pytest
 from events import PRIOR, Story, sha
+from shown import log_graph, log_json, log_text, status_text
 
 from agent.campaign.learning import rebuild_prior
 from agent.campaign.results import write_tsv
-from agent.report.summary import (
-    log_graph,
-    log_json,
-    log_text,
-    paragraph,
-    show_json,
-    show_text,
-    status_json,
-    status_text,
-)
+from agent.report.details import show_json, show_text
+from agent.report.summary import paragraph, status_json
 
 
 @pytest.fixture
@@ -37,19 +30,17 @@ def test_they_are_counted_apart(story: Story) -> None:
     status = status_json(story.state, "t", None, PRIOR)
     assert [status[k] for k in ("trials", "kept", "reverted", "rejected")] == [1, 1, 0, 0]
     assert (status["nulls"], status["nulls_kept"]) == (2, 1)
-    assert "trials    1: 1 kept, 0 reverted, 0 rejected" in status_text(status)
+    assert "trials    1: 1 kept, 0 reverted, 0 rejected" in status_text(story.state)
     assert paragraph(story.state).startswith("1 trial: 1 kept, 0 reverted. ")
 
 
 def test_the_meter_is_where_the_keeps_are_told(story: Story) -> None:
     words = "1 of 2 nulls kept (below 97 % with 95 % confidence)"
-    assert f"false-keep meter: {words}" in status_text(status_json(story.state, "t", 1, {}))
+    assert f"false-keep meter: {words}" in status_text(story.state)
     assert f"False-keep meter: {words}." in paragraph(story.state)
     empty = Story()
     empty.baseline()
-    assert "false-keep meter: no null trial yet" in status_text(
-        status_json(empty.state, "t", 1, {})
-    )
+    assert "false-keep meter: no null trial yet" in status_text(empty.state)
 
 
 def test_one_that_nobody_could_judge_says_nothing_about_false_keeps(story: Story) -> None:

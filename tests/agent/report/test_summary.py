@@ -6,18 +6,10 @@ from statistics import fmean
 
 import pytest
 from events import PRIOR, Story, campaign, sha
+from shown import log_graph, log_json, log_text, status_text
 
-from agent.report.summary import (
-    log_graph,
-    log_json,
-    log_text,
-    paragraph,
-    show_json,
-    show_text,
-    standing,
-    status_json,
-    status_text,
-)
+from agent.report.details import show_json, show_text
+from agent.report.summary import paragraph, standing, status_json
 from trainer.presets import find_preset
 
 STATUS = {"tag", "state", "trials", "kept", "reverted", "rejected", "baseline_bpb", "best_bpb"}
@@ -52,9 +44,9 @@ def test_status() -> None:
 
 def test_the_notebook_is_named_where_there_is_one() -> None:
     story = campaign()
-    assert "notebook" not in status_text(status_json(story.state, "t", None, PRIOR))
+    assert "notebook" not in status_text(story.state)
     story.add("notebook", text="x", model="m", usage={"input": 1}, cost_usd=0.0)
-    told = status_text(status_json(story.state, "t", None, PRIOR))
+    told = status_text(story.state)
     assert "\nnotebook  campaigns/t/notebook.md\n" in told
 
 
@@ -66,7 +58,7 @@ def test_the_noise_of_both_kinds_is_told() -> None:
     presets = {"numbers": CPU.noise_numbers, "structure": CPU.noise_structure}
     assert status["noise"] == pytest.approx(presets)
     assert status["noise_sigma"] == status["noise"]["structure"]
-    assert "noise     0.0050 for numbers, 0.0160 for structure" in status_text(status)
+    assert "noise     0.0050 for numbers, 0.0160 for structure" in status_text(story.state)
     for _ in range(8):
         story.trial("optimizer", "x", [(1.30, 1.30), (1.30, 1.40), (1.30, 1.20)])
     status = status_json(story.state, "t", None, {})
@@ -85,8 +77,11 @@ def test_the_champions_are_chained_by_their_gains() -> None:
     status = status_json(story.state, "t", None, {})
     assert status["baseline_bpb"] == pytest.approx(1.30)
     assert status["best_bpb"] == pytest.approx(1.27)
-    assert "champion 1.2700 (-0.0300)" in status_text(status)
-    assert "cut off" not in status_text(status)
+    assert (
+        "claimed +0.0300 (+0.0250 to +0.0350): val_bpb of the baseline 1.3000, champion 1.2700"
+        in status_text(story.state)
+    )
+    assert "cut off" not in status_text(story.state)
     gain = standing(story.state).gain
     assert gain is not None
     assert (gain.mean, gain.half) == pytest.approx((0.03, 0.005))
@@ -111,7 +106,7 @@ def test_status_of_a_campaign_that_has_just_begun() -> None:
     status = status_json(Story().state, "t", 1, PRIOR)
     assert status["baseline_bpb"] is status["best_bpb"] is status["champion"] is None
     assert json.loads(json.dumps(status)) == status
-    assert "not measured yet" in status_text(status)
+    assert "not measured yet" in status_text(Story().state)
     assert paragraph(Story().state) == "Nothing is measured yet."
     assert log_json(Story().state) == []
 
@@ -140,9 +135,21 @@ def test_what_the_model_cost_for_what_was_gained() -> None:
     story.baseline(1.30)
     story.trial("schedule", "x", [(1.30, 1.10)], verdict="keep", gain=0.20, gain_half=0.21)
     assert status_json(story.state, "t", None, {})["cost_per_gain_usd"] is None, "it may be none"
-    shown = status_text(status | {"cost_per_gain_usd": 0.25})
-    assert "1,050, 80% of the prompts from a cache" in shown
-    assert "$0.25 for each 0.01 bits per byte" in shown
+
+
+def test_the_cost_is_told_with_what_it_bought() -> None:
+    story = Story(llm="anthropic:m")
+    story.baseline(1.30)
+    number = story.draw("schedule")
+    usage = {"input": 100, "output": 50, "cache_read": 800, "cache_write": 100}
+    story.add(
+        "proposed", trial=number, proposer="llm", reply="x", model="m", usage=usage, cost_usd=5.0
+    )
+    story.candidate(number, "x")
+    story.heat(number, 1.30, 1.10)
+    story.end(number, "keep", "kept", gain=0.20, gain_half=0.19)
+    told = "$5.00, 1,050 tokens, 80% of the prompts from a cache, $0.25 for each 0.01 bits per byte"
+    assert told in status_text(story.state)
 
 
 def test_audits_and_quarantine_are_shown(tmp_path: Path) -> None:
@@ -247,10 +254,9 @@ def test_log_for_people() -> None:
 
 def test_graph_has_kept_trials_on_the_trunk() -> None:
     lines = log_graph(campaign().state).splitlines()
-    assert [line[:3] for line in lines[:-2]] == ["●  ", "●  ", "├─×", "├─·", "├─○", "├─◌", "├─○"]
-    gains = {line.index(sign) for line in lines[:-2] for sign in ("+0.0", "-0.0") if sign in line}
+    assert [line[:3] for line in lines] == ["●  ", "●  ", "├─×", "├─·", "├─○", "├─◌", "├─○"]
+    gains = {line.index(sign) for line in lines for sign in ("+0.0", "-0.0") if sign in line}
     assert len(gains) == 1, "an abandoned trial's status is longer than a score"
-    assert lines[-2].endswith("◌ null trial")
 
 
 def test_show_tells_all(tmp_path: Path) -> None:

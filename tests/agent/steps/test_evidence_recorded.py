@@ -18,7 +18,7 @@ from agent.campaign.journal import read_events
 from agent.campaign.state import fold
 from agent.models.types import Prompt, Reply, Usage
 from agent.proposers.llm import LLMProposer
-from agent.report.summary import prompts, prompts_text, show_json, show_text
+from agent.report.details import prompts, prompts_text, show_json, show_text
 from agent.steps.runtime import Runtime
 
 PLACE = "    session.ready()\n"

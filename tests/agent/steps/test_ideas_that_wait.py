@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from replies import block
+from shown import log_text, status_text
 from staged import Score, answer, audits, play
 
 from agent import loop
@@ -28,7 +29,8 @@ from agent.campaign.submissions import Submission, submit
 from agent.models.cassette import Player, Recorder
 from agent.models.types import Model, Prompt, Reply, Usage
 from agent.proposers.llm import LLMProposer
-from agent.report.summary import log_text, show_text, status_json, status_text
+from agent.report.details import show_text
+from agent.report.summary import status_json
 from agent.steps.ideas import propose_idea
 from agent.steps.runtime import Runtime, Stopped
 
@@ -266,7 +268,7 @@ def test_limits_hold_where_they_are_about_what_waits(runtime: Runtime) -> None:
     loop.one_trial(runtime)
     with pytest.raises(Stopped, match="1 trial is done"):
         loop.one_trial(runtime)
-    assert "2 ideas of a reply" in status_text(status_json(runtime.campaign.state, "t", None, {}))
+    assert "2 ideas of a reply" in status_text(runtime.campaign.state)
     runtime = go_on(runtime, model, trials=None, max_tokens=100)
     with pytest.raises(Stopped, match="110 tokens"):
         loop.one_trial(runtime)
@@ -333,7 +335,7 @@ def test_a_model_takes_its_pick_and_says_what_has_nothing_left(runtime: Runtime)
     words = f"nothing left in {third}, it is said: nothing of it moved the curve"
     assert words in log_text(state)
     status = status_json(state, "t", None, runtime.prior.probabilities())
-    assert status["exhausted"] == state.exhausted and words[:60] in status_text(status)
+    assert status["exhausted"] == state.exhausted and words[:60] in status_text(state)
     known = runtime.program.described
     rebuilt = rebuild_prior(known, runtime.settings.seed, state.finished)
     assert rebuilt.probabilities() == runtime.prior.probabilities()

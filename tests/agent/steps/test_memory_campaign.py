@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from project import clone_without_model
 from replies import block
+from shown import status_text
 from staged import audits, measured
 
 from agent import loop
@@ -19,7 +20,8 @@ from agent.campaign.state import fold
 from agent.proposers.base import Context, Proposal
 from agent.proposers.hybrid import Hybrid
 from agent.proposers.memory.proposer import Memory
-from agent.report.summary import show_text, status_json, status_text
+from agent.report.details import show_text
+from agent.report.summary import status_json
 from agent.steps.runtime import Runtime, Stopped
 from trainer import measure
 from trainer.measure import Measurement
@@ -126,8 +128,8 @@ def test_two_near_misses_are_combined_and_a_third_comes_back(
     status = status_json(campaign.state, "t", None, {})
     assert status["proposers"] == {"deck": 4, "memory": 2}
     assert "architecture" not in status["without_ideas"] and len(status["without_ideas"]) == 9
-    assert "\nproposed  deck 4, memory 2" in status_text(status)
-    assert "no untried idea, or closed: " in status_text(status)
+    assert "\nproposed  deck 4, memory 2" in status_text(campaign.state)
+    assert "no untried idea, or closed: " in status_text(campaign.state)
     assert "memory, of trials 1 and 2, drawn with 100%" in show_text(
         campaign.state, 3, campaign.folder
     )

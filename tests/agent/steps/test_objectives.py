@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from project import git
 from runtimes import running
+from shown import log_json, status_text
 from staged import Score, answer, audits, play
 
 from agent import loop
@@ -19,7 +20,7 @@ from agent.edits.blocks import Edit
 from agent.edits.constants import constants, set_constants
 from agent.objective import GB
 from agent.proposers.base import NothingToPropose, Proposal
-from agent.report.summary import log_json, paragraph, status_json, status_text
+from agent.report.summary import paragraph, status_json
 from agent.report.verification import verified_text
 from agent.steps.harvest import _Harvest
 from agent.steps.runtime import Runtime
@@ -191,7 +192,7 @@ def test_what_was_recorded_stays_when_the_objective_changes(
     both = ["val_bpb", "time to val_bpb 1.5, a doubling of it costs 0.08"]
     assert (status["objective"], status["summed"]) == (TARGET, both)
     summed = f"a sum of gains by different objectives: {both[0]}; then {both[1]}"
-    assert summed in status_text(status) and summed in paragraph(state)
+    assert summed in status_text(state) and summed in paragraph(state)
     noise = runtime.make_judge("structure").noise, runtime.make_judge("numbers").noise
     aim(runtime, "")
     play(monkeypatch, (took(1.4), took(1.9)))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from model_server import Answer, Server
 from replies import FILES, HEAD, PARENT, REPLIES, block
+from shown import log_json
 from staged import Score, answer
 
 from agent import loop
@@ -28,7 +29,7 @@ from agent.models.choose import open_model
 from agent.models.types import Model, Prompt
 from agent.models.types import Reply as ModelReply
 from agent.proposers.llm import LLMProposer
-from agent.report.summary import log_json, show_text
+from agent.report.details import show_text
 from agent.steps import propose
 from agent.steps.runtime import Runtime
 from trainer import measure

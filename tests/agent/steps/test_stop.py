@@ -23,6 +23,7 @@ from project import ROOT, clone, events, git, wait_until
 
 from agent.campaign.files import folder_of
 from agent.campaign.journal import Journal
+from agent.campaign.live import LIVE, read_live
 from agent.campaign.lock import JournalBusy, holder
 from agent.git.repo import Repo
 from agent.steps import stop
@@ -102,10 +103,12 @@ def test_once_it_ends_in_order(begin: Callable[..., Run], tmp_path: Path) -> Non
     told = tmp_path / "told"
     tell = f"sh -c '(echo $AUTORESEARCH_EVENT $AUTORESEARCH_TAG; cat) > {told}'"
     run = begin(*TRAINS, "--notify", tell)
-    run.until(lambda: run.has("training_started"))
+    home = run.folder / "campaigns" / "t"
+    run.until(lambda: (live := read_live(home)) is not None and live.who == "baseline")
     run.process.send_signal(signal.SIGINT)
     code, out = run.ended()
     assert code == 0
+    assert not (home / LIVE).exists()
     assert whole_journal(run.folder)[-1] == "stop"
     assert "the training under way is dropped, and done again" in out
     assert "stopped: asked to stop" in out

@@ -13,6 +13,7 @@ import pytest
 from commands import run_here
 from grown import Grown
 from project import git
+from shown import log_json, log_text
 from staged import audits, play
 
 from agent import loop
@@ -28,7 +29,7 @@ from agent.campaign.submissions import FOLDER, Submission, discard, submit, wait
 from agent.edits.checks import check
 from agent.edits.constants import constants
 from agent.edits.facts import edit_facts
-from agent.report.summary import log_json, log_text, show_text
+from agent.report.details import show_text
 from agent.steps import take
 from agent.steps.clean import remains_of
 from agent.steps.runtime import Runtime, Stopped
