@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from screens import Screen, screen
 from agent.campaign.live import Live
 from agent.campaign.state import State
 from agent.report.display import Display
-from agent.report.terminal import RichDisplay, rich_display
+from agent.report.terminal import RichDisplay, make_display, rich_display
 from agent.report.terminal.panel import panel, sketch
 from agent.report.view import view
 
@@ -214,13 +213,13 @@ def test_curves_are_drawn_on_one_scale() -> None:
     assert (flat.strip(), nothing.strip()) == ("▁" * 5, "")
 
 
-@pytest.mark.parametrize("make", [campaign])
-def test_a_pipe_gets_lines_without_codes(make: Callable[[], Story]) -> None:
+def test_a_pipe_gets_lines_without_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as CI services do
     reading, writing = os.pipe()
     with os.fdopen(reading, encoding="utf-8") as pipe:
         with os.fdopen(writing, "w", encoding="utf-8") as stream:
-            display = Display(stream)
-            play(display, make().state)
+            display = make_display(stream)
+            play(display, campaign().state)
             display.close()
         lines = pipe.read().splitlines()
     assert all(line.isprintable() for line in lines)

@@ -37,9 +37,12 @@ log = logging.getLogger(__name__)
 
 
 def make_display(stream: TextIO) -> Display:
-    """A display that is drawn anew where ``stream`` is a terminal that can show it."""
+    """A display that is drawn anew where ``stream`` is a terminal that can show it.
+
+    ``FORCE_COLOR``, which many CI services set, makes no terminal of a pipe.
+    """
     console = Console(file=stream, highlight=False)
-    if console.is_interactive and console.encoding.startswith("utf"):
+    if stream.isatty() and console.is_interactive and console.encoding.startswith("utf"):
         return RichDisplay(console)
     return Display(stream)
 
