@@ -120,15 +120,17 @@ REPAIRS: Mapping[str, int] = {"llm": 2}
 or a number does not improve with feedback."""
 
 
-def rejected(context: Context, proposer: str) -> int:
-    """Number of the proposer's replies in the category that the current champion had no use for."""
+def rejected(context: Context, proposer: str, but: tuple[str, ...] = ()) -> int:
+    """Number of the proposer's replies in the category that the current champion had no use for,
+    but for those for reasons that begin so."""
     since = itertools.takewhile(lambda trial: not trial.kept, reversed(context.history))
     past = [
-        len(trial.rejections)
+        trial.rejections
         for trial in since
         if trial.category == context.category and trial.proposer == proposer
     ]
-    return sum(past) + len(context.feedback)
+    reasons = itertools.chain(context.feedback, *past)
+    return sum(not reason.startswith(but) for reason in reasons)
 
 
 class NothingToPropose(Exception):

@@ -78,9 +78,10 @@ class Tuner:
     def covers(self, context: Context) -> bool:
         own, every = self._axes(context)
         past = measured(context) if own else []
-        # Each rejected reply counts as an untried point that does not work on this champion.
         left = self._untried(own, every, _tried(every, context, past), past)
-        return next(itertools.islice(left, rejected(context, self.name), None), None) is not None
+        # Any other rejected reply counts as an untried point that this champion has no use for.
+        unknown = rejected(context, self.name, but=REFUSED)
+        return next(itertools.islice(left, unknown, None), None) is not None
 
     def propose(self, context: Context) -> Proposal:
         own, every = self._axes(context)

@@ -148,4 +148,17 @@ def values(source: str) -> dict[str, Any]:
     return {constant.name: constant.value for constant in constants(source)}
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One ask of the tuner: the champion it was asked on, and the candidate."""
+
+    champion: str
+    candidate: str
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        old, new = values(self.champion), values(self.candidate)
+        return {name: new[name] for name in old if old[name] != new[name]}
+
+
 # --- the recipes ---

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from events import PRIOR, Story, campaign
 
-from agent.report.view import View, view
+from agent.report.view import View, projection, view
 
 GAIN = {"mean": 0.012, "low": 0.004, "high": 0.02}
 
@@ -72,6 +72,21 @@ def test_what_is_verified_decides_what_to_do_next(gain, told):
     assert found.found.by_kind == {"structure": 0.012} and found.found.by_kind_is_verified
     assert "verified +0.0120" in found.found.keeps[0].sentence
     assert commands(found) == told
+
+
+@pytest.mark.parametrize(
+    ("proposer", "hunks", "kind"),
+    [
+        ("tuner", ("number:1", "code:2"), "numbers"),  # a choice is a word
+        ("llm", ("number:1", "number:2"), "numbers"),
+        ("llm", ("number:1", "code:2"), "structure"),
+        ("deck", ("code:1",), "structure"),
+    ],
+)
+def test_constants_and_choices_count_as_numbers_even_where_sizes_change(proposer, hunks, kind):
+    story = campaign()
+    trial = replace(story.state.trials[1], proposer=proposer, hunks=hunks)
+    assert projection._kind(trial) == kind
 
 
 def test_what_was_verified_of_an_earlier_champion_is_not_said_of_this_one():

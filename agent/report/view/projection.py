@@ -160,7 +160,8 @@ def _found(state: State, tag: str, now: Standing) -> Found:
     for trial in kept:
         again = each.get(trial.trial) if is_each else None
         gain = again.mean if again else trial.gain or 0.0
-        by_kind[trial.kind] = by_kind.get(trial.kind, 0.0) + gain
+        kind = _kind(trial)
+        by_kind[kind] = by_kind.get(kind, 0.0) + gain
     return Found(
         cost_name=cost_name(state),
         summed=summed_words(state.objectives),
@@ -174,6 +175,13 @@ def _found(state: State, tag: str, now: Standing) -> Found:
         by_kind=by_kind,
         by_kind_is_verified=is_each,
     )
+
+
+def _kind(trial: Trial) -> Kind:
+    """Whether the edit set constants only: also a choice or a size, which ``trial.kind`` counts as
+    structure, since they share little of the champion's noise."""
+    sets_constants = trial.hunks and all(hunk.startswith("number:") for hunk in trial.hunks)
+    return "numbers" if trial.proposer == "tuner" or sets_constants else trial.kind
 
 
 def _verified(state: State) -> Verified | None:
