@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -146,6 +147,26 @@ def test_no_colour_is_asked_for_and_given(monkeypatch: pytest.MonkeyPatch) -> No
         display.close()
         raw = seen.raw.decode()
     assert not re.search(r"\x1b\[[\d;]*3[0-7][\d;]*m", raw)
+
+
+def test_kill_leaves_the_terminal_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+    with screen(80) as seen:
+        display = display_of(seen, 80)
+        play(display, campaign().state)
+        seen.wait(lambda: seen.hides_cursor)
+
+        def kill(_: int, number: int) -> None:
+            assert signal.getsignal(number) is signal.SIG_DFL
+            seen.wait(lambda: not seen.hides_cursor)
+            ended.append(number)
+
+        monkeypatch.setattr(os, "kill", kill)
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, "it would end the tests"
+        signal.raise_signal(signal.SIGTERM)
+        display.close()
+    assert ended == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_smaller_window_is_drawn_anew() -> None:
