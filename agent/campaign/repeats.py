@@ -39,11 +39,13 @@ def lost_before(changes: Sequence[str], trials: Sequence[Trial]) -> Trial | None
     """The latest trial that forbids another try of ``changes``, None if there is none."""
     proposed = Counter(changes)
     for trial in reversed(trials):
-        past = Counter(trial.hunks)
-        if trial.verdict != "revert" or trial.status == "unjudged" or not past:
+        if trial.verdict != "revert" or trial.status == "unjudged" or not trial.hunks:
             continue
         failed = trial.status not in ("ok", "abandoned")
         lost = finding(trial) == "lost"
+        if not (failed or lost):
+            continue
+        past = Counter(trial.hunks)
         if (failed or lost) and past == proposed:
             return trial
         if lost and past <= proposed and any(hunk.startswith("code:") for hunk in past):

@@ -58,13 +58,15 @@ class Hybrid:
         return any(proposer.covers(context) for proposer in self._arms.values())
 
     def propose(self, context: Context) -> Proposal:
-        order = self._order(context)
-        if context.feedback:  # whose idea it was mends it, or has another
-            order.sort(key=lambda proposer: proposer.name != context.proposer)
-        able = [proposer for proposer in order if proposer.covers(context)]
-        if not able:
-            raise NothingToPropose(f"no proposer has an untried idea for {context.category}")
-        proposal = able[0].propose(self._with_point(context, able))
+        able = [proposer for proposer in self._order(context) if proposer.covers(context)]
+        asked = able[:1]
+        if context.feedback and context.proposer in self._arms:
+            # Whose idea it was mends it, or has another. To others' replies no other can answer,
+            # and a deck would take them for recipes of its own that were turned down.
+            asked = [proposer for proposer in able if proposer.name == context.proposer]
+        if not asked:
+            raise NothingToPropose(f"no untried idea is left for {context.category}")
+        proposal = asked[0].propose(self._with_point(context, asked[0], able))
         chances = self.chances(context, [proposer.name for proposer in able])
         return replace(proposal, data={**proposal.data, "chances": chances})
 
@@ -106,9 +108,9 @@ class Hybrid:
         clocks = {name: -math.log(1 - dice.random()) / shares[name] for name in self._arms}
         return [self._arms[n] for n in sorted(clocks, key=lambda n: (n in asked, clocks[n]))]
 
-    def _with_point(self, context: Context, able: Sequence[Proposer]) -> Context:
+    def _with_point(self, context: Context, asked: Proposer, able: Sequence[Proposer]) -> Context:
         """For a model: with what the tuner would set next, so that it can do better."""
-        if not isinstance(able[0], LLMProposer) or self._numbers not in able:
+        if not isinstance(asked, LLMProposer) or self._numbers not in able:
             return context
         point = parse(self._numbers.propose(replace(context, feedback=())).reply)
         return replace(context, point=(point.title, point.hypothesis))

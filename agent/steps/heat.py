@@ -105,10 +105,13 @@ def _seeds(runtime: Runtime, trial: Trial) -> tuple[tuple[int, int], int]:
     fresh = runtime.fresh_seed()
     if trial.is_null and not trial.sets_numbers:
         return (fresh, fresh + 1), 2
-    used = {training.seed for training in trial.trainings}
-    runs = runtime.campaign.state.runs_of(runtime.champion)
+    state = runtime.campaign.state
+    # With their seeds those that an edit of memory comes from were ahead, and so would it be.
+    tests = [trial, *(state.trials[number] for number in trial.data.get("of", ()))]
+    used = {training.seed for test in tests for training in test.trainings}
+    runs = state.runs_of(runtime.champion)
     known = [run.seed for run in runs if run.status == "ok" and run.seed not in used]
-    if has_turns(runtime) or not known or repeats_exactly(runtime.campaign.state) is False:
+    if has_turns(runtime) or not known or repeats_exactly(state) is False:
         return (fresh, fresh), 1
     chosen = known[trial.trial % len(known)]
     return (chosen, chosen), 0

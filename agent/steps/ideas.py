@@ -65,4 +65,6 @@ def propose_idea(runtime: Runtime) -> Proposal:
         reply,
         prompt=f"The reply to trial {asked} held this idea, too: its prompt is trial {asked}'s.\n",
         envelope=envelope,
+        # Of who proposes it teaches by that draw, too.
+        data={k: v for k, v in runtime.campaign.state.trials[asked].data.items() if k == "chances"},
     )

@@ -13,8 +13,8 @@ def comebacks(context: Context) -> list[Idea]:
     """The strongest first; each once on a champion, as its last try is what counts."""
     found, history = [], past(context)
     for trial in history:
-        since, ahead = kept_since(trial, history), strength(trial)
-        if ahead is None or ahead < LEAST or not since:
+        ahead = strength(trial)
+        if ahead is None or ahead < LEAST or not (since := kept_since(trial, context.history)):
             continue
         if is_over(trial, history) or not (source := edited(trial, context.source, context)):
             continue

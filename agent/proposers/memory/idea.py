@@ -10,9 +10,10 @@ from typing import Literal
 from agent.campaign.compared import finding
 from agent.campaign.records import Trial
 from agent.campaign.repeats import lost_before
-from agent.edits.blocks import HYPOTHESIS_LENGTH, TITLE_LENGTH, EditError, parse
+from agent.edits.blocks import HYPOTHESIS_LENGTH, TITLE_LENGTH, Edit, EditError, parse
 from agent.edits.ideas import as_blocks
 from agent.proposers.base import Context
+from agent.proposers.lessons import by_todays_name
 from trainer.untrusted import one_line
 
 How = Literal["comeback", "combine"]
@@ -42,9 +43,11 @@ class Idea:
 
 
 def past(context: Context) -> list[Trial]:
-    """The trials whose gains are told by the objective in force, oldest first."""
-    by = context.program.objective.recorded()
-    return [trial for trial in context.history if trial.holds_by(by)]
+    """The trials whose gains are told by the objective in force, oldest first, each under the name
+    that its category has now."""
+    by, program = context.program.objective.recorded(), context.program
+    told = (trial for trial in context.history if trial.holds_by(by))
+    return by_todays_name(told, program.described)
 
 
 def champion(context: Context) -> int:
@@ -75,35 +78,47 @@ def made_of(history: Iterable[Trial], how: How) -> set[tuple[int, ...]]:
     }
 
 
+def roots(trial: Trial, history: Sequence[Trial]) -> set[int]:
+    """The trials from which memory has made its edit, in however many steps; else itself."""
+    of = trial.data.get("of")
+    found = (roots(other, history) for other in history if other.trial in of) if of else ()
+    return set().union(*found) or {trial.trial}
+
+
 def is_over(trial: Trial, history: Sequence[Trial]) -> bool:
-    """Whether its edit was tried again since, is in the champion as a part of another, or would be
-    refused for what was tried since."""
-    return lost_before(trial.hunks, history) is not None or any(
-        (trial.hunks and sorted(other.hunks) == sorted(trial.hunks))
-        or (trial.title and other.title.casefold() == trial.title.casefold())
-        or (other.kept and trial.trial in other.data.get("of", ()))
+    """Whether its edit was tried again since, is in the champion in part or as a part of another,
+    or would be refused for what was tried since."""
+    own, hunks, title = roots(trial, history), sorted(trial.hunks), trial.title.casefold()
+    return any(
+        (hunks and sorted(other.hunks) == hunks)
+        or (title and other.title.casefold() == title)
+        or (other.kept and own & roots(other, history))
         for other in history
         if other.trial > trial.trial and other.candidate and other.status != "unjudged"
-    )
+    ) or bool(lost_before(trial.hunks, history))
 
 
 def edited(trial: Trial, source: str, context: Context) -> str | None:
     """``source`` with the edit of a trial; None where it does not fit any more."""
-    reply = trial.reply
-    if trial.envelope == "file":
-        reply = as_blocks(reply, context.sources(trial.parent))
-    return applied(reply, source)
-
-
-@functools.lru_cache(maxsize=1024)  # of each near miss for each champion
-def applied(reply: str, source: str) -> str | None:
-    """``source`` with the blocks of a reply, None if that is no Python or they do not match."""
     try:
-        found = parse(reply).apply(source)
-        compile(found, "train.py", "exec", dont_inherit=True)
-    except (EditError, SyntaxError, ValueError):
+        base = context.sources(trial.parent) if trial.envelope == "file" else ""
+        edit = _blocks(trial.reply, base)
+        # What is inserted beside lines that stay would go in a second time.
+        if any(one.search in one.replace and one.replace in source for one in edit.blocks):
+            return None
+        return edit.apply(source)
+    except EditError:
         return None
-    return found
+
+
+@functools.lru_cache(maxsize=1024)  # of each near miss, asked for again for each later trial
+def _blocks(reply: str, base: str) -> Edit:
+    """A reply's edit; of one that is a whole file what it changes in ``base``.
+
+    Raises:
+        EditError: it cannot be read.
+    """
+    return parse(as_blocks(reply, base) if base else reply)
 
 
 def numbers(trials: Iterable[int]) -> str:

@@ -13,9 +13,6 @@ from agent.proposers.memory.comebacks import comebacks
 from agent.proposers.memory.idea import Idea
 from agent.proposers.prompts import trial_record
 
-Offer = tuple[Idea, str]
-"""An idea, and its reply for the champion of now."""
-
 
 class Memory:
     """Offers edits that earlier trials lead to; all that it knows is in the journal."""
@@ -25,38 +22,36 @@ class Memory:
     """Each is another idea."""
 
     def __init__(self) -> None:
-        self._found: tuple[object, Sequence[Offer]] = None, ()
+        self._found: tuple[object, Sequence[Idea]] = None, ()
 
     def choices(self, context: Context) -> int:
         """It is told which."""
         return 1
 
     def covers(self, context: Context) -> bool:
-        return bool(self._left(context))
+        return self._next(context) is not None
 
     def propose(self, context: Context) -> Proposal:
-        left = self._left(context)
-        if not left:
+        if (found := self._next(context)) is None:
             raise NothingToPropose(f"no earlier trial leads to an edit in {context.category}")
-        idea, reply = left[0]
+        idea, reply = found
         data = {"how": idea.how, "of": [*idea.of]}
         return Proposal(self.name, reply, trial_record(context), data=data)
 
-    def _left(self, context: Context) -> list[Offer]:
-        """What there is for the category and was not turned down on this champion."""
+    def _next(self, context: Context) -> tuple[Idea, str] | None:
+        """The first for the category that was not turned down on this champion, and its reply."""
         since = itertools.takewhile(lambda trial: not trial.kept, reversed(context.history))
         refused = {*context.turned_down, *(reply for t in since for reply in t.turned_down)}
-        offers = self._offers(context)
-        return [o for o in offers if o[0].category == context.category and o[1] not in refused]
+        own = (idea for idea in self._ideas(context) if idea.category == context.category)
+        written = ((idea, _reply(idea, context.source)) for idea in own)
+        return next((one for one in written if one[1] and one[1] not in refused), None)
 
-    def _offers(self, context: Context) -> Sequence[Offer]:
+    def _ideas(self, context: Context) -> Sequence[Idea]:
         """All, found once for each trial: they are asked for of each category."""
-        objective = tuple(sorted(context.program.objective.recorded().items()))
-        key = len(context.history), context.source, objective
+        program = context.program
+        key = len(context.history), context.source, program.objective, program.described
         if self._found[0] != key:
-            ideas = [*combine(context), *comebacks(context)]
-            written = [(idea, _reply(idea, context.source)) for idea in ideas]
-            self._found = key, [offer for offer in written if offer[1]]
+            self._found = key, [*combine(context), *comebacks(context)]
         return self._found[1]
 
 

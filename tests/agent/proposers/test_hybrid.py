@@ -172,6 +172,19 @@ def test_a_reply_that_was_turned_down_goes_back_to_its_proposer(name: str) -> No
     contexts = [Campaign().context("schedule", trial=n) for n in range(20)]
     mended = [replace(one, feedback=("no",), proposer=name) for one in contexts]
     assert {hybrid.propose(one).proposer for one in mended} == {name}
+    for first, again in zip(contexts, mended, strict=True):
+        chances = [hybrid.propose(one).data["chances"] for one in (first, again)]
+        assert chances[0] == chances[1], "those of the draw"
+
+
+def test_nobody_answers_for_what_another_had_turned_down() -> None:
+    """A deck would count it as a recipe of its own, a model be told that the reply was its own."""
+    hybrid = Hybrid(Only(("schedule",), "tuner"), Only(("schedule",)), 0, Only((), "memory"))
+    context = Campaign().context("schedule", feedback=("no",), proposer="memory")
+    with pytest.raises(NothingToPropose):
+        hybrid.propose(context)
+    gone = replace(context, proposer="deck")  # of a run that had no model
+    assert hybrid.propose(gone).proposer in ("tuner", "llm")
 
 
 @pytest.mark.process

@@ -65,6 +65,10 @@ def of(how: str, *numbers: int) -> dict[str, Any]:
     return {"how": how, "of": [*numbers]}
 
 
+PAIR: dict[str, Any] = {"title": "set A; set B", "hunks": ("code:both",)}
+BOTH = [tried(1, "A"), tried(2, "B"), tried(3, "B", **PAIR, data=of("combine", 1, 2))]
+
+
 def told(context: Context, trials: Sequence[Trial], *champion: str) -> Context:
     """After these trials, with these lines of the champion set."""
     history = (BASELINE, *trials)
@@ -87,6 +91,9 @@ def told(context: Context, trials: Sequence[Trial], *champion: str) -> Context:
         ([tried(1, "A"), kept(2, "B"), tried(3, "A", data=of("comeback", 1))], "B", []),
         ([tried(1, "A"), kept(2, "B"), tried(3, "A"), kept(4, "C")], "BC", [3]),
         ([tried(1, "A"), kept(2, "B", data=of("combine", 1, 9))], "B", []),  # a part of it
+        ([*BOTH, kept(4, "C"), kept(5, "x", **PAIR, data=of("comeback", 3))], "C", []),
+        ([*BOTH, kept(4, "C"), kept(5, "A", data=of("comeback", 1))], "C", [2]),
+        ([tried(1, "A"), kept(2, "B", objective={"memory": 1.0})], "B", [1]),
         (  # it would be refused
             [tried(1, "A"), kept(2, "B"), tried(3, "A", -0.02, title="the same"), kept(4, "C")],
             "BC",
@@ -130,6 +137,45 @@ def test_two_that_nearly_paid_are_combined(
         names = [trials[number - 1].title[-1] for number in idea.of]
         assert idea.source == with_(*names)
         assert idea.hypothesis.startswith(f"Trials {idea.of[0]} and {idea.of[1]} at once")
+
+
+def test_what_the_champion_has_gained_meanwhile_is_not_inserted_twice(context: Context) -> None:
+    line = "SPACE_AFTER_A = 0\n"
+    edit = [blocks.Block(line, f"{line}MORE = 1\n")]
+    past = tried(1, "D", reply=blocks.render("schedule", "It may pay.", edit), hunks=("code:d",))
+    now = told(context, [past, kept(2, "B")], "B")
+    (found,) = comebacks(now)
+    assert found.source == with_("B").replace(line, f"{line}MORE = 1\n")
+    assert not comebacks(replace(now, source=found.source)), "as part of another's edit"
+
+
+def test_what_comes_back_has_the_name_that_its_category_has_now(context: Context) -> None:
+    was, program = context.program.described, context.program
+    past = tried(1, "A", category="schedule", categories=(*was,), described=(*was.values(),))
+    now = told(context, [past, kept(2, "B")], "B")
+    assert comebacks(now)[0].category == "schedule"
+    named = {"schedule": "timing"}
+    categories = [
+        c.model_copy(update={"name": named.get(c.name, c.name)}) for c in program.categories
+    ]
+    renamed = program.model_copy(update={"categories": tuple(categories)})
+    memory = Memory()
+    assert memory.covers(replace(now, category="schedule"))
+    later = replace(now, program=renamed, category="timing")
+    assert blocks.parse(memory.propose(later).reply).category == "timing"
+
+
+def test_of_many_near_misses_the_best_are_combined(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a night without a keep there are hundreds, and a pair is made to see whether it fits."""
+    asked = []
+    monkeypatch.setattr(
+        "agent.proposers.memory.combine.edited", lambda trial, *_: asked.append(trial.trial)
+    )
+    trials = [tried(n, "A", 0.003 + n / 1e5, title=f"{n}", hunks=(f"{n}",)) for n in range(1, 60)]
+    assert not combine(told(context, trials))
+    assert len(asked) < 200 and min(asked) == 40
 
 
 # --- the proposer ---

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from agent.campaign.events import EnvelopeChosen, Known, RunBegun
 from agent.campaign.journal import read_events
 from agent.campaign.learning import rebuild_prior
 from agent.campaign.records import Trial
-from agent.campaign.state import fold
+from agent.campaign.state import State, fold
 from agent.campaign.store import Campaign
 from agent.campaign.submissions import Submission, submit
 from agent.models.cassette import Player, Recorder
@@ -30,6 +31,7 @@ from agent.models.types import Model, Prompt, Reply, Usage
 from agent.proposers.llm import LLMProposer
 from agent.report.details import show_text
 from agent.report.summary import status_json
+from agent.steps.ideas import propose_idea
 from agent.steps.runtime import Runtime, Stopped
 
 pytestmark = pytest.mark.process
@@ -68,6 +70,16 @@ def three(prompt: Prompt, offered: list[str]) -> str:
         return idea(first, "one", edit("one")) + blunder + last
     mended = idea(offered[0], f"of trial {prompt.trial}", edit(f"at{prompt.trial}"))
     return mended + (idea(offered[-1], "more", edit("more")) if prompt.attempt else "")
+
+
+def test_an_idea_that_waited_teaches_by_the_draw_of_who_was_asked() -> None:
+    asked = Trial(1, proposer="llm", data={"chances": {"llm": 0.4, "tuner": 0.6}, "more": 1})
+    state = State(trials=[Trial(0, verdict="keep", status="ok"), asked])
+    idea = {"trial": 1, "reply": "an edit", "envelope": "edits"}
+    runtime: Any = SimpleNamespace(
+        open_trial=Trial(2, proposer="llm", idea=idea), campaign=SimpleNamespace(state=state)
+    )
+    assert propose_idea(runtime).data == {"chances": {"llm": 0.4, "tuner": 0.6}}
 
 
 def go_on(

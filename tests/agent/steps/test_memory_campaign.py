@@ -122,6 +122,9 @@ def test_two_near_misses_are_combined_and_a_third_comes_back(
     assert all(trials[n].level is not None for n in (3, 6)), "each is a test of its own"
     with pytest.raises(Stopped, match="no proposer has an untried idea left: name a model"):
         loop.one_trial(runtime)
+    runtime.settings = runtime.settings.model_copy(update={"proposer": "deck"})
+    with pytest.raises(Stopped, match="left: take --proposer hybrid, name"):
+        loop.one_trial(runtime)
     status = status_json(campaign.state, "t", None, {})
     assert status["proposers"] == {"deck": 4, "memory": 2}
     assert "architecture" not in status["without_ideas"] and len(status["without_ideas"]) == 9

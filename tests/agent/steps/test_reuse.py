@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,6 +75,20 @@ def test_what_does_not_repeat_gets_fresh_seeds(
     assert repeats_exactly(counting.campaign.state) is False
     loop.one_trial(counting)
     assert len(played.seeds[1]) == 2 and played.seeds[1][0] != 1
+
+
+def test_what_was_found_with_a_seed_is_not_tested_with_it(
+    counting: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory tries what was ahead: with the same luck of the champion it would be so again."""
+    usual = counting.proposer.propose
+    made = iter([{}, {"how": "combine", "of": [1]}])
+    again = lambda context: replace(usual(context), data=next(made))  # noqa: E731
+    monkeypatch.setattr(counting.proposer, "propose", again)
+    played = play(monkeypatch, (CHAMPION, WORSE), (CHAMPION, WORSE))
+    loop.one_trial(counting)
+    loop.one_trial(counting)
+    assert played.seeds[0] == [1, 1] and 1 not in played.seeds[1]
 
 
 def test_on_another_machine_the_champion_is_trained_again(
