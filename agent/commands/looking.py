@@ -69,7 +69,7 @@ def log(
         return
     draw = trials.graph_lines if graph else trials.log_lines
 
-    def lines() -> Iterator[Text]:
+    def drawn() -> Iterator[Text]:
         yield from draw(chosen, columns.width())
         if follow:
             yield from _new(
@@ -78,8 +78,14 @@ def log(
                 len(state.finished),
                 lambda new: draw(trials.select(new, category, verdict or ""), columns.width()),
             )
-        if not state.finished:
-            yield Text(trials.NOTHING)
+
+    def lines() -> Iterator[Text]:
+        is_empty = True
+        for line in drawn():
+            is_empty = False
+            yield line
+        if is_empty:
+            yield Text(trials.NONE_SUCH if category or verdict else trials.NOTHING)
         elif graph:
             yield from columns.hung("", trials.LEGEND, columns.width())
         yield from columns.hung("", opening_words(state.openings), columns.width())
@@ -120,7 +126,8 @@ def show(
     repo, tag, state = open_campaign(tag)
     if not 0 <= trial < len(state.trials):
         raise CampaignError(
-            f"campaign {tag} has no trial {trial}; its last is {len(state.trials) - 1}"
+            f"campaign {tag} has no trial {trial}; "
+            + (f"its last is {len(state.trials) - 1}" if state.trials else trials.NOTHING)
         )
     folder, found = folder_of(repo, tag), details.show_json(state, trial)
     if prompt:

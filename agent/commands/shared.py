@@ -83,17 +83,21 @@ def open_campaign(tag: str) -> tuple[Repo, str, State]:
 
 def status_of(repo: Repo, tag: str, state: State) -> dict[str, Any]:
     pid = reading.run_of(state, reading.running(repo, tag))
-    prior, paused = reading.prior_of(state).probabilities(), is_paused(folder_of(repo, tag))
-    return summary.status_json(state, tag, pid, prior, paused=paused)
+    paused = is_paused(folder_of(repo, tag))
+    return summary.status_json(state, tag, pid, _prior(state), paused=paused)
 
 
 def view_of(repo: Repo, tag: str, state: State) -> View:
     """A campaign as people look at it, with what its run does now."""
     pid = reading.run_of(state, reading.running(repo, tag))
-    prior = reading.prior_of(state).probabilities() if state.program_text else {}
     live = read_live(folder_of(repo, tag)) if pid is not None else None
     paused = is_paused(folder_of(repo, tag))
-    return view(state, tag, prior, pid=pid, paused=paused, live=live, now=time.time())
+    return view(state, tag, _prior(state), pid=pid, paused=paused, live=live, now=time.time())
+
+
+def _prior(state: State) -> dict[str, float]:
+    """Empty while a run makes ready for its first trial, and has read no program.md yet."""
+    return reading.prior_of(state).probabilities() if state.program_text else {}
 
 
 def put(value: Any, text: str, as_json: bool) -> None:

@@ -53,11 +53,21 @@ def _gain_json(gain: Gain | None) -> dict[str, float | None] | None:
 
 
 def list_lines(entries: Sequence[Mapping[str, Any]], columns: int) -> Iterator[Text]:
-    """A line for each; below them, what is wrong with those that cannot be read."""
+    """A line for each; below them, what is wrong with those that cannot be read.
+
+    No tag is cut, since other commands ask for it: one that is too long has a line of its own.
+    """
     names = ("campaign", "state", "trials", "kept", "claimed", "verified", "device", "cost")
     read = [one for one in entries if "error" not in one]
-    if read:
-        yield from table([names, *map(_row, read)], columns)
+    rows = [names, *map(_row, read)] if read else []
+    others = list(zip(*rows, strict=True))[1:]
+    room = columns - sum(max(map(cell_len, cells)) + GAP for cells in others)
+    tags = [row[0] if cell_len(row[0]) > room else "" for row in rows]
+    short = [("", *row[1:]) if tag else row for tag, row in zip(tags, rows, strict=True)]
+    for tag, line in zip(tags, table(short, columns), strict=True):
+        if tag:
+            yield from hung("", tag, columns)
+        yield line
     for one in entries:
         if "error" in one:
             yield from hung(f"{one['tag']}  ", one_line(one["error"], 1000), columns, "red")

@@ -22,6 +22,7 @@ MARKS = {"kept": "●", "reverted": "○", "failed": "×", "rejected": "·", "nu
 LEGEND = "● kept  ○ reverted  × training failed  · rejected before training  ◌ null trial"
 STYLES = {"kept": "green", "reverted": "", "failed": "red", "rejected": "yellow", "null": "dim"}
 NOTHING = "no trial is finished yet"
+NONE_SUCH = "no finished trial is of that kind"
 LOGGED = (
     "trial commit parent category credited title hypothesis sign proposer verdict words status "
     "kind level scores differences val_bpb val_bpb_half gain gain_half claimed reward seconds "

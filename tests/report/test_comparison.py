@@ -38,12 +38,12 @@ def test_an_entry_is_json_and_says_what_is_not_known() -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 100])
-def test_the_list_has_a_line_each(columns: int) -> None:
+def test_the_list_has_a_line_each_and_whole_tags(columns: int) -> None:
     broken = {"tag": "broken", "error": "journal.jsonl line 3 is not an event: restore the file"}
     lines = list(list_lines([*three(), broken], columns))
     assert max(line.cell_len for line in lines) <= columns
     text = plain(lines).splitlines()
-    assert len(text) == 5 and text[4].startswith("broken  journal.jsonl line 3")
+    assert len(text) == 6 and text[5].startswith("broken  journal.jsonl line 3")
     assert text[1].split() == [
         "night",
         "stopped",
@@ -55,8 +55,9 @@ def test_the_list_has_a_line_each(columns: int) -> None:
         "6:56",
         "$0.00",
     ]
-    assert "[bold]" in text[2] and "not reported" in text[2]
-    assert "+0.0120 before" in text[3], "verified, but of an earlier champion"
+    assert text[2] == three()[1]["tag"], "whole, to be typed again"
+    assert text[3].startswith("  ") and "not reported" in text[3]
+    assert "+0.0120 before" in text[4], "verified, but of an earlier champion"
     assert "start one" in plain(list_lines([], columns))
 
 

@@ -115,6 +115,10 @@ def test_the_log_is_filtered_in_each_form(folder: Path) -> None:
     assert [row["trial"] for row in csv.DictReader(io.StringIO(text))] == ["3"]
     graph = run_here(folder, "log", "--tag", "night", "--graph", "--verdict", "rejected").stdout
     assert [line[:3] for line in graph.splitlines()[:-2]] == ["├─·"]
+    empty = run_here(
+        folder, "log", "--tag", "night", "--category", "optimizer", "--verdict", "keep"
+    )
+    assert empty.stdout.startswith("no finished trial is of that kind")
     for wrong, said in (
         (("--category", "x"), "no category x; there are: architecture, baseline"),
         (("--csv", "--json"), "exclude each other"),
@@ -125,15 +129,16 @@ def test_the_log_is_filtered_in_each_form(folder: Path) -> None:
     assert run_here(folder, "log", "--verdict", "maybe").returncode == 2
 
 
+@pytest.mark.parametrize("known", [-9, 3], ids=["in its midst", "before its first trial"])
 def test_the_log_is_followed_until_nothing_writes_any_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    known: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     story = campaign()
-    later = story.events[-9:]
-    del story.events[-9:]
-    begun = len(story.state.finished)
+    later = story.events[known:]
+    del story.events[known:]
     folder = repository(tmp_path, t=story)
-    assert len(run_here(folder, "log", "--follow").stdout.splitlines()) >= 2 * begun
+    told = run_here(folder, "log", "--follow", "--graph").stdout.splitlines()
+    begun = len(told) - 2
 
     with Journal(folder / "campaigns/t/journal.jsonl") as journal:
 
@@ -144,6 +149,7 @@ def test_the_log_is_followed_until_nothing_writes_any_more(
         done = run_here(folder, "log", "--follow", "--graph")
     numbers = [line[3:].split()[0] for line in done.stdout.splitlines()[:-2]]
     assert later == [] and begun < 7
+    assert "no trial is finished yet" not in done.stdout and "● kept" in done.stdout
     assert numbers == ["0", "1", "2", "3", "4", "5", "6"], "each once"
 
 
@@ -156,6 +162,17 @@ def test_a_damaged_campaign_hides_no_other(folder: Path) -> None:
     found = json.loads(run_here(folder, "list", "--json").stdout)
     assert [one["tag"] for one in found if "error" in one] == ["night"]
     assert [one["tag"] for one in found if "error" not in one] == ["other"]
+
+
+def test_a_run_that_makes_ready_for_its_first_trial_is_looked_at(tmp_path: Path) -> None:
+    story = campaign()
+    del story.events[2:]  # program.md is not read yet
+    folder = repository(tmp_path, t=story)
+    for command in ("status", "watch"):
+        done = run_here(folder, command)
+        assert done.returncode == 0 and "nothing is measured yet" in done.stdout, done.stderr
+        assert json.loads(run_here(folder, command, "--json").stdout)["prior"] == {}
+    assert "no trial is finished yet" in run_here(folder, "show", "0").stderr
 
 
 def test_comparing_is_json_too(folder: Path) -> None:

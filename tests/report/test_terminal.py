@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from screens import Screen, screen
 from agent.campaign.live import Live
 from agent.campaign.state import State
 from agent.report.display import Display
-from agent.report.terminal import RichDisplay, rich_display
+from agent.report.terminal import RichDisplay, make_display, rich_display
 from agent.report.terminal.panel import panel, sketch
 from agent.report.view import view
 
@@ -149,6 +149,26 @@ def test_no_colour_is_asked_for_and_given(monkeypatch: pytest.MonkeyPatch) -> No
     assert not re.search(r"\x1b\[[\d;]*3[0-7][\d;]*m", raw)
 
 
+def test_kill_leaves_the_terminal_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+    with screen(80) as seen:
+        display = display_of(seen, 80)
+        play(display, campaign().state)
+        seen.wait(lambda: seen.hides_cursor)
+
+        def kill(_: int, number: int) -> None:
+            assert signal.getsignal(number) is signal.SIG_DFL
+            seen.wait(lambda: not seen.hides_cursor)
+            ended.append(number)
+
+        monkeypatch.setattr(os, "kill", kill)
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, "it would end the tests"
+        signal.raise_signal(signal.SIGTERM)
+        display.close()
+    assert ended == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_a_smaller_window_is_drawn_anew() -> None:
     with screen(120) as seen:
         display = display_of(seen, 120)
@@ -214,13 +234,13 @@ def test_curves_are_drawn_on_one_scale() -> None:
     assert (flat.strip(), nothing.strip()) == ("▁" * 5, "")
 
 
-@pytest.mark.parametrize("make", [campaign])
-def test_a_pipe_gets_lines_without_codes(make: Callable[[], Story]) -> None:
+def test_a_pipe_gets_lines_without_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as CI services do
     reading, writing = os.pipe()
     with os.fdopen(reading, encoding="utf-8") as pipe:
         with os.fdopen(writing, "w", encoding="utf-8") as stream:
-            display = Display(stream)
-            play(display, make().state)
+            display = make_display(stream)
+            play(display, campaign().state)
             display.close()
         lines = pipe.read().splitlines()
     assert all(line.isprintable() for line in lines)

@@ -37,9 +37,12 @@ log = logging.getLogger(__name__)
 
 
 def make_display(stream: TextIO) -> Display:
-    """A display that is drawn anew where ``stream`` is a terminal that can show it."""
+    """A display that is drawn anew where ``stream`` is a terminal that can show it.
+
+    ``FORCE_COLOR``, which many CI services set, makes no terminal of a pipe.
+    """
     console = Console(file=stream, highlight=False)
-    if console.is_interactive and console.encoding.startswith("utf"):
+    if stream.isatty() and console.is_interactive and console.encoding.startswith("utf"):
         return RichDisplay(console)
     return Display(stream)
 
@@ -81,7 +84,7 @@ class RichDisplay(Display):
         self._has_columns = False
         self._over = threading.Event()
         self._redrawer: threading.Thread | None = None
-        self._heeds_stops = False
+        self._heeded = list[signal.Signals]()
 
     @_guarded
     def attach(self, tag: str, state: State, pid: int | None = None, recorded: str = "") -> None:
@@ -147,9 +150,8 @@ class RichDisplay(Display):
 
     def close(self) -> None:
         self._over.set()
-        if self._heeds_stops:
-            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-            self._heeds_stops = False
+        while self._heeded:
+            signal.signal(self._heeded.pop(), signal.SIG_DFL)
         self._erase()
 
     def _begin(self, live: Live, words: str) -> None:
@@ -231,18 +233,19 @@ class RichDisplay(Display):
         return Group(*lines[: max(1, height - 2)])
 
     def _heed_stops(self) -> None:
-        """Ctrl-Z leaves the terminal as it was, and ``fg`` draws the panel again."""
+        """Ctrl-Z and ``kill`` leave the terminal as it was, and ``fg`` draws the panel again."""
         is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
-            signal.signal(signal.SIGTSTP, self._stop_here)
-            self._heeds_stops = True
+        for number in (signal.SIGTSTP, signal.SIGTERM):
+            if is_main and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._stop_here)
+                self._heeded.append(number)
 
     def _stop_here(self, number: int, frame: FrameType | None) -> None:
         is_drawn = self._redrawn is not None
         self._erase()
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)  # here it stands still until SIGCONT
-        signal.signal(signal.SIGTSTP, self._stop_here)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)  # here it stands still until SIGCONT, or ends
+        signal.signal(number, self._stop_here)
         if is_drawn:
             self._draw()
 
