@@ -98,7 +98,8 @@ function part(id, told, make) {
 function draw(hasNewRows) {
   const { view, more: told } = data;
   part("head", [view.run, data.recorded], () => heading(data));
-  part("top-found", [view.found, view.run], () => [found_of(view), story(view, open)]);
+  part("top-found", [view.found, view.run], () => found_of(view));
+  part("story", view.found, () => story(view, open));
   part("top-belief", [view.belief, view.found], () => belief_of(view));
   part("top-now", [view.now, view.pace, view.cost], () => now_of(view));
   part("top-next", view.next, () => next_of(view));
@@ -113,9 +114,10 @@ function draw(hasNewRows) {
   draw_rows();
 }
 
+const place = (id) => h("div", { id });
 fill(byId("main"), {}, [
-  ["found", "belief", "now", "next"].map((name) => h("div", { id: `top-${name}` })), data.live && controls(data), h("div", { id: "picture" }),
-  trials_section(), h("div", { id: "rest" }),
+  place("top-found"), place("picture"), place("top-belief"), place("top-now"), place("top-next"),
+  data.live && controls(data), place("story"), trials_section(), place("rest"),
 ]);
 draw(true);
 if (data.live) listen(data, draw);

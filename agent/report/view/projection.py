@@ -212,14 +212,15 @@ def _verified_words(state: State, tag: str, verified: Verified | None) -> str:
 def _keep(trial: Trial, verified: Gain | None) -> Keep:
     gain = None if trial.gain is None else _around(trial.gain, trial.gain_half)
     what = f"trial {trial.trial} ({one_line(trial.credited, 40)}) {one_line(trial.title)}"
-    worth = f"better by {gain.words}" if gain else one_line(trial.words)
+    is_better = gain is not None and gain.mean > 0  # else it was kept for being shorter
+    worth = f"better by {gain.words}" if gain and is_better else one_line(trial.words)
     again = f"; verified {verified.words}" if verified else ""
     return Keep(
         trial=trial.trial,
         category=one_line(trial.credited, 40),
         title=one_line(trial.title),
         hypothesis=one_line(trial.hypothesis, 4000),
-        kind=trial.kind,
+        kind=_kind(trial),
         gain=gain,
         verified=verified,
         transfer=one_line(transfer_words(trial), 1000),
