@@ -157,8 +157,8 @@ def test_a_damaged_campaign_hides_no_other(folder: Path) -> None:
     path = folder / "campaigns/night/journal.jsonl"
     path.write_bytes(path.read_bytes().replace(b"warm-down", b"warm-DOWN"))
     done = run_here(folder, "list")
-    said = " ".join(done.stdout.split())
-    assert done.returncode == 0 and "other" in said and "journal.jsonl line" in said
+    said = "".join(done.stdout.split())  # a long path is broken where a line ends
+    assert done.returncode == 0 and "other" in said and "journal.jsonlline" in said
     found = json.loads(run_here(folder, "list", "--json").stdout)
     assert [one["tag"] for one in found if "error" in one] == ["night"]
     assert [one["tag"] for one in found if "error" not in one] == ["other"]

@@ -60,6 +60,7 @@ def ours() -> list[psutil.Process]:
 def test_it_is_written_beside_the_run_with_the_lowest_priority(opened: Campaign) -> None:
     reporter = Reporter(opened.repo, "t")
     reporter.after_trial()
+    wait(lambda: bool(ours()))  # just after it is begun it has no command line yet
     (child,) = ours()
     reporter.after_trial()
     assert ours() == [child], "one at a time"
@@ -82,6 +83,7 @@ def test_not_before_it_is_due(opened: Campaign, monkeypatch: pytest.MonkeyPatch)
 def test_a_failure_is_a_line_of_the_log(opened: Campaign, caplog: pytest.LogCaptureFixture) -> None:
     reporter = Reporter(opened.repo, "another")
     reporter.after_trial()
+    wait(lambda: bool(ours()))  # just after it is begun it has no command line yet
     (child,) = ours()
     wait(lambda: child.status() == psutil.STATUS_ZOMBIE)
     with caplog.at_level(logging.WARNING):

@@ -53,7 +53,7 @@ def test_a_clone_says_what_to_fetch_then_counts_openings_in_notes(cloned: Path, 
     ref = "refs/notes/autoresearch-openings/t"
     git(home, "fetch", "-q", str(cloned), f"{ref}:{ref}")
     for args in (["status"], ["log"], ["log", "--graph"], ["report", "--markdown"]):
-        words = run_here(home, *args).stdout
+        words = " ".join(run_here(home, *args).stdout.split())
         assert "opened at least 3 times" in words and "verify (in a clone)" in words
     assert as_json(home, "status")["opened"] == len(as_json(home, "log")[0]["openings"]) == 3
     again = verify(home)
