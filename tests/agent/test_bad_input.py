@@ -74,7 +74,10 @@ def test_a_campaign_cut_off_before_its_first_trial(tmp_path: Path) -> None:
     begun = '{"n": 0, "time": 1.0, "event": "campaign", "tag": "t", "preset": "cpu", "seed": 0}\n'
     (folder / "campaigns/t").mkdir(parents=True)
     (folder / "campaigns/t/journal.jsonl").write_text(begun)
-    refused(run_here(folder, "status"), "not begun")
+    done = run_here(folder, "status")
+    assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr
+    assert "not measured yet" in done.stdout or "no trial" in done.stdout
+    refused(run_here(folder, "show", "0"), "no trial is finished yet")
 
 
 def test_a_trial_that_is_not_there(tmp_path: Path) -> None:

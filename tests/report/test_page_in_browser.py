@@ -41,11 +41,11 @@ def test_it_answers_in_order_from_disk_and_loads_nothing(browser, report):
     with visit(browser, report) as seen:
         assert seen.page.locator("h2:visible").all_inner_texts()[:6] == [
             "What it found",
-            "What was kept, as a story",
+            "Progress",
             "Can it be believed?",
             "What it does now",
             "What to do next",
-            "Progress",
+            "What was kept, as a story",
         ]
         assert "not verified yet" in seen.page.inner_text("#found")
         assert rows(seen.page) == [str(n) for n in range(7)]
