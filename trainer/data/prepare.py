@@ -130,6 +130,11 @@ def hold(text: str) -> None:
     _HELD[source] = version
 
 
+def held() -> tuple[str, ...]:
+    """What ``hold`` was told, for another process to hold."""
+    return tuple(f"{source} {version}" for source, version in _HELD.items())
+
+
 def ignore(stage: str, fraction: float) -> None:
     """Reports no progress."""
 

@@ -71,6 +71,7 @@ ESCAPES: dict[str, Callable[[], Any]] = {
     "processors of the fork server": lambda: os.sched_setaffinity(
         os.getppid(), os.sched_getaffinity(0)
     ),
+    "other processors": lambda: os.sched_setaffinity(0, range(os.cpu_count() or 1)),
     "io_uring": lambda: _libc("syscall", IO_URING_SETUP, 1, ctypes.create_string_buffer(120)),
     "memory that outlives a process": lambda: _libc(
         "shmctl", _libc("shmget", IPC_PRIVATE, 4096, 0o600), IPC_RMID, None

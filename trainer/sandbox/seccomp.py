@@ -6,8 +6,8 @@ This filter refuses what a confined child could still use:
 - sockets of every family, except a socketpair; its ends cannot send to another address, and cannot
   carry descriptors, in which memory could be hidden;
 - new namespaces (``unshare``, ``setns``, ``clone`` with a namespace flag);
-- access to another process (``ptrace``, ``process_vm_*``, ``pidfd_getfd``), and setting its limits
-  or its share of the processors;
+- access to another process (``ptrace``, ``process_vm_*``, ``pidfd_getfd``), and setting its limits;
+- choosing processors, beyond those that its worker has or another's;
 - hiding from the parent's watch (``PR_SET_DUMPABLE``);
 - everything that outlives a process and could carry text from a scoring to an audit or to a later
   training: System V and POSIX message queues, System V memory and semaphores, keys; the modes,
@@ -61,6 +61,7 @@ _DENIED = (
     *("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp"),
     *("io_uring_setup", "io_uring_enter", "io_uring_register"),
     *("bpf", "perf_event_open", "userfaultfd", "timer_create", "setpriority", "ioprio_set"),
+    "sched_setaffinity",
     *("keyctl", "add_key", "request_key", "shmget", "shmat", "shmctl"),
     *("semget", "semop", "semctl", "semtimedop"),
     *("msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink"),
@@ -71,7 +72,7 @@ _DENIED = (
     *("inotify_add_watch", "fanotify_init"),
     *("fadvise64", "readahead", "mincore", "cachestat"),
 )
-_OWN = ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setaffinity", "sched_setattr")
+_OWN = ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setattr")
 """Calls whose first argument is a process id: allowed only with 0, the caller itself."""
 _FORKS = ("fork", "vfork")
 """Calls that can only create a process."""

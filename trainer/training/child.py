@@ -39,6 +39,7 @@ def probe(control: Channel, fds: list[int]) -> int:
         properties = torch.cuda.get_device_properties(0)
         answer |= {"device": "cuda", "name": properties.name}
         answer["device_memory_mb"] = properties.total_memory // 2**20
+        answer["devices"] = torch.cuda.device_count()
     elif torch.backends.mps.is_available():
         answer |= {"device": "mps", "name": "Apple GPU"}
     control.send(answer)

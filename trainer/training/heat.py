@@ -64,7 +64,8 @@ def _fit(count: int, device: str, peak_memory_mb: float | None) -> bool:
 
 def _memory_mb(count: int) -> int:
     """Memory that each of so many trainings may take, so that none can take another's."""
-    return int(psutil.virtual_memory().available / 2**20 / count)
+    available = psutil.virtual_memory().available / 2**20
+    return int(min(available, MACHINE.share.memory_mb) / count)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -31,10 +32,20 @@ _PROBES = 3
 """A process that is killed while it starts is started again; one that always dies is told."""
 
 
+@dataclass(frozen=True)
+class Share:
+    """What this process may take of its machine, where others measure on it as well."""
+
+    threads: int | None = None
+    """None: one for each processor that it may use."""
+    memory_mb: float = math.inf
+
+
 class Machine:
     """The warm processes and what they report about the machine. One measurement runs at a time."""
 
     def __init__(self) -> None:
+        self.share = Share()
         self.compile_cache = CompileCache()
         """What trainings have compiled while the present server has been up."""
         self.start_ups = StartUps()
@@ -62,7 +73,8 @@ class Machine:
             return self._servers[:count]
 
     def probe(self) -> dict[str, Any]:
-        """``device`` (cpu, mps, cuda), its ``name``, the version of ``torch``.
+        """``device`` (cpu, mps, cuda), its ``name``, the version of ``torch``; of cuda how many
+        ``devices`` there are, and the ``device_memory_mb`` of the first.
 
         Raises:
             SandboxError: the processes cannot be started.
@@ -151,9 +163,10 @@ def resolve(
     by_memory = preset == "auto" and found == "cuda"
     memory_mb = MACHINE.probe().get("device_memory_mb") if by_memory else None
     chosen = find_preset(preset, found, memory_mb)
-    if sys.platform == "linux":
-        cores: int | None = len(os.sched_getaffinity(0))
-    else:
+    cores = MACHINE.share.threads
+    if cores is None and sys.platform == "linux":
+        cores = len(os.sched_getaffinity(0))
+    elif cores is None:
         cores = psutil.cpu_count(logical=False)
     threads = chosen.threads or cores or 1
     data = chosen.data if source == AUTO else source

@@ -46,6 +46,7 @@ def test_a_door_that_nobody_shut_is_found_open() -> None:
         "memory of the fork server",
         "limits of the fork server",
         "processors of the fork server",
+        "other processors",
         "memory that outlives a process",
         "modes of files",
     }

@@ -179,6 +179,7 @@ doors = {
     "shmget": lambda: C.shmget(4711, 4096, 0o1666),
     "prlimit": lambda: C.prlimit(os.getppid(), 7, None, ctypes.create_string_buffer(16)),
     "affinity": lambda: os.sched_setaffinity(os.getppid(), {0}),
+    "own affinity": lambda: os.sched_setaffinity(0, os.sched_getaffinity(0)),
     "policy": lambda: os.sched_setscheduler(os.getppid(), os.SCHED_IDLE, os.sched_param(0)),
     "hide": lambda: C.prctl(4, 0, 0, 0, 0),
     "io_uring": lambda: C.syscall(425, 1, ctypes.create_string_buffer(120)),
@@ -197,7 +198,6 @@ thread.join()
 subprocess.run(["true"], check=True)
 import resource
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-os.sched_setaffinity(0, os.sched_getaffinity(0))
 os.mkdir(file + "-folder")
 print("works")
 """

@@ -1,0 +1,171 @@
+"""An executor over processes that measure elsewhere, each on a device of its own.
+
+A work is given to one that is idle. What a lost process had under way is done again, by itself when
+it has been started anew, or by another: a measurement has no effect before its result is there.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from typing import Any
+
+from agent.executors import messages
+from agent.executors.base import Work
+from trainer.data.prepare import held
+from trainer.errors import UserError
+from trainer.measure import Watch
+from trainer.training.job import OnEvent
+
+MOST_LOST = 3
+"""Processes in a row that one work may lose."""
+LOOK_SECONDS = 0.1
+"""How often a conversation that is silent looks whether it is cancelled."""
+CANCEL_SECONDS = 60.0
+"""After which one that does not end when it is cancelled is given up."""
+
+
+class Lost(Exception):
+    """The process that had a work is gone; the message says which one, and how it ended."""
+
+
+class Link(ABC):
+    """A conversation with one process that measures. All its methods may raise ``Lost``."""
+
+    name: str
+    """In a sentence: ``worker 2``."""
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+        """Sources that it has had: what it has compiled of them is lent to their trainings."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """See that the process is there; one that is gone is started again."""
+
+    @abstractmethod
+    def send(self, message: dict[str, Any]) -> None: ...
+
+    @abstractmethod
+    def receive(self, seconds: float) -> dict[str, Any] | None:
+        """The next message; None if there is none in time."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the process and all that it has started."""
+
+    def ship(self, work: Work) -> dict[str, Any]:
+        """The work as it is sent, with paths that hold where it is measured."""
+        return messages.of_work(work)
+
+    def bring(self, work: Work) -> None:
+        """Bring the weights of a work that is done to where they were asked for."""
+
+
+class Pool:
+    """Gives each work to an idle process."""
+
+    def __init__(self, links: list[Link]) -> None:
+        self._links, self._idle = links, list(links)
+        self._change = threading.Condition()
+        self._closed = False
+
+    @property
+    def slots(self) -> int:
+        return len(self._links)
+
+    def run(
+        self,
+        work: Work,
+        *,
+        on_event: OnEvent,
+        cancel: threading.Event,
+        watch: Watch | None = None,
+    ) -> Any:
+        """As of ``Executor``.
+
+        Raises:
+            UserError: it has lost ``MOST_LOST`` processes in a row.
+        """
+        why = ""
+        for _ in range(MOST_LOST):
+            link = self._take(work, on_event, cancel)
+            try:
+                found = converse(link, work, on_event, cancel, watch)
+            except Lost as gone:
+                self._put_back(link, lost=True)
+                if self._closed:
+                    raise UserError(f"{gone}, since the run has ended") from None
+                why = str(gone)
+                on_event({"event": "note", "text": f"{gone}: its {work.call} is done again"})
+                continue
+            except BaseException:
+                self._put_back(link)
+                raise
+            self._put_back(link)
+            return found
+        raise UserError(
+            f"{MOST_LOST} processes in a row that measured one {work.call} have ended ({why}): see "
+            "that there is enough memory and that nobody ends them, then run again; nothing is lost"
+        )
+
+    def close(self) -> None:
+        self._closed = True
+        for link in self._links:
+            link.close()
+
+    def _take(self, work: Work, on_event: OnEvent, cancel: threading.Event) -> Link:
+        """Wait for an idle one; best is one that has had the sources."""
+        sources = set(work.sources)
+        with self._change:
+            while not self._idle:
+                self._change.wait()
+            link = max(self._idle, key=lambda one: len(one.known & sources))
+            self._idle.remove(link)
+        return link
+
+    def _put_back(self, link: Link, lost: bool = False) -> None:
+        with self._change:
+            self._idle.append(link)
+            self._change.notify()
+
+
+def converse(
+    link: Link, work: Work, on_event: OnEvent, cancel: threading.Event, watch: Watch | None
+) -> Any:
+    """Have a work done by the process of ``link``; events and losses come back on the way.
+
+    Raises:
+        Lost: the process is gone.
+    """
+    try:
+        link.start()
+        link.send({"work": link.ship(work), "held": held(), "watched": watch is not None})
+        link.known.update(work.sources)
+        found: list[dict[str, Any]] = []
+        until = 0.0
+        while True:
+            if cancel.is_set() and not until:
+                link.send({"cancel": True})
+                until = time.monotonic() + CANCEL_SECONDS
+            message = link.receive(LOOK_SECONDS)
+            if message is None:
+                if until and time.monotonic() > until:
+                    raise Lost(f"{link.name} does not end what was cancelled")
+            elif "event" in message:
+                on_event(message["event"])
+            elif "ask" in message:
+                assert watch is not None
+                link.send({"answer": watch(*message["ask"])})
+            elif "one" in message:
+                found.append(message["one"])
+            elif "error" in message:
+                break
+            else:
+                link.bring(work)
+                return messages.to_result(work.call, found)
+    except BaseException:  # whatever it is, nobody reads what the process goes on to say
+        link.close()
+        raise
+    raise messages.to_error(message["error"])
