@@ -139,6 +139,11 @@ class Settings(Frozen):
     """Share of null trials, which measure how often luck is kept."""
     notebook: Annotated[bool, LIVE] = True
     """Whether the model keeps a notebook of what the trials have taught."""
+    workers: Annotated[int, Field(ge=1, le=512), REMEMBERED] = 1
+    """Heats that run at once, on a device or an equal share of the processors each; with --ray on
+    each node without a device."""
+    ray: Annotated[str, RUN] = ""
+    """Run heats on the nodes of a Ray cluster: its address, or auto for the one of this machine."""
     seed: Annotated[int, Field(ge=0, le=MOST_SEED), CAMPAIGN] = 0
     """Seed of the campaign."""
     prior: Annotated[str, REMEMBERED] = ""

@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.executors import messages
 from agent.executors.base import Work
+from agent.executors.local import Local
 from trainer.data.prepare import held
 from trainer.errors import UserError
 from trainer.measure import Watch
@@ -24,6 +25,9 @@ LOOK_SECONDS = 0.1
 """How often a conversation that is silent looks whether it is cancelled."""
 CANCEL_SECONDS = 60.0
 """After which one that does not end when it is cancelled is given up."""
+RENEW_SECONDS = 5.0
+"""How often it is looked which processes there are, where they may change."""
+NOBODY = "nobody is left to measure; waiting for a node of the cluster"
 
 
 class Lost(Exception):
@@ -91,6 +95,8 @@ class Pool:
         why = ""
         for _ in range(MOST_LOST):
             link = self._take(work, on_event, cancel)
+            if link is None:  # so little is left to do that this process can
+                return Local().run(work, on_event=on_event, cancel=cancel, watch=watch)
             try:
                 found = converse(link, work, on_event, cancel, watch)
             except Lost as gone:
@@ -115,17 +121,35 @@ class Pool:
         for link in self._links:
             link.close()
 
-    def _take(self, work: Work, on_event: OnEvent, cancel: threading.Event) -> Link:
-        """Wait for an idle one; best is one that has had the sources."""
-        sources = set(work.sources)
-        with self._change:
-            while not self._idle:
-                self._change.wait()
-            link = max(self._idle, key=lambda one: len(one.known & sources))
-            self._idle.remove(link)
-        return link
+    def _take(self, work: Work, on_event: OnEvent, cancel: threading.Event) -> Link | None:
+        """Wait for an idle one; best is one that has had the sources. None: there is none at all,
+        and the work is cancelled."""
+        sources, said = set(work.sources), False
+        while True:
+            self._renew(on_event)
+            with self._change:
+                if not self._idle:
+                    self._change.wait(RENEW_SECONDS)
+                if self._idle:
+                    link = max(self._idle, key=lambda one: len(one.known & sources))
+                    self._idle.remove(link)
+                    return link
+                if not self._links:
+                    if cancel.is_set():
+                        return None
+                    if not said:
+                        on_event({"event": "note", "text": NOBODY})
+                    said = True
+
+    def _renew(self, on_event: OnEvent) -> None:
+        """Take in processes that there are now, where there may be others than at the start."""
 
     def _put_back(self, link: Link, lost: bool = False) -> None:
+        """Let others have it.
+
+        Args:
+            lost: whether its process is gone.
+        """
         with self._change:
             self._idle.append(link)
             self._change.notify()

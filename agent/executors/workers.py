@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import subprocess
@@ -49,18 +50,15 @@ class Share:
     """Of a training; None: as many as processors."""
     device: str | None = None
     """The one that CUDA is to see; None: those that this process sees."""
-    memory_mb: float = 0.0
+    memory_mb: float = math.inf
 
 
 def processors() -> list[int]:
     """Those that this process may use; the threads of a core, and the cores of a socket, next to
-    each other.
-
-    Raises:
-        WorkersError: the system cannot bind a process to processors.
+    each other. Empty where the system does not bind processes to processors.
     """
-    if not hasattr(os, "sched_getaffinity"):
-        raise WorkersError("--workers: this system does not bind processes to processors")
+    if sys.platform != "linux":
+        return []
     return sorted(os.sched_getaffinity(0), key=_place)
 
 
@@ -88,8 +86,9 @@ def possible() -> tuple[int, str]:
         return 1, "it has one device"
     if found := devices():
         return len(found), f"one for each of {len(found)} devices"
-    count = len(processors())
-    return count, f"one for each of {count} processors, which share the memory"
+    if count := len(processors()):
+        return count, f"one for each of {count} processors, which share the memory"
+    return 1, "this system does not bind processes to processors"
 
 
 def shares(count: int) -> list[Share]:
@@ -100,7 +99,7 @@ def shares(count: int) -> list[Share]:
     """
     most, why = possible()
     if count > most:
-        raise WorkersError(f"--workers {count}: this machine can have {most}, {why}")
+        raise WorkersError(f"--workers {count}: this machine can have at most {most}: {why}")
     found, own = devices(), processors()
     each = len(own) // count
     memory_mb = psutil.virtual_memory().available / 2**20 / count

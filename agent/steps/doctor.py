@@ -20,6 +20,7 @@ from pathlib import Path
 
 from agent.edits.blocks import Edit
 from agent.edits.constants import constants, set_constants
+from agent.executors.workers import possible
 from agent.git.command import inherited_environment, run_git
 from agent.git.repo import Repo
 from agent.models.cassette import Player, Recorder
@@ -79,6 +80,7 @@ def checks(start: Path, llm: str = "auto") -> Iterator[Check]:
         "cache": _cache,
         "disk": partial(_disk, start),
         "device": _device,
+        "workers": _workers,
         "corpus": lambda: _corpus(resolve().preset),
         "isolation": _isolation,
         "pace": partial(_pace, start),
@@ -184,6 +186,11 @@ def _device() -> str:
     return (
         f"{device}, preset {setting.preset.name}, {setting.threads} threads, torch {probe['torch']}"
     )
+
+
+def _workers() -> str:
+    most, why = possible()
+    return f"1 unless --workers asks for more, at most {most}: {why}"
 
 
 def _corpus(preset: Preset) -> str:

@@ -17,6 +17,7 @@ from agent.campaign.commits import baseline_source
 from agent.campaign.events import RunBegun
 from agent.campaign.state import State
 from agent.campaign.store import Campaign
+from agent.executors.workers import shares
 from agent.git.command import inherited_environment
 from agent.git.repo import Repo
 from agent.git.worktree import uncommitted
@@ -87,6 +88,8 @@ def open_runtime(
     settings = resolve_settings(command_line, program.settings, state.settings, state.given)
     given = {name: getattr(settings, name) for name, v in command_line.items() if v is not None}
     setting = resolve(settings.preset, isolation=settings.isolation, source=settings.data)
+    if settings.workers > 1 and not settings.ray:
+        shares(settings.workers)  # refuses more than there can be
     preset = setting.preset
     if preset.device_memory_mb and setting.device == "cpu":
         raise SettingsError(

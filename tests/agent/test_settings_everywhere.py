@@ -65,6 +65,10 @@ ROWS = {
     ),
     "nulls": Row("0.5", 0.5, NUMBER | FROM_0 | {"0.6": "less than or equal to 0.5"}, NOT_A_NUMBER),
     "notebook": Row("false", False, {}, (5, 0.5, [1])),
+    "workers": Row(
+        "2", 2, WHOLE | {"0": "greater than or equal to 1", "513": "less than"}, NOT_WHOLE
+    ),
+    "ray": Row("auto", "auto", {}, ([1], {"a": 1})),
     "seed": Row("7", 7, WHOLE | FROM_0 | {str(2**63): "less than or equal to"}, NOT_WHOLE),
     "prior": Row("nov22", "nov22", {}, ([1], {"a": 1})),
     "isolation": Row("off", "off", {"maybe": "'auto', 'require' or 'off'"}, (True, 5, [1])),

@@ -94,7 +94,6 @@ def test_two_heats_run_side_by_side_each_on_its_own_processor(
     two: Workers, tiny_source: str, tmp_path: Path
 ) -> None:
     both = threading.Barrier(2, timeout=120)  # neither trains on until the other trains, too
-    work = Work("heat", (tiny_source, tiny_source), HOW, (None, tmp_path / "weights"))
 
     def heat(number: int) -> list[Any]:
         to = (None, tmp_path / f"weights{number}")
@@ -114,7 +113,6 @@ def test_two_heats_run_side_by_side_each_on_its_own_processor(
     for pid in pids:
         assert b"SOME_API_KEY" not in Path(f"/proc/{pid}/environ").read_bytes()
         assert os.getsid(pid or 0) == pid
-    assert work.weights_to
 
 
 def test_check_audit_and_profile_come_back_as_what_they_are(
@@ -210,8 +208,8 @@ def test_one_that_always_dies_is_an_error_in_words(monkeypatch: pytest.MonkeyPat
 ALONE = """
 import os, sys, threading
 from agent.executors.base import Work
-from agent.executors.workers import Workers, shares
-pool = Workers(shares(2)[:1])
+from agent.executors.workers import Share, Workers
+pool = Workers([Share()])
 def tell(event):
     if event["event"] == "log":
         print(pool.workers[0].pid, flush=True)

@@ -28,7 +28,7 @@ CONTEXT_CHARACTERS = 12_000
 
 NAMES = (
     *("python", "git", "repository", "filters", "identity", "cache", "disk", "device", "corpus"),
-    *("program", "isolation", "pace", "llm"),
+    *("program", "workers", "isolation", "pace", "llm"),
 )
 
 

@@ -1,0 +1,341 @@
+"""The nodes of a Ray cluster as workers: a heat with its scoring runs on one node, on its devices.
+
+On each node one Ray actor for each of its devices, or one for all its processors, holds these
+resources and has a worker, as ``workers`` has them here. Ray brings it the source of the packages
+``agent`` and ``trainer``, never a checkout. Messages are those of a worker; weights come as bytes.
+Only the campaign's process writes journal and git.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import platform
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import agent
+import trainer
+from agent.executors.base import Work
+from agent.executors.pool import RENEW_SECONDS, Link, Lost, Pool
+from agent.executors.workers import Share, Worker, processors
+from trainer.errors import UserError
+from trainer.presets import find_preset
+from trainer.sandbox.confine import available
+from trainer.training.job import OnEvent
+from trainer.training.scratch import scratch_folder
+from trainer.untrusted import one_line
+
+WAIT_SECONDS, GATHER_SECONDS = 1.0, 0.2
+"""How long a node waits for something to say, and then for more of it: each answer is a call."""
+START_SECONDS = 120.0
+"""For Ray to bring the source to a node and start the actor."""
+ANSWER_SECONDS = 60.0
+SHUN_SECONDS = 30.0
+"""For which a node on which something was lost is given nothing: Ray may not know yet."""
+_PACKAGES = ("torch", "numpy", "rustbpe", "tiktoken", "safetensors", "botocore")
+"""By whose versions scores and data may differ."""
+
+
+class RayError(UserError):
+    """The cluster cannot be used; the message says why, and what to do."""
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a measurement depends on."""
+    found = {"Python": ".".join(platform.python_version_tuple()[:2])}
+    for name in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def differing(here: dict[str, str], there: dict[str, str]) -> str:
+    """What another version is there, in words; "" if nothing is."""
+    other = [name for name in here if there.get(name) != here[name]]
+    told = (f"{name} {there.get(name, 'missing')} (here {here[name]})" for name in other)
+    return ", ".join(told)
+
+
+class Node:
+    """What runs on a node, as an actor."""
+
+    def __init__(self, number: int, count: int, cores: int) -> None:
+        """It is one of ``count`` on this node, and ``cores`` of the processors are its own."""
+        self._held = contextlib.ExitStack()
+        self._scratch = self._held.enter_context(scratch_folder())
+        own = processors()
+        # Where the node has fewer than the system shows, as in a container, nobody knows which.
+        bound = own[number * cores : (number + 1) * cores] if len(own) <= cores * count else ()
+        memory_mb = psutil.virtual_memory().available / 2**20 / count
+        share = Share(tuple(bound), None if bound else cores, memory_mb=memory_mb)
+        self._worker = Worker("the worker", share)
+
+    def about(self) -> dict[str, Any]:
+        """Versions, isolation, and where weights are kept until they are taken."""
+        return {
+            "versions": versions(),
+            "isolation": available()[0],
+            "scratch": str(self._scratch),
+            "source": str(Path(str(agent.__file__)).parents[1]),
+        }
+
+    def exchange(self, messages: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
+        """Pass messages on, and return what the worker says; ``lost`` if it has ended."""
+        found: list[dict[str, Any]] = []
+        try:
+            if any("work" in message for message in messages):
+                self._worker.start()
+            for message in messages:
+                self._worker.send(message)
+            said = self._worker.receive(seconds)
+            until = time.monotonic() + GATHER_SECONDS
+            while said is not None:
+                found.append(said)
+                if "event" not in said:
+                    break
+                said = self._worker.receive(max(0.0, until - time.monotonic()))
+        except Lost as lost:
+            return [*found, {"lost": str(lost)}]
+        return found
+
+    def give(self, weights: bytes) -> str:
+        """Keep weights to be audited; returns where."""
+        path = self._scratch / "audited"
+        path.write_bytes(weights)
+        return str(path)
+
+    def take(self, name: str, most: int) -> bytes | None:
+        """Weights that were kept, which are then removed; None if there are none."""
+        path = self._scratch / name
+        if not path.exists():
+            return None
+        if path.stat().st_size > most:
+            raise ValueError(f"weights of {path.stat().st_size} bytes, of at most {most}")
+        weights = path.read_bytes()
+        path.unlink()
+        return weights
+
+
+class NodeLink(Link):
+    """A conversation with the worker of one actor."""
+
+    def __init__(self, actor: Any, node: str, name: str) -> None:
+        super().__init__()
+        self.node, self.name = node, name
+        self._actor = actor
+        self._scratch = ""
+        self._out: list[dict[str, Any]] = []
+        self._in: deque[dict[str, Any]] = deque()
+
+    def about(self) -> dict[str, Any]:
+        """As of ``Node``; waits until it has started."""
+        found: dict[str, Any] = self._ask(START_SECONDS, "about")
+        self._scratch = found["scratch"]
+        return found
+
+    def start(self) -> None:
+        self._out.clear()
+        self._in.clear()
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._out.append(message)  # it goes with the next question
+
+    def receive(self, seconds: float) -> dict[str, Any] | None:
+        if not self._in:
+            out, self._out = self._out, []
+            self._in.extend(self._ask(ANSWER_SECONDS, "exchange", out, WAIT_SECONDS))
+        if not self._in:
+            return None
+        message = self._in.popleft()
+        if "lost" in message:
+            raise Lost(f"{self.name}: {message['lost']}")
+        return message
+
+    def close(self) -> None:
+        """End the actor, and with it its worker."""
+        import ray
+
+        with contextlib.suppress(Exception):  # it is gone, or the cluster is
+            ray.kill(self._actor)
+
+    def ship(self, work: Work) -> dict[str, Any]:
+        names = [path and f"{self._scratch}/{k}" for k, path in enumerate(work.weights_to)]
+        given = None
+        if work.weights is not None:
+            given = self._ask(ANSWER_SECONDS, "give", work.weights.read_bytes())
+        return {**super().ship(work), "weights_to": names, "weights": given}
+
+    def bring(self, work: Work) -> None:
+        most = find_preset(str(work.arguments.get("preset", "auto"))).weights_bytes
+        for k, path in enumerate(work.weights_to):
+            if path is not None:
+                weights = self._ask(ANSWER_SECONDS, "take", str(k), most)
+                if weights is not None:
+                    _save(weights, path)
+
+    def _ask(self, seconds: float, method: str, *arguments: Any) -> Any:
+        import ray
+
+        try:
+            return ray.get(getattr(self._actor, method).remote(*arguments), timeout=seconds)
+        except ray.exceptions.RayError as error:
+            raise Lost(f"{self.name} is gone ({one_line(error, 200)})") from None
+
+
+def _save(weights: bytes, path: Path) -> None:
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        unfinished.write_bytes(weights)
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise UserError(
+            f"the weights {path} could not be written: {error.strerror or error}; free space or "
+            "make the folder writable, then run again"
+        ) from error
+
+
+class Nodes(Pool):
+    """An executor over the nodes of a cluster, as they come and go."""
+
+    def __init__(self, address: str, tell: OnEvent, on_each: int = 1) -> None:
+        """
+        Args:
+            address: of the cluster; ``auto`` is the one that this machine belongs to.
+            tell: is told of nodes, as ``note``.
+            on_each: how many workers share the processors of a node that has no device.
+
+        Raises:
+            RayError: there is no such cluster, or nothing can be measured on it.
+        """
+        super().__init__([])
+        self._on_each = on_each
+        self._renewing = threading.Lock()
+        self._renewed = -RENEW_SECONDS
+        self._shunned: dict[str, float] = {}
+        """Until when a node is given nothing."""
+        _connect(address)
+        self._renew(tell)
+        if not self._links:
+            self.close()
+            raise RayError(
+                f"--ray {address}: no node of the cluster can measure; see what was said of each, "
+                "and: ray status"
+            )
+
+    def close(self) -> None:
+        import ray
+
+        super().close()
+        ray.shutdown()
+
+    def _put_back(self, link: Link, lost: bool = False) -> None:
+        if not lost:
+            return super()._put_back(link)
+        assert isinstance(link, NodeLink)
+        link.close()
+        with self._change:
+            self._links.remove(link)
+        self._shunned[link.node] = time.monotonic() + SHUN_SECONDS
+
+    def _renew(self, on_event: OnEvent) -> None:
+        if not self._renewing.acquire(blocking=False):
+            return  # another thread does
+        try:
+            now = time.monotonic()
+            if now - self._renewed < RENEW_SECONDS:
+                return
+            self._renewed = now
+            known = {link.node for link in self._links if isinstance(link, NodeLink)}
+            known |= {node for node, until in self._shunned.items() if until > now}
+            self._take_in(known, on_event)
+        finally:
+            self._renewing.release()
+
+    def _take_in(self, known: set[str], on_event: OnEvent) -> None:
+        """Start an actor for each device of the nodes that are not known yet."""
+        import ray
+
+        begun = [
+            link
+            for node in ray.nodes()
+            if node["Alive"] and node["NodeID"] not in known
+            for link in self._start(node)
+        ]
+        for link in begun:
+            try:
+                found = link.about()
+            except Lost as lost:
+                why = f"{lost}: left out; are its processors free (ray status)?"
+            else:
+                other = differing(versions(), found["versions"])
+                if not other:
+                    why = f"{link.name} measures, isolation {found['isolation']}"
+                    with self._change:
+                        self._links.append(link)
+                        self._idle.append(link)
+                        self._change.notify()
+                else:
+                    why = f"{link.name} has {other}: left out; install the same there"
+            if link not in self._links:
+                link.close()
+                # An hour: what is installed there rarely changes, and each look costs seconds.
+                self._shunned[link.node] = time.monotonic() + 3600.0
+            on_event({"event": "note", "text": why})
+
+    def _start(self, node: dict[str, Any]) -> list[NodeLink]:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        resources, place = node["Resources"], node["NodeID"]
+        cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+        count = gpus or min(self._on_each, cores)
+        each = cores // count if count else 0
+        made = ray.remote(Node).options(
+            num_cpus=each,
+            num_gpus=1 if gpus else 0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(place, soft=False),
+        )
+        return [
+            NodeLink(
+                made.remote(k, count, each),
+                place,
+                f"node {node['NodeManagerAddress']}" + (f", worker {k + 1}" if count > 1 else ""),
+            )
+            for k in range(count if each else 0)
+        ]
+
+
+def _connect(address: str) -> None:
+    try:
+        import ray
+    except ImportError:
+        raise RayError(
+            '--ray needs Ray: pip install -e ".[ray]", here and on each node'
+        ) from None
+    try:
+        with tempfile.TemporaryDirectory() as shipped:  # as a working_dir: Ray adds none of its own
+            for package in (agent, trainer):
+                source = Path(str(package.__file__)).parent
+                ignore = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(source, Path(shipped, source.name), ignore=ignore)
+            ray.init(
+                address=address,
+                runtime_env={"working_dir": shipped},
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise RayError(
+            f"--ray {address}: {one_line(error, 300)}; start a cluster (docs/cluster.md), or leave "
+            "--ray out"
+        ) from None

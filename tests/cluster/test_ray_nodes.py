@@ -1,0 +1,106 @@
+"""A Ray cluster of two nodes on this machine, one processor each, of which one is lost in a heat."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.executors import ray as executor
+from agent.executors.base import Work
+from agent.executors.ray import NodeLink, Nodes, RayError
+
+ray = pytest.importorskip("ray", reason="--ray needs the extra")
+pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
+HOW = {"budget": "20000tok", "preset": "cpu", "seed": 1}
+SMALL = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Each node, and all that it starts, is bound to a processor of its own."""
+    from ray.cluster_utils import Cluster
+
+    own = sorted(os.sched_getaffinity(0))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_raylet_start_wait_time_s", "300")  # a busy machine takes long
+        patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            os.sched_setaffinity(0, own[:1])
+            cluster = Cluster(initialize_head=True, head_node_args=SMALL)
+            os.sched_setaffinity(0, own[-1:])
+            cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+        finally:
+            os.sched_setaffinity(0, own)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def events_of(seen: list[str], at: dict[str, Any]) -> Any:
+    """Notes go to ``seen``; at the first event of a kind in ``at`` it is called."""
+
+    def tell(event: dict[str, Any]) -> None:
+        if event["event"] == "note":
+            seen.append(event["text"])
+        elif do := at.pop(event["event"], None):
+            do()
+
+    return tell
+
+
+def test_a_heat_of_a_lost_node_is_done_again(
+    cluster: Any, tiny_source: str, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    nodes = Nodes(cluster.address, events_of(said, {}))
+    assert nodes.slots == 2
+    assert len([line for line in said if "measures, isolation" in line]) == 2, said
+    for link in nodes._links:
+        assert isinstance(link, NodeLink)
+        assert "working_dir_files" in link.about()["source"]  # what was shipped, no checkout
+    (lost,) = cluster.worker_nodes
+    both = threading.Barrier(2, lambda: cluster.remove_node(lost, allow_graceful=False))
+
+    def heat(number: int) -> list[Any]:
+        to = (None, tmp_path / f"weights{number}")
+        work = Work("heat", (tiny_source, tiny_source + "\n"), HOW, to)
+        tell = events_of(said, {"log": both.wait})
+        return nodes.run(work, on_event=tell, cancel=threading.Event())  # type: ignore[no-any-return]
+
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(heat, range(2)))
+    for number, (champion, candidate) in enumerate(found):
+        assert (champion.status, candidate.status) == ("ok", "ok")
+        assert champion.fingerprint["threads"] == 1
+        assert champion.isolation in ("os", "process")
+        assert champion.val_bpb == found[0][0].val_bpb
+        assert (tmp_path / f"weights{number}").stat().st_size > 0
+    assert len([line for line in said if "is gone" in line and "done again" in line]) == 1, said
+    assert nodes.slots == 1
+
+    how = {"preset": "cpu", "claimed_bpb": found[0][1].val_bpb, "train_seconds": 0.1}
+    audit = Work("audit", (tiny_source,), how, weights=tmp_path / "weights0")
+    audited = nodes.run(audit, on_event=events_of(said, {}), cancel=threading.Event())
+    assert audited.ok
+    nodes.close()
+
+
+def test_a_missing_install_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(RayError, match=r"pip install -e .*\[ray\].*, here and on each node"):
+        Nodes("auto", lambda event: None)
+
+
+def test_other_versions_are_named() -> None:
+    here = {"Python": "3.11", "torch": "2.13.0", "numpy": "2.4"}
+    assert executor.differing(here, dict(here)) == ""
+    there = {"Python": "3.12", "numpy": "2.4"}
+    told = "Python 3.12 (here 3.11), torch missing (here 2.13.0)"
+    assert executor.differing(here, there) == told
