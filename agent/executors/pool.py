@@ -57,13 +57,17 @@ class Link(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End the process and all that it has started."""
+        """End the process and all that it has started, for good."""
+
+    def reset(self) -> None:
+        """The same, but ``start`` is called again. Raises nothing."""
+        self.close()
 
     def ship(self, work: Work) -> dict[str, Any]:
         """The work as it is sent, with paths that hold where it is measured."""
         return messages.of_work(work)
 
-    def bring(self, work: Work) -> None:
+    def bring(self, work: Work) -> None:  # noqa: B027  most have nothing to bring
         """Bring the weights of a work that is done to where they were asked for."""
 
 
@@ -148,7 +152,7 @@ class Pool:
         """Let others have it.
 
         Args:
-            lost: whether its process is gone.
+            lost: whether its process was gone.
         """
         with self._change:
             self._idle.append(link)
@@ -190,6 +194,6 @@ def converse(
                 link.bring(work)
                 return messages.to_result(work.call, found)
     except BaseException:  # whatever it is, nobody reads what the process goes on to say
-        link.close()
+        link.reset()
         raise
     raise messages.to_error(message["error"])

@@ -40,7 +40,8 @@ START_SECONDS = 120.0
 """For Ray to bring the source to a node and start the actor."""
 ANSWER_SECONDS = 60.0
 SHUN_SECONDS = 30.0
-"""For which a node on which something was lost is given nothing: Ray may not know yet."""
+"""For which a place that was lost is given nothing: Ray may not know of it yet."""
+UNFIT_SECONDS = 600.0
 _PACKAGES = ("torch", "numpy", "rustbpe", "tiktoken", "safetensors", "botocore")
 """By whose versions scores and data may differ."""
 
@@ -107,6 +108,10 @@ class Node:
             return [*found, {"lost": str(lost)}]
         return found
 
+    def reset(self) -> None:
+        """End the worker; the next work starts another."""
+        self._worker.close()
+
     def give(self, weights: bytes) -> str:
         """Keep weights to be audited; returns where."""
         path = self._scratch / "audited"
@@ -128,18 +133,21 @@ class Node:
 class NodeLink(Link):
     """A conversation with the worker of one actor."""
 
-    def __init__(self, actor: Any, node: str, name: str) -> None:
+    def __init__(self, actor: Any, place: tuple[str, int], name: str) -> None:
+        """``place``: the node's id, and which of its workers it is."""
         super().__init__()
-        self.node, self.name = node, name
+        self.place, self.name = place, name
+        self.is_gone = False
+        """Whether the actor has been lost, and not only its worker."""
         self._actor = actor
-        self._scratch = ""
+        self._scratch = self.isolation = ""
         self._out: list[dict[str, Any]] = []
         self._in: deque[dict[str, Any]] = deque()
 
     def about(self) -> dict[str, Any]:
         """As of ``Node``; waits until it has started."""
         found: dict[str, Any] = self._ask(START_SECONDS, "about")
-        self._scratch = found["scratch"]
+        self._scratch, self.isolation = found["scratch"], found["isolation"]
         return found
 
     def start(self) -> None:
@@ -159,6 +167,11 @@ class NodeLink(Link):
         if "lost" in message:
             raise Lost(f"{self.name}: {message['lost']}")
         return message
+
+    def reset(self) -> None:
+        self.known.clear()
+        with contextlib.suppress(Lost):
+            self._ask(ANSWER_SECONDS, "reset")
 
     def close(self) -> None:
         """End the actor, and with it its worker."""
@@ -188,6 +201,7 @@ class NodeLink(Link):
         try:
             return ray.get(getattr(self._actor, method).remote(*arguments), timeout=seconds)
         except ray.exceptions.RayError as error:
+            self.is_gone = True
             raise Lost(f"{self.name} is gone ({one_line(error, 200)})") from None
 
 
@@ -219,12 +233,14 @@ class Nodes(Pool):
         """
         super().__init__([])
         self._on_each = on_each
-        self._renewing = threading.Lock()
-        self._renewed = -RENEW_SECONDS
-        self._shunned: dict[str, float] = {}
-        """Until when a node is given nothing."""
+        self._looking = threading.Thread()
+        self._looked = time.monotonic()
+        self._shunned: dict[tuple[str, int], float] = {}
+        """Until when a place is given nothing."""
+        self._said: deque[str] = deque()
         _connect(address)
-        self._renew(tell)
+        self._look()
+        self._tell(tell)
         if not self._links:
             self.close()
             raise RayError(
@@ -239,79 +255,81 @@ class Nodes(Pool):
         ray.shutdown()
 
     def _put_back(self, link: Link, lost: bool = False) -> None:
-        if not lost:
-            return super()._put_back(link)
         assert isinstance(link, NodeLink)
-        link.close()
+        if not link.is_gone:
+            return super()._put_back(link)
         with self._change:
             self._links.remove(link)
-        self._shunned[link.node] = time.monotonic() + SHUN_SECONDS
+            self._shunned[link.place] = time.monotonic() + SHUN_SECONDS
+        link.close()
 
     def _renew(self, on_event: OnEvent) -> None:
-        if not self._renewing.acquire(blocking=False):
-            return  # another thread does
-        try:
+        """Look for new nodes, beside what is done; what was found is said at the next call."""
+        self._tell(on_event)
+        with self._change:
             now = time.monotonic()
-            if now - self._renewed < RENEW_SECONDS:
+            if now - self._looked < RENEW_SECONDS or self._looking.is_alive() or self._closed:
                 return
-            self._renewed = now
-            known = {link.node for link in self._links if isinstance(link, NodeLink)}
-            known |= {node for node, until in self._shunned.items() if until > now}
-            self._take_in(known, on_event)
-        finally:
-            self._renewing.release()
+            self._looked = now
+            self._looking = threading.Thread(target=self._look, daemon=True)
+            self._looking.start()
 
-    def _take_in(self, known: set[str], on_event: OnEvent) -> None:
-        """Start an actor for each device of the nodes that are not known yet."""
+    def _tell(self, on_event: OnEvent) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                on_event({"event": "note", "text": self._said.popleft()})
+
+    def _look(self) -> None:
+        """Start an actor in each place that has none; those that can measure are given works."""
         import ray
 
-        begun = [
-            link
-            for node in ray.nodes()
-            if node["Alive"] and node["NodeID"] not in known
-            for link in self._start(node)
-        ]
+        with self._change:
+            now = time.monotonic()
+            taken = {link.place for link in self._links if isinstance(link, NodeLink)}
+            taken |= {place for place, until in self._shunned.items() if until > now}
+        begun = [link for node in ray.nodes() if node["Alive"] for link in self._start(node, taken)]
         for link in begun:
-            try:
-                found = link.about()
-            except Lost as lost:
-                why = f"{lost}: left out; are its processors free (ray status)?"
-            else:
-                other = differing(versions(), found["versions"])
-                if not other:
-                    why = f"{link.name} measures, isolation {found['isolation']}"
-                    with self._change:
-                        self._links.append(link)
-                        self._idle.append(link)
-                        self._change.notify()
-                else:
-                    why = f"{link.name} has {other}: left out; install the same there"
-            if link not in self._links:
-                link.close()
-                # An hour: what is installed there rarely changes, and each look costs seconds.
-                self._shunned[link.node] = time.monotonic() + 3600.0
-            on_event({"event": "note", "text": why})
+            why = self._unfit(link)
+            self._said.append(why or f"{link.name} measures, isolation {link.isolation}")
+            with self._change:
+                if not why and not self._closed:
+                    self._links.append(link)
+                    self._idle.append(link)
+                    self._change.notify()
+                    continue
+                # What is installed there rarely changes, and each look costs seconds.
+                self._shunned[link.place] = time.monotonic() + UNFIT_SECONDS
+            link.close()
 
-    def _start(self, node: dict[str, Any]) -> list[NodeLink]:
+    def _unfit(self, link: NodeLink) -> str:
+        """Why a node cannot measure, "" if it can; waits until its actor has started."""
+        try:
+            other = differing(versions(), link.about()["versions"])
+        except Lost as lost:
+            return f"{lost}: left out; are its processors free (ray status)?"
+        return f"{link.name} has {other}: left out; install the same there" if other else ""
+
+    def _start(self, node: dict[str, Any], taken: set[tuple[str, int]]) -> list[NodeLink]:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        resources, place = node["Resources"], node["NodeID"]
+        resources, node_id = node["Resources"], node["NodeID"]
         cores, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
         count = gpus or min(self._on_each, cores)
         each = cores // count if count else 0
         made = ray.remote(Node).options(
             num_cpus=each,
             num_gpus=1 if gpus else 0,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(place, soft=False),
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
         )
         return [
             NodeLink(
                 made.remote(k, count, each),
-                place,
+                (node_id, k),
                 f"node {node['NodeManagerAddress']}" + (f", worker {k + 1}" if count > 1 else ""),
             )
-            for k in range(count if each else 0)
+            for k in range(count)
+            if (node_id, k) not in taken
         ]
 
 
@@ -319,9 +337,7 @@ def _connect(address: str) -> None:
     try:
         import ray
     except ImportError:
-        raise RayError(
-            '--ray needs Ray: pip install -e ".[ray]", here and on each node'
-        ) from None
+        raise RayError('--ray needs Ray: pip install -e ".[ray]", here and on each node') from None
     try:
         with tempfile.TemporaryDirectory() as shipped:  # as a working_dir: Ray adds none of its own
             for package in (agent, trainer):
@@ -334,6 +350,8 @@ def _connect(address: str) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
+        # What Ray says of a lost node is forty lines on stdout, and there is no option for it.
+        ray._private.worker._worker_logs_enabled = False
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise RayError(
             f"--ray {address}: {one_line(error, 300)}; start a cluster (docs/cluster.md), or leave "

@@ -1,12 +1,15 @@
-"""A Ray cluster of two nodes on this machine, one processor each, of which one is lost in a heat."""
+"""A Ray cluster of two nodes on this machine, a processor each; one is lost in a heat."""
 
 from __future__ import annotations
 
+import operator
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +59,7 @@ def events_of(seen: list[str], at: dict[str, Any]) -> Any:
 
 
 def test_a_heat_of_a_lost_node_is_done_again(
-    cluster: Any, tiny_source: str, tmp_path: Path
+    cluster: Any, tiny_source: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     said: list[str] = []
     nodes = Nodes(cluster.address, events_of(said, {}))
@@ -68,14 +71,14 @@ def test_a_heat_of_a_lost_node_is_done_again(
     (lost,) = cluster.worker_nodes
     both = threading.Barrier(2, lambda: cluster.remove_node(lost, allow_graceful=False))
 
-    def heat(number: int) -> list[Any]:
+    def heat_of(number: int) -> list[Any]:
         to = (None, tmp_path / f"weights{number}")
         work = Work("heat", (tiny_source, tiny_source + "\n"), HOW, to)
         tell = events_of(said, {"log": both.wait})
         return nodes.run(work, on_event=tell, cancel=threading.Event())  # type: ignore[no-any-return]
 
     with ThreadPoolExecutor(2) as threads:
-        found = list(threads.map(heat, range(2)))
+        found = list(threads.map(heat_of, range(2)))
     for number, (champion, candidate) in enumerate(found):
         assert (champion.status, candidate.status) == ("ok", "ok")
         assert champion.fingerprint["threads"] == 1
@@ -89,7 +92,17 @@ def test_a_heat_of_a_lost_node_is_done_again(
     audit = Work("audit", (tiny_source,), how, weights=tmp_path / "weights0")
     audited = nodes.run(audit, on_event=events_of(said, {}), cancel=threading.Event())
     assert audited.ok
+
+    (left,) = nodes._links
+    worker = ray.get(left._actor.__ray_call__.remote(operator.attrgetter("_worker.pid")))
+    heat = Work("heat", (tiny_source,), HOW)
+    tell = events_of(said, {"log": partial(os.kill, worker, signal.SIGKILL)})
+    (measured,) = nodes.run(heat, on_event=tell, cancel=threading.Event())
+    assert measured.status == "ok"
+    assert said[-1].endswith("the worker was killed (signal 9): its heat is done again")
+    assert nodes.slots == 1  # the actor is the same
     nodes.close()
+    assert "raylet" not in "".join(capfd.readouterr())  # --json has stdout for itself
 
 
 def test_a_missing_install_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def left_by(process: str) -> list[int]:
     found = []
     for one in psutil.process_iter():
         try:
-            if one.status() != psutil.STATUS_ZOMBIE and one.environ().get(owner.VARIABLE) == process:
+            if one.environ().get(owner.VARIABLE) == process:  # of a dead one nobody can read it
                 found.append(one.pid)
         except psutil.Error:
             continue

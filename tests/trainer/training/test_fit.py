@@ -13,7 +13,7 @@ from trainer.measure import MACHINE, heat
 from trainer.presets import Budget, find_preset
 from trainer.training.heat import how_to_train, on_one_footing
 from trainer.training.job import Job, Trained
-from trainer.training.machine import Setting
+from trainer.training.machine import Setting, Share
 from trainer.training.watch import NO_CANDIDATE
 
 CPU: dict[str, Any] = {"preset": "cpu", "device": "cpu"}
@@ -39,16 +39,20 @@ def job(corpus: Corpus, device: str, budget: Budget) -> Job:
         ("mps", 1_000.0, 100_000, None, "in turn"),  # how much it has is not known
     ],
 )
+@pytest.mark.parametrize("shared", [False, True])
 def test_side_by_side_is_what_fits(
     prepared: Corpus,
     monkeypatch: pytest.MonkeyPatch,
+    shared: bool,
     device: str,
     peak: float | None,
     memory: int,
     device_memory: int | None,
     how: str,
 ) -> None:
-    available = SimpleNamespace(available=memory << 20)
+    available = SimpleNamespace(available=(2 * memory if shared else memory) << 20)
+    if shared:  # what other workers may take is not this one's
+        monkeypatch.setattr(MACHINE, "share", Share(memory_mb=memory))
     probe = {} if device_memory is None else {"device_memory_mb": device_memory}
     monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
     monkeypatch.setattr(MACHINE, "_probe", {"device": device, **probe})

@@ -1,0 +1,132 @@
+"""Conversations with processes that are not there: who gets a work, and what becomes of it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from agent.executors import messages, pool
+from agent.executors.base import Work
+from agent.executors.pool import Link, Lost, Pool
+from trainer.data import prepare
+from trainer.errors import UserError
+from trainer.measure import CheckResult
+
+WORK = Work("check", ("source",), {"preset": "cpu"})
+FOUND = [{"one": messages.of_result("check", CheckResult("ok"))[0]}, {"done": True}]
+
+
+class Scripted(Link):
+    """Answers a work by a list; a text in it is the reason why it is lost."""
+
+    def __init__(self, name: str, *scripts: Sequence[dict[str, Any] | str | None]) -> None:
+        super().__init__()
+        self.name, self.closed = name, 0
+        self.sent: list[dict[str, Any]] = []
+        self._scripts, self._now = deque(scripts), deque[Any]()
+
+    def start(self) -> None: ...
+
+    def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+        if "work" in message:
+            self._now = deque(self._scripts.popleft())
+
+    def receive(self, seconds: float) -> dict[str, Any] | None:
+        said = self._now.popleft() if self._now else None
+        if isinstance(said, str):
+            raise Lost(f"{self.name} {said}")
+        return said
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def run(of: Pool, seen: list[Any], work: Work = WORK, **how: Any) -> Any:
+    return of.run(work, on_event=seen.append, **{"cancel": threading.Event(), **how})
+
+
+def test_a_lost_work_is_done_again_and_its_end_is_said() -> None:
+    seen: list[Any] = []
+    link = Scripted("worker 1", [{"event": {"event": "log"}}, "was killed"], FOUND)
+    assert run(Pool([link]), seen).ok
+    note = "worker 1 was killed: its check is done again"
+    assert seen == [{"event": "log"}, {"event": "note", "text": note}]
+    assert link.closed == 1
+
+
+def test_three_in_a_row_are_an_error() -> None:
+    seen: list[Any] = []
+    with pytest.raises(UserError, match=r"3 processes in a row .*worker 1 died"):
+        run(Pool([Scripted("worker 1", ["died"], ["died"], ["died"], FOUND)]), seen)
+    assert len(seen) == 3
+
+
+def test_one_that_has_had_the_source_is_chosen() -> None:
+    links = [Scripted("worker 1", FOUND), Scripted("worker 2", FOUND), Scripted("worker 3", FOUND)]
+    links[1].known.add("source")
+    of = Pool(list(links))
+    assert run(of, []).ok
+    assert [len(link.sent) for link in links] == [0, 1, 0]
+    assert run(of, [], Work("check", ("other",), {})).ok
+    assert len(links[1].sent) == 1
+
+
+def test_what_it_must_hold_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a worker would read the present text of files that have changed since."""
+    monkeypatch.setattr(prepare, "_HELD", {})
+    prepare.hold("files:/some where 12ab")
+    link = Scripted("worker 1", FOUND)
+    run(Pool([link]), [])
+    assert link.sent[0]["held"] == ("files:/some where 12ab",)
+    assert link.sent[0]["watched"] is False
+
+
+def test_a_cancel_is_told_once_and_waited_for() -> None:
+    cancel = threading.Event()
+    cancel.set()
+    link = Scripted("worker 1", [None, None, *FOUND])
+    assert run(Pool([link]), [], cancel=cancel).ok
+    assert link.sent[1:] == [{"cancel": True}]
+
+
+def test_one_that_does_not_end_when_cancelled_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "CANCEL_SECONDS", 0.0)
+    cancel, seen = threading.Event(), list[Any]()
+    cancel.set()
+    link = Scripted("worker 1", [None] * 9, FOUND)
+    assert run(Pool([link]), seen, cancel=cancel).ok
+    assert "worker 1 does not end what was cancelled" in seen[0]["text"]
+    assert link.closed == 1
+
+
+def test_where_nobody_is_left_a_cancelled_work_ends_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "RENEW_SECONDS", 0.0)
+    done: list[Work] = []
+
+    class Here:
+        def run(self, work: Work, **how: Any) -> str:
+            done.append(work)
+            return "killed"
+
+    monkeypatch.setattr(pool, "Local", Here)
+    cancel, seen = threading.Event(), list[Any]()
+
+    def say(event: dict[str, Any]) -> None:
+        seen.append(event["text"])
+        cancel.set()
+
+    assert Pool([]).run(WORK, on_event=say, cancel=cancel) == "killed"
+    assert done == [WORK] and seen == [pool.NOBODY]
+
+
+def test_nothing_is_done_again_once_it_is_closed() -> None:
+    link = Scripted("worker 1", ["has hung up"], FOUND)
+    of = Pool([link])
+    of.close()
+    with pytest.raises(UserError, match="since the run has ended"):
+        run(of, [])
