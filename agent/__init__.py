@@ -15,12 +15,13 @@
     proposers/      where edits come from: llm, local, deck, tuner, memory, hybrid
     models/         clients for language models
     thoughts        take a model's reasoning out of its reply
+    executors/      where measurements run: here, in workers, on the nodes of a cluster
     edits/          turn a reply into a checked edit
     campaign/       journal, records, state, store, recovery: what a campaign remembers
     git/            the repository, the campaign's worktree, commit messages, merges
     report/         output for people: terminal, page, status, log, plots, trackers
 
 Imports run one way: cli -> commands -> loop -> steps -> proposers, report -> campaign ->
-program, logs -> front_matter, objective -> settings -> edits, models, git, judge, prior ->
-trainer. Nothing here imports torch.
+program, logs -> front_matter, objective -> settings -> edits, models, git, judge, prior,
+executors -> trainer. Nothing here imports torch.
 """
