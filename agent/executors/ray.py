@@ -12,6 +12,7 @@ import contextlib
 import logging
 import platform
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -338,6 +339,7 @@ def _connect(address: str) -> None:
         import ray
     except ImportError:
         raise RayError('--ray needs Ray: pip install -e ".[ray]", here and on each node') from None
+    on_term = signal.getsignal(signal.SIGTERM)
     try:
         with tempfile.TemporaryDirectory() as shipped:  # as a working_dir: Ray adds none of its own
             for package in (agent, trainer):
@@ -352,6 +354,7 @@ def _connect(address: str) -> None:
             )
         # What Ray says of a lost node is forty lines on stdout, and there is no option for it.
         ray._private.worker._worker_logs_enabled = False
+        signal.signal(signal.SIGTERM, on_term)  # Ray ends the process; a campaign ends in order
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise RayError(
             f"--ray {address}: {one_line(error, 300)}; start a cluster (docs/cluster.md), or leave "

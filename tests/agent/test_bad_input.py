@@ -33,6 +33,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("--preset", "tpu"), ("tpu", "cpu")),
         (("--preset", "h100"), ("h100", "GPU", "--preset cpu")),
         (("--budget", "5x"), ("5x", "20s")),
+        (("--workers", "500"), ("--workers 500", "at most")),
         (("--tag", "a..b"), ("a..b",)),
         (("--tag", "a/b"), ("a/b",)),
         (("--keep", "always"), ("always", "confirm")),

@@ -64,6 +64,7 @@ def test_a_heat_of_a_lost_node_is_done_again(
     said: list[str] = []
     nodes = Nodes(cluster.address, events_of(said, {}))
     assert nodes.slots == 2
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # Ray's own would end a campaign
     assert len([line for line in said if "measures, isolation" in line]) == 2, said
     for link in nodes._links:
         assert isinstance(link, NodeLink)
