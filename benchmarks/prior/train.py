@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.learner import EPSILON, FEATURES, Learner, Rule, score
+from agent.learner import EPSILON, FEATURES, Learner, Rule, score, slope
 from benchmarks.prior.families import Array, Outcome, World
 from benchmarks.prior.play import SIZES, TRAIN, Cell, cells, result, world
 
@@ -98,11 +98,11 @@ def gradient(weights: Array, place: Several, lead: Array, equal: Array, seed: in
         choice = (edges < rng.random((place.count, 1)) * edges[:, -1:]).sum(axis=1)
         hit = np.arange(place.categories) == choice[:, None]
         worth = np.where(equal[:, None], 0.0, place.expected() / lead[:, None])
-        slope = (1 - EPSILON) * pi * (worth - (pi * worth).sum(axis=1, keepdims=True))
+        ascent = (1 - EPSILON) * slope(pi, worth)
         largest = pi == pi.max(axis=1, keepdims=True)
         over = np.maximum(0.0, pi.max(axis=1, keepdims=True) - CERTAIN) * equal[:, None]
-        slope -= PRICE / place.steps * 2 * over * pi * (largest - pi.max(axis=1, keepdims=True))
-        at_once += (slope[:, None, :] @ seen)[:, 0]
+        ascent -= PRICE / place.steps * 2 * over * slope(pi, largest)
+        at_once += (ascent[:, None, :] @ seen)[:, 0]
         of_draw = score(pi, hit) / q[rows, choice][:, None]
         scores.append((of_draw[:, None, :] @ seen)[:, 0])
         rewards.append(worth[rows, choice])
