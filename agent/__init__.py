@@ -12,7 +12,7 @@
     settings        the settings of a run: types, bounds, help, how long they hold
     logs            run.log, what a run did
     steps/          start, take, propose, evaluate, verify, replay, harvest, clean, doctor, ...
-    proposers/      where edits come from: llm, local, deck, tuner, hybrid
+    proposers/      where edits come from: llm, local, deck, tuner, memory, hybrid
     models/         clients for language models
     thoughts        take a model's reasoning out of its reply
     edits/          turn a reply into a checked edit

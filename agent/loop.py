@@ -97,8 +97,11 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
         if runtime.proposer.covers(replace(context, category=name))
     ]
     if not available:
-        raise Stopped("no proposer has an untried idea left")
-    drawn = runtime.prior.draw(runtime.proposer.choices(number), available, trial=number)
+        raise Stopped(
+            "no proposer has an untried idea left: name a model with --llm, state wider ranges in "
+            "train.py's constants, or hand in an edit with python -m agent try"
+        )
+    drawn = runtime.prior.draw(runtime.proposer.choices(context), available, trial=number)
     category = next(iter(drawn))
     runtime.campaign.record(
         events.TrialBegun(

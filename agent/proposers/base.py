@@ -82,6 +82,10 @@ class Context:
     """How many edits a reply may hold."""
     proposer: str = ""
     """Who made what ``feedback`` is about."""
+    point: tuple[str, str] | None = None
+    """What the tuner would set next in the category, and why; for a model, which may do better."""
+    sources: Callable[[str], str] = lambda commit: ""
+    """The train.py of a commit of the campaign; "" where it is not known."""
     asking: Callable[[dict[str, int], float | None], None] = lambda tokens, dollars: None
     """Called before a model is asked, with the most that its reply can take: tokens by kind, and US
     dollars, None if the price is not known."""
@@ -92,7 +96,7 @@ class Proposal:
     """One edit, as text, with its origin."""
 
     proposer: str
-    """``deck``, ``tuner`` or ``llm`` (the model is named in the campaign's settings)."""
+    """``deck``, ``tuner``, ``memory`` or ``llm``: the model is named in the campaign's settings."""
     reply: str
     """The envelope and the blocks or the file, exactly as received."""
     prompt: str = ""
@@ -147,8 +151,9 @@ class Proposer(Protocol):
     attempts: int
     """How many replies are worth a request in one trial; a fixed recipe does not improve."""
 
-    def choices(self, trial: int) -> int:
-        """Among how many categories it takes its pick for a trial; 1 if it is told which."""
+    def choices(self, context: Context) -> int:
+        """Among how many categories it takes its pick for a trial, none of which is drawn yet; 1 if
+        it is told which."""
         ...
 
     def covers(self, context: Context) -> bool:

@@ -10,6 +10,7 @@ from agent.proposers.deck import Deck
 from agent.proposers.hybrid import Hybrid
 from agent.proposers.llm import LLMProposer
 from agent.proposers.local import LocalProposer
+from agent.proposers.memory.proposer import Memory
 from agent.proposers.tuner import Tuner
 from trainer.errors import UserError
 
@@ -52,5 +53,5 @@ def make(proposer: str, llm: Proposer | None, seed: int) -> Proposer:
         "llm": structure,
         "deck": Deck(),
         "tuner": Tuner(),
-        "hybrid": Hybrid(numbers=Tuner(), structure=structure, seed=seed),
+        "hybrid": Hybrid(numbers=Tuner(), structure=structure, seed=seed, memory=Memory()),
     }[proposer]

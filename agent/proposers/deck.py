@@ -74,7 +74,7 @@ class Deck:
     def __init__(self, folder: Path = RECIPES) -> None:
         self._folder = folder
 
-    def choices(self, trial: int) -> int:
+    def choices(self, context: Context) -> int:
         """It is told which."""
         return 1
 

@@ -104,7 +104,7 @@ class LLMProposer(ModelProposer):
     history_tokens: int = HISTORY_TOKENS
     _said: str = field(default="", init=False)
 
-    def choices(self, trial: int) -> int:
+    def choices(self, context: Context) -> int:
         """A few, so that it proposes where it has the best idea."""
         return CATEGORIES
 

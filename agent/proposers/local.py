@@ -18,10 +18,11 @@ from typing import Any
 from agent import edits
 from agent.edits.constants import constants
 from agent.models.types import Part, Prompt, Reply
+from agent.proposers.axes import Axis, tunable
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
 from agent.proposers.lessons import view
 from agent.proposers.llm import ModelProposer, description
-from agent.proposers.tuner import Axis, setting, tunable
+from agent.proposers.tuner import setting
 
 MAX_TOKENS = 200
 MOST_CONSTANTS = 4
@@ -40,7 +41,7 @@ class LocalProposer(ModelProposer):
 
     max_tokens: int = MAX_TOKENS
 
-    def choices(self, trial: int) -> int:
+    def choices(self, context: Context) -> int:
         """It is told which."""
         return 1
 

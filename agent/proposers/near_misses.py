@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from agent.campaign.records import Trial
-from agent.campaign.repeats import lost_before
 from agent.proposers.lessons import View, view
+from agent.proposers.memory.idea import is_over
 
 MOST = 5
 """In a prompt."""
@@ -43,15 +43,5 @@ def near_misses(
         if shown.outcome == "near" and since:
             found.append(NearMiss(shown, since))
     found.sort(key=lambda one: (one.shown.trial.credited not in drawn, -one.strength))
-    left = (miss for miss in found if not _is_over(miss.shown.trial, history))
+    left = (miss for miss in found if not is_over(miss.shown.trial, history))
     return list(itertools.islice(left, MOST))
-
-
-def _is_over(trial: Trial, history: Sequence[Trial]) -> bool:
-    """Whether it was tried again, or would be refused for what was tried since."""
-    return lost_before(trial.hunks, history) is not None or any(
-        (trial.hunks and sorted(other.hunks) == sorted(trial.hunks))
-        or (trial.title and other.title.casefold() == trial.title.casefold())
-        for other in history
-        if other.trial > trial.trial and other.candidate and other.status != "unjudged"
-    )

@@ -22,10 +22,11 @@ from agent.report.text import (
     interval,
     meter,
     noise_words,
-    nothing_left,
+    out_of_ideas,
     percents,
     plural,
     prior_line,
+    proposer_words,
     sparks,
 )
 from agent.report.text import signed as with_sign
@@ -116,6 +117,8 @@ def status_json(
         "prior": dict(prior),
         "prior_over_time": prior_course(state),
         "exhausted": dict(state.exhausted),
+        "without_ideas": state.without_ideas,
+        "proposers": state.proposers,
         "ideas_waiting": len(state.queue),
     }
 
@@ -237,7 +240,8 @@ def status_text(status: Mapping[str, Any]) -> str:
         ("notebook", status["notebook"] or ""),
         ("prior", prior_line(percents(status["prior"]), {}, WIDTH - LABEL)),
         ("", _over_time(status["prior_over_time"])),
-        *(("", one_line(nothing_left(*one), WIDTH - LABEL)) for one in status["exhausted"].items()),
+        *(("", one_line(words, WIDTH - LABEL)) for words in out_of_ideas(status)),
+        ("proposed", ", ".join(f"{who} {n}" for who, n in status["proposers"].items())),
     ]
     return "\n".join(f"{label:<{LABEL}}{text}" for label, text in lines if text)
 
@@ -366,7 +370,7 @@ def _facts(trial: Trial) -> list[tuple[str, str]]:
         ("transfer", transfer_words(trial)),
         ("reward", with_sign(trial.reward, 3)),
         ("category", f"{one_line(trial.category)}{drawn}"),
-        ("proposer", one_line(trial.proposer)),
+        ("proposer", proposer_words(trial)),
         ("prompt", _tokens(trial)),
         ("claimed", with_sign(trial.claimed)),
         ("imported", trial.submitted.get("commit", "")),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent.campaign.records import Heat, Training
+from agent.campaign.records import Heat, Training, Trial
 from agent.judge import most_false_keeps
 from agent.objective import GB
 from trainer.untrusted import one_line
@@ -96,6 +96,21 @@ def percents(prior: Mapping[str, float]) -> dict[str, int]:
 def nothing_left(category: str, reason: str) -> str:
     """What a model says of a category, for all places that show it."""
     return one_line(f"nothing left in {category}, it is said: {reason}", 400)
+
+
+def proposer_words(trial: Trial) -> str:
+    """Who proposed it, from which trials, and with which chance ``hybrid`` drew who proposed."""
+    told, of = one_line(trial.proposer), trial.data.get("of", ())
+    told += f", of trial{'s' if len(of) > 1 else ''} {' and '.join(map(str, of))}" if of else ""
+    chance = trial.data.get("chances", {}).get(trial.proposer)
+    return f"{told}, drawn with {chance:.0%}" if chance is not None else told
+
+
+def out_of_ideas(status: Mapping[str, Any]) -> list[str]:
+    """Where a model says that nothing is left, and where no proposer has an untried idea."""
+    said = [nothing_left(*one) for one in status["exhausted"].items()]
+    without = ", ".join(status["without_ideas"])
+    return [*said, *([f"no untried idea, or closed: {without}"] if without else [])]
 
 
 def sparks(course: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -157,6 +157,7 @@ class Runtime:
             envelopes=state.envelopes,
             notebook=state.notebook if self.settings.notebook else Notebook(),
             proposer=open_trial.proposer if open_trial else "",
+            sources=self.campaign.source,
         )
 
     def _facts(self) -> dict[str, str]:

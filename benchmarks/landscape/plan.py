@@ -19,8 +19,8 @@ from agent.edits.blocks import EditError
 from agent.edits.checks import Rejected, check
 from agent.edits.constants import constants
 from agent.edits.facts import edit_facts
+from agent.proposers.axes import MIN_STEP, Axis, tunable
 from agent.proposers.deck import recipes
-from agent.proposers.tuner import Axis, tunable
 from benchmarks.heats_plan import constant, nudged
 from benchmarks.machine import ROOT
 from trainer import contract
@@ -125,7 +125,7 @@ def _values(start: str, section: str, axis: Axis) -> list[Single]:
     values: dict[Any, None] = {}
     for radius in RADII[start]:
         dice = random.Random(f"landscape: {start} {axis.name} {radius}")
-        draws = (axis.step(dice, radius) for _ in range(20))
+        draws = (_step(axis, dice, radius) for _ in range(20))
         values |= dict.fromkeys([v for v in draws if v not in (axis.champion, *values)][:1])
     found = []
     for value in values:
@@ -136,6 +136,15 @@ def _values(start: str, section: str, axis: Axis) -> list[Single]:
             planned = Planned(name, start, "constant", section, title, source)
             found.append(Single(planned, change, axis.name))
     return found
+
+
+def _step(axis: Axis, dice: random.Random, radius: float) -> Any:
+    """A value one step up or down, by at least half the radius if the range allows it."""
+    if not axis.is_ordered:
+        return dice.choice(axis.others)
+    here, (low, high) = axis.place(axis.champion), axis.interval(radius)
+    ends = [end for end in (low, high) if abs(end - here) >= MIN_STEP] or [low, high]
+    return axis.value(here + dice.uniform(0.5, 1.0) * (dice.choice(ends) - here))
 
 
 def pairs(start: str, singles: Sequence[Single]) -> list[Planned]:

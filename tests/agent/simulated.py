@@ -83,9 +83,9 @@ class Campaign:
             **changes,
         )
 
-    def ask(self, proposer: Proposer, category: str) -> tuple[Proposal, str]:
-        """A proposal and the candidate's source."""
-        proposal = proposer.propose(self.context(category))
+    def ask(self, proposer: Proposer, category: str, **changes: Any) -> tuple[Proposal, str]:
+        """A proposal and the candidate's source; ``changes`` to the context."""
+        proposal = proposer.propose(self.context(category, **changes))
         return proposal, blocks.parse(proposal.reply).apply(self.source)
 
     def conclude(self, category: str, proposal: Proposal, gain: float | None, keep: bool) -> None:

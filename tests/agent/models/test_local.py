@@ -27,9 +27,9 @@ from agent.models.local import weights as local_weights
 from agent.models.local.client import LocalModel
 from agent.models.types import Cancelled, Misconfigured, Part, Prompt, Reply, Unavailable, Usage
 from agent.program import load_program
+from agent.proposers.axes import Axis
 from agent.proposers.base import Context, NothingToPropose, ReplyUnusable
 from agent.proposers.local import LocalProposer
-from agent.proposers.tuner import Axis
 
 SCHEMA = json.dumps(
     {

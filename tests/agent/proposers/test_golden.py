@@ -27,11 +27,11 @@ from agent.campaign.records import Trial
 from agent.models.types import Prompt, Reply
 from agent.objective import Objective
 from agent.program import parse_program
+from agent.proposers.axes import tunable
 from agent.proposers.base import Context
 from agent.proposers.llm import LLMProposer
 from agent.proposers.local import LocalProposer
 from agent.proposers.prompts import Templates, trial_record
-from agent.proposers.tuner import tunable
 from trainer.presets import Budget, load_presets
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -150,6 +150,9 @@ SCENES: Mapping[str, Callable[[], object]] = {
     "its history does not fit": lambda: asked(context(), SHORT),
     "another objective, the greedy rule, a repair of a whole file": lambda: asked(aimed(context())),
     "a campaign that has just begun": lambda: asked(context(history=history()[:1])),
+    "the tuner has a point": lambda: asked(
+        context(history=history()[:1], point=("WARMDOWN 0.3 → 0.5", "It pays to go up."))
+    ),
     "a notebook": lambda: asked(noted(BOOK, BOOK)),
     "a notebook that a person has edited": lambda: asked(noted(f"{BOOK} Or is it?", BOOK)),
     "the first notebook is asked for": lambda: for_the_notebook(context()),

@@ -248,7 +248,7 @@ def test_who_proposes_is_told_what_its_trial_is_judged_by(
             seen.append(context.program.objective.recorded())
             raise NothingToPropose("enough")
 
-        def choices(self, trial: int) -> int:
+        def choices(self, context: Any) -> int:
             return 1
 
         def covers(self, context: Any) -> bool:
@@ -298,7 +298,7 @@ def test_what_lost_by_another_objective_may_be_tried_again(
         def propose(self, context: Any) -> Proposal:
             return Proposal("deck", trial.reply.replace(trial.category, context.category, 1))
 
-        def choices(self, trial: int) -> int:
+        def choices(self, context: Any) -> int:
             return 1
 
         def covers(self, context: Any) -> bool:

@@ -39,7 +39,7 @@ class Deleter:
 
     name, attempts = "deck", 1
 
-    def choices(self, trial: int) -> int:
+    def choices(self, context: Context) -> int:
         return 1
 
     def covers(self, context: Context) -> bool:
