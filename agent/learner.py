@@ -71,7 +71,7 @@ FEATURES = (
     "share of failures", "champion moved since", "mean gain x share spent",
     "untried x share spent",
 )  # fmt: skip
-WEIGHTS = (4.74, 6.25, 2.93, 4.5, 4.35, -0.33, 0.67, 1.22, 3.01, 2.96)
+WEIGHTS = (0.81, 2.26, 4.6, 0.72, 1.81, -1.74, -0.65, 0.13, -0.02, 0.3)
 """Learnt by ``python -m benchmarks.prior --train``; all zero is plain REINFORCE."""
 RISE, RELEASE = 1.8, 0.9
 """A category's probability rises by at most this factor with one trial, since one win may have used

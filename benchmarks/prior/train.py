@@ -4,8 +4,8 @@ The weights of a linear softmax policy have an exact score, and the simulator kn
 category is worth at each trial. So the gradient of a campaign's sum is taken in two parts: what a
 draw brings at once, summed over all categories without drawing, and what it teaches for later, its
 score times what came after it less what the repeats of the same campaign got from there on. (An
-evolution strategy, which has one number a campaign, was not compared.) What theta
-and the brakes owe to the weights is left out.
+evolution strategy, which has one number a campaign, was not compared.) theta's own
+dependence on the weights is left out, and so is the brake on one win, which campaigns have.
 
 With all categories equal nothing can be won, and a policy that is nearly certain is wrong: there
 the gradient is that of ``PRICE`` times the square of what the largest one is above ``CERTAIN``.
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.learner import EPSILON, FEATURES, RISE, Learner, Rule, score, slope
+from agent.learner import EPSILON, FEATURES, Learner, Rule, score, slope
 from benchmarks.prior.families import Array, Outcome, World
 from benchmarks.prior.play import SIZES, TRAIN, Cell, cells, result, world
 
@@ -113,7 +113,6 @@ def gradient(weights: Array, place: Several, lead: Array, equal: Array, seed: in
             available=free,
             kept=outcome.kept,
             failed=outcome.crashed,
-            rise=RISE,
         )
     later = np.cumsum(np.array(rewards)[::-1], axis=0)[::-1] - rewards
     groups = later.reshape(place.steps, -1, REPEATS)
