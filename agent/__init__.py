@@ -22,6 +22,6 @@
     report/         output for people: terminal, page, status, log, plots, trackers
 
 Imports run one way: cli -> commands -> loop -> steps -> proposers, report -> campaign ->
-program, logs -> front_matter, objective -> settings -> edits, models, git, judge, prior,
-executors -> trainer. Nothing here imports torch.
+program, logs -> front_matter, objective -> settings -> edits, models, git, prior ->
+judge, executors -> trainer. Nothing here imports torch.
 """
