@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,31 +18,8 @@ from agent.executors import ray as executor
 from agent.executors.base import Work
 from agent.executors.ray import NodeLink, Nodes, RayError
 
-ray = pytest.importorskip("ray", reason="--ray needs the extra")
 pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 HOW = {"budget": "20000tok", "preset": "cpu", "seed": 1}
-SMALL = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """Each node, and all that it starts, is bound to a processor of its own."""
-    from ray.cluster_utils import Cluster
-
-    own = sorted(os.sched_getaffinity(0))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("RAY_raylet_start_wait_time_s", "300")  # a busy machine takes long
-        patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            os.sched_setaffinity(0, own[:1])
-            cluster = Cluster(initialize_head=True, head_node_args=SMALL)
-            os.sched_setaffinity(0, own[-1:])
-            cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
-        finally:
-            os.sched_setaffinity(0, own)
-        yield cluster
-        ray.shutdown()
-        cluster.shutdown()
 
 
 def events_of(seen: list[str], at: dict[str, Any]) -> Any:
@@ -59,18 +35,22 @@ def events_of(seen: list[str], at: dict[str, Any]) -> Any:
 
 
 def test_a_heat_of_a_lost_node_is_done_again(
-    cluster: Any, tiny_source: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    cluster: Any,
+    second_node: Any,
+    tiny_source: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     said: list[str] = []
+    on_term = signal.getsignal(signal.SIGTERM)
     nodes = Nodes(cluster.address, events_of(said, {}))
     assert nodes.slots == 2
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # Ray's own would end a campaign
+    assert signal.getsignal(signal.SIGTERM) is on_term  # Ray's own would end a campaign at once
     assert len([line for line in said if "measures, isolation" in line]) == 2, said
     for link in nodes._links:
         assert isinstance(link, NodeLink)
         assert "working_dir_files" in link.about()["source"]  # what was shipped, no checkout
-    (lost,) = cluster.worker_nodes
-    both = threading.Barrier(2, lambda: cluster.remove_node(lost, allow_graceful=False))
+    both = threading.Barrier(2, lambda: cluster.remove_node(second_node, allow_graceful=False))
 
     def heat_of(number: int) -> list[Any]:
         to = (None, tmp_path / f"weights{number}")
@@ -93,6 +73,8 @@ def test_a_heat_of_a_lost_node_is_done_again(
     audit = Work("audit", (tiny_source,), how, weights=tmp_path / "weights0")
     audited = nodes.run(audit, on_event=events_of(said, {}), cancel=threading.Event())
     assert audited.ok
+
+    import ray
 
     (left,) = nodes._links
     worker = ray.get(left._actor.__ray_call__.remote(operator.attrgetter("_worker.pid")))
