@@ -97,24 +97,20 @@ class Pool:
             UserError: it has lost ``MOST_LOST`` processes in a row.
         """
         why = ""
-        for _ in range(MOST_LOST):
+        for left in reversed(range(MOST_LOST)):
             link = self._take(work, on_event, cancel)
             if link is None:  # so little is left to do that this process can
                 return Local().run(work, on_event=on_event, cancel=cancel, watch=watch)
             try:
-                found = converse(link, work, on_event, cancel, watch)
+                return converse(link, work, on_event, cancel, watch)
             except Lost as gone:
-                self._put_back(link, lost=True)
-                if self._closed:
-                    raise UserError(f"{gone}, since the run has ended") from None
                 why = str(gone)
-                on_event({"event": "note", "text": f"{gone}: its {work.call} is done again"})
-                continue
-            except BaseException:
+            finally:
                 self._put_back(link)
-                raise
-            self._put_back(link)
-            return found
+            if self._closed:
+                raise UserError(f"{why}, since the run has ended")
+            if left:
+                on_event({"event": "note", "text": f"{why}: its {work.call} is done again"})
         raise UserError(
             f"{MOST_LOST} processes in a row that measured one {work.call} have ended ({why}): see "
             "that there is enough memory and that nobody ends them, then run again; nothing is lost"
@@ -138,22 +134,18 @@ class Pool:
                     link = max(self._idle, key=lambda one: len(one.known & sources))
                     self._idle.remove(link)
                     return link
-                if not self._links:
-                    if cancel.is_set():
-                        return None
-                    if not said:
-                        on_event({"event": "note", "text": NOBODY})
-                    said = True
+            if not self._links:
+                if cancel.is_set():
+                    return None
+                if not said:
+                    on_event({"event": "note", "text": NOBODY})
+                said = True
 
     def _renew(self, on_event: OnEvent) -> None:
         """Take in processes that there are now, where there may be others than at the start."""
 
-    def _put_back(self, link: Link, lost: bool = False) -> None:
-        """Let others have it.
-
-        Args:
-            lost: whether its process was gone.
-        """
+    def _put_back(self, link: Link) -> None:
+        """Let others have it."""
         with self._change:
             self._idle.append(link)
             self._change.notify()

@@ -255,7 +255,7 @@ class Nodes(Pool):
         super().close()
         ray.shutdown()
 
-    def _put_back(self, link: Link, lost: bool = False) -> None:
+    def _put_back(self, link: Link) -> None:
         assert isinstance(link, NodeLink)
         if not link.is_gone:
             return super()._put_back(link)
@@ -288,7 +288,10 @@ class Nodes(Pool):
             now = time.monotonic()
             taken = {link.place for link in self._links if isinstance(link, NodeLink)}
             taken |= {place for place, until in self._shunned.items() if until > now}
-        begun = [link for node in ray.nodes() if node["Alive"] for link in self._start(node, taken)]
+        begun: list[NodeLink] = []
+        with contextlib.suppress(ray.exceptions.RayError):  # the run, or the cluster, has ended
+            for node in ray.nodes():
+                begun += self._start(node, taken) if node["Alive"] and not self._closed else []
         for link in begun:
             why = self._unfit(link)
             self._said.append(why or f"{link.name} measures, isolation {link.isolation}")

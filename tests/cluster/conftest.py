@@ -29,11 +29,10 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.fixture
-def second_node(cluster: Any) -> Iterator[Any]:
-    """Another node, on the last processor, which the test may kill."""
-    node = bound(-1, lambda: cluster.add_node(**SMALL))
-    yield node
-    if node in cluster.worker_nodes:
+def add_node(cluster: Any) -> Iterator[Callable[[], Any]]:
+    """Adds a node, on the last processor, which the test may kill."""
+    yield lambda: bound(-1, lambda: cluster.add_node(**SMALL))
+    for node in list(cluster.worker_nodes):
         cluster.remove_node(node, allow_graceful=False)
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ def events_of(seen: list[str], at: dict[str, Any]) -> Any:
 
 def test_a_heat_of_a_lost_node_is_done_again(
     cluster: Any,
-    second_node: Any,
+    add_node: Callable[[], Any],
     tiny_source: str,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -44,13 +45,19 @@ def test_a_heat_of_a_lost_node_is_done_again(
     said: list[str] = []
     on_term = signal.getsignal(signal.SIGTERM)
     nodes = Nodes(cluster.address, events_of(said, {}))
+    assert nodes.slots == 1
+    lost = add_node()
+    nodes._looked = 0.0
+    nodes._renew(events_of(said, {}))
+    nodes._looking.join()
+    nodes._renew(events_of(said, {}))
     assert nodes.slots == 2
     assert signal.getsignal(signal.SIGTERM) is on_term  # Ray's own would end a campaign at once
     assert len([line for line in said if "measures, isolation" in line]) == 2, said
     for link in nodes._links:
         assert isinstance(link, NodeLink)
         assert "working_dir_files" in link.about()["source"]  # what was shipped, no checkout
-    both = threading.Barrier(2, lambda: cluster.remove_node(second_node, allow_graceful=False))
+    both = threading.Barrier(2, lambda: cluster.remove_node(lost, allow_graceful=False))
 
     def heat_of(number: int) -> list[Any]:
         to = (None, tmp_path / f"weights{number}")
