@@ -20,6 +20,7 @@ def cluster() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_raylet_start_wait_time_s", "300")  # a busy machine takes long
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patched.setenv("RAY_worker_niceness", "0")  # as the tests beside it
         cluster = bound(
             0, lambda: Cluster(True, head_node_args={**SMALL, "include_dashboard": False})
         )
