@@ -76,6 +76,18 @@ def test_one_that_has_had_the_source_is_chosen() -> None:
     assert len(links[1].sent) == 1
 
 
+def test_what_a_watch_raises_comes_out_and_the_process_ends() -> None:
+    def watch(number: int, own: Any, champion: Any) -> str | None:
+        raise ZeroDivisionError
+
+    link = Scripted("worker 1", [{"ask": [1, [2.0], [2.0]]}], FOUND)
+    of = Pool([link])
+    with pytest.raises(ZeroDivisionError):
+        run(of, [], watch=watch)
+    assert link.closed == 1  # it waits for an answer
+    assert run(of, []).ok
+
+
 def test_what_it_must_hold_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a worker would read the present text of files that have changed since."""
     monkeypatch.setattr(prepare, "_HELD", {})

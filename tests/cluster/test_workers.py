@@ -182,19 +182,6 @@ def test_a_watch_is_asked_here_and_its_word_holds_there(two: Workers, tiny_sourc
     assert asked == [(1, 2, 20)]
 
 
-def test_what_a_watch_raises_comes_out_and_the_worker_goes_on(
-    two: Workers, tiny_source: str
-) -> None:
-    def watch(number: int, own: Any, champion: Any) -> str | None:
-        raise ZeroDivisionError
-
-    how = {**HOW, "budget": "200000tok"}
-    with pytest.raises(ZeroDivisionError):
-        run(two, Work("heat", (tiny_source, tiny_source), how), watch=watch)
-    assert two.slots == len(two._idle) == 2
-    assert run(two, Work("check", (tiny_source,), {"preset": "cpu"})).ok
-
-
 def test_one_that_always_dies_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = {"PATH": os.environ["PATH"], "PYTHONPATH": "/nowhere"}
     monkeypatch.setattr(workers, "_environment", lambda device: nothing)
