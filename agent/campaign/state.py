@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
-from agent.campaign import events
+from agent.campaign import device_time, events
 from agent.campaign.happened import Usage
 from agent.campaign.notebook import Notebook, NotebookAnswered, NotebookRead
 from agent.campaign.records import FailedCandidate, Training, Trial
@@ -87,6 +87,8 @@ class State:
     exhausted: dict[str, str] = field(default_factory=dict)
     """By category: why a model says that nothing is left in it, for the champion of now."""
     notebook: Notebook = field(default_factory=Notebook)
+    clock: device_time.Clock = field(default_factory=lambda: device_time.NEW)
+    """Where its time went, for ``device_time``."""
     unknown: list[str] = field(default_factory=list)
     """Names of the events that this version does not know; they were left out."""
 
@@ -172,6 +174,7 @@ class State:
 
     def apply(self, event: events.Event) -> None:
         """Apply one event; one that this version does not know is remembered by its name."""
+        self.clock = device_time.after(self.clock, event)
         match event:
             case events.CampaignBegun():
                 self.settings |= event.settings
@@ -241,7 +244,7 @@ class State:
                 self._note(event)
             case NotebookRead():
                 self.notebook = self.notebook.read(event.text)
-            case events.Retired():
+            case events.Paused() | events.Retired():
                 pass
             case events.Unknown():
                 self.unknown.append(event.event)

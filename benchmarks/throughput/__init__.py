@@ -1,8 +1,8 @@
 """How many verdicts a campaign reaches in an hour, and what it loses of the device's time.
 
-    python -m benchmarks.throughput --json                      a short look at each part (4 minutes)
-    python -m benchmarks.throughput --full                      all of it; goes on where it stopped
-    python -m benchmarks.throughput --full --parts widths       only some parts
+    python -m benchmarks.throughput --json                 a short look at each part (4 minutes)
+    python -m benchmarks.throughput --full                 all of it; goes on where it stopped
+    python -m benchmarks.throughput --full --parts widths  only some parts
 
 widths   simulated on the recorded landscape: 1 to 6 candidates beside one champion, with the
          campaigns' own judge: verdicts for the same device time, false keeps, power (``widths``)
