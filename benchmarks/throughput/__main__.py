@@ -5,41 +5,72 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import benchmarks.throughput as package
 from benchmarks.machine import RESULTS, keep, stamp
 from benchmarks.search.lines import append_line, read_lines
-from benchmarks.throughput import widths
+from benchmarks.throughput import growth, hidden, real, widths
 
 FILE = RESULTS / "throughput.jsonl"
 Reading = Callable[[], Any]
 Readings = Mapping[str, Reading]
+PARTS = ("widths", "real", "hidden", "growth")
 CAMPAIGNS, FEW = 2000, 20
+HIDDEN, SHORT = (20.0, 20.0, 12), (2.0, 2.0, 3)
+"""Seconds until a model answers, seconds of a training, trials."""
 
 
-def parts(full: bool) -> dict[str, Readings]:
-    """By part: its readings, each by its name."""
-    campaigns = CAMPAIGNS if full else FEW
-    return {
-        "widths": {rule: _width(rule, campaigns) for rule in widths.RULES},
-    }
+def readings_of(part: str, full: bool, command: str) -> Readings:
+    """The readings of a part, each by its name."""
+    match part:
+        case "widths":
+            campaigns = CAMPAIGNS if full else FEW
+            return {rule: partial(widths.measured, rule, campaigns) for rule in widths.RULES}
+        case "real":
+            trials = real.TRIALS if full else real.FEW
+            file = FILE if full else None
+            return {
+                f"{width} a heat": partial(_real, width, trials, command, file)
+                for width in real.WIDTHS
+            }
+        case "hidden":
+            ways = list(hidden.WAYS) if hidden.can_draft_ahead() else list(hidden.WAYS)[:1]
+            ways = ways if full else ways[:2]
+            return {
+                way: partial(hidden.measured, way, *(HIDDEN if full else SHORT)) for way in ways
+            }
+        case _:
+            pasts = growth.PASTS if full else growth.FEW_PASTS
+            return {
+                f"{past:,} trials before": partial(growth.in_new_folder, past) for past in pasts
+            }
 
 
-def _width(rule: str, campaigns: int) -> Reading:
-    return lambda: widths.measured(rule, campaigns)
+def _real(width: int, trials: int, command: str, path: Path | None) -> dict[str, Any]:
+    """Each heat is on disk as soon as it is over; those that are there are not done again."""
+    part = f"heats of {width}"
+    done = [row["found"] for row in read_lines(path) if row["part"] == part] if path else []
+
+    def record(heat: dict[str, Any]) -> None:
+        print(f"{part}: {heat}", file=sys.stderr, flush=True)
+        if path:
+            row = {"part": part, "name": str(heat["trials"]), **stamp(command)}
+            append_line(path, row | {"found": heat})
+
+    return real.told(real.RealHeats(width, done, record, trials))
 
 
-def take(
-    wanted: Mapping[str, Readings], command: str, path: Path | None
-) -> dict[str, dict[str, Any]]:
+def take(parts: Sequence[str], full: bool, command: str) -> dict[str, dict[str, Any]]:
     """All readings, those that are in the file as they are there."""
+    path = FILE if full else None
     rows = {(row["part"], row["name"]): row for row in read_lines(path)} if path else {}
     found: dict[str, dict[str, Any]] = {}
-    for part, readings in wanted.items():
-        for name, read in readings.items():
+    for part in parts:
+        for name, read in readings_of(part, full, command).items():
             row = rows.get((part, name))
             if row is None:
                 print(f"{part}: {name}", file=sys.stderr, flush=True)
@@ -55,6 +86,9 @@ def summary(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     told = {part: dict(readings) for part, readings in found.items()}
     if "widths" in found:
         told["widths"] |= widths.compared(found["widths"])
+    if "real" in found:
+        one, four = (each["verdicts_an_hour"] for each in found["real"].values())
+        told["real"]["times_one_a_heat"] = round(four / one, 3)
     return told
 
 
@@ -62,15 +96,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(package.__doc__).splitlines()[0])
     parser.add_argument("--json", action="store_true", help="the short mode, one JSON line")
     parser.add_argument("--full", action="store_true", help="the evidence, kept in results/")
-    parser.add_argument("--parts", nargs="+", choices=sorted(parts(full=True)), help="only these")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="only these")
     args = parser.parse_args()
-    chosen = parts(args.full)
     command = f"python -m benchmarks.throughput --{'full' if args.full else 'json'}"
-    if args.parts:
-        chosen = {name: chosen[name] for name in chosen if name in args.parts}
-        command += f" --parts {' '.join(chosen)}"
+    if len(args.parts) < len(PARTS):
+        command += f" --parts {' '.join(args.parts)}"
     result = stamp(command)
-    result |= summary(take(chosen, command, FILE if args.full else None))
+    result |= summary(take(args.parts, args.full, command))
     if args.full:
         path = RESULTS / "throughput.json"
         before = json.loads(path.read_text()) if path.exists() else {}

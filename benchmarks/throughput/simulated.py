@@ -10,18 +10,21 @@ as much there. At most one is kept of one heat. Null trials, audits and failures
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from agent.forecast import CHECKPOINTS, PARTS, RUNS_ON, forecast, is_hopeless, so_far
 from agent.judge import Judge, trial_level
 from benchmarks import landed_judge
-from benchmarks.throughput.recorded import Ground, Known, Luck
+from benchmarks.throughput.recorded import Ground, Known, Losses, Luck
 
 Levels = Literal["of the finished", "of all before"]
 """What a trial's level is computed from: the trials that had their verdict before it, or all that
 were begun before it, of which those under way count as passed and not kept."""
+Run = tuple[float, float | None]
+"""Of a candidate in a heat: the share of its training that it took, and the difference; None if it
+was ended as hopeless, or failed."""
 FLAT = (0.0,) * PARTS
 
 
@@ -67,16 +70,20 @@ class Heats:
         *,
         width: int,
         levels: Levels = "of all before",
+        anew: bool = True,
     ) -> None:
         """
         Args:
             trials: so many are begun and brought to their end: the last heats are narrower.
+            anew: whether a keep makes what was under way be judged from the start; else its heats
+                against the older champion count, as they may where edits do not touch each other.
         """
         self.trainings, self.scored = 0.0, 0
         self._ground, self._propose, self._trials = ground, propose, trials
-        self._width, self._levels = width, levels
+        self._width, self._levels, self._anew = width, levels, anew
         self._dice = random.Random(seed)
         self._judges = {kind: Judge("confirm", known) for kind, known in ground.noise.items()}
+        self.noise = ground.noise
         self._past: dict[int, tuple[bool, bool]] = {}
         self._lanes: list[Lane] = []
         self._begun = 0
@@ -90,14 +97,16 @@ class Heats:
             yield from self._heat()
 
     def _heat(self) -> Iterator[Outcome]:
-        lucks = self._ground.draw([lane.edit.kind for lane in self._lanes], self._dice)
-        ends = [self._train(lane, luck) for lane, luck in zip(self._lanes, lucks, strict=True)]
-        shares = [1.0 if end is None else end / PARTS for end in ends]
+        for lane in self._lanes:
+            lane.heats += 1
+        runs = self._train(self._lanes)
+        shares = [share for share, _ in runs]
         self.trainings += max(shares) + sum(shares)  # the champion goes on for the last of them
-        self.scored += ends.count(None) + (None in ends)
+        scored = sum(difference is not None for _, difference in runs)
+        self.scored += scored + (scored > 0)
         ended: list[tuple[Lane, bool]] = []
-        for lane, end in zip(list(self._lanes), ends, strict=True):
-            verdict = "revert" if end is not None else self._verdict(lane)
+        for lane, (_, difference) in zip(list(self._lanes), runs, strict=True):
+            verdict = "revert" if difference is None else self._judge(lane, difference)
             if verdict == "keep" and any(kept for _, kept in ended):
                 continue  # the runner-up, which is tried again
             if verdict != "heat":
@@ -105,36 +114,41 @@ class Heats:
         for lane, kept in ended:
             self._lanes.remove(lane)
             self._past[lane.number] = (lane.heats > 1 or kept, kept)
-        if any(kept for _, kept in ended):
+        if self._anew and any(kept for _, kept in ended):
             for lane in self._lanes:  # carried over to the new champion
                 lane.differences, lane.quarantined = [], False
         yield from (Outcome(lane.edit, kept, lane.heats) for lane, kept in ended)
 
-    def _train(self, lane: Lane, luck: Luck) -> int | None:
-        """Its part of a heat; after how many twentieths it was ended, None if it was not."""
-        lane.heats += 1
-        judge, level = self._judges[lane.edit.kind], self._level(lane)
-        doubt = self._ground.doubt(lane.edit.category)
+    def _train(self, lanes: Sequence[Lane]) -> list[Run]:
+        """One heat of these trials."""
+        lucks = self._ground.draw([lane.edit.kind for lane in lanes], self._dice)
+        return [self._run(lane, luck) for lane, luck in zip(lanes, lucks, strict=True)]
+
+    def _run(self, lane: Lane, luck: Luck) -> Run:
         course = tuple(
             None if a is None or b is None else -a - b
             for a, b in zip(lane.edit.course, luck.course, strict=True)
         )
-        for parts in () if doubt is None or lane.runs_on else CHECKPOINTS:
-            difference = so_far(FLAT, course, parts)
-            if difference is None:
-                continue
-            told = forecast(difference, parts, judge.noise.scale, doubt)
-            if is_hopeless(judge, lane.differences, told, size_delta=0, level=level):
-                return parts
-        difference = lane.edit.gain + luck.difference
+        for parts in CHECKPOINTS:
+            if self.is_hopeless(lane, FLAT, course, parts):
+                return parts / PARTS, None
+        return 1.0, lane.edit.gain + luck.difference
+
+    def is_hopeless(self, lane: Lane, champion: Losses, own: Losses, parts: int) -> bool:
+        """As ``steps.watch`` asks it, after so many twentieths."""
+        judge, doubt = self._judges[lane.edit.kind], self._ground.doubt(lane.edit.category)
+        difference = so_far(champion, own, parts)
+        if doubt is None or lane.runs_on or difference is None:
+            return False
+        told = forecast(difference, parts, judge.noise.scale, doubt)
+        return is_hopeless(judge, lane.differences, told, size_delta=0, level=self._level(lane))
+
+    def _judge(self, lane: Lane, difference: float) -> str:
+        judge = self._judges[lane.edit.kind]
         if judge.too_good(difference, 0.0) and not lane.quarantined:
             lane.quarantined = True  # it is trained again
         else:
             lane.differences.append(difference)
-        return None
-
-    def _verdict(self, lane: Lane) -> str:
-        judge = self._judges[lane.edit.kind]
         return judge.verdict(lane.differences, level=self._level(lane))
 
     def _level(self, lane: Lane) -> float | None:

@@ -24,6 +24,7 @@ Make = Callable[[Ground, Callable[[random.Random], Known], int, str], Campaign]
 RULES: Mapping[str, Make] = {
     **{f"{width} a heat": partial(Heats, width=width) for width in WIDTHS},
     "4 a heat, levels of the finished": partial(Heats, width=4, levels="of the finished"),
+    "4 a heat, nothing judged anew": partial(Heats, width=4, anew=False),
     "before heats": Landed,
 }
 
@@ -94,6 +95,7 @@ def edits(make: Make, campaigns: int, trials: int) -> dict[str, Any]:
     return {
         "power": rate(found, better),
         "keeps_that_gain_nothing": rate(worse, keeps),
+        "better_kept_a_training": round(found / time.trainings, 5),
         "gain_a_training": round(gained / time.trainings, 6),
         **time.told(tried),
     }
@@ -121,10 +123,10 @@ def compared(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Each rule's verdicts for the same device time, as multiples of one candidate a heat's."""
     usual = found["1 a heat"]
     alike = {ground.start: ground.alike(2000) for ground in grounds()}
-    names = ("verdicts_a_training", "with_scoring")
+    names = ("verdicts_a_training", "with_scoring", "better_kept_a_training")
     times = {
         rule: {
-            part: {name: round(told[part][name] / usual[part][name], 3) for name in names}
+            part: {n: round(told[part][n] / usual[part][n], 3) for n in names if n in told[part]}
             for part in ("nulls", "edits")
         }
         for rule, told in found.items()
