@@ -326,7 +326,7 @@ class Trial:
         """The heats that failed for no fault of the candidate."""
         return [heat for heat in self.heats if heat.is_fault]
 
-    @property
+    @functools.cached_property
     def judged_heats(self) -> list[Heat]:
         """The heats that say something of the edit: by their difference, or by a forecast of it."""
         return [

@@ -223,13 +223,7 @@ def _commits(folder: Path, numbers: Sequence[int], olds: Sequence[str]) -> list[
         message = trees[old].partition(b"\n\n")[2] + f"\nNumber: {number}\n".encode()
         parts.append(
             b"commit %b\nmark :%d\ncommitter a <a@b> 1700000000 +0000\ndata %d\n%b\nfrom %b\n"
-            % (
-                repo.trial_ref(TAG, number).encode(),
-                number,
-                len(message),
-                message,
-                parent[1] if parent else b"",
-            )
+            % (repo.trial_ref(TAG, number).encode(), number, len(message), message, parent)
         )
     ref = repo.notes_ref(TAG)
     parts.append(b"commit %b\ncommitter a <a@b> 1700000000 +0000\ndata 0\n" % ref.encode())

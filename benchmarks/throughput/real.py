@@ -108,7 +108,10 @@ class RealHeats(Heats):
         )
         seconds = time.monotonic() - began
         runs: list[Run] = [
-            (one.spent, base.val_bpb - one.val_bpb if base.val_bpb and one.val_bpb else None)
+            (
+                one.spent if one.status == "abandoned" else 1.0,
+                base.val_bpb - one.val_bpb if base.val_bpb and one.val_bpb else None,
+            )
             for one in measured
         ]
         return {
