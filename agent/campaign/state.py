@@ -92,6 +92,9 @@ class State:
     unknown: list[str] = field(default_factory=list)
     """Names of the events that this version does not know; they were left out."""
 
+    def __post_init__(self) -> None:
+        self._known: tuple[object, tuple[list[Trial], list[Trial]]] | None = None
+
     @property
     def left_out(self) -> str:
         """What to tell of events that this version does not know, "" if there are none."""
@@ -129,12 +132,23 @@ class State:
     @property
     def finished(self) -> list[Trial]:
         """Trials with a verdict, null trials and the baseline included."""
-        return [trial for trial in self.trials if trial.verdict is not None]
+        return self._remembered()[0]
 
     @property
     def real(self) -> list[Trial]:
         """Finished trials that tried an edit, and the baseline."""
-        return [trial for trial in self.finished if not trial.is_null]
+        return self._remembered()[1]
+
+    def _remembered(self) -> tuple[list[Trial], list[Trial]]:
+        """The finished trials, and the real ones of them: kept until the next event, since they are
+        asked for many times, and may be thousands."""
+        last = id(self.trials[-1]) if self.trials else 0
+        key = (id(self.trials), len(self.trials), last)
+        if self._known is None or self._known[0] != key:
+            finished = [trial for trial in self.trials if trial.verdict is not None]
+            real = [trial for trial in finished if not trial.is_null]
+            self._known = key, (finished, real)
+        return self._known[1]
 
     @property
     def nulls(self) -> list[Trial]:
@@ -174,6 +188,7 @@ class State:
 
     def apply(self, event: events.Event) -> None:
         """Apply one event; one that this version does not know is remembered by its name."""
+        self._known = None
         self.clock = device_time.after(self.clock, event)
         match event:
             case events.CampaignBegun():

@@ -52,7 +52,8 @@ CASES: dict[str, tuple[tuple[tuple[float, events.Event], ...], dict[str, Any]]] 
             (69, heat(1, *BOTH)), (70, verdict(1)), (72, DRAW[2]),
         ),
         {"running": 72, "busy": 42, "hidden": 0,
-         "lost": {"start-up": 3, "drafting": 20, "checks": 2, "bookkeeping": 4, "around trainings": 1}},
+         "lost": {"start-up": 3, "drafting": 20, "checks": 2, "bookkeeping": 4,
+                  "around trainings": 1}},
     ),
     "a draft while another trains": (
         (
@@ -83,7 +84,8 @@ CASES: dict[str, tuple[tuple[tuple[float, events.Event], ...], dict[str, Any]]] 
             (166, events.RunEnded(reason="so")), (200, events.Verified(found={})), (300, RUN),
         ),
         {"running": 166, "busy": 0, "hidden": 0,
-         "lost": {"drafting": 5, "waiting for a model": 60, "paused": 100, "bookkeeping": 1, "stopped": 134}},
+         "lost": {"drafting": 5, "waiting for a model": 60, "paused": 100, "bookkeeping": 1,
+                  "stopped": 134}},
     ),
     "a kill in mid-heat: nobody knows when": (
         ((0, RUN), (0, DRAW[1]), (0, EDIT[1]), (2, BEGIN[1]), (50, RUN), (51, BEGIN[1]),

@@ -8,6 +8,8 @@ import pytest
 from events import PRIOR, Story, campaign, sha
 from shown import log_graph, log_json, log_text, status_text
 
+from agent.campaign import evidence
+from agent.campaign.evidence import noise_of
 from agent.campaign.state import State
 from agent.report.details import show_json, show_text
 from agent.report.summary import paragraph, standing, status_json
@@ -352,3 +354,16 @@ def test_where_the_devices_time_went() -> None:
     told = status_text(story.state)
     assert f"an hour, device busy {share:.0f} %, lost: bookkeeping 0:22, drafting 0:06\n" in told
     assert "device busy" not in status_text(State())
+
+
+def test_the_latest_trials_tell_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there were before: else a verdict would take ever longer."""
+    story = Story()
+    story.baseline()
+    for _ in range(4):
+        story.trial("optimizer", "x", [(1.30, 1.30), (1.30, 1.50), (1.30, 1.10)])
+    for _ in range(4):
+        story.trial("optimizer", "x", [(1.30, 1.300), (1.30, 1.301), (1.30, 1.299)])
+    of_all = noise_of(story.state, "structure", CPU).scale
+    monkeypatch.setattr(evidence, "LATEST", 4)
+    assert noise_of(story.state, "structure", CPU).scale < of_all / 3
