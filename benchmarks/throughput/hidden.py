@@ -29,16 +29,16 @@ CONSTANT = "MATRIX_LR"
 STEP = 1.01
 """Each answer sets the constant to so many times what the one before it did."""
 WAYS: Mapping[str, str] = {
-    "one after the other": "ahead: false\nheat: 1\n",
-    "drafted ahead": "ahead: true\nheat: 1\n",
-    "drafted ahead, heats of many": "ahead: true\n",
+    "one after the other": "sequential: true\n",
+    "drafted ahead": "heat: 1\n",
+    "drafted ahead, heats of many": "",
 }
 """Settings of program.md."""
 
 
 def can_draft_ahead() -> bool:
     """Whether this version of the loop does."""
-    return "ahead" in Settings.model_fields
+    return "sequential" in Settings.model_fields
 
 
 def measured(way: str, answer: float, budget: float, trials: int) -> dict[str, Any]:
