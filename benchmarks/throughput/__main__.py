@@ -18,10 +18,12 @@ from benchmarks.throughput import growth, hidden, real, widths
 FILE = RESULTS / "throughput.jsonl"
 Reading = Callable[[], Any]
 Readings = Mapping[str, Reading]
-PARTS = ("widths", "real", "hidden", "growth")
+PARTS = ("widths", "real", "hidden", "growth", "workers")
 CAMPAIGNS, FEW = 2000, 20
 HIDDEN, SHORT = (20.0, 20.0, 12), (2.0, 2.0, 3)
 """Seconds until a model answers, seconds of a training, trials."""
+MANY, LONG, BRIEF = (64, 512), 2000, 100
+"""Workers that only wait, and the trials that they do."""
 
 
 def readings_of(part: str, full: bool, command: str) -> Readings:
@@ -42,6 +44,13 @@ def readings_of(part: str, full: bool, command: str) -> Readings:
             ways = ways if full else ways[:2]
             return {
                 way: partial(hidden.measured, way, *(HIDDEN if full else SHORT)) for way in ways
+            }
+        case "workers":
+            from benchmarks.throughput import workers  # it takes a loop with lanes
+
+            counts, trials = (MANY, LONG) if full else (MANY[:1], BRIEF)
+            return {
+                f"{count} workers": partial(workers.measured, count, trials) for count in counts
             }
         case _:
             pasts = growth.PASTS if full else growth.FEW_PASTS
