@@ -14,7 +14,7 @@ workers  64 and 512 workers whose trainings only wait, through the real campaign
 growth   what a trial costs a campaign beside its trainings, after 100 to 20,000 trials: the real
          journal, git, state and prior, with trainings that take no time (half an hour)
 
-Nothing else may run beside ``real``, ``hidden`` and ``workers``; ``growth`` counts processor time, and
-``widths`` counts trainings. Each reading is a line of results/throughput.jsonl as soon as it is
+Nothing else may run beside ``real``, ``hidden`` and ``workers``; ``growth`` counts processor time
+and ``widths`` counts trainings. Each reading is a line of results/throughput.jsonl as soon as it is
 there; results/throughput.json sums up those that are there.
 """

@@ -13,14 +13,14 @@ from typing import Any
 import benchmarks.throughput as package
 from benchmarks.machine import RESULTS, keep, stamp
 from benchmarks.search.lines import append_line, read_lines
-from benchmarks.throughput import growth, hidden, real, widths
+from benchmarks.throughput import growth, hidden, real, widths, workers
 
 FILE = RESULTS / "throughput.jsonl"
 Reading = Callable[[], Any]
 Readings = Mapping[str, Reading]
 PARTS = ("widths", "real", "hidden", "growth", "workers")
-CAMPAIGNS, FEW = 2000, 20
-HIDDEN, SHORT = (20.0, 20.0, 12), (2.0, 2.0, 3)
+CAMPAIGNS, FEW = 2000, 10
+HIDDEN, SHORT = (20.0, 20.0, 12), (2.0, 2.0, 2)
 """Seconds until a model answers, seconds of a training, trials."""
 MANY, LONG, BRIEF = (64, 512), 2000, 100
 """Workers that only wait, and the trials that they do."""
@@ -46,8 +46,6 @@ def readings_of(part: str, full: bool, command: str) -> Readings:
                 way: partial(hidden.measured, way, *(HIDDEN if full else SHORT)) for way in ways
             }
         case "workers":
-            from benchmarks.throughput import workers  # it takes a loop with lanes
-
             counts, trials = (MANY, LONG) if full else (MANY[:1], BRIEF)
             return {
                 f"{count} workers": partial(workers.measured, count, trials) for count in counts

@@ -15,8 +15,6 @@ from typing import Any
 from agent.campaign import events
 from agent.campaign.files import JOURNAL
 from agent.campaign.journal import read_events
-from agent.executors.base import Work
-from agent.executors.heats import Devices
 from agent.loop import run_campaign
 from benchmarks.throughput import growth
 
@@ -32,7 +30,7 @@ class Waits:
     def __init__(self, slots: int, seconds: float) -> None:
         self.slots, self._seconds = slots, seconds
 
-    def run(self, work: Work, *, cancel: threading.Event, **_: Any) -> Any:
+    def run(self, work: Any, *, cancel: threading.Event, **_: Any) -> Any:
         first = work.sources[0]
         if work.call == "check":
             return growth.check(first)
@@ -48,6 +46,8 @@ class Waits:
 
 def measured(workers: int, trials: int) -> dict[str, Any]:
     """A campaign of so many trials; a result is a candidate's part of a heat."""
+    from agent.executors.heats import Devices  # only here: it takes a loop with lanes
+
     seconds = workers / (SPARE * ASKED)
     with tempfile.TemporaryDirectory(prefix="autoresearch-workers-") as made:
         folder = Path(made)
