@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from agent.models.types import Part, Prompt
 from benchmarks.landscape import plan
 from benchmarks.landscape.table import read_heats
 from benchmarks.machine import ROOT
+from benchmarks.throughput import __main__ as throughput
 from benchmarks.throughput import growth, hidden, real, widths
 from benchmarks.throughput.between import between_heats
 from benchmarks.throughput.recorded import KINDS, Ground, Known
@@ -218,3 +220,33 @@ def test_a_long_past_is_one_that_the_campaign_goes_on_from(
         assert not runtime.campaign.messages  # nothing had to be put back
     numbers = [trial.trial for trial in state.trials]
     assert numbers == list(itertools.islice(itertools.count(), len(numbers)))
+
+
+# --- the command line ---
+
+
+def test_readings_that_are_there_are_not_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+
+    def readings(part: str, full: bool, command: str) -> dict[str, Any]:
+        def read(name: str) -> dict[str, Any]:
+            if name == "second" and taken.count(name) == 0:
+                taken.append(name)
+                raise KeyboardInterrupt
+            taken.append(name)
+            return {"part": part, "name": name}
+
+        return {name: partial(read, name) for name in ("first", "second")}
+
+    monkeypatch.setattr(throughput, "FILE", tmp_path / "throughput.jsonl")
+    monkeypatch.setattr(throughput, "readings_of", readings)
+    with pytest.raises(KeyboardInterrupt):
+        throughput.take(["growth"], full=True, command="x")
+    found = throughput.take(["growth"], full=True, command="x")
+    assert taken == ["first", "second", "second"]
+    assert list(found["growth"]) == ["first", "second"]
+    assert throughput.take(["growth"], full=True, command="x") == found and len(taken) == 3
+    throughput.take(["growth"], full=False, command="x")
+    assert len(taken) == 5  # a short look takes them all
