@@ -108,7 +108,7 @@ def _parts(clock: Clock, event: events.Event, passed: float) -> list[tuple[str, 
         return [("verifying", passed)]
     if clock["waiting"]:
         return [("waiting for a model", passed)]
-    causes = [cause for cause in ("drafting", "checks") if cause in doing]
+    causes = [cause for cause in ("checks", "drafting") if cause in doing]
     causes.append("bookkeeping" if clock["begun"] else "start-up")
     return [(causes[0], passed)]
 

@@ -77,6 +77,13 @@ CASES: dict[str, tuple[tuple[tuple[float, events.Event], ...], dict[str, Any]]] 
         ),
         {"running": 17, "busy": 0, "hidden": 0, "lost": {"drafting": 15, "checks": 2}},
     ),
+    "a check that has the device while another drafts": (
+        (
+            (0, RUN), (0, DRAW[1]), (0, ASKED[1]), (0, DRAW[2]), (5, ANSWER[1]), (8, EDIT[1]),
+            (10, ANSWER[2]),
+        ),
+        {"running": 10, "busy": 0, "hidden": 0, "lost": {"drafting": 7, "checks": 3}},
+    ),
     "a model that is away, then a pause, then the end and a later run": (
         (
             (0, RUN), (0, DRAW[1]), (0, ASKED[1]), (4, events.Waiting(reason="busy")),
