@@ -131,7 +131,7 @@ def is_hopeless(
         worth: the most that a difference of the scores can come to by the objective.
     """
     reach = OPTIMISM * told.error
-    ends = [told.mean + step / ENDS * reach for step in range(-ENDS, ENDS + 1)]
+    ends = [told.mean + step / ENDS * reach for step in range(ENDS, -ENDS - 1, -1)]
     return all(
         judge.verdict([*differences, worth(end)], size_delta=size_delta, level=level) == "revert"
         for end in ends

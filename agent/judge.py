@@ -226,12 +226,12 @@ def trial_level(rule: Rule, past: Iterable[tuple[bool, bool]]) -> float | None:
     """
     if rule == "greedy":
         return None
-    spent = [0]  # trials that passed since the start, and since each keep
+    count, earned = 0, [0]  # trials that passed; how many had, at the start and at each keep
     for passed, kept in past:
-        spent = [count + (passed or kept) for count in spent]
+        count += passed or kept
         if kept:
-            spent.append(0)
-    share: float = sum((count + 1.0) ** -SPENDING_POWER for count in spent)
+            earned.append(count)
+    share: float = sum((count - before + 1.0) ** -SPENDING_POWER for before in earned)
     return min(
         FALSE_KEEPS[rule], PASS_SHARE * FALSE_SHARE[rule] * share / float(zeta(SPENDING_POWER))
     )

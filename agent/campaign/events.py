@@ -149,6 +149,14 @@ class Waiting(Happened):
     """Whether it was lost after it had begun to come, so that it is counted at its most."""
 
 
+class Paused(Happened):
+    """A run that was asked to begin no trial goes on, or ends."""
+
+    event: Literal["paused"] = "paused"
+    seconds: float
+    """For so long it waited."""
+
+
 class Refused(OfTrial):
     """A model will not answer until the user changes something; the run ends."""
 
@@ -351,7 +359,7 @@ Known = (
     | IdeaDropped | Waiting | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade
     | TrainingBegun | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened
     | Verified | Transferred | Harvested | PriorLent | Profiled | NotebookAnswered | NotebookRead
-    | Retired
+    | Paused | Retired
 )  # fmt: skip
 Event = Known | Unknown
 _ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator="event")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 from agent.campaign.records import Kind, Trial
@@ -15,20 +15,23 @@ from agent.noise import Spread, learn_effect, learn_noise, spread
 from agent.objective import Objective
 from trainer.presets import Preset, parse_budget
 
+LATEST = 500
+"""So many trials of a kind tell all that there is to tell, and more would only take time."""
 NOISE_POWER = 0.75
 """The noise falls as the budget to the minus this: of the cpu preset the SD of a score was .0070 at
 10 s, .0050 at 20 s, .0014 at 60 s (docs/training.md)."""
 
 
 def noise_of(state: State, kind: Kind, preset: Preset) -> Noise:
-    """The noise of a kind of edit, from the preset and from all earlier trials of the objective in
+    """The noise of a kind of edit, from the preset and from the latest trials of the objective in
     force."""
-    spreads = (
-        _spread(trial)
-        for trial in state.finished
-        if trial.kind == kind and trial.holds_by(state.objective)
-    )
-    return _learn_noise(tuple(spreads), noise_guess(state, kind, preset))
+    known = _latest(state.finished, lambda t: t.kind == kind and t.holds_by(state.objective))
+    return _learn_noise(tuple(map(_spread, known)), noise_guess(state, kind, preset))
+
+
+def _latest(trials: Sequence[Trial], serves: Callable[[Trial], bool]) -> list[Trial]:
+    """The last of the trials that serve, oldest first."""
+    return [*itertools.islice(filter(serves, reversed(trials)), LATEST)][::-1]
 
 
 _learn_noise = functools.lru_cache(maxsize=8)(learn_noise)
@@ -51,12 +54,10 @@ def _spread(trial: Trial) -> Spread:
 def effect_of(state: State, kind: Kind, preset: Preset) -> float:
     """Standard deviation of the true gains of a kind of edit, bits per byte."""
     judge = Judge("confirm", noise_of(state, kind, preset))
-    gains = [
-        judge.moderated(trial.differences)[:2]
-        for trial in state.real
-        if trial.kind == kind and trial.differences and trial.holds_by(state.objective)
-    ]
-    return learn_effect(gains, preset.effect)
+    known = _latest(
+        state.real, lambda t: t.kind == kind and bool(t.differences) and t.holds_by(state.objective)
+    )
+    return learn_effect([judge.moderated(t.differences)[:2] for t in known], preset.effect)
 
 
 def level_of(state: State, rule: Rule) -> float | None:
@@ -89,7 +90,7 @@ def peaks_mb(state: State, trial: Trial) -> list[float]:
 
 
 def courses(state: State, preset: Preset) -> Sequence[Course]:
-    """The heats of all trials that ran to their end."""
+    """The heats of the latest trials that ran to their end."""
     scales = {kind: noise_of(state, kind, preset).scale for kind in get_args(Kind)}
     return [
         Course(
@@ -99,8 +100,7 @@ def courses(state: State, preset: Preset) -> Sequence[Course]:
             difference=heat.lower_by,
             scale=scales[trial.kind],
         )
-        for trial in state.finished
-        if not trial.hides_loss
+        for trial in _latest(state.finished, lambda t: not t.hides_loss)
         for heat in trial.judged_heats
         if heat.lower_by  # not of a proven tie, whose forecast is sure for no merit of its own
     ]

@@ -27,9 +27,9 @@ NULL = "null"
 
 
 MEASURED = (
-    "status", "reason", "val_bpb", "how", "wall_seconds", "train_seconds", "answer_seconds",
-    "steps", "tokens", "params", "peak_memory_mb", "spent", "losses", "pace", "leak_bound_bpb",
-    "isolation", "weights_sha256", "fingerprint",
+    "status", "reason", "val_bpb", "how", "wall_seconds", "train_seconds", "score_seconds",
+    "answer_seconds", "steps", "tokens", "params", "peak_memory_mb", "spent", "losses", "pace",
+    "leak_bound_bpb", "isolation", "weights_sha256", "fingerprint",
 )  # fmt: skip
 """What a campaign remembers of a ``Measurement``, by the same names."""
 
@@ -59,6 +59,8 @@ class Training:
     """An earlier training of the champion, which repeats bit for bit and was not done again."""
     wall_seconds: float = 0.0
     train_seconds: float = 0.0
+    score_seconds: float | None = None
+    """What scoring and its audits took; None in journals that do not say."""
     answer_seconds: float = 0.0
     """What the model took to answer when it was scored; 0 where that is not known."""
     steps: int = 0
@@ -324,7 +326,7 @@ class Trial:
         """The heats that failed for no fault of the candidate."""
         return [heat for heat in self.heats if heat.is_fault]
 
-    @property
+    @functools.cached_property
     def judged_heats(self) -> list[Heat]:
         """The heats that say something of the edit: by their difference, or by a forecast of it."""
         return [

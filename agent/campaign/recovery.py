@@ -78,7 +78,7 @@ def bring_refs(
     }
     pruned = set(repo.missing(list(sent.values()))) if sent else set()
     wanted |= {ref: commit for ref, commit in sent.items() if commit not in pruned}
-    found = repo.refs(*wanted) if len(trials) <= 2 else repo.refs(branch, repo.folder(tag))
+    found = repo.named(*wanted) if len(trials) <= 2 else repo.refs(branch, repo.folder(tag))
     ours = own_commits(state)
     others = ((ref, old) for ref, old in found.items() if ref in wanted and old not in ours)
     if lost := {ref: old for ref, old in others if repo.resolve(old) is None}:

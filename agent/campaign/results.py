@@ -17,6 +17,17 @@ HEADER = ("commit", "val_bpb", "memory_gb", "status", "description")
 _STATUS = {"kept": "keep", "reverted": "discard", "failed": "crash"}
 
 
+WHOLE = 500
+"""Up to so many trials the file is written after each; later ever more seldom, as it is written
+whole, so that a trial costs the same."""
+
+
+def is_due(state: State) -> bool:
+    """Whether the file is to be written after the last verdict; it is at a run's end as well."""
+    last = next(reversed(state.finished), None)
+    return last is None or last.kept or len(state.trials) % (1 + len(state.trials) // WHOLE) == 0
+
+
 def write_tsv(path: Path, state: State) -> None:
     """Write every trial that has a final commit, trial 0 first.
 

@@ -29,7 +29,17 @@ from typing import Any, TypeVar
 
 from pydantic_core import from_json
 
-from agent.campaign import events, findings, formats, happened, lines, notebook, records, state
+from agent.campaign import (
+    device_time,
+    events,
+    findings,
+    formats,
+    happened,
+    lines,
+    notebook,
+    records,
+    state,
+)
 from agent.campaign.files import write_atomically
 from agent.campaign.lines import START, JournalError, Place, Reader
 from agent.campaign.notebook import Notebook
@@ -127,7 +137,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 @functools.cache
 def _version() -> str:
     """A digest of the code that makes a state of events and a snapshot of a state."""
-    modules = (events, findings, formats, happened, lines, notebook, records, state)
+    modules = (device_time, events, findings, formats, happened, lines, notebook, records, state)
     try:
         text = "".join([sys.byteorder, *map(inspect.getsource, (*modules, sys.modules[__name__]))])
     except OSError:  # installed without source: then no snapshot is of this version

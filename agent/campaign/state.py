@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
-from agent.campaign import events
+from agent.campaign import device_time, events
 from agent.campaign.happened import Usage
 from agent.campaign.notebook import Notebook, NotebookAnswered, NotebookRead
 from agent.campaign.records import FailedCandidate, Training, Trial
@@ -87,8 +87,13 @@ class State:
     exhausted: dict[str, str] = field(default_factory=dict)
     """By category: why a model says that nothing is left in it, for the champion of now."""
     notebook: Notebook = field(default_factory=Notebook)
+    clock: device_time.Clock = field(default_factory=lambda: device_time.NEW)
+    """Where its time went, for ``device_time``."""
     unknown: list[str] = field(default_factory=list)
     """Names of the events that this version does not know; they were left out."""
+
+    def __post_init__(self) -> None:
+        self._known: tuple[object, tuple[list[Trial], list[Trial]]] | None = None
 
     @property
     def left_out(self) -> str:
@@ -127,12 +132,23 @@ class State:
     @property
     def finished(self) -> list[Trial]:
         """Trials with a verdict, null trials and the baseline included."""
-        return [trial for trial in self.trials if trial.verdict is not None]
+        return self._remembered()[0]
 
     @property
     def real(self) -> list[Trial]:
         """Finished trials that tried an edit, and the baseline."""
-        return [trial for trial in self.finished if not trial.is_null]
+        return self._remembered()[1]
+
+    def _remembered(self) -> tuple[list[Trial], list[Trial]]:
+        """The finished trials, and the real ones of them: kept until the next event, since they are
+        asked for many times, and may be thousands."""
+        last = id(self.trials[-1]) if self.trials else 0
+        key = (id(self.trials), len(self.trials), last)
+        if self._known is None or self._known[0] != key:
+            finished = [trial for trial in self.trials if trial.verdict is not None]
+            real = [trial for trial in finished if not trial.is_null]
+            self._known = key, (finished, real)
+        return self._known[1]
 
     @property
     def nulls(self) -> list[Trial]:
@@ -172,6 +188,8 @@ class State:
 
     def apply(self, event: events.Event) -> None:
         """Apply one event; one that this version does not know is remembered by its name."""
+        self._known = None
+        self.clock = device_time.after(self.clock, event)
         match event:
             case events.CampaignBegun():
                 self.settings |= event.settings
@@ -241,7 +259,7 @@ class State:
                 self._note(event)
             case NotebookRead():
                 self.notebook = self.notebook.read(event.text)
-            case events.Retired():
+            case events.Paused() | events.Retired():
                 pass
             case events.Unknown():
                 self.unknown.append(event.event)

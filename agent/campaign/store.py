@@ -28,7 +28,7 @@ from agent.campaign.notes import write_notes
 from agent.campaign.reading import Curve, read_curve, refuse_without_journal, stem
 from agent.campaign.records import Proof, Training, Trial
 from agent.campaign.recovery import NOT_IN_GIT, bring_commits, bring_refs
-from agent.campaign.results import write_tsv
+from agent.campaign.results import is_due, write_tsv
 from agent.campaign.state import fold
 from agent.edits.blocks import Edit
 from agent.edits.facts import credited, edit_facts
@@ -92,6 +92,8 @@ class Campaign:
         """Append an event to the journal, then apply it to the state."""
         written = self.journal.append(event)
         self.state.apply(written)
+        if isinstance(event, events.RunEnded) and not is_due(self.state):
+            write_tsv(self.folder / "results.tsv", self.state)
         why = next((written.own[name] for name in ("words", "reason") if name in written.own), "")
         of = f" of trial {written.trial}" if isinstance(written, events.OfTrial) else ""
         log.info("event %d, %s%s%s", written.n, written.event, of, f": {why}" if why else "")
@@ -292,7 +294,8 @@ class Campaign:
         noted = self.state.champion if trial.is_null else None  # whose note counts null trials
         self._follow([noted or trial])
         self._disk.after(trial, self.state)
-        write_tsv(self.folder / "results.tsv", self.state)
+        if is_due(self.state):
+            write_tsv(self.folder / "results.tsv", self.state)
         self._save_snapshot()
 
     def _save_snapshot(self) -> None:

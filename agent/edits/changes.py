@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import hashlib
 import json
 import re
@@ -19,6 +20,7 @@ from trainer.source import plain
 _NUMBER = re.compile(r"([A-Z][A-Z0-9_]*)(?:: [^=]+)? = ")
 
 
+@functools.lru_cache(maxsize=8)  # of the champion it is asked in each trial
 def fingerprint(source: str) -> str:
     """SHA-256 of the syntax tree without comments, layout and docstrings, 64 hex digits.
 
@@ -70,7 +72,7 @@ def hunks(parent: str, candidate: str) -> tuple[str, ...]:
     Raises:
         SyntaxError: a source is not Python.
     """
-    old, new = (canonical_lines(ast.parse(plain(source))) for source in (parent, candidate))
+    old, new = _lines(plain(parent)), _lines(plain(candidate))
     found = []
     for i1, i2, j1, j2 in differences(old, new):
         removed, added = old[i1:i2], new[j1:j2]
@@ -79,6 +81,11 @@ def hunks(parent: str, candidate: str) -> tuple[str, ...]:
         digest = hashlib.sha256(written.encode()).hexdigest()[:16]
         found.append(f"{'number' if _sets_numbers(removed, added) else 'code'}:{digest}")
     return tuple(found)
+
+
+@functools.lru_cache(maxsize=4)
+def _lines(source: str) -> Sequence[str]:
+    return tuple(canonical_lines(ast.parse(source)))
 
 
 def _scope(lines: Sequence[str], at: int) -> str:

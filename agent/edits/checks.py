@@ -7,10 +7,11 @@ names another file. ``trainer.contract`` checks what the harness itself requires
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from pyflakes import checker
@@ -40,6 +41,10 @@ _SEEDERS = frozenset(
     | {"Random", "RandomState", "SeedSequence", "PCG64"}
 )
 _POSTPONED = re.compile(r"^from __future__ import .*\bannotations\b", re.MULTILINE)
+
+
+_remembered = functools.lru_cache(maxsize=4)
+"""The champion's part of a check is the same in each trial, and takes half of the time."""
 
 
 class Rejected(Exception):
@@ -76,9 +81,7 @@ def check(
             raise Rejected("comments or formatting only: the program that it makes is the same")
         if found in tried:
             raise Rejected("already tried: the same program was trained in this campaign")
-        if digest(_SeedBlind().visit(ast.parse(parent))) == digest(
-            _SeedBlind().visit(ast.parse(candidate))
-        ):
+        if _without_seeds(parent) == _without_seeds(candidate):
             raise Rejected("seed only: nothing else changes, and luck is no improvement")
         _refuse_payload(parent, candidate)
         _refuse_undefined_names(parent, candidate)
@@ -163,6 +166,11 @@ class _SeedBlind(ast.NodeTransformer):
     visit_AnnAssign = visit_Assign
 
 
+@_remembered
+def _without_seeds(source: str) -> str:
+    return digest(_SeedBlind().visit(ast.parse(source)))
+
+
 def _called(node: ast.Call) -> str:
     function = node.func
     if isinstance(function, ast.Attribute):
@@ -176,10 +184,8 @@ def _is_seed(name: str) -> bool:
 
 def _refuse_payload(parent: str, candidate: str) -> None:
     """Refuse data that is stored in the file instead of being learnt: weights, tables, text."""
-    literals = list(_literals(ast.parse(candidate)))
-    new = Counter(key for key, _ in literals) - Counter(
-        key for key, _ in _literals(ast.parse(parent))
-    )
+    literals = _literals(candidate)
+    new = Counter(key for key, _ in literals) - Counter(key for key, _ in _literals(parent))
     lines = dict(literals)
     total = 0
     for (kind, text), count in new.items():
@@ -197,8 +203,13 @@ def _refuse_payload(parent: str, candidate: str) -> None:
         )
 
 
-def _literals(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:
+@_remembered
+def _literals(source: str) -> Sequence[tuple[tuple[str, str], int]]:
     """Kind and text of each literal and each collection, and its line."""
+    return tuple(_literals_of(ast.parse(source)))
+
+
+def _literals_of(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:
     docstrings = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and is_text(n)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant):
@@ -229,7 +240,8 @@ def _refuse_undefined_names(parent: str, candidate: str) -> None:
             raise Rejected(f"undefined name: train.py line {line}: {message}")
 
 
-def _undefined_names(source: str) -> list[tuple[int, str, str]]:
+@_remembered
+def _undefined_names(source: str) -> Sequence[tuple[int, str, str]]:
     """Line, name and message of each name whose use would raise NameError, by pyflakes."""
     tree = ast.parse(source)
     if _POSTPONED.search(source):

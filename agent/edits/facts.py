@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -58,24 +59,41 @@ def edit_facts(parent: str, candidate: str) -> EditFacts:
     Raises:
         SyntaxError: a source is not Python.
     """
-    old, new = ast.parse(plain(parent)), ast.parse(plain(candidate))
-    before, after = canonical_lines(old), canonical_lines(new)  # removes docstrings from both
-    size_delta = _count(new, ast.stmt) - _count(old, ast.stmt)
-    if size_delta < 0 and _count(new, ast.AST) >= _count(old, ast.AST):
+    old, new = _one(plain(parent)), _one(plain(candidate))
+    size_delta = new.statements - old.statements
+    if size_delta < 0 and new.nodes >= old.nodes:
         size_delta = 0
     changed = [
         line
-        for i1, i2, j1, j2 in differences(before, after)
-        for line in (*before[i1:i2], *after[j1:j2])
+        for i1, i2, j1, j2 in differences(old.lines, new.lines)
+        for line in (*old.lines[i1:i2], *new.lines[j1:j2])
     ]
-    for tree in (old, new):
-        _forget_numbers(tree)
     return EditFacts(
         size_delta=size_delta,
-        sets_numbers=digest(old) == digest(new),
+        sets_numbers=old.but_for_numbers == new.but_for_numbers,
         hides_loss=any(_LOSS.search(line) for line in changed),
         reads_clock=reads_clock(candidate),
     )
+
+
+@dataclass(frozen=True)
+class _One:
+    """What is compared of one source, without its docstrings."""
+
+    lines: Sequence[str]
+    statements: int
+    nodes: int
+    but_for_numbers: str
+    """A digest of the rest."""
+
+
+@functools.lru_cache(maxsize=4)  # the champion's is asked for in each trial
+def _one(source: str) -> _One:
+    tree = ast.parse(source)
+    lines = tuple(canonical_lines(tree))  # removes the docstrings
+    statements, nodes = _count(tree, ast.stmt), _count(tree, ast.AST)
+    _forget_numbers(tree)
+    return _One(lines, statements, nodes, digest(tree))
 
 
 def credited(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.git.command import EMAIL, NAME, RepoError, complaint, forget_inherited, run_git
+from agent.git.files import is_emptied, loose_refs
 from trainer.source import not_utf8
 
 TRAIN_FILE = "trainer/train.py"
@@ -204,6 +205,11 @@ class Repo:
         lines = (line.partition(" ") for line in listed.decode().splitlines())
         return {ref: sha for sha, _, ref in lines}
 
+    def named(self, *names: str) -> dict[str, str]:
+        """The same of refs that have one of these names, however many others there are."""
+        found, unsure = loose_refs(self.common_dir, names)
+        return found | (self.refs(*unsure) if unsure else {})
+
     def missing(self, commits: Sequence[str]) -> list[str]:
         """Those of ``commits`` that the repository does not have whole, with their train.py. Only
         of the last ones all bytes are read: they are what a power cut may have damaged."""
@@ -218,7 +224,7 @@ class Repo:
         stdin = "".join(f"{name}\n" for name in names).encode()
         done = run_git(*args, cwd=self.root, stdin=stdin)
         if done.returncode != 0 or b" missing\n" in done.stdout:
-            for path in filter(_is_emptied, (self.common_dir / "objects").glob("??/[0-9a-f]*")):
+            for path in filter(is_emptied, (self.common_dir / "objects").glob("??/[0-9a-f]*")):
                 path.unlink()
             done = run_git(*args, cwd=self.root, stdin=stdin)
         while done.returncode != 0 and (found := _DAMAGED.search(done.stderr)):
@@ -241,7 +247,7 @@ class Repo:
             RepoError: a ref is somewhere else, or cannot be written.
         """
         names = [ref for ref, _, _ in changes]
-        found = self.refs(*names) if names else {}
+        found = self.named(*names)
         self._put_aside(ref for ref in names if ref not in found)
         commands = ["start"]
         for ref, new, old in changes:
@@ -392,9 +398,3 @@ class Repo:
     def _store(self, *args: str, stdin: bytes, dates: int | None = None) -> str:
         """Run a git command that writes an object; returns the object's hash."""
         return self.git(*args, stdin=stdin, dates=dates).decode().strip()
-
-
-def _is_emptied(path: Path) -> bool:
-    """Whether it holds nothing, or only zeros, as file systems leave a file at a power cut."""
-    with path.open("rb") as file:
-        return not file.read(64).strip(b"\0\n")

@@ -18,6 +18,7 @@ from agent.report.text import (
     signed,
     sparks,
 )
+from agent.report.throughput import device_words
 from agent.report.view import Advice, Keep, NearMiss, View
 
 HEIGHT = 40
@@ -81,7 +82,8 @@ def _lines(shown: View, status: Mapping[str, Any], columns: int, most: int) -> I
     yield from item("noise", noise_words(shown.belief.noise))
     yield from item("test", shown.belief.openings)
     yield from item("cost", _cost(shown, status["cached_share"]))
-    yield from item("pace", shown.pace.words)
+    pace = [shown.pace.words, device_words(status["throughput"])]
+    yield from item("pace", "; ".join(filter(None, pace)))
     yield from item("prior", prior_line(percents(status["prior"]), {}, room))
     yield from item("", over_time(status["prior_over_time"], room))
     yield from item("champion", run.champion or "none yet")

@@ -22,6 +22,7 @@ from agent.report.text import (
     plural,
 )
 from agent.report.text import signed as with_sign
+from agent.report.throughput import throughput
 from agent.report.verification import one_line_of, opening_words
 from agent.settings import Settings, option
 from trainer.presets import Preset, find_preset
@@ -116,6 +117,7 @@ def status_json(
         "without_ideas": state.without_ideas,
         "proposers": state.proposers,
         "ideas_waiting": len(state.queue),
+        "throughput": throughput(state),
     }
 
 

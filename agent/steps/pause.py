@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from agent.campaign import reading
+import time
+
+from agent.campaign import events, reading
 from agent.campaign.files import PAUSE, folder_of
 from agent.campaign.reading import CampaignError
 from agent.git.repo import Repo
@@ -19,10 +21,14 @@ def wait_while_paused(runtime: Runtime) -> None:
         return
     runtime.display.message("paused, as asked; python -m agent pause --off goes on")
     runtime.display.event({"event": "paused"})
+    began = time.monotonic()
     while request.exists() and not runtime.time_is_up():
         if runtime.stop.wait(POLL_SECONDS):
-            return
-    runtime.display.message("goes on")
+            break
+    else:
+        runtime.display.message("goes on")
+    seconds = round(time.monotonic() - began, 3)
+    runtime.campaign.record(events.Paused(seconds=seconds))
 
 
 def pause_run(repo: Repo, tag: str, *, off: bool = False) -> str:

@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 from events import Story, campaign, sha
 
-from agent.campaign.results import write_tsv
+from agent.campaign.records import Trial
+from agent.campaign.results import is_due, write_tsv
+from agent.campaign.state import State
 from trainer.errors import UserError
 
 
@@ -126,3 +128,21 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         write_tsv(path, Story().state)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("trials", "kept", "due"),
+    [(2, False, True), (499, False, True), (500, False, True), (501, False, False),
+     (501, True, True), (1_501, False, False), (1_504, False, True), (20_000, False, False),
+     (20_008, False, True)],
+)  # fmt: skip
+def test_of_a_long_campaign_the_file_is_written_ever_more_seldom(
+    trials: int, kept: bool, due: bool
+) -> None:
+    past = [Trial(n, verdict="revert") for n in range(trials - 1)]
+    last = Trial(trials - 1, verdict="keep" if kept else "revert")
+    assert is_due(State(trials=[*past, last])) is due
+
+
+def test_no_campaign_has_nothing_to_write_and_writes_it() -> None:
+    assert is_due(State())

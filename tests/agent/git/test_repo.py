@@ -315,3 +315,19 @@ def test_a_work_tree_below_the_folder_of_git(tmp_path: Path, git: Git, campaign:
     repo = Repo.open(tree)
     assert repo.root == tree and repo.git_dir == repo.common_dir == root / ".git"
     assert repo.read_file("HEAD") == campaign.FIRST
+
+
+def test_refs_by_name_are_found_loose_packed_and_odd(repo: Repo) -> None:
+    """As git lists them, without a look at the others."""
+    head = repo.head()
+    names = [f"refs/autoresearch/t/trials/{n}" for n in range(4)]
+    repo.update_refs([(name, head, None) for name in names[:2]])
+    repo.git("pack-refs", "--all")
+    repo.update_refs([(names[2], head, None)])
+    repo.git("symbolic-ref", "refs/autoresearch/t/odd", names[0])
+    (repo.common_dir / "refs/autoresearch/t/damaged").write_bytes(b"\0" * 41)
+    wanted = [*names, "refs/autoresearch/t/odd", "refs/autoresearch/t/damaged"]
+    found = repo.named(*wanted)
+    assert found == dict.fromkeys([*names[:3], "refs/autoresearch/t/odd"], head)
+    assert found == {ref: at for ref, at in repo.refs(*wanted).items() if ref in wanted}
+    assert repo.named("refs/autoresearch/t/trials") == {}  # a folder

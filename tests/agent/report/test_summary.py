@@ -8,6 +8,9 @@ import pytest
 from events import PRIOR, Story, campaign, sha
 from shown import log_graph, log_json, log_text, status_text
 
+from agent.campaign import evidence
+from agent.campaign.evidence import noise_of
+from agent.campaign.state import State
 from agent.report.details import show_json, show_text
 from agent.report.summary import paragraph, standing, status_json
 from trainer.presets import find_preset
@@ -17,7 +20,7 @@ STATUS |= {"nulls", "nulls_kept", "noise_sigma", "noise", "cost_usd", "champion"
 STATUS |= {"tokens", "cached_share", "cost_per_gain_usd", "unanswered", "rewards_clipped"}
 STATUS |= {"capped", "capped_usd", "opened", "openings", "verified", "objective", "summed"}
 STATUS |= {"prior_over_time", "exhausted", "ideas_waiting", "notebook", "proposers"}
-STATUS |= {"without_ideas"}
+STATUS |= {"without_ideas", "throughput"}
 LOG = {"trial", "commit", "parent", "category", "hypothesis", "proposer", "verdict", "status"}
 LOG |= {"scores", "differences", "val_bpb", "gain", "reward", "seconds"}
 LOG |= {"lines_added", "lines_removed"}
@@ -336,3 +339,31 @@ def test_prompts_and_replies_are_shown_in_turn(tmp_path: Path) -> None:
     told = [line.split()[1].rstrip(",") for line in shown.splitlines() if line.startswith("---")]
     assert told == ["prompt.md", "reply.md", "prompt-2.md", "reply-2.md", "prompt-10.md"]
     assert f"all of it in {folder / 'prompt.md'}" in shown
+
+
+def test_where_the_devices_time_went() -> None:
+    """Each event of the story is a second, and a heat one of two: its trainings take all of it."""
+    story = campaign()
+    found = status_json(story.state, "t", None, PRIOR)["throughput"]
+    assert found["running_seconds"] > 0 and found["lost_seconds"]["drafting"] > 0
+    counted = found["running_seconds"] / 3600 * found["experiments_an_hour"]
+    assert counted == pytest.approx(4, abs=0.01)  # not the baseline, and not what was rejected
+    lost = sum(s for cause, s in found["lost_seconds"].items() if cause != "stopped")
+    assert found["device_seconds"] + lost == pytest.approx(found["running_seconds"])
+    share = 100 * found["device_busy_share"]
+    told = status_text(story.state)
+    assert f"an hour, device busy {share:.0f} %, lost: bookkeeping 0:22, drafting 0:06\n" in told
+    assert "device busy" not in status_text(State())
+
+
+def test_the_latest_trials_tell_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there were before: else a verdict would take ever longer."""
+    story = Story()
+    story.baseline()
+    for _ in range(4):
+        story.trial("optimizer", "x", [(1.30, 1.30), (1.30, 1.50), (1.30, 1.10)])
+    for _ in range(4):
+        story.trial("optimizer", "x", [(1.30, 1.300), (1.30, 1.301), (1.30, 1.299)])
+    of_all = noise_of(story.state, "structure", CPU).scale
+    monkeypatch.setattr(evidence, "LATEST", 4)
+    assert noise_of(story.state, "structure", CPU).scale < of_all / 3

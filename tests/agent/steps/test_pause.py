@@ -13,6 +13,7 @@ from runtimes import running
 
 from agent.campaign.events import RunBegun
 from agent.campaign.files import PAUSE
+from agent.campaign.journal import read_events
 from agent.campaign.reading import CampaignError
 from agent.commands.shared import status_of
 from agent.steps.pause import pause_run, wait_while_paused
@@ -41,6 +42,8 @@ def test_a_paused_run_waits_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
         wait_while_paused(runtime)
         wait_while_paused(runtime)
         assert len(waited) == 3
+        happened = [event.event for event in read_events(campaign.journal.path)]
+        assert happened.count("paused") == 1  # when it is over
         assert status_of(repo, "t", campaign.state)["state"] == "running"
     assert (tmp_path / "out").read_text().count("paused, as asked") == 1
 

@@ -1,0 +1,159 @@
+"""Where a campaign's time goes: from when its events happened, and how long its trainings took.
+
+Each moment between two events counts for what was going on. While a heat is under way the device is
+taken, whatever else is done meanwhile; else the time is lost to the first cause that holds. What
+was under way when a run was killed counts as stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from agent.campaign import events
+from agent.campaign.records import NULL, Training
+
+Cause = Literal[
+    "drafting",  # an edit, where that was waited for
+    "checks",  # of a proposal, before any budget is spent
+    "waiting for a model",  # that does not answer
+    "paused",
+    "start-up",  # of a run, up to its first trial
+    "around trainings",  # within heats, outside training and scoring: start-up above all
+    "verifying",  # what was kept
+    "bookkeeping",  # choosing what to try next, verdicts, git
+    "stopped",  # no run
+]
+Clock = Mapping[str, Any]
+"""Plain JSON, as a snapshot keeps it. ``at``: Unix seconds of the last event. ``running``: whether
+a run is under way, ``begun`` whether it has come to a trial. ``doing``: by trial ``drafting``,
+``checks`` or ``heat``, ``since`` when a heat is under way. ``waiting``: whether a model is away.
+``seconds``: by cause, and in ``heats`` and ``audits``. ``busy``: trained and scored in heats.
+``hidden``: drafted while a heat was under way."""
+NEW: Clock = {
+    "at": 0.0,
+    "running": False,
+    "begun": False,
+    "doing": {},
+    "since": {},
+    "waiting": False,
+    "seconds": {},
+    "busy": 0.0,
+    "hidden": 0.0,
+}
+
+
+@dataclass(frozen=True)
+class DeviceTime:
+    """Seconds of a campaign up to its last event; of several workers, as long as one of them."""
+
+    running: float
+    """Of all its runs."""
+    busy: float
+    """Training or scoring."""
+    lost: Mapping[Cause, float]
+    """All others, and those between two runs; causes that cost nothing are left out."""
+    hidden: float
+    """Of drafting while the device was taken."""
+
+    @property
+    def busy_share(self) -> float | None:
+        """Of the time that runs were under way and not paused; None before the first."""
+        wanted = self.running - self.lost.get("paused", 0.0)
+        return min(1.0, self.busy / wanted) if wanted > 0 else None
+
+    def an_hour(self, count: int) -> float | None:
+        """So many in this time, an hour of runs; None before the first."""
+        return 3600 * count / self.running if self.running > 0 else None
+
+
+def device_time(clock: Clock, workers: int = 1) -> DeviceTime:
+    seconds: dict[str, float] = dict(clock["seconds"])
+    taken, audits = seconds.pop("heats", 0.0), seconds.pop("audits", 0.0)
+    busy = min(taken, clock["busy"] / workers)
+    lost: dict[Any, float] = {**seconds, "around trainings": taken - busy}
+    running = taken + audits + sum(seconds.values()) - seconds.get("stopped", 0.0)
+    told = {cause: round(lost[cause], 3) for cause in lost if lost[cause] > 0}
+    return DeviceTime(running, busy + audits, told, clock["hidden"])
+
+
+def after(clock: Clock, event: events.Event) -> Clock:
+    """The clock after one more event."""
+    new = {**clock, "doing": dict(clock["doing"]), "since": dict(clock["since"])}
+    new["seconds"] = dict(clock["seconds"])
+    passed = max(0.0, event.time - clock["at"]) if clock["at"] else 0.0  # it may be set back
+    for cause, part in _parts(clock, event, passed):
+        new["seconds"][cause] = new["seconds"].get(cause, 0.0) + part
+        if cause == "heats" and "drafting" in clock["doing"].values():
+            new["hidden"] += part
+    new["at"] = event.time
+    _note(new, event)
+    return new
+
+
+def _parts(clock: Clock, event: events.Event, passed: float) -> list[tuple[str, float]]:
+    """What the time since the last event counts for."""
+    doing = clock["doing"].values()
+    if isinstance(event, events.RunBegun) or not clock["running"]:
+        return [("stopped", passed)]
+    if isinstance(event, events.Paused):
+        paused = min(passed, event.seconds)
+        return [("paused", paused), ("bookkeeping", passed - paused)]
+    if "heat" in doing:
+        return [("heats", passed)]
+    if isinstance(event, events.Audited | events.Proved):
+        return [("audits", passed)]
+    if isinstance(event, events.Opened | events.Verified | events.Transferred | events.Harvested):
+        return [("verifying", passed)]
+    if clock["waiting"]:
+        return [("waiting for a model", passed)]
+    causes = [cause for cause in ("checks", "drafting") if cause in doing]
+    causes.append("bookkeeping" if clock["begun"] else "start-up")
+    return [(causes[0], passed)]
+
+
+def _note(clock: dict[str, Any], event: events.Event) -> None:
+    """What is going on after an event."""
+    match event:
+        case events.RunBegun():
+            clock |= {"running": True, "begun": False, "doing": {}, "since": {}, "waiting": False}
+        case events.RunEnded():
+            clock |= {"running": False, "doing": {}, "since": {}, "waiting": False}
+        case events.TrialBegun():
+            clock |= {"begun": True, "waiting": False}
+            if event.category != NULL and event.trial > 0:
+                clock["doing"][str(event.trial)] = "drafting"
+        case events.Waiting():
+            clock["waiting"] = True
+        case events.Asking():
+            clock["waiting"] = False
+            clock["doing"][str(event.trial)] = "drafting"
+        case events.Proposed():
+            clock["waiting"] = False
+            clock["doing"][str(event.trial)] = "checks"
+        case events.TurnedDown() | events.SentBack():
+            clock["doing"][str(event.trial)] = "drafting"
+        case events.TrainingBegun() | events.HeatBegun():
+            clock["doing"][str(event.trial)] = "heat"
+            clock["since"][str(event.trial)] = event.time
+        case events.TrainingOver():
+            _end(clock, event.training.trial, event.time, (event.training,))
+        case events.HeatOver():
+            _end(clock, event.trial, event.time, event.trainings)
+        case events.CandidateMade() | events.Concluded():
+            clock["doing"].pop(str(event.trial), None)
+        case _:
+            pass
+
+
+def _end(clock: dict[str, Any], trial: int, now: float, trainings: Iterable[Training]) -> None:
+    """A heat is over. What its trainings took is not in journals of earlier versions: of these all
+    of the heat counts as busy."""
+    new = [one for one in trainings if not one.reused]
+    since = clock["since"].pop(str(trial), now)
+    clock["doing"].pop(str(trial), None)
+    if any(one.score_seconds is None for one in new):
+        clock["busy"] += max(0.0, now - since)
+    else:
+        clock["busy"] += sum(one.train_seconds + (one.score_seconds or 0.0) for one in new)

@@ -1,0 +1,20 @@
+"""How many verdicts a campaign reaches in an hour, and what it loses of the device's time.
+
+    python -m benchmarks.throughput --json                 a short look at each part (4 minutes)
+    python -m benchmarks.throughput --full                 all of it; goes on where it stopped
+    python -m benchmarks.throughput --full --parts widths  only some parts
+
+widths   simulated on the recorded landscape: 1 to 6 candidates beside one champion, with the
+         campaigns' own judge: verdicts for the same device time, false keeps, power
+real     the same 32 trials with 1 and with 4 candidates a heat, by trainings of 5 s (20 minutes)
+hidden   a real campaign beside a model that answers after 20 s, with 20 s a training: how busy the
+         device is between first and last heat, and what a heat takes outside training and scoring
+         (an hour)
+workers  64 and 512 workers whose trainings only wait, through the real campaign: results a second
+growth   what a trial costs a campaign beside its trainings, after 100 to 20,000 trials: the real
+         journal, git, state and prior, with trainings that take no time (half an hour)
+
+Nothing else may run beside ``real``, ``hidden`` and ``workers``; ``growth`` counts processor time
+and ``widths`` counts trainings. Each reading is a line of results/throughput.jsonl as soon as it is
+there; results/throughput.json sums up those that are there.
+"""

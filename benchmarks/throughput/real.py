@@ -1,0 +1,142 @@
+"""The same trials judged with one and with four candidates a heat, by real trainings of 5 s.
+
+The edits are of the plain start and known from the landscape: every other one does nothing, the
+rest are the best and the worst that were recorded. Each heat is a line of the file of readings, so
+that a run that was stopped goes on; what the judge makes of them follows from these lines.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.forecast import CHECKPOINTS, PARTS
+from benchmarks.landscape import plan
+from benchmarks.landscape.plan import Planned
+from benchmarks.landscape.table import read_heats
+from benchmarks.throughput.recorded import Ground, Known, Losses
+from benchmarks.throughput.simulated import Heats, Lane, Run
+from trainer import measure
+
+START, SECONDS = "plain", 5
+WIDTHS = (1, 4)
+TRIALS, FEW = 32, 2
+FIRST_SEED = 7_000_000
+Reading = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A trial to make: what it trains, and what is known of it."""
+
+    known: Known
+    planned: Planned
+
+
+def entries() -> list[Entry]:
+    """The trials, in the order in which they are begun."""
+    ground, planned = Ground(read_heats(), START), {one.name: one for one in plan.edits()}
+    nulls = plan.nulls(START)
+    edits = sorted((e for e in ground.edits if e.name in planned), key=lambda e: -e.gain)
+    half = TRIALS // 4
+    chosen = [Entry(known, planned[known.name]) for known in [*edits[:half], *edits[-half:]]]
+    for n in range(TRIALS // 2):
+        null = nulls[n % len(nulls)]
+        kind = ground.null("structure" if null.other_seed else "numbers")
+        chosen.append(Entry(kind, null))
+    random.Random("throughput").shuffle(chosen)
+    return chosen
+
+
+class RealHeats(Heats):
+    """The judge's campaign over trainings instead of recorded luck; the champion never changes, so
+    that each edit is worth what is known of it."""
+
+    def __init__(
+        self,
+        width: int,
+        done: Sequence[Reading],
+        record: Callable[[Reading], None],
+        trials: int = TRIALS,
+    ) -> None:
+        self._entries = entries()
+        waiting = iter(self._entries)
+        ground = Ground(read_heats(), START)
+        super().__init__(
+            ground, lambda _: next(waiting).known, trials, f"real {width}", width=width, anew=False
+        )
+        self._done, self._record, self.seconds = iter(done), record, 0.0
+        self._heat_number = 0
+
+    def _train(self, lanes: Sequence[Lane]) -> list[Run]:
+        trials = [lane.number for lane in lanes]
+        reading = next(self._done, None)
+        if reading is None:
+            reading = self._measure(lanes)
+            self._record(reading)
+        if reading["trials"] != trials:
+            raise SystemExit(
+                f"error: heat {self._heat_number} was of trials {reading['trials']}, and is of "
+                f"{trials} now: remove the lines of real trainings, to begin again"
+            )
+        self._heat_number += 1
+        self.seconds += reading["seconds"]
+        return [(share, difference) for share, difference in reading["runs"]]
+
+    def _measure(self, lanes: Sequence[Lane]) -> Reading:
+        chosen = [self._entries[lane.number].planned for lane in lanes]
+        seed = FIRST_SEED + 1000 * self._width + 2 * self._heat_number
+
+        def watch(number: int, own: Losses, champion: Losses) -> str | None:
+            parts = min(len(own), len(champion))
+            lane = lanes[number - 1]
+            if parts in CHECKPOINTS and self.is_hopeless(lane, champion, own, parts):
+                return f"hopeless after {parts / PARTS:.0%}"
+            return None
+
+        began = time.monotonic()
+        base, *measured = measure.heat(
+            [plan.base(START), *(one.source for one in chosen)],
+            seed=[seed, *(seed + one.other_seed for one in chosen)],
+            budget=f"{SECONDS}s",
+            preset=plan.PRESET,
+            device="cpu",
+            watch=watch,  # type: ignore[arg-type]
+        )
+        seconds = time.monotonic() - began
+        runs: list[Run] = [
+            (
+                one.spent if one.status == "abandoned" else 1.0,
+                base.val_bpb - one.val_bpb if base.val_bpb and one.val_bpb else None,
+            )
+            for one in measured
+        ]
+        return {
+            "trials": [lane.number for lane in lanes],
+            "runs": runs,
+            "seconds": round(seconds, 3),
+            "statuses": [base.status, *(one.status for one in measured)],
+            "how": base.how,
+        }
+
+
+def told(campaign: RealHeats) -> dict[str, Any]:
+    """What a finished campaign of real trainings comes to."""
+    outcomes: Iterator[Any] = campaign.outcomes()
+    found = [(outcome.edit, outcome.kept) for outcome in outcomes]
+    scales = {kind: noise.scale for kind, noise in campaign.noise.items()}
+    better = [kept for edit, kept in found if edit.gain >= scales[edit.kind]]
+    nulls = [kept for edit, kept in found if edit.name == "null"]
+    return {
+        "verdicts": len(found),
+        "seconds": round(campaign.seconds, 1),
+        "verdicts_an_hour": round(3600 * len(found) / campaign.seconds, 1),
+        "trainings": round(campaign.trainings, 1),
+        "nulls": len(nulls),
+        "nulls_kept": sum(nulls),
+        "better": len(better),
+        "better_kept": sum(better),
+    }

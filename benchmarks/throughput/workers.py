@@ -1,0 +1,70 @@
+"""Many workers whose trainings only wait, through the real campaign: results a second.
+
+All but the trainings is real, as in ``growth``; what is measured is how fast one process can draw,
+check, commit, judge and journal. So it wants a quiet machine.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from agent.campaign import events
+from agent.campaign.files import JOURNAL
+from agent.campaign.journal import read_events
+from agent.loop import run_campaign
+from benchmarks.throughput import growth
+
+ASKED = 20.0
+"""Results a second."""
+SPARE = 2.0
+"""A training waits so long that the workers could bring so many times as many results."""
+
+
+class Waits:
+    """An executor of many slots, which waits and then tells a score that is drawn."""
+
+    def __init__(self, slots: int, seconds: float) -> None:
+        self.slots, self._seconds = slots, seconds
+
+    def run(self, work: Any, *, cancel: threading.Event, **_: Any) -> Any:
+        first = work.sources[0]
+        if work.call == "check":
+            return growth.check(first)
+        if work.call == "audit":
+            return growth.audit()
+        cancel.wait(self._seconds)
+        seed, to = work.arguments["seed"], work.weights_to or None
+        return growth.heat(work.sources, seed=seed, weights_to=to)
+
+    def close(self) -> None:
+        pass
+
+
+def measured(workers: int, trials: int) -> dict[str, Any]:
+    """A campaign of so many trials; a result is a candidate's part of a heat."""
+    from agent.executors.heats import Devices  # only here: it takes a loop with lanes
+
+    seconds = workers / (SPARE * ASKED)
+    with tempfile.TemporaryDirectory(prefix="autoresearch-workers-") as made:
+        folder = Path(made)
+        with growth.running(folder) as runtime:
+            ends = {"trials": trials, "heat": "1"}  # one candidate a heat, so that all count alike
+            runtime.settings = runtime.settings.model_copy(update=ends)
+            runtime.devices = Devices(Waits(workers, seconds))
+            said = run_campaign(runtime)
+        happened = read_events(folder / "campaigns" / growth.TAG / JOURNAL)
+    over = [event.time for event in happened if isinstance(event, events.HeatOver)]
+    took = over[-1] - over[0]
+    return {
+        "workers": workers,
+        "seconds_a_training": round(seconds, 2),
+        "trials": trials,
+        "ended": said,
+        "results": len(over),
+        "results_a_second": round((len(over) - 1) / took, 2),
+        "cores": os.cpu_count(),
+    }
