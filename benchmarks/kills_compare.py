@@ -94,10 +94,12 @@ def contradictions(journal: Path, seed: int) -> Iterator[str]:
             implied = _reward(state, event.trial)
             if not math.isclose(event.reward, implied, abs_tol=1e-12):
                 yield f"trial {event.trial} had reward {event.reward}, its differences {implied}"
-        again = isinstance(event, HeatBegun | TrainingBegun) and state.open_seeds
+        again = ()
+        if isinstance(event, HeatBegun | TrainingBegun):
+            again = state.trials[event.trial].open_seeds
         state.apply(event)
-        if again and again != state.open_seeds:
-            yield f"event {event.n} begins again with seeds {state.open_seeds} instead of {again}"
+        if again and again != (seeds := state.trials[event.trial].open_seeds):
+            yield f"event {event.n} begins again with seeds {seeds} instead of {again}"
     for trial in state.trials:
         if trial.idea:  # nothing was drawn for it: it has the draw of the trial whose reply held it
             drew = state.trials[trial.idea["trial"]]

@@ -119,6 +119,8 @@ class Proposed(OfTrial):
     usage: Usage | None = None
     cost_usd: float | None = None
     program: str = ""
+    parent: str = ""
+    """Full hash of the champion that it was made for."""
     prompt_tokens: Mapping[str, int] = {}
     category: str = ""
     """The category that it takes of those drawn, or that of the trial that it ``follows``."""

@@ -20,7 +20,7 @@ def rebuild_prior(
     lent: Mapping[str, float] | None = None,
     lent_described: Mapping[str, str] | None = None,
 ) -> Prior:
-    """The prior after learning from the rewards of ``trials``, given oldest first.
+    """The prior after learning from the rewards of ``trials``, given as ``State.in_order``.
 
     Args:
         names: of the categories now; with digests of their descriptions if it is a mapping.
@@ -67,7 +67,7 @@ def teach_prior(prior: Prior, trial: Trial) -> None:
         )
     if trial.kept and not trial.is_null:
         prior.spare_none()
-    else:
+    elif trial.verdict is not None:
         for name in trial.exhausted:
             prior.spare(name)
 

@@ -186,6 +186,8 @@ class Trial:
     """Earlier candidates of this trial that failed, oldest first; the last may be ``candidate``."""
     trainings: tuple[Training, ...] = ()
     """Trainings of the candidate, and of the champion while this trial was judged, in order."""
+    open_seeds: tuple[int, ...] = ()
+    """Seeds of its heat, or training, that was begun and whose end is not in the journal."""
     audits: tuple[Audit, ...] = ()
     transfers: tuple[Transfer, ...] = ()
     """Of a kept trial, oldest first."""

@@ -248,7 +248,7 @@ def conclude(
             tie_cost=tie_cost,
         )
     )
-    trial = runtime.campaign.state.trials[-1]
+    trial = runtime.campaign.state.trials[trial.trial]
     teach_prior(runtime.prior, trial)
     runtime.display.verdict(trial, runtime.campaign.state, runtime.prior.probabilities())
     if trial.kept and trial.trial > 0 and not trial.is_null:

@@ -25,7 +25,7 @@ def train_baseline(runtime: Runtime) -> Training:
     """Train the baseline, alone. A training that a kill cut off is repeated with its seed."""
     campaign, trial = runtime.campaign, runtime.open_trial
     runtime.stop_if_asked()
-    (seed,) = campaign.state.open_seeds or (runtime.fresh_seed(),)
+    (seed,) = trial.open_seeds or (runtime.fresh_seed(),)
     started = Training(trial.trial, "candidate", trial.candidate, seed, status="killed")
     campaign.record(events.TrainingBegun(trial=trial.trial, seed=seed))
     runtime.display.training(trial, started, runtime.settings.budget)
@@ -99,7 +99,7 @@ def has_turns(runtime: Runtime) -> bool:
 
 def _seeds(runtime: Runtime, trial: Trial) -> tuple[tuple[int, int], int]:
     """Seeds of champion and candidate, and how many of them are new."""
-    cut_off = runtime.campaign.state.open_seeds
+    cut_off = trial.open_seeds
     if len(cut_off) == 2:
         return (cut_off[0], cut_off[1]), 0
     fresh = runtime.fresh_seed()

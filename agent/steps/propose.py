@@ -100,7 +100,7 @@ def _ask(runtime: Runtime, trial: Trial) -> bool:
         runtime.context(trial.trial),
         category=next(iter(trial.drawn), trial.category) if trial.follows else trial.category,
         drawn=trial.drawn,
-        follow_ups=follow_ups_left(runtime.campaign.state),
+        follow_ups=follow_ups_left(runtime.campaign.state, trial.trial),
         ideas=1 if trial.rejections else runtime.settings.ideas,
         asking=asking,
         cards=lambda: look_up(runtime),
@@ -193,6 +193,7 @@ def _record_proposal(runtime: Runtime, proposal: Proposal, ideas: int = 1) -> No
             usage=proposal.usage,
             cost_usd=proposal.cost_usd,
             program=runtime.program.sha256[:12],
+            parent=runtime.champion.commit,
             prompt_tokens=proposal.prompt_tokens,
             category=choice.category,
             follows=choice.follows,
@@ -204,7 +205,8 @@ def _record_proposal(runtime: Runtime, proposal: Proposal, ideas: int = 1) -> No
 
 def _choice(runtime: Runtime, reply: str, envelope: str) -> Choice:
     form: Envelope = "file" if envelope == "file" else "edits"
-    return read_choice(reply, form, runtime.campaign.state, runtime.program.described)
+    number = runtime.open_trial.trial
+    return read_choice(reply, form, runtime.campaign.state, runtime.program.described, number)
 
 
 def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
@@ -267,6 +269,7 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         digest,
         changes,
         same_size=smoke.params == champion.of("candidate")[-1].params,
+        number=trial.trial,
     )
 
 

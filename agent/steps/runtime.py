@@ -76,7 +76,7 @@ class Runtime:
         """By what: how often in a row it came to nothing since the run began."""
         state, described = self.campaign.state, self.program.described
         lent = state.lent, state.lent_described
-        self.prior = rebuild_prior(described, self.settings.seed, state.trials, *lent)
+        self.prior = rebuild_prior(described, self.settings.seed, state.in_order, *lent)
 
     @property
     def open_trial(self) -> Trial:

@@ -225,7 +225,7 @@ def test_a_heat_that_was_cut_off_is_run_again_under_its_seed(
     loop.baseline(runtime)
     with pytest.raises(IndexError):  # as a kill in the middle of the heat
         loop.one_trial(runtime)
-    begun = runtime.campaign.state.open_seeds
+    begun = runtime.open_trial.open_seeds
     assert len(begun) == 2
     played = play(monkeypatch, (1.5, 1.7))
     loop.one_trial(runtime)
