@@ -182,10 +182,9 @@ class EnvelopeChosen(Happened):
     envelope: Envelope
 
 
-class CandidateMade(SetsFields):
-    """The candidate's commit is in git."""
+class _OfCandidate(SetsFields):
+    """The facts of a candidate whose commit is in git."""
 
-    event: Literal["candidate"] = "candidate"
     candidate: str
     parent: str = ""
     title: str = ""
@@ -200,6 +199,19 @@ class CandidateMade(SetsFields):
     sets_numbers: bool = False
     hides_loss: bool = False
     reads_clock: str = ""
+
+
+class CandidateMade(_OfCandidate):
+    """An edit was accepted."""
+
+    event: Literal["candidate"] = "candidate"
+
+
+class CarriedOver(_OfCandidate):
+    """Another champion came while the trial was open: its edit is merged into that one, and judged
+    anew against it."""
+
+    event: Literal["carried"] = "carried"
 
 
 # --- trainings, audits, verdicts
@@ -351,9 +363,9 @@ class Unknown(Happened):
 Known = (
     CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed
     | IdeaDropped | Waiting | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade
-    | TrainingBegun | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened
-    | Verified | Transferred | Harvested | PriorLent | Profiled | NotebookAnswered | NotebookRead
-    | Retired
+    | CarriedOver | TrainingBegun | TrainingOver | HeatBegun | HeatOver | Proved | Audited
+    | Concluded | Opened | Verified | Transferred | Harvested | PriorLent | Profiled
+    | NotebookAnswered | NotebookRead | Retired
 )  # fmt: skip
 Event = Known | Unknown
 _ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator="event")])

@@ -50,6 +50,8 @@ def teach_prior(prior: Prior, trial: Trial) -> None:
     known, credited = prior.described, trial.credited
     if trial.submitted:  # nothing was drawn
         prior.champion_moved() if trial.kept else None
+    elif trial.is_lost:  # for no fault of its category
+        pass
     elif credited in known and (trial.reward is not None or trial.verdict == "rejected"):
         available = {name for name in trial.available if name in known} or set(known)
         drawn = dict(zip(trial.drawn, trial.propensities, strict=True))

@@ -139,5 +139,10 @@ def own_commits(state: State) -> set[str]:
     """All commits that the campaign has made, and the one that it started from."""
     found = {state.settings["base"]}
     for trial in state.trials:
-        found |= {trial.candidate, trial.commit, *(sent.candidate for sent in trial.sent_back)}
+        found |= {
+            trial.candidate,
+            trial.commit,
+            *trial.carried,
+            *(sent.candidate for sent in trial.sent_back),
+        }
     return found - {""}

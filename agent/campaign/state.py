@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, assert_never
 
 from agent.campaign import events
@@ -105,13 +106,8 @@ class State:
     @property
     def open_trials(self) -> list[Trial]:
         """The trials that have no verdict yet, by number."""
-        left, found = len(self.trials) - len(self.ended), list[Trial]()
-        for trial in reversed(self.trials):  # they are among the last of perhaps thousands
-            if len(found) == left:
-                break
-            if trial.verdict is None:
-                found.append(trial)
-        return found[::-1]
+        newest = (trial for trial in reversed(self.trials) if trial.verdict is None)
+        return [*islice(newest, len(self.trials) - len(self.ended))][::-1]
 
     @property
     def open_trial(self) -> Trial | None:
@@ -224,6 +220,10 @@ class State:
                 self.envelopes[event.model] = event.envelope
             case events.CandidateMade():
                 self._update(event.trial, proof="", **event.own)
+            case events.CarriedOver():
+                before = self.trials[event.trial]
+                carried = (*before.carried, before.candidate)
+                self._update(event.trial, proof="", carried=carried, **event.own)
             case events.TrainingBegun():
                 self._hand_out(event.trial, (event.seed,), 1)
             case events.TrainingOver():

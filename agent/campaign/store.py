@@ -195,10 +195,12 @@ class Campaign:
         hunks: Sequence[str] = (),
         same_size: bool = True,
         number: int = -1,
+        carried: bool = False,
     ) -> None:
         """Commit a candidate and record it; the trial's ref moves after the event.
 
         Args:
+            carried: whether it is one that was made for another champion.
             number: of the trial; the last if it is not given.
             same_size: whether it has as many parameters as its parent.
         """
@@ -220,8 +222,9 @@ class Campaign:
         shows = credited(*counts) if is_of_draw else trial.category
         added, removed = self.repo.numstat(parent, commit)
         self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
+        made = events.CarriedOver if carried else events.CandidateMade
         self.record(
-            events.CandidateMade(
+            made(
                 trial=trial.trial,
                 candidate=commit,
                 parent=parent,

@@ -18,10 +18,11 @@ def wait_while_paused(runtime: Runtime) -> None:
     if not request.exists():
         return
     runtime.display.message("paused, as asked; python -m agent pause --off goes on")
-    runtime.display.event({"event": "paused"})
+    runtime.display.event({"event": "paused"}, len(runtime.campaign.state.trials))
     while request.exists() and not runtime.time_is_up():
-        if runtime.stop.wait(POLL_SECONDS):
-            return
+        with runtime.lanes.away():
+            if runtime.stop.wait(POLL_SECONDS):
+                return
     runtime.display.message("goes on")
 
 

@@ -160,10 +160,11 @@ class RichDisplay(Display):
         self._set(live)
         self._draw()
 
-    def _end(self, words: str) -> None:
+    def _end(self, words: str, trial: int) -> None:
         if self._has_failed:
-            return super()._end(words)
-        self._set(self._judging())
+            return super()._end(words, trial)
+        if trial == self._live.trial:
+            self._set(self._judging())
 
     def _project(self, prior: Mapping[str, float]) -> None:
         """Look at the state again, which takes too long to be done at every redrawing."""

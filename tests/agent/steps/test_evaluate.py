@@ -321,6 +321,7 @@ def test_greedy_keeps_earn_no_level(runtime: Runtime, monkeypatch: pytest.Monkey
         trainings=(*state.trials[1].trainings, *_another(state.trials[1])),
     )  # fmt: skip
     state.trials.extend(dataclasses.replace(lost, trial=n) for n in range(2, 8))
+    state.ended.extend(range(2, 8))
     expected = trial_level("confirm", [(True, False)] * 6)
     assert level_of(state, "confirm") == expected
 
