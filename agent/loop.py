@@ -73,6 +73,8 @@ def one_trial(runtime: Runtime, only: Collection[str] | None = None) -> None:
         if not runtime.take_interrupted():
             draw(runtime, only)
             runtime.take_last()
+        if runtime.open_trial.wants_proposal:
+            propose_edit(runtime)  # once there is a reply, another lane may draft
     while (trial := runtime.trial) is not None:
         if trial.wants_proposal:
             propose_edit(runtime)

@@ -85,7 +85,7 @@ class Lanes:
     @contextlib.contextmanager
     def drafting(self) -> Iterator[None]:
         """One lane at a time draws and proposes: proposers remember what they have read, and what
-        one has drawn the next must know."""
+        one has drawn the next must know. It may end before the block does, by ``drafted``."""
         if self.own is None or self._drafter == self.own:
             yield
             return
@@ -94,6 +94,11 @@ class Lanes:
         try:
             yield
         finally:
+            self.drafted()
+
+    def drafted(self) -> None:
+        """This lane lets the next one draft, if it was its turn."""
+        if self.own is not None and self._drafter == self.own:
             self._drafter = None
             self._drafts.notify()
 

@@ -115,14 +115,21 @@ class Display:
         self._begin(Live.of(trial, stage="training", budget=budget), f"trial {trial.trial}: {what}")
 
     def heat(
-        self, trial: Trial, number: int, budget: str, known: Sequence[float | None] = ()
+        self,
+        trial: Trial,
+        number: int,
+        budget: str,
+        known: Sequence[float | None] = (),
+        others: Sequence[int] = (),
     ) -> None:
         """Heat ``number``, from 0, begins; events have a ``training``: 0 champion, 1 candidate.
 
         Args:
             known: losses of a champion that is not trained again.
+            others: trials whose candidates train in it as well.
         """
         what = f" ({one_line(trial.title)})" if trial.title else ""
+        what += f" and those of trials {', '.join(map(str, others))}" if others else ""
         both = f"heat {number + 1}, champion and candidate{what}, for {budget} each"
         how: dict[str, Any] = {"heat": number, "budget": budget, "champion": course(known)}
         self._begin(Live.of(trial, stage="training", **how), f"trial {trial.trial}: {both}")

@@ -72,6 +72,7 @@ def in_lanes(runtime: Runtime, count: int, work: Callable[[], NoReturn]) -> NoRe
             failed.append(error)
             runtime.stop.set()
 
+    runtime.lanes.quick |= set(range(count))  # before the first of them looks who is to come
     threads = [threading.Thread(target=lane, args=(n,), daemon=True) for n in range(count)]
     for thread in threads:
         thread.start()

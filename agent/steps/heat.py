@@ -207,7 +207,8 @@ def train_heat(
     campaign, plan = runtime.campaign, plans[0]
     trials = [campaign.state.trials[one.candidate.trial] for one in plans]
     known = plan.reused.losses if plan.reused is not None else ()
-    runtime.display.heat(trials[0], plan.number, runtime.settings.budget, known)
+    others = [trial.trial for trial in trials[1:]]
+    runtime.display.heat(trials[0], plan.number, runtime.settings.budget, known, others)
     keep = [
         None if trial.is_null else campaign.weights(trial.trial, one.candidate.seed)
         for trial, one in zip(trials, plans, strict=True)

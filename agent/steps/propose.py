@@ -61,6 +61,7 @@ def propose_edit(runtime: Runtime) -> None:
         with runtime.lanes.drafting():
             if not runtime.open_trial.reply and not _ask(runtime, runtime.open_trial):
                 return
+        runtime.lanes.drafted()
         trial = runtime.open_trial
         if not trial.reply:
             continue

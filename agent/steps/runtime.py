@@ -143,7 +143,7 @@ class Runtime:
     @property
     def level(self) -> float | None:
         """The share of false keeps that the open trial may have."""
-        return level_of(self.campaign.state, self.rule)
+        return level_of(self.campaign.state, self.rule, self.open_trial.trial)
 
     def make_judge(self, kind: Kind) -> Judge:
         """A judge for one kind of edit, with the noise that the campaign has found in it."""

@@ -115,9 +115,14 @@ class RichDisplay(Display):
 
     @_guarded
     def heat(
-        self, trial: Trial, number: int, budget: str, known: Sequence[float | None] = ()
+        self,
+        trial: Trial,
+        number: int,
+        budget: str,
+        known: Sequence[float | None] = (),
+        others: Sequence[int] = (),
     ) -> None:
-        super().heat(trial, number, budget, known)
+        super().heat(trial, number, budget, known, others)
 
     @_guarded
     def show(self, live: Live) -> None:

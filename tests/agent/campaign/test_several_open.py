@@ -9,11 +9,13 @@ from events import Story, sha
 
 from agent.campaign import snapshot
 from agent.campaign.events import read_event
+from agent.campaign.evidence import level_of
 from agent.campaign.files import JOURNAL
 from agent.campaign.journal import Journal
 from agent.campaign.learning import rebuild_prior, teach_prior
 from agent.campaign.lines import Reader
 from agent.campaign.state import fold
+from agent.judge import trial_level
 from agent.prior import Prior
 
 NAMES = ("architecture", "schedule")
@@ -77,6 +79,35 @@ def test_the_prior_is_rebuilt_as_it_was_taught(story: Story) -> None:
     assert rebuilt.probabilities() == live.probabilities()
     other = rebuild_prior(NAMES, 0, sorted(state.in_order, key=lambda trial: trial.trial))
     assert other.probabilities() != live.probabilities()
+
+
+def test_each_has_a_level_of_its_own(story: Story) -> None:
+    """Whatever is begun later, and as if those before it had been over."""
+    first, second = (level_of(story.state, "confirm", number) for number in (1, 2))
+    assert first == trial_level("confirm", [])
+    assert second == trial_level("confirm", [(True, False)])
+    story.heat(1, 1.30, 1.40)
+    story.end(1, "revert", "worse", level=first)
+    assert level_of(story.state, "confirm", 2) == first, "it has spent nothing after all"
+
+
+def test_what_was_carried_over_is_judged_anew(story: Story) -> None:
+    story.heat(1, 1.30, 1.29)
+    story.heat(2, 1.30, 1.28)
+    story.end(2, "keep", "kept")
+    story.add("carried", trial=1, candidate=sha("merged"), parent=story.champion, title="first")
+    (trial,) = story.state.open_trials
+    assert (trial.heats, trial.differences, trial.scores) == ([], (), ())
+    assert (trial.carried, trial.parent) == ((sha("candidate 1"),), sha("final 2"))
+    assert not trial.wants_proposal and len(trial.trainings) == 2
+
+
+def test_what_could_not_be_carried_over_teaches_nothing(story: Story) -> None:
+    before = rebuild_prior(NAMES, 0, story.state.in_order).probabilities()
+    story.end(1, "rejected", "rejected, as it could not be carried over")
+    trial = story.state.finished[-1]
+    assert trial.is_lost and trial.tried == () and not trial.holds_by({})
+    assert rebuild_prior(NAMES, 0, story.state.in_order).probabilities() == before
 
 
 def test_a_snapshot_holds_them(story: Story, tmp_path: Path) -> None:

@@ -87,8 +87,9 @@ class Lab:
         if cancel.is_set():
             raise Cancelled
         category = re.findall(r"in the category \*\*(\w+)\*\*", prompt.text)[-1]
-        head = f"category: {category}\nhypothesis: it may help\n"
-        return Reply(head + self.replies(prompt), "end", None, "fake")
+        text = self.replies(prompt)
+        head = "" if "title:" in text else f"category: {category}\nhypothesis: it may help\n"
+        return Reply(head + text, "end", None, "fake")
 
 
 @pytest.fixture
@@ -246,6 +247,36 @@ def test_candidates_share_one_champion_and_one_keep_comes_of_it(runtime: Runtime
     check_invariants(runtime)
 
 
+def test_ideas_of_one_reply_share_a_heat(runtime: Runtime, lab: Lab) -> None:
+    use(runtime, heat="3", ideas=3, keep="greedy")
+    lab.replies = lambda prompt: "\n".join(
+        f"title: {place}\ncategory: schedule\nhypothesis: it may help\n{edit('one', place)}"
+        for place in (PLACE, ELSEWHERE, LAST)
+    )
+    lab.scores = lambda source: 1.9 if "kind" in source else 1.5
+    assert loop.run_campaign(runtime) == "3 trials are done"
+    assert [what for what, _ in lab.asked].count("reply") == 1
+    heats = [len(of) for what, of in lab.asked if what == "heat"]
+    assert heats == [1, 4]
+
+
+def test_a_draft_begins_no_heat_once_the_time_is_up(
+    runtime: Runtime, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial that trains goes on to its verdict; those that wait are left to the next run."""
+    heats = closed(lab, 1)
+    lab.scores = lambda source: 1.9 if "kind" in source else 1.5
+    with Run(runtime) as run:
+        for _ in range(3):
+            lab.wait_for("reply")
+        for _ in range(2):
+            lab.wait_for("heat")
+        monkeypatch.setattr(Runtime, "time_is_up", lambda self: True)
+        heats.release(9)
+    assert run.reason == "the time is up"
+    assert [trial.verdict for trial in trials(runtime)] == ["keep", "revert", None, None]
+
+
 def test_a_stop_ends_all_lanes_and_the_next_run_goes_on(runtime: Runtime, lab: Lab) -> None:
     heats = closed(lab, 1)
     lab.scores = lambda source: 1.9 if "kind" in source else 1.5
@@ -285,10 +316,16 @@ class Killed(BaseException):
     """Stands in for kill -9: nothing is written after it."""
 
 
-@pytest.mark.parametrize("side", ["before", "after"])
 @pytest.mark.parametrize(
-    ("kind", "number"),
-    [("heat_started", 2), ("heat", 2), ("verdict", 2), ("carried", 1), ("proposed", 3)],
+    ("kind", "number", "side"),
+    [
+        ("heat_started", 3, "after"),  # the heat of all three has begun, of two it is recorded
+        ("heat", 2, "before"),
+        ("verdict", 2, "after"),
+        ("carried", 1, "before"),
+        ("carried", 1, "after"),
+        ("proposed", 3, "after"),
+    ],
 )
 def test_a_kill_with_several_open_trials_loses_nothing(
     runtime: Runtime, lab: Lab, home: Path, kind: str, number: int, side: str
