@@ -74,7 +74,8 @@ class Devices:
     ) -> Any:
         """Run one work on a device that is free, before any heat; see ``Executor``."""
         with self._device(cancel):
-            return self.run_here(work, on_event=on_event, cancel=cancel, watch=watch, slow=False)
+            slow = work.call != "check"
+            return self.run_here(work, on_event=on_event, cancel=cancel, watch=watch, slow=slow)
 
     def run_here(
         self,
@@ -112,9 +113,10 @@ class Devices:
         seat.awaited = self.lanes.quick - {self.lanes.own}
         self._seats.append(seat)
         self.lanes.until(seat.changed, lambda: seat.is_settled or self._is_over(seat, cancel))
-        if self._champion not in ("", seat.champion):  # it came after the device was given out
+        is_old = self._champion not in ("", seat.champion)
+        if is_old and not all(one.stays for one in seat.company):  # it came just now
             for one in seat.company:
-                one.is_gone = not one.stays
+                one.is_gone = True
         try:
             yield seat
         except BaseException as error:

@@ -20,7 +20,7 @@ from trainer.presets import find_preset
 
 def is_stale(runtime: Runtime, trial: Trial) -> bool:
     """Whether a trial's candidate was made of another champion than the present one."""
-    return not trial.is_null and trial.parent != runtime.champion.commit
+    return not trial.is_null and trial.parent not in ("", runtime.champion.commit)
 
 
 def carry_over(runtime: Runtime) -> None:

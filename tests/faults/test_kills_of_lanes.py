@@ -30,6 +30,8 @@ def test_lanes_go_on_after_each_kill(tmp_path: Path) -> None:
     site = kills_campaign.make(tmp_path / "site", shared, TRIALS)
     program = site.repo / "program.md"
     program.write_text(program.read_text().replace("sequential: true", "heat: 3"))
+    me = ("-c", "user.name=A User", "-c", "user.email=a@example.org")
+    kills_campaign.git(site, *me, "commit", "-qam", "three candidates a heat")
     most = 0
     for moment in KILLS:
         status, output = kills_campaign.run(site, moment)
