@@ -2,18 +2,19 @@
 
     python -m benchmarks.prior --held
 
-The prior without it (the arm ``context`` of the other figures) and with it, as campaigns use it,
+The prior with it (the arm ``context`` of the other figures), as campaigns use it, and without it,
 with the same numbers and weights, in the cells of 8 categories of the made-up families.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from agent.learner import RISE
-from benchmarks.prior.families import SYNTHETIC, Array, Outcome
+from benchmarks.prior.families import SYNTHETIC
 from benchmarks.prior.figures import scaled
 from benchmarks.prior.ours import Ours
 from benchmarks.prior.play import HORIZONS, TEST, Cell, play, result, world
@@ -23,18 +24,8 @@ CAMPAIGNS, SIZE = 100, 8
 STUCK = 0.9
 
 
-class Held(Ours):
-    def learn(self, choice: Array, outcome: Outcome) -> None:
-        assert self.shares is not None
-        self.now += 1
-        self.learner.update(
-            choice,
-            outcome.reward,
-            available=self.shares > 0,
-            kept=outcome.kept,
-            failed=outcome.crashed,
-            rise=RISE,
-        )
+class Free(Ours):
+    rise = math.inf
 
 
 def figures() -> dict[str, Any]:
@@ -43,10 +34,10 @@ def figures() -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for cell in (Cell(family, steps, SIZE) for family in SYNTHETIC for steps in HORIZONS):
         numbers = chosen("context", cell.family)
-        free = result("context", cell, CAMPAIGNS, TEST, numbers)
+        held = result("context", cell, CAMPAIGNS, TEST, numbers)
         rng = np.random.default_rng([*b"context", *cell.name.encode(), TEST])
-        arm = Held(CAMPAIGNS, SIZE, rng, steps=cell.steps, **numbers)
-        held = play(arm, world(cell, CAMPAIGNS, TEST))
+        arm = Free(CAMPAIGNS, SIZE, rng, steps=cell.steps, **numbers)
+        free = play(arm, world(cell, CAMPAIGNS, TEST))
         if cell.family == "equal":
             pair = [float((one.favoured > STUCK).mean()) for one in (free, held)]
         else:

@@ -13,6 +13,9 @@ from benchmarks.prior.published import CATEGORIES
 
 UNIT = 0.04
 """Bits per byte that are a reward of 1: the preset ``cpu``'s, on which the edits were measured."""
+LONGEST = 100
+"""Trials of a campaign: of each start some 120 edits are recorded, and when they are used up no
+choice is better than another."""
 HEATS, KEPT = 2, 0.2
 """Heats whose mean is the gain of a trial; the reward from which it counts as kept."""
 Edit = tuple[float | None, ...]

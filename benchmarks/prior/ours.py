@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agent.learner import FEATURES, Learner, Rule
+from agent.learner import FEATURES, RISE, Learner, Rule
 from benchmarks.landed_prior import LandedPrior
 from benchmarks.prior.arms import Arm
 from benchmarks.prior.families import Array, Outcome
@@ -15,7 +15,9 @@ NOTHING = (0.0,) * len(FEATURES)
 
 
 class Ours(Arm):
-    """``agent.prior``'s Learner. ``weights`` all zero: without context."""
+    """``agent.prior``'s Learner as campaigns use it. ``weights`` all zero: without context."""
+
+    rise = RISE
 
     def start(
         self, steps: float = 100, weights: Sequence[float] | Array = NOTHING, **rule: float
@@ -30,9 +32,13 @@ class Ours(Arm):
     def learn(self, choice: Array, outcome: Outcome) -> None:
         assert self.shares is not None
         self.now += 1
-        free = self.shares > 0
         self.learner.update(
-            choice, outcome.reward, available=free, kept=outcome.kept, failed=outcome.crashed
+            choice,
+            outcome.reward,
+            available=self.shares > 0,
+            kept=outcome.kept,
+            failed=outcome.crashed,
+            rise=self.rise,
         )
 
 

@@ -63,7 +63,9 @@ def cells(families: tuple[str, ...] = FAMILIES) -> list[Cell]:
         if family == "published":
             found.append(Cell(family, HORIZON, 10))
         else:
-            found += [Cell(family, steps, size) for steps in HORIZONS for size in SIZES]
+            longest = landscape.LONGEST if family == "landscape" else max(HORIZONS)
+            lengths = [steps for steps in HORIZONS if steps <= longest]
+            found += [Cell(family, steps, size) for steps in lengths for size in SIZES]
     return found
 
 

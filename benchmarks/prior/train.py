@@ -4,8 +4,8 @@ The weights of a linear softmax policy have an exact score, and the simulator kn
 category is worth at each trial. So the gradient of a campaign's sum is taken in two parts: what a
 draw brings at once, summed over all categories without drawing, and what it teaches for later, its
 score times what came after it less what the repeats of the same campaign got from there on. (An
-evolution strategy, which has one number a campaign, was not compared.) theta's own dependence on
-the weights is left out.
+evolution strategy, which has one number a campaign, was not compared.) theta's own
+dependence on the weights is left out, and so is the brake on one win, which campaigns have.
 
 With all categories equal nothing can be won, and a policy that is nearly certain is wrong: there
 the gradient is that of ``PRICE`` times the square of what the largest one is above ``CERTAIN``.
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.learner import EPSILON, FEATURES, Learner, Rule, score
+from agent.learner import EPSILON, FEATURES, Learner, Rule, score, slope
 from benchmarks.prior.families import Array, Outcome, World
 from benchmarks.prior.play import SIZES, TRAIN, Cell, cells, result, world
 
@@ -98,17 +98,21 @@ def gradient(weights: Array, place: Several, lead: Array, equal: Array, seed: in
         choice = (edges < rng.random((place.count, 1)) * edges[:, -1:]).sum(axis=1)
         hit = np.arange(place.categories) == choice[:, None]
         worth = np.where(equal[:, None], 0.0, place.expected() / lead[:, None])
-        slope = (1 - EPSILON) * pi * (worth - (pi * worth).sum(axis=1, keepdims=True))
+        ascent = (1 - EPSILON) * slope(pi, worth)
         largest = pi == pi.max(axis=1, keepdims=True)
         over = np.maximum(0.0, pi.max(axis=1, keepdims=True) - CERTAIN) * equal[:, None]
-        slope -= PRICE / place.steps * 2 * over * pi * (largest - pi.max(axis=1, keepdims=True))
-        at_once += (slope[:, None, :] @ seen)[:, 0]
+        ascent -= PRICE / place.steps * 2 * over * slope(pi, largest)
+        at_once += (ascent[:, None, :] @ seen)[:, 0]
         of_draw = score(pi, hit) / q[rows, choice][:, None]
         scores.append((of_draw[:, None, :] @ seen)[:, 0])
         rewards.append(worth[rows, choice])
         outcome = place.pull(choice)
         learner.update(
-            choice, outcome.reward, available=free, kept=outcome.kept, failed=outcome.crashed
+            choice,
+            outcome.reward,
+            available=free,
+            kept=outcome.kept,
+            failed=outcome.crashed,
         )
     later = np.cumsum(np.array(rewards)[::-1], axis=0)[::-1] - rewards
     groups = later.reshape(place.steps, -1, REPEATS)

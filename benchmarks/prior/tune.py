@@ -24,7 +24,6 @@ from benchmarks.prior import train
 from benchmarks.prior.arms import GRIDS, grid
 from benchmarks.prior.play import (
     FAMILIES,
-    HORIZONS,
     TUNE,
     Cell,
     cells,
@@ -56,7 +55,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
 def tuning_cells(family: str) -> list[Cell]:
     if family == "published":
         return cells((family,))
-    return [Cell(family, steps, SIZE) for steps in HORIZONS]
+    return [cell for cell in cells((family,)) if cell.categories == SIZE]
 
 
 @cache

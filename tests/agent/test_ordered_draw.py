@@ -167,9 +167,10 @@ def test_one_win_does_not_double_a_category_that_it_has_used_up(
 
 def test_what_pays_again_and_again_still_prevails() -> None:
     prior = Prior(NAMES)
-    for _ in range(4):
+    for n in range(4):
         prior.update("c0", 0.3, kept=True, rise=RISE)
-    assert prior.probabilities()["c0"] > 0.3
+        prior.update(NAMES[1 + n], 0.0, kept=False, rise=RISE)
+    assert prior.probabilities()["c0"] > 0.6
 
 
 def test_what_is_said_to_have_nothing_left_is_drawn_less_until_the_champion_moves() -> None:

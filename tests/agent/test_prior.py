@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from agent.learner import (
     EPSILON,
     FEATURES,
+    MOST,
     MOST_WEIGHT,
     WEIGHTS,
     Learner,
@@ -199,11 +200,14 @@ def learner(weights: Sequence[float], seed: int = 0) -> Learner:
 @pytest.mark.parametrize("weights", [WEIGHTS, tuple(0.3 * i - 1 for i in range(len(FEATURES)))])
 @pytest.mark.parametrize("mask", [[True] * 4, [True, False, True, True]])
 @pytest.mark.parametrize("chosen", [0, 2])
+@pytest.mark.parametrize("ahead", [0.0, 9.0])
 def test_the_score_is_the_gradient_of_the_log_of_the_mixture(
-    weights: Sequence[float], mask: list[bool], chosen: int
+    weights: Sequence[float], mask: list[bool], chosen: int, ahead: float
 ) -> None:
-    """By central differences, of theta and of the weights."""
+    """By central differences, of theta and of the weights; also where one of them is cut."""
     found, available, small = learner(weights), np.array(mask), 1e-6
+    found.theta[0] += ahead
+    assert (found.policy(available)[0].max() == MOST) == bool(ahead)
     pi, q = found.policy(available)
     own = score(pi, np.arange(4) == chosen) / q[chosen]
     for values, gradient in ((found.theta, own), (found.weights, own @ found.features())):

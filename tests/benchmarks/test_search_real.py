@@ -21,12 +21,11 @@ from agent.prior import Prior
 from agent.steps.fresh import interval
 from benchmarks.kills_campaign import TRAIN_PY
 from benchmarks.machine import ROOT
-from benchmarks.search import points, verified
+from benchmarks.search import verified
 from benchmarks.search.arms import ARMS, DISTANCE, LUCK, PRIOR, RANDOM, TPE, Job, next_job, plan
-from benchmarks.search.course import Found, Step, steps_of, steps_of_points
+from benchmarks.search.course import Found, steps_of, steps_of_points
 from benchmarks.search.draws import in_turn, replace_draw, uniform
 from benchmarks.search.lines import append_line, read_lines
-from benchmarks.search.long import Long, against, told_of
 from benchmarks.search.picture import draw
 from benchmarks.search.points import ask, space_of, with_values
 from benchmarks.search.table import claims_too_much, markdown, summary, time_to
@@ -304,87 +303,6 @@ def test_the_table_and_the_picture_tell_of_each_campaign(tmp_path: Path) -> None
     picture = (tmp_path / "a.svg").read_text()
     assert all(name in picture for name in ("TPE", "tuner", PRIOR.name)) and "luck" not in picture
     assert (tmp_path / "b.svg").read_text() == picture and len(picture) < 100_000
-
-
-# --- the long one ---
-
-
-def test_rivals_of_the_long_campaign_have_its_device_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trained: list[int] = []
-
-    def heat(sources: list[str], **how: Any) -> list[Any]:
-        trained.append(how["seed"])
-        told = {"status": "ok", "reason": "", "fingerprint": {"threads": 2}}
-        took = {"train_seconds": 9.0, "answer_seconds": 1.0}
-        score = 2.0 - len(trained) / 100
-        return [SimpleNamespace(val_bpb=score, seed=how["seed"], **told, **took)]
-
-    own = Found(
-        [Step(0, 20.0, "ok", True, 0.0), Step(1, 36.0, "ok", True, 0.1)], {0: "", 1: ""}, ""
-    )
-    monkeypatch.setattr(points.measure, "heat", heat)
-    monkeypatch.setattr(Long, "campaign", lambda self: own)
-    assert not Long(tmp_path, 35.0).sit(0.0)  # no minute: the point that is begun, and no more
-    assert len(trained) == 1
-    assert Long(tmp_path, 35.0).sit(60.0)
-    assert trained == [1, 1, 1, 1, 1, 2, 3, 4]  # seeds: TPE's one, then luck's
-    assert Long(tmp_path, 35.0).sit(60.0) and len(trained) == 8
-    found = Long(tmp_path, 35.0).points(TPE.name)
-    assert found is not None
-    told = told_of(found)
-    assert (told["device_seconds"], told["trials"], told["kept"]) == (40.0, 3, 3)
-    assert told["claimed"] == pytest.approx(0.03)
-
-
-def test_points_of_another_search_are_not_gone_on_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As where the start, its ranges or Optuna have changed since."""
-
-    def heat(sources: list[str], seed: int, **how: Any) -> list[Any]:
-        told = {"status": "ok", "reason": "", "fingerprint": {"threads": 2}}
-        took = {"train_seconds": 9.0, "answer_seconds": 1.0}
-        return [SimpleNamespace(val_bpb=2.0, seed=seed, **told, **took)]
-
-    monkeypatch.setattr(points.measure, "heat", heat)
-
-    def search(start: str, arm: str, count: int, seed: int = 1) -> Any:
-        space = space_of(start, "cpu", as_stated=False)
-        return points.search(
-            ask(arm, 1, space),
-            start,
-            tmp_path / "points.jsonl",
-            "3s",
-            lambda number: seed,
-            lambda done: len(done) == count,
-            SimpleNamespace(is_set=lambda: False),  # type: ignore[arg-type]
-            print,
-        )
-
-    search(PLAIN, RANDOM.name, 3)
-    assert len(search(PLAIN, RANDOM.name, 4).steps) == 4
-    wider = PLAIN.replace("range 0.0001..0.1 log", "range 0.0001..0.2 log")
-    assert wider != PLAIN
-    for start, arm, seed in (
-        (wider, RANDOM.name, 1),
-        (PLAIN, LUCK.name, 1),
-        (PLAIN, RANDOM.name, 2),
-    ):
-        with pytest.raises(SystemExit, match="another search"):
-            search(start, arm, 4, seed)
-
-
-def test_the_gain_over_tpe_is_within_a_heat() -> None:
-    compared = [
-        {"trial": name, **verified.gains_of([[0.0, -gain] for gain in gains], 1)}
-        for name, gains in (("champion", (0.3, 0.5)), ("TPE", (0.2, 0.3)), ("shipped", (0.6, 0.7)))
-    ]
-    over = against(compared)["over_tpe"]
-    expected = interval([0.1, 0.2])
-    assert (over["mean"], over["low"]) == pytest.approx((expected.mean, expected.low))
-    assert against(compared[:1]) == {}
 
 
 # --- one real campaign ---

@@ -77,6 +77,7 @@ def test_versions_of_the_program_are_told_with_what_changed(tmp_path):
         {"event": "program", "sha256": "abcdef012345" + 52 * "0", "text": "one\ntwo\n"},
         {"event": "program", "sha256": 64 * "f", "text": "one\nthree\n"},
     ]
+    lines.append(lines[0])  # put back as it was
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
     (tmp_path / "journal.jsonl").write_text(text)
     first, second = data_of(tmp_path, story.state)["more"]["programs"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -34,6 +35,10 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield found
 
 
+def data_in(page: str) -> Any:
+    return json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])  # type: ignore[index]
+
+
 def test_who_has_the_token_gets_the_page_and_no_script_but_its_own(site):
     status, text, headers = site.ask(f"/{TOKEN}/")
     assert status == 200 and '"live":true' in text
@@ -42,6 +47,16 @@ def test_who_has_the_token_gets_the_page_and_no_script_but_its_own(site):
     assert "frame-ancestors 'none'" in policy and headers["x-frame-options"] == "DENY"
     assert headers["cache-control"] == "no-store" and headers["referrer-policy"] == "no-referrer"
     assert "access-control-allow-origin" not in headers and TOKEN not in text
+
+
+def test_of_a_recorded_campaign_nothing_is_advised_that_this_machine_has_not(site):
+    own = data_in(site.ask(f"/{TOKEN}/")[1])["view"]
+    assert "agent verify --tag t" in json.dumps(own["next"])
+    site.told.recorded = "RECORDED"
+    with served(site.told, None) as port:
+        site.port, site.host = port, f"127.0.0.1:{port}"
+        view = data_in(site.ask(f"/{TOKEN}/")[1])["view"]
+    assert [one["command"] for one in view["next"]] == ["python -m agent run"]
 
 
 @pytest.mark.parametrize(

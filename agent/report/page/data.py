@@ -178,7 +178,8 @@ def _scale(state: State) -> list[float] | None:
 
 
 def _programs(state: State, folder: Path) -> list[Json]:
-    """Versions of program.md that trials read: the first one whole, others as what changed."""
+    """Versions of program.md that trials read, each once: the first one whole, others as what
+    changed since the one before."""
     texts = _program_texts(folder / JOURNAL) or [("", state.program_text)]
     used: dict[str, list[int]] = {}
     for trial in state.trials:
@@ -200,18 +201,18 @@ def _programs(state: State, folder: Path) -> list[Json]:
 
 
 def _program_texts(journal: Path) -> list[tuple[str, str]]:
-    """Hash and text of each version, oldest first. Only these lines are read whole: a journal of a
-    thousand trials takes seconds otherwise."""
-    found = []
+    """Hash and text of each version, once, oldest first. Only these lines are read whole: a journal
+    of a thousand trials takes seconds otherwise."""
+    found: dict[str, str] = {}
     try:
         with journal.open("rb") as lines:
             for line in lines:
                 if b'"event":"program"' in line[:200]:
                     stored = json.loads(line)
-                    found.append((str(stored["sha256"]), str(stored["text"])))
+                    found.setdefault(str(stored["sha256"]), str(stored["text"]))
     except (OSError, ValueError, KeyError):
         pass  # the last line may be half written; what is damaged, others tell
-    return found
+    return list(found.items())
 
 
 def _changes(before: str, after: str) -> list[str]:

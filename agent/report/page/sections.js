@@ -86,7 +86,7 @@ function prior_of({ prior, course }, without) {
     without.length > 0 && h("p", {}, `No untried idea, or closed: ${without.join(", ")}.`));
 }
 
-function rest_of({ more: told, view }) {
+function rest_of({ more: told, view, recorded }) {
   const { tag, champion } = view.run;
   const harvest = told.harvest;
   const moved = view.found.keeps.filter((keep) => keep.transfer);
@@ -99,7 +99,7 @@ function rest_of({ more: told, view }) {
       harvest && table(["trial", "kept change", "claimed", "alone on the base", "lost without it", ""],
         harvest.keeps, `harvest on ${harvest.seeds} fresh seeds`),
       told.replays.length > 0 && table(["trial", "replay", "val_bpb"], told.replays, "replays"),
-      champion && h("ul", {},
+      champion && !recorded && h("ul", {},
         command("train the champion again on its recorded clock", `python -m agent replay ${champion.slice(0, 12)}`),
         command("take it over into your branch", `python -m agent adopt --tag ${tag}`))),
     section("notebook", "Notebook", told.notebook && [

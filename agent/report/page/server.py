@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import uvicorn
@@ -35,7 +36,7 @@ from agent.campaign import reading
 from agent.campaign.files import is_paused
 from agent.report.narrate import Watched
 from agent.report.page import build, data
-from agent.report.view import View, at_moment, view
+from agent.report.view import Advice, View, at_moment, view
 from trainer.errors import UserError
 from trainer.untrusted import one_line
 
@@ -45,6 +46,8 @@ BEAT_SECONDS = 10.0
 """After so long without news a comment is sent: a connection that is gone shows itself."""
 MOST_BYTES = 2_000_000
 """Of what a page sends."""
+OF_RECORDED = (Advice("begin one of your own", "python -m agent run"),)
+"""What to do after a recorded campaign, of which there is nothing on this machine."""
 Json = dict[str, Any]
 Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -64,7 +67,9 @@ class Feed:
         """The view of now, what else there is to say, and each row as JSON by its trial."""
         with self._lock:
             if self._view is None or time.monotonic() - self._looked >= LOOK_SECONDS:
-                self._view = self._made()
+                made = self._made()
+                is_own = not self._watched.recorded
+                self._view = made if is_own else replace(made, next=OF_RECORDED)
                 self._looked = time.monotonic()
             return data.view_json(self._view), self._more, self._rows
 

@@ -186,10 +186,10 @@ def test_it_is_shown_over_time() -> None:
     line = next(
         line
         for line in status_text(story.state, status["prior"], 80).splitlines()
-        if "trials" in line and "▁" in line
+        if "trials" in line and "█" in line
     )
-    first, name, last = line.split(": ")[1].split()[:3]
-    assert (name, len(first)) == ("schedule", 7) and first[-1] > last[-1]
+    first, name, last, other = line.split(": ")[1].split()
+    assert (name, len(first), other) == ("schedule", 7, "architecture") and first[-1] > last[-1]
     assert len(line) <= 80
     assert prior_course(State()) == [] == prior_course(Story().state)
 
@@ -234,7 +234,7 @@ def test_earlier_versions_drew_one_and_let_it_rise() -> None:
         story.baseline()
         tell(story, "schedule", 1.0, "keep", **fields)
     before, now = (rebuild_prior(NAMES, 0, s.state.finished).probabilities() for s in (old, new))
-    assert before["schedule"] > 0.9 > 1.8 / 3 + 1e-9 > now["schedule"]
+    assert before["schedule"] > 0.8 > 1.8 / 3 + 1e-9 > now["schedule"]
 
 
 def test_what_is_said_to_have_nothing_left_holds_until_a_keep(tmp_path: Path) -> None:
