@@ -247,6 +247,21 @@ def test_candidates_share_one_champion_and_one_keep_comes_of_it(runtime: Runtime
     check_invariants(runtime)
 
 
+def test_two_devices_train_two_heats_at_once(runtime: Runtime, lab: Lab) -> None:
+    lab.slots = 2
+    runtime.proposer = Told()
+    use(runtime, keep="greedy")
+    lab.scores = lambda source: 1.5 - 0.1 * source.count("    kind = ")
+    heats = closed(lab, 1)
+    with Run(runtime) as run:
+        sources = [lab.wait_for("heat") for _ in range(3)]  # the baseline's, and two
+        assert [len(of) for of in sources] == [1, 2, 2]
+        heats.release(20)
+    assert run.reason == "3 trials are done"
+    assert [trial.verdict for trial in trials(runtime)] == ["keep"] * 4
+    check_invariants(runtime)
+
+
 def test_ideas_of_one_reply_share_a_heat(runtime: Runtime, lab: Lab) -> None:
     use(runtime, heat="3", ideas=3, keep="greedy")
     lab.replies = lambda prompt: "\n".join(
