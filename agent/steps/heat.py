@@ -72,11 +72,12 @@ def run_heat(runtime: Runtime) -> None:
 def _lead(runtime: Runtime, seat: Seat) -> None:
     """Run the heat of all that have a seat in it; the champion's training is counted once."""
     plans: list[Plan] = []
+    fresh = runtime.fresh_seed()
     for one in seat.company:
         trial = runtime.campaign.state.trials[one.trial]
-        seed = plans[0].champion.seed if plans else 0
+        handed = ((fresh, fresh), 0 if plans else 1)
         plans.append(
-            plan_heat(runtime, trial, ((seed, seed), 0) if plans else _seeds(runtime, trial))
+            plan_heat(runtime, trial, handed if seat.company[1:] else _seeds(runtime, trial))
         )
     trials = [runtime.campaign.state.trials[one.trial] for one in seat.company]
     watches = [
