@@ -7,8 +7,9 @@ to write; it does wait for a lane that is between two steps, since that takes a 
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +58,7 @@ class Devices:
         """Candidates that the next heat can take."""
         self._taken = 0
         self._champion = ""
-        self._urgent: list[threading.Condition] = []
+        self._urgent: dict[threading.Condition, float] = {}
         self._granted: set[threading.Condition] = set()
         self._seats: list[Seat] = []
         self._back: set[int] = set()
@@ -71,9 +72,19 @@ class Devices:
         on_event: OnEvent,
         cancel: threading.Event,
         watch: Watch | None = None,
+        worth: float = math.inf,
+        is_vain: Callable[[], bool] = lambda: False,
     ) -> Any:
-        """Run one work on a device that is free, before any heat; see ``Executor``."""
-        with self._device(cancel):
+        """Run one work on a device that is free, before any heat; see ``Executor``.
+
+        Args:
+            worth: of several works of a finite one, which wait for all that were in a heat, the one
+                that is worth most is first.
+            is_vain: asked when the device is there; if so, nothing is run, and this is None.
+        """
+        with self._device(cancel, worth):
+            if is_vain():
+                return None
             slow = work.call != "check"
             return self.run_here(work, on_event=on_event, cancel=cancel, watch=watch, slow=slow)
 
@@ -147,21 +158,21 @@ class Devices:
         return cancel.is_set() and seat in self._seats
 
     @contextlib.contextmanager
-    def _device(self, cancel: threading.Event) -> Iterator[None]:
+    def _device(self, cancel: threading.Event, worth: float) -> Iterator[None]:
         """A device that is free, which is waited for."""
         if self.lanes.own is None:
             yield
             return
         self._back.discard(self.lanes.own)
         wanted = self.lanes.condition()
-        self._urgent.append(wanted)
+        self._urgent[wanted] = worth
         self._give_out()
         while wanted not in self._granted and not cancel.is_set():
             wanted.wait(1.0)
         has_one = wanted in self._granted
         self._granted.discard(wanted)
         if not has_one:
-            self._urgent.remove(wanted)
+            del self._urgent[wanted]
         try:
             yield  # where the run is to stop, what is measured ends at once
         finally:
@@ -174,8 +185,8 @@ class Devices:
         for seat in self._seats:
             seat.awaited &= self.lanes.quick
         while self._taken < self.executor.slots:
-            if self._urgent:
-                wanted = self._urgent.pop(0)
+            if wanted := self._most_urgent():
+                del self._urgent[wanted]
                 self._granted.add(wanted)
                 wanted.notify()
             elif not self._back and (company := self._next_heat()):
@@ -185,6 +196,13 @@ class Devices:
             else:
                 return
             self._taken += 1
+
+    def _most_urgent(self) -> threading.Condition | None:
+        """Who of those that wait for no heat is next; None if nobody can be told yet."""
+        at_once = (wanted for wanted, worth in self._urgent.items() if worth == math.inf)
+        if (first := next(at_once, None)) is not None or self._back:
+            return first
+        return max(self._urgent, key=lambda wanted: self._urgent[wanted], default=None)
 
     def _next_heat(self) -> list[Seat]:
         """The seats of the heat that can begin now, none if none can."""

@@ -7,6 +7,7 @@ import math
 import secrets
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Literal, NoReturn
 
 from agent.campaign import events
@@ -37,8 +38,6 @@ def evaluate_candidate(runtime: Runtime) -> None:
         if action in ("heat", "prove", "audit", "keep") and is_stale(runtime, trial):
             carry_over(runtime)
             continue
-        if action == "heat" and not trial.heats and runtime.is_one_of_several:
-            runtime.stop_at_limits(asks=False)  # a draft that waits is no trial under way yet
         match action:
             case "heat":
                 heats = len(trial.heats)
@@ -233,7 +232,15 @@ def audit_candidate(runtime: Runtime) -> None:
             train_seconds=chosen.train_seconds,
         )
         weights = campaign.weights(trial.trial, chosen.seed)
-        found = runtime.measure(replace(work, weights=weights))
+        # Of a heat's candidates the best is kept, and the others are tried again on it.
+        worth = fmean(trial.differences) if trial.differences else 0.0
+        found = runtime.measure(
+            replace(work, weights=weights),
+            worth=worth,
+            is_vain=lambda: is_stale(runtime, trial),
+        )
+        if found is None:
+            return None
         runtime.stop_if_asked()
         if found.ok or found.status in ("invalid", "oom"):  # what it can bring about itself
             runtime.in_vain["audit"] = 0

@@ -54,6 +54,8 @@ def run_heat(runtime: Runtime) -> None:
         if seat.is_gone:
             return
         runtime.stop_if_asked()
+        if seat.company and not trial.heats and runtime.is_one_of_several:
+            runtime.stop_at_limits(asks=False)  # a draft that waits is no trial under way yet
         if seat.company:
             _lead(runtime, seat)
     if isinstance(seat.outcome, BaseException):

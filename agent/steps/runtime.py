@@ -159,14 +159,14 @@ class Runtime:
         arguments |= {name: getattr(self.settings, name) for name in shared}
         return Work(call, sources, arguments)
 
-    def measure(self, work: Work) -> Any:
-        """Have it measured, and wait for it; see ``trainer.measure``."""
+    def measure(self, work: Work, **how: Any) -> Any:
+        """Have it measured, and wait for it; see ``trainer.measure``, and ``Devices.run``."""
         number = self.trial.trial if self.trial is not None else None
 
         def tell(event: dict[str, Any]) -> None:
             self.display.event(event, number)
 
-        return self.devices.run(work, on_event=tell, cancel=self.stop)
+        return self.devices.run(work, on_event=tell, cancel=self.stop, **how)
 
     def context(self, number: int) -> Context:
         """What a proposer may know, before the category is drawn."""

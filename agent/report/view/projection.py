@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -305,12 +304,7 @@ def _cost(state: State) -> Cost:
 
 
 def _pace(state: State, run: Run, now: float) -> Pace:
-    over = {trial.trial: trial.started + trial.seconds for trial in state.finished}
-    taken = [
-        min(trial.seconds, max(0.0, over[trial.trial] - over[before.trial]))  # others ran beside it
-        for before, trial in pairwise(state.finished)
-        if trial.trainings
-    ][-RECENT:]
+    taken = [trial.seconds for trial in state.finished[1:] if trial.trainings][-RECENT:]
     each = median(taken) if taken else None
     words = f"{clock(each)} a trial" if each is not None else ""
     if run.state == "stopped":
