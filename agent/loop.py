@@ -9,6 +9,10 @@
     learn    the reward moves the prior
     note     every few keeps the model writes down what the trials have taught
 
+Where a model drafts, or a heat takes several candidates, some trials are under way side by side,
+each in a lane (see ``executors.lanes``): one drafts while another's heat trains, and one that meets
+a new champion is carried over to it. A single lane does one trial after the other.
+
 Every step is in the journal before it has an effect, so a run can resume after any step.
 """
 
@@ -16,13 +20,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import NoReturn
 
 from agent.campaign import events
 from agent.campaign.reading import CampaignError
 from agent.edits.blocks import Edit
 from agent.edits.changes import fingerprint
+from agent.steps.abreast import in_lanes, lanes_for, room_of
 from agent.steps.aim import tell_of_objective
-from agent.steps.evaluate import conclude, evaluate_candidate, stop_if_again
+from agent.steps.evaluate import evaluate_candidate, stop_if_again
 from agent.steps.heat import train_baseline
 from agent.steps.ideas import begin_idea
 from agent.steps.notebook import keep_notebook
@@ -31,6 +37,7 @@ from agent.steps.pause import wait_while_paused
 from agent.steps.propose import propose_edit
 from agent.steps.runtime import Runtime, Stopped
 from agent.steps.take import begin_submitted, left
+from agent.steps.verdict import conclude
 from agent.steps.verify import verify_at_end
 
 
@@ -42,9 +49,8 @@ def run_campaign(runtime: Runtime, only: Collection[str] | None = None) -> str:
     """
     try:
         baseline(runtime)
-        while True:
-            one_trial(runtime, only)
-            runtime.after_trial()
+        count = lanes_for(runtime) if only is None else 1
+        in_lanes(runtime, count, lambda: bring_trials(runtime, only))
     except Stopped as stopped:
         try:
             if only is None:
@@ -54,16 +60,27 @@ def run_campaign(runtime: Runtime, only: Collection[str] | None = None) -> str:
         return str(stopped)
 
 
+def bring_trials(runtime: Runtime, only: Collection[str] | None) -> NoReturn:
+    """One trial after the other, until there is a reason to stop."""
+    while True:
+        one_trial(runtime, only)
+        runtime.after_trial()
+
+
 def one_trial(runtime: Runtime, only: Collection[str] | None = None) -> None:
-    """Begin a trial, or resume the one that was interrupted, and run it to its verdict."""
-    state = runtime.campaign.state
-    if state.open_trial is None:
-        draw(runtime, only)
-    while state.open_trial is not None:
-        if state.open_trial.wants_proposal:
+    """Begin a trial, or resume one that was interrupted, and run it to its verdict."""
+    with runtime.lanes.drafting():
+        if not runtime.take_interrupted():
+            draw(runtime, only)
+            runtime.take_last()
+        if runtime.open_trial.wants_proposal:
+            propose_edit(runtime)  # once there is a reply, another lane may draft
+    while (trial := runtime.trial) is not None:
+        if trial.wants_proposal:
             propose_edit(runtime)
         else:
             evaluate_candidate(runtime)  # may send a crashed candidate back for repair
+    runtime.lanes.has(None)
 
 
 def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
@@ -74,6 +91,7 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
     """
     wait_while_paused(runtime)
     runtime.read_program()
+    runtime.devices.room = room_of(runtime)
     tell_of_objective(runtime)
     submitted = left(runtime, only)
     if only is not None and not submitted:
@@ -128,7 +146,7 @@ def baseline(runtime: Runtime) -> None:
     campaign, start = runtime.campaign, runtime.campaign.state.settings.get("start")
     if campaign.state.champion is not None:
         return
-    if campaign.state.open_trial is None:
+    if runtime.trial is None:
         runtime.read_program()
         version = runtime.program.sha256[:12]
         campaign.record(
@@ -172,7 +190,8 @@ def baseline(runtime: Runtime) -> None:
 
 
 def _still_wanted(runtime: Runtime) -> None:
-    done = sum(runtime.campaign.state.counts.values())
+    state = runtime.campaign.state
+    done = sum(state.counts.values()) + sum(not trial.is_null for trial in state.open_trials)
     if runtime.settings.trials is not None and done >= runtime.settings.trials:
         raise Stopped("1 trial is done" if done == 1 else f"{done} trials are done")
-    runtime.stop_at_limits(asks=not runtime.campaign.state.queue)  # what waits is paid for
+    runtime.stop_at_limits(asks=not state.queue)  # what waits is paid for

@@ -27,6 +27,7 @@ from agent.models.secrets import redact
 from trainer.data.choice import AUTO
 from trainer.data.prepare import DataError, absolute
 from trainer.errors import UserError
+from trainer.jobs import MOST_TRAININGS
 from trainer.presets import PRESETS, Isolation, find_preset, parse_budget
 from trainer.untrusted import one_line
 
@@ -94,6 +95,12 @@ def _spec(text: str) -> str:
     return text
 
 
+def _heat(value: object) -> str:
+    if str(value) not in ("auto", *map(str, range(1, MOST_TRAININGS))):
+        raise ValueError(f"{value}: give auto, or a whole number from 1 to {MOST_TRAININGS - 1}")
+    return str(value)
+
+
 def _command(text: str) -> str:
     try:
         shlex.split(text)
@@ -135,6 +142,10 @@ class Settings(Frozen):
     """Tokens to and from the model, over the campaign."""
     ideas: Annotated[int, Field(ge=1, le=8), REMEMBERED, LIVE] = 1
     """Edits that a model may propose in one reply; those after the first wait for their trials."""
+    heat: Annotated[str, BeforeValidator(_heat), REMEMBERED] = "auto"
+    """Candidates that one heat may hold beside the champion, 1 to 7; auto: up to 4 that fit."""
+    sequential: Annotated[bool, REMEMBERED] = False
+    """One trial after the other: no draft while a heat trains, no heat of several candidates."""
     nulls: Annotated[float, Field(ge=0, le=0.5), LIVE] = 0.05
     """Share of null trials, which measure how often luck is kept."""
     notebook: Annotated[bool, LIVE] = True

@@ -88,7 +88,7 @@ def campaign(folder: Path, rule: str) -> dict[str, Any]:
     status = agent(
         folder,
         *("run", "--tag", rule, "--keep", rule, "--trials", str(TRIALS), "--budget", BUDGET),
-        *("--seed", str(SEED), "--llm", "none", "--preset", "cpu"),
+        *("--seed", str(SEED), "--llm", "none", "--preset", "cpu", "--sequential"),
     )
     trials = [
         {name: trial[name] for name in ("trial", "category", "hypothesis", "verdict", "gain")}

@@ -32,6 +32,7 @@ PROGRAM = """\
 ---
 nulls: 0.25
 keep: greedy
+sequential: true
 ---
 
 # Research program

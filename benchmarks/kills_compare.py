@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.campaign import reading
-from agent.campaign.events import Concluded, HeatBegun, TrainingBegun
+from agent.campaign.events import Concluded, HeatBegun, TrainingBegun, TrialBegun
 from agent.campaign.evidence import effect_of, noise_of
 from agent.campaign.files import JOURNAL
 from agent.campaign.learning import rebuild_prior
@@ -88,23 +88,28 @@ def contradictions(journal: Path, seed: int) -> Iterator[str]:
     A reward follows from the differences, the prior from the rewards, and these repeat only about:
     so both are compared, to the last bit, with what their own journal makes of them, too.
     """
-    state = State()
+    state, taught = State(), dict[int, int]()
     for event in Reader(journal):
+        if isinstance(event, TrialBegun):
+            taught[event.trial] = len(state.ended)  # others may have been under way
         if isinstance(event, Concluded) and event.reward is not None and event.status == "ok":
             implied = _reward(state, event.trial)
             if not math.isclose(event.reward, implied, abs_tol=1e-12):
                 yield f"trial {event.trial} had reward {event.reward}, its differences {implied}"
-        again = isinstance(event, HeatBegun | TrainingBegun) and state.open_seeds
+        again = ()
+        if isinstance(event, HeatBegun | TrainingBegun):
+            again = state.trials[event.trial].open_seeds
         state.apply(event)
-        if again and again != state.open_seeds:
-            yield f"event {event.n} begins again with seeds {state.open_seeds} instead of {again}"
+        if again and again != (seeds := state.trials[event.trial].open_seeds):
+            yield f"event {event.n} begins again with seeds {seeds} instead of {again}"
     for trial in state.trials:
         if trial.idea:  # nothing was drawn for it: it has the draw of the trial whose reply held it
             drew = state.trials[trial.idea["trial"]]
             if (trial.drawn, trial.propensities) != (drew.drawn, drew.propensities):
                 yield f"trial {trial.trial} has not the draw of trial {drew.trial}"
         elif trial.available:
-            prior = rebuild_prior(trial.known, seed, state.finished[: trial.trial], state.lent)
+            before = state.finished[: taught[trial.trial]]
+            prior = rebuild_prior(trial.known, seed, before, state.lent)
             prior.learner.spent = trial.spent
             first = trial.drawn[0] if trial.drawn else trial.category
             rebuilt = prior.probabilities(trial.available)[first]

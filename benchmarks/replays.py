@@ -44,7 +44,17 @@ def campaign(folder: Path, commits: int, budget: str) -> list[dict[str, Any]]:
     git(folder.parent, "clone", "-q", str(ROOT), str(folder))
     trials, found = commits - 1, []
     while len(found) < commits:
-        run = ("--tag", TAG, "--budget", budget, "--llm", "none", "--keep", "greedy")
+        run = (
+            "--tag",
+            TAG,
+            "--budget",
+            budget,
+            "--llm",
+            "none",
+            "--keep",
+            "greedy",
+            "--sequential",
+        )
         agent(folder, "run", *run, "--trials", str(trials))
         found = [trial for trial in agent(folder, "log", "--tag", TAG) if trial["commit"]]
         trials += max(1, commits - len(found))

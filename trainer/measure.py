@@ -28,6 +28,7 @@ from trainer.results import Profile as Profile
 from trainer.results import ScoringResult, TrainingResult
 from trainer.sandbox.confine import SandboxError as SandboxError
 from trainer.scoring.parent import score, score_all
+from trainer.training.heat import fits as fits
 from trainer.training.heat import how_to_train, train_all
 from trainer.training.job import Job, OnEvent, Trained
 from trainer.training.machine import MACHINE as MACHINE

@@ -26,6 +26,7 @@ def chain(state: State, preset: Preset) -> dict[int, Estimate]:
     """
     found: dict[int, Estimate] = {}
     champion: Estimate | None = None
+    costs: dict[str, Estimate] = {}  # by commit: one that was reverted may have met an older one
     for trial in state.real:
         value = None
         if trial.trial == 0:
@@ -33,12 +34,13 @@ def chain(state: State, preset: Preset) -> dict[int, Estimate]:
         elif not trial.heats:
             value = _measured(state, trial, preset, with_heats=False)
         elif champion is not None and trial.gain is not None:
-            half = trial.gain_half or 0.0
-            half = math.hypot(champion.half, half) if trial.kept else half
-            value = Estimate(champion.mean - trial.gain, half)
+            rival, half = costs.get(trial.parent, champion), trial.gain_half or 0.0
+            half = math.hypot(rival.half, half) if trial.kept else half
+            value = Estimate(rival.mean - trial.gain, half)
         if value is not None:
             found[trial.trial] = value
-            champion = value if trial.kept else champion
+        if value is not None and trial.kept:
+            champion = costs[trial.commit] = value
     return found
 
 

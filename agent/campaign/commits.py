@@ -28,9 +28,10 @@ def last_commit(trial: Trial) -> str:
 
 
 def candidates(trial: Trial) -> tuple[str, ...]:
-    """The commits that a trial has trained: those that were sent back, and the last one."""
+    """The commits that a trial has trained: those that were sent back or carried over, and the
+    last one."""
     sent = (one.candidate for one in trial.sent_back)
-    return tuple(dict.fromkeys((*sent, *filter(None, [trial.candidate]))))
+    return tuple(dict.fromkeys((*sent, *trial.carried, *filter(None, [trial.candidate]))))
 
 
 def commit_candidate(repo: Repo, trial: Trial, source: str) -> str:

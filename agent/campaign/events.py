@@ -119,6 +119,8 @@ class Proposed(OfTrial):
     usage: Usage | None = None
     cost_usd: float | None = None
     program: str = ""
+    parent: str = ""
+    """Full hash of the champion that it was made for."""
     prompt_tokens: Mapping[str, int] = {}
     category: str = ""
     """The category that it takes of those drawn, or that of the trial that it ``follows``."""
@@ -188,10 +190,9 @@ class EnvelopeChosen(Happened):
     envelope: Envelope
 
 
-class CandidateMade(SetsFields):
-    """The candidate's commit is in git."""
+class _OfCandidate(SetsFields):
+    """The facts of a candidate whose commit is in git."""
 
-    event: Literal["candidate"] = "candidate"
     candidate: str
     parent: str = ""
     title: str = ""
@@ -206,6 +207,19 @@ class CandidateMade(SetsFields):
     sets_numbers: bool = False
     hides_loss: bool = False
     reads_clock: str = ""
+
+
+class CandidateMade(_OfCandidate):
+    """An edit was accepted."""
+
+    event: Literal["candidate"] = "candidate"
+
+
+class CarriedOver(_OfCandidate):
+    """Another champion came while the trial was open: its edit is merged into that one, and judged
+    anew against it."""
+
+    event: Literal["carried"] = "carried"
 
 
 # --- trainings, audits, verdicts
@@ -357,9 +371,9 @@ class Unknown(Happened):
 Known = (
     CampaignBegun | RunBegun | RunEnded | ProgramRead | TrialBegun | Asking | Proposed
     | IdeaDropped | Waiting | Refused | TurnedDown | SentBack | EnvelopeChosen | CandidateMade
-    | TrainingBegun | TrainingOver | HeatBegun | HeatOver | Proved | Audited | Concluded | Opened
-    | Verified | Transferred | Harvested | PriorLent | Profiled | NotebookAnswered | NotebookRead
-    | Paused | Retired
+    | CarriedOver | TrainingBegun | TrainingOver | HeatBegun | HeatOver | Proved | Audited
+    | Concluded | Opened | Verified | Transferred | Harvested | PriorLent | Profiled
+    | NotebookAnswered | NotebookRead | Paused | Retired
 )  # fmt: skip
 Event = Known | Unknown
 _ADAPTER: TypeAdapter[Known] = TypeAdapter(Annotated[Known, Field(discriminator="event")])

@@ -60,16 +60,25 @@ def effect_of(state: State, kind: Kind, preset: Preset) -> float:
     return learn_effect([judge.moderated(t.differences)[:2] for t in known], preset.effect)
 
 
-def level_of(state: State, rule: Rule) -> float | None:
-    """The share of false keeps that the next trial may have.
+def level_of(state: State, rule: Rule, number: int | None = None) -> float | None:
+    """The share of false keeps that a trial may have, by those that were begun before it.
 
-    Trials without a level had no bound to keep to, and a proven tie tested nothing: neither spends
-    or earns.
+    Of those that are still open it is assumed that they spend their share, and earn nothing. Trials
+    without a level had no bound to keep to, and a proven tie tested nothing: neither spends or
+    earns.
+
+    Args:
+        number: of the trial; None for one after all that have a verdict.
     """
     past = [
-        (len(trial.judged_heats) > 1 or trial.kept, trial.kept and not trial.tie)
-        for trial in state.real
-        if trial.level is not None and trial.judged_heats and trial.proof != "same"
+        (
+            trial.verdict is None or len(trial.judged_heats) > 1 or trial.kept,
+            trial.kept and not trial.tie,
+        )
+        for trial in state.trials[:number]
+        if not trial.is_null
+        if (trial.verdict is None and number is not None)
+        or (trial.level is not None and trial.judged_heats and trial.proof != "same")
     ]
     return trial_level(rule, past)
 

@@ -22,6 +22,15 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class FailedCandidate:
+    """A candidate that failed in its first training and was sent back to its proposer."""
+
+    candidate: str
+    """Full hash of its commit."""
+    source_sha256: str
+
+
+@dataclass(frozen=True)
 class Transfer:
     """Whether a kept edit's gain holds where it was not chosen: at another budget or size."""
 

@@ -20,7 +20,7 @@ def rebuild_prior(
     lent: Mapping[str, float] | None = None,
     lent_described: Mapping[str, str] | None = None,
 ) -> Prior:
-    """The prior after learning from the rewards of ``trials``, given oldest first.
+    """The prior after learning from the rewards of ``trials``, given as ``State.in_order``.
 
     Args:
         names: of the categories now; with digests of their descriptions if it is a mapping.
@@ -50,6 +50,8 @@ def teach_prior(prior: Prior, trial: Trial) -> None:
     known, credited = prior.described, trial.credited
     if trial.submitted:  # nothing was drawn
         prior.champion_moved() if trial.kept else None
+    elif trial.is_lost:  # for no fault of its category
+        pass
     elif credited in known and (trial.reward is not None or trial.verdict == "rejected"):
         available = {name for name in trial.available if name in known} or set(known)
         drawn = dict(zip(trial.drawn, trial.propensities, strict=True))
@@ -67,7 +69,7 @@ def teach_prior(prior: Prior, trial: Trial) -> None:
         )
     if trial.kept and not trial.is_null:
         prior.spare_none()
-    else:
+    elif trial.verdict is not None:
         for name in trial.exhausted:
             prior.spare(name)
 

@@ -85,6 +85,8 @@ class Live(BaseModel):
     """Of ``waiting``: how many are left."""
     differences: tuple[float, ...] = ()
     """Of the trial's earlier heats."""
+    drafts: int = 0
+    """Trials beside this one that are under way, and wait for a model or a device."""
     champion: Curve = Field(default=(), max_length=BINS)
     candidate: Curve = Field(default=(), max_length=BINS)
     """Training loss so far; the baseline's is here, too."""
@@ -146,6 +148,11 @@ class Live(BaseModel):
         return so_far(_by_parts(self.champion), _by_parts(self.candidate), parts)
 
     @property
+    def is_training(self) -> bool:
+        """Whether a trial of the campaign has a device now."""
+        return self.stage in ("preparing", "training", "scoring") and self.trial is not None
+
+    @property
     def who(self) -> str:
         """``heat 2``, ``baseline``; "" if nothing of a trial is trained."""
         if self.heat is not None:
@@ -157,7 +164,8 @@ class Live(BaseModel):
     def words(self) -> str:
         """All of it in one line: ``heat 2 of trial 14: candidate ahead by 0.0040 at 60 %``."""
         what = " of ".join(filter(None, (self.who, self._of_trial)))
-        return one_line(f"{what}: {self.doing}" if what else self.doing)
+        beside = f"; {self.drafts} more drafted or in draft" if self.drafts else ""
+        return one_line(f"{what}: {self.doing}{beside}" if what else self.doing + beside)
 
     @property
     def _of_trial(self) -> str:

@@ -116,7 +116,7 @@ def trial_of(repo: Repo, tag: str, commit: str) -> tuple[State, Trial] | None:
             f"the note of {commit[:12]} is damaged, of a newer version or no campaign's ({why}); "
             f"get it again from a clone that has it: git fetch origin '+{NOTES}*:{NOTES}*'"
         ) from None
-    return State(settings=settings, trials=[trial]), trial
+    return State(settings=settings, trials=[trial], ended=[0]), trial
 
 
 def all_trials(repo: Repo, tag: str) -> Iterator[tuple[State, Trial]]:
@@ -146,6 +146,7 @@ def state_from_notes(repo: Repo, tag: str) -> State:
     state.trials.sort(key=lambda trial: trial.trial)
     if not state.trials or state.trials[0].trial != 0:
         raise CampaignError(f"{repo.notes_ref(tag)} has no note of the baseline: {FETCH}")
+    state.trials = _by_verdict(state.trials)
     kept = [trial.commit for trial in state.trials]
     pairs = zip((trial.parent for trial in state.trials[1:]), kept, strict=False)
     missing = [parent for parent, before in pairs if parent not in ("", before)]
@@ -157,7 +158,18 @@ def state_from_notes(repo: Repo, tag: str) -> State:
     verdicts += ["keep"] * nulls[1]
     aim = state.objective
     state.trials += [Trial(-1, category=NULL, verdict=v, objective=aim) for v in verdicts]
+    state.ended = [*range(len(state.trials))]
     return state
+
+
+def _by_verdict(kept: list[Trial]) -> list[Trial]:
+    """Kept trials, given by number, in the order in which they were kept: each on the last."""
+    first, *rest = kept
+    after = {trial.parent: trial for trial in rest}
+    found = [first]
+    while (following := after.pop(found[-1].commit, None)) is not None:
+        found.append(following)
+    return [*found, *(trial for trial in rest if trial not in found)]
 
 
 def trained_file(repo: Repo, tag: str, trial: Trial, candidate: str) -> str:

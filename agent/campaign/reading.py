@@ -87,7 +87,7 @@ def prior_of(state: State) -> Prior:
         raise CampaignError("this campaign has not begun its first trial yet; run it again")
     described = parse_program(state.program_text, lenient=True).described
     seed, lent = state.settings["seed"], (state.lent, state.lent_described)
-    return rebuild_prior(described, seed, state.trials, *lent)
+    return rebuild_prior(described, seed, state.in_order, *lent)
 
 
 def shares_of(state: State) -> dict[str, float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from agent.campaign.findings import Audit as Audit
+from agent.campaign.findings import FailedCandidate as FailedCandidate
 from agent.campaign.findings import Transfer as Transfer
 from agent.judge import FAILURES, OVERSIZE, REWARD_HIGH, REWARD_LOW
 from agent.objective import BY_SCORE, Objective, of_cost
@@ -123,15 +124,6 @@ class Heat:
 
 
 @dataclass(frozen=True)
-class FailedCandidate:
-    """A candidate that failed in its first training and was sent back to its proposer."""
-
-    candidate: str
-    """Full hash of its commit."""
-    source_sha256: str
-
-
-@dataclass(frozen=True)
 class Trial:
     """One proposal and all that happened to it. Trial 0 is the baseline."""
 
@@ -188,6 +180,10 @@ class Trial:
     """Earlier candidates of this trial that failed, oldest first; the last may be ``candidate``."""
     trainings: tuple[Training, ...] = ()
     """Trainings of the candidate, and of the champion while this trial was judged, in order."""
+    open_seeds: tuple[int, ...] = ()
+    """Seeds of its heat, or training, that was begun and whose end is not in the journal."""
+    carried: tuple[str, ...] = ()
+    """Candidates that it was before it was carried over to another champion, oldest first."""
     audits: tuple[Audit, ...] = ()
     transfers: tuple[Transfer, ...] = ()
     """Of a kept trial, oldest first."""
@@ -260,7 +256,7 @@ class Trial:
     @property
     def tried(self) -> tuple[str, ...]:
         """Fingerprints of the programs that this trial trained; empty if nobody judged them."""
-        if self.status == "unjudged" or self.is_null:
+        if self.status == "unjudged" or self.is_null or self.is_lost:
             return ()
         return (self.source_sha256, *(sent.source_sha256 for sent in self.sent_back))
 
@@ -269,7 +265,12 @@ class Trial:
         if self.status == OVERSIZE:
             return dict(self.objective) == dict(objective)
         never_ran = self.status in FAILURES and not self.differences
-        return never_ran or of_cost(self.objective) == of_cost(objective)
+        return never_ran or (of_cost(self.objective) == of_cost(objective) and not self.is_lost)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it could not be carried over to another champion: it says nothing of its edit."""
+        return self.verdict == "rejected" and self.candidate != ""
 
     @property
     def claimed(self) -> float | None:
@@ -358,8 +359,8 @@ class Trial:
         return max(bounds, default=0.0)
 
     def _current(self) -> list[Training]:
-        """Its trainings without those of candidates that were sent back."""
-        gone = {sent.candidate for sent in self.sent_back} - {self.candidate}
+        """Its trainings without those of candidates that were sent back or carried over."""
+        gone = {*self.carried, *(s.candidate for s in self.sent_back)} - {self.candidate}
         heats = {t.heat for t in self.trainings if t.role == "candidate" and t.commit in gone}
         return [t for t in self.trainings if t.heat is None or t.heat not in heats]
 

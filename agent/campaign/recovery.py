@@ -26,7 +26,7 @@ def bring_commits(repo: Repo, tag: str, state: State) -> tuple[set[str], list[st
     Raises:
         RepoError: a commit is lost without which the campaign cannot go on.
     """
-    base, champion, opened = state.settings["base"], state.champion, state.open_trial
+    base, champion = state.settings["base"], state.champion
     trials = [trial for trial in state.trials if last_commit(trial)]
     last = [last_commit(champion)] if champion is not None else []
     missing = set(repo.missing([base, *map(last_commit, trials), *last]))
@@ -37,8 +37,8 @@ def bring_commits(repo: Repo, tag: str, state: State) -> tuple[set[str], list[st
     lost = [trial for trial in gone if last_commit(trial) in hashes]
     needed = [("that it started from", base)]
     needed += [("of its champion", commit) for commit in last]
-    if opened is not None and not opened.wants_proposal:
-        needed.append(("of its open trial", last_commit(opened)))
+    opened = [last_commit(trial) for trial in state.open_trials if not trial.wants_proposal]
+    needed += [("of its open trial", commit) for commit in opened]
     for words, commit in needed:
         if commit in hashes:
             refs = f"{repo.folder(tag)}/*"
@@ -78,7 +78,7 @@ def bring_refs(
     }
     pruned = set(repo.missing(list(sent.values()))) if sent else set()
     wanted |= {ref: commit for ref, commit in sent.items() if commit not in pruned}
-    found = repo.named(*wanted) if len(trials) <= 2 else repo.refs(branch, repo.folder(tag))
+    found = repo.named(*wanted) if len(trials) <= 3 else repo.refs(branch, repo.folder(tag))
     ours = own_commits(state)
     others = ((ref, old) for ref, old in found.items() if ref in wanted and old not in ours)
     if lost := {ref: old for ref, old in others if repo.resolve(old) is None}:
@@ -108,18 +108,27 @@ def bring_refs(
                 f"{_short(ref)} was moved to {old[:12]} by {who}: that commit is kept as "
                 f"{kept[old]}, and the campaign goes on from {wanted[ref][:12]}"
             )
-    before, last = found.get(branch), state.trials[-1] if state.trials else None
-    if last is None:
+    before = found.get(branch)
+    if not state.trials:
         return before, said
     # A kill before the last verdict was in git leaves branch and trial's ref behind, together.
-    last_ref = repo.trial_ref(tag, last.trial)
-    cut_off = found.get(last_ref, "") != last_commit(last)
+    last = {repo.trial_ref(tag, t.trial): last_commit(t) for t in _last(state)}
+    last = {ref: commit for ref, commit in last.items() if ref in wanted or not commit}
+    cut_off = any(found.get(ref, "") != commit for ref, commit in last.items())
     if before in ours - {wanted[branch]} and not cut_off:
         said.append(f"{_short(branch)} was moved back by somebody: it is at the champion again")
-    gone = {ref for ref, _, old in moves if old is None} - {last_ref} - sent.keys()
+    gone = {ref for ref, _, old in moves if old is None} - last.keys() - sent.keys()
     if gone:
         said.append(f"gone from git and put back: {len(gone)} of the campaign's refs")
     return before, said
+
+
+def _last(state: State) -> list[Trial]:
+    """The trials that a kill may have left without their last ref."""
+    under_way = state.open_trials
+    if len(under_way) < 2:  # before it began, the others were in git
+        return state.trials[-1:]
+    return [*under_way, *state.finished[-1:]]
 
 
 def _short(ref: str) -> str:
@@ -130,5 +139,10 @@ def own_commits(state: State) -> set[str]:
     """All commits that the campaign has made, and the one that it started from."""
     found = {state.settings["base"]}
     for trial in state.trials:
-        found |= {trial.candidate, trial.commit, *(sent.candidate for sent in trial.sent_back)}
+        found |= {
+            trial.candidate,
+            trial.commit,
+            *trial.carried,
+            *(sent.candidate for sent in trial.sent_back),
+        }
     return found - {""}

@@ -188,7 +188,6 @@ def _state(stored: Mapping[str, Any]) -> State:
         commit: [parts["trainings"][i] for i in runs]
         for commit, runs in plain["champion_runs"].items()
     }
-    plain["open_seeds"] = tuple(plain["open_seeds"])
     plain["notebook"] = Notebook(**plain["notebook"])
     return State(**plain)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, assert_never
 
 from agent.campaign import device_time, events
@@ -28,9 +29,9 @@ class State:
     given: dict[str, Any] = field(default_factory=dict)
     """Command-line settings that also hold for later runs; see ``settings.remember``."""
     trials: list[Trial] = field(default_factory=list)
-    """By number; all but the last have a verdict."""
-    open_seeds: tuple[int, ...] = ()
-    """Seeds of a heat, or of a training, that was begun and whose end is not in the journal."""
+    """By number. Those of a run with several lanes are under way side by side."""
+    ended: list[int] = field(default_factory=list)
+    """Numbers of the trials that have a verdict, in the order of their verdicts."""
     seeds_used: int = 0
     """Number of seeds handed out; each new one is derived from it."""
     champion_runs: dict[str, list[Training]] = field(default_factory=dict)
@@ -52,6 +53,8 @@ class State:
     """Their part of ``cost``."""
     asking: bool = False
     """Whether a reply was asked for and nothing about it is in the journal yet."""
+    asking_for: int = 0
+    """The trial that it is for; of the notebook the number of the next one."""
     most_usage: dict[str, int | None] | None = None
     """The most tokens that this reply can use; None with an earlier version."""
     most_usd: float | None = None
@@ -106,11 +109,15 @@ class State:
         )
 
     @property
+    def open_trials(self) -> list[Trial]:
+        """The trials that have no verdict yet, by number."""
+        newest = (trial for trial in reversed(self.trials) if trial.verdict is None)
+        return [*islice(newest, len(self.trials) - len(self.ended))][::-1]
+
+    @property
     def open_trial(self) -> Trial | None:
-        """The trial that has no verdict yet."""
-        if self.trials and self.trials[-1].verdict is None:
-            return self.trials[-1]
-        return None
+        """The first of the trials that have no verdict yet."""
+        return next(iter(self.open_trials), None)
 
     @property
     def objective(self) -> Mapping[str, Any]:
@@ -131,8 +138,14 @@ class State:
 
     @property
     def finished(self) -> list[Trial]:
-        """Trials with a verdict, null trials and the baseline included."""
+        """Trials with a verdict, in the order of their verdicts; null trials and the baseline are
+        among them."""
         return self._remembered()[0]
+
+    @property
+    def in_order(self) -> list[Trial]:
+        """The finished trials, then those that are under way."""
+        return [*self.finished, *self.open_trials]
 
     @property
     def real(self) -> list[Trial]:
@@ -143,9 +156,9 @@ class State:
         """The finished trials, and the real ones of them: kept until the next event, since they are
         asked for many times, and may be thousands."""
         last = id(self.trials[-1]) if self.trials else 0
-        key = (id(self.trials), len(self.trials), last)
+        key = (id(self.trials), len(self.ended), last)
         if self._known is None or self._known[0] != key:
-            finished = [trial for trial in self.trials if trial.verdict is not None]
+            finished = [self.trials[number] for number in self.ended]
             real = [trial for trial in finished if not trial.is_null]
             self._known = key, (finished, real)
         return self._known[1]
@@ -158,7 +171,8 @@ class State:
     @property
     def champion(self) -> Trial | None:
         """The last kept trial, which the branch points to; None before the baseline."""
-        return next((t for t in reversed(self.trials) if t.kept and not t.is_null), None)
+        last = (self.trials[number] for number in reversed(self.ended))
+        return next((trial for trial in last if trial.kept and not trial.is_null), None)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -206,7 +220,7 @@ class State:
                 self.trials.append(Trial(event.trial, started=event.time, **event.own))
             case events.Asking():
                 self._lose_reply()
-                self.asking, self.most_usd = True, event.cost_usd
+                self.asking, self.asking_for, self.most_usd = True, event.trial, event.cost_usd
                 self.most_usage = dict(event.usage) if event.usage is not None else None
             case events.Proposed():
                 self._take_reply(event)
@@ -217,26 +231,32 @@ class State:
             case events.Refused():
                 self.asking = False
             case events.TurnedDown():
-                self._turn_down(event.reason, event.misapplied)
+                self._turn_down(event, event.misapplied)
             case events.SentBack():
                 self._send_back(event)
             case events.EnvelopeChosen():
                 self.envelopes[event.model] = event.envelope
             case events.CandidateMade():
-                self._update(proof="", **event.own)
+                self._update(event.trial, proof="", **event.own)
+            case events.CarriedOver():
+                before = self.trials[event.trial]
+                carried = (*before.carried, before.candidate)
+                self._update(event.trial, proof="", carried=carried, **event.own)
             case events.TrainingBegun():
-                self._hand_out((event.seed,), 1)
+                self._hand_out(event.trial, (event.seed,), 1)
             case events.TrainingOver():
-                self._add_trainings((event.training,))
+                self._add_trainings(event.training.trial, (event.training,))
             case events.HeatBegun():
                 # A proof has the champion's own seed, which no heat of the judge's may have.
-                self._hand_out(() if event.proof else event.seeds, event.new_seeds)
+                seeds = () if event.proof else event.seeds
+                self._hand_out(event.trial, seeds, event.new_seeds)
             case events.HeatOver():
                 self._end_heat(event)
             case events.Proved():
-                self._update(proof=event.proof)
+                self._update(event.trial, proof=event.proof)
             case events.Audited():
-                self._update(audits=(*self.trials[-1].audits, event.audit))
+                number = event.audit.trial
+                self._update(number, audits=(*self.trials[number].audits, event.audit))
             case events.Concluded():
                 self._conclude(event)
             case events.Opened():
@@ -275,13 +295,12 @@ class State:
 
     def _take_reply(self, event: events.Proposed) -> None:
         told = {"proposer": event.proposer, "reply": event.reply, "data": event.data}
-        self._update(envelope=event.envelope, prompt_tokens=event.prompt_tokens, **told)
-        if event.program:
-            self._update(program=event.program)
-        if event.category:
-            self._update(category=event.category, follows=event.follows)
-        self._update(exhausted={**self.trials[-1].exhausted, **event.exhausted})
-        like = {"trial": event.trial, "envelope": event.envelope}
+        told |= {"envelope": event.envelope, "prompt_tokens": event.prompt_tokens}
+        told |= {name: own for name in ("program", "parent") if (own := getattr(event, name))}
+        told |= {"category": event.category, "follows": event.follows} if event.category else {}
+        exhausted = {**self.trials[event.trial].exhausted, **event.exhausted}
+        self._update(event.trial, exhausted=exhausted, **told)
+        like = {"trial": event.trial, "envelope": event.envelope, "parent": event.parent}
         self.queue = [*self.queue, *({**like, "reply": idea} for idea in event.ideas)]
         self.waiting, self.outages, self.asking = "", 0, False
         if event.model:
@@ -320,56 +339,59 @@ class State:
         for kind, tokens in (usage or {}).items():
             self.usage[kind] = self.usage.get(kind, 0) + (tokens or 0)
 
-    def _turn_down(self, reason: str, misapplied: bool = False) -> None:
-        trial = self.trials[-1]
+    def _turn_down(
+        self, event: events.TurnedDown | events.SentBack, misapplied: bool = False
+    ) -> None:
+        trial = self.trials[event.trial]
         self._update(
-            rejections=(*trial.rejections, reason),
+            event.trial,
+            rejections=(*trial.rejections, event.reason),
             turned_down=(*trial.turned_down, trial.reply),
             misapplied=trial.misapplied + misapplied,
             reply="",
         )
 
     def _send_back(self, event: events.SentBack) -> None:
-        self._turn_down(event.reason)
-        trial = self.trials[-1]
+        self._turn_down(event)
+        trial = self.trials[event.trial]
         gone = FailedCandidate(trial.candidate, trial.source_sha256)
-        self._update(sent_back=(*trial.sent_back, gone))
+        self._update(event.trial, sent_back=(*trial.sent_back, gone))
 
-    def _hand_out(self, seeds: tuple[int, ...], new: int) -> None:
-        if not self.open_seeds:
+    def _hand_out(self, number: int, seeds: tuple[int, ...], new: int) -> None:
+        if not self.trials[number].open_seeds:
             self.seeds_used += new
-        self.open_seeds = seeds
+        self._update(number, open_seeds=seeds)
 
     def _end_heat(self, event: events.HeatOver) -> None:
-        self._add_trainings(event.trainings)
-        trial = self.trials[-1]
-        self._update(proof=event.proof or trial.proof, forecast=event.forecast or trial.forecast)
+        self._add_trainings(event.trial, event.trainings)
+        trial = self.trials[event.trial]
+        proof, forecast = event.proof or trial.proof, event.forecast or trial.forecast
+        self._update(event.trial, proof=proof, forecast=forecast)
 
-    def _add_trainings(self, trainings: tuple[Training, ...]) -> None:
-        self.open_seeds = ()
-        trial = self.trials[-1]
-        self._update(trainings=(*trial.trainings, *trainings))
+    def _add_trainings(self, number: int, trainings: tuple[Training, ...]) -> None:
+        known = self.trials[number].trainings
+        self._update(number, trainings=(*known, *trainings), open_seeds=())
         for training in trainings:
             if (training.role == "champion" or training.trial == 0) and not training.reused:
                 self.champion_runs.setdefault(training.commit, []).append(training)
 
     def _conclude(self, event: events.Concluded) -> None:
-        self.asking = False
-        candidate = self.trials[-1].candidate
-        files = {"source", "base"}
-        submitted = {k: v for k, v in self.trials[-1].submitted.items() if k not in files}
-        idea = {k: v for k, v in self.trials[-1].idea.items() if k == "trial"}
-        self._update(submitted=submitted, idea=idea, **event.own)
-        trial = self.trials[-1]
+        self.asking = self.asking and self.asking_for != event.trial
+        before, files = self.trials[event.trial], {"source", "base"}
+        submitted = {k: v for k, v in before.submitted.items() if k not in files}
+        idea = {k: v for k, v in before.idea.items() if k == "trial"}
+        self._update(event.trial, submitted=submitted, idea=idea, **event.own)
+        self.ended.append(event.trial)
+        trial = self.trials[event.trial]
         if trial.kept and not trial.is_null:
             self.exhausted = {}
         else:
             self.exhausted = {**self.exhausted, **trial.exhausted}
-        if candidate in self.champion_runs:
-            self.champion_runs[event.commit] = self.champion_runs.pop(candidate)
+        if before.candidate in self.champion_runs:
+            self.champion_runs[event.commit] = self.champion_runs.pop(before.candidate)
 
-    def _update(self, **changes: Any) -> None:
-        self.trials[-1] = replace(self.trials[-1], **changes)
+    def _update(self, number: int, **changes: Any) -> None:
+        self.trials[number] = replace(self.trials[number], **changes)
 
 
 def fold(happened: Iterable[events.Event], state: State | None = None) -> State:

@@ -154,15 +154,20 @@ class Campaign:
             self.messages.append(NOT_IN_GIT.format(error))
         return before
 
-    def _follow(self, new: Sequence[Trial] = ()) -> None:
-        """Show the last trials in git, and the branch's new files in the worktree."""
-        before = self._show_in_git(self.state.trials[-2:], new)
+    def _follow(self, number: int, new: Sequence[Trial] = ()) -> None:
+        """Show the last trials and this one in git, and the branch's new files in the worktree."""
+        before = self._show_in_git(self._recent(self.state.trials[number]), new)
         champion = self.state.champion
         if champion is not None and before not in (None, champion.commit):
             olds = (str(before), champion.parent)
             said = worktree.sync(self.repo, self.folder / "worktree", champion.commit, *olds)
             if said:
                 self.messages.append(said)
+
+    def _recent(self, trial: Trial) -> list[Trial]:
+        """The last trials and this one: what git may not show yet."""
+        recent = self.state.trials[-2:]
+        return recent if trial in recent else [*recent, trial]
 
     def curve(self, training: Training) -> Curve:
         return read_curve(self.folder, training)
@@ -191,13 +196,17 @@ class Campaign:
         digest: str,
         hunks: Sequence[str] = (),
         same_size: bool = True,
+        number: int = -1,
+        carried: bool = False,
     ) -> None:
         """Commit a candidate and record it; the trial's ref moves after the event.
 
         Args:
+            carried: whether it is one that was made for another champion.
+            number: of the trial; the last if it is not given.
             same_size: whether it has as many parameters as its parent.
         """
-        trial = self.state.trials[-1]
+        trial = self.state.trials[number]
         original = self._read(parent)
         facts = edit_facts(original if trial.trial else source, source)  # a start is no edit
         written = in_form_of(original, source)  # so that git shows no other line as changed
@@ -215,8 +224,9 @@ class Campaign:
         shows = credited(*counts) if is_of_draw else trial.category
         added, removed = self.repo.numstat(parent, commit)
         self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
+        made = events.CarriedOver if carried else events.CandidateMade
         self.record(
-            events.CandidateMade(
+            made(
                 trial=trial.trial,
                 candidate=commit,
                 parent=parent,
@@ -234,7 +244,7 @@ class Campaign:
                 reads_clock=facts.reads_clock,
             )
         )
-        self._follow()
+        self._follow(number)
 
     def record_training(self, training: Training, measured: Measurement) -> None:
         """Record a training that is over."""
@@ -278,21 +288,21 @@ class Campaign:
         return folder / f"training-{seed}.safetensors"
 
     def conclude(self, verdict: events.Concluded) -> None:
-        """Record the verdict of the open trial with its final commit, then move the refs.
+        """Record the verdict of a trial with its final commit, then move the refs.
 
         Args:
             verdict: without commit and seconds.
         """
-        trial = self.state.trials[-1]
+        trial = self.state.trials[verdict.trial]
         seconds = round(max(0.0, time.time() - trial.started), 3)  # a clock may be set back
         commit = ""
         if trial.candidate and trial.candidate not in self._lost:
             self._read(trial.candidate)
             commit = commit_verdict(self.repo, replace(trial, **verdict.own))
         self.record(verdict.model_copy(update={"commit": commit, "seconds": seconds}))
-        trial = self.state.trials[-1]
+        trial = self.state.trials[verdict.trial]
         noted = self.state.champion if trial.is_null else None  # whose note counts null trials
-        self._follow([noted or trial])
+        self._follow(trial.trial, [noted or trial])
         self._disk.after(trial, self.state)
         if is_due(self.state):
             write_tsv(self.folder / "results.tsv", self.state)
@@ -321,4 +331,4 @@ class Campaign:
 
     def tell_again(self, trial: Trial) -> None:
         """Write the note of a trial that something was found out about after its verdict."""
-        self._show_in_git(self.state.trials[-2:], [trial])
+        self._show_in_git(self._recent(trial), [trial])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import replace
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -179,9 +178,9 @@ def _hand_in(repo: Repo, tag: str, imports: Imports, as_json: bool) -> NoReturn:
             reason = run_campaign(runtime, names)
         do_without_terminal()
         state = reading.load(repo, tag)
-        own = replace(state, trials=[t for t in state.trials if t.submitted.get("name") in names])
-        rows = trials.log_json(own.finished, state.openings)
-        text = columns.plain(trials.log_lines(own.finished, columns.width())) or trials.NOTHING
+        own = [t for t in state.finished if t.submitted.get("name") in names]
+        rows = trials.log_json(own, state.openings)
+        text = columns.plain(trials.log_lines(own, columns.width())) or trials.NOTHING
         text += f"\nstopped: {reason}; go on: python -m agent run --tag {tag}"
         judged = [row["verdict"] != "rejected" and row["status"] != "unjudged" for row in rows]
         is_done = len(rows) == len(names) and any(judged)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -86,6 +87,10 @@ class Context:
     """What the tuner would set next in the category, and why; for a model, which may do better."""
     sources: Callable[[str], str] = lambda commit: ""
     """The train.py of a commit of the campaign; "" where it is not known."""
+    pending: Sequence[Trial] = ()
+    """Trials that are under way beside this one, by number: what they try is not proposed again."""
+    replying: Callable[[], AbstractContextManager[None]] = nullcontext
+    """What a model's reply is waited for in: others go on meanwhile."""
     asking: Callable[[dict[str, int], float | None], None] = lambda tokens, dollars: None
     """Called before a model is asked, with the most that its reply can take: tokens by kind, and US
     dollars, None if the price is not known."""

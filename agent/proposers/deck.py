@@ -9,6 +9,7 @@ champion, because it was never measured.
 from __future__ import annotations
 
 import functools
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,4 +100,9 @@ class Deck:
         order = [r for r in known if r.edit.category == context.category]
         random.Random(f"deck:{context.seed}:{context.category}").shuffle(order)
         open_ones = [r for r in order if r.edit.title not in tried and r.applies(context.source)]
-        return open_ones[rejected(context, self.name) :]
+        under_way = {trial.reply for trial in context.pending}
+        if not under_way:
+            return open_ones[rejected(context, self.name) :]
+        since = itertools.takewhile(lambda trial: not trial.kept, reversed(context.history))
+        refused = {*context.turned_down, *(reply for t in since for reply in t.turned_down)}
+        return [r for r in open_ones if r.reply not in under_way | refused]

@@ -72,7 +72,7 @@ class Hybrid:
 
     def chances(self, context: Context, able: Sequence[str]) -> dict[str, float]:
         """With which probability each of those that have an idea is the first of the order."""
-        asked = {trial.proposer for trial in context.history}
+        asked = {trial.proposer for trial in (*context.history, *context.pending)}
         new = [name for name in able if name not in asked] or able
         shares = self.prior(context.history).probabilities()
         total = sum(shares[name] for name in new)
@@ -103,7 +103,7 @@ class Hybrid:
     def _order(self, context: Context) -> list[Proposer]:
         """Who is asked first for a trial, who is if that one has no idea, and so on."""
         shares = self.prior(context.history).probabilities()
-        asked = {trial.proposer for trial in context.history}
+        asked = {trial.proposer for trial in (*context.history, *context.pending)}
         dice = random.Random(f"hybrid:{self._seed}:{context.trial}")
         clocks = {name: -math.log(1 - dice.random()) / shares[name] for name in self._arms}
         return [self._arms[n] for n in sorted(clocks, key=lambda n: (n in asked, clocks[n]))]

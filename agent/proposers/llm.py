@@ -69,7 +69,8 @@ class ModelProposer:
         files = {name: scrub(text, hidden) for name, text in prompt.files.items()}
         prompt = replace(prompt, parts=parts, files=files)
         context.asking(*self._ceiling(prompt))
-        reply = self.model.complete(prompt, max_tokens=self.max_tokens, cancel=self.cancel)
+        with context.replying():
+            reply = self.model.complete(prompt, max_tokens=self.max_tokens, cancel=self.cancel)
         if reply.file is not None:
             shown, category = scrub(context.source, hidden), context.category
             rules = prompt.system.text

@@ -108,7 +108,9 @@ def _dice(context: Context) -> random.Random:
 
 
 def _untried(context: Context) -> Offer:
-    replies = [reply for t in context.history for reply in (t.reply, *t.turned_down)]
+    replies = [
+        reply for t in (*context.history, *context.pending) for reply in (t.reply, *t.turned_down)
+    ]
     written = {pair for reply in (*replies, *context.turned_down) for pair in _written(reply)}
     offer: dict[Axis, Sequence[Any]] = {}
     for axis in tunable(context.source, context.category):

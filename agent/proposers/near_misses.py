@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agent.campaign.records import Trial
 from agent.proposers.lessons import View, view
-from agent.proposers.memory.idea import is_over
+from agent.proposers.memory.idea import is_over, kept_since
 
 MOST = 5
 """In a prompt."""
@@ -37,9 +37,9 @@ def near_misses(
     Args:
         comparable: the trials whose gains are told, by today's names; a part of ``history``.
     """
-    kept, found = [trial.trial for trial in history if trial.kept], []
+    found = []
     for shown in map(view, comparable):
-        since = tuple(number for number in kept if number > shown.trial.trial)
+        since = tuple(trial.trial for trial in kept_since(shown.trial, history))
         if shown.outcome == "near" and since:
             found.append(NearMiss(shown, since))
     found.sort(key=lambda one: (one.shown.trial.credited not in drawn, -one.strength))

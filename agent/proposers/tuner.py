@@ -343,6 +343,7 @@ def _tried(
 ) -> set[tuple[Any, ...]]:
     """All champions, all points that the tuner has proposed, and what was turned down just now."""
     own = [point for m in past if m.is_own for point in (m.before, m.after)]
+    own += [_point(trial)[1] for trial in context.pending]  # what is being measured is not, too
     return {_key(axes, point) for point in ({}, *own, *(_set(r)[1] for r in context.turned_down))}
 
 

@@ -68,18 +68,20 @@ class Display:
         self._live = Live.of()
         self._file: LiveFile | None = None
         self._shares: dict[str, int] = {}
+        self._state: State | None = None
 
     @contextlib.contextmanager
     def attached(self, tag: str, state: State, folder: Path) -> Iterator[None]:
         """While this process runs the campaign ``tag``, its folder tells others what it does."""
         self.attach(tag, state, os.getpid())
+        self._state = state
         self._file = LiveFile(folder)
         self._file.write(self._live)
         try:
             yield
         finally:
             self._file.close()
-            self._file = None
+            self._file = self._state = None
 
     def attach(self, tag: str, state: State, pid: int | None = None, recorded: str = "") -> None:
         """Which campaign it is, as far as it is known; ``state`` goes on to change.
@@ -113,28 +115,41 @@ class Display:
         self._begin(Live.of(trial, stage="training", budget=budget), f"trial {trial.trial}: {what}")
 
     def heat(
-        self, trial: Trial, number: int, budget: str, known: Sequence[float | None] = ()
+        self,
+        trial: Trial,
+        number: int,
+        budget: str,
+        known: Sequence[float | None] = (),
+        others: Sequence[int] = (),
     ) -> None:
         """Heat ``number``, from 0, begins; events have a ``training``: 0 champion, 1 candidate.
 
         Args:
             known: losses of a champion that is not trained again.
+            others: trials whose candidates train in it as well.
         """
         what = f" ({one_line(trial.title)})" if trial.title else ""
+        what += f" and those of trials {', '.join(map(str, others))}" if others else ""
         both = f"heat {number + 1}, champion and candidate{what}, for {budget} each"
         how: dict[str, Any] = {"heat": number, "budget": budget, "champion": course(known)}
         self._begin(Live.of(trial, stage="training", **how), f"trial {trial.trial}: {both}")
 
-    def event(self, event: Mapping[str, Any]) -> None:
+    def event(self, event: Mapping[str, Any], trial: int | None = None) -> None:
         """An event of a measurement, as ``trainer.measure.measure`` passes it to ``on_event``.
 
         ``preparing`` (stage, fraction), ``ready``, ``log`` (step, loss in nats per token, bpb: the
         same in bits per byte, spent: share of the budget or None), ``scoring`` (fraction), ``note``
         (text). While the run waits for its model, ``waiting`` (seconds left) comes about once a
         second, with 0 at the end; ``paused`` when no trial is to begin.
+
+        Args:
+            trial: whose it is, if others may train meanwhile: then only notes are shown.
         """
         if event["event"] == "note":
             return self.message(event["text"])
+        shown = self._live
+        if shown.is_training and trial not in (None, shown.trial):
+            return
         self.show(self._live.after(event))
 
     def show(self, live: Live) -> None:
@@ -155,14 +170,14 @@ class Display:
 
     def heat_over(self, trial: Trial, heat: Heat) -> None:
         """The heat has ended, successfully or not."""
-        self._end(heat_words(heat))
+        self._end(heat_words(heat), trial.trial)
 
     def trained(self, training: Training) -> None:
         """The baseline's training has ended, successfully or not."""
         reason = f" ({one_line(training.reason)})" if training.reason else ""
         scored = training.val_bpb is not None
         end = f"val_bpb {training.val_bpb:.4f}" if scored else f"{training.status}{reason}"
-        self._end(f"{end} in {clock(training.wall_seconds)}")
+        self._end(f"{end} in {clock(training.wall_seconds)}", training.trial)
 
     def verdict(self, trial: Trial, state: State, prior: Mapping[str, float]) -> None:
         """The trial is over; ``prior`` holds the probabilities of the categories after it."""
@@ -191,7 +206,9 @@ class Display:
         self._set(live)
         self._line(words)
 
-    def _end(self, words: str) -> None:
+    def _end(self, words: str, trial: int) -> None:
+        if trial != self._live.trial:  # one of several in a heat, of which another is shown
+            return self._line(f"  trial {trial}: {words}")
         self._line(f"  {self._live.who}: {words}")
         self._set(self._judging())
 
@@ -200,7 +217,14 @@ class Display:
         return self._live.model_copy(update={"stage": "judging", "side": "", "share": None})
 
     def _set(self, live: Live) -> None:
-        self._live = live
+        """Show it, unless a training would have to make way for what waits for a device."""
+        is_less = live.stage in ("choosing", "drafting") and live.trial != self._live.trial
+        if self._live.is_training and is_less:
+            return
+        state = self._state
+        waiting = [] if state is None else [t for t in state.open_trials if not t.open_seeds]
+        drafts = sum(trial.trial != live.trial for trial in waiting)
+        self._live = live = live.model_copy(update={"drafts": drafts})
         if self._file is not None:
             self._file.write(live)
 

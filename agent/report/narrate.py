@@ -9,7 +9,7 @@ from typing import Protocol
 
 from agent.campaign import events, reading
 from agent.campaign.live import Live
-from agent.campaign.records import Training
+from agent.campaign.records import Training, Trial
 from agent.campaign.state import State
 from agent.report.display import Display
 from agent.report.verification import one_line_of, transfer_words
@@ -62,7 +62,7 @@ def narrate(
 
 def tell(display: Display, event: events.Event, state: State) -> None:
     """Tell a display of one event; ``state`` is the one after it."""
-    trial, budget = state.trials[-1] if state.trials else None, str(state.settings.get("budget"))
+    trial, budget = _trial_of(event, state), str(state.settings.get("budget"))
     match event:
         case events.RunBegun():
             display.message(f"process {event.pid} goes on with the campaign")
@@ -91,3 +91,10 @@ def tell(display: Display, event: events.Event, state: State) -> None:
             display.heat_over(trial, trial.heats[-1])
         case events.Concluded():
             display.verdict(trial, state, reading.shares_of(state))
+
+
+def _trial_of(event: events.Event, state: State) -> Trial | None:
+    """The trial that an event is of; None if it is of none."""
+    if isinstance(event, events.OfTrial) and event.trial < len(state.trials):
+        return state.trials[event.trial]
+    return state.trials[event.training.trial] if isinstance(event, events.TrainingOver) else None

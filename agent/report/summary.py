@@ -89,6 +89,10 @@ def status_json(
         "trials": sum(counts.values()),
         "kept": counts["keep"],
         "reverted": counts["revert"],
+        "drafts": {
+            "carried_over": sum(len(trial.carried) for trial in state.trials),
+            "lost": sum(trial.is_lost for trial in state.trials),
+        },
         "rejected": counts["rejected"],
         "nulls": len(state.nulls),
         "nulls_kept": sum(trial.kept for trial in state.nulls),

@@ -15,7 +15,7 @@ import psutil
 from agent.campaign import events
 from agent.proposers.base import Cards
 from agent.steps.runtime import Runtime, spaced
-from trainer import contract, measure
+from trainer import contract
 from trainer.data.card import SourceCard, source_cards
 from trainer.data.prepare import prepare, prepared
 from trainer.errors import UserError
@@ -88,7 +88,7 @@ def _profile(runtime: Runtime, source: str) -> Mapping[str, Any]:
         if runtime.champion.of("candidate")[-1].train_seconds < LEAST_SECONDS:
             return {"status": "none"}
         try:
-            found = measure.profile(source, seed=runtime.settings.seed, **runtime.setting)
+            found = runtime.measure(runtime.work("profile", source, seed=runtime.settings.seed))
         except (UserError, OSError) as error:
             found = Profile("failed", str(error))
         runtime.stop_if_asked()

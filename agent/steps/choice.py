@@ -30,18 +30,19 @@ class Choice:
     follows: str = ""
 
 
-def follow_ups_left(state: State) -> int:
-    """How many follow-ups the trials so far, with the open one, still allow."""
+def follow_ups_left(state: State, number: int = -1) -> int:
+    """How many follow-ups the trials so far still allow the one with this number, or the last."""
     trials = [trial for trial in state.trials if trial.trial > 0 and not trial.is_null]
-    used = sum(bool(trial.follows) for trial in trials if trial.verdict is not None)
+    own = state.trials[number]
+    used = sum(bool(trial.follows) for trial in trials if trial is not own or trial.verdict)
     return max(0, math.floor(FOLLOW_UPS * len(trials)) - used)
 
 
 def read_choice(
-    reply: str, envelope: Envelope, state: State, described: Mapping[str, str]
+    reply: str, envelope: Envelope, state: State, described: Mapping[str, str], number: int = -1
 ) -> Choice:
-    """What a reply to the open trial chooses: one of the categories that were drawn, else the first
-    of them, or the category of the trial that it follows up.
+    """What a reply to trial ``number``, or the last, chooses: one of the categories that were
+    drawn, else the first of them, or the category of the trial that it follows up.
 
     Args:
         described: the categories of now, each with a digest of its description.
@@ -49,10 +50,10 @@ def read_choice(
     Raises:
         EditError: it follows up what it may not; the message says why.
     """
-    trial, said = state.trials[-1], fields(reply, envelope)
+    trial, said = state.trials[number], fields(reply, envelope)
     if said.get("follow-up", "").lower() in NO:
         return Choice(taken(said, trial, described))
-    followed, way = _followed(said["follow-up"], state)
+    followed, way = _followed(said["follow-up"], state, trial)
     category = followed.name_today(followed.credited, described)
     if category not in described:
         raise EditError(f"trial {followed.trial} is of no category that there is now")
@@ -83,15 +84,15 @@ def _named(text: str, names: Iterable[str]) -> tuple[str, str]:
     return "", ""
 
 
-def _followed(text: str, state: State) -> tuple[Trial, str]:
+def _followed(text: str, state: State, own: Trial) -> tuple[Trial, str]:
     """The trial that a follow-up names, and in which direction.
 
     Raises:
         EditError: there is none, or no follow-up is left.
     """
-    drawn = ", ".join(state.trials[-1].drawn) or state.trials[-1].category
+    drawn = ", ".join(own.drawn) or own.category
     instead = f"leave the line follow-up out and propose an edit in {drawn}"
-    if not follow_ups_left(state):
+    if not follow_ups_left(state, own.trial):
         raise EditError(
             f"no follow-up is left now, as at most one trial in {1 / FOLLOW_UPS:.0f} may be one: "
             f"{instead}"

@@ -5,25 +5,24 @@ from __future__ import annotations
 import hashlib
 import math
 import secrets
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Literal, NoReturn
 
 from agent.campaign import events
-from agent.campaign.chain import mean_score
-from agent.campaign.evidence import ceiling_mb, effect_of, noise_of
-from agent.campaign.learning import teach_prior
+from agent.campaign.evidence import ceiling_mb, effect_of
 from agent.campaign.reading import CampaignError
-from agent.campaign.records import Audit, Training, Verdict
+from agent.campaign.records import Audit, Training
 from agent.forecast import Forecast
-from agent.judge import OVERSIZE, Decision, Estimate, Judge, reward, shrunk
-from agent.objective import Objective
-from agent.report.text import nothing_left
+from agent.judge import OVERSIZE, Decision, Estimate, Judge, shrunk
 from agent.steps.aim import oversize_words, reach_words
+from agent.steps.carry import carry_over, is_stale
 from agent.steps.heat import run_heat
 from agent.steps.next_action import MAX_FAULTS, failure, next_action
 from agent.steps.proof import prove_tie
 from agent.steps.runtime import Runtime
-from trainer import measure
+from agent.steps.verdict import conclude
 from trainer.untrusted import printable
 
 TRACEBACK_LENGTH = 3000
@@ -34,11 +33,17 @@ AUDIT_ATTEMPTS = 2
 def evaluate_candidate(runtime: Runtime) -> None:
     """Run heats until the judge says keep or revert, or the candidate fails or is hopeless."""
     state = runtime.campaign.state
-    while (trial := state.open_trial) is not None and not trial.wants_proposal:
-        match next_action(trial, decide(runtime), runtime.rule, ceiling_mb(state)):
+    while (trial := runtime.trial) is not None and not trial.wants_proposal:
+        action = next_action(trial, decide(runtime), runtime.rule, ceiling_mb(state))
+        if action in ("heat", "prove", "audit", "keep") and is_stale(runtime, trial):
+            carry_over(runtime)
+            continue
+        match action:
             case "heat":
+                heats = len(trial.heats)
                 run_heat(runtime)
-                _heed_champion(runtime)
+                if len(runtime.open_trial.heats) > heats:
+                    _heed_champion(runtime)
             case "prove":
                 prove_tie(runtime)
             case "audit":
@@ -96,7 +101,7 @@ def _heed_champion(runtime: Runtime) -> None:
     champion = runtime.open_trial.heats[-1].champion
     if champion.status in ("ok", "abandoned"):
         runtime.in_vain["champion"] = 0
-    else:
+    elif not champion.reused:  # else who led the heat has heeded it
         stop_if_again(runtime, "champion", f"the champion failed, {_words_of(champion)}")
 
 
@@ -199,64 +204,6 @@ def _is_tie(runtime: Runtime, judge: Judge) -> bool:
     return trial.proof == "same" or (trial.size_delta < 0 and not is_better)
 
 
-def conclude(
-    runtime: Runtime,
-    verdict: Verdict,
-    words: str,
-    *,
-    status: str,
-    gain: Estimate | None = None,
-    difference: tuple[float, float] | None = None,
-    believed: float | None = None,
-    tie: bool = False,
-    tie_cost: float = 0.0,
-) -> None:
-    """Write the verdict with its numbers, then learn from it.
-
-    Args:
-        gain: what people are told.
-        difference: what a model is told: the mean that was measured, and its standard error.
-        believed: the gain, shrunk by its uncertainty, for the reward.
-    """
-    trial, score, taught = runtime.open_trial, None, None
-    if trial.scores and status in ("ok", OVERSIZE):
-        noise = noise_of(runtime.campaign.state, "structure", runtime.preset)
-        score = mean_score(list(trial.scores), noise)
-    if trial.claimed is not None:
-        is_other = trial.proposer == "import" and not Objective.of(trial.objective).is_score
-        words = f"claimed {trial.claimed:+.4f}{' of val_bpb' * is_other}, here {words}"
-    words = "; ".join([words, *(nothing_left(*one) for one in trial.exhausted.items())])
-    # A category that was not drawn teaches nothing about drawing it.
-    is_drawn = trial.trial > 0 and not trial.is_null and not trial.submitted
-    if is_drawn and verdict != "rejected":
-        taught = reward(believed, runtime.preset.reward_unit, status=status)
-    runtime.campaign.conclude(
-        events.Concluded(
-            trial=trial.trial,
-            verdict=verdict,
-            words=words,
-            status=status,
-            reward=taught,
-            val_bpb=score.mean if score is not None else None,
-            val_bpb_half=score.half or None if score is not None else None,
-            gain=gain.mean if gain is not None else None,
-            gain_half=gain.half if gain is not None else None,
-            difference=difference,
-            noise=runtime.make_judge(trial.kind).noise.scale if trial.heats else None,
-            level=runtime.level if trial.heats else None,
-            tie=tie,
-            tie_cost=tie_cost,
-        )
-    )
-    trial = runtime.campaign.state.trials[-1]
-    teach_prior(runtime.prior, trial)
-    runtime.display.verdict(trial, runtime.campaign.state, runtime.prior.probabilities())
-    if trial.kept and trial.trial > 0 and not trial.is_null:
-        runtime.notify("champion", f"trial {trial.trial}, {trial.title}: {trial.words}")
-    while runtime.campaign.messages:
-        runtime.display.message(runtime.campaign.messages.pop(0))
-
-
 def audit_candidate(runtime: Runtime) -> None:
     """Run the stronger audit on a random training of the candidate.
 
@@ -268,6 +215,7 @@ def audit_candidate(runtime: Runtime) -> None:
     left = [
         t for t in candidates
         if t.val_bpb is not None
+        and t.commit == trial.candidate
         and _sha256(campaign.weights(trial.trial, t.seed)) == t.weights_sha256
     ]  # fmt: skip
     left = [t for t in left if t.counted] or left
@@ -277,14 +225,22 @@ def audit_candidate(runtime: Runtime) -> None:
     assert chosen.val_bpb is not None
     runtime.display.message("auditing: what does it answer to prefixes alone?")
     for _ in range(AUDIT_ATTEMPTS):
-        found = measure.audit(
+        work = runtime.work(
+            "audit",
             campaign.source(trial.candidate),
-            campaign.weights(trial.trial, chosen.seed),
-            chosen.val_bpb,
+            claimed_bpb=chosen.val_bpb,
             train_seconds=chosen.train_seconds,
-            on_event=runtime.display.event,
-            **runtime.setting,
         )
+        weights = campaign.weights(trial.trial, chosen.seed)
+        # Of a heat's candidates the best is kept, and the others are tried again on it.
+        worth = fmean(trial.differences) if trial.differences else 0.0
+        found = runtime.measure(
+            replace(work, weights=weights),
+            worth=worth,
+            is_vain=lambda: is_stale(runtime, trial),
+        )
+        if found is None:
+            return None
         runtime.stop_if_asked()
         if found.ok or found.status in ("invalid", "oom"):  # what it can bring about itself
             runtime.in_vain["audit"] = 0

@@ -1,20 +1,21 @@
-"""Run a heat: champion and candidate of the open trial side by side, under one seed."""
+"""Run a heat: the champion and candidates of trials under way side by side, under one seed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from agent.campaign import events
 from agent.campaign.reading import CampaignError
 from agent.campaign.records import Heat, Training, Trial
 from agent.campaign.state import State
+from agent.executors.heats import Seat
 from agent.steps.nulls import null_source
 from agent.steps.runtime import Runtime
-from agent.steps.watch import HeatWatch
-from trainer import measure
-from trainer.measure import Measurement
+from agent.steps.watch import HeatWatch, watch_all
+from trainer.measure import Measurement, Watch
 from trainer.presets import parse_budget
 
 PACE = 1.5
@@ -25,7 +26,7 @@ def train_baseline(runtime: Runtime) -> Training:
     """Train the baseline, alone. A training that a kill cut off is repeated with its seed."""
     campaign, trial = runtime.campaign, runtime.open_trial
     runtime.stop_if_asked()
-    (seed,) = campaign.state.open_seeds or (runtime.fresh_seed(),)
+    (seed,) = trial.open_seeds or (runtime.fresh_seed(),)
     started = Training(trial.trial, "candidate", trial.candidate, seed, status="killed")
     campaign.record(events.TrainingBegun(trial=trial.trial, seed=seed))
     runtime.display.training(trial, started, runtime.settings.budget)
@@ -37,10 +38,29 @@ def train_baseline(runtime: Runtime) -> Training:
 
 
 def run_heat(runtime: Runtime) -> None:
-    """One more heat of the open trial, journalled before and after it."""
-    plan = plan_heat(runtime)
-    watch = None if runtime.open_trial.is_null else HeatWatch(runtime, plan.reused)
-    measured = train_heat(runtime, plan, watch=watch)
+    """One more heat of the open trial, journalled before and after it; others may share it.
+
+    None if another champion came before it began.
+    """
+    runtime.stop_if_asked()
+    trial = runtime.open_trial
+    with runtime.devices.heat(
+        trial.trial,
+        runtime.rival(trial).commit,
+        runtime.stop,
+        alone=_has_own_seed(runtime, trial),
+        stays=trial.is_null,
+    ) as seat:
+        if seat.is_gone:
+            return
+        runtime.stop_if_asked()
+        if seat.company and not trial.heats and runtime.is_one_of_several:
+            runtime.stop_at_limits(asks=False)  # a draft that waits is no trial under way yet
+        if seat.company:
+            _lead(runtime, seat)
+    if isinstance(seat.outcome, BaseException):
+        raise seat.outcome
+    plan, measured, watch = seat.outcome
     champion, candidate = plan.ended(measured)
     difference = Heat(plan.number, champion, candidate).lower_by  # time and memory are no claims
     if difference is not None and _is_too_good(runtime, champion, difference):
@@ -51,9 +71,33 @@ def run_heat(runtime: Runtime) -> None:
     show_heat(runtime)
 
 
+def _lead(runtime: Runtime, seat: Seat) -> None:
+    """Run the heat of all that have a seat in it; the champion's training is counted once."""
+    plans: list[Plan] = []
+    fresh = runtime.fresh_seed()
+    for one in seat.company:
+        trial = runtime.campaign.state.trials[one.trial]
+        handed = ((fresh, fresh), 0 if plans else 1)
+        plans.append(
+            plan_heat(runtime, trial, handed if seat.company[1:] else _seeds(runtime, trial))
+        )
+    trials = [runtime.campaign.state.trials[one.trial] for one in seat.company]
+    watches = [
+        None if trial.is_null else HeatWatch(runtime, trial, plan.reused)
+        for trial, plan in zip(trials, plans, strict=True)
+    ]
+    first, *others = train_heat(runtime, plans, watch=watch_all(watches))
+    for number, (one, plan) in enumerate(zip(seat.company, plans, strict=True)):
+        if number:
+            champion, _ = plans[0].ended([first, others[0]])
+            again = replace(champion, trial=one.trial, heat=plan.number, reused=True)
+            plan = replace(plan, reused=again)
+        one.outcome = plan, [None if number else first, others[number]], watches[number]
+
+
 @dataclass(frozen=True)
 class Plan:
-    """A heat before it is run."""
+    """A trial's part of a heat before it is run."""
 
     number: int
     champion: Training
@@ -70,21 +114,23 @@ class Plan:
         return champion, self.candidate.with_result(second)
 
 
-def plan_heat(runtime: Runtime, seed: int | None = None) -> Plan:
-    """Choose seeds and journal that the heat begins; a proof is given its ``seed``."""
-    campaign, trial = runtime.campaign, runtime.open_trial
-    runtime.stop_if_asked()
+def plan_heat(
+    runtime: Runtime, trial: Trial, handed: tuple[tuple[int, int], int], *, proof: bool = False
+) -> Plan:
+    """Journal that a trial's heat begins.
+
+    Args:
+        handed: seeds of champion and candidate, and how many of them are new.
+    """
+    campaign, (seeds, new) = runtime.campaign, handed
     number = 1 + max((t.heat for t in trial.trainings if t.heat is not None), default=-1)
-    seeds, new = _seeds(runtime, trial) if seed is None else ((seed, seed), 0)
-    reused = None if has_turns(runtime) or seed is not None else _earlier(runtime, seeds[0])
-    source = campaign.source(runtime.champion.commit)
+    reused = None if has_turns(runtime) or proof else _earlier(runtime, trial, seeds[0])
+    commit = runtime.rival(trial).commit
+    source = campaign.source(commit)
     edited = null_source(source, trial) if trial.is_null else campaign.source(trial.candidate)
     campaign.record(
-        events.HeatBegun(
-            trial=trial.trial, heat=number, seeds=seeds, new_seeds=new, proof=seed is not None
-        )
+        events.HeatBegun(trial=trial.trial, heat=number, seeds=seeds, new_seeds=new, proof=proof)
     )
-    commit = runtime.champion.commit
     champion = Training(trial.trial, "champion", commit, seeds[0], status="killed", heat=number)
     candidate = replace(champion, role="candidate", commit=trial.candidate or commit, seed=seeds[1])
     if reused is not None:
@@ -99,22 +145,35 @@ def has_turns(runtime: Runtime) -> bool:
 
 def _seeds(runtime: Runtime, trial: Trial) -> tuple[tuple[int, int], int]:
     """Seeds of champion and candidate, and how many of them are new."""
-    cut_off = runtime.campaign.state.open_seeds
+    cut_off = trial.open_seeds
     if len(cut_off) == 2:
         return (cut_off[0], cut_off[1]), 0
     fresh = runtime.fresh_seed()
     if trial.is_null and not trial.sets_numbers:
         return (fresh, fresh + 1), 2
+    if (chosen := _known_seed(runtime, trial)) is None:
+        return (fresh, fresh), 1
+    return (chosen, chosen), 0
+
+
+def _has_own_seed(runtime: Runtime, trial: Trial) -> bool:
+    """Whether its next heat cannot have the seed of others."""
+    if trial.open_seeds or (trial.is_null and not trial.sets_numbers):
+        return True
+    return _known_seed(runtime, trial) is not None
+
+
+def _known_seed(runtime: Runtime, trial: Trial) -> int | None:
+    """A seed with which the champion was trained, and need not be again; None if there is none."""
     state = runtime.campaign.state
     # With their seeds those that an edit of memory comes from were ahead, and so would it be.
     tests = [trial, *(state.trials[number] for number in trial.data.get("of", ()))]
     used = {training.seed for test in tests for training in test.trainings}
-    runs = state.runs_of(runtime.champion)
+    runs = state.runs_of(runtime.rival(trial))
     known = [run.seed for run in runs if run.status == "ok" and run.seed not in used]
     if has_turns(runtime) or not known or repeats_exactly(state) is False:
-        return (fresh, fresh), 1
-    chosen = known[trial.trial % len(known)]
-    return (chosen, chosen), 0
+        return None
+    return known[trial.trial % len(known)]
 
 
 def repeats_exactly(state: State) -> bool | None:
@@ -129,36 +188,42 @@ def repeats_exactly(state: State) -> bool | None:
     return all(len(set(found)) == 1 for found in repeated) if repeated else None
 
 
-def _earlier(runtime: Runtime, seed: int) -> Training | None:
+def _earlier(runtime: Runtime, trial: Trial, seed: int) -> Training | None:
     """The champion's training with a seed, where such a training repeats bit for bit; its seconds
     do not."""
     state = runtime.campaign.state
     if not repeats_exactly(state) or state.objective.get("time"):
         return None
-    runs = state.runs_of(runtime.champion)
+    runs = state.runs_of(runtime.rival(trial))
     return next((run for run in runs if run.seed == seed and run.status == "ok"), None)
 
 
 def train_heat(
     runtime: Runtime,
-    plan: Plan,
+    plans: Sequence[Plan],
     *,
-    watch: measure.Watch | None = None,
+    watch: Watch | None = None,
     traces: Sequence[str | None] | None = None,
 ) -> list[Measurement | None]:
-    """Train what has to be trained; None for a champion's training that is used again."""
-    campaign, trial = runtime.campaign, runtime.open_trial
+    """Train what has to be trained, the champion first; None for a training of its that is used
+    again."""
+    campaign, plan = runtime.campaign, plans[0]
+    trials = [campaign.state.trials[one.candidate.trial] for one in plans]
     known = plan.reused.losses if plan.reused is not None else ()
-    runtime.display.heat(trial, plan.number, runtime.settings.budget, known)
-    keep = None if trial.is_null else campaign.weights(trial.trial, plan.candidate.seed)
-    seeds = [plan.champion.seed, plan.candidate.seed]
+    others = [trial.trial for trial in trials[1:]]
+    runtime.display.heat(trials[0], plan.number, runtime.settings.budget, known, others)
+    keep = [
+        None if trial.is_null else campaign.weights(trial.trial, one.candidate.seed)
+        for trial, one in zip(trials, plans, strict=True)
+    ]
+    seeds = [plan.champion.seed, *(one.candidate.seed for one in plans)]
     if plan.reused is not None:
         (alone,) = _measure(
             runtime,
             plan.sources[1:],
             seeds[1:],
             watch=watch,
-            weights_to=[keep],
+            weights_to=keep,
             champion_seconds=plan.reused.answer_seconds,
         )
         same_machine = dict(alone.fingerprint) == dict(plan.reused.fingerprint)
@@ -168,29 +233,39 @@ def train_heat(
     return list(
         _measure(
             runtime,
-            plan.sources,
+            [plan.sources[0], *(one.sources[1] for one in plans)],
             seeds,
             watch=watch,
-            weights_to=[None, keep],
-            trace=traces,
+            weights_to=[None, *keep],
+            trace=list(traces) if traces else None,
             # Only pace asks for another order, and a watch needs the champion's losses first.
             champion_first=plan.number % 2 == 0
-            or not (has_turns(runtime) or trial.objective.get("time")),
-            peak_memory_mb=_peak_memory_mb(runtime),
+            or not (has_turns(runtime) or trials[0].objective.get("time")),
+            peak_memory_mb=peak_memory_mb(runtime, runtime.rival(trials[0])),
         )
     )
 
 
 def _measure(
-    runtime: Runtime, sources: Sequence[str], seeds: Sequence[int], **how: Any
+    runtime: Runtime,
+    sources: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    watch: Watch | None = None,
+    weights_to: Sequence[Path | None] = (),
+    **how: Any,
 ) -> list[Measurement]:
-    found = measure.heat(
-        sources,
-        budget=runtime.settings.budget,
-        seed=seeds,
-        on_event=runtime.display.event,
-        **runtime.setting,
-        **how,
+    """Train on the device that this lane has."""
+    number = runtime.open_trial.trial
+
+    def tell(event: dict[str, Any]) -> None:
+        runtime.display.event(event, number)
+
+    budget = runtime.settings.budget
+    work = runtime.work("heat", *sources, budget=budget, seed=list(seeds), **how)
+    work = replace(work, weights_to=tuple(weights_to))
+    found: list[Measurement] = runtime.devices.run_here(
+        work, on_event=tell, cancel=runtime.stop, watch=watch
     )
     runtime.stop_if_asked()
     for one in found:
@@ -198,9 +273,8 @@ def _measure(
     return found
 
 
-def _peak_memory_mb(runtime: Runtime) -> float | None:
-    """The largest peak of the champion's trainings so far."""
-    champion = runtime.champion
+def peak_memory_mb(runtime: Runtime, champion: Trial) -> float | None:
+    """The largest peak of a champion's trainings so far."""
     runs = [*runtime.campaign.state.runs_of(champion), *champion.of("candidate")]
     return max((run.peak_memory_mb for run in runs), default=0.0) or None
 

@@ -56,10 +56,9 @@ def propose_idea(runtime: Runtime) -> Proposal:
     """
     trial = runtime.open_trial
     asked, reply, envelope = (trial.idea[name] for name in ("trial", "reply", "envelope"))
-    before = State(trials=runtime.campaign.state.trials[:asked]).champion
-    assert before is not None
-    if envelope == "file" and before.commit != runtime.champion.commit:
-        reply, envelope = as_blocks(reply, runtime.campaign.source(before.commit)), "edits"
+    before = trial.idea.get("parent") or _champion_at(runtime.campaign.state, asked)
+    if envelope == "file" and before != runtime.champion.commit:
+        reply, envelope = as_blocks(reply, runtime.campaign.source(before)), "edits"
     return Proposal(
         trial.proposer,
         reply,
@@ -68,3 +67,9 @@ def propose_idea(runtime: Runtime) -> Proposal:
         # Of who proposes it teaches by that draw, too.
         data={k: v for k, v in runtime.campaign.state.trials[asked].data.items() if k == "chances"},
     )
+
+
+def _champion_at(state: State, number: int) -> str:
+    """The champion when a trial began, in journals that do not say; then one trial was open."""
+    kept = (t for t in reversed(state.real) if t.kept and t.trial < number)
+    return next(trial.commit for trial in kept)

@@ -20,11 +20,12 @@ def wait_while_paused(runtime: Runtime) -> None:
     if not request.exists():
         return
     runtime.display.message("paused, as asked; python -m agent pause --off goes on")
-    runtime.display.event({"event": "paused"})
+    runtime.display.event({"event": "paused"}, len(runtime.campaign.state.trials))
     began = time.monotonic()
     while request.exists() and not runtime.time_is_up():
-        if runtime.stop.wait(POLL_SECONDS):
-            break
+        with runtime.lanes.away():
+            if runtime.stop.wait(POLL_SECONDS):
+                break
     else:
         runtime.display.message("goes on")
     seconds = round(time.monotonic() - began, 3)

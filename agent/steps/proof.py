@@ -10,7 +10,6 @@ from agent.campaign.records import Proof
 from agent.judge import SAME_SPEED
 from agent.steps.heat import plan_heat, show_heat, train_heat
 from agent.steps.runtime import Runtime
-from trainer import measure
 from trainer.measure import Measurement
 from trainer.presets import parse_budget
 
@@ -29,8 +28,13 @@ def prove_tie(runtime: Runtime) -> None:
         runtime.campaign.record(events.Proved(trial=runtime.open_trial.trial, proof="other"))
         return
     runtime.display.message("the same numbers after two steps: trained again by the same clock")
-    plan = plan_heat(runtime, seed=own.seed)
-    measured = train_heat(runtime, plan, traces=[trace, trace])
+    trial = runtime.open_trial
+    with runtime.devices.heat(trial.trial, champion.commit, runtime.stop, alone=True) as seat:
+        if seat.is_gone:
+            return
+        runtime.stop_if_asked()
+        plan = plan_heat(runtime, trial, ((own.seed, own.seed), 0), proof=True)
+        measured = train_heat(runtime, [plan], traces=[trace, trace])
     first, second = (one for one in measured if one is not None)
     proof = _compared(first, second)
     if proof == "same" and runtime.open_trial.objective.get("time"):
@@ -44,7 +48,7 @@ def _two_steps_agree(runtime: Runtime) -> bool:
     weights = set()
     for commit in (runtime.champion.commit, runtime.open_trial.candidate):
         source = runtime.campaign.source(commit)
-        checked = measure.check(source, seed=runtime.settings.seed, **runtime.setting)
+        checked = runtime.measure(runtime.work("check", source, seed=runtime.settings.seed))
         runtime.stop_if_asked()
         weights.add(checked.weights_sha256)
     return len(weights) == 1 and "" not in weights

@@ -25,13 +25,13 @@ from agent.models.types import Cancelled, Cause, Misconfigured, Unavailable
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
 from agent.steps.cards import look_up
 from agent.steps.choice import Choice, follow_ups_left, read_choice, read_exhausted
-from agent.steps.evaluate import conclude, failure_words, stop_for_machine
+from agent.steps.evaluate import failure_words, stop_for_machine
 from agent.steps.ideas import propose_idea
 from agent.steps.next_action import MAX_FAULTS
 from agent.steps.notebook import read_notebook
 from agent.steps.runtime import Runtime
 from agent.steps.take import propose_submitted
-from trainer import measure
+from agent.steps.verdict import conclude
 from trainer.presets import find_preset
 
 OUTAGE_SECONDS = 30.0, 600.0
@@ -58,8 +58,10 @@ def propose_edit(runtime: Runtime) -> None:
     """Ask for an edit until one passes the checks, or reject the trial."""
     runtime.display.proposing(runtime.open_trial)
     while True:
-        if not runtime.open_trial.reply and not _ask(runtime, runtime.open_trial):
-            return
+        with runtime.lanes.drafting():
+            if not runtime.open_trial.reply and not _ask(runtime, runtime.open_trial):
+                return
+        runtime.lanes.drafted()
         trial = runtime.open_trial
         if not trial.reply:
             continue
@@ -100,7 +102,7 @@ def _ask(runtime: Runtime, trial: Trial) -> bool:
         runtime.context(trial.trial),
         category=next(iter(trial.drawn), trial.category) if trial.follows else trial.category,
         drawn=trial.drawn,
-        follow_ups=follow_ups_left(runtime.campaign.state),
+        follow_ups=follow_ups_left(runtime.campaign.state, trial.trial),
         ideas=1 if trial.rejections else runtime.settings.ideas,
         asking=asking,
         cards=lambda: look_up(runtime),
@@ -126,18 +128,19 @@ def _request(runtime: Runtime, context: Context) -> None:
     Raises:
         Misconfigured: the user has to mend something, or too often in a row nothing came of it.
     """
+    of = runtime.champion.commit  # it may be another one by the time that the reply comes
     try:
         if (trial := runtime.open_trial).submitted:
-            return _record_proposal(runtime, propose_submitted(trial, context.source))
+            return _record_proposal(runtime, propose_submitted(trial, context.source), of)
         if trial.idea and not trial.rejections:
-            return _record_proposal(runtime, propose_idea(runtime))
+            return _record_proposal(runtime, propose_idea(runtime), of)
         proposal = runtime.proposer.propose(context)
         # Prose is turned down where it is read as an edit.
         useless = "" if holds_edit(proposal.reply) else "there is nothing of an edit in the reply"
-        _record_proposal(runtime, proposal, ideas=context.ideas)
+        _record_proposal(runtime, proposal, of, ideas=context.ideas)
     except ReplyUnusable as unusable:
         proposal, useless = unusable.proposal, str(unusable)
-        _record_proposal(runtime, proposal, ideas=0)
+        _record_proposal(runtime, proposal, of, ideas=0)
         _turn_down(runtime, unusable)
     except Unavailable as outage:
         return _wait_for_model(runtime, outage)
@@ -161,10 +164,11 @@ def _in_vain(runtime: Runtime, cause: Cause, why: str) -> Misconfigured | None:
     return None
 
 
-def _record_proposal(runtime: Runtime, proposal: Proposal, ideas: int = 1) -> None:
+def _record_proposal(runtime: Runtime, proposal: Proposal, of: str, ideas: int = 1) -> None:
     """Record a reply, and its cost, before it is used.
 
     Args:
+        of: the champion that it was made for.
         ideas: how many of its edits count; the first is this trial's, the others wait. 0: none, as
             it is of no use.
     """
@@ -193,6 +197,7 @@ def _record_proposal(runtime: Runtime, proposal: Proposal, ideas: int = 1) -> No
             usage=proposal.usage,
             cost_usd=proposal.cost_usd,
             program=runtime.program.sha256[:12],
+            parent=of,
             prompt_tokens=proposal.prompt_tokens,
             category=choice.category,
             follows=choice.follows,
@@ -204,7 +209,8 @@ def _record_proposal(runtime: Runtime, proposal: Proposal, ideas: int = 1) -> No
 
 def _choice(runtime: Runtime, reply: str, envelope: str) -> Choice:
     form: Envelope = "file" if envelope == "file" else "edits"
-    return read_choice(reply, form, runtime.campaign.state, runtime.program.described)
+    number = runtime.open_trial.trial
+    return read_choice(reply, form, runtime.campaign.state, runtime.program.described, number)
 
 
 def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
@@ -240,7 +246,8 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
     Raises:
         EditError, Rejected: the reply is not usable; the message says why.
     """
-    champion, trials = runtime.champion, runtime.campaign.state.trials
+    trials, of = runtime.campaign.state.trials, trial.parent or runtime.champion.commit
+    champion = next(one for one in reversed(runtime.campaign.state.real) if one.commit == of)
     if trial.proposer == "llm":
         _choice(runtime, trial.reply, trial.envelope)
     parent = runtime.campaign.source(champion.commit)
@@ -254,7 +261,7 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
     real = runtime.campaign.state.real
     refuse_repeat(changes, [past for past in real if past.holds_by(trial.objective)])
     runtime.stop_if_asked()
-    smoke = measure.check(source, seed=runtime.settings.seed, **runtime.setting)
+    smoke = runtime.measure(runtime.work("check", source, seed=runtime.settings.seed))
     runtime.stop_if_asked()
     if not smoke.ok:
         _suspect_machine(runtime, parent)
@@ -267,6 +274,7 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         digest,
         changes,
         same_size=smoke.params == champion.of("candidate")[-1].params,
+        number=trial.trial,
     )
 
 
@@ -279,7 +287,7 @@ def _suspect_machine(runtime: Runtime, champion: str) -> None:
     runtime.in_vain["steps"] += 1
     if runtime.in_vain["steps"] % MAX_FAULTS:
         return
-    own = measure.check(champion, seed=runtime.settings.seed, **runtime.setting)
+    own = runtime.measure(runtime.work("check", champion, seed=runtime.settings.seed))
     runtime.stop_if_asked()
     if not own.ok:
         stop_for_machine(runtime, f"the trial steps failed, the champion's as well: {own.reason}")

@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from agent.campaign.events import ProgramRead, Waiting
 from agent.campaign.evidence import level_of, noise_of
@@ -15,6 +15,9 @@ from agent.campaign.learning import rebuild_prior
 from agent.campaign.notebook import Notebook
 from agent.campaign.records import Kind, Trial
 from agent.campaign.store import Campaign
+from agent.executors.base import Work
+from agent.executors.heats import Devices
+from agent.executors.lanes import Lanes
 from agent.git.command import inherited_environment
 from agent.judge import Judge, Rule
 from agent.models.secrets import scrub, secret_values
@@ -37,15 +40,6 @@ POINTS = 12
 T = TypeVar("T")
 
 
-class SharedKeywords(TypedDict):
-    """Keywords of ``trainer.measure`` that are the same for all trainings of a run."""
-
-    preset: str
-    data: str
-    isolation: str
-    cancel: threading.Event
-
-
 class Stopped(Exception):
     """The run ends here, with nothing lost; the message is the reason."""
 
@@ -65,6 +59,8 @@ class Runtime:
     notify: Notifier = field(default_factory=Notifier)
     after_trial: Callable[[], None] = lambda: None
     """What else is done after a verdict."""
+    devices: Devices = field(default_factory=Devices)
+    """Where all is measured, and by whose turn."""
 
     def __post_init__(self) -> None:
         self.began = since_boot()
@@ -76,11 +72,29 @@ class Runtime:
         """By what: how often in a row it came to nothing since the run began."""
         state, described = self.campaign.state, self.program.described
         lent = state.lent, state.lent_described
-        self.prior = rebuild_prior(described, self.settings.seed, state.trials, *lent)
+        self.prior = rebuild_prior(described, self.settings.seed, state.in_order, *lent)
+
+    @property
+    def lanes(self) -> Lanes:
+        return self.devices.lanes
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether this thread is a lane, beside which there are others."""
+        return self.lanes.own is not None
+
+    @property
+    def trial(self) -> Trial | None:
+        """This lane's trial, None between two."""
+        state, number = self.campaign.state, self.lanes.trial
+        if self.lanes.own is None:
+            return state.open_trial
+        trial = state.trials[number] if number is not None else None
+        return trial if trial is not None and trial.verdict is None else None
 
     @property
     def open_trial(self) -> Trial:
-        trial = self.campaign.state.open_trial
+        trial = self.trial
         assert trial is not None
         return trial
 
@@ -90,10 +104,28 @@ class Runtime:
         assert champion is not None
         return champion
 
+    def take_interrupted(self) -> bool:
+        """Go on with the first open trial that no lane has; False if there is none."""
+        taken = self.lanes.trials
+        left = [t.trial for t in self.campaign.state.open_trials if t.trial not in taken]
+        self.lanes.has(left[0] if left else None)
+        return bool(left)
+
+    def take_last(self) -> None:
+        """The trial that was just begun is this lane's."""
+        self.lanes.has(len(self.campaign.state.trials) - 1)
+
+    def rival(self, trial: Trial) -> Trial:
+        """Whom a trial's candidate meets: the champion, but of a null trial the one that it was
+        made of, since what it tells of the judge holds whoever is champion now."""
+        kept = (one for one in reversed(self.campaign.state.real) if one.kept)
+        own = next((one for one in kept if trial.is_null and one.commit == trial.parent), None)
+        return own or self.champion
+
     @property
     def objective(self) -> dict[str, float]:
         """What the open trial is judged by, else the next one, as the journal keeps it."""
-        open_trial = self.campaign.state.open_trial
+        open_trial = self.trial
         return dict(open_trial.objective if open_trial else self.program.objective.recorded())
 
     @property
@@ -111,7 +143,7 @@ class Runtime:
     @property
     def level(self) -> float | None:
         """The share of false keeps that the open trial may have."""
-        return level_of(self.campaign.state, self.rule)
+        return level_of(self.campaign.state, self.rule, self.open_trial.trial)
 
     def make_judge(self, kind: Kind) -> Judge:
         """A judge for one kind of edit, with the noise that the campaign has found in it."""
@@ -119,21 +151,27 @@ class Runtime:
         ties_left = max(0.0, preset.ties - state.ties_cost)
         return Judge(self.rule, noise_of(state, kind, preset), ties_left)
 
-    @property
-    def setting(self) -> SharedKeywords:
-        """What ``trainer.measure`` is given, whatever it measures."""
-        settings = self.settings
-        return SharedKeywords(
-            preset=settings.preset,
-            data=settings.data,
-            isolation=settings.isolation,
-            cancel=self.stop,
-        )
+    def work(
+        self, call: Literal["heat", "check", "audit", "profile"], *sources: str, **arguments: Any
+    ) -> Work:
+        """One call of ``trainer.measure``, with what is the same for all of a run."""
+        shared = ("preset", "data", "isolation")
+        arguments |= {name: getattr(self.settings, name) for name in shared}
+        return Work(call, sources, arguments)
+
+    def measure(self, work: Work, **how: Any) -> Any:
+        """Have it measured, and wait for it; see ``trainer.measure``, and ``Devices.run``."""
+        number = self.trial.trial if self.trial is not None else None
+
+        def tell(event: dict[str, Any]) -> None:
+            self.display.event(event, number)
+
+        return self.devices.run(work, on_event=tell, cancel=self.stop, **how)
 
     def context(self, number: int) -> Context:
         """What a proposer may know, before the category is drawn."""
         state = self.campaign.state
-        open_trial = state.open_trial
+        open_trial = self.trial
         program = self.program.aimed_at(Objective.of(self.objective)).open_to(self.budget)
         closed = set(self.program.names) - set(program.names)
         open_ = [name for name in self.prior.described if name not in closed] or None
@@ -144,6 +182,8 @@ class Runtime:
             source=self.campaign.source(self.champion.commit),
             program=program,
             history=tuple(state.real),
+            pending=tuple(one for one in state.open_trials if one is not open_trial),
+            replying=self.lanes.away,
             prior={name: share for name, share in shares.items() if name not in closed},
             noise={kind: noise_of(state, kind, self.preset).scale for kind in get_args(Kind)},
             seed=self.settings.seed,
@@ -232,12 +272,13 @@ class Runtime:
             Stopped: the run was asked to stop.
         """
         self.campaign.record(event)
-        until = since_boot() + seconds
+        until, number = since_boot() + seconds, self.open_trial.trial
         while (left := until - since_boot()) > 0 and not self.time_is_up():
-            self.display.event({"event": "waiting", "seconds": math.ceil(left)})
-            if self.stop.wait(min(1.0, left)):
-                break
-        self.display.event({"event": "waiting", "seconds": 0})
+            self.display.event({"event": "waiting", "seconds": math.ceil(left)}, number)
+            with self.lanes.away():
+                if self.stop.wait(min(1.0, left)):
+                    break
+        self.display.event({"event": "waiting", "seconds": 0}, number)
         self.stop_if_asked()
 
     def spent(self) -> float:

@@ -126,7 +126,7 @@ def heeding(
 
 def stopping_words(state: State) -> str:
     """What a run says when it is asked to stop."""
-    if state.open_seeds:
+    if any(trial.open_seeds for trial in state.open_trials):
         dropped = "the training under way is dropped, and done again when it is resumed"
     elif state.asking:
         dropped = "the reply under way is dropped, and asked for again when it is resumed"

@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from agent.campaign.evidence import courses
-from agent.campaign.records import Training
+from agent.campaign.evidence import courses, level_of
+from agent.campaign.records import Training, Trial
 from agent.forecast import (
     CHECKPOINTS,
     PARTS,
@@ -22,28 +22,48 @@ from agent.forecast import (
 )
 from agent.objective import Objective
 from agent.steps.runtime import Runtime
+from trainer.measure import Watch
 from trainer.presets import parse_budget
 
 
-class HeatWatch:
-    """Asked by a heat of the open trial each time that a twentieth of the budget is over."""
+def watch_all(watches: Sequence[HeatWatch | None]) -> Watch | None:
+    """What a heat asks of all its candidates: each by its own watch, None for who is not watched.
 
-    def __init__(self, runtime: Runtime, champion: Training | None) -> None:
+    Who is hopeless ends, and the turns that are left are the others': successive halving (Jamieson
+    and Talwalkar, 2016), with the forecast of each paired curve in place of a rank.
+    """
+    if not any(watches):
+        return None
+
+    def watch(
+        number: int, own: Sequence[float | None], champion: Sequence[float | None]
+    ) -> str | None:
+        asked = watches[max(0, number - 1)]  # without its champion a candidate is the first
+        return asked(number, own, champion) if asked is not None else None
+
+    return watch
+
+
+class HeatWatch:
+    """Asked of a trial's candidate by a heat, each time that a twentieth of the budget is over."""
+
+    def __init__(self, runtime: Runtime, trial: Trial, champion: Training | None) -> None:
         """
         Args:
             champion: its training, if it is used again instead of being trained in the heat.
         """
-        trial, state = runtime.open_trial, runtime.campaign.state
+        state = runtime.campaign.state
         self.forecast: Forecast | None = None
         """At which the candidate was ended; None if it was not."""
         self._trial, self._champion = trial, champion
         self._judge = runtime.make_judge(trial.kind)
-        self._level = runtime.level
+        self._level = level_of(state, runtime.rule, trial.trial)
         self._doubt = doubt_about(trial.category, trial.hides_loss, courses(state, runtime.preset))
         name = f"{runtime.settings.seed} trial {trial.trial} runs on"
         self._objective = Objective.of(trial.objective)
         self._by_clock = parse_budget(runtime.settings.budget).seconds is not None
-        runs = [*runtime.champion.of("candidate"), *state.runs_of(runtime.champion)]
+        rival = runtime.rival(trial)
+        runs = [*rival.of("candidate"), *state.runs_of(rival)]
         self._champions = [run for run in runs if run.val_bpb is not None]
         self._runs_on = random.Random(name).random() < 1 / RUNS_ON
         self._checked = self._parts = 0

@@ -46,6 +46,8 @@ def campaign(name: str, tree: Path, folder: Path, ideas: int) -> dict[str, Any]:
         *("--llm", f"command:{asks}", "--trials", str(len(model.PROPOSALS))),
         *("--budget", BUDGET, "--seed", str(SEED), "--preset", "cpu"),
     ]
+    if "sequential:" in (tree / "agent/settings.py").read_text():  # what came before always is
+        command.append("--sequential")
     environ = {**os.environ, "PYTHONPATH": str(tree)}
     done = subprocess.run(command, cwd=folder, env=environ, stdout=sys.stderr, check=False)
     if done.returncode != 0:

@@ -50,7 +50,8 @@ def run(
         None if it was asked to stop by a signal.
     """
     repo = Repo.open(repository(folder))
-    given: dict[str, Any] = {"llm": "none", "preset": PRESET, **settings}
+    shared = {"llm": "none", "preset": PRESET, "sequential": True}
+    given: dict[str, Any] = {**shared, **settings}
     with (
         closing(Display(sys.stderr)) as display,
         open_runtime(repo, TAG, given, repo.root / "program.md", display, start=start) as runtime,

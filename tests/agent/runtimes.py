@@ -19,7 +19,7 @@ from agent.steps.runtime import Runtime
 @contextlib.contextmanager
 def running(home: Path, out: Path) -> Iterator[Runtime]:
     """Of the campaign in the repository ``home``, which begins if there is none."""
-    settings = Settings(preset="cpu", budget="20s", llm="none")
+    settings = Settings(preset="cpu", budget="20s", llm="none", sequential=True)
     campaign = Campaign(Repo.open(home), "t")
     if campaign.is_new:
         campaign.begin(settings, {"device": "cpu"})

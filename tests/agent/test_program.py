@@ -219,6 +219,8 @@ def test_every_setting_that_the_shipped_program_offers_is_one(tmp_path: Path) ->
         "data",
         "keep",
         "ideas",
+        "heat",
+        "sequential",
         "nulls",
         "proposer",
         "llm",

@@ -46,6 +46,25 @@ def test_the_log_has_the_differences_of_the_scores(campaign: Path) -> None:
 
 
 @pytest.mark.slow
+def test_candidates_share_a_heat(tmp_path: Path) -> None:
+    """Also under a budget of tokens, one after the other, if program.md or the user asks for it.
+
+    The first trial meets the baseline's own training, which has a seed already.
+    """
+    folder = clone(tmp_path)
+    run = ("run", "--tag", "t", "--budget", "6000tok", "--llm", "none", "--proposer", "tuner")
+    agent(folder, *run, "--trials", "4", "--heat", "3", "--keep", "greedy")
+    heats = [event["trainings"] for event in events(folder) if event["event"] == "heat"]
+    shared = [pair for pair in heats if pair[0]["reused"]]
+    for champion, candidate in shared:
+        same = [one for one, _ in heats if one["seed"] == candidate["seed"] == champion["seed"]]
+        assert len({one["weights_sha256"] for one in same}) == 1
+        assert [one["reused"] for one in same].count(False) <= 1
+    kept = [trial for trial in as_json(folder, "log") if trial["verdict"] == "keep"]
+    assert len({trial["parent"] for trial in kept}) == len(kept), "one keep of each champion"
+
+
+@pytest.mark.slow
 def test_a_training_that_took_turns_replays_alone(campaign: Path) -> None:
     for trial in (0, 1):
         found = as_json(campaign, "replay", f"refs/autoresearch/t/trials/{trial}")

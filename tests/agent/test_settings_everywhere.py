@@ -63,6 +63,10 @@ ROWS = {
     "ideas": Row(
         "3", 3, WHOLE | {"0": "greater than or equal to 1", "9": "less than or equal"}, NOT_WHOLE
     ),
+    "heat": Row(
+        "3", "3", {"0": "auto, or a whole", "8": "from 1 to 7", "many": "auto"}, (True, 1.5, [1])
+    ),
+    "sequential": Row("true", True, {}, (5, 0.5, [1])),
     "nulls": Row("0.5", 0.5, NUMBER | FROM_0 | {"0.6": "less than or equal to 0.5"}, NOT_A_NUMBER),
     "notebook": Row("false", False, {}, (5, 0.5, [1])),
     "workers": Row(

@@ -50,11 +50,12 @@ def how_to_train(jobs: Sequence[Job | Trained], peak_memory_mb: float | None = N
     if len(jobs) == 1:
         return "alone"
     has_turns = bool(runnable) and runnable[0].budget.seconds is not None
-    fit = has_turns and _fit(len(runnable), runnable[0].setting.device, peak_memory_mb)
+    fit = has_turns and fits(len(runnable), runnable[0].setting.device, peak_memory_mb)
     return "side by side" if fit else "in turn"
 
 
-def _fit(count: int, device: str, peak_memory_mb: float | None) -> bool:
+def fits(count: int, device: str, peak_memory_mb: float | None) -> bool:
+    """Whether so many trainings fit into memory together; see ``how_to_train``."""
     if peak_memory_mb is None:
         return device == "cpu" and _memory_mb(count) > LEAST_MB
     each = HEADROOM * peak_memory_mb

@@ -56,8 +56,10 @@ def champion(context: Context) -> int:
 
 
 def kept_since(trial: Trial, history: Iterable[Trial]) -> list[Trial]:
-    """What was kept after a trial had its verdict."""
-    return [other for other in history if other.kept and other.trial > trial.trial]
+    """What was kept after the champion that a trial has met."""
+    kept = [other for other in history if other.kept and other.trial != trial.trial]
+    met = [number for number, other in enumerate(kept) if other.commit == trial.parent != ""]
+    return kept[met[0] + 1 :] if met else [o for o in kept if o.trial > trial.trial]
 
 
 def strength(trial: Trial) -> float | None:

@@ -42,6 +42,7 @@ class Memory:
         """The first for the category that was not turned down on this champion, and its reply."""
         since = itertools.takewhile(lambda trial: not trial.kept, reversed(context.history))
         refused = {*context.turned_down, *(reply for t in since for reply in t.turned_down)}
+        refused |= {trial.reply for trial in context.pending}
         own = (idea for idea in self._ideas(context) if idea.category == context.category)
         written = ((idea, _reply(idea, context.source)) for idea in own)
         return next((one for one in written if one[1] and one[1] not in refused), None)

@@ -115,9 +115,14 @@ class RichDisplay(Display):
 
     @_guarded
     def heat(
-        self, trial: Trial, number: int, budget: str, known: Sequence[float | None] = ()
+        self,
+        trial: Trial,
+        number: int,
+        budget: str,
+        known: Sequence[float | None] = (),
+        others: Sequence[int] = (),
     ) -> None:
-        super().heat(trial, number, budget, known)
+        super().heat(trial, number, budget, known, others)
 
     @_guarded
     def show(self, live: Live) -> None:
@@ -160,10 +165,11 @@ class RichDisplay(Display):
         self._set(live)
         self._draw()
 
-    def _end(self, words: str) -> None:
+    def _end(self, words: str, trial: int) -> None:
         if self._has_failed:
-            return super()._end(words)
-        self._set(self._judging())
+            return super()._end(words, trial)
+        if trial == self._live.trial:
+            self._set(self._judging())
 
     def _project(self, prior: Mapping[str, float]) -> None:
         """Look at the state again, which takes too long to be done at every redrawing."""

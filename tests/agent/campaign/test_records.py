@@ -86,7 +86,7 @@ def test_kinds_of_edit() -> None:
 
 def test_a_proof_has_the_champions_own_seed_and_leaves_none_to_a_heat(story: Story) -> None:
     story.add("heat_started", trial=1, heat=0, seeds=[1, 1], new_seeds=0, proof=True)
-    assert story.state.open_seeds == ()
+    assert story.state.trials[1].open_seeds == ()
 
 
 def test_a_mended_candidate_may_be_proven_again(story: Story) -> None:
@@ -107,14 +107,14 @@ def test_scores_of_an_old_open_trial_are_not_mixed_with_those_of_heats(story: St
 
 def test_a_heat_that_a_kill_cut_off_keeps_its_seeds(story: Story) -> None:
     """It is begun again with them; no seed is handed out twice, or lost."""
-    assert (story.state.open_seeds, story.state.seeds_used) == ((), 1)
+    assert (story.state.trials[1].open_seeds, story.state.seeds_used) == ((), 1)
     begun = {"trial": 1, "heat": 0, "seeds": [2, 2]}
     story.add("heat_started", **begun, new_seeds=1)
-    assert (story.state.open_seeds, story.state.seeds_used) == ((2, 2), 2)
+    assert (story.state.trials[1].open_seeds, story.state.seeds_used) == ((2, 2), 2)
     story.add("heat_started", **begun, new_seeds=0)
-    assert (story.state.open_seeds, story.state.seeds_used) == ((2, 2), 2)
+    assert (story.state.trials[1].open_seeds, story.state.seeds_used) == ((2, 2), 2)
     story.heat(1, 1.30, 1.28)
-    assert (story.state.open_seeds, story.state.seeds_used) == ((), 2)
+    assert (story.state.trials[1].open_seeds, story.state.seeds_used) == ((), 2)
 
 
 def test_a_champions_training_that_was_used_again_is_one_training(story: Story) -> None:

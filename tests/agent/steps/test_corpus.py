@@ -39,7 +39,7 @@ def opened(folder: Path, **given: str) -> str:
     with open_runtime(
         Repo.open(folder), "t", given, folder / "program.md", Display(stream)
     ) as runtime:
-        assert runtime.setting["data"] == "apidocs"
+        assert runtime.settings.data == "apidocs"
     return stream.getvalue()
 
 

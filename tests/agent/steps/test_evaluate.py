@@ -225,7 +225,7 @@ def test_a_heat_that_was_cut_off_is_run_again_under_its_seed(
     loop.baseline(runtime)
     with pytest.raises(IndexError):  # as a kill in the middle of the heat
         loop.one_trial(runtime)
-    begun = runtime.campaign.state.open_seeds
+    begun = runtime.open_trial.open_seeds
     assert len(begun) == 2
     played = play(monkeypatch, (1.5, 1.7))
     loop.one_trial(runtime)
@@ -321,6 +321,7 @@ def test_greedy_keeps_earn_no_level(runtime: Runtime, monkeypatch: pytest.Monkey
         trainings=(*state.trials[1].trainings, *_another(state.trials[1])),
     )  # fmt: skip
     state.trials.extend(dataclasses.replace(lost, trial=n) for n in range(2, 8))
+    state.ended.extend(range(2, 8))
     expected = trial_level("confirm", [(True, False)] * 6)
     assert level_of(state, "confirm") == expected
 

@@ -74,7 +74,7 @@ def three(prompt: Prompt, offered: list[str]) -> str:
 
 def test_an_idea_that_waited_teaches_by_the_draw_of_who_was_asked() -> None:
     asked = Trial(1, proposer="llm", data={"chances": {"llm": 0.4, "tuner": 0.6}, "more": 1})
-    state = State(trials=[Trial(0, verdict="keep", status="ok"), asked])
+    state = State(trials=[Trial(0, verdict="keep", status="ok"), asked], ended=[0])
     idea = {"trial": 1, "reply": "an edit", "envelope": "edits"}
     runtime: Any = SimpleNamespace(
         open_trial=Trial(2, proposer="llm", idea=idea), campaign=SimpleNamespace(state=state)

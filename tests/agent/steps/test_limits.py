@@ -305,7 +305,8 @@ def test_a_wait_is_bounded_counted_down_and_ends_with_the_time(
 
     monkeypatch.setattr(runtime.stop, "wait", pass_by)
     seen: list[int] = []
-    monkeypatch.setattr(runtime.display, "event", lambda event: seen.append(event["seconds"]))
+    display = runtime.display
+    monkeypatch.setattr(display, "event", lambda event, trial: seen.append(event["seconds"]))
     limited(runtime, hours=5 / 60)
     assert loop.run_campaign(runtime) == "the time is up"
     longest = propose.OUTAGE_SECONDS[1]

@@ -69,11 +69,11 @@ def heat(
     sources: Sequence[str],
     *,
     seed: Sequence[int],
-    weights_to: Sequence[Path | None] = (),
+    weights_to: Sequence[Path | None] | None = None,
     **options: Any,
 ) -> list[Measurement]:
     """In place of a heat's trainings, whose weights an audit wants to see."""
-    for path, own in zip(weights_to, seed, strict=False):
+    for path, own in zip(weights_to or (), seed, strict=False):
         if path is not None:
             path.write_bytes(str(own).encode())
     pairs = zip(sources, seed, strict=True)

@@ -138,7 +138,7 @@ def test_a_null_trial_that_was_cut_off_goes_on(
     with pytest.raises(IndexError):
         loop.one_trial(runtime)
     assert runtime.open_trial.is_null
-    begun = runtime.campaign.state.open_seeds
+    begun = runtime.open_trial.open_seeds
     audits(monkeypatch, bound=0.0)
     played = play(monkeypatch, *[(1.5, 1.6)] * 6)
     loop.one_trial(runtime)

@@ -341,7 +341,8 @@ def test_a_faster_candidate_may_save_all_the_time_of_its_tokens(
     last(runtime)
     loop.draw(runtime)
     runtime.settings = runtime.settings.model_copy(update={"budget": budget})
-    assert HeatWatch(runtime, None)._worth(0.25, -0.1) == pytest.approx(0.01 * saved - 0.1)
+    watch = HeatWatch(runtime, runtime.open_trial, None)
+    assert watch._worth(0.25, -0.1) == pytest.approx(0.01 * saved - 0.1)
 
 
 def test_seconds_that_have_a_price_are_not_taken_from_an_earlier_training(

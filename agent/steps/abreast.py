@@ -1,0 +1,81 @@
+"""How many trials are under way side by side, and the lanes that bring them to their verdicts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import NoReturn
+
+from agent.proposers.hybrid import Hybrid
+from agent.proposers.llm import ModelProposer
+from agent.steps.heat import has_turns, peak_memory_mb
+from agent.steps.runtime import Runtime, Stopped
+from trainer.measure import fits
+
+MOST = 4
+"""Candidates of a heat where nothing else is said: each more saves less, and one champion's luck
+would decide over more of them."""
+
+
+def room_of(runtime: Runtime) -> int:
+    """How many candidates the next heat takes: what program.md says, or what fits into memory.
+
+    Under a budget of tokens a champion's training is used again, and company saves nothing.
+    """
+    if runtime.settings.sequential:
+        return 1
+    if runtime.settings.heat != "auto":
+        return int(runtime.settings.heat)
+    if not has_turns(runtime):
+        return 1
+    champion = runtime.champion
+    device = str(champion.of("candidate")[-1].fingerprint.get("device", "cpu"))
+    peak = peak_memory_mb(runtime, champion)
+    return max((k for k in range(1, MOST + 1) if fits(k + 1, device, peak)), default=1)
+
+
+def lanes_for(runtime: Runtime) -> int:
+    """As many as train at once, and, where a model is asked, what the next heat can take plus one.
+
+    A recorded model is asked in the order in which it was.
+    """
+    if runtime.settings.sequential:
+        return 1
+    room, proposer = room_of(runtime), runtime.proposer
+    asked = proposer.structure if isinstance(proposer, Hybrid) else proposer
+    training = room * runtime.devices.executor.slots
+    if not isinstance(asked, ModelProposer):
+        return training
+    if asked.model.name.startswith("cassette:"):
+        return 1
+    return training + room + 1
+
+
+def in_lanes(runtime: Runtime, count: int, work: Callable[[], NoReturn]) -> NoReturn:
+    """Do ``work`` in so many lanes until each of them has stopped.
+
+    Raises:
+        Stopped: as the last of them did. Whatever else one raises ends the others, and is raised.
+    """
+    if count == 1:
+        work()
+    stopped: list[Stopped] = []
+    failed: list[BaseException] = []
+
+    def lane(number: int) -> None:
+        try:
+            with runtime.lanes.lane(number):
+                work()
+        except Stopped as reason:
+            stopped.append(reason)
+        except BaseException as error:  # noqa: BLE001 - it is raised again where all are awaited
+            failed.append(error)
+            runtime.stop.set()
+
+    runtime.lanes.quick |= set(range(count))  # before the first of them looks who is to come
+    threads = [threading.Thread(target=lane, args=(n,), daemon=True) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    raise failed[0] if failed else stopped[-1]
