@@ -17,7 +17,8 @@ from agent.campaign.commits import baseline_source
 from agent.campaign.events import RunBegun
 from agent.campaign.state import State
 from agent.campaign.store import Campaign
-from agent.executors.workers import shares
+from agent.executors.choose import open_devices
+from agent.executors.heats import Devices
 from agent.git.command import inherited_environment
 from agent.git.repo import Repo
 from agent.git.worktree import uncommitted
@@ -88,8 +89,6 @@ def open_runtime(
     settings = resolve_settings(command_line, program.settings, state.settings, state.given)
     given = {name: getattr(settings, name) for name, v in command_line.items() if v is not None}
     setting = resolve(settings.preset, isolation=settings.isolation, source=settings.data)
-    if settings.workers > 1 and not settings.ray:
-        shares(settings.workers)  # refuses more than there can be
     preset = setting.preset
     if preset.device_memory_mb and setting.device == "cpu":
         raise SettingsError(
@@ -116,6 +115,8 @@ def open_runtime(
     try:
         with contextlib.ExitStack() as held:
             inhibitor = held.enter_context(kept_awake())
+            executor = open_devices(settings.workers, settings.ray, display.event)
+            held.enter_context(contextlib.closing(executor))
             header = _header(program_path, tag, state, setting)
             header += _plan(settings, llm is not None, why)
             if program.objective.recorded():
@@ -177,7 +178,17 @@ def open_runtime(
             said = {**state.given, **given}
             from agent.report.background import reports  # only here: doctor needs no jinja2
 
-            runtime = Runtime(campaign, settings, program, proposer, display, stop, said, notify)
+            runtime = Runtime(
+                campaign,
+                settings,
+                program,
+                proposer,
+                display,
+                stop,
+                said,
+                notify,
+                devices=Devices(executor),
+            )
             try:
                 with (
                     reports(campaign, display.message) as reporter,

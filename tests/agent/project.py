@@ -35,6 +35,7 @@ def train(session):
         session.log(step, loss=loss)
     return build_model(session.spec)
 """
+PATIENCE_SECONDS = 120
 RUN = ("run", "--tag", "t", "--budget", "6000tok", "--llm", "none")
 
 
@@ -142,7 +143,7 @@ def events(folder: Path, tag: str = "t") -> list[dict[str, Any]]:
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
