@@ -27,7 +27,7 @@ class Lanes:
         """Called, by who has the baton, when there is one less of them."""
         self._trials: dict[int, int] = {}
         self._drafter: int | None = None
-        self._drafts = self.condition()
+        self._waiting: list[tuple[int, threading.Condition]] = []
 
     @contextlib.contextmanager
     def lane(self, number: int) -> Iterator[None]:
@@ -89,8 +89,11 @@ class Lanes:
         if self.own is None or self._drafter == self.own:
             yield
             return
-        self.until(self._drafts, lambda: self._drafter is None)
-        self._drafter = self.own
+        if self._drafter is None:
+            self._drafter = self.own
+        else:
+            self._waiting.append((self.own, turn := self.condition()))
+            self.until(turn, lambda: self._drafter == self.own)
         try:
             yield
         finally:
@@ -100,7 +103,10 @@ class Lanes:
         """This lane lets the next one draft, if it was its turn."""
         if self.own is not None and self._drafter == self.own:
             self._drafter = None
-            self._drafts.notify()
+            if self._waiting:
+                self._drafter, turn = self._waiting.pop(0)
+                self.quick.add(self._drafter)
+                turn.notify()
 
     def condition(self) -> threading.Condition:
         """A condition whose lock is the baton; who has that, may notify it."""

@@ -248,7 +248,8 @@ def test_candidates_share_one_champion_and_one_keep_comes_of_it(runtime: Runtime
     assert runtime.campaign.state.ended[:2] == [0, 2]
     audited = [what for what, _ in lab.asked].count("audit")
     assert audited == 3, "none of what was to be carried over"
-    assert sorted(len(trial.carried) for trial in trials(runtime)) == [0, 0, 1, 2]
+    carried = [len(trial.carried) for trial in runtime.campaign.state.finished]
+    assert carried[:2] == [0, 0] and min(carried[2:]) > 0
     check_invariants(runtime)
 
 
@@ -309,12 +310,11 @@ def test_a_stop_ends_all_lanes_and_the_next_run_goes_on(runtime: Runtime, lab: L
     assert run.reason == "asked to stop"
     state = runtime.campaign.state
     assert len(state.open_trials) == 3 and state.asking is False
-    begun = state.trials[1].open_seeds
-    assert begun
+    (begun,) = (trial for trial in state.open_trials if trial.open_seeds)
     runtime.stop.clear()
     heats.release(9)
     assert loop.run_campaign(runtime) == "3 trials are done"
-    assert trials(runtime)[1].trainings[0].seed == begun[0]
+    assert trials(runtime)[begun.trial].trainings[0].seed == begun.open_seeds[0]
     assert len(trials(runtime)) == 4 and not runtime.campaign.state.open_trials
     check_invariants(runtime)
 
