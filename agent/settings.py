@@ -97,7 +97,7 @@ def _spec(text: str) -> str:
 
 def _heat(value: object) -> str:
     if str(value) not in ("auto", *map(str, range(1, MOST_TRAININGS))):
-        raise ValueError(f"{value}: give auto, or a whole number from 1 to {MOST_TRAININGS - 1}")
+        raise ValueError(f"{value!a}: give auto, or a whole number from 1 to {MOST_TRAININGS - 1}")
     return str(value)
 
 

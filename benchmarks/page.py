@@ -44,7 +44,7 @@ def long_campaign(folder: Path, count: int) -> State:
         state, first = recorded.state, recorded.folder
         real = cycle([trial for trial in state.finished if trial.trial > 0])
         program = "".join(f"line {n} of what all prompts say alike\n" for n in range(PROMPT_LINES))
-        state.trials, state.ended = state.trials[:1], [0]
+        state.trials, state.ended = state.trials[:1], [*range(count + 1)]
         for number in range(1, count + 1):
             trial = next(real)
             place = folder / "trials" / str(number)

@@ -133,7 +133,7 @@ def told(campaign: RealHeats) -> dict[str, Any]:
     return {
         "verdicts": len(found),
         "seconds": round(campaign.seconds, 1),
-        "verdicts_an_hour": round(3600 * len(found) / campaign.seconds, 1),
+        "verdicts_an_hour": round(3600 * len(found) / max(campaign.seconds, 1e-3), 1),
         "trainings": round(campaign.trainings, 1),
         "nulls": len(nulls),
         "nulls_kept": sum(nulls),

@@ -109,7 +109,7 @@ def long_campaign(folder: Path, count: int) -> State:
     story.trial("schedule", "first", [(1.3, 1.29)], verdict="keep", gain=0.01, gain_half=0.005)
     trials = story.state.trials
     state = story.state
-    state.trials = [*trials]
+    state.trials, state.ended = [*trials], [*range(count + 1)]
     for n in range(2, count + 1):
         one = trials[1]
         kept = n % 40 == 0

@@ -45,10 +45,11 @@ def train(display: Display, until: int = 12, ahead: float = 0.004) -> None:
 
 def play(display: Display, state: State) -> None:
     """A campaign that has come to the second heat of its last trial."""
-    earlier = replace(state, trials=state.trials[:-2])
+    earlier = replace(state, trials=state.trials[:-2], ended=state.ended[:-2])
     display.attach("t", earlier, os.getpid())
     for trial in state.finished[-2:]:
         earlier.trials.append(trial)
+        earlier.ended.append(trial.trial)
         display.verdict(trial, earlier, PRIOR)
     last = replace(state.trials[1], trial=7, verdict=None)
     display.proposing(replace(last, title=""))
@@ -198,7 +199,7 @@ def test_a_display_that_fails_becomes_lines(
         monkeypatch.setattr(where, name, breaks)
         play(display, campaign().state)
         trial = campaign().state.trials[1]
-        display.heat_over(trial, trial.heats[2])
+        display.heat_over(replace(trial, trial=7), trial.heats[2])
         display.verdict(trial, campaign().state, PRIOR)
         display.close()
         seen.wait_for("heat 2: difference +0.0160", "trial 1: schedule; longer warm-down")

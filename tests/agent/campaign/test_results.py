@@ -141,7 +141,7 @@ def test_of_a_long_campaign_the_file_is_written_ever_more_seldom(
 ) -> None:
     past = [Trial(n, verdict="revert") for n in range(trials - 1)]
     last = Trial(trials - 1, verdict="keep" if kept else "revert")
-    assert is_due(State(trials=[*past, last])) is due
+    assert is_due(State(trials=[*past, last], ended=[*range(trials)])) is due
 
 
 def test_no_campaign_has_nothing_to_write_and_writes_it() -> None:
