@@ -6,7 +6,6 @@ resumed has the same state as one that was not. Nothing here touches a file.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -179,17 +178,6 @@ class State:
         """Number of trials by verdict, without the baseline and null trials."""
         verdicts = [trial.verdict for trial in self.real if trial.trial > 0]
         return {kind: verdicts.count(kind) for kind in ("keep", "revert", "rejected")}
-
-    @property
-    def proposers(self) -> dict[str, int]:
-        """Number of trials by who proposed them."""
-        return dict(Counter(trial.proposer for trial in self.real[1:] if trial.proposer))
-
-    @property
-    def without_ideas(self) -> list[str]:
-        """Categories of which no proposer had an untried idea when one was drawn last."""
-        last = next((trial for trial in reversed(self.trials) if trial.available), Trial(0))
-        return [name for name in last.categories if name not in last.available]
 
     @property
     def ties_cost(self) -> float:

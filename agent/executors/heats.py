@@ -54,6 +54,7 @@ class Devices:
         self.executor: Executor = executor or Local()
         self.lanes = lanes or Lanes()
         self.lanes.changed = self._give_out
+        self.lanes.handed = self._await_as_well
         self.room = 1
         """Candidates that the next heat can take."""
         self._taken = 0
@@ -152,6 +153,13 @@ class Devices:
             self._seats.remove(seat)
             seat.is_gone = True
             seat.changed.notify()
+
+    def _await_as_well(self, lane: int, following: int) -> None:
+        """Who waits for a lane to come also waits for the one that drafts after it, as several
+        ideas of one reply do."""
+        for seat in self._seats:
+            if lane in seat.awaited:
+                seat.awaited.add(following)
 
     def _is_over(self, seat: Seat, cancel: threading.Event) -> bool:
         """Whether the run is to stop and nobody is training this seat's candidate."""

@@ -25,6 +25,8 @@ class Lanes:
         """Lanes that wait for nothing slow: they will ask for a device, or be over, in a moment."""
         self.changed: Callable[[], None] = lambda: None
         """Called, by who has the baton, when there is one less of them."""
+        self.handed: Callable[[int, int], None] = lambda lane, following: None
+        """Called when a lane lets the next one draft."""
         self._trials: dict[int, int] = {}
         self._drafter: int | None = None
         self._waiting: list[tuple[int, threading.Condition]] = []
@@ -106,6 +108,7 @@ class Lanes:
             if self._waiting:
                 self._drafter, turn = self._waiting.pop(0)
                 self.quick.add(self._drafter)
+                self.handed(self.own, self._drafter)
                 turn.notify()
 
     def condition(self) -> threading.Condition:

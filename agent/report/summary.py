@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -11,7 +12,7 @@ from agent.campaign.chain import baseline_and_best
 from agent.campaign.evidence import noise_of
 from agent.campaign.files import NOTEBOOK
 from agent.campaign.learning import prior_course
-from agent.campaign.records import Kind
+from agent.campaign.records import Kind, Trial
 from agent.campaign.state import State
 from agent.judge import Estimate
 from agent.objective import DEFAULT
@@ -118,8 +119,8 @@ def status_json(
         "prior": dict(prior),
         "prior_over_time": prior_course(state),
         "exhausted": dict(state.exhausted),
-        "without_ideas": state.without_ideas,
-        "proposers": state.proposers,
+        "without_ideas": without_ideas(state),
+        "proposers": _proposers(state),
         "ideas_waiting": len(state.queue),
         "throughput": throughput(state),
     }
@@ -203,3 +204,14 @@ def repeat_command(state: State) -> str:
 def typed(value: object) -> str:
     """As a word of a command line."""
     return shlex.quote(one_line(value))
+
+
+def without_ideas(state: State) -> list[str]:
+    """Categories of which no proposer had an untried idea when one was drawn last."""
+    last = next((trial for trial in reversed(state.trials) if trial.available), Trial(0))
+    return [name for name in last.categories if name not in last.available]
+
+
+def _proposers(state: State) -> dict[str, int]:
+    """Number of trials by who proposed them."""
+    return dict(Counter(trial.proposer for trial in state.real[1:] if trial.proposer))

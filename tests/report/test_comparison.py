@@ -52,7 +52,7 @@ def test_the_list_has_a_line_each_and_whole_tags(columns: int) -> None:
         "+0.0130",
         "not",
         "yet",
-        "6:56",
+        "0:09",
         "$0.00",
     ]
     assert text[2] == three()[1]["tag"], "whole, to be typed again"

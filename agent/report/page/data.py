@@ -16,6 +16,7 @@ from agent.campaign.state import State
 from agent.objective import Objective
 from agent.report.details import attempt, facts
 from agent.report.page.texts import in_script, prompt_paths, prompts, read_text
+from agent.report.summary import without_ideas
 from agent.report.text import clock, heat_words, noise_words, signed, span
 from agent.report.verification import verified_text
 from agent.report.view import View
@@ -126,7 +127,7 @@ def more(view: View, state: State, folder: Path) -> Json:
         "notebook": printable(state.notebook.text, 20_000),
         "programs": _programs(state, folder),
         "scale": _scale(state),
-        "without_ideas": [one_line(name, 40) for name in state.without_ideas],
+        "without_ideas": [one_line(name, 40) for name in without_ideas(state)],
     }
 
 

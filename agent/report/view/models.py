@@ -169,7 +169,7 @@ class Cost:
     per_gain: float | None
     """US dollars for each hundredth of a bit; None if unknown or the gain is not sure."""
     trained_seconds: float
-    """Of device time: all trainings together."""
+    """Of device time: training, scoring and audits, of all workers together."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.campaign.chain import chain
 from agent.campaign.compared import finding
+from agent.campaign.device_time import device_time
 from agent.campaign.learning import prior_course
 from agent.campaign.live import Live
 from agent.campaign.records import Kind, Trial
@@ -292,14 +293,13 @@ def _cost(state: State) -> Cost:
         told = f"{plural(state.capped, 'ask')} cut off, counted as ${state.capped_usd:.2f}"
         words += f", at most: {told}"
     words += f", {state.tokens:,} tokens" if state.tokens else ""
+    workers = max(1, int(state.settings.get("workers") or 1))
     return Cost(
         usd=state.cost,
         tokens=state.tokens,
         words=words,
         per_gain=cost_per_gain(state) if state.tokens else None,
-        trained_seconds=sum(
-            run.wall_seconds for trial in state.trials for run in trial.trainings if not run.reused
-        ),
+        trained_seconds=workers * device_time(state.clock, workers).busy,
     )
 
 
