@@ -17,7 +17,8 @@ Machine Learning 8, 1992), with the score of the mixture, since the mixture is w
     g_k = dq_c/dtheta_k = (1 - eps) pi_c (1[k = c] - pi_k)
     dH/dtheta_k = -pi_k (log pi_k + H)              H: entropy of pi
 
-both as they are where no pi is cut; see ``slope`` for the rest.
+both as they are where no pi is cut; see ``slope`` for the rest. What is not available does not
+decay.
 
 q_c is the propensity that was logged when c was drawn and pi is the policy of today, over what was
 available then, so that 1 / q_c is an importance weight (D. G. Horvitz and D. J. Thompson, Journal

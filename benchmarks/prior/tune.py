@@ -39,7 +39,7 @@ CAMPAIGNS, SIZE = 60, 8
 ALL = "none"
 """In place of the family that is left out: none is."""
 
-# Larger steps of ours score higher and collapse where all is equal.
+# Larger steps of ours scored higher and collapsed where all is equal, before ``learner.MOST``.
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     **GRIDS,
     "landed rule": [{"step": STEP, "decay": DECAY}],
