@@ -49,6 +49,7 @@ def run_campaign(runtime: Runtime, only: Collection[str] | None = None) -> str:
     """
     try:
         baseline(runtime)
+        runtime.devices.room = room_of(runtime)
         count = lanes_for(runtime) if only is None else 1
         in_lanes(runtime, count, lambda: bring_trials(runtime, only))
     except Stopped as stopped:
@@ -91,7 +92,8 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
     """
     wait_while_paused(runtime)
     runtime.read_program()
-    runtime.devices.room = room_of(runtime)
+    if runtime.devices.is_idle:  # so that memory is free
+        runtime.devices.room = room_of(runtime)
     tell_of_objective(runtime)
     submitted = left(runtime, only)
     if only is not None and not submitted:

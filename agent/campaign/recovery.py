@@ -125,10 +125,7 @@ def bring_refs(
 
 def _last(state: State) -> list[Trial]:
     """The trials that a kill may have left without their last ref."""
-    under_way = state.open_trials
-    if len(under_way) < 2:  # before it began, the others were in git
-        return state.trials[-1:]
-    return [*under_way, *state.finished[-1:]]
+    return [*state.open_trials, *state.finished[-1:]]
 
 
 def _short(ref: str) -> str:

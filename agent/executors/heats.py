@@ -31,6 +31,8 @@ class Seat:
     """Whether it has a seed of its own, which it can share with nobody."""
     stays: bool
     """Whether it meets that commit even when another is champion."""
+    first: bool
+    """Whether its trial is under way, and goes before those that have yet to begin."""
     lane: int | None
     changed: threading.Condition
     awaited: set[int] = field(default_factory=set)
@@ -65,6 +67,11 @@ class Devices:
         self._back: set[int] = set()
         """Lanes whose heat is just over. What they want next comes first: perhaps an audit, after
         which there is another champion."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no device is taken."""
+        return not self._taken
 
     def run(
         self,
@@ -111,13 +118,14 @@ class Devices:
         *,
         alone: bool = False,
         stays: bool = False,
+        first: bool = False,
     ) -> Iterator[Seat]:
         """A seat of the next heat of ``champion``; the block is entered when it is settled.
 
         Who leads has a device in the block, and has to give every other seat its outcome there;
         those that get none get its error.
         """
-        seat = Seat(trial, champion, alone, stays, self.lanes.own, self.lanes.condition())
+        seat = Seat(trial, champion, alone, stays, first, self.lanes.own, self.lanes.condition())
         if seat.lane is None:
             seat.company = [seat]
             yield seat
@@ -214,8 +222,9 @@ class Devices:
 
     def _next_heat(self) -> list[Seat]:
         """The seats of the heat that can begin now, none if none can."""
-        for first in self._seats:
-            alike = [s for s in self._seats if not s.is_alone and s.champion == first.champion]
+        seats = sorted(self._seats, key=lambda seat: not seat.first)
+        for first in seats:
+            alike = [s for s in seats if not s.is_alone and s.champion == first.champion]
             company = [first] if first.is_alone else alike[: self.room]
             if len(company) >= self.room or first.is_alone or not first.awaited:
                 return company

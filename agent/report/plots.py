@@ -129,7 +129,7 @@ def scale(points: Sequence[Point]) -> tuple[float, float]:
 
 def _draw(axes: Axes, state: State, points: Sequence[Point]) -> None:
     low, high = scale(points)
-    span, last = max(high - low, 1e-4), state.real[-1].trial
+    span, last = max(high - low, 1e-4), max(trial.trial for trial in state.real)
     kept = [point for point in points if point.trial.kept]
     axes.set_ylim(low - (0.4 if len(kept) > 1 else 0.15) * span, high + 0.35 * span)
     _bounds(axes, state, points)

@@ -44,7 +44,9 @@ log = logging.getLogger(__name__)
 class Point:
     """What is known after a trial."""
 
-    trial: int
+    number: int
+    """Of its verdict, from 0 on: the step. Trials side by side end in another order than they
+    began."""
     time: float
     """Unix seconds of its verdict."""
     values: Mapping[str, float]
@@ -55,21 +57,21 @@ def points(state: State) -> Iterator[Point]:
     costs, course = chain(state, preset_of(state)), prior_course(state, len(state.trials) + 1)
     priors = {row["trial"]: row["prior"] for row in course}
     name, champion = f"champion/{cost_name(state)}", 0
-    for trial in state.finished:
+    for number, trial in enumerate(state.finished):
         champion = trial.trial if trial.kept and not trial.is_null else champion
         values = {f"prior/{one_line(k, 40)}": p for k, p in priors.get(trial.trial, {}).items()}
         if trial.gain is not None:
             values["trial/gain"] = trial.gain
         if champion in costs:
             values[name] = costs[champion].mean
-        yield Point(trial.trial, trial.started + trial.seconds, values)
+        yield Point(number, trial.started + trial.seconds, values)
 
 
 class Tracker(Protocol):
     """One of the tools."""
 
     first: int
-    """The first trial that it does not have yet."""
+    """The first point that it does not have yet."""
 
     def write(self, point: Point) -> None: ...
 
@@ -95,7 +97,9 @@ class TensorBoard:
     def write(self, point: Point) -> None:
         values = [self._summary.Value(tag=k, simple_value=v) for k, v in point.values.items()]
         summary = self._summary(value=values)
-        self._writer.add_event(self._event(wall_time=point.time, step=point.trial, summary=summary))
+        self._writer.add_event(
+            self._event(wall_time=point.time, step=point.number, summary=summary)
+        )
         self._writer.flush()
 
     def close(self) -> None:
@@ -133,7 +137,7 @@ class Wandb:
         self.first = int(self._run.starting_step)
 
     def write(self, point: Point) -> None:
-        self._run.log(dict(point.values), step=point.trial)
+        self._run.log(dict(point.values), step=point.number)
 
     def close(self) -> None:
         self._run.finish()
@@ -243,7 +247,7 @@ def track(
                 continue
             tracker = tracker or TRACKERS[name](folder, state)
             for point in points(state):
-                if point.trial >= max(told, tracker.first):
+                if point.number >= max(told, tracker.first):
                     tracker.write(point)
             told = len(state.finished)
     finally:

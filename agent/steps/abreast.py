@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from agent.proposers.hybrid import Hybrid
 from agent.proposers.llm import ModelProposer
+from agent.proposers.local import LocalProposer
 from agent.steps.heat import has_turns, peak_memory_mb
 from agent.steps.runtime import Runtime, Stopped
 from trainer.measure import fits
@@ -31,7 +32,9 @@ def room_of(runtime: Runtime) -> int:
     champion = runtime.champion
     device = str(champion.of("candidate")[-1].fingerprint.get("device", "cpu"))
     peak = peak_memory_mb(runtime, champion)
-    return max((k for k in range(1, MOST + 1) if fits(k + 1, device, peak)), default=1)
+    beside = runtime.settings.workers if device == "cpu" else 1  # they share this memory
+    most = (k for k in range(1, MOST + 1) if fits(beside * (k + 1), device, peak))
+    return max(most, default=1)
 
 
 def lanes_for(runtime: Runtime) -> int:
@@ -44,8 +47,8 @@ def lanes_for(runtime: Runtime) -> int:
     room, proposer = room_of(runtime), runtime.proposer
     asked = proposer.structure if isinstance(proposer, Hybrid) else proposer
     training = room * runtime.devices.executor.slots
-    if not isinstance(asked, ModelProposer):
-        return training
+    if isinstance(asked, LocalProposer) or not isinstance(asked, ModelProposer):
+        return training  # a model in this process would take what trainings are to have
     if asked.model.name.startswith("cassette:"):
         return 1
     return training + room + 1

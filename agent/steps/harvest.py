@@ -223,7 +223,8 @@ class _Harvest:
             intervals.append(estimate(values, found["intervals"]))
             notes += [f"{what} it {value}" for value in values if isinstance(value, str)]
             if what == "alone" and str in map(type, values):
-                earlier = (t.trial for t in self.kept[1:] if t.trial < keep.trial.trial)
+                order = [trial.trial for trial in self.kept]
+                earlier = order[1 : order.index(keep.trial.trial)]
                 keep = replace(keep, built=keep.own, needs=tuple(earlier))
         claimed = keep.trial.gain if keep.trial.holds_by(self.state.objective) else None
         label, why = weigh(claimed or 0.0, intervals[0], intervals[1], keep.needs)

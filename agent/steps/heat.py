@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from agent.campaign import events
+from agent.campaign.files import is_paused
 from agent.campaign.reading import CampaignError
 from agent.campaign.records import Heat, Training, Trial
 from agent.campaign.state import State
 from agent.executors.heats import Seat
 from agent.steps.nulls import null_source
-from agent.steps.runtime import Runtime
+from agent.steps.pause import wait_while_paused
+from agent.steps.runtime import Runtime, Stopped
 from agent.steps.watch import HeatWatch, watch_all
 from trainer.measure import Measurement, Watch
 from trainer.presets import parse_budget
@@ -44,24 +46,29 @@ def run_heat(runtime: Runtime) -> None:
     """
     runtime.stop_if_asked()
     trial = runtime.open_trial
+    if runtime.is_one_of_several and not trial.heats:
+        wait_while_paused(runtime)
     with runtime.devices.heat(
         trial.trial,
         runtime.rival(trial).commit,
         runtime.stop,
         alone=_has_own_seed(runtime, trial),
         stays=trial.is_null,
+        first=bool(trial.heats),
     ) as seat:
         if seat.is_gone:
             return
         runtime.stop_if_asked()
-        if seat.company and not trial.heats and runtime.is_one_of_several:
-            runtime.stop_at_limits(asks=False)  # a draft that waits is no trial under way yet
-        if seat.company:
-            _lead(runtime, seat)
+        if company := _still_wanted(runtime, seat.company):
+            _lead(runtime, company)
     if isinstance(seat.outcome, BaseException):
         raise seat.outcome
-    plan, measured, watch = seat.outcome
+    if seat.outcome is None:  # it began no trial any more
+        return
+    plan, measured, watch, abreast = seat.outcome
     champion, candidate = plan.ended(measured)
+    if candidate.status == "oom" and abreast > 1:
+        candidate = replace(candidate, counted=False)  # alone it has more memory
     difference = Heat(plan.number, champion, candidate).lower_by  # time and memory are no claims
     if difference is not None and _is_too_good(runtime, champion, difference):
         candidate = replace(candidate, counted=False, quarantined=True)
@@ -71,28 +78,41 @@ def run_heat(runtime: Runtime) -> None:
     show_heat(runtime)
 
 
-def _lead(runtime: Runtime, seat: Seat) -> None:
+def _still_wanted(runtime: Runtime, company: list[Seat]) -> list[Seat]:
+    """Those of a heat that is about to begin whose trial is under way, or may still begin: a draft
+    that waits is no trial yet when the time is up or the run is paused."""
+    trials, up = runtime.campaign.state.trials, runtime.time_is_up()
+    if not runtime.is_one_of_several or not (up or is_paused(runtime.campaign.folder)):
+        return company
+    wanted = [one for one in company if trials[one.trial].heats]
+    for one in company:
+        if one not in wanted:
+            one.outcome = Stopped("the time is up") if up else None
+            one.is_gone = True
+    return wanted
+
+
+def _lead(runtime: Runtime, company: Sequence[Seat]) -> None:
     """Run the heat of all that have a seat in it; the champion's training is counted once."""
     plans: list[Plan] = []
     fresh = runtime.fresh_seed()
-    for one in seat.company:
+    for one in company:
         trial = runtime.campaign.state.trials[one.trial]
         handed = ((fresh, fresh), 0 if plans else 1)
-        plans.append(
-            plan_heat(runtime, trial, handed if seat.company[1:] else _seeds(runtime, trial))
-        )
-    trials = [runtime.campaign.state.trials[one.trial] for one in seat.company]
+        plans.append(plan_heat(runtime, trial, handed if company[1:] else _seeds(runtime, trial)))
+    trials = [runtime.campaign.state.trials[one.trial] for one in company]
     watches = [
         None if trial.is_null else HeatWatch(runtime, trial, plan.reused)
         for trial, plan in zip(trials, plans, strict=True)
     ]
     first, *others = train_heat(runtime, plans, watch=watch_all(watches))
-    for number, (one, plan) in enumerate(zip(seat.company, plans, strict=True)):
+    for number, (one, plan) in enumerate(zip(company, plans, strict=True)):
         if number:
             champion, _ = plans[0].ended([first, others[0]])
             again = replace(champion, trial=one.trial, heat=plan.number, reused=True)
             plan = replace(plan, reused=again)
-        one.outcome = plan, [None if number else first, others[number]], watches[number]
+        result = [None if number else first, others[number]]
+        one.outcome = plan, result, watches[number], len(plans)
 
 
 @dataclass(frozen=True)
@@ -157,8 +177,10 @@ def _seeds(runtime: Runtime, trial: Trial) -> tuple[tuple[int, int], int]:
 
 
 def _has_own_seed(runtime: Runtime, trial: Trial) -> bool:
-    """Whether its next heat cannot have the seed of others."""
+    """Whether its next heat cannot have the seed of others, or not memory enough beside them."""
     if trial.open_seeds or (trial.is_null and not trial.sets_numbers):
+        return True
+    if any(training.status == "oom" for training in trial.trainings):
         return True
     return _known_seed(runtime, trial) is not None
 

@@ -276,7 +276,13 @@ def verify_at_end(runtime: Runtime) -> None:
 def _heat_seconds(keeps: Keeps) -> float:
     """What a heat of two files takes, by the campaign's last ones."""
     heats = [heat for trial in keeps.state.finished for heat in trial.heats]
-    taken = [heat.candidate.wall_seconds for heat in heats if heat.difference is not None]
+    sides = [heat.candidate for heat in heats if heat.difference is not None]
+    taken = [  # in the heat there may have been others
+        2 * (side.train_seconds + side.score_seconds)
+        if side.score_seconds is not None
+        else side.wall_seconds
+        for side in sides
+    ]
     budget = parse_budget(str(keeps.state.settings["budget"])).seconds or 1.0
     return max(2 * budget, median(taken[-5:] or [0.0]))
 

@@ -61,7 +61,7 @@ else:
 
 def run(folder: Path, *args: str) -> Done:
     done = subprocess.run(
-        [sys.executable, "-m", "agent", "run", "--tag", "t", "-v", *args],
+        [sys.executable, "-m", "agent", "run", "--tag", "t", "-v", "--sequential", *args],
         cwd=folder, env={**os.environ, **KEYS}, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     return Done(done.returncode, done.stdout, done.stderr)

@@ -69,6 +69,8 @@ def test_draws_of_the_surface_agree_with_the_heats_and_are_open_elsewhere(
     assert all(surface.gain({"DEPTH": 2}) is not None for surface in surfaces)
 
 
+@pytest.mark.slow
+@pytest.mark.process  # as all that is slow
 def test_effects_add_up_but_for_interactions(recording: Recording) -> None:
     assert recording.interaction < NOISE, "the recorded pair is worth the sum of its parts"
     point = {"LEARNING_RATE": 0.004, "ACTIVATION": "relu2"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ def cluster() -> Iterator[Any]:
     ray = pytest.importorskip("ray", reason="--ray needs the extra")
     from ray.cluster_utils import Cluster
 
+    terminated = signal.getsignal(signal.SIGTERM)  # Ray sets its own, for tests after these too
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_raylet_start_wait_time_s", "300")  # a busy machine takes long
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -27,6 +29,7 @@ def cluster() -> Iterator[Any]:
         yield cluster
         ray.shutdown()
         cluster.shutdown()
+    signal.signal(signal.SIGTERM, terminated)
 
 
 @pytest.fixture

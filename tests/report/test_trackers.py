@@ -42,7 +42,7 @@ def steps(count: int) -> Callable[[], bool]:
 
 
 def test_each_trial_has_its_gain_the_champions_score_and_the_prior() -> None:
-    found = {point.trial: point.values for point in points(drawn())}
+    found = {point.number: point.values for point in points(drawn())}
     assert list(found) == [0, 1, 2, 3, 4, 5, 6]
     assert found[1]["trial/gain"] == 0.013 and "trial/gain" not in found[2]
     assert found[6]["trial/gain"] == -0.06
@@ -50,6 +50,14 @@ def test_each_trial_has_its_gain_the_champions_score_and_the_prior() -> None:
     assert scores == pytest.approx([1.30075] + 6 * [1.28775])
     assert sum(v for k, v in found[4].items() if k.startswith("prior/")) == pytest.approx(1.0)
     assert {f"prior/{name}" for name in PRIOR} <= set(found[1])
+
+
+def test_points_go_by_verdicts_where_trials_ran_side_by_side() -> None:
+    state = drawn()
+    state.ended = [0, 3, 1, 2, *state.ended[4:]]
+    found = list(points(state))
+    assert [point.number for point in found] == list(range(len(found)))
+    assert found[2].values["trial/gain"] == 0.013, "trial 1, which ended third"
 
 
 def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
@@ -63,7 +71,7 @@ def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
         read.Reload()
         gains = [(one.step, one.value) for one in read.Scalars("trial/gain")]
         assert gains == [
-            (p.trial, pytest.approx(p.values["trial/gain"]))
+            (p.number, pytest.approx(p.values["trial/gain"]))
             for p in points(state)
             if "trial/gain" in p.values
         ]

@@ -22,7 +22,7 @@ def combine(context: Context) -> list[Idea]:
     near = [
         trial
         for trial in history
-        if trial.trial > now
+        if (trial.parent == now.commit if trial.parent else trial.trial > now.trial)
         and trial.trial not in used
         and trial.data.get("how") in (None, "comeback")
         and (strength(trial) or 0.0) >= LEAST

@@ -50,9 +50,9 @@ def past(context: Context) -> list[Trial]:
     return by_todays_name(told, program.described)
 
 
-def champion(context: Context) -> int:
-    """Number of the trial that was kept last."""
-    return next(trial.trial for trial in reversed(context.history) if trial.kept)
+def champion(context: Context) -> Trial:
+    """The trial that was kept last."""
+    return next(trial for trial in reversed(context.history) if trial.kept)
 
 
 def kept_since(trial: Trial, history: Iterable[Trial]) -> list[Trial]:

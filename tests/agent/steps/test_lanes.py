@@ -9,6 +9,7 @@ import dataclasses
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from staged import measured
 
 from agent import loop
 from agent.campaign import events
+from agent.campaign.files import PAUSE
 from agent.campaign.journal import read_events
 from agent.campaign.learning import rebuild_prior
 from agent.campaign.records import Trial
@@ -54,6 +56,8 @@ class Lab:
         default_factory=lambda: {"heat": queue.Queue(), "reply": queue.Queue()}
     )
     replies: Callable[[Prompt], str] = lambda prompt: edit(f"at{prompt.trial}")
+    lacks_memory: Callable[[str, int], bool] = lambda source, count: False
+    """Whether a source of so many in a heat does not fit."""
 
     def _ask(self, what: str, of: Any, cancel: threading.Event) -> None:
         self.asked.append((what, of))
@@ -78,7 +82,12 @@ class Lab:
         for path in filter(None, work.weights_to):
             path.write_bytes(path.stem.rpartition("-")[2].encode())
         seeds = work.arguments["seed"]
-        return [measured(self.scores(s), n) for s, n in zip(work.sources, seeds, strict=True)]
+        return [
+            dataclasses.replace(measured(self.scores(source), seed), status="oom", val_bpb=None)
+            if self.lacks_memory(source, len(work.sources))
+            else measured(self.scores(source), seed)
+            for source, seed in zip(work.sources, seeds, strict=True)
+        ]
 
     def close(self) -> None: ...
 
@@ -296,6 +305,66 @@ def test_a_draft_begins_no_heat_once_the_time_is_up(
         heats.release(9)
     assert run.reason == "the time is up"
     assert [trial.verdict for trial in trials(runtime)] == ["keep", "revert", None, None]
+
+
+def test_what_lacks_memory_beside_others_is_judged_alone(runtime: Runtime, lab: Lab) -> None:
+    use(runtime, heat="3", ideas=3, keep="greedy")
+    lab.replies = lambda prompt: "\n".join(
+        f"title: {place}\ncategory: schedule\nhypothesis: it may help\n{edit('one', place)}"
+        for place in (PLACE, ELSEWHERE, LAST)
+    )
+    lab.scores = lambda source: 1.9 if "kind" in source else 1.5
+    lab.lacks_memory = lambda source, count: count > 2 and f"{ELSEWHERE}    kind" in source
+    assert loop.run_campaign(runtime) == "3 trials are done"
+    assert [trial.status for trial in trials(runtime)] == ["ok"] * 4
+    assert [t.status for t in trials(runtime)[2].of("candidate")] == ["oom", "ok"]
+    assert [len(of) for what, of in lab.asked if what == "heat"] == [1, 4, 2]
+
+
+def test_a_trial_under_way_goes_before_drafts_and_ends_when_the_time_is_up(
+    runtime: Runtime, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(runtime, heat="2", trials=9)
+    heats = closed(lab, 1)
+    near = iter(range(1, 1000))
+    lab.scores = lambda source: 1.5 + (next(near) % 3 - 1) * 1e-3
+    with Run(runtime) as run:
+        for _ in range(5):
+            lab.wait_for("reply")
+        for _ in range(2):
+            lab.wait_for("heat")
+        monkeypatch.setattr(Runtime, "time_is_up", lambda self: True)
+        heats.release(99)
+    assert run.reason == "the time is up"
+    begun = [trial for trial in trials(runtime) if trial.trainings]
+    assert len(begun) == 2 and all(trial.verdict for trial in begun)
+    assert len(begun[1].differences) > 1, "it was not decided by its first heat"
+    assert len(trials(runtime)) > 2
+    check_invariants(runtime)
+
+
+def test_no_draft_begins_a_heat_while_the_run_is_paused(runtime: Runtime, lab: Lab) -> None:
+    use(runtime, keep="greedy")
+    heats = closed(lab, 1)
+    lab.scores = lambda source: 1.9 if "kind" in source else 1.5
+    with Run(runtime) as run:
+        for _ in range(3):
+            lab.wait_for("reply")
+        for _ in range(2):
+            lab.wait_for("heat")
+        request = runtime.campaign.folder / PAUSE
+        request.touch()
+        heats.release(9)
+        deadline = time.monotonic() + 60
+        while not trials(runtime)[1].verdict or runtime.lanes.quick:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert [what for what, _ in lab.asked].count("heat") == 2
+        request.unlink()
+    assert run.reason == "3 trials are done"
+    happened = [event.event for event in journal(runtime)]
+    after = happened[happened.index("verdict", happened.index("verdict") + 1) :]
+    assert after.index("paused") < after.index("heat_started")
 
 
 def test_a_stop_ends_all_lanes_and_the_next_run_goes_on(runtime: Runtime, lab: Lab) -> None:

@@ -76,7 +76,8 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git(folder, "commit", "-qm", "a train.py that logs each step")
     agent(
         folder, "run", "--tag", "t", "--budget", "6000tok", "--keep", "greedy", "--trials", "5",
-        "--proposer", "llm", "--llm", f"command:'{sys.executable}' '{folder / 'model.py'}'",
+        "--sequential", "--proposer", "llm",
+        "--llm", f"command:'{sys.executable}' '{folder / 'model.py'}'",
     )  # fmt: skip
     return folder
 
