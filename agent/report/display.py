@@ -129,7 +129,8 @@ class Display:
             others: trials whose candidates train in it as well.
         """
         what = f" ({one_line(trial.title)})" if trial.title else ""
-        what += f" and those of trials {', '.join(map(str, others))}" if others else ""
+        many = "those of trials" if others[1:] else "that of trial"
+        what += f" and {many} {', '.join(map(str, others))}" if others else ""
         both = f"heat {number + 1}, champion and candidate{what}, for {budget} each"
         how: dict[str, Any] = {"heat": number, "budget": budget, "champion": course(known)}
         self._begin(Live.of(trial, stage="training", **how), f"trial {trial.trial}: {both}")
