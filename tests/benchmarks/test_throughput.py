@@ -154,6 +154,7 @@ def test_real_heats_go_on_where_they_were_stopped(trained: list[int]) -> None:
         real.told(real.RealHeats(4, [lines[0] | {"trials": [9]}], lambda _: None, trials=6))
 
 
+@pytest.mark.slow
 @pytest.mark.process  # it checks the whole deck: seconds
 def test_half_of_the_real_trials_do_nothing() -> None:
     chosen = real.entries()

@@ -58,6 +58,7 @@ def events(site: Site) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.slow
 def test_one_reply_is_three_trials_whatever_is_killed(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     undisturbed, site = make(tmp_path / "calm", shared), make(tmp_path / "killed", shared)

@@ -337,9 +337,9 @@ def test_a_trial_under_way_goes_before_drafts_and_ends_when_the_time_is_up(
         heats.release(99)
     assert run.reason == "the time is up"
     begun = [trial for trial in trials(runtime) if trial.trainings]
-    assert len(begun) == 2 and all(trial.verdict for trial in begun)
+    assert 2 <= len(begun) <= 3 and all(trial.verdict for trial in begun)
     assert len(begun[1].differences) > 1, "it was not decided by its first heat"
-    assert len(trials(runtime)) > 2
+    assert len(trials(runtime)) > len(begun)
     check_invariants(runtime)
 
 
