@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab import PROMPTS, Lab, use
 from project import clone_without_model, git
 from runtimes import running
 from staged import audits, play
 
 from agent import loop
+from agent.proposers.llm import LLMProposer
 from agent.steps.runtime import Runtime
 from trainer import measure
 from trainer.measure import CheckResult
@@ -62,3 +64,12 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]
 
     monkeypatch.setattr(measure, "check", check)
     return found
+
+
+@pytest.fixture
+def lab(runtime: Runtime) -> Lab:
+    lab = Lab(lambda source: 1.5)
+    runtime.devices.executor = lab
+    runtime.proposer = LLMProposer(lab, PROMPTS, cancel=runtime.stop)
+    use(runtime, sequential=False, heat="1", nulls=0.0, notebook=False, trials=3)
+    return lab

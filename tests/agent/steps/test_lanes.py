@@ -5,163 +5,33 @@ Journal, git and threads are real; trainings and the model's replies come when t
 
 from __future__ import annotations
 
-import dataclasses
-import queue
-import re
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from replies import block
+from lab import (
+    ELSEWHERE,
+    PLACE,
+    Lab,
+    Run,
+    Told,
+    check_invariants,
+    closed,
+    drafted,
+    edit,
+    journal,
+    three_ideas,
+    trials,
+    use,
+)
 from runtimes import running
-from staged import measured
 
 from agent import loop
 from agent.campaign import events
-from agent.campaign.files import PAUSE
-from agent.campaign.journal import read_events
-from agent.campaign.learning import rebuild_prior
-from agent.campaign.records import Trial
-from agent.executors.base import Work
-from agent.models.types import Cancelled, Misconfigured, Prompt, Reply
-from agent.proposers.base import Context, Proposal
-from agent.proposers.llm import LLMProposer
+from agent.models.types import Misconfigured, Prompt
 from agent.steps.runtime import Runtime
-from trainer.measure import AuditResult, CheckResult, Measurement
 
 pytestmark = pytest.mark.process
-PROMPTS = Path(__file__).parents[3] / "prompts"
-PLACE = "    session.ready()\n"
-ELSEWHERE, LAST = "    step = 0\n", "    loss = None\n"
-
-
-def edit(name: str, place: str = PLACE) -> str:
-    return block(place, f"{place}    kind = {name!r}\n    del kind\n")
-
-
-@dataclasses.dataclass
-class Lab:
-    """The devices and the model. All that is asked of them is in ``asked``, in order."""
-
-    scores: Callable[[str], float]
-    slots: int = 1
-    asked: list[tuple[str, Any]] = dataclasses.field(default_factory=list)
-    name: str = "fake:m"
-    gates: dict[str, threading.Semaphore] = dataclasses.field(default_factory=dict)
-    """By the kind of what is asked, ``heat`` or ``reply``: each answer takes one from it."""
-    began: dict[str, queue.Queue[Any]] = dataclasses.field(
-        default_factory=lambda: {"heat": queue.Queue(), "reply": queue.Queue()}
-    )
-    replies: Callable[[Prompt], str] = lambda prompt: edit(f"at{prompt.trial}")
-    lacks_memory: Callable[[str, int], bool] = lambda source, count: False
-    """Whether a source of so many in a heat does not fit."""
-
-    def _ask(self, what: str, of: Any, cancel: threading.Event) -> None:
-        self.asked.append((what, of))
-        if what in self.began:
-            self.began[what].put(of)
-        if gate := self.gates.get(what):
-            while not gate.acquire(timeout=0.05) and not cancel.is_set():
-                pass
-
-    def wait_for(self, what: str) -> Any:
-        """The next of what is asked, once it is."""
-        return self.began[what].get(timeout=60)
-
-    def run(
-        self, work: Work, *, on_event: Any, cancel: threading.Event, watch: Any = None
-    ) -> list[Measurement] | CheckResult | AuditResult:
-        self._ask(work.call, work.sources, cancel)
-        if work.call == "check":
-            return CheckResult("ok", params=1000)
-        if work.call == "audit":
-            return AuditResult(True, "ok", "", 0.0, 0.0)
-        for path in filter(None, work.weights_to):
-            path.write_bytes(path.stem.rpartition("-")[2].encode())
-        seeds = work.arguments["seed"]
-        return [
-            dataclasses.replace(measured(self.scores(source), seed), status="oom", val_bpb=None)
-            if self.lacks_memory(source, len(work.sources))
-            else measured(self.scores(source), seed)
-            for source, seed in zip(work.sources, seeds, strict=True)
-        ]
-
-    def close(self) -> None: ...
-
-    def complete(self, prompt: Prompt, *, cancel: threading.Event, **_: Any) -> Reply:
-        self._ask("reply", prompt, cancel)
-        if cancel.is_set():
-            raise Cancelled
-        category = re.findall(r"in the category \*\*(\w+)\*\*", prompt.text)[-1]
-        text = self.replies(prompt)
-        head = "" if "title:" in text else f"category: {category}\nhypothesis: it may help\n"
-        return Reply(head + text, "end", None, "fake")
-
-
-@pytest.fixture
-def lab(runtime: Runtime) -> Lab:
-    lab = Lab(lambda source: 1.5)
-    runtime.devices.executor = lab
-    runtime.proposer = LLMProposer(lab, PROMPTS, cancel=runtime.stop)
-    use(runtime, sequential=False, heat="1", nulls=0.0, notebook=False, trials=3)
-    return lab
-
-
-def use(runtime: Runtime, **settings: Any) -> None:
-    runtime.settings = runtime.settings.model_copy(update=settings)
-    runtime.command_line = {**runtime.command_line, **settings}
-
-
-class Run:
-    """``with Run(runtime)``: a run in a thread of its own; its end is awaited."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime, self.reason = runtime, ""
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        self.reason = loop.run_campaign(self._runtime)
-
-    def __enter__(self) -> Run:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.join(120)
-        assert not self._thread.is_alive()
-
-
-def trials(runtime: Runtime) -> list[Trial]:
-    return runtime.campaign.state.trials
-
-
-def journal(runtime: Runtime) -> list[Any]:
-    return read_events(runtime.campaign.journal.path)
-
-
-def check_invariants(runtime: Runtime) -> None:
-    """What holds of every campaign, however many lanes it had."""
-    state = runtime.campaign.state
-    champion, kept = None, [t for t in state.real if t.kept]
-    for trial in kept:
-        assert champion is None or trial.parent == champion.commit, "a keep on another champion"
-        champion = trial
-    repo = runtime.campaign.repo
-    assert repo.resolve(repo.branch("t")) == kept[-1].commit
-    seeds = [t.seed for trial in state.trials for t in trial.trainings if not t.reused]
-    assert state.seeds_used >= len(set(seeds))
-    names = runtime.program.described
-    rebuilt = rebuild_prior(names, runtime.settings.seed, state.in_order, state.lent)
-    assert rebuilt.probabilities() == runtime.prior.probabilities()
-
-
-def closed(lab: Lab, heats: int = 0) -> threading.Semaphore:
-    """From now on each heat waits, but for so many."""
-    lab.gates["heat"] = threading.Semaphore(heats)
-    return lab.gates["heat"]
 
 
 def test_the_next_edits_are_drafted_while_a_heat_trains(runtime: Runtime, lab: Lab) -> None:
@@ -217,25 +87,6 @@ def test_a_draft_is_carried_over_to_a_new_champion(runtime: Runtime, lab: Lab, p
     check_invariants(runtime)
 
 
-@dataclasses.dataclass
-class Told:
-    """A proposer that needs no model."""
-
-    name: str = "deck"
-    attempts: int = 1
-
-    def choices(self, context: Context) -> int:
-        return 1
-
-    def covers(self, context: Context) -> bool:
-        return True
-
-    def propose(self, context: Context) -> Proposal:
-        place = [PLACE, ELSEWHERE, LAST][context.trial % 3]
-        head = f"category: {context.category}\nhypothesis: it may help\n"
-        return Proposal("deck", head + edit(f"at{context.trial}", place))
-
-
 def test_candidates_share_one_champion_and_one_keep_comes_of_it(runtime: Runtime, lab: Lab) -> None:
     """All three pay: the best is kept at once, the others are tried again on it."""
     use(runtime, heat="3", keep="greedy")
@@ -279,10 +130,7 @@ def test_two_devices_train_two_heats_at_once(runtime: Runtime, lab: Lab) -> None
 
 def test_ideas_of_one_reply_share_a_heat(runtime: Runtime, lab: Lab) -> None:
     use(runtime, heat="3", ideas=3, keep="greedy")
-    lab.replies = lambda prompt: "\n".join(
-        f"title: {place}\ncategory: schedule\nhypothesis: it may help\n{edit('one', place)}"
-        for place in (PLACE, ELSEWHERE, LAST)
-    )
+    lab.replies = three_ideas
     lab.scores = lambda source: 1.9 if "kind" in source else 1.5
     assert loop.run_campaign(runtime) == "3 trials are done"
     assert [what for what, _ in lab.asked].count("reply") == 1
@@ -290,91 +138,11 @@ def test_ideas_of_one_reply_share_a_heat(runtime: Runtime, lab: Lab) -> None:
     assert heats == [1, 4]
 
 
-def test_a_draft_begins_no_heat_once_the_time_is_up(
-    runtime: Runtime, lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The trial that trains goes on to its verdict; those that wait are left to the next run."""
-    heats = closed(lab, 1)
-    lab.scores = lambda source: 1.9 if "kind" in source else 1.5
-    with Run(runtime) as run:
-        for _ in range(3):
-            lab.wait_for("reply")
-        for _ in range(2):
-            lab.wait_for("heat")
-        monkeypatch.setattr(Runtime, "time_is_up", lambda self: True)
-        heats.release(9)
-    assert run.reason == "the time is up"
-    assert [trial.verdict for trial in trials(runtime)] == ["keep", "revert", None, None]
-
-
-def test_what_lacks_memory_beside_others_is_judged_alone(runtime: Runtime, lab: Lab) -> None:
-    use(runtime, heat="3", ideas=3, keep="greedy")
-    lab.replies = lambda prompt: "\n".join(
-        f"title: {place}\ncategory: schedule\nhypothesis: it may help\n{edit('one', place)}"
-        for place in (PLACE, ELSEWHERE, LAST)
-    )
-    lab.scores = lambda source: 1.9 if "kind" in source else 1.5
-    lab.lacks_memory = lambda source, count: count > 2 and f"{ELSEWHERE}    kind" in source
-    assert loop.run_campaign(runtime) == "3 trials are done"
-    assert [trial.status for trial in trials(runtime)] == ["ok"] * 4
-    assert [t.status for t in trials(runtime)[2].of("candidate")] == ["oom", "ok"]
-    assert [len(of) for what, of in lab.asked if what == "heat"] == [1, 4, 2]
-
-
-def test_a_trial_under_way_goes_before_drafts_and_ends_when_the_time_is_up(
-    runtime: Runtime, lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use(runtime, heat="2", trials=9)
-    heats = closed(lab, 1)
-    near = iter(range(1, 1000))
-    lab.scores = lambda source: 1.5 + (next(near) % 3 - 1) * 1e-3
-    with Run(runtime) as run:
-        for _ in range(5):
-            lab.wait_for("reply")
-        for _ in range(2):
-            lab.wait_for("heat")
-        monkeypatch.setattr(Runtime, "time_is_up", lambda self: True)
-        heats.release(99)
-    assert run.reason == "the time is up"
-    begun = [trial for trial in trials(runtime) if trial.trainings]
-    assert 2 <= len(begun) <= 3 and all(trial.verdict for trial in begun)
-    assert len(begun[1].differences) > 1, "it was not decided by its first heat"
-    assert len(trials(runtime)) > len(begun)
-    check_invariants(runtime)
-
-
-def test_no_draft_begins_a_heat_while_the_run_is_paused(runtime: Runtime, lab: Lab) -> None:
-    use(runtime, keep="greedy")
-    heats = closed(lab, 1)
-    lab.scores = lambda source: 1.9 if "kind" in source else 1.5
-    with Run(runtime) as run:
-        for _ in range(3):
-            lab.wait_for("reply")
-        for _ in range(2):
-            lab.wait_for("heat")
-        request = runtime.campaign.folder / PAUSE
-        request.touch()
-        heats.release(9)
-        deadline = time.monotonic() + 60
-        while not trials(runtime)[1].verdict or runtime.lanes.quick:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        assert [what for what, _ in lab.asked].count("heat") == 2
-        request.unlink()
-    assert run.reason == "3 trials are done"
-    happened = [event.event for event in journal(runtime)]
-    after = happened[happened.index("verdict", happened.index("verdict") + 1) :]
-    assert after.index("paused") < after.index("heat_started")
-
-
 def test_a_stop_ends_all_lanes_and_the_next_run_goes_on(runtime: Runtime, lab: Lab) -> None:
     heats = closed(lab, 1)
     lab.scores = lambda source: 1.9 if "kind" in source else 1.5
     with Run(runtime) as run:
-        for _ in range(3):
-            lab.wait_for("reply")
-        for _ in range(2):
-            lab.wait_for("heat")
+        drafted(lab, 3)
         runtime.stop.set()
     assert run.reason == "asked to stop"
     state = runtime.campaign.state
