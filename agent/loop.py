@@ -18,15 +18,15 @@ Every step is in the journal before it has an effect, so a run can resume after 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import replace
-from typing import NoReturn
 
 from agent.campaign import events
 from agent.campaign.reading import CampaignError
 from agent.edits.blocks import Edit
 from agent.edits.changes import fingerprint
-from agent.steps.abreast import in_lanes, lanes_for, room_of
+from agent.steps.abreast import in_lanes, room_of
 from agent.steps.aim import tell_of_objective
 from agent.steps.evaluate import evaluate_candidate, stop_if_again
 from agent.steps.heat import train_baseline
@@ -35,23 +35,23 @@ from agent.steps.notebook import keep_notebook
 from agent.steps.nulls import begin_null, null_is_due
 from agent.steps.pause import wait_while_paused
 from agent.steps.propose import propose_edit
-from agent.steps.runtime import Runtime, Stopped
+from agent.steps.runtime import NothingLeft, Runtime, Stopped
 from agent.steps.take import begin_submitted, left
 from agent.steps.verdict import conclude
 from agent.steps.verify import verify_at_end
+from trainer.errors import UserError
 
 
 def run_campaign(runtime: Runtime, only: Collection[str] | None = None) -> str:
     """Start or continue, until there is a reason to stop; returns the reason.
 
     Args:
-        only: names of what was submitted; what was interrupted is finished, and nothing else begun.
+        only: names of what was submitted; nothing else is begun, or gone on with.
     """
     try:
         baseline(runtime)
         runtime.devices.room = room_of(runtime)
-        count = lanes_for(runtime) if only is None else 1
-        in_lanes(runtime, count, lambda: bring_trials(runtime, only))
+        in_lanes(runtime, lambda: one_trial(runtime, only), is_one=only is not None)
     except Stopped as stopped:
         try:
             if only is None:
@@ -59,19 +59,16 @@ def run_campaign(runtime: Runtime, only: Collection[str] | None = None) -> str:
         finally:
             runtime.campaign.record(events.RunEnded(reason=str(stopped)))
         return str(stopped)
-
-
-def bring_trials(runtime: Runtime, only: Collection[str] | None) -> NoReturn:
-    """One trial after the other, until there is a reason to stop."""
-    while True:
-        one_trial(runtime, only)
-        runtime.after_trial()
+    except UserError as fault:
+        with contextlib.suppress(UserError):  # it may be the journal that cannot be written
+            runtime.campaign.record(events.RunEnded(reason=str(fault)))
+        raise
 
 
 def one_trial(runtime: Runtime, only: Collection[str] | None = None) -> None:
     """Begin a trial, or resume one that was interrupted, and run it to its verdict."""
     with runtime.lanes.drafting():
-        if not runtime.take_interrupted():
+        if not runtime.take_interrupted(only):
             draw(runtime, only)
             runtime.take_last()
         if runtime.open_trial.wants_proposal:
@@ -81,7 +78,7 @@ def one_trial(runtime: Runtime, only: Collection[str] | None = None) -> None:
             propose_edit(runtime)
         else:
             evaluate_candidate(runtime)  # may send a crashed candidate back for repair
-    runtime.lanes.has(None)
+    runtime.lanes.forget()
 
 
 def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
@@ -120,7 +117,7 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
     ]
     if not available:
         other = "" if runtime.settings.proposer == "hybrid" else "take --proposer hybrid, "
-        raise Stopped(
+        raise NothingLeft(
             f"no proposer has an untried idea left: {other}name a model with --llm, state wider "
             "ranges in train.py's constants, or hand in an edit with python -m agent try"
         )
@@ -137,8 +134,7 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
             categories=tuple(described),
             described=tuple(described.values()),
             spent=spent,
-            program=runtime.program.sha256[:12],
-            objective=runtime.objective,
+            **runtime.terms,
         )
     )
 
@@ -150,15 +146,8 @@ def baseline(runtime: Runtime) -> None:
         return
     if runtime.trial is None:
         runtime.read_program()
-        version = runtime.program.sha256[:12]
         campaign.record(
-            events.TrialBegun(
-                trial=0,
-                category="baseline",
-                proposer="preset",
-                program=version,
-                objective=runtime.objective,
-            )
+            events.TrialBegun(trial=0, category="baseline", proposer="preset", **runtime.terms)
         )
     if not runtime.open_trial.candidate:
         name = runtime.settings.preset

@@ -123,7 +123,7 @@ def _reward(state: State, number: int) -> float:
     judge = Judge("confirm", noise_of(state, trial.kind, preset))
     mean, error, _ = judge.moderated(trial.differences)
     error = 0.0 if trial.proof == "same" else error
-    believed = shrunk(mean, error, effect_of(state, trial.kind, preset))
+    believed = shrunk(mean, error, effect_of(state, trial, preset))
     return reward(believed, preset.reward_unit) or 0.0
 
 

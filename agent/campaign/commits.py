@@ -46,7 +46,8 @@ def commit_candidate(repo: Repo, trial: Trial, source: str) -> str:
 
 def commit_verdict(repo: Repo, trial: Trial) -> str:
     """The candidate's commit with the verdict in its message; returns the hash."""
-    candidates, audit = trial.of("candidate"), trial.audit
+    candidates = [t for t in trial.of("candidate") if t.commit == trial.candidate]
+    audit = trial.audit
     scores = [t.val_bpb for t in candidates]
     trailers = {
         "Trial": str(trial.trial),

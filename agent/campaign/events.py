@@ -19,6 +19,7 @@ from agent.campaign.happened import Happened, Usage
 from agent.campaign.notebook import NotebookAnswered, NotebookRead
 from agent.campaign.records import Proof, Training, Verdict
 from agent.edits.blocks import Envelope
+from agent.judge import Rule
 
 
 class OfTrial(Happened):
@@ -89,6 +90,7 @@ class TrialBegun(SetsFields):
     spent: float = 0.0
     program: str = ""
     objective: Mapping[str, Any] = {}
+    keep: Rule | None = None
     proposer: str = ""
     title: str = ""
     parent: str = ""

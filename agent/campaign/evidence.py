@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
-from typing import get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args
 
 from agent.campaign.records import Kind, Trial
 from agent.campaign.state import State
@@ -22,10 +22,13 @@ NOISE_POWER = 0.75
 10 s, .0050 at 20 s, .0014 at 60 s (docs/training.md)."""
 
 
-def noise_of(state: State, kind: Kind, preset: Preset) -> Noise:
-    """The noise of a kind of edit, from the preset and from the latest trials of the objective in
-    force."""
-    known = _latest(state.finished, lambda t: t.kind == kind and t.holds_by(state.objective))
+def noise_of(
+    state: State, kind: Kind, preset: Preset, objective: Mapping[str, Any] | None = None
+) -> Noise:
+    """The noise of a kind of edit, from the preset and from the latest trials of an objective: of
+    the one in force if none is given."""
+    by = state.objective if objective is None else objective
+    known = _latest(state.finished, lambda t: t.kind == kind and t.holds_by(by))
     return _learn_noise(tuple(map(_spread, known)), noise_guess(state, kind, preset))
 
 
@@ -51,12 +54,11 @@ def _spread(trial: Trial) -> Spread:
     return spread(trial.differences, mean=0.0 if trial.is_null else None)
 
 
-def effect_of(state: State, kind: Kind, preset: Preset) -> float:
-    """Standard deviation of the true gains of a kind of edit, bits per byte."""
-    judge = Judge("confirm", noise_of(state, kind, preset))
-    known = _latest(
-        state.real, lambda t: t.kind == kind and bool(t.differences) and t.holds_by(state.objective)
-    )
+def effect_of(state: State, trial: Trial, preset: Preset) -> float:
+    """Standard deviation of the true gains of a trial's kind of edit, bits per byte."""
+    kind, by = trial.kind, trial.objective
+    judge = Judge("confirm", noise_of(state, kind, preset, by))
+    known = _latest(state.real, lambda t: t.kind == kind and bool(t.differences) and t.holds_by(by))
     return learn_effect([judge.moderated(t.differences)[:2] for t in known], preset.effect)
 
 
@@ -83,13 +85,13 @@ def level_of(state: State, rule: Rule, number: int | None = None) -> float | Non
     return trial_level(rule, past)
 
 
-def ceiling_mb(state: State) -> float | None:
-    """The memory that the open trial's candidate may take; None without a limit. What was kept
+def ceiling_mb(state: State, objective: Mapping[str, Any]) -> float | None:
+    """The memory that a candidate may take by an objective; None without a limit. What was kept
     before the limit was set binds nobody, but for the champion."""
-    kept, limit = [t for t in reversed(state.real) if t.kept], state.objective.get("memory_limit")
+    kept, limit = [t for t in reversed(state.real) if t.kept], objective.get("memory_limit")
     under = itertools.takewhile(lambda t: t.objective.get("memory_limit") == limit, kept)
     peaks = [max(peaks_mb(state, trial), default=0.0) for trial in [*under] or kept[:1]]
-    return Objective.of(state.objective).ceiling_mb(filter(None, peaks))
+    return Objective.of(objective).ceiling_mb(filter(None, peaks))
 
 
 def peaks_mb(state: State, trial: Trial) -> list[float]:

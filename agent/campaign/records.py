@@ -10,7 +10,7 @@ from typing import Any, Literal
 from agent.campaign.findings import Audit as Audit
 from agent.campaign.findings import FailedCandidate as FailedCandidate
 from agent.campaign.findings import Transfer as Transfer
-from agent.judge import FAILURES, OVERSIZE, REWARD_HIGH, REWARD_LOW
+from agent.judge import FAILURES, OVERSIZE, REWARD_HIGH, REWARD_LOW, Rule
 from agent.objective import BY_SCORE, Objective, of_cost
 from trainer.results import Measurement
 
@@ -148,6 +148,8 @@ class Trial:
     """First 12 hex digits of the SHA-256 of program.md as it was read for this trial."""
     objective: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What it is judged by, from ``Objective.recorded``: a later edit changes no difference."""
+    keep: Rule | None = None
+    """The rule that it is judged by; None in journals that do not say."""
     started: float = 0.0
     """Unix seconds."""
     title: str = ""

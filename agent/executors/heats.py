@@ -27,8 +27,9 @@ class Seat:
     trial: int
     champion: str
     """Full hash of the commit that it is to meet."""
-    is_alone: bool
-    """Whether it has a seed of its own, which it can share with nobody."""
+    seeds: tuple[int, ...] | None
+    """Those of a heat that was cut off, which only trials of that heat can share; empty: some that
+    it can share with nobody; None: whatever is fresh."""
     stays: bool
     """Whether it meets that commit even when another is champion."""
     first: bool
@@ -43,6 +44,10 @@ class Seat:
     """Whether another champion has come, so that there is nothing to train any more."""
     outcome: Any = None
     """Of who does not lead: what the leader has found for it, or the error that it met."""
+
+    @property
+    def is_alone(self) -> bool:
+        return self.seeds == ()
 
     @property
     def is_settled(self) -> bool:
@@ -116,16 +121,16 @@ class Devices:
         champion: str,
         cancel: threading.Event,
         *,
-        alone: bool = False,
+        seeds: tuple[int, ...] | None = None,
         stays: bool = False,
         first: bool = False,
     ) -> Iterator[Seat]:
         """A seat of the next heat of ``champion``; the block is entered when it is settled.
 
         Who leads has a device in the block, and has to give every other seat its outcome there;
-        those that get none get its error.
+        those that get none get its error. The arguments are as of ``Seat``.
         """
-        seat = Seat(trial, champion, alone, stays, first, self.lanes.own, self.lanes.condition())
+        seat = Seat(trial, champion, seeds, stays, first, self.lanes.own, self.lanes.condition())
         if seat.lane is None:
             seat.company = [seat]
             yield seat
@@ -161,6 +166,12 @@ class Devices:
             self._seats.remove(seat)
             seat.is_gone = True
             seat.changed.notify()
+
+    def concluded(self) -> None:
+        """This lane's trial has its verdict: no heat waits for what it wants next."""
+        if self.lanes.own is not None:
+            self._back.discard(self.lanes.own)
+            self._give_out()
 
     def _await_as_well(self, lane: int, following: int) -> None:
         """Who waits for a lane to come also waits for the one that drafts after it, as several
@@ -224,7 +235,8 @@ class Devices:
         """The seats of the heat that can begin now, none if none can."""
         seats = sorted(self._seats, key=lambda seat: not seat.first)
         for first in seats:
-            alike = [s for s in seats if not s.is_alone and s.champion == first.champion]
+            of = first.champion, first.seeds
+            alike = [s for s in seats if (s.champion, s.seeds) == of]
             company = [first] if first.is_alone else alike[: self.room]
             if len(company) >= self.room or first.is_alone or not first.awaited:
                 return company

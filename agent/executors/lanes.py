@@ -27,7 +27,7 @@ class Lanes:
         """Called, by who has the baton, when there is one less of them."""
         self.handed: Callable[[int, int], None] = lambda lane, following: None
         """Called when a lane lets the next one draft."""
-        self._trials: dict[int, int] = {}
+        self._trials: dict[int | None, int | None] = {}
         self._drafter: int | None = None
         self._waiting: list[tuple[int, threading.Condition]] = []
 
@@ -52,22 +52,27 @@ class Lanes:
         return getattr(self._own, "number", None)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether it is known which trial this lane has, or that it has none."""
+        return self.own is not None or None in self._trials
+
+    @property
     def trial(self) -> int | None:
         """The number of this lane's trial, None if it has none."""
-        return self._trials.get(self.own) if self.own is not None else None
+        return self._trials.get(self.own)
 
     @property
     def trials(self) -> set[int]:
         """The trials that some lane has."""
-        return {*self._trials.values()}
+        return {trial for trial in self._trials.values() if trial is not None}
 
     def has(self, trial: int | None) -> None:
-        """This lane has this trial from now on, or none."""
-        if self.own is None:
-            return
+        """This lane, or the run without lanes, has this trial from now on, or none."""
+        self._trials[self.own] = trial
+
+    def forget(self) -> None:
+        """This lane's trial is over."""
         self._trials.pop(self.own, None)
-        if trial is not None:
-            self._trials[self.own] = trial
 
     @contextlib.contextmanager
     def away(self, *, slow: bool = True) -> Iterator[None]:

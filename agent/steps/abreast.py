@@ -10,7 +10,7 @@ from agent.proposers.hybrid import Hybrid
 from agent.proposers.llm import ModelProposer
 from agent.proposers.local import LocalProposer
 from agent.steps.heat import has_turns, peak_memory_mb
-from agent.steps.runtime import Runtime, Stopped
+from agent.steps.runtime import NothingLeft, Runtime, Stopped
 from trainer.measure import fits
 
 MOST = 4
@@ -44,7 +44,7 @@ def lanes_for(runtime: Runtime) -> int:
     """
     if runtime.settings.sequential:
         return 1
-    room, proposer = room_of(runtime), runtime.proposer
+    room, proposer = runtime.devices.room, runtime.proposer
     asked = proposer.structure if isinstance(proposer, Hybrid) else proposer
     training = room * runtime.devices.executor.slots
     if isinstance(asked, LocalProposer) or not isinstance(asked, ModelProposer):
@@ -54,31 +54,62 @@ def lanes_for(runtime: Runtime) -> int:
     return training + room + 1
 
 
-def in_lanes(runtime: Runtime, count: int, work: Callable[[], NoReturn]) -> NoReturn:
-    """Do ``work`` in so many lanes until each of them has stopped.
+def in_lanes(runtime: Runtime, trial: Callable[[], None], *, is_one: bool = False) -> NoReturn:
+    """Bring one ``trial`` after the other to its end, in as many lanes as there is use for.
+
+    There may be more use later, as when nodes join a cluster.
+
+    Args:
+        is_one: whether one after the other is what is wanted.
 
     Raises:
-        Stopped: as the last of them did. Whatever else one raises ends the others, and is raised.
+        Stopped: as the last lane did. Whatever else one raises ends the others, and is raised.
     """
-    if count == 1:
-        work()
+    if is_one or (lanes_for(runtime) == 1 and not runtime.settings.ray):
+        while True:
+            trial()
+            runtime.after_trial()
+    threads: list[threading.Thread] = []
     stopped: list[Stopped] = []
     failed: list[BaseException] = []
+
+    def grow() -> None:
+        new = range(len(threads), lanes_for(runtime))
+        runtime.lanes.quick |= set(new)  # before the first of them looks who is to come
+        for number in new:
+            threads.append(threading.Thread(target=lane, args=(number,), daemon=True))
+            threads[-1].start()
 
     def lane(number: int) -> None:
         try:
             with runtime.lanes.lane(number):
-                work()
+                while True:
+                    _bring(runtime, trial)
+                    grow()
         except Stopped as reason:
             stopped.append(reason)
         except BaseException as error:  # noqa: BLE001 - it is raised again where all are awaited
             failed.append(error)
             runtime.stop.set()
 
-    runtime.lanes.quick |= set(range(count))  # before the first of them looks who is to come
-    threads = [threading.Thread(target=lane, args=(n,), daemon=True) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    grow()
+    for thread in threads:  # of which there may be more meanwhile
         thread.join()
     raise failed[0] if failed else stopped[-1]
+
+
+def _bring(runtime: Runtime, trial: Callable[[], None]) -> None:
+    """Bring one trial to its end, or wait for another lane's verdict if there is nothing to try."""
+    state = runtime.campaign.state
+    ended = len(state.ended)
+    try:
+        trial()
+    except NothingLeft:
+        if not runtime.lanes.trials:
+            raise
+        runtime.lanes.until(
+            runtime.lanes.condition(),
+            lambda: len(state.ended) > ended or bool(state.queue) or not runtime.lanes.trials,
+        )
+    else:
+        runtime.after_trial()

@@ -36,7 +36,8 @@ def tell_of_objective(runtime: Runtime) -> None:
 
 def oversize_words(runtime: Runtime) -> str:
     """The verdict on a candidate that takes too much memory."""
-    trial, ceiling = runtime.open_trial, ceiling_mb(runtime.campaign.state) or 0.0
+    trial = runtime.open_trial
+    ceiling = ceiling_mb(runtime.campaign.state, trial.objective) or 0.0
     objective = Objective.of(trial.objective)
     over = objective.over(peak_mb(trial))
     if objective.over(ceiling):

@@ -35,11 +35,12 @@ def carry_over(runtime: Runtime) -> None:
         if source.rstrip() == now.rstrip():
             raise Rejected(f"trial {champion.trial} has changed the same")
         changes, state = hunks(now, source), campaign.state
+        others = [one for one in state.trials if one.trial != trial.trial]
         digest = check(
             now,
             source,
             max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
-            tried={name for t in state.finished if t.holds_by(trial.objective) for name in t.tried},
+            tried={name for t in others if t.holds_by(trial.objective) for name in t.tried},
         )
         refuse_repeat(changes, [past for past in state.real if past.holds_by(trial.objective)])
         smoke = runtime.measure(runtime.work("check", source, seed=runtime.settings.seed))

@@ -34,16 +34,14 @@ def evaluate_candidate(runtime: Runtime) -> None:
     """Run heats until the judge says keep or revert, or the candidate fails or is hopeless."""
     state = runtime.campaign.state
     while (trial := runtime.trial) is not None and not trial.wants_proposal:
-        action = next_action(trial, decide(runtime), runtime.rule, ceiling_mb(state))
+        ceiling = ceiling_mb(state, trial.objective)
+        action = next_action(trial, decide(runtime), runtime.rule_of(trial), ceiling)
         if action in ("heat", "prove", "audit", "keep") and is_stale(runtime, trial):
             carry_over(runtime)
             continue
         match action:
             case "heat":
-                heats = len(trial.heats)
-                run_heat(runtime)
-                if len(runtime.open_trial.heats) > heats:
-                    _heed_champion(runtime)
+                _run_heat(runtime)
             case "prove":
                 prove_tie(runtime)
             case "audit":
@@ -68,7 +66,8 @@ def decide(runtime: Runtime) -> Decision:
     if trial.proof == "same" and trial.differences:
         return "keep"
     judge = runtime.make_judge(trial.kind)
-    return judge.verdict(trial.differences, size_delta=trial.size_delta, level=runtime.level)
+    level = runtime.level_of(trial)
+    return judge.verdict(trial.differences, size_delta=trial.size_delta, level=level)
 
 
 def _send_back(runtime: Runtime) -> None:
@@ -96,8 +95,13 @@ def failure_words(status: str, reason: str) -> str:
     return f"{told}{f' ({reason})' if reason else ''}, reverted"
 
 
-def _heed_champion(runtime: Runtime) -> None:
-    """Stop the run, with its trial open, once the champion has failed too often in a row."""
+def _run_heat(runtime: Runtime) -> None:
+    """Run one; stop the run, with its trial open, once the champion has failed too often in a
+    row."""
+    heats = len(runtime.open_trial.heats)
+    run_heat(runtime)
+    if len(runtime.open_trial.heats) == heats:
+        return
     champion = runtime.open_trial.heats[-1].champion
     if champion.status in ("ok", "abandoned"):
         runtime.in_vain["champion"] = 0
@@ -129,7 +133,6 @@ def stop_for_machine(runtime: Runtime, why: str) -> NoReturn:
         f"({folder}; python -m agent doctor); then python -m agent run --tag {tag} goes on with "
         f"trial {number}"
     )
-    runtime.campaign.record(events.RunEnded(reason=fault))
     raise CampaignError(fault)
 
 
@@ -161,7 +164,7 @@ def _abandon(runtime: Runtime) -> None:
 
 
 def _effect(runtime: Runtime) -> float:
-    return effect_of(runtime.campaign.state, runtime.open_trial.kind, runtime.preset)
+    return effect_of(runtime.campaign.state, runtime.open_trial, runtime.preset)
 
 
 def _conclude_judged(
@@ -200,7 +203,7 @@ def _conclude_judged(
 def _is_tie(runtime: Runtime, judge: Judge) -> bool:
     """Whether a keep is for the smaller size, not for the gain."""
     trial = runtime.open_trial
-    is_better = judge.verdict(trial.differences, level=runtime.level) == "keep"
+    is_better = judge.verdict(trial.differences, level=runtime.level_of(trial)) == "keep"
     return trial.proof == "same" or (trial.size_delta < 0 and not is_better)
 
 
@@ -220,7 +223,7 @@ def audit_candidate(runtime: Runtime) -> None:
     ]  # fmt: skip
     left = [t for t in left if t.counted] or left
     if not left:
-        return run_heat(runtime)
+        return _run_heat(runtime)
     chosen = secrets.choice(left)
     assert chosen.val_bpb is not None
     runtime.display.message("auditing: what does it answer to prefixes alone?")

@@ -52,7 +52,7 @@ def run_heat(runtime: Runtime) -> None:
         trial.trial,
         runtime.rival(trial).commit,
         runtime.stop,
-        alone=_has_own_seed(runtime, trial),
+        seeds=_seeds_to_share(runtime, trial),
         stays=trial.is_null,
         first=bool(trial.heats),
     ) as seat:
@@ -95,11 +95,10 @@ def _still_wanted(runtime: Runtime, company: list[Seat]) -> list[Seat]:
 def _lead(runtime: Runtime, company: Sequence[Seat]) -> None:
     """Run the heat of all that have a seat in it; the champion's training is counted once."""
     plans: list[Plan] = []
-    fresh = runtime.fresh_seed()
+    seeds, new = _seeds(runtime, runtime.campaign.state.trials[company[0].trial])
     for one in company:
         trial = runtime.campaign.state.trials[one.trial]
-        handed = ((fresh, fresh), 0 if plans else 1)
-        plans.append(plan_heat(runtime, trial, handed if company[1:] else _seeds(runtime, trial)))
+        plans.append(plan_heat(runtime, trial, (seeds, 0 if plans else new)))
     trials = [runtime.campaign.state.trials[one.trial] for one in company]
     watches = [
         None if trial.is_null else HeatWatch(runtime, trial, plan.reused)
@@ -176,13 +175,14 @@ def _seeds(runtime: Runtime, trial: Trial) -> tuple[tuple[int, int], int]:
     return (chosen, chosen), 0
 
 
-def _has_own_seed(runtime: Runtime, trial: Trial) -> bool:
-    """Whether its next heat cannot have the seed of others, or not memory enough beside them."""
-    if trial.open_seeds or (trial.is_null and not trial.sets_numbers):
-        return True
-    if any(training.status == "oom" for training in trial.trainings):
-        return True
-    return _known_seed(runtime, trial) is not None
+def _seeds_to_share(runtime: Runtime, trial: Trial) -> tuple[int, ...] | None:
+    """What a ``Seat`` says of them. A trial without memory enough beside others shares none."""
+    is_alone = trial.is_null and not trial.sets_numbers
+    if is_alone or any(training.status == "oom" for training in trial.trainings):
+        return ()
+    if trial.open_seeds:
+        return trial.open_seeds
+    return None if _known_seed(runtime, trial) is None else ()
 
 
 def _known_seed(runtime: Runtime, trial: Trial) -> int | None:
@@ -214,7 +214,7 @@ def _earlier(runtime: Runtime, trial: Trial, seed: int) -> Training | None:
     """The champion's training with a seed, where such a training repeats bit for bit; its seconds
     do not."""
     state = runtime.campaign.state
-    if not repeats_exactly(state) or state.objective.get("time"):
+    if not repeats_exactly(state) or trial.objective.get("time"):
         return None
     runs = state.runs_of(runtime.rival(trial))
     return next((run for run in runs if run.seed == seed and run.status == "ok"), None)

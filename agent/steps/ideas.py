@@ -38,8 +38,7 @@ def begin_idea(runtime: Runtime) -> bool:
                     categories=asked.categories,
                     described=asked.described,
                     spent=asked.spent,
-                    program=runtime.program.sha256[:12],
-                    objective=runtime.objective,
+                    **runtime.terms,
                 )
             )
             return True

@@ -72,8 +72,10 @@ def _may_go_back(trial: Trial, failed: Training) -> bool:
 
     Only faults that a programmer would repair go back: a crash, out of memory, a broken contract. A
     failed audit or a timeout is a result. A candidate that trained once, and failed with another
-    seed, does not go back, because a repaired candidate must not inherit its score.
+    seed, does not go back, because a repaired candidate must not inherit its score; what it was
+    before it was carried over is another program.
     """
     mendable = failed.status in ("crashed", "oom") or failed.reason.startswith("contract")
-    trained = any(training.val_bpb is not None for training in trial.of("candidate"))
+    own = (one for one in trial.of("candidate") if one.commit == trial.candidate)
+    trained = any(training.val_bpb is not None for training in own)
     return mendable and not trained and len(trial.sent_back) < REPAIRS.get(trial.proposer, 0)

@@ -48,8 +48,7 @@ def begin_null(runtime: Runtime) -> None:
             null_constant=name,
             sets_numbers=bool(name),
             categories=runtime.program.names,
-            program=runtime.program.sha256[:12],
-            objective=runtime.objective,
+            **runtime.terms,
         )
     )
 

@@ -29,7 +29,7 @@ def prove_tie(runtime: Runtime) -> None:
         return
     runtime.display.message("the same numbers after two steps: trained again by the same clock")
     trial = runtime.open_trial
-    with runtime.devices.heat(trial.trial, champion.commit, runtime.stop, alone=True) as seat:
+    with runtime.devices.heat(trial.trial, champion.commit, runtime.stop, seeds=()) as seat:
         if seat.is_gone:
             return
         runtime.stop_if_asked()

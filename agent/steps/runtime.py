@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
@@ -42,6 +42,10 @@ T = TypeVar("T")
 
 class Stopped(Exception):
     """The run ends here, with nothing lost; the message is the reason."""
+
+
+class NothingLeft(Stopped):
+    """There is no untried idea now; there may be one after the next verdict."""
 
 
 @dataclass
@@ -85,9 +89,9 @@ class Runtime:
 
     @property
     def trial(self) -> Trial | None:
-        """This lane's trial, None between two."""
+        """This lane's trial, None between two; before the loop has begun, the first open one."""
         state, number = self.campaign.state, self.lanes.trial
-        if self.lanes.own is None:
+        if not self.lanes.has_begun:
             return state.open_trial
         trial = state.trials[number] if number is not None else None
         return trial if trial is not None and trial.verdict is None else None
@@ -104,11 +108,17 @@ class Runtime:
         assert champion is not None
         return champion
 
-    def take_interrupted(self) -> bool:
-        """Go on with the first open trial that no lane has; False if there is none."""
-        taken = self.lanes.trials
-        left = [t.trial for t in self.campaign.state.open_trials if t.trial not in taken]
-        self.lanes.has(left[0] if left else None)
+    def take_interrupted(self, only: Collection[str] | None = None) -> bool:
+        """Go on with the first open trial that no lane has; False if there is none.
+
+        Args:
+            only: names of what was submitted, to go on with nothing else.
+        """
+        self.lanes.has(None)
+        left = [t for t in self.campaign.state.open_trials if t.trial not in self.lanes.trials]
+        if only is not None:
+            left = [trial for trial in left if trial.submitted.get("name") in only]
+        self.lanes.has(left[0].trial if left else None)
         return bool(left)
 
     def take_last(self) -> None:
@@ -137,19 +147,32 @@ class Runtime:
         return parse_budget(self.settings.budget)
 
     @property
-    def rule(self) -> Rule:
-        return self.settings.keep
+    def terms(self) -> dict[str, Any]:
+        """What program.md says of how the next trial is judged; see ``Trial``."""
+        return {
+            "program": self.program.sha256[:12],
+            "objective": self.program.objective.recorded(),
+            "keep": self.settings.keep,
+        }
 
-    @property
-    def level(self) -> float | None:
-        """The share of false keeps that the open trial may have."""
-        return level_of(self.campaign.state, self.rule, self.open_trial.trial)
+    def rule_of(self, trial: Trial | None) -> Rule:
+        """The rule that a trial began with; of none, that of the next one."""
+        return (trial.keep if trial is not None else None) or self.settings.keep
 
-    def make_judge(self, kind: Kind) -> Judge:
-        """A judge for one kind of edit, with the noise that the campaign has found in it."""
-        state, preset = self.campaign.state, self.preset
+    def level_of(self, trial: Trial) -> float | None:
+        """The share of false keeps that a trial may have."""
+        return level_of(self.campaign.state, self.rule_of(trial), trial.trial)
+
+    def make_judge(self, kind: Kind, trial: Trial | None = None) -> Judge:
+        """A judge for one kind of edit, with the noise that the campaign has found in it.
+
+        Args:
+            trial: whose rule and objective count; the open one, or the next, if none is given.
+        """
+        state, preset, trial = self.campaign.state, self.preset, trial or self.trial
         ties_left = max(0.0, preset.ties - state.ties_cost)
-        return Judge(self.rule, noise_of(state, kind, preset), ties_left)
+        by = self.objective if trial is None else trial.objective
+        return Judge(self.rule_of(trial), noise_of(state, kind, preset, by), ties_left)
 
     def work(
         self, call: Literal["heat", "check", "audit", "profile"], *sources: str, **arguments: Any
@@ -185,12 +208,12 @@ class Runtime:
             pending=tuple(one for one in state.open_trials if one is not open_trial),
             replying=self.lanes.away,
             prior={name: share for name, share in shares.items() if name not in closed},
-            noise={kind: noise_of(state, kind, self.preset).scale for kind in get_args(Kind)},
+            noise={kind: self.make_judge(kind).noise.scale for kind in get_args(Kind)},
             seed=self.settings.seed,
             facts=self._facts(),
             preset=self.settings.preset,
             budget=self.budget,
-            rule=self.rule,
+            rule=self.rule_of(open_trial),
             ties=self.preset.ties,
             feedback=open_trial.rejections if open_trial else (),
             turned_down=open_trial.turned_down if open_trial else (),

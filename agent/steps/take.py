@@ -98,8 +98,7 @@ def begin_submitted(runtime: Runtime, submission: Submission) -> None:
             title=submission.title,
             submitted=asdict(submission),
             categories=runtime.program.names,
-            program=runtime.program.sha256[:12],
-            objective=runtime.objective,
+            **runtime.terms,
         )
     )
     discard(runtime.campaign.folder, submission.name)

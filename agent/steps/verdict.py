@@ -34,7 +34,7 @@ def conclude(
     """
     trial, score, taught = runtime.open_trial, None, None
     if trial.scores and status in ("ok", OVERSIZE):
-        noise = noise_of(runtime.campaign.state, "structure", runtime.preset)
+        noise = noise_of(runtime.campaign.state, "structure", runtime.preset, trial.objective)
         score = mean_score(list(trial.scores), noise)
     if trial.claimed is not None:
         is_other = trial.proposer == "import" and not Objective.of(trial.objective).is_score
@@ -57,7 +57,7 @@ def conclude(
             gain_half=gain.half if gain is not None else None,
             difference=difference,
             noise=runtime.make_judge(trial.kind).noise.scale if trial.heats else None,
-            level=runtime.level if trial.heats else None,
+            level=runtime.level_of(trial) if trial.heats else None,
             tie=tie,
             tie_cost=tie_cost,
         )
@@ -67,6 +67,7 @@ def conclude(
     runtime.display.verdict(trial, runtime.campaign.state, runtime.prior.probabilities())
     if trial.kept and not trial.is_null:
         runtime.devices.champion_is(trial.commit)
+    runtime.devices.concluded()
     if trial.kept and trial.trial > 0 and not trial.is_null:
         runtime.notify("champion", f"trial {trial.trial}, {trial.title}: {trial.words}")
     while runtime.campaign.messages:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from agent.campaign.evidence import courses, level_of
+from agent.campaign.evidence import courses
 from agent.campaign.records import Training, Trial
 from agent.forecast import (
     CHECKPOINTS,
@@ -56,8 +56,8 @@ class HeatWatch:
         self.forecast: Forecast | None = None
         """At which the candidate was ended; None if it was not."""
         self._trial, self._champion = trial, champion
-        self._judge = runtime.make_judge(trial.kind)
-        self._level = level_of(state, runtime.rule, trial.trial)
+        self._judge = runtime.make_judge(trial.kind, trial)
+        self._level = runtime.level_of(trial)
         self._doubt = doubt_about(trial.category, trial.hides_loss, courses(state, runtime.preset))
         name = f"{runtime.settings.seed} trial {trial.trial} runs on"
         self._objective = Objective.of(trial.objective)

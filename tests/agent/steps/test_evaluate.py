@@ -104,7 +104,7 @@ def test_a_champion_that_always_fails_stops_the_run_and_burns_nothing(
     with pytest.raises(
         CampaignError, match=r"the champion failed, oom \(memory: none left\)"
     ) as why:
-        one_trial(runtime)
+        loop.run_campaign(runtime)
     assert "doctor" in str(why.value) and "--tag t goes on with trial 1" in str(why.value)
     assert runtime.campaign.state.stop_reason == str(why.value), "the journal says it, too"
     assert runtime.open_trial.trial == 1
