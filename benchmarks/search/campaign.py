@@ -37,7 +37,7 @@ def repository(folder: Path) -> Path:
 def run(
     folder: Path,
     start: Path,
-    settings: Mapping[str, str],
+    settings: Mapping[str, Any],
     enough: Callable[[State], bool] = lambda state: False,
 ) -> str | None:
     """Begin or resume ``agent run --start`` without a model, until it ends; returns why.
@@ -50,8 +50,7 @@ def run(
         None if it was asked to stop by a signal.
     """
     repo = Repo.open(repository(folder))
-    shared = {"llm": "none", "preset": PRESET, "sequential": True}
-    given: dict[str, Any] = {**shared, **settings}
+    given: dict[str, Any] = {"llm": "none", "preset": PRESET, "sequential": True, **settings}
     with (
         closing(Display(sys.stderr)) as display,
         open_runtime(repo, TAG, given, repo.root / "program.md", display, start=start) as runtime,

@@ -1,13 +1,15 @@
-"""A long campaign from the plain start, beside plain TPE and luck with the same device time.
+"""A long campaign from the plain start, beside plain TPE with the same device time, and luck.
 
     python -m benchmarks.search.long --minutes 50    one sitting; the same command goes on
     python -m benchmarks.search.long --publish       verify, harvest and report what there is so far
 
-Two hours of training and scoring in all, at the cpu preset and 20 s, on all cores; deck and tuner
-propose. Then TPE has as much device time, then luck. When all three are done, or asked for by
-``--publish``, the campaign is verified, harvested and reported as by a user; and the start, the
-champion, TPE's best point and the shipped train.py are trained in the same heats, on test text and
-new seeds. All is kept in results/search-long.json and the folder results/search-long.
+Two hours of device time, as ``status`` tells it, at the cpu preset and 20 s; deck and tuner
+propose, and all else is as a user has it. TPE trains and scores for as long, luck a sixth of it:
+the start again and again. ``--arm`` takes one of the three, so that two can have a core each. When
+all are done, or asked for by ``--publish``, the campaign is verified, harvested and reported as by
+a user; and the start, the champion, TPE's best point and the shipped train.py are trained in the
+same heats, on test text and new seeds. All is kept in results/search-long.json and the folder
+results/search-long, where work.tar.xz has what another machine needs to go on.
 """
 
 from __future__ import annotations
@@ -17,19 +19,21 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from agent.campaign.device_time import device_time
 from agent.steps.fresh import interval
 from agent.steps.stop import heeding
 from benchmarks.machine import RESULTS, ROOT, keep, stamp
 from benchmarks.search import campaign
 from benchmarks.search.arms import LUCK, TPE
-from benchmarks.search.course import Found, steps_of
+from benchmarks.search.course import Found
 from benchmarks.search.lines import read_lines
 from benchmarks.search.one import HEATS, SHIPPED, say
 from benchmarks.search.points import Point, ask, found_of, search, space_of
@@ -39,6 +43,12 @@ from trainer.data.prepare import cache_dir
 from trainer.measure import MACHINE, resolve
 
 SECONDS, BUDGET, SEED = 7200.0, "20s", 1
+LUCK_SHARE = 1 / 6
+"""What luck comes to is known sooner: its file is the start, whatever it claims."""
+CAMPAIGN = "campaign"
+ARMS = (CAMPAIGN, TPE.name, LUCK.name)
+KEPT = RESULTS / "search-long"
+ARCHIVE = KEPT / "work.tar.xz"
 BRANCH = f"autoresearch/{campaign.TAG}"
 SHOWN = {
     "verify.txt": ("agent", "verify", "--each"),
@@ -59,50 +69,62 @@ class Long:
         self.source = campaign.with_preset(start.read_text())
         self.stop = threading.Event()
 
-    def sit(self, minutes: float) -> bool:
-        """Go on for so long, and to the end of a trial; returns whether all is done."""
+    def sit(self, minutes: float, arms: Sequence[str] = ARMS) -> bool:
+        """Go on for so long, and to the end of a trial; returns whether these arms are done."""
         ends = time.monotonic() + 60 * minutes
+        for arm in arms:
+            if self.left(arm) > 0:
+                self._run(arm, ends)
+            if self.left(arm) > 0:  # it was stopped, or nothing is left to try
+                return False
+        return True
 
-        def is_over(seconds: float) -> bool:
-            return seconds >= self.seconds or time.monotonic() >= ends
+    def left(self, arm: str) -> float:
+        """Seconds of device time that an arm still has."""
+        return self.seconds * (LUCK_SHARE if arm == LUCK.name else 1.0) - self.taken(arm)
 
-        if spent(self.campaign()) < self.seconds:
-            settings = {"budget": self.budget, "seed": str(SEED)}
+    def taken(self, arm: str) -> float:
+        """Seconds of device time that an arm has taken."""
+        if arm != CAMPAIGN:
+            return sum(point["taken"] for point in read_lines(self.folder / f"{arm}.jsonl"))
+        return device_time(campaign.state_of(self.folder).clock).busy if self._has_begun else 0.0
+
+    def _run(self, arm: str, ends: float) -> None:
+        def is_over(taken: float) -> bool:
+            return taken >= self.taken(arm) + self.left(arm) or time.monotonic() >= ends
+
+        if arm == CAMPAIGN:
+            settings = {"budget": self.budget, "seed": str(SEED), "sequential": False}
             campaign.run(
                 self.folder,
                 self.start,
                 settings,
-                lambda state: is_over(steps_of(state)[-1].seconds),
+                lambda state: is_over(device_time(state.clock).busy),
             )
-        if spent(self.campaign()) < self.seconds:  # it was stopped, or nothing is left to try
-            return False
-        with heeding(self.stop, say):
-            for arm in (TPE.name, LUCK.name):
-                found = self.train_points(arm, is_over)
-                if found is None or spent(found) < self.seconds:
-                    return False
-        return True
-
-    def train_points(self, arm: str, is_over: Callable[[float], bool]) -> Found | None:
-        """Train points until they have taken their time; None if it was asked to stop."""
+            return
 
         def enough(points: Sequence[Point]) -> bool:
-            return bool(points) and is_over(sum(point["seconds"] for point in points))
+            return bool(points) and is_over(sum(point["taken"] for point in points))
 
-        return search(
-            ask(arm, SEED, space_of(self.source, campaign.PRESET, as_stated=False)),
-            self.source,
-            self.folder / f"{arm}.jsonl",
-            self.budget,
-            lambda number: SEED + (number if arm == LUCK.name else 0),
-            enough,
-            self.stop,
-            say,
-        )
+        with heeding(self.stop, say):
+            search(
+                ask(arm, SEED, space_of(self.source, campaign.PRESET, as_stated=False)),
+                self.source,
+                self.folder / f"{arm}.jsonl",
+                self.budget,
+                lambda number: SEED + (number if arm == LUCK.name else 0),
+                enough,
+                self.stop,
+                say,
+            )
+
+    @property
+    def _has_begun(self) -> bool:
+        return (self.folder / "repo" / "campaigns" / campaign.TAG).exists()
 
     def campaign(self) -> Found | None:
         """What the campaign has found so far; None before its baseline is trained."""
-        if not (self.folder / "repo" / "campaigns" / campaign.TAG).exists():
+        if not self._has_begun:
             return None
         found = campaign.found(self.folder, "")
         return found if found.steps else None
@@ -125,24 +147,43 @@ class Long:
     def publish(self) -> None:
         """Write results/search-long.json and what a user would see."""
         stamped = stamp("python -m benchmarks.search.long")
-        repo, shown = self.folder / "repo", RESULTS / "search-long"
-        shown.mkdir(parents=True, exist_ok=True)
+        repo = self.folder / "repo"
+        KEPT.mkdir(parents=True, exist_ok=True)
         for name, words in SHOWN.items():
-            (shown / name).write_text(printed(repo, sys.executable, "-m", *words))
+            (KEPT / name).write_text(printed(repo, sys.executable, "-m", *words))
         log = printed(repo, "git", "log", "--format=%h %s%n%n%w(0,4,4)%b", BRANCH)
-        (shown / "git-log.txt").write_text(log)
+        (KEPT / "git-log.txt").write_text(log)
+        pack(self.folder)
         compared = self.compared()
         if compared is None:
             raise SystemExit("stopped; the same command goes on")
-        arms = {"campaign": self.campaign(), **{a: self.points(a) for a in (TPE.name, LUCK.name)}}
+        arms = {CAMPAIGN: self.campaign(), **{a: self.points(a) for a in ARMS[1:]}}
         of = {"seconds": self.seconds, "budget": self.budget, "threads": resolve("cpu").threads}
-        told = {name: told_of(found) for name, found in arms.items() if found}
+        told = {
+            name: told_of(found) | {"device_seconds": round(self.taken(name), 1)}
+            for name, found in arms.items()
+            if found
+        }
         keep("search-long", stamped | of | told | {"verified": compared} | against(compared))
 
 
-def spent(found: Found | None) -> float:
-    """Device seconds."""
-    return found.steps[-1].seconds if found else 0.0
+def pack(folder: Path) -> None:
+    """Keep what the arms have come to, without what can be made again."""
+
+    def without(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        parts = {*Path(entry.name).parts}
+        is_made_again = "campaigns" in parts and parts & {"worktree", "trials"}
+        return None if is_made_again or "worktrees" in parts else entry
+
+    with tarfile.open(ARCHIVE, "w:xz") as archive:
+        archive.add(folder, ".", filter=without)
+
+
+def unpack(folder: Path) -> None:
+    """Go on from what was kept, where nothing is there."""
+    if ARCHIVE.exists() and not folder.exists():
+        with tarfile.open(ARCHIVE) as archive:
+            archive.extractall(folder, filter="data")
 
 
 def told_of(found: Found) -> dict[str, Any]:
@@ -188,16 +229,17 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, default=cache_dir() / "benchmarks" / "search-long", help="where it is"
     )
+    parser.add_argument("--arm", choices=ARMS, help="only this one")
     args = parser.parse_args()
+    unpack(args.work)
     long = Long(args.work)
-    is_done = long.sit(args.minutes) if args.minutes else False
+    is_done = long.sit(args.minutes, [args.arm] if args.arm else ARMS) if args.minutes else False
     try:
-        if is_done or args.publish:
+        if (is_done and not args.arm) or args.publish:
             long.publish()
     finally:
         MACHINE.close()
-    arms = {"campaign": long.campaign(), **{a: long.points(a) for a in (TPE.name, LUCK.name)}}
-    minutes = {name: round(spent(found) / 60, 1) for name, found in arms.items()}
+    minutes = {arm: round(long.taken(arm) / 60, 1) for arm in ARMS}
     print(json.dumps({"done": is_done, "of_minutes": SECONDS / 60, "minutes": minutes}))
 
 

@@ -78,6 +78,7 @@ def search(
                 "reason": measured.reason,
                 "score": measured.val_bpb,
                 "seconds": round(device_seconds(measured), 3),
+                "taken": round(measured.train_seconds + measured.score_seconds, 3),
                 "answer_seconds": measured.answer_seconds,
                 "threads": measured.fingerprint["threads"],
             }

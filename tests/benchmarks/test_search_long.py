@@ -10,10 +10,9 @@ import pytest
 
 from agent.steps.fresh import interval
 from benchmarks.machine import ROOT
-from benchmarks.search import points, verified
+from benchmarks.search import long, points, verified
 from benchmarks.search.arms import LUCK, RANDOM, TPE
-from benchmarks.search.course import Found, Step
-from benchmarks.search.long import Long, against, told_of
+from benchmarks.search.long import CAMPAIGN, Long, against, told_of
 from benchmarks.search.points import ask, space_of
 
 PLAIN = (ROOT / "examples" / "plain.py").read_text()
@@ -27,25 +26,45 @@ def test_rivals_of_the_long_campaign_have_its_device_time(
     def heat(sources: list[str], **how: Any) -> list[Any]:
         trained.append(how["seed"])
         told = {"status": "ok", "reason": "", "fingerprint": {"threads": 2}}
-        took = {"train_seconds": 9.0, "answer_seconds": 1.0}
+        took = {"train_seconds": 9.0, "answer_seconds": 1.0, "score_seconds": 3.0}
         score = 2.0 - len(trained) / 100
         return [SimpleNamespace(val_bpb=score, seed=how["seed"], **told, **took)]
 
-    own = Found(
-        [Step(0, 20.0, "ok", True, 0.0), Step(1, 36.0, "ok", True, 0.1)], {0: "", 1: ""}, ""
-    )
     monkeypatch.setattr(points.measure, "heat", heat)
-    monkeypatch.setattr(Long, "campaign", lambda self: own)
+    taken = Long.taken
+    own = {"taken": lambda self, arm: 36.0 if arm == CAMPAIGN else taken(self, arm)}
+    monkeypatch.setattr(Long, "taken", own["taken"])
     assert not Long(tmp_path, 35.0).sit(0.0)  # no minute: the point that is begun, and no more
     assert len(trained) == 1
     assert Long(tmp_path, 35.0).sit(60.0)
-    assert trained == [1, 1, 1, 1, 1, 2, 3, 4]  # seeds: TPE's one, then luck's
-    assert Long(tmp_path, 35.0).sit(60.0) and len(trained) == 8
+    assert trained == [1, 1, 1, 1]  # TPE's three, and luck's
+    assert Long(tmp_path, 90.0).sit(60.0, [LUCK.name]) and trained[4:] == [2]  # seeds of its own
     found = Long(tmp_path, 35.0).points(TPE.name)
     assert found is not None
     told = told_of(found)
-    assert (told["device_seconds"], told["trials"], told["kept"]) == (40.0, 3, 3)
-    assert told["claimed"] == pytest.approx(0.03)
+    assert (told["trials"], told["kept"]) == (2, 2)
+    assert told["claimed"] == pytest.approx(0.02)
+    assert taken(Long(tmp_path), TPE.name) == 36.0
+
+
+def test_another_machine_goes_on_from_what_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(long, "ARCHIVE", tmp_path / "work.tar.xz")
+    here, there = tmp_path / "here", tmp_path / "there"
+    folder = here / "repo" / "campaigns" / "search"
+    (folder / "trials" / "1").mkdir(parents=True)
+    (folder / "worktree").mkdir()
+    (folder / "journal.jsonl").write_text("{}\n")
+    (here / "TPE.jsonl").write_text("{}\n")
+    long.pack(here)
+    long.unpack(there)
+    kept = {str(path.relative_to(there)) for path in there.rglob("*") if path.is_file()}
+    assert kept == {"TPE.jsonl", "repo/campaigns/search/journal.jsonl"}
+    assert not (there / "repo" / "campaigns" / "search" / "trials").exists()
+    (there / "TPE.jsonl").write_text("")
+    long.unpack(there)
+    assert (there / "TPE.jsonl").read_text() == "", "what is there is not written over"
 
 
 def test_points_of_another_search_are_not_gone_on_with(
@@ -55,7 +74,7 @@ def test_points_of_another_search_are_not_gone_on_with(
 
     def heat(sources: list[str], seed: int, **how: Any) -> list[Any]:
         told = {"status": "ok", "reason": "", "fingerprint": {"threads": 2}}
-        took = {"train_seconds": 9.0, "answer_seconds": 1.0}
+        took = {"train_seconds": 9.0, "answer_seconds": 1.0, "score_seconds": 3.0}
         return [SimpleNamespace(val_bpb=2.0, seed=seed, **told, **took)]
 
     monkeypatch.setattr(points.measure, "heat", heat)
