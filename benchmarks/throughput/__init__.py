@@ -10,11 +10,13 @@ real     the same 32 trials with 1 and with 4 candidates a heat, by trainings of
 hidden   a real campaign beside a model that answers after 20 s, with 20 s a training: how busy the
          device is between first and last heat, and what a heat takes outside training and scoring
          (an hour)
+nodes    one and two Ray nodes with a processor each: verdicts an hour with trainings that wait, and
+         with trainings that compute (half an hour)
 workers  64 and 512 workers whose trainings only wait, through the real campaign: results a second
 growth   what a trial costs a campaign beside its trainings, after 100 to 20,000 trials: the real
          journal, git, state and prior, with trainings that take no time (half an hour)
 
-Nothing else may run beside ``real``, ``hidden`` and ``workers``; ``growth`` counts processor time
-and ``widths`` counts trainings. Each reading is a line of results/throughput.jsonl as soon as it is
-there; results/throughput.json sums up those that are there.
+Nothing else may run beside ``real``, ``hidden``, ``nodes`` and ``workers``; ``growth`` counts
+processor time and ``widths`` counts trainings. Each reading is a line of results/throughput.jsonl
+as soon as it is there; results/throughput.json sums up those that are there.
 """

@@ -13,14 +13,14 @@ from typing import Any
 import benchmarks.throughput as package
 from benchmarks.machine import RESULTS, keep, stamp
 from benchmarks.search.lines import append_line, read_lines
-from benchmarks.throughput import growth, hidden, real, widths, workers
+from benchmarks.throughput import growth, hidden, nodes, real, widths, workers
 
 FILE = RESULTS / "throughput.jsonl"
 Reading = Callable[[], Any]
 Readings = Mapping[str, Reading]
-PARTS = ("widths", "real", "hidden", "growth", "workers")
+PARTS = ("widths", "real", "hidden", "growth", "workers", "nodes")
 CAMPAIGNS, FEW = 2000, 10
-HIDDEN, SHORT = (20.0, 20.0, 12), (2.0, 2.0, 2)
+HIDDEN, SHORT = (20.0, 20.0, 6), (2.0, 2.0, 2)
 """Seconds until a model answers, seconds of a training, trials."""
 MANY, LONG, BRIEF = (64, 512), 2000, 100
 """Workers that only wait, and the trials that they do."""
@@ -49,6 +49,15 @@ def readings_of(part: str, full: bool, command: str) -> Readings:
             counts, trials = (MANY, LONG) if full else (MANY[:1], BRIEF)
             return {
                 f"{count} workers": partial(workers.measured, count, trials) for count in counts
+            }
+        case "nodes":
+            kinds, how = (nodes.KINDS, ()) if full else (nodes.KINDS[:1], (nodes.FEW, nodes.SHORT))
+            return {
+                f"{kind}, {count} node{'s' * (count > 1)}": partial(
+                    nodes.measured, kind, count, *how
+                )
+                for kind in kinds
+                for count in (1, 2)
             }
         case _:
             pasts = growth.PASTS if full else growth.FEW_PASTS
@@ -96,6 +105,14 @@ def summary(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if "real" in found:
         one, four = (each["verdicts_an_hour"] for each in found["real"].values())
         told["real"]["times_one_a_heat"] = round(four / one, 3)
+    for kind in nodes.KINDS:
+        own = [
+            each["verdicts_an_hour"]
+            for name, each in found.get("nodes", {}).items()
+            if name.startswith(kind)
+        ]
+        if len(own) > 1:
+            told["nodes"][f"{kind}, times one node"] = round(own[1] / own[0], 3)
     return told
 
 

@@ -26,7 +26,7 @@ from benchmarks.throughput.between import between_heats
 
 TAG = "hidden"
 CONSTANT = "MATRIX_LR"
-STEP = 1.01
+STEP = 1.5
 """Each answer sets the constant to so many times what the one before it did."""
 WAYS: Mapping[str, str] = {
     "one after the other": "sequential: true\n",

@@ -22,11 +22,11 @@ from benchmarks.landscape import plan
 from benchmarks.landscape.table import read_heats
 from benchmarks.machine import ROOT
 from benchmarks.throughput import __main__ as throughput
-from benchmarks.throughput import growth, hidden, real, widths
+from benchmarks.throughput import growth, hidden, nodes, real, widths
 from benchmarks.throughput.between import between_heats
 from benchmarks.throughput.recorded import KINDS, Ground, Known
 from benchmarks.throughput.simulated import Heats, Landed, Outcome
-from trainer import measure
+from trainer import contract, measure
 
 
 @pytest.fixture(scope="module")
@@ -251,3 +251,12 @@ def test_readings_that_are_there_are_not_taken_again(
     assert throughput.take(["growth"], full=True, command="x") == found and len(taken) == 3
     throughput.take(["growth"], full=False, command="x")
     assert len(taken) == 5  # a short look takes them all
+
+
+def test_nodes_train_a_file_that_keeps_to_the_contract() -> None:
+    for kind in nodes.KINDS:
+        contract.read(nodes.start_of(kind), 1024)
+    assert "time.sleep" in nodes.start_of("wait")
+    told = {f"{k}, {n}": {"verdicts_an_hour": 100.0 * n} for k in nodes.KINDS for n in (1, 2)}
+    found = throughput.summary({"nodes": told})["nodes"]
+    assert {found[f"{kind}, times one node"] for kind in nodes.KINDS} == {2.0}
