@@ -51,14 +51,14 @@ class Point:
 
     trial: Trial
     bpb: Estimate
-
-    @property
-    def x(self) -> int:
-        return self.trial.trial
+    x: int
+    """Its place among the verdicts, the baseline's 0: the number of the trial, where these were
+    under way one after the other."""
 
 
 def progress_png(path: Path, state: State) -> None:
-    """Draw the campaign's finished trials: x trial number, y val_bpb, or the objective's cost.
+    """Draw the campaign's finished trials: x trials in the order of their verdicts, y val_bpb, or
+    the objective's cost.
 
     Kept trials have a title and a 95 % interval. The champions and most of the trials set the
     scale; trials far above it are marked at the upper edge and counted in the caption. Below the
@@ -94,7 +94,13 @@ def _figure(path: Path) -> Iterator[Figure]:
 def points_of(state: State) -> list[Point]:
     """What has a place on the chart, first the baseline; null trials have none."""
     values = chain(state, preset_of(state))
-    return [Point(state.trials[number], bpb) for number, bpb in values.items()]
+    places = _places(state)
+    return [Point(state.trials[number], bpb, places[number]) for number, bpb in values.items()]
+
+
+def _places(state: State) -> dict[int, int]:
+    """By trial: its place among the verdicts."""
+    return {number: place for place, number in enumerate(state.ended)}
 
 
 def _title(state: State) -> str:
@@ -129,13 +135,15 @@ def scale(points: Sequence[Point]) -> tuple[float, float]:
 
 def _draw(axes: Axes, state: State, points: Sequence[Point]) -> None:
     low, high = scale(points)
-    span, last = max(high - low, 1e-4), max(trial.trial for trial in state.real)
+    places, last = _places(state), len(state.ended) - 1
+    span = max(high - low, 1e-4)
     kept = [point for point in points if point.trial.kept]
     axes.set_ylim(low - (0.4 if len(kept) > 1 else 0.15) * span, high + 0.35 * span)
     _bounds(axes, state, points)
     axes.set_xlim(-0.02 * last - 0.2, max(1.03 * last + 0.5, 4.0))
     ylabel = f"{cost_name(state)}, bits per byte (lower is better)"
-    axes.set(xlabel="trial", ylabel=ylabel)
+    in_order = state.ended == sorted(state.ended)
+    axes.set(xlabel="trial" if in_order else "trials, as they ended", ylabel=ylabel)
     words = "\n".join(textwrap.wrap(summed_words(state.objectives), 75))
     axes.text(0, CAPTION, words, color=GREY, va="bottom", transform=axes.transAxes, size="small")
     axes.set_title(_title(state))
@@ -148,9 +156,9 @@ def _draw(axes: Axes, state: State, points: Sequence[Point]) -> None:
         xs, ys = [point.x for point in near], [point.bpb.mean for point in near]
         label = f"{len(near) + len(far)} reverted"
         axes.scatter(xs, ys, s=30, color=GREY, alpha=0.45, lw=0, label=label, zorder=2)
-    _marks(axes, [point.trial for point in far], 0.985, "^", GREY, None)
+    _marks(axes, [point.x for point in far], 0.985, "^", GREY, None)
     for kind, colour in (("failed", RED), ("rejected", AMBER)):
-        there = [trial for trial in state.real if trial.outcome == kind]
+        there = [places[trial.trial] for trial in state.real if trial.outcome == kind]
         _marks(axes, there, 0.02, "|", colour, f"{len(there)} {kind}")
     caption = "bars: 95 % interval; champions are chained by their gains, not by scores hours apart"
     caption += f"; {plural(len(far), 'trial')} off the scale (▲)" if far else ""
@@ -227,12 +235,11 @@ def _of_what(verified: Verified) -> str:
 
 
 def _marks(
-    axes: Axes, trials: Sequence[Trial], height: float, sign: str, colour: str, label: str | None
+    axes: Axes, xs: Sequence[int], height: float, sign: str, colour: str, label: str | None
 ) -> None:
     """Mark trials that are not on the scale; ``height`` is a fraction of the axes' height."""
-    if trials:
-        xs, across = [trial.trial for trial in trials], axes.get_xaxis_transform()
-        ys = [height] * len(trials)
+    if xs:
+        ys, across = [height] * len(xs), axes.get_xaxis_transform()
         axes.plot(xs, ys, sign, color=colour, alpha=0.8, transform=across, label=label)
 
 

@@ -139,6 +139,8 @@ class Story:
         is_null = self.state.trials[number].is_null
         commit = "" if verdict == "rejected" or is_null else sha(f"final {number}")
         status = "" if verdict == "rejected" else "ok"
+        begun = (e["time"] for e in self.events if e["event"] == "trial" and e["trial"] == number)
+        self._time = max(self._time, next(begun) + 59.0)
         self.add(
             "verdict",
             trial=number,

@@ -127,6 +127,19 @@ def test_time_left_is_the_sooner_of_trials_and_hours():
     assert seen(story, now=began).pace.left is None
 
 
+def test_trials_side_by_side_take_less_time_each():
+    story = campaign()
+    alone = seen(story).pace.seconds
+    numbers = [story.draw("optimizer") for _ in range(12)]
+    for number in numbers:
+        story.candidate(number, f"at {number}")
+        story.heat(number, 1.28, 1.29)
+    for number in numbers:
+        story.end(number, "revert", "worse")
+    assert alone == 60.0
+    assert seen(story).pace.seconds < alone / 6
+
+
 @pytest.mark.parametrize(
     ("pid", "paused", "state"),
     [(None, True, "stopped"), (1, False, "running"), (1, True, "paused")],

@@ -11,9 +11,12 @@ function ticks(low, high, count) {
   return { found, digits: Math.max(0, -Math.floor(Math.log10(step))) };
 }
 
-/** Every trial by its number; kept ones as a step line within the noise of a difference. */
+/** Every trial by its number, or, where some were under way side by side, in the order in which
+    they ended; kept ones as a step line within the noise of a difference. */
 function progress(rows, scale, noise, name, open) {
-  const last = Math.max(4, ...rows.map((row) => row.trial));
+  const numbered = rows.every((row, i) => !i || row.trial > rows[i - 1].trial);
+  const places = new Map(rows.map((row, i) => [row, numbered ? row.trial : i]));
+  const last = Math.max(4, ...places.values());
   const placed = rows.filter((row) => row.cost);
   if (!scale || !placed.length) return h("p", {}, "Nothing is measured yet.");
   const span = Math.max(scale[1] - scale[0], 1e-4);
@@ -36,13 +39,14 @@ function progress(rows, scale, noise, name, open) {
     picture.append(s("text", { class: "tick", x: x(n), y: HIGH - BOTTOM + 18, "text-anchor": "middle" }, n));
   }
   picture.append(
-    s("text", { class: "tick", x: WIDE - RIGHT, y: HIGH - 6, "text-anchor": "end" }, "trial"),
+    s("text", { class: "tick", x: WIDE - RIGHT, y: HIGH - 6, "text-anchor": "end" },
+      numbered ? "trial" : "trials, as they ended"),
     s("text", { class: "tick", x: LEFT, y: HIGH - 6 }, `${name}, bits per byte, lower is better`));
   if (kept.length) {
     const steps = [], band = [[], []];
     kept.forEach((row, i) => {
-      const value = row.cost.mean, end = i + 1 < kept.length ? kept[i + 1].trial : last + 0.5;
-      for (const n of [row.trial, end]) {
+      const value = row.cost.mean, end = i + 1 < kept.length ? places.get(kept[i + 1]) : last + 0.5;
+      for (const n of [places.get(row), end]) {
         steps.push(`${x(n)},${y(value)}`);
         band[0].push(`${x(n)},${y(value - noise)}`);
         band[1].unshift(`${x(n)},${y(value + noise)}`);
@@ -52,7 +56,7 @@ function progress(rows, scale, noise, name, open) {
       s("polygon", { class: "band", points: [...band[0], ...band[1]].join(" ") }),
       s("polyline", { class: "steps", points: steps.join(" ") }));
   }
-  const points = rows.map((row) => point(row, x(row.trial), row.cost ? y(row.cost.mean) : null, high));
+  const points = rows.map((row) => point(row, x(places.get(row)), row.cost ? y(row.cost.mean) : null, high));
   const cursor = s("circle", { class: "cursor", r: 10, cx: -99, cy: -99 });
   picture.append(...points.map((one) => one.mark), cursor);
   const tip = h("div", { class: "tip", hidden: true });

@@ -177,7 +177,8 @@ class Pace:
     """How fast it goes, and when it ends."""
 
     seconds: float | None
-    """Of a trial: the median of the last ones; None before the first."""
+    """Of a trial: the median of the last ones, by how many were under way at a time; None before
+    the first."""
     left: float | None
     """Seconds; None without an end, or where nothing runs."""
     words: str

@@ -303,9 +303,15 @@ def _cost(state: State) -> Cost:
     )
 
 
+def _abreast(trials: Sequence[Trial]) -> float:
+    """How many trials were under way at a time, in the mean."""
+    span = max(t.started + t.seconds for t in trials) - min(t.started for t in trials)
+    return max(1.0, sum(trial.seconds for trial in trials) / span) if span > 0 else 1.0
+
+
 def _pace(state: State, run: Run, now: float) -> Pace:
-    taken = [trial.seconds for trial in state.finished[1:] if trial.trainings][-RECENT:]
-    each = median(taken) if taken else None
+    taken = [trial for trial in state.finished[1:] if trial.trainings][-RECENT:]
+    each = median(trial.seconds for trial in taken) / _abreast(taken) if taken else None
     words = f"{clock(each)} a trial" if each is not None else ""
     if run.state == "stopped":
         return Pace(each, None, words)

@@ -111,6 +111,20 @@ def test_an_abandoned_trial_is_drawn_where_it_was_forecast() -> None:
     assert drawn_ones[6].half == 0.02
 
 
+def test_trials_stand_in_the_order_of_their_verdicts() -> None:
+    """Of two that were under way side by side the second ended first, and was kept."""
+    story = Story()
+    story.baseline(1.30)
+    first, second = (story.draw("schedule") for _ in range(2))
+    for number, score in ((second, 1.28), (first, 1.29)):
+        story.candidate(number, f"at {number}")
+        story.heat(number, 1.30, score)
+        story.end(number, "keep" if number == second else "revert", "over", gain=1.30 - score)
+    assert [(point.trial.trial, point.x) for point in points_of(story.state)] == [
+        (0, 0), (second, 1), (first, 2),
+    ]  # fmt: skip
+
+
 def test_null_trials_are_not_drawn() -> None:
     story = Story()
     story.baseline()
