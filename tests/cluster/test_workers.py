@@ -19,7 +19,6 @@ import pytest
 from agent.executors import workers
 from agent.executors.base import Work
 from agent.executors.workers import Share, Worker, Workers, shares
-from trainer.errors import UserError
 from trainer.presets import BadSetting
 from trainer.sandbox import owner
 
@@ -183,12 +182,12 @@ def test_a_watch_is_asked_here_and_its_word_holds_there(two: Workers, tiny_sourc
     assert (number, of_champion) == (1, 20) and 2 <= parts <= 20
 
 
-def test_one_that_always_dies_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_work_whose_worker_always_dies_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = {"PATH": os.environ["PATH"], "PYTHONHOME": "/nowhere"}
     monkeypatch.setattr(workers, "_environment", lambda device: nothing)
     pool, seen = Workers([Share()]), Seen()
-    with pytest.raises(UserError, match=r"3 processes in a row .* have ended"):
-        run(pool, Work("check", ("",), {}), seen)
+    found = run(pool, Work("check", ("",), {}), seen)
+    assert found.status == "crashed" and "it has ended 3 processes in a row" in found.reason
     assert len(seen.notes) == 2
     pool.close()
 
