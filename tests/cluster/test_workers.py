@@ -19,6 +19,7 @@ import pytest
 from agent.executors import workers
 from agent.executors.base import Work
 from agent.executors.workers import Share, Worker, Workers, shares
+from agent.steps.fresh import fresh_heat, fresh_seed
 from trainer.presets import BadSetting
 from trainer.sandbox import owner
 
@@ -112,6 +113,23 @@ def test_two_heats_run_side_by_side_each_on_its_own_processor(
     for pid in pids:
         assert b"SOME_API_KEY" not in Path(f"/proc/{pid}/environ").read_bytes()
         assert os.getsid(pid or 0) == pid
+
+
+def test_a_fresh_heat_is_scored_on_test_text_in_a_worker(two: Workers, tiny_source: str) -> None:
+    settings = {"budget": "20000tok", "preset": "cpu", "data": "apidocs", "isolation": "auto"}
+    found = fresh_heat(
+        [tiny_source, tiny_source + "\n"],
+        fresh_seed("test"),
+        executor=two,
+        names=["first", "second"],
+        settings=settings,
+        split="test",
+        on_event=Seen(),
+        cancel=threading.Event(),
+    )
+    first, second = (one.documents for one in found)
+    assert first == second and len({group for group, _, _ in first}) > 1
+    assert {one.fingerprint["threads"] for one in found} == {1}
 
 
 def test_check_audit_and_profile_come_back_as_what_they_are(

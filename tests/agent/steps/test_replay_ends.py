@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 import pytest
-from staged import measured, play
+from staged import TwoDevices, measured, play
 
 from agent import loop
 from agent.campaign.events import TrialBegun
@@ -184,8 +184,10 @@ def test_a_failure_of_a_fresh_seed_leaves_the_replay_and_another_campaign_does_n
     again = measured(SCORED, 2)
     crashed = measured(CRASHED, 3)
     monkeypatch.setattr(measure, "heat", lambda _, **how: [again if "trace" in how else crashed])
-    found = replay.replay_commit(repo, commit, 2, lambda event: None, lambda of: Local())
+    devices = TwoDevices()
+    found = replay.replay_commit(repo, commit, 2, lambda event: None, lambda of: devices)
     assert found["verdict"] != "not trained" and found["replayed_bpb"] == 1.5
+    assert len(devices.works) == 3 and devices.closed == 1
     assert "ValueError: wide" in found["fresh"]["failed"]
     assert f"no fresh estimate: commit {commit[:12]}: crashed" in replay.replay_text(found)
     with pytest.raises(CampaignError, match=r"no trial of a campaign.*; campaign other was left"):
