@@ -15,9 +15,10 @@ import typer
 from agent.campaign.files import folder_of, write_atomically
 from agent.campaign.reading import CampaignError
 from agent.commands.shared import Json, Ray, Tag, Workers, app, open_campaign, put
-from agent.executors.choose import open_again
+from agent.executors.choose import Opens, open_again
 from agent.git import worktree
 from agent.git.repo import Repo
+from agent.report.display import Display
 from agent.report.terminal import make_display
 from agent.report.verification import verified_text
 from agent.steps.harvest import harvest_campaign
@@ -28,6 +29,10 @@ from agent.steps.verify import Asked, open_keeps
 from agent.steps.verify import verify as verify_gain
 from trainer import console
 from trainer.training.machine import MACHINE
+
+
+def _opens(display: Display, workers: int | None, ray: str | None) -> Opens:
+    return partial(open_again, tell=display.event, workers=workers, ray=ray)
 
 
 @app.command()
@@ -53,13 +58,7 @@ def verify(
     with (
         closing(MACHINE),
         closing(make_display(sys.stderr)) as display,
-        open_keeps(
-            repo,
-            tag,
-            display,
-            stop,
-            partial(open_again, tell=display.event, workers=workers, ray=ray),
-        ) as keeps,
+        open_keeps(repo, tag, display, stop, _opens(display, workers, ray)) as keeps,
         heeding(stop, lambda by: display.message("asked to stop"), keeps.folder),
     ):
         if budget or scale:
@@ -82,7 +81,7 @@ def replay(
     """Repeat a trial's training on its recorded clock: are the recorded numbers its own?"""
     repo = Repo.open(Path.cwd())
     with closing(make_display(sys.stderr if as_json else sys.stdout)) as display:
-        opens = partial(open_again, tell=display.event, workers=workers, ray=ray)
+        opens = _opens(display, workers, ray)
         found = replay_commit(repo, commit, seeds, display.event, opens)
     tag, _, trial = find_trial(repo, commit, claimed=True)
     stored = folder_of(repo, tag) / "trials" / str(trial.trial)
@@ -105,8 +104,7 @@ def harvest(
 
     repo, tag, _ = open_campaign(tag)
     with closing(MACHINE), closing(make_display(sys.stderr)) as display:
-        opens = partial(open_again, tell=display.event, workers=workers, ray=ray)
-        found = harvest_campaign(repo, tag, seeds, display, opens)
+        found = harvest_campaign(repo, tag, seeds, display, _opens(display, workers, ray))
     text, files = write_harvest(folder_of(repo, tag), found) if found["keeps"] else ("", [])
     put({**found, "files": files}, "\n".join([text, *found["said"], *files]).strip(), as_json)
 

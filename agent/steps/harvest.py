@@ -91,7 +91,7 @@ class _Harvest:
         self, campaign: Campaign, display: Display, stop: threading.Event, executor: Executor
     ) -> None:
         self.campaign, self.display, self.stop = campaign, display, stop
-        self.executor, self.turn = executor, threading.Lock()
+        self.executor, self.writes = executor, threading.Lock()
         self.repo, self.state = campaign.repo, campaign.state
         self.kept = [trial for trial in self.state.real if trial.kept]
         commits = {commit for trial in self.kept for commit in (trial.commit, trial.parent)}
@@ -182,6 +182,7 @@ class _Harvest:
         room = MOST_TRAININGS - 1
         trainings = sum(1 + len(others) for _, others in rounds)
         self.display.message(f"{len(seeds)} times {trainings} trainings of {self.settings[BUDGET]}")
+        slots = max(1, self.executor.slots)
 
         def measure(number: int, seed: int) -> None:
             for reference, others in rounds:
@@ -192,17 +193,18 @@ class _Harvest:
                     and str not in map(type, self._differences(reference, text, seeds))
                 ]
                 for n in range(0, len(left), room):
-                    self._heat(reference, left[n : n + room], seed)
+                    self._heat(reference, left[n : n + room], seed, (number - 1) % slots == 0)
             self.display.message(f"seed {number} of {len(seeds)} is measured")
 
         jobs = [functools.partial(measure, *one) for one in enumerate(seeds, 1)]
-        for failed in side_by_side(jobs, self.executor.slots):
+        for failed in side_by_side(jobs, slots):
             if isinstance(failed, UserError):
                 raise failed
 
-    def _heat(self, reference: str, others: Sequence[str], seed: int) -> None:
-        def hear(event: Mapping[str, Any]) -> None:  # the display knows a heat of two only
-            self.display.event({name: value for name, value in event.items() if name != "training"})
+    def _heat(self, reference: str, others: Sequence[str], seed: int, is_shown: bool) -> None:
+        def hear(event: Mapping[str, Any]) -> None:  # the display knows one heat, of two only
+            if is_shown or event["event"] == "note":
+                self.display.event({name: of for name, of in event.items() if name != "training"})
 
         names = ["the baseline" if reference == self.baseline else "the champion"]
         how: Any = {"names": names, "settings": self.settings, "cancel": self.stop}
@@ -219,7 +221,7 @@ class _Harvest:
             pair = {"seed": seed, "first": self.name(reference), "second": self.name(text)}
             pair["objective"] = of_cost(self.state.objective)
             pairs.append({**pair, "difference": found, "machine": machine})
-        with self.turn:  # several seeds may be measured at once
+        with self.writes:  # several seeds may be measured at once
             self.campaign.record(Harvested(found={"pairs": pairs}))
 
     def _differences(self, first: str, second: str, seeds: Sequence[int]) -> list[float | str]:
