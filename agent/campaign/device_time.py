@@ -29,8 +29,9 @@ Clock = Mapping[str, Any]
 """Plain JSON, as a snapshot keeps it. ``at``: Unix seconds of the last event. ``running``: whether
 a run is under way, ``begun`` whether it has come to a trial. ``doing``: by trial ``drafting``,
 ``checks`` or ``heat``, ``since`` when a heat is under way. ``waiting``: whether a model is away.
-``seconds``: by cause, and in ``heats`` and ``audits``. ``busy``: trained and scored in heats.
-``hidden``: drafted while a heat was under way."""
+``seconds``: by cause, and in ``heats`` and ``audits``. ``slots``: how many works are measured at
+once. ``trained``: trained and scored in heats, on all devices together; ``busy``: for the mean of
+them. ``hidden``: drafted while a heat was under way."""
 NEW: Clock = {
     "at": 0.0,
     "running": False,
@@ -39,6 +40,8 @@ NEW: Clock = {
     "since": {},
     "waiting": False,
     "seconds": {},
+    "slots": 1,
+    "trained": 0.0,
     "busy": 0.0,
     "hidden": 0.0,
 }
@@ -46,7 +49,7 @@ NEW: Clock = {
 
 @dataclass(frozen=True)
 class DeviceTime:
-    """Seconds of a campaign up to its last event; of several workers, as long as one of them."""
+    """Seconds of a campaign up to its last event; of several devices, for the mean of them."""
 
     running: float
     """Of all its runs."""
@@ -56,6 +59,8 @@ class DeviceTime:
     """All others, and those between two runs; causes that cost nothing are left out."""
     hidden: float
     """Of drafting while the device was taken."""
+    trained: float
+    """Training or scoring, on all devices together."""
 
     @property
     def busy_share(self) -> float | None:
@@ -68,14 +73,14 @@ class DeviceTime:
         return 3600 * count / self.running if self.running > 0 else None
 
 
-def device_time(clock: Clock, workers: int = 1) -> DeviceTime:
+def device_time(clock: Clock) -> DeviceTime:
     seconds: dict[str, float] = dict(clock["seconds"])
     taken, audits = seconds.pop("heats", 0.0), seconds.pop("audits", 0.0)
-    busy = min(taken, clock["busy"] / workers)
+    busy = min(taken, clock["busy"])
     lost: dict[Any, float] = {**seconds, "around trainings": taken - busy}
     running = taken + audits + sum(seconds.values()) - seconds.get("stopped", 0.0)
     told = {cause: round(lost[cause], 3) for cause in lost if lost[cause] > 0}
-    return DeviceTime(running, busy + audits, told, clock["hidden"])
+    return DeviceTime(running, busy + audits, told, clock["hidden"], clock["trained"] + audits)
 
 
 def after(clock: Clock, event: events.Event) -> Clock:
@@ -118,6 +123,7 @@ def _note(clock: dict[str, Any], event: events.Event) -> None:
     match event:
         case events.RunBegun():
             clock |= {"running": True, "begun": False, "doing": {}, "since": {}, "waiting": False}
+            clock["slots"] = event.slots or int(event.settings.get("workers") or 1)
         case events.RunEnded():
             clock |= {"running": False, "doing": {}, "since": {}, "waiting": False}
         case events.TrialBegun():
@@ -143,6 +149,8 @@ def _note(clock: dict[str, Any], event: events.Event) -> None:
             _end(clock, event.trial, event.time, event.trainings)
         case events.CandidateMade() | events.Concluded():
             clock["doing"].pop(str(event.trial), None)
+            if isinstance(event, events.Concluded):
+                clock["slots"] = event.slots or clock["slots"]
         case _:
             pass
 
@@ -154,6 +162,8 @@ def _end(clock: dict[str, Any], trial: int, now: float, trainings: Iterable[Trai
     since = clock["since"].pop(str(trial), now)
     clock["doing"].pop(str(trial), None)
     if any(one.score_seconds is None for one in new):
-        clock["busy"] += max(0.0, now - since)
+        spent = max(0.0, now - since)
     else:
-        clock["busy"] += sum(one.train_seconds + (one.score_seconds or 0.0) for one in new)
+        spent = sum(one.train_seconds + (one.score_seconds or 0.0) for one in new)
+    clock["trained"] += spent
+    clock["busy"] += spent / clock["slots"]

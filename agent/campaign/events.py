@@ -51,6 +51,8 @@ class RunBegun(Happened):
     format: int = FORMAT
     """Of its line and of those after it; 1 if a line says nothing."""
     pid: int = 0
+    slots: int | None = None
+    """How many works are measured at once; None in journals that do not say."""
     given: Mapping[str, Any] = {}
     """Settings of the command line that hold for later runs, too."""
     settings: Mapping[str, Any]
@@ -298,6 +300,8 @@ class Concluded(SetsFields):
     reward: float | None = None
     tie: bool = False
     tie_cost: float = 0.0
+    slots: int | None = None
+    """How many works are measured at once by now, since nodes of a cluster come and go."""
 
 
 # --- after a campaign: is its gain real, and where does it hold

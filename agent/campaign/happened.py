@@ -23,6 +23,7 @@ class Happened(BaseModel):
 
     @property
     def own(self) -> dict[str, Any]:
-        """The fields that not every event has, or every event of a trial."""
-        common = {"n", "time", "event", "trial"}
+        """The fields that not every event has, or every event of a trial; nor what an event tells
+        of the run alone."""
+        common = {"n", "time", "event", "trial", "slots"}
         return {name: getattr(self, name) for name in type(self).model_fields.keys() - common}

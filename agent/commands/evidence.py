@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,11 @@ import typer
 
 from agent.campaign.files import folder_of, write_atomically
 from agent.campaign.reading import CampaignError
-from agent.commands.shared import Json, Tag, app, open_campaign, put
+from agent.commands.shared import Json, Ray, Tag, Workers, app, open_campaign, put
+from agent.executors.choose import Opens, open_again
 from agent.git import worktree
 from agent.git.repo import Repo
+from agent.report.display import Display
 from agent.report.terminal import make_display
 from agent.report.verification import verified_text
 from agent.steps.harvest import harvest_campaign
@@ -26,6 +29,10 @@ from agent.steps.verify import Asked, open_keeps
 from agent.steps.verify import verify as verify_gain
 from trainer import console
 from trainer.training.machine import MACHINE
+
+
+def _opens(display: Display, workers: int | None, ray: str | None) -> Opens:
+    return partial(open_again, tell=display.event, workers=workers, ray=ray)
 
 
 @app.command()
@@ -42,6 +49,8 @@ def verify(
     scale: Annotated[
         list[str] | None, typer.Option(help="Transfer: CONST=1.5x, another size; repeatable.")
     ] = None,
+    workers: Workers = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Measure the gain on sealed text and fresh seeds; or, at another setting, each keep's."""
@@ -49,7 +58,7 @@ def verify(
     with (
         closing(MACHINE),
         closing(make_display(sys.stderr)) as display,
-        open_keeps(repo, tag, display, stop) as keeps,
+        open_keeps(repo, tag, display, stop, _opens(display, workers, ray)) as keeps,
         heeding(stop, lambda by: display.message("asked to stop"), keeps.folder),
     ):
         if budget or scale:
@@ -65,12 +74,15 @@ def verify(
 def replay(
     commit: str,
     seeds: Annotated[int | None, typer.Option(min=2, help="Fresh seeds to score it anew.")] = None,
+    workers: Workers = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Repeat a trial's training on its recorded clock: are the recorded numbers its own?"""
     repo = Repo.open(Path.cwd())
     with closing(make_display(sys.stderr if as_json else sys.stdout)) as display:
-        found = replay_commit(repo, commit, seeds, display.event)
+        opens = _opens(display, workers, ray)
+        found = replay_commit(repo, commit, seeds, display.event, opens)
     tag, _, trial = find_trial(repo, commit, claimed=True)
     stored = folder_of(repo, tag) / "trials" / str(trial.trial)
     if stored.is_dir():  # not in a clone; the report tells it
@@ -83,6 +95,8 @@ def replay(
 def harvest(
     tag: Tag = "",
     seeds: Annotated[int, typer.Option(min=2, help="Fresh ones, for each heat.")] = 5,
+    workers: Workers = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Which kept changes carry the gain: each alone, the champion without it; a branch for each."""
@@ -90,7 +104,7 @@ def harvest(
 
     repo, tag, _ = open_campaign(tag)
     with closing(MACHINE), closing(make_display(sys.stderr)) as display:
-        found = harvest_campaign(repo, tag, seeds, display)
+        found = harvest_campaign(repo, tag, seeds, display, _opens(display, workers, ray))
     text, files = write_harvest(folder_of(repo, tag), found) if found["keeps"] else ("", [])
     put({**found, "files": files}, "\n".join([text, *found["said"], *files]).strip(), as_json)
 

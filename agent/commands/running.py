@@ -17,7 +17,19 @@ from agent.campaign.files import folder_of
 from agent.campaign.reading import CampaignError
 from agent.campaign.state import State
 from agent.campaign.submissions import submit
-from agent.commands.shared import Json, Tag, app, put, put_lines, status_of, tags, view_of
+from agent.commands.shared import (
+    Json,
+    Ray,
+    Tag,
+    Workers,
+    app,
+    put,
+    put_lines,
+    status_of,
+    tags,
+    view_of,
+)
+from agent.executors.choose import address
 from agent.git.repo import Repo
 from agent.loop import run_campaign
 from agent.report import columns, morning, summary, trials
@@ -107,23 +119,28 @@ def try_file(
     file: Path,
     hypothesis: Annotated[str, typer.Option(help="Why it should be better.")] = "",
     tag: Tag = "",
+    workers: Workers = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Make your own edit of train.py a trial: the next one of the run under way, else here."""
     repo, tag, state = _open_or_new(tag)
     one = read_file(file, hypothesis, summary.preset_of(state).max_seq_len)
-    _hand_in(repo, tag, Imports([one]), as_json)
+    _hand_in(repo, tag, Imports([one]), _where(state, workers, ray), as_json)
 
 
 @app.command("import")
 def import_commits(
     what: Annotated[str, typer.Argument(help="A branch, commit, range or ancestor's results.tsv.")],
     tag: Tag = "",
+    workers: Workers = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Make trials of what others have committed, and judge it again; oldest first."""
     repo, tag, state = _open_or_new(tag)
-    _hand_in(repo, tag, read_imports(repo, state, folder_of(repo, tag), what), as_json)
+    found = read_imports(repo, state, folder_of(repo, tag), what)
+    _hand_in(repo, tag, found, _where(state, workers, ray), as_json)
 
 
 @app.command()
@@ -156,8 +173,20 @@ def _open_or_new(tag: str) -> tuple[Repo, str, State]:
     return repo, tag, reading.peek(repo, tag)
 
 
-def _hand_in(repo: Repo, tag: str, imports: Imports, as_json: bool) -> NoReturn:
-    """Give submissions to the run under way, else try them here; success is that one is judged."""
+def _where(state: State, workers: int | None, ray: str | None) -> dict[str, Any]:
+    """Settings by which a campaign goes on where its last run measured, unless options say else."""
+    own = address(state.settings, workers, ray)
+    return {"workers": workers, "ray": own if own or workers is not None else None}
+
+
+def _hand_in(
+    repo: Repo, tag: str, imports: Imports, where: dict[str, Any], as_json: bool
+) -> NoReturn:
+    """Give submissions to the run under way, else try them in one; success is that one is judged.
+
+    Args:
+        where: settings of that one.
+    """
     for note in (*imports.skipped, *imports.unread):
         print(f"note: {note}", file=sys.stderr)
     pid, rows, is_done, text = reading.running(repo, tag), [], True, "there is nothing to try"
@@ -172,7 +201,7 @@ def _hand_in(repo: Repo, tag: str, imports: Imports, as_json: bool) -> NoReturn:
         with (
             handled(stop_now),
             closing(make_display(sys.stderr if as_json else sys.stdout)) as display,
-            open_runtime(repo, tag, {}, repo.root / "program.md", display) as runtime,
+            open_runtime(repo, tag, where, repo.root / "program.md", display) as runtime,
         ):
             names = [submit(runtime.campaign.folder, one) for one in imports.found]
             reason = run_campaign(runtime, names)

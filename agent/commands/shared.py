@@ -45,6 +45,16 @@ Tag = Annotated[
     str,
     typer.Option(help="The campaign; default: the one last active.", autocompletion=tags),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=512, help="Measure in so many workers of this machine; default: as the last run."
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(help="Measure on this Ray cluster, an address or auto; default: as the last run."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")]
 
 

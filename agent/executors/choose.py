@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from agent.executors.base import Executor
 from agent.executors.local import Local
 from agent.executors.workers import Workers, shares
+from trainer.errors import UserError
 from trainer.training.job import OnEvent
+
+Opens = Callable[[Mapping[str, Any]], Executor]
+"""Opens an executor for a campaign with these settings, which the caller closes."""
 
 
 def open_devices(workers: int, ray: str, tell: OnEvent) -> Executor:
@@ -24,3 +31,32 @@ def open_devices(workers: int, ray: str, tell: OnEvent) -> Executor:
 
         return Nodes(ray, tell, workers)
     return Workers(shares(workers)) if workers > 1 else Local()
+
+
+def address(last: Mapping[str, Any], workers: int | None, ray: str | None) -> str:
+    """Of the cluster to measure on, "" for this machine: the last run's unless an option says
+    otherwise. ``workers`` without ``ray`` are this machine's."""
+    if ray is not None:
+        return ray
+    return "" if workers is not None else str(last.get("ray") or "")
+
+
+def open_again(
+    last: Mapping[str, Any], tell: OnEvent, workers: int | None = None, ray: str | None = None
+) -> Executor:
+    """What a campaign's last run measured with, so that what is measured after it is measured under
+    the same conditions; see ``address`` and ``open_devices``.
+
+    Args:
+        last: the settings of that run.
+    """
+    count = int(last.get("workers") or 1) if workers is None else workers
+    try:
+        return open_devices(count, address(last, workers, ray), tell)
+    except UserError as error:
+        if workers is not None or ray is not None:
+            raise
+        raise UserError(
+            f"{error}; the campaign's last run measured there: say where else with --ray ADDRESS, "
+            "or with --workers N on this machine"
+        ) from None

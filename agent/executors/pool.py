@@ -2,6 +2,7 @@
 
 A work is given to one that is idle. What a lost process had under way is done again, by itself when
 it has been started anew, or by another: a measurement has no effect before its result is there.
+What loses several in a row is given up as failed, so that a run goes on without it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any
 
 from agent.executors import messages
@@ -16,7 +18,7 @@ from agent.executors.base import Work
 from agent.executors.local import Local
 from trainer.data.prepare import held
 from trainer.errors import UserError
-from trainer.measure import Watch
+from trainer.measure import AuditResult, CheckResult, Measurement, Profile, Watch
 from trainer.training.job import OnEvent
 
 MOST_LOST = 3
@@ -93,8 +95,11 @@ class Pool:
     ) -> Any:
         """As of ``Executor``.
 
+        What loses ``MOST_LOST`` processes in a row has failed, and its result says so. Of a heat
+        the champion is then trained alone: a candidate is at fault only where that goes well.
+
         Raises:
-            UserError: it has lost ``MOST_LOST`` processes in a row.
+            UserError: it has ended.
         """
         why = ""
         for left in reversed(range(MOST_LOST)):
@@ -111,10 +116,12 @@ class Pool:
                 raise UserError(f"{why}, since the run has ended")
             if left:
                 on_event({"event": "note", "text": f"{why}: its {work.call} is done again"})
-        raise UserError(
-            f"{MOST_LOST} processes in a row that measured one {work.call} have ended ({why}): see "
-            "that there is enough memory and that nobody ends them, then run again; nothing is lost"
-        )
+        why = f"it has ended {MOST_LOST} processes in a row ({why}): is there enough memory for it?"
+        if not (alone := champion_of(work)):
+            return given_up(work, why)
+        on_event({"event": "note", "text": f"{why} The champion is trained alone, to see"})
+        (champion,) = self.run(alone, on_event=on_event, cancel=cancel)
+        return [champion, *given_up(work, why, champion.status == "ok")[1:]]
 
     def close(self) -> None:
         self._closed = True
@@ -189,3 +196,52 @@ def converse(
         link.reset()
         raise
     raise messages.to_error(message["error"])
+
+
+def champion_of(work: Work) -> Work | None:
+    """The champion's training alone, of a heat in which there are others as well."""
+    if work.call != "heat" or len(work.sources) == 1:
+        return None
+    each = {"seed", "trace"}
+    how = {
+        name: value[:1] if name in each and isinstance(value, list) else value
+        for name, value in work.arguments.items()
+    }
+    return replace(work, sources=work.sources[:1], arguments=how, weights_to=())
+
+
+def given_up(work: Work, why: str, is_edits_fault: bool = False) -> Any:
+    """What comes of a work that nobody can measure.
+
+    Args:
+        is_edits_fault: whether a heat's champion can be measured alone. Several candidates have
+            then lacked memory, so that each is tried again by itself; a single one has crashed.
+            Else it is ``killed``, which is no fault of an edit.
+    """
+    if work.call == "check":  # where several in a row fail, the loop tries the champion's
+        return CheckResult("crashed", why)
+    if work.call == "profile":
+        return Profile("killed", why)
+    if work.call == "audit":
+        return AuditResult(False, "killed", why, 0.0, 0.0)
+    status = "killed"
+    if is_edits_fault:
+        status = "oom" if len(work.sources) > 2 else "crashed"
+    seed = work.arguments.get("seed", 0)
+    return [
+        Measurement(
+            status=status,
+            reason=why,
+            val_bpb=None,
+            score_seconds=0.0,
+            wall_seconds=0.0,
+            seed=seed if isinstance(seed, int) else seed[number],
+            isolation="",
+            budget=str(work.arguments.get("budget", "")),
+            preset=str(work.arguments.get("preset", "")),
+            how="",
+            leak_bound_bpb=0.0,
+            fingerprint={},
+        )
+        for number in range(len(work.sources))
+    ]

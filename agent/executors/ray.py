@@ -234,8 +234,7 @@ class Nodes(Pool):
         """
         super().__init__([])
         self._on_each = on_each
-        self._looking = threading.Thread()
-        self._looked = time.monotonic()
+        self._over = threading.Event()
         self._shunned: dict[tuple[str, int], float] = {}
         """Until when a place is given nothing."""
         self._said: deque[str] = deque()
@@ -248,10 +247,12 @@ class Nodes(Pool):
                 f"--ray {address}: no node of the cluster can measure; see what was said of each, "
                 "and: ray status"
             )
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def close(self) -> None:
         import ray
 
+        self._over.set()
         super().close()
         ray.shutdown()
 
@@ -264,16 +265,13 @@ class Nodes(Pool):
             self._shunned[link.place] = time.monotonic() + SHUN_SECONDS
         link.close()
 
+    def _watch(self) -> None:
+        """Look for nodes that come or go, also while all there are have works."""
+        while not self._over.wait(RENEW_SECONDS):
+            self._look()
+
     def _renew(self, on_event: OnEvent) -> None:
-        """Look for new nodes, beside what is done; what was found is said at the next call."""
         self._tell(on_event)
-        with self._change:
-            now = time.monotonic()
-            if now - self._looked < RENEW_SECONDS or self._looking.is_alive() or self._closed:
-                return
-            self._looked = now
-            self._looking = threading.Thread(target=self._look, daemon=True)
-            self._looking.start()
 
     def _tell(self, on_event: OnEvent) -> None:
         with contextlib.suppress(IndexError):
@@ -281,17 +279,25 @@ class Nodes(Pool):
                 on_event({"event": "note", "text": self._said.popleft()})
 
     def _look(self) -> None:
-        """Start an actor in each place that has none; those that can measure are given works."""
+        """Start an actor in each place that has none; those that can measure are given works. Who
+        is idle on a node that has gone is forgotten; others find out."""
         import ray
 
-        with self._change:
-            now = time.monotonic()
-            taken = {link.place for link in self._links if isinstance(link, NodeLink)}
-            taken |= {place for place, until in self._shunned.items() if until > now}
         begun: list[NodeLink] = []
         with contextlib.suppress(ray.exceptions.RayError):  # the run, or the cluster, has ended
-            for node in ray.nodes():
-                begun += self._start(node, taken) if node["Alive"] and not self._closed else []
+            nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+            with self._change:
+                here = [link for link in self._links if isinstance(link, NodeLink)]
+                for link in here:
+                    if link in self._idle and link.place[0] not in nodes:
+                        self._links.remove(link)
+                        self._idle.remove(link)
+                        self._said.append(f"{link.name} is gone")
+                now = time.monotonic()
+                taken = {link.place for link in here}
+                taken |= {place for place, until in self._shunned.items() if until > now}
+            for node in nodes.values():
+                begun += self._start(node, taken) if not self._closed else []
         for link in begun:
             why = self._unfit(link)
             self._said.append(why or f"{link.name} measures, isolation {link.isolation}")
@@ -360,6 +366,6 @@ def _connect(address: str) -> None:
         signal.signal(signal.SIGTERM, on_term)  # Ray ends the process; a campaign ends in order
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise RayError(
-            f"--ray {address}: {one_line(error, 300)}; start a cluster (docs/cluster.md), or leave "
-            "--ray out"
+            f"--ray {address}: {one_line(error, 300)}; start a cluster (docs/cluster.md), or "
+            "measure on this machine: --workers 1"
         ) from None

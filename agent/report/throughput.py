@@ -16,8 +16,7 @@ TOLD, CAUSES = 0.01, 2
 def throughput(state: State) -> dict[str, Any]:
     """What ``status --json`` prints of it; up to the journal's last event, None for what is not
     known. An experiment is a trial that was trained, the baseline and null trials apart."""
-    workers = max(1, int(state.settings.get("workers") or 1))
-    found = device_time(state.clock, workers)
+    found = device_time(state.clock)
     rate = found.an_hour(state.counts["keep"] + state.counts["revert"])
     share = found.busy_share
     return {

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import math
+import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, TypeVar
 
 from scipy.special import stdtrit
 
 from agent.campaign.reading import CampaignError
-from trainer import measure
+from agent.executors.base import Executor, Work
+from trainer.errors import UserError
 from trainer.measure import Measurement
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def fresh_heat(
     sources: Sequence[str],
     seed: int,
     *,
+    executor: Executor,
     names: Sequence[str],
     settings: dict[str, Any],
     budget: str = "",
@@ -71,19 +76,49 @@ def fresh_heat(
     Raises:
         CampaignError: one of them could not be trained or scored, or it was asked to stop.
     """
-    measured = measure.heat(
-        sources,
-        seed=seed,
-        budget=budget or settings["budget"],
-        split=split,
-        champion_first=seed % 2 == 0,
-        on_event=on_event,
-        cancel=cancel,
-        **{name: settings[name] for name in ("preset", "data", "isolation")},
-    )
+    how = {name: settings[name] for name in ("preset", "data", "isolation")}
+    how |= {"seed": seed, "budget": budget or settings["budget"]}
+    how |= {"split": split, "champion_first": seed % 2 == 0}
+    work = Work("heat", tuple(sources), how)
+    measured: list[Measurement] = executor.run(work, on_event=on_event, cancel=cancel)
     for number, one in enumerate(measured):
         if one.status == "killed" and cancel.is_set():
             raise CampaignError("asked to stop; nothing of this heat counts")
         if one.val_bpb is None and not (may_fail and number):
             raise CampaignError(f"{names[number]}: {one.status} ({one.reason})")
     return measured
+
+
+def side_by_side(jobs: Sequence[Callable[[], T]], slots: int) -> list[T | UserError]:
+    """What the jobs return, in their order, or how they failed: as many at a time as there are
+    ``slots``, and none is begun once one has failed."""
+    found: dict[int, T | UserError] = {}
+    left, has_failed = enumerate(jobs), threading.Event()
+    over: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        error: BaseException | None = None
+        try:
+            for number, job in left:
+                if has_failed.is_set():
+                    break
+                try:
+                    found[number] = job()
+                except UserError as failed:
+                    found[number] = failed
+                    has_failed.set()
+        except BaseException as unexpected:  # noqa: BLE001  it is raised where all are awaited
+            error = unexpected
+            has_failed.set()
+        over.put(error)
+
+    count = min(slots, len(jobs))
+    if count > 1:
+        for _ in range(count):
+            threading.Thread(target=work, daemon=True).start()
+    else:
+        work()
+    for error in [over.get() for _ in range(max(1, count))]:
+        if error is not None:
+            raise error
+    return [found[number] for number in sorted(found)]

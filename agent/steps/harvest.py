@@ -22,6 +22,8 @@ from agent.campaign.store import Campaign
 from agent.campaign.submissions import Submission, submit
 from agent.edits.changes import fingerprint
 from agent.edits.facts import edit_facts
+from agent.executors.base import Executor, Work
+from agent.executors.choose import Opens
 from agent.git.command import RepoError
 from agent.git.merge import merge
 from agent.git.message import commit_message
@@ -30,11 +32,12 @@ from agent.git.worktree import checked_out, harvest_ref
 from agent.objective import Objective, of_cost
 from agent.report.display import Display
 from agent.report.text import signed, span
-from agent.steps.fresh import fresh_heat, fresh_seed
+from agent.steps.fresh import fresh_heat, fresh_seed, side_by_side
 from agent.steps.machine import kept_awake
 from agent.steps.stop import forget_request, heeding
 from agent.steps.weigh import branch_name, estimate, weigh
-from trainer import measure
+from trainer.errors import UserError
+from trainer.measure import MOST_TRAININGS
 from trainer.source import in_form_of, plain
 
 BUDGET, *SHARED = ("budget", "preset", "data", "isolation")
@@ -59,11 +62,14 @@ class Keep:
     notes: tuple[str, ...]
 
 
-def harvest_campaign(repo: Repo, tag: str, seeds: int, display: Display) -> dict[str, Any]:
+def harvest_campaign(
+    repo: Repo, tag: str, seeds: int, display: Display, opens: Opens
+) -> dict[str, Any]:
     """What ``harvest --json`` prints; ``keeps`` is empty if nothing was kept.
 
     Raises:
-        CampaignError: a run is under way, a heat failed, or it was asked to stop.
+        UserError: a run is under way, there is nothing to measure with, a heat failed, or it was
+            asked to stop.
     """
     if (pid := reading.running(repo, tag)) is not None:
         raise CampaignError(f"campaign {tag} is running (process {pid}): harvest when it is over")
@@ -74,14 +80,18 @@ def harvest_campaign(repo: Repo, tag: str, seeds: int, display: Display) -> dict
     with (
         kept_awake(),
         closing(Campaign(repo, tag)) as campaign,
+        closing(opens(campaign.state.settings)) as executor,
         heeding(stop, lambda _: display.message(STOPPING), campaign.folder),
     ):
-        return _Harvest(campaign, display, stop).run(seeds)
+        return _Harvest(campaign, display, stop, executor).run(seeds)
 
 
 class _Harvest:
-    def __init__(self, campaign: Campaign, display: Display, stop: threading.Event) -> None:
+    def __init__(
+        self, campaign: Campaign, display: Display, stop: threading.Event, executor: Executor
+    ) -> None:
         self.campaign, self.display, self.stop = campaign, display, stop
+        self.executor, self.writes = executor, threading.Lock()
         self.repo, self.state = campaign.repo, campaign.state
         self.kept = [trial for trial in self.state.real if trial.kept]
         commits = {commit for trial in self.kept for commit in (trial.commit, trial.parent)}
@@ -156,7 +166,8 @@ class _Harvest:
             return None, f"is in conflict ({conflicts})" if conflicts else "is nothing"
         if text not in self.troubles:
             shared = {name: self.settings[name] for name in SHARED}
-            checked = measure.check(text, cancel=self.stop, **shared)
+            work = Work("check", (text,), shared)
+            checked = self.executor.run(work, on_event=self.display.event, cancel=self.stop)
             if self.stop.is_set():
                 raise CampaignError("asked to stop before the first heat")
             self.troubles[text] = "" if checked.ok else f"does not run ({checked.reason})"
@@ -168,10 +179,12 @@ class _Harvest:
             (self.baseline, [keep.alone for keep in keeps if keep.alone]),
             (self.champion, [keep.without for keep in keeps if keep.without]),
         )
-        room = measure.MOST_TRAININGS - 1
+        room = MOST_TRAININGS - 1
         trainings = sum(1 + len(others) for _, others in rounds)
         self.display.message(f"{len(seeds)} times {trainings} trainings of {self.settings[BUDGET]}")
-        for number, seed in enumerate(seeds, 1):
+        slots = max(1, self.executor.slots)
+
+        def measure(number: int, seed: int) -> None:
             for reference, others in rounds:
                 left = [
                     text
@@ -180,15 +193,22 @@ class _Harvest:
                     and str not in map(type, self._differences(reference, text, seeds))
                 ]
                 for n in range(0, len(left), room):
-                    self._heat(reference, left[n : n + room], seed)
+                    self._heat(reference, left[n : n + room], seed, (number - 1) % slots == 0)
             self.display.message(f"seed {number} of {len(seeds)} is measured")
 
-    def _heat(self, reference: str, others: Sequence[str], seed: int) -> None:
-        def hear(event: Mapping[str, Any]) -> None:  # the display knows a heat of two only
-            self.display.event({name: value for name, value in event.items() if name != "training"})
+        jobs = [functools.partial(measure, *one) for one in enumerate(seeds, 1)]
+        for failed in side_by_side(jobs, slots):
+            if isinstance(failed, UserError):
+                raise failed
+
+    def _heat(self, reference: str, others: Sequence[str], seed: int, is_shown: bool) -> None:
+        def hear(event: Mapping[str, Any]) -> None:  # the display knows one heat, of two only
+            if is_shown or event["event"] == "note":
+                self.display.event({name: of for name, of in event.items() if name != "training"})
 
         names = ["the baseline" if reference == self.baseline else "the champion"]
         how: Any = {"names": names, "settings": self.settings, "cancel": self.stop}
+        how["executor"] = self.executor
         first, *rest = fresh_heat([reference, *others], seed, may_fail=True, on_event=hear, **how)
         facts = [(words, first.fingerprint.get(name)) for name, words in MACHINE.items()]
         machine = ", ".join(words.format(fact) for words, fact in facts if fact)
@@ -201,7 +221,8 @@ class _Harvest:
             pair = {"seed": seed, "first": self.name(reference), "second": self.name(text)}
             pair["objective"] = of_cost(self.state.objective)
             pairs.append({**pair, "difference": found, "machine": machine})
-        self.campaign.record(Harvested(found={"pairs": pairs}))
+        with self.writes:  # several seeds may be measured at once
+            self.campaign.record(Harvested(found={"pairs": pairs}))
 
     def _differences(self, first: str, second: str, seeds: Sequence[int]) -> list[float | str]:
         """First minus second cost of the heats that are over; words of what failed now."""

@@ -6,9 +6,11 @@ checks.
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,11 +22,13 @@ from agent.campaign.reading import CampaignError, Curve, load, peek, read_trace
 from agent.campaign.records import Training, Trial
 from agent.campaign.state import State
 from agent.edits.facts import reads_clock
+from agent.executors.base import Executor, Work
+from agent.executors.choose import Opens
 from agent.git.repo import Repo
-from agent.steps.fresh import fresh_heat, fresh_seed, interval
+from agent.steps.fresh import fresh_heat, fresh_seed, interval, side_by_side
 from trainer.data.prepare import hold
 from trainer.errors import UserError
-from trainer.measure import Measurement, measure
+from trainer.measure import Measurement
 from trainer.presets import find_preset
 from trainer.training.remains import recorded_steps
 
@@ -121,7 +125,9 @@ def _fetch(repo: Repo) -> str:
     return f"a clone gets refs and notes with: {fetch}"
 
 
-def replay_commit(repo: Repo, commit: str, seeds: int | None, on_event: OnEvent) -> dict[str, Any]:
+def replay_commit(
+    repo: Repo, commit: str, seeds: int | None, on_event: OnEvent, opens: Opens
+) -> dict[str, Any]:
     """Repeat a training of a trial with its recorded clock: the one that failed, else the first.
 
     Args:
@@ -131,7 +137,8 @@ def replay_commit(repo: Repo, commit: str, seeds: int | None, on_event: OnEvent)
         What ``replay --json`` prints.
 
     Raises:
-        CampaignError: no such trial, or it has no training to replay, or no score to estimate.
+        UserError: no such trial, or it has no training to replay, or no score to estimate, or there
+            is nothing to measure with.
     """
     tag, state, trial = find_trial(repo, commit, claimed=True)
     sha, settings = _resolve(repo, commit), state.settings
@@ -163,25 +170,21 @@ def replay_commit(repo: Repo, commit: str, seeds: int | None, on_event: OnEvent)
         return found
     source = repo.read_file(sha)
     hold(recorded.fingerprint.get("text", ""))
-    measured = measure(
-        source,
-        budget=settings["budget"],
-        seed=recorded.seed,
-        device="cpu" if recorded.fingerprint.get("device") == "cpu" else "auto",
-        trace=trace,
-        on_event=on_event,
-        **{name: settings[name] for name in ("preset", "data", "isolation")},
-    )
+    how = {name: settings[name] for name in ("budget", "preset", "data", "isolation")}
+    how["device"] = "cpu" if recorded.fingerprint.get("device") == "cpu" else "auto"
+    work = Work("heat", (source,), how | {"seed": recorded.seed, "trace": trace})
+    with closing(opens(settings)) as executor:
+        (measured,) = executor.run(work, on_event=on_event, cancel=threading.Event())
+        if seeds is not None:
+            try:
+                found["fresh"] = _fresh_estimate(source, sha, seeds, settings, on_event, executor)
+            except UserError as error:  # what was replayed is told all the same
+                found["fresh"] = {"failed": str(error)}
     curve = notes.recorded_curve(repo, tag, trial, recorded)
     noise = noise_of(state, "structure", find_preset(settings["preset"])).scale
     record = Record(recorded, trace, curve, noise, reads_clock(source))
     found["verdict"], found["differences"] = compare(record, measured)
     found |= {"replayed_bpb": measured.val_bpb, "replayed_end": _end(measured, measured.trace)}
-    if seeds is not None:
-        try:
-            found["fresh"] = _fresh_estimate(source, sha, seeds, settings, on_event)
-        except CampaignError as error:  # what was replayed is told all the same
-            found["fresh"] = {"failed": str(error)}
     return found
 
 
@@ -200,14 +203,23 @@ def _end(of: Training | Measurement, trace: str) -> str:
 
 
 def _fresh_estimate(
-    source: str, sha: str, seeds: int, settings: dict[str, Any], on_event: OnEvent
+    source: str,
+    sha: str,
+    seeds: int,
+    settings: dict[str, Any],
+    on_event: OnEvent,
+    executor: Executor,
 ) -> dict[str, Any]:
     """The mean score of a file with seeds that no trial had, and its 95 % interval."""
-    never, scores = threading.Event(), []
-    for seed in (fresh_seed("replay", sha, number) for number in range(seeds)):
-        how: Any = {"names": [f"commit {sha[:12]}"], "settings": settings, "cancel": never}
-        (one,) = fresh_heat([source], seed, on_event=on_event, **how)
-        scores.append(one.val_bpb or 0.0)  # without a score it has raised
+    how: Any = {"names": [f"commit {sha[:12]}"], "settings": settings, "executor": executor}
+    how |= {"on_event": on_event, "cancel": threading.Event()}
+    fresh = [fresh_seed("replay", sha, number) for number in range(seeds)]
+    jobs = [functools.partial(fresh_heat, [source], seed, **how) for seed in fresh]
+    scores = []
+    for found in side_by_side(jobs, executor.slots):
+        if isinstance(found, UserError):
+            raise found
+        scores.append(found[0].val_bpb or 0.0)  # without a score it has failed
     return {**asdict(interval(scores)), "seeds": seeds}
 
 

@@ -17,6 +17,7 @@ from agent.campaign.commits import baseline_source
 from agent.campaign.events import RunBegun
 from agent.campaign.state import State
 from agent.campaign.store import Campaign
+from agent.executors.base import Executor, Work
 from agent.executors.choose import open_devices
 from agent.executors.heats import Devices
 from agent.git.command import inherited_environment
@@ -41,7 +42,7 @@ from agent.steps.notify import make_notifier
 from agent.steps.runtime import Runtime
 from agent.steps.stop import forget_request, heeding, stopping_words
 from agent.steps.take import read_source
-from trainer import contract, measure
+from trainer import contract
 from trainer.data.choice import choose
 from trainer.data.prepare import Corpus, cache_dir, hold, notes, prepare
 from trainer.errors import UserError
@@ -134,7 +135,7 @@ def open_runtime(
             rest = [(label, text) for label, text in rest if text]
             display.header([(f"{label:<{LABEL_WIDTH}}", text) for label, text in rest])
             if start and not state.settings:
-                _refuse_unfit(start, begins, settings)
+                _refuse_unfit(start, begins, settings, executor)
             forget_request(repo, tag)
             campaign = held.enter_context(contextlib.closing(Campaign(repo, tag)))
             held.enter_context(logged(campaign.folder, hidden, verbose))
@@ -157,8 +158,9 @@ def open_runtime(
             for name, value in (settings.fixed() | asked).items():
                 log.info("%s: %s", name, value)
             remembered = remember(given, state.given, hidden)
-            where = {"program": os.path.relpath(program_path, repo.root)}
-            campaign.record(RunBegun(pid=os.getpid(), given=remembered, settings=asked | where))
+            asked["program"] = os.path.relpath(program_path, repo.root)
+            pid, slots = os.getpid(), executor.slots
+            campaign.record(RunBegun(pid=pid, slots=slots, given=remembered, settings=asked))
             if from_campaign:
                 of = campaign.state.settings
                 lent = lend(from_campaign, settings.prior, of, program.described)
@@ -226,7 +228,7 @@ def _read_start(path: Path, state: State, preset: Preset, repo: Repo) -> dict[st
     return {"start": one_line(path.name), "start_source": source}
 
 
-def _refuse_unfit(path: Path, begins: Mapping[str, str], settings: Settings) -> None:
+def _refuse_unfit(path: Path, begins: Mapping[str, str], settings: Settings, on: Executor) -> None:
     """Train two steps of a start with the preset's constants, before a campaign begins with it.
 
     Raises:
@@ -234,7 +236,8 @@ def _refuse_unfit(path: Path, begins: Mapping[str, str], settings: Settings) -> 
     """
     source = baseline_source("", {**begins, "preset": settings.preset})
     shared = {name: getattr(settings, name) for name in ("preset", "data", "isolation")}
-    found = measure.check(source, **shared)
+    work = Work("check", (source,), shared)
+    found = on.run(work, on_event=lambda event: None, cancel=threading.Event())
     if not found.ok:
         raise UserError(
             f"{path} does not pass its check, so nothing was begun: {found.status} "

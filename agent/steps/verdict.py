@@ -60,6 +60,7 @@ def conclude(
             level=runtime.level_of(trial) if trial.heats else None,
             tie=tie,
             tie_cost=tie_cost,
+            slots=runtime.devices.executor.slots,
         )
     )
     trial = runtime.campaign.state.trials[trial.trial]

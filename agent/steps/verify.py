@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import fmean, median
 from typing import Any
 
@@ -21,23 +22,26 @@ from agent.campaign.reading import CampaignError
 from agent.campaign.records import Trial
 from agent.campaign.state import State
 from agent.campaign.store import Campaign
+from agent.executors.base import Executor, Work
+from agent.executors.choose import Opens
+from agent.executors.local import Local
 from agent.git.command import RepoError
 from agent.git.repo import Repo
 from agent.objective import Objective
 from agent.report.display import Display
 from agent.report.summary import standing
 from agent.report.verification import one_line_of, opening_words
-from agent.steps.fresh import Interval, fresh_heat, fresh_seed, interval
+from agent.steps.fresh import Interval, fresh_heat, fresh_seed, interval, side_by_side
 from agent.steps.gains import by_documents
 from agent.steps.runtime import VERIFY_SHARE, Runtime
 from agent.steps.stop import forget_request
 from agent.steps.weigh import WRONG
-from trainer import measure
 from trainer.data.prepare import hold
 from trainer.errors import UserError
-from trainer.measure import Measurement
+from trainer.measure import MOST_TRAININGS, Measurement
 from trainer.presets import parse_budget
 from trainer.source import plain
+from trainer.training.job import OnEvent
 from trainer.training.standstill import since_boot
 
 SEEDS, LEAST_SEEDS, LEAST_WITHIN, MOST_SEEDS = 5, 2, 8, 40
@@ -62,6 +66,12 @@ class Asked:
         if self.within is not None and not self.within > 0:
             raise CampaignError(f"--within {self.within:g}: bits per byte above 0, as in 0.001")
 
+    def more(self, count: int, slots: int) -> range:
+        """The seeds after ``count``, by number, that are done before the gain is looked at."""
+        if self.within is None:
+            return range(count, self.seeds or SEEDS)
+        return range(count, min(max(count + slots, LEAST_WITHIN), MOST_SEEDS))
+
     def is_met(self, gains: Sequence[float]) -> bool:
         """Whether there are seeds enough; ``MOST_SEEDS`` always are."""
         if self.within is None or len(gains) < LEAST_WITHIN:
@@ -84,6 +94,8 @@ class Keeps:
     """None in a clone, where what is found is only told."""
     display: Display
     stop: threading.Event
+    executor: Executor
+    """Where they are trained."""
 
     def __post_init__(self) -> None:
         self.kept = [trial for trial in self.state.real if trial.kept]
@@ -99,7 +111,8 @@ class Keeps:
     def refuse_unfit(self, trial: Trial, source: str) -> None:
         """Train two steps of a file: what can fail, fails before anything is opened."""
         settings = {name: self.state.settings[name] for name in ("preset", "data", "isolation")}
-        found = measure.check(source, cancel=self.stop, **settings)
+        work = Work("check", (source,), settings)
+        found = self.executor.run(work, on_event=self.display.event, cancel=self.stop)
         if not found.ok:
             raise CampaignError(
                 f"the file of trial {trial.trial} ({trial.commit[:7]}) does not pass its check: "
@@ -121,6 +134,10 @@ class Keeps:
             if is_clone:
                 raise
             self.display.message(f"no clone will know of this opening: {error}")
+
+    def _hear_notes(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "note":
+            self.display.event(event)
 
     def facts(self) -> dict[str, Any]:
         """What is told with all that is found: openings as far as they are known here, null trials,
@@ -144,7 +161,8 @@ class Keeps:
         self, files: Mapping[str, str], asked: Asked, **how: Any
     ) -> tuple[list[list[list[Measurement]]], list[float], dict[str, Any]]:
         """Heats of all files, which are given by name, on fresh seeds that no other call has. Files
-        that do not fit into one heat take several; each begins with the last one's last file.
+        that do not fit into one heat take several; each begins with the last one's last file. On
+        several devices there are several seeds at a time.
 
         Returns:
             The heats of each seed, its gain, and what is told of the seeds: how many, which, and
@@ -154,23 +172,30 @@ class Keeps:
             UserError: a heat failed, or it was asked to stop, before there was an interval.
         """
         found: list[list[list[Measurement]]] = []
-        step = measure.MOST_TRAININGS - 1
+        step = MOST_TRAININGS - 1
         named, token = list(files.items()), secrets.token_hex(8)
         parts = [dict(named[at : at + step + 1]) for at in range(0, len(named) - 1, step)]
-        how |= {"settings": self.state.settings, "cancel": self.stop}
-        how["on_event"] = self.display.event
-        went: dict[str, Any] = {"ended": ""}
-        cost = self.objective.cost
-        while not asked.is_met(gains := [sum(steps_of(heats, cost)) for heats in found]):
-            self.display.message(f"seed {len(found) + 1}, {len(files)} files")
-            seed = fresh_seed(token, len(found))
-            try:
-                found.append([fresh_heat([*p.values()], seed, names=[*p], **how) for p in parts])
-            except UserError as error:
-                if len(found) < LEAST_SEEDS:
-                    raise
-                went["ended"] = str(error)
-                break
+        how |= {"settings": self.state.settings, "cancel": self.stop, "executor": self.executor}
+        gains, slots, failed = list[float](), max(1, self.executor.slots), list[UserError]()
+
+        def heats_of(number: int) -> list[list[Measurement]]:
+            self.display.message(f"seed {number + 1}, {len(files)} files")
+            seed = fresh_seed(token, number)
+            # Of several heats one is shown.
+            hear: OnEvent = self._hear_notes if number % slots else self.display.event
+            return [
+                fresh_heat([*part.values()], seed, names=[*part], on_event=hear, **how)
+                for part in parts
+            ]
+
+        while not (failed or asked.is_met(gains)):
+            jobs = [partial(heats_of, number) for number in asked.more(len(found), slots)]
+            for one in side_by_side(jobs, slots):
+                failed.append(one) if isinstance(one, UserError) else found.append(one)
+            if failed and len(found) < LEAST_SEEDS:
+                raise failed[0]
+            gains = [sum(steps_of(heats, self.objective.cost)) for heats in found]
+        went: dict[str, Any] = {"ended": str(failed[0]) if failed else ""}
         if asked.within is not None:
             is_within = len(gains) >= LEAST_WITHIN and half_of(interval(gains)) <= asked.within
             went |= {"within": asked.within, "is_within": is_within}
@@ -253,7 +278,8 @@ def verify_at_end(runtime: Runtime) -> None:
     campaign, settings, display = runtime.campaign, runtime.settings, runtime.display
     if not settings.verify or runtime.stop.is_set():
         return
-    keeps = Keeps(campaign.repo, campaign.tag, campaign.state, campaign, display, runtime.stop)
+    of, executor = (campaign.repo, campaign.tag, campaign.state), runtime.devices.executor
+    keeps = Keeps(*of, campaign, display, runtime.stop, executor)
     verified, champion = keeps.state.verified.get("commits"), keeps.state.champion
     if champion and verified and verified["champion"] == champion.commit:
         return display.message("the champion is verified already: the test text is not opened")
@@ -261,7 +287,7 @@ def verify_at_end(runtime: Runtime) -> None:
     if settings.hours is not None:
         whole = 3600 * settings.hours
         left = min(runtime.began + whole - since_boot(), VERIFY_SHARE * whole)
-        fits = int(left / (MARGIN * _heat_seconds(keeps)))
+        fits = max(1, executor.slots) * int(left / (MARGIN * _heat_seconds(keeps)))
         if fits < LEAST_SEEDS:
             return display.message("no time is left for two heats on the test text: not opened")
         asked = Asked(min(fits, MOST_SEEDS))
@@ -288,11 +314,14 @@ def _heat_seconds(keeps: Keeps) -> float:
 
 
 @contextlib.contextmanager
-def open_keeps(repo: Repo, tag: str, display: Display, stop: threading.Event) -> Iterator[Keeps]:
+def open_keeps(
+    repo: Repo, tag: str, display: Display, stop: threading.Event, opens: Opens
+) -> Iterator[Keeps]:
     """What a campaign has kept, for the only writer of its journal where there is one.
 
     Raises:
-        UserError: no such campaign, here or in notes; a run is under way; a note is damaged.
+        UserError: no such campaign, here or in notes; a run is under way; a note is damaged; there
+            is nothing to measure with.
     """
     noted = repo.refs(repo.notes_ref("").rstrip("/"))
     try:
@@ -305,12 +334,23 @@ def open_keeps(repo: Repo, tag: str, display: Display, stop: threading.Event) ->
         (tag,) = tags
     repo.check_tag(tag)
     if not reading.peek(repo, tag).settings and repo.notes_ref(tag) in noted:
-        yield Keeps(repo, tag, notes.state_from_notes(repo, tag), None, display, stop)
+        state = notes.state_from_notes(repo, tag)
+        with _opened(opens, state) as executor:
+            yield Keeps(repo, tag, state, None, display, stop, executor)
         return
     try:
         reading.load(repo, tag)
     except CampaignError as error:
         raise CampaignError(f"{error}; in a clone, get its notes: {notes.FETCH}") from None
     forget_request(repo, tag)
-    with contextlib.closing(Campaign(repo, tag)) as campaign:
-        yield Keeps(repo, tag, campaign.state, campaign, display, stop)
+    with (
+        contextlib.closing(Campaign(repo, tag)) as campaign,
+        _opened(opens, campaign.state) as executor,
+    ):
+        yield Keeps(repo, tag, campaign.state, campaign, display, stop, executor)
+
+
+def _opened(opens: Opens, state: State) -> contextlib.closing[Executor]:
+    """Where nothing was kept nothing is measured, and no cluster needed."""
+    has_kept = any(trial.kept for trial in state.real[1:])
+    return contextlib.closing(opens(state.settings) if has_kept else Local())

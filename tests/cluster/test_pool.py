@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.executors import messages, pool
 from agent.executors.base import Work
-from agent.executors.pool import Link, Lost, Pool
+from agent.executors.pool import Link, Lost, Pool, given_up
 from trainer.data import prepare
 from trainer.errors import UserError
 from trainer.measure import CheckResult
@@ -59,11 +61,61 @@ def test_a_lost_work_is_done_again_and_its_end_is_said() -> None:
     assert link.closed == 1
 
 
-def test_three_in_a_row_are_an_error() -> None:
+DEAD = (["died"],) * 3
+WHY = "it has ended 3 processes in a row (worker 1 died): is there enough memory for it?"
+
+
+@pytest.mark.parametrize(
+    ("call", "status"), [("check", "crashed"), ("profile", "killed"), ("audit", "killed")]
+)
+def test_what_ends_three_in_a_row_has_failed(call: Any, status: str) -> None:
     seen: list[Any] = []
-    with pytest.raises(UserError, match=r"3 processes in a row .*worker 1 died"):
-        run(Pool([Scripted("worker 1", ["died"], ["died"], ["died"], FOUND)]), seen)
-    assert len(seen) == 2
+    of = Pool([Scripted("worker 1", *DEAD, FOUND)])
+    found = run(of, seen, Work(call, ("source",), {}))
+    assert (found.status, found.reason) == (status, WHY)
+    assert len(seen) == 2 and run(of, seen).ok
+
+
+def heat(*sources: str, **how: Any) -> Work:
+    seeds = [7 + n for n in range(len(sources))]
+    arguments = {"budget": "20s", "preset": "cpu", "seed": seeds, **how}
+    return Work("heat", sources, arguments, (None, *[Path("weights")] * (len(sources) - 1)))
+
+
+def trained(*statuses: str) -> list[dict[str, Any]]:
+    found = [given_up(heat("a"), "so")[0]]
+    each = messages.of_result("heat", [replace(found[0], status=one) for one in statuses])
+    return [*({"one": one} for one in each), {"done": True}]
+
+
+@pytest.mark.parametrize(
+    ("sources", "alone", "statuses"),
+    [
+        ("ab", [trained("ok")], ["ok", "crashed"]),
+        ("abc", [trained("ok")], ["ok", "oom", "oom"]),  # beside others: tried again alone
+        ("ab", [trained("oom")], ["oom", "killed"]),
+        ("ab", DEAD, ["killed", "killed"]),
+    ],
+)
+def test_an_edit_is_blamed_only_where_the_champion_alone_goes_well(
+    sources: str, alone: Sequence[Any], statuses: list[str]
+) -> None:
+    seen: list[Any] = []
+    link = Scripted("worker 1", *DEAD, *alone)
+    found = run(Pool([link]), seen, heat(*sources, trace=None, champion_first=False))
+    assert [one.status for one in found] == statuses
+    assert found[-1].reason == WHY and found[-1].seed == 6 + len(sources)
+    assert seen[2]["text"] == f"{WHY} The champion is trained alone, to see"
+    sent = link.sent[3]["work"]
+    assert (sent["sources"], sent["arguments"]["seed"], sent["weights_to"]) == (("a",), [7], [])
+    assert sent["arguments"]["champion_first"] is False
+
+
+def test_who_is_trained_alone_is_not_blamed() -> None:
+    """A champion, or a candidate whose champion was trained before."""
+    link = Scripted("worker 1", *DEAD)
+    (found,) = run(Pool([link]), [], heat("a", champion_seconds=1.0))
+    assert (found.status, found.val_bpb, len(link.sent)) == ("killed", None, 3)
 
 
 def test_one_that_has_had_the_source_is_chosen() -> None:

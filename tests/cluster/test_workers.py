@@ -19,7 +19,7 @@ import pytest
 from agent.executors import workers
 from agent.executors.base import Work
 from agent.executors.workers import Share, Worker, Workers, shares
-from trainer.errors import UserError
+from agent.steps.fresh import fresh_heat, fresh_seed
 from trainer.presets import BadSetting
 from trainer.sandbox import owner
 
@@ -115,6 +115,23 @@ def test_two_heats_run_side_by_side_each_on_its_own_processor(
         assert os.getsid(pid or 0) == pid
 
 
+def test_a_fresh_heat_is_scored_on_test_text_in_a_worker(two: Workers, tiny_source: str) -> None:
+    settings = {"budget": "20000tok", "preset": "cpu", "data": "apidocs", "isolation": "auto"}
+    found = fresh_heat(
+        [tiny_source, tiny_source + "\n"],
+        fresh_seed("test"),
+        executor=two,
+        names=["first", "second"],
+        settings=settings,
+        split="test",
+        on_event=Seen(),
+        cancel=threading.Event(),
+    )
+    first, second = (one.documents for one in found)
+    assert first == second and len({group for group, _, _ in first}) > 1
+    assert {one.fingerprint["threads"] for one in found} == {1}
+
+
 def test_check_audit_and_profile_come_back_as_what_they_are(
     two: Workers, tiny_source: str, tmp_path: Path
 ) -> None:
@@ -183,12 +200,12 @@ def test_a_watch_is_asked_here_and_its_word_holds_there(two: Workers, tiny_sourc
     assert (number, of_champion) == (1, 20) and 2 <= parts <= 20
 
 
-def test_one_that_always_dies_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_work_whose_worker_always_dies_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = {"PATH": os.environ["PATH"], "PYTHONHOME": "/nowhere"}
     monkeypatch.setattr(workers, "_environment", lambda device: nothing)
     pool, seen = Workers([Share()]), Seen()
-    with pytest.raises(UserError, match=r"3 processes in a row .* have ended"):
-        run(pool, Work("check", ("",), {}), seen)
+    found = run(pool, Work("check", ("",), {}), seen)
+    assert found.status == "crashed" and "it has ended 3 processes in a row" in found.reason
     assert len(seen.notes) == 2
     pool.close()
 

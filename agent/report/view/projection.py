@@ -293,13 +293,12 @@ def _cost(state: State) -> Cost:
         told = f"{plural(state.capped, 'ask')} cut off, counted as ${state.capped_usd:.2f}"
         words += f", at most: {told}"
     words += f", {state.tokens:,} tokens" if state.tokens else ""
-    workers = max(1, int(state.settings.get("workers") or 1))
     return Cost(
         usd=state.cost,
         tokens=state.tokens,
         words=words,
         per_gain=cost_per_gain(state) if state.tokens else None,
-        trained_seconds=workers * device_time(state.clock, workers).busy,
+        trained_seconds=device_time(state.clock).trained,
     )
 
 

@@ -36,12 +36,12 @@ def verdict(trial: int) -> events.Concluded:
     return events.Concluded(trial=trial, verdict="revert", words="so", status="ok")
 
 
-def spent(*happened: tuple[float, events.Event], workers: int = 1) -> DeviceTime:
+def spent(*happened: tuple[float, events.Event]) -> DeviceTime:
     """What became of the time; events with the second at which they happened."""
     clock = device_time.NEW
     for at, event in happened:
         clock = device_time.after(clock, event.model_copy(update={"time": 1e9 + at}))
-    return device_time.device_time(clock, workers)
+    return device_time.device_time(clock)
 
 
 BOTH = ((20.0, 1.0), (20.0, 1.0))
@@ -127,13 +127,29 @@ def test_each_second_counts_for_one_thing(name: str) -> None:
     assert found.running == pytest.approx(found.busy + rest)
 
 
-def test_of_several_workers_each_is_busy_only_with_its_own_heat() -> None:
+@pytest.mark.parametrize("run", [{"slots": 2}, {"settings": {"workers": 2}}])
+def test_of_several_workers_each_is_busy_only_with_its_own_heat(run: dict[str, Any]) -> None:
+    """A journal that does not tell the slots tells the workers."""
     happened = (
-        (0, RUN), (0, DRAW[1]), (0, EDIT[1]), (0, DRAW[2]), (0, EDIT[2]), (0, BEGIN[1]),
+        (0, events.RunBegun(**{"settings": {}, **run})), (0, DRAW[1]),
+        (0, EDIT[1]), (0, DRAW[2]), (0, EDIT[2]), (0, BEGIN[1]),
         (0, BEGIN[2]), (42, heat(1, *BOTH)), (84, heat(2, *BOTH)),
     )  # fmt: skip
-    found = spent(*happened, workers=2)
+    found = spent(*happened)
     assert (found.running, found.busy, found.busy_share) == (84, 42, 0.5)
+    assert found.trained == 84
+
+
+def test_nodes_that_join_count_from_the_next_verdict_on() -> None:
+    joined = verdict(1).model_copy(update={"slots": 2})
+    happened = (
+        (0, events.RunBegun(settings={"workers": 1, "ray": "auto"}, slots=1)), (0, DRAW[1]),
+        (0, EDIT[1]), (0, BEGIN[1]), (42, heat(1, *BOTH)), (42, joined), (42, DRAW[2]),
+        (42, EDIT[2]), (42, BEGIN[2]), (84, heat(2, *BOTH)), (84, verdict(2)),
+    )  # fmt: skip
+    found = spent(*happened)
+    assert (found.busy, found.busy_share, found.trained) == (63, 0.75, 84)
+    assert spent(*happened, (84, RUN)).busy == 63
 
 
 def test_the_share_leaves_pauses_out_and_nothing_is_known_before_the_first_run() -> None:

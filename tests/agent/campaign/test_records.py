@@ -164,7 +164,7 @@ def test_what_an_event_sets_is_a_field_of_a_trial() -> None:
     models = SetsFields.__subclasses__()
     assert len(models) == 3
     for model in models:
-        own = model.model_fields.keys() - OfTrial.model_fields.keys() - {"event"}
+        own = model.model_fields.keys() - OfTrial.model_fields.keys() - {"event", "slots"}
         assert own and own <= of_trial
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from agent.executors.base import Work
+from agent.executors.local import Local
 from trainer import measure
 from trainer.measure import AuditResult, Measurement
 
@@ -20,7 +23,7 @@ Score = float | dict[str, Any]
 
 def measured(score: Score, seed: int) -> Measurement:
     values: dict[str, Any] = {f.name: 0 for f in dataclasses.fields(Measurement)}
-    texts = ("reason", "trace", "detail", "output")
+    texts = ("reason", "trace", "detail", "output", "data")
     values |= dict.fromkeys(texts, "") | {"status": "ok", "isolation": "os", "curve": ()}
     values |= {"fingerprint": {}, "budget": "20s", "preset": "cpu", "how": "side by side"}
     values |= {"losses": (), "documents": (), "pace": 1.0, "params": 1000, "seed": seed}
@@ -96,6 +99,26 @@ def answer(monkeypatch: pytest.MonkeyPatch, score: Callable[[str, int], Score]) 
     played = Played()
     monkeypatch.setattr(measure, "heat", next_one)
     return played
+
+
+class TwoDevices(Local):
+    """Measures as it is stood in for; a heat on a fresh seed begins when there are two."""
+
+    slots = 2
+
+    def __init__(self) -> None:
+        self.works: list[Work] = []
+        self.closed = 0
+        self._both = threading.Barrier(2, timeout=60)
+
+    def run(self, work: Work, **how: Any) -> Any:
+        self.works.append(work)
+        if work.call == "heat" and "trace" not in work.arguments:
+            self._both.wait()
+        return super().run(work, **how)
+
+    def close(self) -> None:
+        self.closed += 1
 
 
 def audits(

@@ -18,6 +18,7 @@ from agent.campaign.state import fold
 from agent.campaign.submissions import Submission, submit
 from agent.edits.blocks import Edit
 from agent.edits.constants import constants, set_constants
+from agent.executors.local import Local
 from agent.objective import GB
 from agent.proposers.base import NothingToPropose, Proposal
 from agent.report.summary import paragraph, status_json
@@ -370,7 +371,9 @@ def test_a_claim_by_another_objective_labels_no_keep(
     campaign = runtime.campaign
     base = campaign.source(campaign.state.trials[0].commit)
     answer(monkeypatch, lambda source, seed: took(1.5 if source == base else 1.46))
-    keeps = Keeps(campaign.repo, "t", campaign.state, campaign, runtime.display, runtime.stop)
+    keeps = Keeps(
+        campaign.repo, "t", campaign.state, campaign, runtime.display, runtime.stop, Local()
+    )
     (row,) = transfer(keeps, Asked(2), elsewhere("4x", (), "20s"))["transfers"]
     assert (row["label"], row["gain"]["mean"]) == ("undecided", 0.0)
     assert row["claimed"]["mean"] > 0.03
@@ -414,7 +417,9 @@ def test_verify_measures_by_the_objective_in_force(
 
     answer(monkeypatch, score)
     campaign = runtime.campaign
-    keeps = Keeps(campaign.repo, "t", campaign.state, campaign, runtime.display, runtime.stop)
+    keeps = Keeps(
+        campaign.repo, "t", campaign.state, campaign, runtime.display, runtime.stop, Local()
+    )
     found = verify(keeps, Asked(2), "verify")
     assert found["gain"]["mean"] == pytest.approx(0.08)
     assert found["champion"]["mean"] == pytest.approx(1.4, abs=0.005), "scores stay scores"
@@ -428,7 +433,7 @@ def test_verify_measures_by_the_objective_in_force(
     (row,) = there["transfers"]
     assert (row["label"], row["gain"]["mean"]) == ("transfers", pytest.approx(0.08))
     assert "it takes 1.5 GB, above the objective's 1 GB" in verified_text(there)
-    (keep,) = _Harvest(campaign, runtime.display, runtime.stop).run(2)["keeps"]
+    (keep,) = _Harvest(campaign, runtime.display, runtime.stop, Local()).run(2)["keeps"]
     assert keep["alone"]["mean"] == pytest.approx(0.08) and keep["label"] == "carries"
     assert {tuple(p["objective"]) for p in campaign.state.harvested["pairs"]} == {tuple(TARGET)}
     assert found["summed"] == ["time to val_bpb 1.5, a doubling of it costs 0.08"]

@@ -8,12 +8,13 @@ import struct
 from typing import Any
 
 import pytest
-from staged import measured, play
+from staged import TwoDevices, measured, play
 
 from agent import loop
 from agent.campaign.events import TrialBegun
 from agent.campaign.reading import CampaignError
 from agent.campaign.records import Training
+from agent.executors.local import Local
 from agent.steps import replay
 from agent.steps.runtime import Runtime
 from trainer import measure
@@ -43,8 +44,9 @@ def replayed(
     loop.baseline(runtime)
     loop.one_trial(runtime)
     trial = runtime.campaign.state.trials[1]
-    monkeypatch.setattr(replay, "measure", lambda source, **options: measured(now, 2))
-    answer = replay.replay_commit(runtime.campaign.repo, trial.commit, None, lambda event: None)
+    monkeypatch.setattr(measure, "heat", lambda sources, **options: [measured(now, 2)])
+    repo = runtime.campaign.repo
+    answer = replay.replay_commit(repo, trial.commit, None, lambda event: None, lambda of: Local())
     assert json.loads(json.dumps(answer)) == answer
     assert f"recorded {answer['recorded_end']}, " in replay.replay_text(answer)
     return answer
@@ -180,11 +182,12 @@ def test_a_failure_of_a_fresh_seed_leaves_the_replay_and_another_campaign_does_n
     other.parent.mkdir()
     other.write_text('{"n": 0}\n' * 3)
     again = measured(SCORED, 2)
-    monkeypatch.setattr(replay, "measure", lambda source, **options: again)
     crashed = measured(CRASHED, 3)
-    monkeypatch.setattr(measure, "heat", lambda sources, **options: [crashed])
-    found = replay.replay_commit(repo, commit, 2, lambda event: None)
+    monkeypatch.setattr(measure, "heat", lambda _, **how: [again if "trace" in how else crashed])
+    devices = TwoDevices()
+    found = replay.replay_commit(repo, commit, 2, lambda event: None, lambda of: devices)
     assert found["verdict"] != "not trained" and found["replayed_bpb"] == 1.5
+    assert len(devices.works) == 3 and devices.closed == 1
     assert "ValueError: wide" in found["fresh"]["failed"]
     assert f"no fresh estimate: commit {commit[:12]}: crashed" in replay.replay_text(found)
     with pytest.raises(CampaignError, match=r"no trial of a campaign.*; campaign other was left"):

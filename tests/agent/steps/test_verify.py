@@ -11,7 +11,7 @@ import pytest
 from commands import run_here
 from kept_edits import GAIN, HALF, keep_edits
 from project import as_json, git
-from staged import Played, Score, answer, audits, play
+from staged import Played, Score, TwoDevices, answer, audits, play
 from verified import failed, gaining, opened, said, sources, verify
 
 from agent import loop
@@ -316,7 +316,7 @@ def test_a_tenth_of_the_hours_is_for_it(
     monkeypatch.setattr(verifying, "_heat_seconds", lambda keeps: heat_seconds)
     ended.settings = ended.settings.model_copy(update={"hours": hours})
     assert not ended.time_is_up()
-    now[0] = ended.began + 0.9 * 3600 * hours
+    now[0] = ended.began + 0.9 * 3600 * hours + 1e-3  # of such sums the last digits are lost
     assert ended.time_is_up()
     first = ended.campaign.source(ended.campaign.state.trials[0].commit)
 
@@ -329,6 +329,20 @@ def test_a_tenth_of_the_hours_is_for_it(
     assert len(played.seeds) == seeds
     assert len(ended.campaign.state.openings) == (seeds > 0)
     assert now[0] <= ended.began + 3600 * hours
+
+
+def test_each_of_several_devices_has_seeds_in_that_time(
+    ended: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+    monkeypatch.setattr(verifying, "since_boot", lambda: ended.began + 0.9 * 3600)
+    monkeypatch.setattr(verifying, "_heat_seconds", lambda keeps: 140.0)
+    monkeypatch.setattr(verifying, "verify", lambda keeps, how, by: asked.append(how.seeds))
+    monkeypatch.setattr(verifying, "one_line_of", lambda found: "so")
+    ended.settings = ended.settings.model_copy(update={"hours": 1.0})
+    ended.devices.executor = TwoDevices()
+    verifying.verify_at_end(ended)
+    assert asked == [4]
 
 
 def test_openings_that_a_kill_kept_out_of_the_notes_are_told_later(
