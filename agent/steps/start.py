@@ -157,10 +157,9 @@ def open_runtime(
             asked = {**settings.free(), "llm": llm_name, "notify": shown}
             for name, value in (settings.fixed() | asked).items():
                 log.info("%s: %s", name, value)
-            remembered = remember(given, state.given, hidden)
             asked["program"] = os.path.relpath(program_path, repo.root)
-            pid, slots = os.getpid(), executor.slots
-            campaign.record(RunBegun(pid=pid, slots=slots, given=remembered, settings=asked))
+            pid, slots, kept = os.getpid(), executor.slots, remember(given, state.given, hidden)
+            campaign.record(RunBegun(pid=pid, slots=slots, given=kept, settings=asked))
             if from_campaign:
                 of = campaign.state.settings
                 lent = lend(from_campaign, settings.prior, of, program.described)
