@@ -6,7 +6,8 @@ commits; so they are put back, and a commit that somebody put on them is kept be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 from agent.campaign.commits import candidates, commit_again, last_commit
 from agent.campaign.records import Trial
@@ -79,13 +80,13 @@ def bring_refs(
     pruned = set(repo.missing(list(sent.values()))) if sent else set()
     wanted |= {ref: commit for ref, commit in sent.items() if commit not in pruned}
     found = repo.named(*wanted) if len(trials) <= 3 else repo.refs(branch, repo.folder(tag))
-    ours = own_commits(state)
-    others = ((ref, old) for ref, old in found.items() if ref in wanted and old not in ours)
+    is_ours = _ours(state, trials)
+    others = ((ref, old) for ref, old in found.items() if ref in wanted and not is_ours(old))
     if lost := {ref: old for ref, old in others if repo.resolve(old) is None}:
         repo.delete_refs(lost)
         found = {ref: old for ref, old in found.items() if ref not in lost}
     moves = [(ref, new, found.get(ref)) for ref, new in wanted.items() if found.get(ref) != new]
-    strange = {ref: old for ref, _, old in moves if old is not None and old not in ours}
+    strange = {ref: old for ref, _, old in moves if old is not None and not is_ours(old)}
     kept = {old: f"{repo.folder(tag)}/moved-{old[:12]}" for old in strange.values()}
     said = []
     first = [move for move in moves if move[0] in (branch, repo.base_ref(tag))]
@@ -115,7 +116,7 @@ def bring_refs(
     last = {repo.trial_ref(tag, t.trial): last_commit(t) for t in _last(state)}
     last = {ref: commit for ref, commit in last.items() if ref in wanted or not commit}
     cut_off = any(found.get(ref, "") != commit for ref, commit in last.items())
-    if before in ours - {wanted[branch]} and not cut_off:
+    if before not in (None, wanted[branch]) and is_ours(str(before)) and not cut_off:
         said.append(f"{_short(branch)} was moved back by somebody: it is at the champion again")
     gone = {ref for ref, _, old in moves if old is None} - last.keys() - sent.keys()
     if gone:
@@ -132,10 +133,19 @@ def _short(ref: str) -> str:
     return ref.removeprefix("refs/heads/")
 
 
-def own_commits(state: State) -> set[str]:
-    """All commits that the campaign has made, and the one that it started from."""
+def _ours(state: State, trials: Sequence[Trial]) -> Callable[[str], bool]:
+    """Whether a commit is the campaign's. Nearly always it is one of these trials', the champion's
+    or its base, and not all are looked through."""
+    near = own_commits(state, [*trials, *filter(None, [state.champion])])
+    all_of_it = functools.cache(lambda: own_commits(state))
+    return lambda commit: commit in near or commit in all_of_it()
+
+
+def own_commits(state: State, trials: Sequence[Trial] | None = None) -> set[str]:
+    """All commits that the campaign has made for ``trials``, or for any if none are given, and the
+    one that it started from."""
     found = {state.settings["base"]}
-    for trial in state.trials:
+    for trial in state.trials if trials is None else trials:
         found |= {
             trial.candidate,
             trial.commit,

@@ -34,7 +34,7 @@ from agent.edits.blocks import Edit
 from agent.edits.facts import credited, edit_facts
 from agent.git import worktree
 from agent.git.command import RepoError
-from agent.git.repo import Repo
+from agent.git.repo import Repo, changed_lines
 from agent.settings import Settings
 from trainer.errors import UserError
 from trainer.measure import Measurement
@@ -75,8 +75,10 @@ class Campaign:
         if not ignore.exists():
             ignore.write_text("*\n")  # keeps git status clean if campaigns/ is not ignored
         self._disk = Disk(self.folder, self.state)
+        repo.reader.open()
 
     def close(self) -> None:
+        self.repo.reader.close()
         self.journal.close()
 
     @property
@@ -222,8 +224,9 @@ class Campaign:
         counts = (trial.category, edit.category, original, written, trial.categories)
         is_of_draw = trial.propensity and not trial.follows
         shows = credited(*counts) if is_of_draw else trial.category
-        added, removed = self.repo.numstat(parent, commit)
-        self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
+        diff = self.repo.diff(parent, commit)
+        added, removed = changed_lines(diff)
+        self.write(trial.trial, "diff.patch", diff)
         made = events.CarriedOver if carried else events.CandidateMade
         self.record(
             made(
