@@ -314,7 +314,7 @@ class Campaign:
     def _save_snapshot(self) -> None:
         """Write a snapshot if the last one is old; without one, only the next start is slower."""
         place = self.journal.place
-        if place.lines - self._snapshot_at >= snapshot.EVENTS:
+        if place.lines - self._snapshot_at >= snapshot.events_between(self._snapshot_at):
             self._snapshot_at = place.lines
             try:
                 snapshot.save(self.journal.path, self.state, place)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from agent.edits.pieces import pieces, remembered
 from trainer.source import plain
@@ -46,9 +47,9 @@ def dump(tree: ast.Module) -> str:
     return ", ".join(map(ast.dump, tree.body))
 
 
-def canonical_lines(source: str) -> list[str]:
+def canonical_lines(source: str) -> tuple[str, ...]:
     """Lines of a source in plain form as ``ast.unparse`` writes them, without docstrings."""
-    return [line for piece in pieces(source) for line in _unparsed(piece.text)]
+    return tuple(line for piece in pieces(source) for line in _unparsed(piece.text))
 
 
 @remembered
@@ -58,10 +59,30 @@ def _unparsed(text: str) -> Sequence[str]:
     return tuple(line for line in ast.unparse(tree).split("\n") if line.strip())
 
 
-def differences(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
-    """Start and end, in each of two lists of lines, of every run in which they differ."""
+Runs = Sequence[tuple[int, int, int, int]]
+
+
+@functools.lru_cache(maxsize=4)  # hunks and facts ask for the same
+def differences(old: Sequence[str], new: Sequence[str]) -> Runs:
+    """Start and end, in each of two tuples of lines, of every run in which they differ."""
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    return ((i1, i2, j1, j2) for tag, i1, i2, j1, j2 in matcher.get_opcodes() if tag != "equal")
+    return [(a, b, c, d) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
+
+
+def places(parent: str, candidate: str) -> Runs:
+    """The same of the lines of two texts, sooner: of lines that repeat others another one may be
+    taken for the new one."""
+    old, new = parent.split("\n"), candidate.split("\n")
+    head = _shared(old, new)
+    tail = _shared(old[head:][::-1], new[head:][::-1])
+    found = differences(tuple(old[head : len(old) - tail]), tuple(new[head : len(new) - tail]))
+    return [(head + a, head + b, head + c, head + d) for a, b, c, d in found]
+
+
+def _shared(old: Sequence[str], new: Sequence[str]) -> int:
+    """How many lines both begin with."""
+    pairs = enumerate(zip(old, new, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(old), len(new)))
 
 
 def remove_texts(tree: ast.AST) -> None:

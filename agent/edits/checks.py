@@ -17,7 +17,7 @@ from typing import Any
 from pyflakes import checker
 from pyflakes.messages import UndefinedLocal, UndefinedName
 
-from agent.edits.changes import differences, dump, fingerprint, is_text
+from agent.edits.changes import dump, fingerprint, is_text, places
 from agent.edits.constants import sections, targets
 from agent.edits.facts import sets_numbers
 from agent.edits.pieces import Piece, pieces, remembered, tree_of
@@ -100,7 +100,7 @@ def sections_touched(parent: str, candidate: str) -> frozenset[str]:
     """
     before, after = sections(parent), sections(candidate)
     touched: set[str] = set()
-    for i1, i2, j1, j2 in differences(parent.split("\n"), candidate.split("\n")):
+    for i1, i2, j1, j2 in places(parent, candidate):
         touched |= {*before[i1:i2], *after[j1:j2]}
     return frozenset(touched)
 

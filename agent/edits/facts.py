@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.edits.changes import canonical_lines, differences, remove_texts
+from agent.edits.changes import canonical_lines, differences, places, remove_texts
 from agent.edits.constants import sections
 from agent.edits.pieces import pieces, remembered
 from trainer.source import plain
@@ -102,7 +102,7 @@ def _in_place(parent: str, candidate: str) -> bool:
 class _One:
     """What is compared of one source or of a piece of it, without its docstrings."""
 
-    lines: Sequence[str]
+    lines: tuple[str, ...]
     statements: int
     nodes: int
     but_for_numbers: Sequence[str]
@@ -141,7 +141,7 @@ def credited(
     claimed = declared if declared in categories else asked
     before, after = sections(parent), sections(candidate)
     changed: Counter[str] = Counter()
-    for i1, i2, j1, j2 in differences(parent.split("\n"), candidate.split("\n")):
+    for i1, i2, j1, j2 in places(parent, candidate):
         changed.update([*before[i1:i2], *after[j1:j2]])
     theirs = set(categories) - CROSS_CUTTING
     others = [name for name, _ in changed.most_common() if name in theirs]

@@ -14,7 +14,7 @@ from typing import Any
 from agent import edits
 from agent.campaign import events
 from agent.campaign.records import Trial
-from agent.campaign.repeats import refuse_repeat
+from agent.campaign.repeats import lost_in, refuse_repeat, tried_in
 from agent.edits import checks
 from agent.edits.blocks import Envelope
 from agent.edits.changes import hunks
@@ -246,8 +246,8 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
     Raises:
         EditError, Rejected: the reply is not usable; the message says why.
     """
-    trials, of = runtime.campaign.state.trials, trial.parent or runtime.champion.commit
-    champion = next(one for one in reversed(runtime.campaign.state.real) if one.commit == of)
+    state, of = runtime.campaign.state, trial.parent or runtime.champion.commit
+    champion = next(one for one in reversed(state.kept) if one.commit == of)
     if trial.proposer == "llm":
         _choice(runtime, trial.reply, trial.envelope)
     parent = runtime.campaign.source(champion.commit)
@@ -255,11 +255,11 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         trial,
         parent,
         max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
-        tried={name for t in trials if t.holds_by(trial.objective) for name in t.tried},
+        tried=tried_in(state, trial.objective)
+        | {name for t in state.open_trials if t.holds_by(trial.objective) for name in t.tried},
     )
     changes = hunks(parent, source)
-    real = runtime.campaign.state.real
-    refuse_repeat(changes, [past for past in real if past.holds_by(trial.objective)])
+    refuse_repeat(changes, lost_in(state, trial.objective))
     runtime.stop_if_asked()
     smoke = runtime.measure(runtime.work("check", source, seed=runtime.settings.seed))
     runtime.stop_if_asked()
