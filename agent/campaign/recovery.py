@@ -13,7 +13,7 @@ from agent.campaign.commits import candidates, commit_again, last_commit
 from agent.campaign.records import Trial
 from agent.campaign.state import State
 from agent.git.command import RepoError
-from agent.git.repo import Repo
+from agent.git.repo import Move, Repo
 
 NOT_IN_GIT = "not all of the campaign is in git until it resumes: {}"
 
@@ -59,9 +59,12 @@ def bring_commits(repo: Repo, tag: str, state: State) -> tuple[set[str], list[st
 
 
 def bring_refs(
-    repo: Repo, tag: str, state: State, trials: Sequence[Trial]
+    repo: Repo, tag: str, state: State, trials: Sequence[Trial], beside: Sequence[Move] = ()
 ) -> tuple[str | None, list[str]]:
     """Bring the refs of ``trials``, and the branch, to where the journal says.
+
+    Args:
+        beside: moves of other refs, which are made in passing.
 
     Returns:
         Where the branch was, and lines to show.
@@ -91,7 +94,7 @@ def bring_refs(
     said = []
     first = [move for move in moves if move[0] in (branch, repo.base_ref(tag))]
     rest = [move for move in moves if move not in first]
-    for part in filter(None, (first, rest)):
+    for part in filter(None, (first, [*rest, *beside])):
         olds = {strange[ref] for ref, _, _ in part if ref in strange}
         try:
             repo.update_refs([(kept[old], old, None) for old in olds] + part)

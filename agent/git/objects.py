@@ -68,7 +68,7 @@ def _packed(one: Object) -> bytes:
         header[-1] |= 128
         header.append(left & 127)
         left >>= 7
-    return bytes(header) + zlib.compress(one.content, 1)
+    return bytes(header) + zlib.compress(one.content, 0)  # git does it again
 
 
 def entries_of(tree: bytes, like: str) -> dict[bytes, tuple[bytes, bytes]]:
@@ -141,18 +141,26 @@ def put_file(
     return [*made, tree_of({**entries, name: (mode, bytes.fromhex(blob))})]
 
 
-def put_note(read: Callable[[str], bytes], tree: str, commit: str, blob: str) -> list[Object]:
-    """The trees that give the notes in ``tree``, "" for none, a note of ``commit``, the top last.
+def put_notes(
+    read: Callable[[str], bytes], tree: str, commits: Iterable[str], blob: str
+) -> list[Object]:
+    """The trees that give the notes in ``tree``, "" for none, one note of each of ``commits``, the
+    top last.
 
     Notes stand at the commit's hash, or where there are many of them in folders by its digits two
     by two, which git reads however they are mixed.
     """
-    entries = entries_of(read(tree), blob) if tree else {}
-    name, rest = commit.encode(), commit[2:]
-    folder = name[:2]
+    entries, made = entries_of(read(tree), blob) if tree else {}, list[Object]()
     is_full = sum(mode != FOLDER for mode, _ in entries.values()) >= MOST_NOTES
-    if name in entries or not (folder in entries or is_full):
-        return [tree_of({**entries, name: (b"100644", bytes.fromhex(blob))})]
-    _, own = entries.get(folder, (b"", b""))
-    made = put_note(read, own.hex(), rest, blob)
-    return [*made, tree_of({**entries, folder: (FOLDER, bytes.fromhex(made[-1].name(blob)))})]
+    below: dict[bytes, list[str]] = {}
+    for commit in commits:
+        name, folder = commit.encode(), commit[:2].encode()
+        if name in entries or not (folder in entries or is_full):
+            entries[name] = b"100644", bytes.fromhex(blob)
+        else:
+            below.setdefault(folder, []).append(commit[2:])
+    for folder, rest in below.items():
+        _, own = entries.get(folder, (b"", b""))
+        made += put_notes(read, own.hex(), rest, blob)
+        entries[folder] = FOLDER, bytes.fromhex(made[-1].name(blob))
+    return [*made, tree_of(entries)]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from agent.git.command import EMAIL, NAME, RepoError, complaint, forget_inherited, run_git
 from agent.git.files import is_emptied, loose_refs
-from agent.git.objects import CommitInfo, Object, commit_of, info_of, pack, put_file, put_note
+from agent.git.objects import CommitInfo, Object, commit_of, info_of, pack, put_file, put_notes
 from agent.git.reader import Reader
 from trainer.source import not_utf8
 
@@ -30,6 +30,8 @@ _RECENT = 50
 """So many of the last commits are read whole at a start."""
 _DAMAGED = re.compile(rb"(?:loose object '?|unable to stream )([0-9a-f]{40,64})")
 """How git names an object whose file is damaged."""
+Move = tuple[str, str, str | None]
+"""Of a ref: its name, where it goes, and where it is."""
 DIFF = ("diff-tree", "-r", "--text", "--no-ext-diff", "--no-textconv", "--no-renames")
 """A command that shows every change of a file as text, whatever the user's settings are."""
 
@@ -221,8 +223,8 @@ class Repo:
             done = run_git(*args, cwd=self.root, stdin=stdin)
         return done.stdout if done.returncode == 0 else self.git(*args, stdin=stdin)
 
-    def update_refs(self, changes: Sequence[tuple[str, str, str | None]]) -> None:
-        """Move refs ``(ref, new, old)`` in one transaction: all of them, or none.
+    def update_refs(self, changes: Sequence[Move]) -> None:
+        """Move refs in one transaction: all of them, or none.
 
         If ``old`` is None, the ref must not exist yet. A ref that is already at ``new`` stays
         there, so that a cut-off step can be repeated. One whose file is damaged counts as none.
@@ -311,14 +313,17 @@ class Repo:
     def add_note(self, tag: str, commit: str, text: str, *, ref: str = "") -> None:
         """Attach a text to a commit in the campaign's notes, or in those of ``ref``; replaces an
         earlier note."""
-        ref = ref or self.notes_ref(tag)
-        old, when = self.named(ref).get(ref), self.commit_for(commit).time
+        self.update_refs([self.made_note(ref or self.notes_ref(tag), [commit], text)])
+
+    def made_note(self, ref: str, commits: Sequence[str], text: str) -> Move:
+        """The move of ``ref`` that attaches a text to each of ``commits``, for ``update_refs``."""
+        old, when = self.named(ref).get(ref), self.commit_for(commits[-1]).time
         made = [Object("blob", text.encode("utf-8", "replace"))]
-        tree = self.commit_for(old).tree if old else ""
-        made += put_note(self._tree, tree, commit, made[0].name(commit))
+        blob, tree = made[0].name(commits[-1]), self.commit_for(old).tree if old else ""
+        made += put_notes(self._tree, tree, commits, blob)
         parents, said = filter(None, [old]), "Notes added by 'git notes add'\n"
-        made.append(commit_of(made[-1].name(commit), parents, said, when))
-        self.update_refs([(ref, self._write(made, commit), old)])
+        made.append(commit_of(made[-1].name(blob), parents, said, when))
+        return ref, self._write(made, blob), old
 
     def read_note(self, tag: str, commit: str, *, ref: str = "") -> str | None:
         """The text that ``add_note`` attached, None if there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import time
@@ -312,7 +313,8 @@ def read_edit(trial: Trial, parent: str, **known: Any) -> tuple[edits.Edit, str,
 def whole_file_is_due(trials: Sequence[Trial]) -> bool:
     """Whether the model has shown that it cannot quote lines: its last trials were all rejected,
     and in each the blocks of most replies could not be read or applied."""
-    asked = [trial for trial in trials if trial.proposer == "llm"][-MISAPPLIED_TRIALS:]
+    latest = (trial for trial in reversed(trials) if trial.proposer == "llm")
+    asked = [*itertools.islice(latest, MISAPPLIED_TRIALS)]
     return len(asked) == MISAPPLIED_TRIALS and all(
         trial.verdict == "rejected"
         and trial.envelope == "edits"
@@ -324,7 +326,7 @@ def whole_file_is_due(trials: Sequence[Trial]) -> bool:
 def _reconsider_envelope(runtime: Runtime) -> None:
     state = runtime.campaign.state
     model = str(state.settings.get("llm", ""))
-    if model not in state.envelopes and whole_file_is_due(state.real):
+    if model not in ("none", *state.envelopes) and whole_file_is_due(state.real):
         runtime.campaign.record(events.EnvelopeChosen(model=model, envelope="file"))
         runtime.display.message(
             f"{MISAPPLIED_TRIALS} trials running the SEARCH/REPLACE blocks of {model} did not "

@@ -45,7 +45,7 @@ def test_the_pieces_give_what_the_whole_gives(source: str) -> None:
     tree = ast.parse(source)
     remove_texts(tree)
     assert fingerprint(source) == hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    assert canonical_lines(source) == [n for n in ast.unparse(tree).split("\n") if n.strip()]
+    assert list(canonical_lines(source)) == [n for n in ast.unparse(tree).split("\n") if n.strip()]
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     assert _comments(source) == {t.start[0]: t.string for t in tokens if t.string[:1] == "#"}
 
