@@ -103,6 +103,8 @@ def bring_refs(
                 raise
             said.append(NOT_IN_GIT.format(error))
             moves = first
+            if rest and beside:  # they may be in nobody's way
+                repo.update_refs(beside)
     for ref, _, _ in moves:
         if ref in strange:
             old = strange[ref]

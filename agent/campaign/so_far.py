@@ -46,6 +46,7 @@ class SoFar:
     ) -> T:
         """``step`` by ``step`` from ``start`` over ``trials``, which begin with those of the last
         time that ``name`` was asked for."""
+        found: T
         done, found = self._found.get(name, (0, start))
         if done > len(trials):
             done, found = 0, start
@@ -97,5 +98,6 @@ class SoFar:
             own = trial.verdict if trial.trial > 0 else None
             return {**counts, own: counts[own] + 1} if own is not None else counts
 
-        start = dict.fromkeys(("keep", "revert", "rejected"), 0)
-        return dict(self.count("verdicts", self.real, start, step))
+        start: dict[str, int] = dict.fromkeys(("keep", "revert", "rejected"), 0)
+        found: dict[str, int] = self.count("verdicts", self.real, start, step)
+        return dict(found)

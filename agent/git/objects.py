@@ -10,7 +10,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from agent.git.command import EMAIL, NAME, RepoError
 
@@ -46,18 +46,18 @@ class Object:
     def name(self, like: str) -> str:
         """Its hash in full, by the algorithm of the hash ``like``."""
         header = f"{self.kind} {len(self.content)}\0".encode()
-        return _algorithm(like)(header + self.content).hexdigest()
+        return _hash(header + self.content, like).hex()
 
 
-def _algorithm(like: str) -> Callable[..., Any]:
-    return hashlib.sha1 if len(like) == 40 else hashlib.sha256
+def _hash(content: bytes, like: str) -> bytes:
+    return hashlib.new("sha1" if len(like) == 40 else "sha256", content).digest()
 
 
 def pack(objects: Iterable[Object], like: str) -> bytes:
     """The objects as a pack of version 2, which has the hash algorithm of ``like``."""
     packed = [_packed(one) for one in objects]
     body = b"PACK" + (2).to_bytes(4) + len(packed).to_bytes(4) + b"".join(packed)
-    return body + _algorithm(like)(body).digest()
+    return body + _hash(body, like)
 
 
 def _packed(one: Object) -> bytes:
