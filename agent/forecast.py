@@ -7,10 +7,15 @@ well it does is learnt from the heats of the campaign that ran to their end.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from agent.judge import Estimate, Judge
 
@@ -38,8 +43,7 @@ RUNS_ON = 20
 """One in so many hopeless candidates is trained to the end, so that forecasts can be checked."""
 
 
-@dataclass(frozen=True)
-class Course:
+class Course(NamedTuple):
     """The losses of one heat that ran to its end, and the difference of its scores."""
 
     category: str
@@ -87,20 +91,27 @@ def forecast(difference: float, parts: int, scale: float, doubt: float = 1.0) ->
     return Forecast(difference, doubt * math.hypot(share * difference, NOISE_DOUBT * scale))
 
 
+@functools.lru_cache(maxsize=2000)  # of the latest heats, in each later one
+def _at_checkpoints(
+    champion: tuple[float | None, ...], candidate: tuple[float | None, ...]
+) -> npt.NDArray[np.float64]:
+    """The difference so far at each checkpoint, not a number where it is not known."""
+    found = (so_far(champion, candidate, parts) for parts in CHECKPOINTS)
+    return np.array([math.nan if so is None else so for so in found])
+
+
 def learn_doubt(courses: Iterable[Course]) -> tuple[float, int]:
     """Error of past forecasts, as a multiple of what they said, and how many there were."""
-    squares = []
-    for course in courses:
-        errors = [
-            (course.difference - told.mean) / told.error
-            for parts in CHECKPOINTS
-            if (so := so_far(course.champion, course.candidate, parts)) is not None
-            for told in [forecast(so, parts, course.scale)]
-        ]
-        if errors:
-            squares.append(min(9.0, fmean(error**2 for error in errors)))
-    total = PRIOR_READINGS + len(squares)
-    return math.sqrt((PRIOR_READINGS + sum(squares)) / total), len(squares)
+    known = list(courses)
+    if not known:
+        return 1.0, 0
+    so = np.array([_at_checkpoints(tuple(c.champion), tuple(c.candidate)) for c in known])
+    ends, scales = np.array([(course.difference, course.scale) for course in known]).T[:, :, None]
+    shares = EARLY_DOUBT + (LATE_DOUBT - EARLY_DOUBT) * np.array(CHECKPOINTS) / PARTS
+    errors = (ends - so) ** 2 / ((shares * so) ** 2 + (NOISE_DOUBT * scales) ** 2)
+    told = errors[~np.isnan(so).all(axis=1)]
+    total = PRIOR_READINGS + float(np.minimum(9.0, np.nanmean(told, axis=1)).sum())
+    return math.sqrt(total / (PRIOR_READINGS + len(told))), len(told)
 
 
 def doubt_about(category: str, guarded: bool, courses: Sequence[Course]) -> float | None:

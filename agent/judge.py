@@ -183,11 +183,11 @@ class Judge:
 
     def _without_wild(self, differences: Sequence[float]) -> list[float]:
         """The differences, each within reach of their median; one training may have diverged."""
+        if len(differences) < 3:  # of two, nobody can say which is wild
+            return list(differences)
         middle = median(differences)
         spread = median(abs(d - middle) for d in differences) / 0.6745  # SD, if they are normal
         reach = WILD * max(self.noise.scale, spread)
-        if len(differences) < 3:  # of two, nobody can say which is wild
-            return list(differences)
         return [min(max(d, middle - reach), middle + reach) for d in differences]
 
 
@@ -210,7 +210,24 @@ def _early(count: int, last: int) -> float:
     return float(max(1.0, last / count) ** 0.25)
 
 
-def trial_level(rule: Rule, past: Iterable[tuple[bool, bool]]) -> float | None:
+@dataclass(frozen=True)
+class Spent:
+    """What trials have spent of the share of false keeps that is allowed, and earned."""
+
+    passed: int = 0
+    """How many passed their first heat."""
+    earned: tuple[int, ...] = (0,)
+    """How many had, at the start and at each keep."""
+
+    def after(self, passed: bool, kept: bool) -> Spent:
+        """After one more that was trained: whether it passed, and was kept for its gain."""
+        count = self.passed + (passed or kept)
+        return Spent(count, (*self.earned, count) if kept else self.earned)
+
+
+def trial_level(
+    rule: Rule, past: Iterable[tuple[bool, bool]], spent: Spent = Spent()
+) -> float | None:
     """Share of false keeps that the next trial may have; None for ``greedy``, which bounds none.
 
     The campaign starts with ``FALSE_SHARE`` to spend, and earns it again with every keep. A trial
@@ -223,15 +240,13 @@ def trial_level(rule: Rule, past: Iterable[tuple[bool, bool]]) -> float | None:
     Args:
         past: of each earlier trial that was trained, null trials apart: whether it passed its first
             heat, and whether it was kept for its gain.
+        spent: by those before them.
     """
     if rule == "greedy":
         return None
-    count, earned = 0, [0]  # trials that passed; how many had, at the start and at each keep
     for passed, kept in past:
-        count += passed or kept
-        if kept:
-            earned.append(count)
-    share: float = sum((count - before + 1.0) ** -SPENDING_POWER for before in earned)
+        spent = spent.after(passed, kept)
+    share: float = sum((spent.passed - before + 1.0) ** -SPENDING_POWER for before in spent.earned)
     return min(
         FALSE_KEEPS[rule], PASS_SHARE * FALSE_SHARE[rule] * share / float(zeta(SPENDING_POWER))
     )

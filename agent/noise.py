@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -60,16 +61,22 @@ def learn_noise(spreads: Iterable[Spread], prior: Noise) -> Noise:
     fit = fit - 0.5 * (np.log(dofs / prior.dof) / DOF_DOUBT) ** 2
     for one in spreads:
         if one.dof > 0 and one.squares > 0:
-            fit = np.logaddexp(
-                fit + math.log(1 - WILD_SHARE) + _log_density(one, log_scales, dofs),
-                fit + math.log(WILD_SHARE / WILD_WIDTH),
-            )
+            fit = fit + _log_likelihood(one, prior.scale)
     share = np.exp(fit - fit.max())
     share /= share.sum()
     scale = float((share * log_scales).sum())
     doubt = float((share * (log_scales - scale) ** 2).sum())
     dof = math.exp(float((share * np.log(dofs)).sum()))
     return Noise(math.exp(scale), max(1.0, _dof_of(polygamma(1, dof / 2) + 4 * doubt)))
+
+
+@functools.lru_cache(maxsize=1200)  # of the latest trials of both kinds, at each verdict
+def _log_likelihood(one: Spread, scale: float) -> Grid:
+    """What a trial's spread says of each scale and degrees of freedom, wild ones allowed for."""
+    usual = _log_density(one, np.log(SCALES * scale)[:, None], DOFS[None, :])
+    wild = math.log(WILD_SHARE / WILD_WIDTH)
+    found: Grid = np.logaddexp(math.log(1 - WILD_SHARE) + usual, wild)
+    return found
 
 
 def _log_density(one: Spread, log_scales: Grid, dofs: Grid) -> Grid:
@@ -97,10 +104,10 @@ def learn_effect(gains: Iterable[tuple[float, float]], prior: float) -> float:
     Args:
         gains: mean difference and its standard error, by trial.
     """
-    better = [(mean, error) for mean, error in gains if mean > 0]
+    better = np.array([(mean, error) for mean, error in gains if mean > 0]).reshape(-1, 2) ** 2
     effect = prior
     for _ in range(20):
-        found = [min(mean**2, 9 * (effect**2 + error**2)) - error**2 for mean, error in better]
-        total = EFFECT_READINGS * prior**2 + sum(found)
+        found = np.minimum(better[:, 0], 9 * (effect**2 + better[:, 1])) - better[:, 1]
+        total = EFFECT_READINGS * prior**2 + float(found.sum())
         effect = math.sqrt(max(total / (EFFECT_READINGS + len(found)), (0.1 * prior) ** 2))
     return effect

@@ -152,6 +152,11 @@ class Objective(Frozen):
 BY_SCORE = Objective()
 
 
+def key_of(objective: Mapping[str, Any]) -> str:
+    """Equal for equal objectives, as the journal keeps them."""
+    return repr(sorted(objective.items()))
+
+
 def of_cost(recorded: Mapping[str, Any]) -> dict[str, Any]:
     """What of a recorded objective makes the cost, by which differences may be compared: a limit
     does not."""

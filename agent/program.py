@@ -7,6 +7,7 @@ after it is for the model that proposes edits.
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -152,6 +153,11 @@ def load_program(path: Path) -> Program:
     except OSError as error:
         remedy = f"git checkout {path.name} brings it back, --program names another"
         raise ProgramError(path, 0, f"cannot be read: {error.strerror}; {remedy}") from None
+    return _read(data, path)
+
+
+@functools.lru_cache(maxsize=2)  # a trial reads it twice, and nearly always it is as it was
+def _read(data: bytes, path: Path) -> Program:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

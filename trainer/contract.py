@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +48,11 @@ class Code:
     threads: int
 
 
-def read(source: str, max_seq_len: int) -> Spec:
+def read(source: str, max_seq_len: int, parse: Callable[[str], ast.Module] = ast.parse) -> Spec:
     """Check the text of a train.py and read its shapes.
+
+    Args:
+        parse: makes the syntax tree of a source in plain form, or knows it already.
 
     Raises:
         ContractBroken: it does not parse, is too long, lacks a literal ``VOCAB_SIZE`` on the ladder
@@ -59,7 +63,7 @@ def read(source: str, max_seq_len: int) -> Spec:
     if size > MAX_SOURCE_BYTES:
         raise ContractBroken(f"train.py has {size} bytes; at most {MAX_SOURCE_BYTES} are allowed")
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except SyntaxError as error:
         line = f" line {error.lineno}" if error.lineno else ""
         raise ContractBroken(f"train.py{line}: {error.msg}") from None

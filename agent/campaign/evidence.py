@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from agent.campaign.records import Kind, Trial
 from agent.campaign.state import State
-from agent.forecast import Course
-from agent.judge import Judge, Noise, Rule, trial_level
+from agent.forecast import Course, doubt_about
+from agent.judge import Judge, Noise, Rule, Spent, trial_level
 from agent.noise import Spread, learn_effect, learn_noise, spread
-from agent.objective import Objective
+from agent.objective import Objective, key_of
 from trainer.presets import Preset, parse_budget
 
 LATEST = 500
@@ -27,18 +26,20 @@ def noise_of(
 ) -> Noise:
     """The noise of a kind of edit, from the preset and from the latest trials of an objective: of
     the one in force if none is given."""
-    by = state.objective if objective is None else objective
-    known = _latest(state.finished, lambda t: t.kind == kind and t.holds_by(by))
-    return _learn_noise(tuple(map(_spread, known)), noise_guess(state, kind, preset))
+    guess, by = (
+        noise_guess(state, kind, preset),
+        state.objective if objective is None else objective,
+    )
 
+    def learn() -> Noise:
+        def serves(trial: Trial) -> bool:
+            return trial.kind == kind and trial.holds_by(by)
 
-def _latest(trials: Sequence[Trial], serves: Callable[[Trial], bool]) -> list[Trial]:
-    """The last of the trials that serve, oldest first."""
-    return [*itertools.islice(filter(serves, reversed(trials)), LATEST)][::-1]
+        name = "spreads", kind, key_of(by)
+        known = state.so_far.latest(name, state.finished, serves, LATEST, _spread)
+        return learn_noise(known, guess)
 
-
-_learn_noise = functools.lru_cache(maxsize=8)(learn_noise)
-"""Asked for many times between two trials; of a long campaign each takes a tenth of a second."""
+    return state.so_far.now(("noise", kind, key_of(by), guess), learn)
 
 
 def noise_guess(state: State, kind: Kind, preset: Preset) -> Noise:
@@ -58,8 +59,15 @@ def effect_of(state: State, trial: Trial, preset: Preset) -> float:
     """Standard deviation of the true gains of a trial's kind of edit, bits per byte."""
     kind, by = trial.kind, trial.objective
     judge = Judge("confirm", noise_of(state, kind, preset, by))
-    known = _latest(state.real, lambda t: t.kind == kind and bool(t.differences) and t.holds_by(by))
-    return learn_effect([judge.moderated(t.differences)[:2] for t in known], preset.effect)
+
+    def serves(one: Trial) -> bool:
+        return one.kind == kind and bool(one.differences) and one.holds_by(by)
+
+    name = "effect", kind, key_of(by)
+    known = state.so_far.latest(name, state.real, serves, LATEST)
+    found = (one.differences for one in known)
+    may_be_better = [own for own in found if len(own) > 2 or sum(own) > 0]  # others tell nothing
+    return learn_effect([judge.moderated(own)[:2] for own in may_be_better], preset.effect)
 
 
 def level_of(state: State, rule: Rule, number: int | None = None) -> float | None:
@@ -72,23 +80,40 @@ def level_of(state: State, rule: Rule, number: int | None = None) -> float | Non
     Args:
         number: of the trial; None for one after all that have a verdict.
     """
+    trials, first_open = state.trials[:number], state.open_trial
+    before = trials[: first_open.trial] if first_open is not None else trials
+    spent = state.so_far.count("level", before, Spent(), _spends)
     past = [
-        (
-            trial.verdict is None or len(trial.judged_heats) > 1 or trial.kept,
-            trial.kept and not trial.tie,
-        )
-        for trial in state.trials[:number]
+        (_passed(trial), trial.kept and not trial.tie)
+        for trial in trials[len(before) :]
         if not trial.is_null
-        if (trial.verdict is None and number is not None)
-        or (trial.level is not None and trial.judged_heats and trial.proof != "same")
+        if (trial.verdict is None and number is not None) or _is_tested(trial)
     ]
-    return trial_level(rule, past)
+    return trial_level(rule, past, spent)
+
+
+def _is_tested(trial: Trial) -> bool:
+    is_judged = trial.level is not None and bool(trial.judged_heats) and trial.proof != "same"
+    return is_judged and not trial.is_null
+
+
+def _passed(trial: Trial) -> bool:
+    return trial.verdict is None or len(trial.judged_heats) > 1 or trial.kept
+
+
+def _spends(spent: Spent, trial: Trial) -> Spent:
+    """After a trial that has its verdict."""
+    if not _is_tested(trial):
+        return spent
+    return spent.after(_passed(trial), trial.kept and not trial.tie)
 
 
 def ceiling_mb(state: State, objective: Mapping[str, Any]) -> float | None:
     """The memory that a candidate may take by an objective; None without a limit. What was kept
     before the limit was set binds nobody, but for the champion."""
-    kept, limit = [t for t in reversed(state.real) if t.kept], objective.get("memory_limit")
+    kept, limit = state.kept[::-1], objective.get("memory_limit")
+    if limit is None:
+        return None
     under = itertools.takewhile(lambda t: t.objective.get("memory_limit") == limit, kept)
     peaks = [max(peaks_mb(state, trial), default=0.0) for trial in [*under] or kept[:1]]
     return Objective.of(objective).ceiling_mb(filter(None, peaks))
@@ -100,18 +125,34 @@ def peaks_mb(state: State, trial: Trial) -> list[float]:
     return [run.peak_memory_mb for run in runs if run.status == "ok"]
 
 
+def doubt_of(state: State, trial: Trial, preset: Preset) -> float | None:
+    """The doubt with which the end of a trial's candidate may be forecast; None if it must not."""
+    asked = trial.category, trial.hides_loss
+
+    def learn() -> float | None:
+        return doubt_about(*asked, courses(state, preset))
+
+    return state.so_far.now(("doubt", *asked, key_of(state.objective)), learn)
+
+
 def courses(state: State, preset: Preset) -> Sequence[Course]:
     """The heats of the latest trials that ran to their end."""
     scales = {kind: noise_of(state, kind, preset).scale for kind in get_args(Kind)}
+    known = state.so_far.latest(
+        "courses", state.finished, lambda trial: not trial.hides_loss, LATEST, _ends
+    )
     return [
-        Course(
-            category=trial.category,
-            champion=heat.champion.losses,
-            candidate=heat.candidate.losses,
-            difference=heat.lower_by,
-            scale=scales[trial.kind],
-        )
-        for trial in _latest(state.finished, lambda t: not t.hides_loss)
+        Course(category, champion, candidate, lower_by, scales[kind])
+        for heats in known
+        for category, kind, champion, candidate, lower_by in heats
+    ]
+
+
+def _ends(trial: Trial) -> list[tuple[Any, ...]]:
+    """Of a trial's heats, but not of a proven tie, whose forecast is sure for no merit of its own:
+    all that a course has but for the noise."""
+    return [
+        (trial.category, trial.kind, heat.champion.losses, heat.candidate.losses, lower_by)
         for heat in trial.judged_heats
-        if heat.lower_by  # not of a proven tie, whose forecast is sure for no merit of its own
+        if (lower_by := heat.lower_by)
     ]

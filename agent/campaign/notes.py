@@ -19,7 +19,7 @@ from agent.campaign.files import folder_of
 from agent.campaign.reading import CampaignError, Curve, read_curve, read_trace
 from agent.campaign.records import NULL, FailedCandidate, Training, Trial, Verdict
 from agent.campaign.state import State
-from agent.git.repo import Repo
+from agent.git.repo import Move, Repo
 from agent.settings import FIXED
 from trainer.data.choice import AUTO
 
@@ -56,8 +56,9 @@ def _read(repo: Repo, tag: str, commit: str) -> Any:
     return None
 
 
-def write_notes(repo: Repo, tag: str, state: State, trial: Trial) -> None:
-    """Attach its note to a trial's final commit, and to its candidates that were sent back."""
+def made_note(repo: Repo, tag: str, state: State, trial: Trial) -> Move:
+    """The move of the notes that attaches its note to a trial's final commit, and to its candidates
+    that were sent back or carried over."""
     found = {commit: repo.blob(commit) for commit in candidates(trial)}
     files = {commit: blob for commit, blob in found.items() if blob}
     trained, folder = trial.of("candidate"), folder_of(repo, tag)
@@ -74,9 +75,11 @@ def write_notes(repo: Repo, tag: str, state: State, trial: Trial) -> None:
         "traces": {str(t.seed): read_trace(repo, tag, trial, t.seed) for t in trained},
         "curves": {str(t.seed): read_curve(folder, t) for t in trained if not t.weights_sha256},
     }
-    # The final commit's is last: after a kill it is missing, and all are written again.
-    for commit in [*(c for c in files if c != trial.candidate), trial.commit]:
-        repo.add_note(tag, commit, json.dumps(note, indent=1, default=asdict))
+    # A line for each part, which is quicker than one for each number.
+    lines = (f"{json.dumps(k)}: {json.dumps(v, default=asdict)}" for k, v in note.items())
+    text = "{\n" + ",\n".join(lines) + "\n}"
+    commits = [*(c for c in files if c != trial.candidate), trial.commit]
+    return repo.made_note(repo.notes_ref(tag), commits, text)
 
 
 def trial_of(repo: Repo, tag: str, commit: str) -> tuple[State, Trial] | None:

@@ -6,13 +6,14 @@ commits; so they are put back, and a commit that somebody put on them is kept be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 from agent.campaign.commits import candidates, commit_again, last_commit
 from agent.campaign.records import Trial
 from agent.campaign.state import State
 from agent.git.command import RepoError
-from agent.git.repo import Repo
+from agent.git.repo import Move, Repo
 
 NOT_IN_GIT = "not all of the campaign is in git until it resumes: {}"
 
@@ -58,9 +59,12 @@ def bring_commits(repo: Repo, tag: str, state: State) -> tuple[set[str], list[st
 
 
 def bring_refs(
-    repo: Repo, tag: str, state: State, trials: Sequence[Trial]
+    repo: Repo, tag: str, state: State, trials: Sequence[Trial], beside: Sequence[Move] = ()
 ) -> tuple[str | None, list[str]]:
     """Bring the refs of ``trials``, and the branch, to where the journal says.
+
+    Args:
+        beside: moves of other refs, which are made in passing.
 
     Returns:
         Where the branch was, and lines to show.
@@ -79,18 +83,18 @@ def bring_refs(
     pruned = set(repo.missing(list(sent.values()))) if sent else set()
     wanted |= {ref: commit for ref, commit in sent.items() if commit not in pruned}
     found = repo.named(*wanted) if len(trials) <= 3 else repo.refs(branch, repo.folder(tag))
-    ours = own_commits(state)
-    others = ((ref, old) for ref, old in found.items() if ref in wanted and old not in ours)
+    is_ours = _ours(state, trials)
+    others = ((ref, old) for ref, old in found.items() if ref in wanted and not is_ours(old))
     if lost := {ref: old for ref, old in others if repo.resolve(old) is None}:
         repo.delete_refs(lost)
         found = {ref: old for ref, old in found.items() if ref not in lost}
     moves = [(ref, new, found.get(ref)) for ref, new in wanted.items() if found.get(ref) != new]
-    strange = {ref: old for ref, _, old in moves if old is not None and old not in ours}
+    strange = {ref: old for ref, _, old in moves if old is not None and not is_ours(old)}
     kept = {old: f"{repo.folder(tag)}/moved-{old[:12]}" for old in strange.values()}
     said = []
     first = [move for move in moves if move[0] in (branch, repo.base_ref(tag))]
     rest = [move for move in moves if move not in first]
-    for part in filter(None, (first, rest)):
+    for part in filter(None, (first, [*rest, *beside])):
         olds = {strange[ref] for ref, _, _ in part if ref in strange}
         try:
             repo.update_refs([(kept[old], old, None) for old in olds] + part)
@@ -99,6 +103,8 @@ def bring_refs(
                 raise
             said.append(NOT_IN_GIT.format(error))
             moves = first
+            if rest and beside:  # they may be in nobody's way
+                repo.update_refs(beside)
     for ref, _, _ in moves:
         if ref in strange:
             old = strange[ref]
@@ -115,7 +121,7 @@ def bring_refs(
     last = {repo.trial_ref(tag, t.trial): last_commit(t) for t in _last(state)}
     last = {ref: commit for ref, commit in last.items() if ref in wanted or not commit}
     cut_off = any(found.get(ref, "") != commit for ref, commit in last.items())
-    if before in ours - {wanted[branch]} and not cut_off:
+    if before not in (None, wanted[branch]) and is_ours(str(before)) and not cut_off:
         said.append(f"{_short(branch)} was moved back by somebody: it is at the champion again")
     gone = {ref for ref, _, old in moves if old is None} - last.keys() - sent.keys()
     if gone:
@@ -132,10 +138,19 @@ def _short(ref: str) -> str:
     return ref.removeprefix("refs/heads/")
 
 
-def own_commits(state: State) -> set[str]:
-    """All commits that the campaign has made, and the one that it started from."""
+def _ours(state: State, trials: Sequence[Trial]) -> Callable[[str], bool]:
+    """Whether a commit is the campaign's. Nearly always it is one of these trials', the champion's
+    or its base, and not all are looked through."""
+    near = own_commits(state, [*trials, *filter(None, [state.champion])])
+    all_of_it = functools.cache(lambda: own_commits(state))
+    return lambda commit: commit in near or commit in all_of_it()
+
+
+def own_commits(state: State, trials: Sequence[Trial] | None = None) -> set[str]:
+    """All commits that the campaign has made for ``trials``, or for any if none are given, and the
+    one that it started from."""
     found = {state.settings["base"]}
-    for trial in state.trials:
+    for trial in state.trials if trials is None else trials:
         found |= {
             trial.candidate,
             trial.commit,

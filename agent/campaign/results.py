@@ -18,14 +18,15 @@ _STATUS = {"kept": "keep", "reverted": "discard", "failed": "crash"}
 
 
 WHOLE = 500
-"""Up to so many trials the file is written after each; later ever more seldom, as it is written
-whole, so that a trial costs the same."""
+"""Up to so many trials the file is written after each; later once in a hundredth of them, as it is
+written whole, so that a trial costs the same."""
 
 
 def is_due(state: State) -> bool:
     """Whether the file is to be written after the last verdict; it is at a run's end as well."""
     last = next(reversed(state.finished), None)
-    return last is None or last.kept or len(state.trials) % (1 + len(state.trials) // WHOLE) == 0
+    count = len(state.trials)
+    return last is None or last.kept or count <= WHOLE or count % (count // 100) == 0
 
 
 def write_tsv(path: Path, state: State) -> None:

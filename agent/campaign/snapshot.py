@@ -48,7 +48,8 @@ from agent.campaign.state import State, fold
 
 SNAPSHOT = "snapshot"
 EVENTS = 1000
-"""After so many events, which are read in 0.1 s, there is another snapshot."""
+"""After so many events, which are read in 0.1 s, there is another snapshot; of a long campaign
+after a tenth of all, as all of it is written each time."""
 _CHUNK = 1 << 20
 _TRIED = 100
 """After so many values a column is known to have distinct ones."""
@@ -63,6 +64,11 @@ Column = tuple[Sequence[Any], Sequence[int] | int | None]
 """Values; or distinct values, and for each record the number of its own; or the only value, and how
 many records there are."""
 R = TypeVar("R")
+
+
+def events_between(lines: int) -> int:
+    """How many events there are from a snapshot of so many to the next."""
+    return max(EVENTS, lines // 10)
 
 
 def read_state(journal: Path) -> State:

@@ -15,6 +15,7 @@ from agent.campaign import device_time, events
 from agent.campaign.happened import Usage
 from agent.campaign.notebook import Notebook, NotebookAnswered, NotebookRead
 from agent.campaign.records import FailedCandidate, Training, Trial
+from agent.campaign.so_far import SoFar
 from agent.objective import Objective, of_cost
 from trainer.errors import UserError
 
@@ -95,7 +96,7 @@ class State:
     """Names of the events that this version does not know; they were left out."""
 
     def __post_init__(self) -> None:
-        self._known: tuple[object, tuple[list[Trial], list[Trial]]] | None = None
+        self._so_far = SoFar(self.trials)
 
     @property
     def left_out(self) -> str:
@@ -127,7 +128,7 @@ class State:
     def objectives(self) -> list[str]:
         """Those by which the baseline's cost and the gains of what was kept were measured, in
         words, in order: more than one if program.md was edited."""
-        kept = [of_cost(trial.objective) for trial in self.real if trial.kept]
+        kept = [of_cost(trial.objective) for trial in self.kept]
         return list(dict.fromkeys(Objective.of(one).words() for one in kept))
 
     @property
@@ -139,7 +140,7 @@ class State:
     def finished(self) -> list[Trial]:
         """Trials with a verdict, in the order of their verdicts; null trials and the baseline are
         among them."""
-        return self._remembered()[0]
+        return self.so_far.finished
 
     @property
     def in_order(self) -> list[Trial]:
@@ -149,40 +150,38 @@ class State:
     @property
     def real(self) -> list[Trial]:
         """Finished trials that tried an edit, and the baseline."""
-        return self._remembered()[1]
+        return self.so_far.real
 
-    def _remembered(self) -> tuple[list[Trial], list[Trial]]:
-        """The finished trials, and the real ones of them: kept until the next event, since they are
-        asked for many times, and may be thousands."""
-        last = id(self.trials[-1]) if self.trials else 0
-        key = (id(self.trials), len(self.ended), last)
-        if self._known is None or self._known[0] != key:
-            finished = [self.trials[number] for number in self.ended]
-            real = [trial for trial in finished if not trial.is_null]
-            self._known = key, (finished, real)
-        return self._known[1]
+    @property
+    def kept(self) -> list[Trial]:
+        """The baseline and the trials that were champion, in order."""
+        return self.so_far.kept
+
+    @property
+    def so_far(self) -> SoFar:
+        same = self._so_far.of is self.trials
+        self._so_far = (self._so_far if same else SoFar(self.trials)).after(self.ended)
+        return self._so_far
 
     @property
     def nulls(self) -> list[Trial]:
         """Null trials that were judged."""
-        return [t for t in self.finished if t.is_null and t.status != "unjudged"]
+        return self.so_far.nulls
 
     @property
     def champion(self) -> Trial | None:
         """The last kept trial, which the branch points to; None before the baseline."""
-        last = (self.trials[number] for number in reversed(self.ended))
-        return next((trial for trial in last if trial.kept and not trial.is_null), None)
+        return next(reversed(self.kept), None)
 
     @property
     def counts(self) -> dict[str, int]:
         """Number of trials by verdict, without the baseline and null trials."""
-        verdicts = [trial.verdict for trial in self.real if trial.trial > 0]
-        return {kind: verdicts.count(kind) for kind in ("keep", "revert", "rejected")}
+        return self.so_far.counts
 
     @property
     def ties_cost(self) -> float:
         """What all kept near-ties together may cost, bits per byte."""
-        return sum(trial.tie_cost for trial in self.real)
+        return sum(trial.tie_cost for trial in self.kept)
 
     def runs_of(self, trial: Trial) -> list[Training]:
         """Trainings of a kept trial as champion, with seeds that did not select it."""
@@ -190,7 +189,6 @@ class State:
 
     def apply(self, event: events.Event) -> None:
         """Apply one event; one that this version does not know is remembered by its name."""
-        self._known = None
         self.clock = device_time.after(self.clock, event)
         match event:
             case events.CampaignBegun():
@@ -252,9 +250,9 @@ class State:
             case events.Verified():
                 self.verified = dict(event.found)
             case events.Transferred():
-                trial = self.trials[event.transfer.trial]
-                transfers = (*trial.transfers, event.transfer)
-                self.trials[trial.trial] = replace(trial, transfers=transfers)
+                number = event.transfer.trial
+                known = self.trials[number].transfers
+                self._update(number, transfers=(*known, event.transfer))
             case events.Harvested():
                 pairs = [*self.harvested.get("pairs", ()), *event.found.get("pairs", ())]
                 self.harvested = {**self.harvested, **event.found, "pairs": pairs}
@@ -379,6 +377,8 @@ class State:
             self.champion_runs[event.commit] = self.champion_runs.pop(before.candidate)
 
     def _update(self, number: int, **changes: Any) -> None:
+        if self.trials[number].verdict is not None:
+            self._so_far.forget()
         self.trials[number] = replace(self.trials[number], **changes)
 
 

@@ -24,7 +24,7 @@ from agent.campaign.commits import (
 from agent.campaign.disk import Disk
 from agent.campaign.files import JOURNAL, Unwritable, folder_of, write_atomically
 from agent.campaign.journal import Journal, is_begun
-from agent.campaign.notes import write_notes
+from agent.campaign.notes import made_note
 from agent.campaign.reading import Curve, read_curve, refuse_without_journal, stem
 from agent.campaign.records import Proof, Training, Trial
 from agent.campaign.recovery import NOT_IN_GIT, bring_commits, bring_refs
@@ -34,7 +34,7 @@ from agent.edits.blocks import Edit
 from agent.edits.facts import credited, edit_facts
 from agent.git import worktree
 from agent.git.command import RepoError
-from agent.git.repo import Repo
+from agent.git.repo import Move, Repo, changed_lines
 from agent.settings import Settings
 from trainer.errors import UserError
 from trainer.measure import Measurement
@@ -75,8 +75,10 @@ class Campaign:
         if not ignore.exists():
             ignore.write_text("*\n")  # keeps git status clean if campaigns/ is not ignored
         self._disk = Disk(self.folder, self.state)
+        repo.reader.open()
 
     def close(self) -> None:
+        self.repo.reader.close()
         self.journal.close()
 
     @property
@@ -142,16 +144,22 @@ class Campaign:
         Returns:
             Where the branch was.
         """
-        before = None
+        before, said, moves = None, list[str](), list[Move]()
         trials = [trial for trial in trials if last_commit(trial) not in self._lost]
+        noted = [trial for trial in new if trial.commit and trial.commit not in self._lost]
         try:
-            before, said = bring_refs(self.repo, self.tag, self.state, trials)
-            self.messages += said
-            for trial in new:
-                if trial.commit and trial.commit not in self._lost:
-                    write_notes(self.repo, self.tag, self.state, trial)
+            if len(noted) == 1:  # then it costs no git of its own
+                moves.append(made_note(self.repo, self.tag, self.state, noted.pop()))
         except RepoError as error:
-            self.messages.append(NOT_IN_GIT.format(error))
+            said.append(NOT_IN_GIT.format(error))
+        try:
+            before, told = bring_refs(self.repo, self.tag, self.state, trials, moves)
+            self.messages += told
+            for trial in noted:
+                self.repo.update_refs([made_note(self.repo, self.tag, self.state, trial)])
+        except RepoError as error:
+            said.append(NOT_IN_GIT.format(error))
+        self.messages += said[:1]  # one disk gives one reason
         return before
 
     def _follow(self, number: int, new: Sequence[Trial] = ()) -> None:
@@ -222,8 +230,9 @@ class Campaign:
         counts = (trial.category, edit.category, original, written, trial.categories)
         is_of_draw = trial.propensity and not trial.follows
         shows = credited(*counts) if is_of_draw else trial.category
-        added, removed = self.repo.numstat(parent, commit)
-        self.write(trial.trial, "diff.patch", self.repo.diff(parent, commit))
+        diff = self.repo.diff(parent, commit)
+        added, removed = changed_lines(diff)
+        self.write(trial.trial, "diff.patch", diff)
         made = events.CarriedOver if carried else events.CandidateMade
         self.record(
             made(
@@ -311,7 +320,7 @@ class Campaign:
     def _save_snapshot(self) -> None:
         """Write a snapshot if the last one is old; without one, only the next start is slower."""
         place = self.journal.place
-        if place.lines - self._snapshot_at >= snapshot.EVENTS:
+        if place.lines - self._snapshot_at >= snapshot.events_between(self._snapshot_at):
             self._snapshot_at = place.lines
             try:
                 snapshot.save(self.journal.path, self.state, place)

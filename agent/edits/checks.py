@@ -17,8 +17,10 @@ from typing import Any
 from pyflakes import checker
 from pyflakes.messages import UndefinedLocal, UndefinedName
 
-from agent.edits.changes import differences, digest, fingerprint, is_text
+from agent.edits.changes import dump, fingerprint, is_text, places
 from agent.edits.constants import sections, targets
+from agent.edits.facts import sets_numbers
+from agent.edits.pieces import Piece, pieces, remembered, tree_of
 from trainer import contract
 from trainer.source import plain
 
@@ -41,10 +43,6 @@ _SEEDERS = frozenset(
     | {"Random", "RandomState", "SeedSequence", "PCG64"}
 )
 _POSTPONED = re.compile(r"^from __future__ import .*\bannotations\b", re.MULTILINE)
-
-
-_remembered = functools.lru_cache(maxsize=4)
-"""The champion's part of a check is the same in each trial, and takes half of the time."""
 
 
 class Rejected(Exception):
@@ -73,8 +71,9 @@ def check(
     parent, candidate = plain(parent), plain(candidate)
     _refuse_growth(parent, candidate)
     try:
-        _refuse_uncompilable(candidate)
-        contract.read(candidate, max_seq_len)
+        if is_new_code := not _sets_numbers(parent, candidate):
+            _refuse_uncompilable(candidate)
+        contract.read(candidate, max_seq_len, tree_of)
         _refuse_arity(candidate)
         found = fingerprint(candidate)
         if found == fingerprint(parent):
@@ -84,7 +83,8 @@ def check(
         if _without_seeds(parent) == _without_seeds(candidate):
             raise Rejected("seed only: nothing else changes, and luck is no improvement")
         _refuse_payload(parent, candidate)
-        _refuse_undefined_names(parent, candidate)
+        if is_new_code:
+            _refuse_undefined_names(parent, candidate)
     except contract.ContractBroken as broken:
         raise Rejected(f"contract: {broken}") from None
     except RecursionError:
@@ -100,7 +100,7 @@ def sections_touched(parent: str, candidate: str) -> frozenset[str]:
     """
     before, after = sections(parent), sections(candidate)
     touched: set[str] = set()
-    for i1, i2, j1, j2 in differences(parent.split("\n"), candidate.split("\n")):
+    for i1, i2, j1, j2 in places(parent, candidate):
         touched |= {*before[i1:i2], *after[j1:j2]}
     return frozenset(touched)
 
@@ -112,6 +112,14 @@ def _refuse_growth(parent: str, candidate: str) -> None:
     size = len(candidate) - len(parent)
     if size > MAX_BYTES_ADDED:
         raise Rejected(f"too large: {size} more characters; at most {MAX_BYTES_ADDED} in one edit")
+
+
+def _sets_numbers(parent: str, candidate: str) -> bool:
+    """Whether it has no other code than its parent, which compiles, and no other names."""
+    try:
+        return sets_numbers(parent, candidate)
+    except (SyntaxError, RecursionError, MemoryError):
+        return False
 
 
 def _refuse_uncompilable(candidate: str) -> None:
@@ -128,7 +136,7 @@ def _refuse_uncompilable(candidate: str) -> None:
 
 
 def _refuse_arity(candidate: str) -> None:
-    for node in ast.parse(candidate).body:
+    for node in tree_of(candidate).body:
         if isinstance(node, ast.FunctionDef) and node.name in ("build_model", "train"):
             given = [*node.args.posonlyargs, *node.args.args]
             required = len(given) - len(node.args.defaults)
@@ -166,9 +174,13 @@ class _SeedBlind(ast.NodeTransformer):
     visit_AnnAssign = visit_Assign
 
 
-@_remembered
-def _without_seeds(source: str) -> str:
-    return digest(_SeedBlind().visit(ast.parse(source)))
+def _without_seeds(source: str) -> list[str]:
+    return [dumped for piece in pieces(source) if (dumped := _seed_blind(piece.text))]
+
+
+@remembered
+def _seed_blind(text: str) -> str:
+    return dump(_SeedBlind().visit(ast.parse(text)))
 
 
 def _called(node: ast.Call) -> str:
@@ -184,8 +196,15 @@ def _is_seed(name: str) -> bool:
 
 def _refuse_payload(parent: str, candidate: str) -> None:
     """Refuse data that is stored in the file instead of being learnt: weights, tables, text."""
-    literals = _literals(candidate)
-    new = Counter(key for key, _ in literals) - Counter(key for key, _ in _literals(parent))
+    left, added = Counter(piece.text for piece in pieces(parent)), list[Piece]()
+    for piece in pieces(candidate):
+        if left[piece.text]:  # both have it
+            left[piece.text] -= 1
+        else:
+            added.append(piece)
+    literals = [(key, piece.line + at) for piece in added for key, at in _literals(piece.text)]
+    new = Counter(key for key, _ in literals)
+    new -= Counter(key for text in left.elements() for key, _ in _literals(text))
     lines = dict(literals)
     total = 0
     for (kind, text), count in new.items():
@@ -203,10 +222,10 @@ def _refuse_payload(parent: str, candidate: str) -> None:
         )
 
 
-@_remembered
-def _literals(source: str) -> Sequence[tuple[tuple[str, str], int]]:
-    """Kind and text of each literal and each collection, and its line."""
-    return tuple(_literals_of(ast.parse(source)))
+@remembered
+def _literals(text: str) -> Sequence[tuple[tuple[str, str], int]]:
+    """Kind and text of each literal and each collection of a piece, and its line in it from 0."""
+    return tuple(_literals_of(ast.parse(text)))
 
 
 def _literals_of(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:
@@ -217,10 +236,13 @@ def _literals_of(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:
             kind = "docstring" if id(node) in docstrings else type(value).__name__
             # Hexadecimal, because Python refuses to print very long integers in decimal.
             text = hex(value) if isinstance(value, int) else str(value)
-            yield (kind, value.decode("latin-1") if isinstance(value, bytes) else text), node.lineno
+            yield (
+                (kind, value.decode("latin-1") if isinstance(value, bytes) else text),
+                node.lineno - 1,
+            )
         elif isinstance(node, ast.List | ast.Tuple | ast.Set | ast.Dict):
             count = sum(isinstance(inner, ast.Constant) for inner in ast.walk(node))
-            yield ("items", str(count)), node.lineno
+            yield ("items", str(count)), node.lineno - 1
 
 
 def _remove_annotations(tree: ast.AST) -> None:
@@ -240,7 +262,7 @@ def _refuse_undefined_names(parent: str, candidate: str) -> None:
             raise Rejected(f"undefined name: train.py line {line}: {message}")
 
 
-@_remembered
+@functools.lru_cache(maxsize=4)  # the champion's are the same in each trial
 def _undefined_names(source: str) -> Sequence[tuple[int, str, str]]:
     """Line, name and message of each name whose use would raise NameError, by pyflakes."""
     tree = ast.parse(source)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.edits.locate import Block, EditError, places, text_of
+from agent.edits.pieces import pieces, remembered, tree_of
 from trainer.source import plain
 
 _BANNER = re.compile(r"#\s*={3,}\s*(.+?)\s*={3,}\s*$")
@@ -172,7 +173,7 @@ def format_literal(value: Any, *, like: Any = None) -> str:
 def _assigned(source: str) -> dict[str, ast.expr]:
     """The value in the last module-level assignment of each name, if it is ``NAME = ...``."""
     last: dict[str, ast.expr] = {}
-    for node in ast.parse(source).body:
+    for node in tree_of(source).body:
         if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) or not node.value:
             continue
         names = [n.id for t in targets(node) for n in ast.walk(t) if isinstance(n, ast.Name)]
@@ -191,10 +192,21 @@ def targets(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> list[ast.expr]:
 
 @functools.lru_cache(maxsize=64)
 def _comments(source: str) -> dict[int, str]:
-    try:
-        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except tokenize.TokenError as error:
-        raise SyntaxError(str(error)) from error
+    lines = source.split("\n")
+    found: dict[int, str] = {}
+    for piece in pieces(source):
+        for number in range(piece.line, piece.line + piece.text.count("\n")):
+            lines[number - 1] = ""
+        found |= {piece.line + n - 1: text for n, text in _comments_of(piece.text).items()}
+    beside = ((number, line.lstrip()) for number, line in enumerate(lines, 1))
+    return found | {number: line for number, line in beside if line.startswith("#")}
+
+
+@remembered
+def _comments_of(text: str) -> dict[int, str]:
+    if "#" not in text:
+        return {}
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return {t.start[0]: t.string for t in tokens if t.type == tokenize.COMMENT}
 
 

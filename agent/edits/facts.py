@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.edits.changes import canonical_lines, differences, digest
+from agent.edits.changes import canonical_lines, differences, places, remove_texts
 from agent.edits.constants import sections
+from agent.edits.pieces import pieces, remembered
 from trainer.source import plain
 
 _LOSS = re.compile(
@@ -59,7 +60,8 @@ def edit_facts(parent: str, candidate: str) -> EditFacts:
     Raises:
         SyntaxError: a source is not Python.
     """
-    old, new = _one(plain(parent)), _one(plain(candidate))
+    parent, candidate = plain(parent), plain(candidate)
+    old, new = _one(parent), _one(candidate)
     size_delta = new.statements - old.statements
     if size_delta < 0 and new.nodes >= old.nodes:
         size_delta = 0
@@ -68,32 +70,62 @@ def edit_facts(parent: str, candidate: str) -> EditFacts:
         for i1, i2, j1, j2 in differences(old.lines, new.lines)
         for line in (*old.lines[i1:i2], *new.lines[j1:j2])
     ]
+    numbers = sets_numbers(parent, candidate)
     return EditFacts(
         size_delta=size_delta,
-        sets_numbers=old.but_for_numbers == new.but_for_numbers,
+        sets_numbers=numbers,
         hides_loss=any(_LOSS.search(line) for line in changed),
-        reads_clock=reads_clock(candidate),
+        # Numbers are no names, and the champion's answer is known.
+        reads_clock=reads_clock(parent if numbers and _in_place(parent, candidate) else candidate),
+    )
+
+
+def sets_numbers(parent: str, candidate: str) -> bool:
+    """Whether module-level numbers are all that differs in two sources in plain form.
+
+    Raises:
+        SyntaxError: a source is not Python.
+    """
+    return _one(parent).but_for_numbers == _one(candidate).but_for_numbers
+
+
+def _in_place(parent: str, candidate: str) -> bool:
+    """Whether all that differs are pieces of one line, so that all others are where they were."""
+    old, new = pieces(parent), pieces(candidate)
+    return len(old) == len(new) and all(
+        a.line == b.line and (a.text == b.text or a.text.count("\n") == b.text.count("\n") == 1)
+        for a, b in zip(old, new, strict=True)
     )
 
 
 @dataclass(frozen=True)
 class _One:
-    """What is compared of one source, without its docstrings."""
+    """What is compared of one source or of a piece of it, without its docstrings."""
 
-    lines: Sequence[str]
+    lines: tuple[str, ...]
     statements: int
     nodes: int
-    but_for_numbers: str
-    """A digest of the rest."""
+    but_for_numbers: Sequence[str]
 
 
 @functools.lru_cache(maxsize=4)  # the champion's is asked for in each trial
 def _one(source: str) -> _One:
-    tree = ast.parse(source)
-    lines = tuple(canonical_lines(tree))  # removes the docstrings
-    statements, nodes = _count(tree, ast.stmt), _count(tree, ast.AST)
+    parts = [_of_piece(piece.text) for piece in pieces(source)]
+    return _One(
+        canonical_lines(source),
+        sum(part.statements for part in parts),
+        sum(part.nodes for part in parts),
+        [dumped for part in parts for dumped in part.but_for_numbers],
+    )
+
+
+@remembered
+def _of_piece(text: str) -> _One:
+    tree = ast.parse(text)
+    remove_texts(tree)
+    statements, nodes = _count(tree, ast.stmt), _count(tree, ast.AST) - 1  # the module
     _forget_numbers(tree)
-    return _One(lines, statements, nodes, digest(tree))
+    return _One((), statements, nodes, [ast.dump(node) for node in tree.body])
 
 
 def credited(
@@ -109,7 +141,7 @@ def credited(
     claimed = declared if declared in categories else asked
     before, after = sections(parent), sections(candidate)
     changed: Counter[str] = Counter()
-    for i1, i2, j1, j2 in differences(parent.split("\n"), candidate.split("\n")):
+    for i1, i2, j1, j2 in places(parent, candidate):
         changed.update([*before[i1:i2], *after[j1:j2]])
     theirs = set(categories) - CROSS_CUTTING
     others = [name for name, _ in changed.most_common() if name in theirs]
@@ -117,6 +149,7 @@ def credited(
     return claimed if is_free or not others or claimed in changed else others[0]
 
 
+@functools.lru_cache(maxsize=4)
 def reads_clock(source: str) -> str:
     """What a train.py reads by itself that is another thing each time, and where; "" if nothing.
 

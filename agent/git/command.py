@@ -100,16 +100,9 @@ def run_git(
     Raises:
         RepoError: git could not be started.
     """
-    # -C instead of GitPython's working folder, which it silently ignores if it is inaccessible.
-    command = ["git", "-C", str(cwd)]
-    if as_user:  # the user's hooks use the user's locale; GitPython sets C
-        env = {name: os.environ.get(name, "") for name in ("LC_ALL", "LANGUAGE")}
-    else:
-        env = {**_IDENTITY_VARIABLES, **_FIXED_VARIABLES}
-        command += [part for override in (*_OVERRIDES, *config) for part in ("-c", override)]
+    command, env = _command(args, cwd, as_user=as_user, config=config)
     if dates is not None:
         env |= dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"@{dates} +0000")
-    command += args
     try:
         with tempfile.TemporaryFile() as file:
             file.write(stdin)
@@ -131,6 +124,34 @@ def run_git(
         raise RepoError(f"git {args[0]} could not be started in {cwd}: {error}") from error
     status, out, told = ended
     return subprocess.CompletedProcess(command, status, out, told.encode("utf-8", "replace"))
+
+
+def start_git(*args: str, cwd: Path) -> Any:
+    """Start a git command with pipes to it and from it, as GitPython's process.
+
+    Raises:
+        RepoError: git could not be started.
+    """
+    command, env = _command(args, cwd)
+    pipes: dict[str, Any] = {"istream": subprocess.PIPE, "as_process": True}
+    try:
+        return git.cmd.Git().execute(command, env=env, start_new_session=True, **pipes)
+    except (git.GitCommandNotFound, OSError, ValueError) as error:
+        raise RepoError(f"git {args[0]} could not be started in {cwd}: {error}") from error
+
+
+def _command(
+    args: Sequence[str], cwd: Path, *, as_user: bool = False, config: Sequence[str] = ()
+) -> tuple[list[str], dict[str, str]]:
+    """A command's words and what is set in its environment."""
+    # -C instead of GitPython's working folder, which it silently ignores if it is inaccessible.
+    command = ["git", "-C", str(cwd)]
+    if as_user:  # the user's hooks use the user's locale; GitPython sets C
+        env = {name: os.environ.get(name, "") for name in ("LC_ALL", "LANGUAGE")}
+    else:
+        env = {**_IDENTITY_VARIABLES, **_FIXED_VARIABLES}
+        command += [part for override in (*_OVERRIDES, *config) for part in ("-c", override)]
+    return [*command, *args], env
 
 
 def complaint(done: subprocess.CompletedProcess[bytes]) -> str:

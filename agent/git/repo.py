@@ -12,11 +12,12 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent.git.command import EMAIL, NAME, RepoError, complaint, forget_inherited, run_git
 from agent.git.files import is_emptied, loose_refs
+from agent.git.objects import CommitInfo, Object, commit_of, info_of, pack, put_file, put_notes
+from agent.git.reader import Reader
 from trainer.source import not_utf8
 
 TRAIN_FILE = "trainer/train.py"
@@ -29,21 +30,10 @@ _RECENT = 50
 """So many of the last commits are read whole at a start."""
 _DAMAGED = re.compile(rb"(?:loose object '?|unable to stream )([0-9a-f]{40,64})")
 """How git names an object whose file is damaged."""
+Move = tuple[str, str, str | None]
+"""Of a ref: its name, where it goes, and where it is."""
 DIFF = ("diff-tree", "-r", "--text", "--no-ext-diff", "--no-textconv", "--no-renames")
 """A command that shows every change of a file as text, whatever the user's settings are."""
-
-
-@dataclass(frozen=True)
-class CommitInfo:
-    """The content of a commit. Hashes have full length."""
-
-    sha: str
-    tree: str
-    parent: str | None
-    """First parent; None for a root commit."""
-    message: str
-    time: int
-    """Committer's date, unix seconds."""
 
 
 class Repo:
@@ -56,6 +46,8 @@ class Repo:
         """The git directory of this checkout; a linked worktree has its own."""
         self.common_dir = self._path_of("--git-common-dir")
         """The git directory of the repository, the same for all its checkouts."""
+        self.reader = Reader(root)
+        """Who opens it reads faster, and has to close it."""
 
     def _path_of(self, option: str) -> Path:
         found = os.fsdecode(self.git("rev-parse", option).removesuffix(b"\n"))
@@ -122,18 +114,7 @@ class Repo:
         found = self._object(f"{rev}^{{commit}}", "commit")
         if found is None:
             raise RepoError(f"{rev!r} names no commit in {self.root}; see: git log --all")
-        sha, content = found
-        header, _, message = content.partition(b"\n\n")
-        # A merge has several parents, of which the first counts.
-        lines = (line.partition(b" ") for line in reversed(header.split(b"\n")))
-        fields = {key: value for key, _, value in lines}
-        return CommitInfo(
-            sha=sha,
-            tree=fields[b"tree"].decode(),
-            parent=fields[b"parent"].decode() if b"parent" in fields else None,
-            message=message.decode("utf-8", "replace"),
-            time=int(fields[b"committer"].rsplit(b" ", 2)[1]),
-        )
+        return info_of(*found)
 
     def read_file(self, rev: str, path: str = TRAIN_FILE) -> str:
         """A file's text as committed, line ends untouched.
@@ -169,7 +150,7 @@ class Repo:
         """Commit ``parent`` with one file's content changed; no ref moves. Returns the full hash.
 
         The same arguments give the same hash. ``when`` is in unix seconds; git drops fractions.
-        Trees are made directly (``mktree``), so that no index is involved.
+        Trees are made directly, so that no index is involved.
 
         Raises:
             RepoError: no such parent or file, text that UTF-8 cannot hold, or git failed.
@@ -179,19 +160,24 @@ class Repo:
             data = content.encode("utf-8")
         except UnicodeEncodeError as error:
             raise RepoError(f"the new {path} cannot be written as UTF-8: {error}") from error
-        child = self._store("hash-object", "-w", "--stdin", stdin=data)
-        tree = self._tree_with(base.tree, path.split("/"), child)
-        return self._commit(tree, base.sha, message, int(when))
+        made = [Object("blob", data)]
+        trees = put_file(self._tree, base.tree, path.split("/"), made[0].name(base.sha))
+        if trees is None:
+            raise RepoError(f"{path} is no regular file in commit {base.sha[:12]} of {self.root}")
+        made += trees
+        made.append(commit_of(made[-1].name(base.sha), [base.sha], message, int(when)))
+        return self._write(made, base.sha)
 
     def recommit(self, sha: str, message: str) -> str:
         """The same tree, parent and date under another message; returns the full hash."""
         info = self.commit_for(sha)
-        return self._commit(info.tree, info.parent, message, info.time)
+        parents = filter(None, [info.parent])
+        return self._write([commit_of(info.tree, parents, message, info.time)], info.sha)
 
     def squash(self, base: str, commit: str) -> str:
         """A commit on top of ``base`` with the tree, message and date of ``commit``."""
-        info = self.commit_for(commit)
-        return self._commit(info.tree, self.commit_for(base).sha, info.message, info.time)
+        info, parent = self.commit_for(commit), self.commit_for(base).sha
+        return self._write([commit_of(info.tree, [parent], info.message, info.time)], info.sha)
 
     def is_own(self, sha: str) -> bool:
         """Whether a campaign has made this commit."""
@@ -237,8 +223,8 @@ class Repo:
             done = run_git(*args, cwd=self.root, stdin=stdin)
         return done.stdout if done.returncode == 0 else self.git(*args, stdin=stdin)
 
-    def update_refs(self, changes: Sequence[tuple[str, str, str | None]]) -> None:
-        """Move refs ``(ref, new, old)`` in one transaction: all of them, or none.
+    def update_refs(self, changes: Sequence[Move]) -> None:
+        """Move refs in one transaction: all of them, or none.
 
         If ``old`` is None, the ref must not exist yet. A ref that is already at ``new`` stays
         there, so that a cut-off step can be repeated. One whose file is damaged counts as none.
@@ -327,10 +313,17 @@ class Repo:
     def add_note(self, tag: str, commit: str, text: str, *, ref: str = "") -> None:
         """Attach a text to a commit in the campaign's notes, or in those of ``ref``; replaces an
         earlier note."""
-        blob = self._store("hash-object", "-w", "--stdin", stdin=text.encode("utf-8", "replace"))
-        add = ("add", "-f", "--allow-empty", "-C", blob, commit)
-        notes = f"--ref={ref or self.notes_ref(tag)}"
-        self.git("notes", notes, *add, dates=self.commit_for(commit).time)
+        self.update_refs([self.made_note(ref or self.notes_ref(tag), [commit], text)])
+
+    def made_note(self, ref: str, commits: Sequence[str], text: str) -> Move:
+        """The move of ``ref`` that attaches a text to each of ``commits``, for ``update_refs``."""
+        old, when = self.named(ref).get(ref), self.commit_for(commits[-1]).time
+        made = [Object("blob", text.encode("utf-8", "replace"))]
+        blob, tree = made[0].name(commits[-1]), self.commit_for(old).tree if old else ""
+        made += put_notes(self._tree, tree, commits, blob)
+        parents, said = filter(None, [old]), "Notes added by 'git notes add'\n"
+        made.append(commit_of(made[-1].name(blob), parents, said, when))
+        return ref, self._write(made, blob), old
 
     def read_note(self, tag: str, commit: str, *, ref: str = "") -> str | None:
         """The text that ``add_note`` attached, None if there is none."""
@@ -356,17 +349,12 @@ class Repo:
         """Unified diff of one file between two commits; empty if it is the same."""
         return self.git(*DIFF, "-p", a, b, "--", path).decode("utf-8", "replace")
 
-    def numstat(self, a: str, b: str, path: str = TRAIN_FILE) -> tuple[int, int]:
-        """Lines (added, removed) in one file between two commits."""
-        # Counted here: git's own --numstat obeys a "-diff" attribute in spite of --text.
-        changed = self.diff(a, b, path).partition("\n@@")[2].split("\n")
-        marks = [line[:1] for line in changed]
-        return marks.count("+"), marks.count("-")
-
     def _object(self, name: str, kind: str) -> tuple[str, bytes] | None:
         """Hash and bytes of the object that ``name`` stands for, None if there is none."""
         if "\n" in name:
             return None
+        if (read := self.reader.read(name)) is not None:
+            return (read[0], read[2]) if read[1] == kind else None
         asked = f"{name}\n".encode("utf-8", "replace")
         header, _, rest = self.git("cat-file", "--batch", stdin=asked).partition(b"\n")
         match = re.fullmatch(rb"([0-9a-f]{40,64}) (\w+) (\d+)", header)
@@ -374,27 +362,25 @@ class Repo:
             return None
         return match[1].decode(), rest[: int(match[3])]
 
-    def _tree_with(self, tree: str, path: Sequence[str], blob: str) -> str:
-        """A copy of ``tree`` in which the regular file at ``path`` has the content ``blob``."""
-        name, *below = path
-        listed = (line.partition(b"\t") for line in self.git("ls-tree", "-z", tree).split(b"\0"))
-        entries = {own: head.decode().split() for head, _, own in listed if own}
-        mode, kind, sha = entries.get(name.encode(), ("", "", ""))
-        if below and kind == "tree":
-            blob = self._tree_with(sha, below, blob)
-        elif below or mode not in ("100644", "100755"):
-            where = f"tree {tree[:12]} of {self.root}"
-            raise RepoError(f"{'/'.join(path)} is no regular file in {where}")
-        entries[name.encode()] = [mode, kind, blob]
-        made = (" ".join(head).encode() + b"\t" + own for own, head in entries.items())
-        return self._store("mktree", "-z", "--missing", stdin=b"\0".join(made))
+    def _tree(self, sha: str) -> bytes:
+        """The content of a tree."""
+        if (found := self._object(sha, "tree")) is None:
+            raise RepoError(f"tree {sha[:12]} is missing in {self.root}; see: git fsck")
+        return found[1]
 
-    def _commit(self, tree: str, parent: str | None, message: str, when: int) -> str:
-        parents = ("-p", parent) if parent else ()
-        text = message.encode("utf-8", "replace")
-        args = ("commit-tree", "--no-gpg-sign", *parents, "-F", "-", tree)
-        return self._store(*args, stdin=text, dates=when)
+    def _write(self, made: Sequence[Object], like: str) -> str:
+        """Write objects, none without those before it; the hash of the last one.
 
-    def _store(self, *args: str, stdin: bytes, dates: int | None = None) -> str:
-        """Run a git command that writes an object; returns the object's hash."""
-        return self.git(*args, stdin=stdin, dates=dates).decode().strip()
+        Args:
+            like: any full hash of this repository.
+        """
+        self.git("unpack-objects", "-q", stdin=pack(made, like))
+        return made[-1].name(like)
+
+
+def changed_lines(diff: str) -> tuple[int, int]:
+    """Lines (added, removed) in a diff of one file."""
+    # Counted here: git's own --numstat obeys a "-diff" attribute in spite of --text.
+    changed = diff.partition("\n@@")[2].split("\n")
+    marks = [line[:1] for line in changed]
+    return marks.count("+"), marks.count("-")

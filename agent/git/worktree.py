@@ -91,6 +91,8 @@ def remove_locks(repo: Repo, tag: str, folder: Path) -> list[Path]:
     seen at work in this repository."""
     infos = (p.info for p in psutil.process_iter(["name", "cwd", "cmdline"]))
     for one in (info for info in infos if info["name"] == "git"):
+        if "cat-file" in (one["cmdline"] or ()):  # of another campaign: it locks nothing
+            continue
         if any(str(repo.root) in part for part in (one["cwd"] or "", *(one["cmdline"] or ()))):
             return []
     found = [repo.common_dir / f"{ref(tag)}.lock" for ref in (repo.branch, repo.notes_ref)]

@@ -25,6 +25,8 @@ def tell_of_objective(runtime: Runtime) -> None:
             f"the objective was {before.words()}; from now on trials are judged by {now.words()}; "
             f"the champion stays{apart}"
         )
+    if now.memory_limit is None:
+        return
     peak = min(peaks_mb(state, runtime.champion), default=0.0)
     name = f"{runtime.champion.trial} {now.words()}"
     if (over := now.over(peak)) and name not in runtime.said:

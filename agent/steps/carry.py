@@ -8,7 +8,7 @@ nothing any more or does not pass its checks is lost, and may be drawn again.
 from __future__ import annotations
 
 from agent.campaign.records import Trial
-from agent.campaign.repeats import refuse_repeat
+from agent.campaign.repeats import lost_in, refuse_repeat, tried_in
 from agent.edits.blocks import Edit
 from agent.edits.changes import hunks
 from agent.edits.checks import Rejected, check
@@ -35,14 +35,15 @@ def carry_over(runtime: Runtime) -> None:
         if source.rstrip() == now.rstrip():
             raise Rejected(f"trial {champion.trial} has changed the same")
         changes, state = hunks(now, source), campaign.state
-        others = [one for one in state.trials if one.trial != trial.trial]
+        others = [one for one in state.open_trials if one.trial != trial.trial]
         digest = check(
             now,
             source,
             max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
-            tried={name for t in others if t.holds_by(trial.objective) for name in t.tried},
+            tried=tried_in(state, trial.objective)
+            | {name for t in others if t.holds_by(trial.objective) for name in t.tried},
         )
-        refuse_repeat(changes, [past for past in state.real if past.holds_by(trial.objective)])
+        refuse_repeat(changes, lost_in(state, trial.objective))
         smoke = runtime.measure(runtime.work("check", source, seed=runtime.settings.seed))
         runtime.stop_if_asked()
         if not smoke.ok:

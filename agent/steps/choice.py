@@ -32,10 +32,11 @@ class Choice:
 
 def follow_ups_left(state: State, number: int = -1) -> int:
     """How many follow-ups the trials so far still allow the one with this number, or the last."""
-    trials = [trial for trial in state.trials if trial.trial > 0 and not trial.is_null]
-    own = state.trials[number]
-    used = sum(bool(trial.follows) for trial in trials if trial is not own or trial.verdict)
-    return max(0, math.floor(FOLLOW_UPS * len(trials)) - used)
+    under_way = [trial for trial in state.open_trials if trial.trial > 0 and not trial.is_null]
+    done = state.so_far.count("follow", state.real, 0, lambda n, trial: n + bool(trial.follows))
+    used = done + sum(bool(t.follows) for t in under_way if t is not state.trials[number])
+    count = len(under_way) + sum(state.counts.values())
+    return max(0, math.floor(FOLLOW_UPS * count) - used)
 
 
 def read_choice(

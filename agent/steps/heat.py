@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -188,12 +189,14 @@ def _seeds_to_share(runtime: Runtime, trial: Trial) -> tuple[int, ...] | None:
 def _known_seed(runtime: Runtime, trial: Trial) -> int | None:
     """A seed with which the champion was trained, and need not be again; None if there is none."""
     state = runtime.campaign.state
+    if has_turns(runtime):
+        return None
     # With their seeds those that an edit of memory comes from were ahead, and so would it be.
     tests = [trial, *(state.trials[number] for number in trial.data.get("of", ()))]
     used = {training.seed for test in tests for training in test.trainings}
     runs = state.runs_of(runtime.rival(trial))
     known = [run.seed for run in runs if run.status == "ok" and run.seed not in used]
-    if has_turns(runtime) or not known or repeats_exactly(state) is False:
+    if not known or repeats_exactly(state) is False:
         return None
     return known[trial.trial % len(known)]
 
@@ -298,7 +301,7 @@ def _measure(
 def peak_memory_mb(runtime: Runtime, champion: Trial) -> float | None:
     """The largest peak of a champion's trainings so far."""
     runs = [*runtime.campaign.state.runs_of(champion), *champion.of("candidate")]
-    return max((run.peak_memory_mb for run in runs), default=0.0) or None
+    return max(map(attrgetter("peak_memory_mb"), runs), default=0.0) or None
 
 
 def _refuse_other_device_or_text(runtime: Runtime, measured: Measurement) -> None:

@@ -12,7 +12,8 @@ from agent.campaign.results import HEADER
 from agent.campaign.state import State
 from agent.campaign.submissions import Submission, waiting
 from agent.git.command import RepoError, run_git
-from agent.git.repo import TRAIN_FILE, CommitInfo, Repo
+from agent.git.objects import CommitInfo
+from agent.git.repo import TRAIN_FILE, Repo
 from trainer.errors import UserError
 from trainer.source import plain
 from trainer.untrusted import one_line

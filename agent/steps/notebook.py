@@ -39,8 +39,9 @@ def keep_notebook(runtime: Runtime) -> None:
     if not read_notebook(runtime):
         return  # what stands there must not be written over
     state, writer = runtime.campaign.state, writer_of(runtime.proposer)
-    since = [trial.kept for trial in state.real[state.notebook.asked_at :]]
-    if writer is None or not is_due(since):
+    if writer is None:
+        return
+    if not is_due([trial.kept for trial in state.real[state.notebook.asked_at :]]):
         return
     runtime.display.message("the model is asked to write the notebook anew")
     before, answer = state.notebook, _ask(runtime, writer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import time
@@ -14,7 +15,7 @@ from typing import Any
 from agent import edits
 from agent.campaign import events
 from agent.campaign.records import Trial
-from agent.campaign.repeats import refuse_repeat
+from agent.campaign.repeats import lost_in, refuse_repeat, tried_in
 from agent.edits import checks
 from agent.edits.blocks import Envelope
 from agent.edits.changes import hunks
@@ -246,8 +247,8 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
     Raises:
         EditError, Rejected: the reply is not usable; the message says why.
     """
-    trials, of = runtime.campaign.state.trials, trial.parent or runtime.champion.commit
-    champion = next(one for one in reversed(runtime.campaign.state.real) if one.commit == of)
+    state, of = runtime.campaign.state, trial.parent or runtime.champion.commit
+    champion = next(one for one in reversed(state.kept) if one.commit == of)
     if trial.proposer == "llm":
         _choice(runtime, trial.reply, trial.envelope)
     parent = runtime.campaign.source(champion.commit)
@@ -255,11 +256,11 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         trial,
         parent,
         max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
-        tried={name for t in trials if t.holds_by(trial.objective) for name in t.tried},
+        tried=tried_in(state, trial.objective)
+        | {name for t in state.open_trials if t.holds_by(trial.objective) for name in t.tried},
     )
     changes = hunks(parent, source)
-    real = runtime.campaign.state.real
-    refuse_repeat(changes, [past for past in real if past.holds_by(trial.objective)])
+    refuse_repeat(changes, lost_in(state, trial.objective))
     runtime.stop_if_asked()
     smoke = runtime.measure(runtime.work("check", source, seed=runtime.settings.seed))
     runtime.stop_if_asked()
@@ -312,7 +313,8 @@ def read_edit(trial: Trial, parent: str, **known: Any) -> tuple[edits.Edit, str,
 def whole_file_is_due(trials: Sequence[Trial]) -> bool:
     """Whether the model has shown that it cannot quote lines: its last trials were all rejected,
     and in each the blocks of most replies could not be read or applied."""
-    asked = [trial for trial in trials if trial.proposer == "llm"][-MISAPPLIED_TRIALS:]
+    latest = (trial for trial in reversed(trials) if trial.proposer == "llm")
+    asked = [*itertools.islice(latest, MISAPPLIED_TRIALS)]
     return len(asked) == MISAPPLIED_TRIALS and all(
         trial.verdict == "rejected"
         and trial.envelope == "edits"
@@ -324,7 +326,7 @@ def whole_file_is_due(trials: Sequence[Trial]) -> bool:
 def _reconsider_envelope(runtime: Runtime) -> None:
     state = runtime.campaign.state
     model = str(state.settings.get("llm", ""))
-    if model not in state.envelopes and whole_file_is_due(state.real):
+    if model not in ("none", *state.envelopes) and whole_file_is_due(state.real):
         runtime.campaign.record(events.EnvelopeChosen(model=model, envelope="file"))
         runtime.display.message(
             f"{MISAPPLIED_TRIALS} trials running the SEARCH/REPLACE blocks of {model} did not "

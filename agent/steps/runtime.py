@@ -128,7 +128,7 @@ class Runtime:
     def rival(self, trial: Trial) -> Trial:
         """Whom a trial's candidate meets: the champion, but of a null trial the one that it was
         made of, since what it tells of the judge holds whoever is champion now."""
-        kept = (one for one in reversed(self.campaign.state.real) if one.kept)
+        kept = reversed(self.campaign.state.kept)
         own = next((one for one in kept if trial.is_null and one.commit == trial.parent), None)
         return own or self.champion
 

@@ -67,8 +67,9 @@ def read_file(path: Path, hypothesis: str, max_seq_len: int) -> Submission:
 def left(runtime: Runtime, only: Collection[str] | None) -> list[Submission]:
     """What waits, or ``only`` some of it. Files of trials that have begun, left over by a kill, are
     deleted."""
+    if not (found := waiting(runtime.campaign.folder)):
+        return []
     begun = {trial.submitted.get("name") for trial in runtime.campaign.state.trials}
-    found = waiting(runtime.campaign.folder)
     for one in found:
         if one.name in begun:
             discard(runtime.campaign.folder, one.name)

@@ -8,14 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from agent.campaign.evidence import courses
+from agent.campaign.evidence import doubt_of
 from agent.campaign.records import Training, Trial
 from agent.forecast import (
     CHECKPOINTS,
     PARTS,
     RUNS_ON,
     Forecast,
-    doubt_about,
     forecast,
     is_hopeless,
     so_far,
@@ -58,13 +57,13 @@ class HeatWatch:
         self._trial, self._champion = trial, champion
         self._judge = runtime.make_judge(trial.kind, trial)
         self._level = runtime.level_of(trial)
-        self._doubt = doubt_about(trial.category, trial.hides_loss, courses(state, runtime.preset))
+        self._doubt = doubt_of(state, trial, runtime.preset)
         name = f"{runtime.settings.seed} trial {trial.trial} runs on"
         self._objective = Objective.of(trial.objective)
         self._by_clock = parse_budget(runtime.settings.budget).seconds is not None
         rival = runtime.rival(trial)
         runs = [*rival.of("candidate"), *state.runs_of(rival)]
-        self._champions = [run for run in runs if run.val_bpb is not None]
+        self._usual = next((run for run in reversed(runs) if run.val_bpb is not None), None)
         self._runs_on = random.Random(name).random() < 1 / RUNS_ON
         self._checked = self._parts = 0
 
@@ -73,7 +72,8 @@ class HeatWatch:
         takes no memory, and of so many tokens no time. For all that is known it will."""
         if self._objective.is_score:
             return lower_by
-        usual, cost = self._champions[-1], self._objective.cost
+        usual, cost = self._usual, self._objective.cost
+        assert usual is not None, "who is champion has a score"
         bpb = usual.val_bpb or 0.0
         seconds = usual.train_seconds * share / max(usual.spent, share) if self._by_clock else 0.0
         at_best = replace(usual, peak_memory_mb=0.0, train_seconds=seconds, spent=share)

@@ -15,7 +15,7 @@ from runtimes import running
 
 from agent.git import worktree
 from agent.git.message import commit_message
-from agent.git.repo import Repo
+from agent.git.repo import Repo, changed_lines
 from agent.models.local import weights
 from agent.models.types import Misconfigured
 from agent.steps import start
@@ -165,7 +165,7 @@ class Campaign:
         assert repo.read_note(tag, champion) == '{"trace": "±"}  \n\n\n'
         assert repo.read_file(f"autoresearch/{tag}") == BEST
         assert trailers(repo.commit_for(champion).message) == {"Trial": "1"}
-        assert repo.numstat(baseline, champion) == (1, 1)
+        assert changed_lines(repo.diff(baseline, champion)) == (1, 1)
         assert "-WIDTH = 64" in repo.diff(baseline, champion)
         assert worktree.add(repo, tag, folder) is None
         return baseline, champion

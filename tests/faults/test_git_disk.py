@@ -20,16 +20,18 @@ BREAK = {"full": 'cat /dev/zero > "$DISK/filler"', "read-only": "mount -o remoun
 MEND = {"full": 'rm "$DISK/filler"', "read-only": "mount -o remount,bind,rw .git"}
 ADVICE = {
     "": "nothing is lost",
-    "full": "No space left on device; free some space, then run again: nothing is lost",
-    "read-only": "Read-only file system; make it writable, then run again: nothing is lost",
+    "full": "; free some space, then run again: nothing is lost",
+    "read-only": "; make it writable, then run again: nothing is lost",
 }
+JUDGED = 'grep -q \'"event":"verdict"\' "$DISK/project/campaigns/t/journal.jsonl" &&'
 MOMENTS = (
-    ("full", '*" hash-object "*', 2),
-    ("read-only", '*" commit-tree "*', 2),
-    ("read-only", '*" update-ref "*', 2),  # goes on until the verdict's commit
-    ("read-only", '*" notes "*" add "*', 0),
+    ("full", '*" unpack-objects "*', "", 2),
+    ("read-only", '*" unpack-objects "*', "", 2),
+    ("read-only", '*" update-ref "*', "", 2),  # goes on until the verdict's commit
+    ("read-only", '*" unpack-objects "*', JUDGED, 0),  # of its note
 )
-"""What happens in one run after the other, when git is called with these arguments; exit code."""
+"""What happens in one run after the other, when git is called with these arguments and if this is
+so; exit code."""
 START = """
 set -u
 mount -t tmpfs -o size=40m tmpfs "$DISK" && cp -r "$PROJECT" "$DISK/project" || exit 77
@@ -41,7 +43,7 @@ echo $? > "$OUT/code-{n}"
 {mend}
 """
 LOOK = """
-cp campaigns/t/journal.jsonl "$OUT"
+cp "$DISK/project/campaigns/t/journal.jsonl" "$OUT"
 git status --porcelain > "$OUT/status"
 git rev-parse autoresearch/t > "$OUT/tip"
 git fsck --strict
@@ -58,9 +60,10 @@ def test_a_disk_that_fails_in_the_middle_of_a_commit(tmp_path: Path) -> None:
         folder.mkdir()
     _project(folders["PROJECT"])
     fails_once = "".join(
-        f'case "$*" in {arguments}) test -e "$OUT/code-{n - 1}" -a ! -e "$OUT/code-{n}" &&\n'
+        f'case "$*" in {arguments}) {condition}'
+        f'test -e "$OUT/code-{n - 1}" -a ! -e "$OUT/code-{n}" &&\n'
         f"{BREAK[fault]} 2> /dev/null;; esac\n"
-        for n, (fault, arguments, _) in enumerate(MOMENTS, start=1)
+        for n, (fault, arguments, condition, _) in enumerate(MOMENTS, start=1)
     )
     (folders["BIN"] / "git").write_text(
         f'#!/bin/sh\n{fails_once}exec "{shutil.which("git")}" "$@"\n'
@@ -70,7 +73,7 @@ def test_a_disk_that_fails_in_the_middle_of_a_commit(tmp_path: Path) -> None:
     variables = {name: str(folder) for name, folder in folders.items()}
     path = f"{folders['BIN']}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     variables |= {"RUN": RUN, "PYTHONPATH": str(ROOT), "PATH": path}
-    mends = [MEND[fault] for fault, _, _ in MOMENTS] + [":"]
+    mends = [MEND[fault] for fault, *_ in MOMENTS] + [":"]
     tries = "".join(TRY.format(n=n, mend=mend) for n, mend in enumerate(mends, start=1))
     done = subprocess.run(
         [*private, "sh", "-c", START + tries + LOOK],
@@ -80,7 +83,7 @@ def test_a_disk_that_fails_in_the_middle_of_a_commit(tmp_path: Path) -> None:
     )
     out = {path.name: path.read_text() for path in folders["OUT"].iterdir()}
     assert done.returncode == 0, (done.stderr, out)
-    for n, (fault, _, code) in enumerate((*MOMENTS, ("", "", 0)), start=1):
+    for n, (fault, *_, code) in enumerate((*MOMENTS, ("", "", "", 0)), start=1):
         said = out[f"said-{n}"]
         assert out[f"code-{n}"] == f"{code}\n", (n, said)
         assert "Traceback" not in said

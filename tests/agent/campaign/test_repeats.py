@@ -8,7 +8,7 @@ import pytest
 from replies import BRANCH, LONGER, PARENT
 
 from agent.campaign.records import Trial
-from agent.campaign.repeats import lost_before, refuse_repeat
+from agent.campaign.repeats import Lost, lost_before, refuse_repeat
 from agent.edits.changes import hunks
 from agent.edits.checks import Rejected
 
@@ -97,6 +97,6 @@ def test_the_place_has_to_be_the_same_still() -> None:
 
 def test_the_refusal_points_to_the_trial() -> None:
     with pytest.raises(Rejected, match=r"already reverted: .*trial 3 .*an idea.*lost") as caught:
-        refuse_repeat(hunks(PARENT, changed(CODE, OTHER)), [trial(CODE)])
+        refuse_repeat(hunks(PARENT, changed(CODE, OTHER)), Lost([trial(CODE)]))
     assert "0.02" not in str(caught.value), "no finer gain is told than the history tells"
-    refuse_repeat(hunks(PARENT, changed(OTHER)), [trial(CODE)])
+    refuse_repeat(hunks(PARENT, changed(OTHER)), Lost([trial(CODE)]))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.git.command import RepoError
-from agent.git.repo import Repo
+from agent.git.repo import Repo, changed_lines
 
 if TYPE_CHECKING:
     from tests.agent.conftest import Campaign, Git
@@ -210,13 +210,13 @@ def test_line_ends_mode_and_text_are_kept(user_repo: Path, git: Git, campaign: C
     assert repo.read_file(sha) == text + "\r\n"
     assert git(user_repo, "ls-tree", sha, "trainer/train.py").startswith("100755")
     assert "+# no line feed" in repo.diff("HEAD", sha)
-    assert repo.numstat("HEAD", sha) == (1, 1)
+    assert changed_lines(repo.diff("HEAD", sha)) == (1, 1)
 
 
 def test_same_content_commits_an_empty_change(repo: Repo, campaign: Campaign) -> None:
     sha = repo.commit_file("HEAD", campaign.FIRST, "baseline: as given\n", campaign.WHEN)
     assert repo.commit_for(sha).tree == repo.commit_for("HEAD").tree
-    assert repo.numstat("HEAD", sha) == (0, 0) and repo.diff("HEAD", sha) == ""
+    assert repo.diff("HEAD", sha) == "" and changed_lines("") == (0, 0)
 
 
 def test_refs_move_together_or_not_at_all(repo: Repo, git: Git, campaign: Campaign) -> None:
