@@ -26,10 +26,8 @@ def noise_of(
 ) -> Noise:
     """The noise of a kind of edit, from the preset and from the latest trials of an objective: of
     the one in force if none is given."""
-    guess, by = (
-        noise_guess(state, kind, preset),
-        state.objective if objective is None else objective,
-    )
+    guess = noise_guess(state, kind, preset)
+    by = state.objective if objective is None else objective
 
     def learn() -> Noise:
         def serves(trial: Trial) -> bool:

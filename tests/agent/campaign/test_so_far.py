@@ -55,7 +55,7 @@ def answers(state: State) -> list[object]:
         level_of(state, "confirm"),
         [level_of(state, "confirm", trial.trial) for trial in state.open_trials],
         [noise_of(state, kind, CPU) for kind in kinds],
-        [effect_of(state, kind, CPU) for kind in kinds],
+        [effect_of(state, trial, CPU) for trial in state.trials],
         courses(state, CPU),
         tried_in(state, state.objective),
     ]
