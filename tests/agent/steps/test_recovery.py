@@ -151,6 +151,18 @@ def test_a_ref_of_the_users_in_the_way_keeps_no_branch_away(
     assert mine in refs_of(home).values()
 
 
+def test_a_ref_of_the_users_in_the_way_keeps_no_note_away(
+    grown: Runtime, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The note of a trial is moved together with its ref, if that can be moved."""
+    git(home, "update-ref", "refs/autoresearch/t/trials/4/x", "HEAD")
+    play(monkeypatch, *BETTER)
+    loop.one_trial(grown)
+    assert grown.champion.trial == 4
+    assert grown.campaign.repo.read_note("t", grown.champion.commit)
+    assert "refs/autoresearch/t/trials/4" not in refs_of(home)
+
+
 def test_a_journal_that_is_an_older_copy(grown: Runtime, home: Path) -> None:
     """The commits after it are the campaign's own, and nobody's hands made them."""
     journal = grown.campaign.folder / "journal.jsonl"
@@ -257,7 +269,7 @@ def test_refs_that_cannot_be_written_do_not_end_a_run(
     assert any("t.lock" in line for line in said)
     assert grown.champion.trial == 4
     where = ([], home) if by == "." else (["-C", str(home)], home.parent)
-    command = ["git", *where[0], "cat-file", "--batch"]
+    command = ["git", *where[0], "hash-object", "--stdin"]
     with subprocess.Popen(command, cwd=where[1], stdin=subprocess.PIPE):
         assert f"{lock}': File exists" in "; ".join(resumed(grown).messages)
     removed = f"{lock} was left by a git that was killed: removed"
