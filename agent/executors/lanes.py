@@ -11,8 +11,8 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
-POLL_SECONDS = 0.5
-"""How often a lane that waits looks whether the run is to stop."""
+POLL_SECONDS = 5.0
+"""How often a lane that waits looks around, whatever it is told: of hundreds each look costs."""
 
 
 class Lanes:
@@ -30,6 +30,9 @@ class Lanes:
         self._trials: dict[int | None, int | None] = {}
         self._drafter: int | None = None
         self._waiting: list[tuple[int, threading.Condition]] = []
+        self._asleep: set[threading.Condition] = set()
+        self.over = self.condition()
+        """Notified when a trial of some lane is over."""
 
     @contextlib.contextmanager
     def lane(self, number: int) -> Iterator[None]:
@@ -42,6 +45,7 @@ class Lanes:
         finally:
             self._trials.pop(number, None)
             if self._own.has_baton:
+                self.over.notify_all()
                 self.slow()
                 self._give_up()
             self._own.number = None
@@ -73,6 +77,8 @@ class Lanes:
     def forget(self) -> None:
         """This lane's trial is over."""
         self._trials.pop(self.own, None)
+        if self.own is not None:
+            self.over.notify_all()
 
     @contextlib.contextmanager
     def away(self, *, slow: bool = True) -> Iterator[None]:
@@ -121,15 +127,22 @@ class Lanes:
         return threading.Condition(self._baton)
 
     def until(self, condition: threading.Condition, over: Callable[[], bool]) -> None:
-        """Wait without the baton until ``over``, asked whenever the condition is notified, and at
-        least twice a second."""
+        """Wait without the baton until ``over``, asked whenever the condition is notified."""
         if over():
             return
         assert self.own is not None, "without lanes there is nobody to wait for"
         self.slow()
+        self._asleep.add(condition)
         while not over():
             condition.wait(POLL_SECONDS)
+        self._asleep.discard(condition)
         self.quick.add(self.own)
+
+    def wake(self) -> None:
+        """Have all that wait look around, as when the run is to stop; for who is no lane."""
+        with self._baton:
+            for condition in (*self._asleep, self.over):
+                condition.notify_all()
 
     def slow(self) -> None:
         """This lane begins to wait for something slow."""

@@ -13,6 +13,8 @@ from agent.steps.heat import has_turns, peak_memory_mb
 from agent.steps.runtime import NothingLeft, Runtime, Stopped
 from trainer.measure import fits
 
+LOOK_SECONDS = 0.5
+"""How often it is seen whether the run is to stop."""
 MOST = 4
 """Candidates of a heat where nothing else is said: each more saves less, and one champion's luck
 would decide over more of them."""
@@ -94,7 +96,10 @@ def in_lanes(runtime: Runtime, trial: Callable[[], None], *, is_one: bool = Fals
 
     grow()
     for thread in threads:  # of which there may be more meanwhile
-        thread.join()
+        while thread.is_alive():
+            thread.join(LOOK_SECONDS)
+            if runtime.stop.is_set():
+                runtime.lanes.wake()
     raise failed[0] if failed else stopped[-1]
 
 
@@ -108,7 +113,7 @@ def _bring(runtime: Runtime, trial: Callable[[], None]) -> None:
         if not runtime.lanes.trials:
             raise
         runtime.lanes.until(
-            runtime.lanes.condition(),
+            runtime.lanes.over,
             lambda: len(state.ended) > ended or bool(state.queue) or not runtime.lanes.trials,
         )
     else:
