@@ -28,7 +28,8 @@ from agent.edits.blocks import Edit
 from agent.edits.changes import fingerprint
 from agent.steps.abreast import in_lanes, room_of
 from agent.steps.aim import tell_of_objective
-from agent.steps.evaluate import evaluate_candidate, stop_if_again
+from agent.steps.evaluate import evaluate_candidate
+from agent.steps.faults import stop_if_again
 from agent.steps.heat import train_baseline
 from agent.steps.ideas import begin_idea
 from agent.steps.notebook import keep_notebook
@@ -50,7 +51,7 @@ def run_campaign(runtime: Runtime, only: Collection[str] | None = None) -> str:
     """
     try:
         baseline(runtime)
-        runtime.devices.room = room_of(runtime)
+        runtime.devices.find_room = lambda: room_of(runtime)
         in_lanes(runtime, lambda: one_trial(runtime, only), is_one=only is not None)
     except Stopped as stopped:
         try:
@@ -67,12 +68,12 @@ def run_campaign(runtime: Runtime, only: Collection[str] | None = None) -> str:
 
 def one_trial(runtime: Runtime, only: Collection[str] | None = None) -> None:
     """Begin a trial, or resume one that was interrupted, and run it to its verdict."""
-    with runtime.lanes.drafting():
-        if not runtime.take_interrupted(only):
+    if not runtime.take_interrupted(only):
+        with runtime.lanes.drafting():
             draw(runtime, only)
             runtime.take_last()
-        if runtime.open_trial.wants_proposal:
-            propose_edit(runtime)  # once there is a reply, another lane may draft
+            if runtime.open_trial.wants_proposal:
+                propose_edit(runtime)  # once there is a reply, another lane may draft
     while (trial := runtime.trial) is not None:
         if trial.wants_proposal:
             propose_edit(runtime)
@@ -89,8 +90,6 @@ def draw(runtime: Runtime, only: Collection[str] | None = None) -> None:
     """
     wait_while_paused(runtime)
     runtime.read_program()
-    if runtime.devices.is_idle:  # so that memory is free
-        runtime.devices.room = room_of(runtime)
     tell_of_objective(runtime)
     submitted = left(runtime, only)
     if only is not None and not submitted:

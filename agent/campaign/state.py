@@ -227,7 +227,7 @@ class State:
             case events.CarriedOver():
                 before = self.trials[event.trial]
                 carried = (*before.carried, before.candidate)
-                self._update(event.trial, proof="", carried=carried, **event.own)
+                self._update(event.trial, proof="", carried=carried, open_seeds=(), **event.own)
             case events.TrainingBegun():
                 self._hand_out(event.trial, (event.seed,), 1)
             case events.TrainingOver():

@@ -64,6 +64,8 @@ class Devices:
         self.lanes.handed = self._await_as_well
         self.room = 1
         """Candidates that the next heat can take."""
+        self.find_room: Callable[[], int] | None = None
+        """What tells how many that are, while nothing is measured, so that memory is free."""
         self._taken = 0
         self._champion = ""
         self._urgent: dict[threading.Condition, float] = {}
@@ -72,11 +74,6 @@ class Devices:
         self._back: set[int] = set()
         """Lanes whose heat is just over. What they want next comes first: perhaps an audit, after
         which there is another champion."""
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no device is taken."""
-        return not self._taken
 
     def run(
         self,
@@ -173,6 +170,16 @@ class Devices:
             self._back.discard(self.lanes.own)
             self._give_out()
 
+    def look(self) -> None:
+        """Give out what has come meanwhile, such as a node; for who has the baton and no lane."""
+        self._give_out()
+
+    def see_room(self) -> int:
+        """Candidates that the next heat can take, as far as can be seen now."""
+        if self.find_room is not None and not self._taken:
+            self.room = self.find_room()
+        return self.room
+
     def _await_as_well(self, lane: int, following: int) -> None:
         """Who waits for a lane to come also waits for the one that drafts after it, as several
         ideas of one reply do."""
@@ -233,11 +240,12 @@ class Devices:
 
     def _next_heat(self) -> list[Seat]:
         """The seats of the heat that can begin now, none if none can."""
-        seats = sorted(self._seats, key=lambda seat: not seat.first)
+        seats, room = sorted(self._seats, key=lambda seat: not seat.first), 0
         for first in seats:
+            room = room or self.see_room()
             of = first.champion, first.seeds
             alike = [s for s in seats if (s.champion, s.seeds) == of]
-            company = [first] if first.is_alone else alike[: self.room]
-            if len(company) >= self.room or first.is_alone or not first.awaited:
+            company = [first] if first.is_alone else alike[:room]
+            if len(company) >= room or first.is_alone or not first.awaited:
                 return company
         return []

@@ -138,11 +138,16 @@ class Lanes:
         self._asleep.discard(condition)
         self.quick.add(self.own)
 
-    def wake(self) -> None:
-        """Have all that wait look around, as when the run is to stop; for who is no lane."""
+    @contextlib.contextmanager
+    def beside(self) -> Iterator[None]:
+        """Who is no lane has the baton in the block."""
         with self._baton:
-            for condition in (*self._asleep, self.over):
-                condition.notify_all()
+            yield
+
+    def wake(self) -> None:
+        """Have all that wait look around, as when the run is to stop."""
+        for condition in (*self._asleep, self.over):
+            condition.notify_all()
 
     def slow(self) -> None:
         """This lane begins to wait for something slow."""

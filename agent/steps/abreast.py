@@ -14,7 +14,7 @@ from agent.steps.runtime import NothingLeft, Runtime, Stopped
 from trainer.measure import fits
 
 LOOK_SECONDS = 0.5
-"""How often it is seen whether the run is to stop."""
+"""How often it is seen whether the run is to stop, and whether there are other devices."""
 MOST = 4
 """Candidates of a heat where nothing else is said: each more saves less, and one champion's luck
 would decide over more of them."""
@@ -48,7 +48,7 @@ def lanes_for(runtime: Runtime) -> int:
         return 1
     room, proposer = runtime.devices.room, runtime.proposer
     asked = proposer.structure if isinstance(proposer, Hybrid) else proposer
-    training = room * runtime.devices.executor.slots
+    training = max(1, room * runtime.devices.executor.slots)
     if isinstance(asked, LocalProposer) or not isinstance(asked, ModelProposer):
         return training  # a model in this process would take what trainings are to have
     if asked.model.name.startswith("cassette:"):
@@ -57,9 +57,8 @@ def lanes_for(runtime: Runtime) -> int:
 
 
 def in_lanes(runtime: Runtime, trial: Callable[[], None], *, is_one: bool = False) -> NoReturn:
-    """Bring one ``trial`` after the other to its end, in as many lanes as there is use for.
-
-    There may be more use later, as when nodes join a cluster.
+    """Bring one ``trial`` after the other to its end, in as many lanes as there is use for: that
+    changes with the nodes of a cluster, and with the memory that is free.
 
     Args:
         is_one: whether one after the other is what is wanted.
@@ -67,16 +66,21 @@ def in_lanes(runtime: Runtime, trial: Callable[[], None], *, is_one: bool = Fals
     Raises:
         Stopped: as the last lane did. Whatever else one raises ends the others, and is raised.
     """
-    if is_one or (lanes_for(runtime) == 1 and not runtime.settings.ray):
+    runtime.devices.see_room()
+    if is_one or runtime.settings.sequential:
         while True:
             trial()
             runtime.after_trial()
+    running: set[int] = set()
     threads: list[threading.Thread] = []
     stopped: list[Stopped] = []
     failed: list[BaseException] = []
 
     def grow() -> None:
-        new = range(len(threads), lanes_for(runtime))
+        if stopped or failed or runtime.stop.is_set():
+            return
+        new = [number for number in range(lanes_for(runtime)) if number not in running]
+        running.update(new)
         runtime.lanes.quick |= set(new)  # before the first of them looks who is to come
         for number in new:
             threads.append(threading.Thread(target=lane, args=(number,), daemon=True))
@@ -85,9 +89,10 @@ def in_lanes(runtime: Runtime, trial: Callable[[], None], *, is_one: bool = Fals
     def lane(number: int) -> None:
         try:
             with runtime.lanes.lane(number):
-                while True:
+                while number < lanes_for(runtime):
                     _bring(runtime, trial)
                     grow()
+                running.discard(number)
         except Stopped as reason:
             stopped.append(reason)
         except BaseException as error:  # noqa: BLE001 - it is raised again where all are awaited
@@ -98,8 +103,9 @@ def in_lanes(runtime: Runtime, trial: Callable[[], None], *, is_one: bool = Fals
     for thread in threads:  # of which there may be more meanwhile
         while thread.is_alive():
             thread.join(LOOK_SECONDS)
-            if runtime.stop.is_set():
-                runtime.lanes.wake()
+            with runtime.lanes.beside():
+                runtime.lanes.wake() if runtime.stop.is_set() else runtime.devices.look()
+                grow()
     raise failed[0] if failed else stopped[-1]
 
 

@@ -13,6 +13,7 @@ from agent.edits.blocks import Edit
 from agent.edits.changes import hunks
 from agent.edits.checks import Rejected, check
 from agent.git.merge import merge
+from agent.steps.faults import suspect_machine
 from agent.steps.runtime import Runtime
 from agent.steps.verdict import conclude
 from trainer.presets import find_preset
@@ -47,7 +48,9 @@ def carry_over(runtime: Runtime) -> None:
         smoke = runtime.measure(runtime.work("check", source, seed=runtime.settings.seed))
         runtime.stop_if_asked()
         if not smoke.ok:
+            suspect_machine(runtime, now)
             raise Rejected(f"two trial steps failed: {smoke.reason}")
+        runtime.in_vain["steps"] = 0
     except Rejected as why:
         first = str(why).splitlines()[0][:200]
         words = f"rejected, as it could not be carried over to the new champion: {first}"

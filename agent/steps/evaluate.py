@@ -8,18 +8,18 @@ import secrets
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Literal, NoReturn
+from typing import Literal
 
 from agent.campaign import events
 from agent.campaign.evidence import ceiling_mb, effect_of
-from agent.campaign.reading import CampaignError
 from agent.campaign.records import Audit, Training
 from agent.forecast import Forecast
 from agent.judge import OVERSIZE, Decision, Estimate, Judge, shrunk
 from agent.steps.aim import oversize_words, reach_words
 from agent.steps.carry import carry_over, is_stale
+from agent.steps.faults import stop_if_again
 from agent.steps.heat import run_heat
-from agent.steps.next_action import MAX_FAULTS, failure, next_action
+from agent.steps.next_action import failure, next_action
 from agent.steps.proof import prove_tie
 from agent.steps.runtime import Runtime
 from agent.steps.verdict import conclude
@@ -111,29 +111,6 @@ def _run_heat(runtime: Runtime) -> None:
 
 def _words_of(training: Training) -> str:
     return f"{training.status} ({training.reason})" if training.reason else training.status
-
-
-def stop_if_again(runtime: Runtime, what: str, why: str) -> None:
-    """Stop the run if this is the last of ``MAX_FAULTS`` times in a row."""
-    runtime.in_vain[what] += 1
-    if runtime.in_vain[what] >= MAX_FAULTS:
-        stop_for_machine(runtime, f"{MAX_FAULTS} times in a row {why}")
-
-
-def stop_for_machine(runtime: Runtime, why: str) -> NoReturn:
-    """Stop the run for what is no fault of an edit; its trial stays open, and is judged later.
-
-    Raises:
-        CampaignError: always.
-    """
-    tag, number = runtime.campaign.tag, runtime.open_trial.trial
-    folder = runtime.campaign.folder / "trials" / str(number)
-    fault = (
-        f"{why}; look for what has changed on this machine, as memory, disk, driver or data "
-        f"({folder}; python -m agent doctor); then python -m agent run --tag {tag} goes on with "
-        f"trial {number}"
-    )
-    raise CampaignError(fault)
 
 
 def _give_up(runtime: Runtime, why: str) -> None:

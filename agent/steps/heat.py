@@ -60,7 +60,7 @@ def run_heat(runtime: Runtime) -> None:
         if seat.is_gone:
             return
         runtime.stop_if_asked()
-        if company := _still_wanted(runtime, seat.company):
+        if company := still_wanted(runtime, seat.company):
             _lead(runtime, company)
     if isinstance(seat.outcome, BaseException):
         raise seat.outcome
@@ -79,7 +79,7 @@ def run_heat(runtime: Runtime) -> None:
     show_heat(runtime)
 
 
-def _still_wanted(runtime: Runtime, company: list[Seat]) -> list[Seat]:
+def still_wanted(runtime: Runtime, company: list[Seat]) -> list[Seat]:
     """Those of a heat that is about to begin whose trial is under way, or may still begin: a draft
     that waits is no trial yet when the time is up or the run is paused."""
     trials, up = runtime.campaign.state.trials, runtime.time_is_up()

@@ -8,7 +8,8 @@ from agent.campaign import events
 from agent.campaign.reading import read_trace
 from agent.campaign.records import Proof
 from agent.judge import SAME_SPEED
-from agent.steps.heat import plan_heat, show_heat, train_heat
+from agent.steps.heat import plan_heat, show_heat, still_wanted, train_heat
+from agent.steps.pause import wait_while_paused
 from agent.steps.runtime import Runtime
 from trainer.measure import Measurement
 from trainer.presets import parse_budget
@@ -21,6 +22,8 @@ def prove_tie(runtime: Runtime) -> None:
     trained side by side by the clock that the champion had in its own trial. Under a time budget
     the edit must also be as fast, or its time, not its numbers, is what heats have to judge.
     """
+    if runtime.is_one_of_several and not runtime.open_trial.heats:
+        wait_while_paused(runtime)
     champion = runtime.champion
     own = next(t for t in reversed(champion.of("candidate")) if t.status == "ok")
     trace = read_trace(runtime.campaign.repo, runtime.campaign.tag, champion, own.seed)
@@ -29,12 +32,18 @@ def prove_tie(runtime: Runtime) -> None:
         return
     runtime.display.message("the same numbers after two steps: trained again by the same clock")
     trial = runtime.open_trial
+    measured = None
     with runtime.devices.heat(trial.trial, champion.commit, runtime.stop, seeds=()) as seat:
         if seat.is_gone:
             return
         runtime.stop_if_asked()
-        plan = plan_heat(runtime, trial, ((own.seed, own.seed), 0), proof=True)
-        measured = train_heat(runtime, [plan], traces=[trace, trace])
+        if still_wanted(runtime, seat.company):
+            plan = plan_heat(runtime, trial, ((own.seed, own.seed), 0), proof=True)
+            measured = train_heat(runtime, [plan], traces=[trace, trace])
+    if isinstance(seat.outcome, BaseException):
+        raise seat.outcome
+    if measured is None:  # it may not begin now
+        return
     first, second = (one for one in measured if one is not None)
     proof = _compared(first, second)
     if proof == "same" and runtime.open_trial.objective.get("time"):

@@ -26,9 +26,9 @@ from agent.models.types import Cancelled, Cause, Misconfigured, Unavailable
 from agent.proposers.base import Context, NothingToPropose, Proposal, ReplyUnusable
 from agent.steps.cards import look_up
 from agent.steps.choice import Choice, follow_ups_left, read_choice, read_exhausted
-from agent.steps.evaluate import failure_words, stop_for_machine
+from agent.steps.evaluate import failure_words
+from agent.steps.faults import suspect_machine
 from agent.steps.ideas import propose_idea
-from agent.steps.next_action import MAX_FAULTS
 from agent.steps.notebook import read_notebook
 from agent.steps.runtime import Runtime
 from agent.steps.take import propose_submitted
@@ -265,7 +265,7 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
     smoke = runtime.measure(runtime.work("check", source, seed=runtime.settings.seed))
     runtime.stop_if_asked()
     if not smoke.ok:
-        _suspect_machine(runtime, parent)
+        suspect_machine(runtime, parent)
         raise checks.Rejected(f"two trial steps failed: {smoke.reason}\n{smoke.detail}".strip())
     runtime.in_vain["steps"] = 0
     runtime.campaign.commit_candidate(
@@ -277,21 +277,6 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         same_size=smoke.params == champion.of("candidate")[-1].params,
         number=trial.trial,
     )
-
-
-def _suspect_machine(runtime: Runtime, champion: str) -> None:
-    """After some edits in a row that failed their trial steps, try the champion's own.
-
-    Raises:
-        CampaignError: they fail as well, so that it is no edit's fault.
-    """
-    runtime.in_vain["steps"] += 1
-    if runtime.in_vain["steps"] % MAX_FAULTS:
-        return
-    own = runtime.measure(runtime.work("check", champion, seed=runtime.settings.seed))
-    runtime.stop_if_asked()
-    if not own.ok:
-        stop_for_machine(runtime, f"the trial steps failed, the champion's as well: {own.reason}")
 
 
 def read_edit(trial: Trial, parent: str, **known: Any) -> tuple[edits.Edit, str, str]:

@@ -109,7 +109,8 @@ class Runtime:
         return champion
 
     def take_interrupted(self, only: Collection[str] | None = None) -> bool:
-        """Go on with the first open trial that no lane has; False if there is none.
+        """Go on with the first open trial that no lane has, if there is one with the first that
+        can be trained; False if there is none.
 
         Args:
             only: names of what was submitted, to go on with nothing else.
@@ -118,6 +119,7 @@ class Runtime:
         left = [t for t in self.campaign.state.open_trials if t.trial not in self.lanes.trials]
         if only is not None:
             left = [trial for trial in left if trial.submitted.get("name") in only]
+        left.sort(key=lambda trial: trial.wants_proposal)
         self.lanes.has(left[0].trial if left else None)
         return bool(left)
 
