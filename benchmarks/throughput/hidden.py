@@ -1,7 +1,7 @@
 """A model that takes its time, beside trainings: how much of that a campaign hides.
 
 The model is a server on loopback that speaks OpenAI's Chat Completions, and answers after so many
-seconds with another value of one constant. The campaign is a real one of the shipped train.py.
+seconds with another value of a constant. The campaign is a real one of the shipped train.py.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ from benchmarks.machine import ROOT
 from benchmarks.throughput.between import between_heats
 
 TAG = "hidden"
-CONSTANT = "MATRIX_LR"
+CONSTANTS = (
+    "MATRIX_LR", "EMBEDDING_STD", "WARMDOWN_SHARE", "HEAD_LR", "MATRIX_DECAY", "EMBEDDING_LR",
+    "ROTARY_BASE", "MATRIX_SCALE",
+)  # fmt: skip
+"""Answers take them one after the other; no two are next to each other, so that edits merge."""
 STEP = 1.5
-"""Each answer sets the constant to so many times what the one before it did."""
+"""By which an answer multiplies its constant."""
 WAYS: Mapping[str, str] = {
     "one after the other": "sequential: true\n",
     "drafted ahead": "heat: 1\n",
@@ -107,14 +111,15 @@ def model(seconds: float) -> Iterator[str]:
 
 
 def reply(prompt: str, number: int) -> str:
-    """The answer to the request of this number: the constant, in the category asked for."""
+    """The answer to the request of this number: one constant, in the category asked for."""
+    name = CONSTANTS[(number - 1) % len(CONSTANTS)]
     category = re.findall(r"in the category \*\*([\w-]+)\*\*", prompt)[-1]
-    line = re.findall(rf"^{CONSTANT} = \S+.*$", prompt, re.MULTILINE)[0]
-    value = f"{0.02 * STEP**number:.6f}"
+    line, now = re.findall(rf"^({name} = (\S+).*)$", prompt, re.MULTILINE)[0]
+    value = f"{STEP * float(now):.6g}"
     new = re.sub(r"= \S+", f"= {value}", line, count=1)
     return (
-        f"title: {CONSTANT} {value}\ncategory: {category}\n"
-        f"hypothesis: the rate may be too low, so the loss should be lower at {value}.\n"
+        f"title: {name} {value}\ncategory: {category}\n"
+        f"hypothesis: it may be too low, so the loss should be lower at {value}.\n"
         f"<<<<<<< SEARCH\n{line}\n=======\n{new}\n>>>>>>> REPLACE\n"
     )
 
