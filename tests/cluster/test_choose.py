@@ -113,7 +113,8 @@ def test_what_a_file_is_tried_with_does_not_hold_for_later_runs(
     folder = clone_without_model(tmp_path)
     monkeypatch.chdir(folder)
     corpus = SimpleNamespace(source="apidocs", version="", val=SimpleNamespace(n_bytes=1))
-    monkeypatch.setattr(start, "prepare_corpus", lambda *of: (corpus, ""))  # it takes seconds
+    monkeypatch.setattr(start, "prepare_corpus", lambda *of: (corpus, ""))  # it takes seconds,
+    monkeypatch.setattr(start.MACHINE, "probe", lambda: {"device": "cpu", "name": ""})  # as it does
     monkeypatch.setattr(choose, "shares", lambda count: [Share()] * count)
     own = tmp_path / "own.py"
     own.write_text((folder / "trainer/train.py").read_text() + "\n")
