@@ -248,6 +248,12 @@ def resolve_settings(
                 f"this campaign measures with {option(name)} {kept[name]}, and scores under "
                 f"{option(name)} {given[name]} could not be compared; use another --tag"
             )
+    said = {**program, **given}
+    if said.get("sequential") and (count := said.get("workers", 1)) > 1:
+        raise SettingsError(
+            f"--sequential measures on one device, and --workers {count} on {count}: leave one of "
+            "them out, here or in program.md"
+        )
     remembered = _read(last or {}, "the journal's {}".format)
     wanted = Settings.model_validate({**program, **remembered, **given, **kept})
     for name in COMMANDS:

@@ -35,7 +35,7 @@ from agent.loop import run_campaign
 from agent.report import columns, morning, summary, trials
 from agent.report.display import Display
 from agent.report.terminal import make_display
-from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names, option
+from agent.settings import CAMPAIGN, REMEMBERED, RUN, Settings, SettingsError, names
 from agent.steps.import_commits import Imports, read_imports
 from agent.steps.pause import pause_run
 from agent.steps.start import new_tag, open_runtime
@@ -63,7 +63,7 @@ def _option(name: str) -> Any:
     schema = Settings.model_json_schema()["properties"][name]
     value = schema.get("anyOf", [schema])[0]
     if value["type"] == "boolean":
-        return Annotated[bool | None, typer.Option(option(name), help=schema["description"])]
+        return Annotated[bool | None, typer.Option(help=schema["description"])]
     shown = "|".join(value.get("enum", [value["type"].upper()]))
     for bound, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<=")):
         shown += f" {sign}{value[bound]}" if bound in value else ""
@@ -201,7 +201,9 @@ def _hand_in(
         with (
             handled(stop_now),
             closing(make_display(sys.stderr if as_json else sys.stdout)) as display,
-            open_runtime(repo, tag, where, repo.root / "program.md", display) as runtime,
+            open_runtime(
+                repo, tag, where, repo.root / "program.md", display, remembers=False
+            ) as runtime,
         ):
             names = [submit(runtime.campaign.folder, one) for one in imports.found]
             reason = run_campaign(runtime, names)

@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.executors.base import Executor
 from agent.executors.local import Local
-from agent.executors.workers import Workers, shares
+from agent.executors.workers import Workers, WorkersError, shares
 from trainer.errors import UserError
 from trainer.training.job import OnEvent
 
@@ -31,6 +31,32 @@ def open_devices(workers: int, ray: str, tell: OnEvent) -> Executor:
 
         return Nodes(ray, tell, workers)
     return Workers(shares(workers)) if workers > 1 else Local()
+
+
+def open_for_run(
+    wanted: Mapping[str, Any],
+    command_line: Mapping[str, Any],
+    last: Mapping[str, Any],
+    tell: OnEvent,
+) -> Executor:
+    """What a run measures with, which the caller closes; see ``open_devices``.
+
+    Args:
+        wanted: its settings.
+        command_line: those given there, None for those not given.
+        last: settings that earlier command lines gave, and that hold for this run, too.
+    """
+    try:
+        found = open_devices(wanted["workers"], wanted["ray"], tell)
+    except WorkersError as error:
+        if command_line.get("workers") is not None:
+            raise
+        who = "remembered from an earlier run" if "workers" in last else "what program.md says"
+        raise WorkersError(f"{error}; that is {who}: say otherwise with --workers N") from None
+    if wanted["sequential"] and found.slots > 1:
+        text = f"one of {found.slots} devices is used: sequential does one trial after the other"
+        tell({"event": "note", "text": text})
+    return found
 
 
 def address(last: Mapping[str, Any], workers: int | None, ray: str | None) -> str:

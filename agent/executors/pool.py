@@ -2,7 +2,8 @@
 
 A work is given to one that is idle. What a lost process had under way is done again, by itself when
 it has been started anew, or by another: a measurement has no effect before its result is there.
-What loses several in a row is given up as failed, so that a run goes on without it.
+What ends several is given up as failed, so that a run goes on without it; a place that goes with
+its process, as a node that is taken away, says nothing of what it measured.
 """
 
 from __future__ import annotations
@@ -22,14 +23,13 @@ from trainer.measure import AuditResult, CheckResult, Measurement, Profile, Watc
 from trainer.training.job import OnEvent
 
 MOST_LOST = 3
-"""Processes in a row that one work may lose."""
+"""Processes that one work may end where their places are still there."""
 LOOK_SECONDS = 0.1
 """How often a conversation that is silent looks whether it is cancelled."""
 CANCEL_SECONDS = 60.0
 """After which one that does not end when it is cancelled is given up."""
 RENEW_SECONDS = 5.0
 """How often it is looked which processes there are, where they may change."""
-NOBODY = "nobody is left to measure; waiting for a node of the cluster"
 
 
 class Lost(Exception):
@@ -41,6 +41,8 @@ class Link(ABC):
 
     name: str
     """In a sentence: ``worker 2``."""
+    is_gone = False
+    """Whether its place is lost as well, so that no process can be started there again."""
 
     def __init__(self) -> None:
         self.known: set[str] = set()
@@ -95,27 +97,32 @@ class Pool:
     ) -> Any:
         """As of ``Executor``.
 
-        What loses ``MOST_LOST`` processes in a row has failed, and its result says so. Of a heat
-        the champion is then trained alone: a candidate is at fault only where that goes well.
+        What ends ``MOST_LOST`` processes has failed, and its result says so. Of a heat the champion
+        is then trained alone: a candidate is at fault only where that goes well. Places that go
+        are nobody's fault: so many may go as there are, and ``MOST_LOST`` more.
 
         Raises:
             UserError: it has ended.
         """
-        why = ""
-        for left in reversed(range(MOST_LOST)):
-            link = self._take(work, on_event, cancel)
+        why, died, gone, most_gone = "", 0, 0, len(self._links) + MOST_LOST
+        while died < MOST_LOST and gone < most_gone:
+            if why:
+                on_event({"event": "note", "text": f"{why}: its {work.call} is done again"})
+            link = self._take(work, cancel)
             if link is None:  # so little is left to do that this process can
                 return Local().run(work, on_event=on_event, cancel=cancel, watch=watch)
             try:
                 return converse(link, work, on_event, cancel, watch)
-            except Lost as gone:
-                why = str(gone)
+            except Lost as lost:
+                why = str(lost)
             finally:
                 self._put_back(link)
             if self._closed:
                 raise UserError(f"{why}, since the run has ended")
-            if left:
-                on_event({"event": "note", "text": f"{why}: its {work.call} is done again"})
+            gone, died = gone + link.is_gone, died + (not link.is_gone)
+        if died < MOST_LOST:
+            why = f"{gone} places were lost while they measured it ({why})"
+            return CheckResult("killed", why) if work.call == "check" else given_up(work, why)
         why = f"it has ended {MOST_LOST} processes in a row ({why}): is there enough memory for it?"
         if not (alone := champion_of(work)):
             return given_up(work, why)
@@ -128,12 +135,11 @@ class Pool:
         for link in self._links:
             link.close()
 
-    def _take(self, work: Work, on_event: OnEvent, cancel: threading.Event) -> Link | None:
+    def _take(self, work: Work, cancel: threading.Event) -> Link | None:
         """Wait for an idle one; best is one that has had the sources. None: there is none at all,
         and the work is cancelled."""
-        sources, said = set(work.sources), False
+        sources = set(work.sources)
         while True:
-            self._renew(on_event)
             with self._change:
                 if not self._idle:
                     self._change.wait(RENEW_SECONDS)
@@ -141,15 +147,8 @@ class Pool:
                     link = max(self._idle, key=lambda one: len(one.known & sources))
                     self._idle.remove(link)
                     return link
-            if not self._links:
-                if cancel.is_set():
-                    return None
-                if not said:
-                    on_event({"event": "note", "text": NOBODY})
-                said = True
-
-    def _renew(self, on_event: OnEvent) -> None:
-        """Take in processes that there are now, where there may be others than at the start."""
+            if not self._links and cancel.is_set():
+                return None
 
     def _put_back(self, link: Link) -> None:
         """Let others have it."""

@@ -9,11 +9,7 @@ Only the campaign's process writes journal and git.
 from __future__ import annotations
 
 import contextlib
-import logging
 import platform
-import shutil
-import signal
-import tempfile
 import threading
 import time
 from collections import deque
@@ -24,8 +20,8 @@ from typing import Any
 import psutil
 
 import agent
-import trainer
 from agent.executors.base import Work
+from agent.executors.cluster import RayError, connect
 from agent.executors.pool import RENEW_SECONDS, Link, Lost, Pool
 from agent.executors.workers import Share, Worker, processors
 from trainer.errors import UserError
@@ -40,15 +36,12 @@ WAIT_SECONDS, GATHER_SECONDS = 1.0, 0.2
 START_SECONDS = 120.0
 """For Ray to bring the source to a node and start the actor."""
 ANSWER_SECONDS = 60.0
+NOBODY = "nobody is left to measure; waiting for a node of the cluster"
 SHUN_SECONDS = 30.0
 """For which a place that was lost is given nothing: Ray may not know of it yet."""
 UNFIT_SECONDS = 600.0
 _PACKAGES = ("torch", "numpy", "rustbpe", "tiktoken", "safetensors", "botocore")
 """By whose versions scores and data may differ."""
-
-
-class RayError(UserError):
-    """The cluster cannot be used; the message says why, and what to do."""
 
 
 def versions() -> dict[str, str]:
@@ -138,16 +131,17 @@ class NodeLink(Link):
         """``place``: the node's id, and which of its workers it is."""
         super().__init__()
         self.place, self.name = place, name
-        self.is_gone = False
-        """Whether the actor has been lost, and not only its worker."""
+        self.answer = actor.about.remote()
+        """As of ``Node.about``, once it has started; for that it has ``until``."""
+        self.until = time.monotonic() + START_SECONDS
         self._actor = actor
         self._scratch = self.isolation = ""
         self._out: list[dict[str, Any]] = []
         self._in: deque[dict[str, Any]] = deque()
 
     def about(self) -> dict[str, Any]:
-        """As of ``Node``; waits until it has started."""
-        found: dict[str, Any] = self._ask(START_SECONDS, "about")
+        """As of ``Node``, if that is here by now."""
+        found: dict[str, Any] = self._get(self.answer, WAIT_SECONDS)
         self._scratch, self.isolation = found["scratch"], found["isolation"]
         return found
 
@@ -197,10 +191,13 @@ class NodeLink(Link):
                     _save(weights, path)
 
     def _ask(self, seconds: float, method: str, *arguments: Any) -> Any:
+        return self._get(getattr(self._actor, method).remote(*arguments), seconds)
+
+    def _get(self, answer: Any, seconds: float) -> Any:
         import ray
 
         try:
-            return ray.get(getattr(self._actor, method).remote(*arguments), timeout=seconds)
+            return ray.get(answer, timeout=seconds)
         except ray.exceptions.RayError as error:
             self.is_gone = True
             raise Lost(f"{self.name} is gone ({one_line(error, 200)})") from None
@@ -237,22 +234,32 @@ class Nodes(Pool):
         self._over = threading.Event()
         self._shunned: dict[tuple[str, int], float] = {}
         """Until when a place is given nothing."""
-        self._said: deque[str] = deque()
-        _connect(address)
-        self._look()
-        self._tell(tell)
+        self._said: list[str] = []
+        self._tell = tell
+        self._asked: list[NodeLink] = []
+        """Places that have not answered yet whether they can measure."""
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        connect(address)
+        until = time.monotonic() + START_SECONDS
+        self._look(RENEW_SECONDS)
+        while self._asked and time.monotonic() < until + RENEW_SECONDS:
+            self._say()
+            self._look(RENEW_SECONDS)
+        self._say()
         if not self._links:
             self.close()
             raise RayError(
                 f"--ray {address}: no node of the cluster can measure; see what was said of each, "
                 "and: ray status"
             )
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._watcher.start()
 
     def close(self) -> None:
         import ray
 
         self._over.set()
+        if self._watcher.is_alive():  # a call of Ray after its end would begin a cluster
+            self._watcher.join(ANSWER_SECONDS)
         super().close()
         ray.shutdown()
 
@@ -266,24 +273,25 @@ class Nodes(Pool):
         link.close()
 
     def _watch(self) -> None:
-        """Look for nodes that come or go, also while all there are have works."""
+        """Look for nodes that come or go, also while all there are have works, or nobody asks."""
+        was_somebody = True
         while not self._over.wait(RENEW_SECONDS):
             self._look()
+            self._say(*([NOBODY] if was_somebody and not self._links else []))
+            was_somebody = bool(self._links)
 
-    def _renew(self, on_event: OnEvent) -> None:
-        self._tell(on_event)
+    def _say(self, *more: str) -> None:
+        """Tell what has been seen, and ``more``."""
+        for text in (*self._said, *more):
+            self._tell({"event": "note", "text": text})
+        self._said.clear()
 
-    def _tell(self, on_event: OnEvent) -> None:
-        with contextlib.suppress(IndexError):
-            while True:
-                on_event({"event": "note", "text": self._said.popleft()})
-
-    def _look(self) -> None:
-        """Start an actor in each place that has none; those that can measure are given works. Who
-        is idle on a node that has gone is forgotten; others find out."""
+    def _look(self, seconds: float = 0.0) -> None:
+        """Start an actor in each place that has none, and hear for so long what they answer: those
+        that can measure are given works. Who is idle on a node that has gone is forgotten; others
+        find out."""
         import ray
 
-        begun: list[NodeLink] = []
         with contextlib.suppress(ray.exceptions.RayError):  # the run, or the cluster, has ended
             nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
             with self._change:
@@ -294,11 +302,26 @@ class Nodes(Pool):
                         self._idle.remove(link)
                         self._said.append(f"{link.name} is gone")
                 now = time.monotonic()
-                taken = {link.place for link in here}
+                taken = {link.place for link in (*here, *self._asked)}
                 taken |= {place for place, until in self._shunned.items() if until > now}
-            for node in nodes.values():
-                begun += self._start(node, taken) if not self._closed else []
-        for link in begun:
+            begun = [link for node in nodes.values() for link in self._start(node, taken)]
+            self._asked += begun
+            if begun:
+                self._say(f"asking {len(begun)} place{'s' * (len(begun) > 1)} of the cluster")
+            self._hear(seconds)
+
+    def _hear(self, seconds: float) -> None:
+        """Take in who answers within that, and leave out who has not for too long."""
+        import ray
+
+        if not self._asked:
+            return
+        answers = [link.answer for link in self._asked]
+        ready, _ = ray.wait(answers, num_returns=len(answers), timeout=seconds)
+        now = time.monotonic()
+        heard = [link for link in self._asked if link.answer in ready or now > link.until]
+        self._asked = [link for link in self._asked if link not in heard]
+        for link in heard:
             why = self._unfit(link)
             self._said.append(why or f"{link.name} measures, isolation {link.isolation}")
             with self._change:
@@ -312,7 +335,7 @@ class Nodes(Pool):
             link.close()
 
     def _unfit(self, link: NodeLink) -> str:
-        """Why a node cannot measure, "" if it can; waits until its actor has started."""
+        """Why a node cannot measure, "" if it can."""
         try:
             other = differing(versions(), link.about()["versions"])
         except Lost as lost:
@@ -341,31 +364,3 @@ class Nodes(Pool):
             for k in range(count)
             if (node_id, k) not in taken
         ]
-
-
-def _connect(address: str) -> None:
-    try:
-        import ray
-    except ImportError:
-        raise RayError('--ray needs Ray: pip install -e ".[ray]", here and on each node') from None
-    on_term = signal.getsignal(signal.SIGTERM)
-    try:
-        with tempfile.TemporaryDirectory() as shipped:  # as a working_dir: Ray adds none of its own
-            for package in (agent, trainer):
-                source = Path(str(package.__file__)).parent
-                ignore = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(source, Path(shipped, source.name), ignore=ignore)
-            ray.init(
-                address=address,
-                runtime_env={"working_dir": shipped},
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        # What Ray says of a lost node is forty lines on stdout, and there is no option for it.
-        ray._private.worker._worker_logs_enabled = False
-        signal.signal(signal.SIGTERM, on_term)  # Ray ends the process; a campaign ends in order
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise RayError(
-            f"--ray {address}: {one_line(error, 300)}; start a cluster (docs/cluster.md), or "
-            "measure on this machine: --workers 1"
-        ) from None

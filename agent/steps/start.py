@@ -18,7 +18,7 @@ from agent.campaign.events import RunBegun
 from agent.campaign.state import State
 from agent.campaign.store import Campaign
 from agent.executors.base import Executor, Work
-from agent.executors.choose import open_devices
+from agent.executors.choose import open_for_run
 from agent.executors.heats import Devices
 from agent.git.command import inherited_environment
 from agent.git.repo import Repo
@@ -73,6 +73,7 @@ def open_runtime(
     display: Display,
     verbose: bool = False,
     start: Path | None = None,
+    remembers: bool = True,
 ) -> Iterator[Runtime]:
     """Start or resume the campaign ``tag``; yields its runtime, with the machine warmed up.
 
@@ -83,6 +84,7 @@ def open_runtime(
         command_line: its settings, by the names of ``Settings``; None for those not given.
         verbose: whether its log is shown on stderr, too.
         start: the file that a new campaign starts from, in place of HEAD's train.py.
+        remembers: whether what the command line says holds for later runs, too.
     """
     state = reading.peek(repo, tag)
     repo.check_tag(tag, new=not state.settings)
@@ -116,7 +118,7 @@ def open_runtime(
     try:
         with contextlib.ExitStack() as held:
             inhibitor = held.enter_context(kept_awake())
-            executor = open_devices(settings.workers, settings.ray, display.event)
+            executor = open_for_run(settings.free(), command_line, state.given, display.event)
             held.enter_context(contextlib.closing(executor))
             header = _header(program_path, tag, state, setting)
             header += _plan(settings, llm is not None, why)
@@ -158,7 +160,8 @@ def open_runtime(
             for name, value in (settings.fixed() | asked).items():
                 log.info("%s: %s", name, value)
             asked["program"] = os.path.relpath(program_path, repo.root)
-            pid, slots, kept = os.getpid(), executor.slots, remember(given, state.given, hidden)
+            kept = remember(given if remembers else {}, state.given, hidden)
+            pid, slots = os.getpid(), executor.slots
             campaign.record(RunBegun(pid=pid, slots=slots, given=kept, settings=asked))
             if from_campaign:
                 of = campaign.state.settings
@@ -176,20 +179,11 @@ def open_runtime(
                 display.message(line)
                 log.warning(line)
             held.enter_context(display.attached(tag, campaign.state, campaign.folder))
-            said = {**state.given, **given}
             from agent.report.background import reports  # only here: doctor needs no jinja2
 
-            runtime = Runtime(
-                campaign,
-                settings,
-                program,
-                proposer,
-                display,
-                stop,
-                said,
-                notify,
-                devices=Devices(executor),
-            )
+            said, devices = {**state.given, **given}, Devices(executor)
+            own = (campaign, settings, program, proposer, display, stop, said, notify)
+            runtime = Runtime(*own, devices=devices)
             try:
                 with (
                     reports(campaign, display.message) as reporter,

@@ -91,6 +91,20 @@ def test_a_campaign_recorded_by_an_earlier_version_goes_on_with_its_settings() -
     assert (settings.llm, settings.trials) == ("none", None)
 
 
+BOTH = {"sequential": True, "workers": 2}
+
+
+@pytest.mark.parametrize("typed", [set(), {"sequential"}, {"workers"}, set(BOTH)])
+def test_one_device_and_several_are_not_asked_for_at_once(typed: set[str]) -> None:
+    said = {name: BOTH[name] for name in typed}
+    program = {name: BOTH[name] for name in BOTH.keys() - typed}
+    with pytest.raises(SettingsError, match=r"--sequential .* --workers 2 .* leave one of"):
+        resolve_settings(said, program, {})
+    assert resolve_settings({**said, "sequential": False}, program, {}).workers == 2
+    # What is only remembered keeps no campaign from going on: the run says what it uses.
+    assert resolve_settings({}, {}, {}, BOTH).sequential
+
+
 def test_what_program_md_does_not_say_any_more_is_lifted() -> None:
     program = {"trials": 5, "hours": 8.0, "max_cost": 1.0, "max_tokens": 9, "nulls": 0.5}
     said = {"max_cost": 2.0}

@@ -178,14 +178,10 @@ def test_where_nobody_is_left_a_cancelled_work_ends_here(monkeypatch: pytest.Mon
             return "killed"
 
     monkeypatch.setattr(pool, "Local", Here)
-    cancel, seen = threading.Event(), list[Any]()
-
-    def say(event: dict[str, Any]) -> None:
-        seen.append(event["text"])
-        cancel.set()
-
-    assert Pool([]).run(WORK, on_event=say, cancel=cancel) == "killed"
-    assert done == [WORK] and seen == [pool.NOBODY]
+    cancel = threading.Event()
+    cancel.set()
+    assert run(Pool([]), [], cancel=cancel) == "killed"
+    assert done == [WORK]
 
 
 def test_nothing_is_done_again_once_it_is_closed() -> None:
@@ -194,3 +190,42 @@ def test_nothing_is_done_again_once_it_is_closed() -> None:
     of.close()
     with pytest.raises(UserError, match="since the run has ended"):
         run(of, [])
+
+
+class Fleeting(Pool):
+    """Of places that may be lost, and may be there again under the same name."""
+
+    def __init__(self, *links: Scripted, return_after: bool = False) -> None:
+        super().__init__(list(links))
+        self._return_after = return_after
+
+    def _put_back(self, link: Link) -> None:
+        if not link.is_gone or self._return_after:
+            super()._put_back(link)
+
+
+def lost(name: str, times: int = 1) -> Scripted:
+    link = Scripted(name, *[["is gone"]] * times)
+    link.is_gone = True
+    return link
+
+
+def test_places_that_go_at_once_blame_no_edit() -> None:
+    """Three of four nodes are taken away: nothing is known of what they measured."""
+    gone = [lost(f"node {k}") for k in range(3)]
+    left = Scripted("node 3", ["died"], trained("ok", "ok"))
+    seen: list[Any] = []
+    found = run(Fleeting(*gone, left), seen, heat("a", "b"))
+    assert [one.status for one in found] == ["ok", "ok"]
+    assert len(seen) == 4 and seen[-1]["text"] == "node 3 died: its heat is done again"
+
+
+@pytest.mark.parametrize("call", ["heat", "check"])
+def test_a_work_that_loses_every_place_ends_and_is_nobodys_fault(call: Any) -> None:
+    link = lost("node 0", 4)  # one place, and three more
+    of, work = Fleeting(link, return_after=True), heat("a", "b")
+    found = run(of, [], replace(work, call=call))
+    each = found if call == "heat" else [found]
+    assert {one.status for one in each} == {"killed"}
+    why = "4 places were lost while they measured it (node 0 is gone)"
+    assert {one.reason for one in each} == {why} and len(link.sent) == 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -58,7 +59,7 @@ def test_a_heat_of_a_lost_node_is_done_again(
     assert signal.getsignal(signal.SIGTERM) is on_term  # Ray's own would end a campaign at once
     lost = add_node()
     until_there_are(2, nodes)  # nothing is measured, and it is found all the same
-    nodes._renew(events_of(said, {}))
+    assert said[0] == "asking 1 place of the cluster"
     assert len([line for line in said if "measures, isolation" in line]) == 2, said
     for link in nodes._links:
         assert isinstance(link, NodeLink)
@@ -102,33 +103,117 @@ def test_a_heat_of_a_lost_node_is_done_again(
     assert "raylet" not in "".join(capfd.readouterr())  # --json has stdout for itself
 
 
+class Cluster:
+    """Ray with nodes that are names; their places answer at once, but for those in ``slow``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *alive: str) -> None:
+        self.alive, self.slow, self.asked = list(alive), set[str](), list[list[str]]()
+        ray = SimpleNamespace(
+            nodes=lambda: [{"NodeID": name, "Alive": True} for name in self.alive],
+            exceptions=SimpleNamespace(RayError=OSError),
+            shutdown=lambda: None,
+            kill=lambda actor: None,
+            wait=self._wait,
+            get=self._get,
+        )
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        monkeypatch.setattr(executor, "connect", lambda address: None)
+        monkeypatch.setattr(executor, "RENEW_SECONDS", 0.01)
+        monkeypatch.setattr(Nodes, "_start", self._start)
+
+    def _wait(
+        self, answers: list[str], num_returns: int, timeout: float
+    ) -> tuple[list[str], list[str]]:
+        self.asked.append(list(answers))
+        return [one for one in answers if one not in self.slow], []
+
+    def _get(self, answer: str, timeout: float) -> dict[str, Any]:
+        if answer in self.slow:
+            raise OSError("timed out")
+        return {"versions": executor.versions(), "isolation": "os", "scratch": "/nowhere"}
+
+    @staticmethod
+    def _start(of: Nodes, node: dict[str, Any], taken: set[tuple[str, int]]) -> list[NodeLink]:
+        name = node["NodeID"]
+        actor = SimpleNamespace(about=SimpleNamespace(remote=lambda: name))
+        return [] if (name, 0) in taken else [NodeLink(actor, (name, 0), name)]
+
+
+def until_said(what: str, said: list[str]) -> None:
+    deadline = time.monotonic() + 60
+    while what not in said:
+        assert time.monotonic() < deadline, said
+        time.sleep(0.01)
+
+
 def test_nodes_come_and_go_while_nothing_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    alive, said = ["first"], list[str]()
-
-    def start(self: Nodes, node: dict[str, Any], taken: set[tuple[str, int]]) -> list[NodeLink]:
-        place = node["NodeID"], 0
-        return [] if place in taken else [NodeLink(None, place, node["NodeID"])]
-
-    ray = SimpleNamespace(
-        nodes=lambda: [{"NodeID": name, "Alive": True} for name in alive],
-        exceptions=SimpleNamespace(RayError=OSError),
-        shutdown=lambda: None,
-    )
-    monkeypatch.setitem(sys.modules, "ray", ray)
-    monkeypatch.setattr(executor, "_connect", lambda address: None)
-    monkeypatch.setattr(executor, "RENEW_SECONDS", 0.01)
-    monkeypatch.setattr(Nodes, "_unfit", lambda self, link: "")
-    monkeypatch.setattr(Nodes, "_start", start)
+    """Each is told by itself, also that none is left, once."""
+    cluster, said = Cluster(monkeypatch, "first"), list[str]()
     nodes = Nodes("auto", events_of(said, {}))
     assert nodes.slots == 1
-    alive.append("second")
-    until_there_are(2, nodes)
-    alive.remove("first")
-    until_there_are(1, nodes)
+    cluster.alive.append("second")
+    until_said("second measures, isolation os", said)
+    assert nodes.slots == 2
+    cluster.alive.remove("first")
+    until_said("first is gone", said)
     assert nodes._idle == nodes._links
-    nodes._renew(events_of(said, {}))
-    assert said[1:] == ["second measures, isolation ", "first is gone"]
+    cluster.alive.remove("second")
+    until_said(executor.NOBODY, said)
+    cluster.alive.append("third")
+    until_said("third measures, isolation os", said)
     nodes.close()
+    assert nodes.slots == 1
+    assert said == [
+        "asking 1 place of the cluster",
+        "first measures, isolation os",
+        "asking 1 place of the cluster",
+        "second measures, isolation os",
+        "first is gone",
+        "second is gone",
+        executor.NOBODY,
+        "asking 1 place of the cluster",
+        "third measures, isolation os",
+    ]
+
+
+def test_all_places_are_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that says nothing is left out after a time, for all of them."""
+    cluster, said = Cluster(monkeypatch, "first", "mute", "last"), list[str]()
+    cluster.slow.add("mute")
+    monkeypatch.setattr(executor, "START_SECONDS", 0.02)
+    nodes = Nodes("auto", events_of(said, {}))
+    assert cluster.asked[0] == ["first", "mute", "last"]
+    assert nodes.slots == 2 and said[0] == "asking 3 places of the cluster"
+    until_said("mute is gone (timed out): left out; are its processors free (ray status)?", said)
+    nodes.close()
+
+
+def test_a_slow_new_node_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, said = Cluster(monkeypatch, "first"), list[str]()
+    nodes = Nodes("auto", events_of(said, {}))
+    cluster.slow.add("slow")
+    cluster.alive += ["slow", "quick"]
+    until_said("quick measures, isolation os", said)
+    cluster.slow.clear()
+    until_said("slow measures, isolation os", said)
+    nodes.close()
+
+
+@pytest.mark.parametrize("given", ["{}", "ray://{}", "auto"])
+def test_an_address_where_nothing_answers_is_one_line_at_once(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())  # it is not asked: it would wait
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    given = given.format(address)
+    with pytest.raises(RayError) as raised:
+        Nodes(given, lambda event: None)
+    assert str(raised.value) == (
+        f"--ray {given}: nothing answers at {address} (Connection refused); start a cluster "
+        "(docs/cluster.md), or measure on this machine: --workers 1"
+    )
 
 
 def test_a_missing_install_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
