@@ -167,14 +167,20 @@ class Long:
         keep("search-long", stamped | of | told | {"verified": compared} | against(compared))
 
 
+MADE_AGAIN = {"worktree", "trials", "report.html", "progress.png", "run.log"}
+"""Of a campaign's folder: of trials only the files of their prompts and outputs are lost."""
+
+
 def pack(folder: Path) -> None:
     """Keep what the arms have come to, without what can be made again."""
 
     def without(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
         parts = {*Path(entry.name).parts}
-        is_made_again = "campaigns" in parts and parts & {"worktree", "trials"}
+        is_made_again = "campaigns" in parts and parts & MADE_AGAIN
         return None if is_made_again or "worktrees" in parts else entry
 
+    if (folder / "repo" / ".git").exists():
+        subprocess.run(["git", "-C", str(folder / "repo"), "gc", "--quiet"], check=True)
     with tarfile.open(ARCHIVE, "w:xz") as archive:
         archive.add(folder, ".", filter=without)
 
