@@ -89,6 +89,7 @@ def test_the_campaign_has_one_of_everything(undisturbed: Site) -> None:
     assert not kills_compare.left(undisturbed)
 
 
+@pytest.mark.slow
 def test_beside_events_with_an_effect(site: Site, undisturbed: Site) -> None:
     for moment in BESIDE_EVENTS:
         kill(site, moment)

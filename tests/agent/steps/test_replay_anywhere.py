@@ -19,7 +19,7 @@ from test_cassette_campaign import TRAIN_PY
 
 from agent.git.repo import Repo
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 RECORDED = Path(__file__).parents[1] / "campaign" / "recorded"
 FETCH = ("refs/autoresearch/*:refs/autoresearch/*", "refs/notes/*:refs/notes/*")
