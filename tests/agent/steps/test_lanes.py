@@ -167,6 +167,8 @@ def test_a_failure_in_one_lane_ends_the_others(runtime: Runtime, lab: Lab) -> No
     lab.replies = fail
     with pytest.raises(Misconfigured, match="no such model"):
         loop.run_campaign(runtime)
+    last = journal(runtime)[-1]
+    assert isinstance(last, events.RunEnded) and last.reason == "no such model"
 
 
 class Killed(BaseException):

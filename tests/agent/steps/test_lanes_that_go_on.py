@@ -25,7 +25,6 @@ from lab import (
 from agent import loop
 from agent.campaign import events
 from agent.campaign.submissions import Submission, submit
-from agent.models.types import Misconfigured, Prompt
 from agent.proposers.base import Context
 from agent.steps.runtime import Runtime
 
@@ -138,19 +137,3 @@ def test_a_trial_is_judged_by_the_rule_that_it_began_with(runtime: Runtime, lab:
     assert [(trial.kept, len(trial.differences)) for trial in trials(runtime)[1:]] == [
         (True, 1)
     ] * 3
-
-
-def test_nothing_is_journalled_after_the_end_of_a_run(runtime: Runtime, lab: Lab) -> None:
-    """One lane's model is refused while another's heat trains."""
-    closed(lab, 1)
-
-    def refuse(prompt: Prompt) -> str:
-        if prompt.trial == 2:
-            raise Misconfigured("no such model")
-        return edit("one")
-
-    lab.replies = refuse
-    with pytest.raises(Misconfigured):
-        loop.run_campaign(runtime)
-    last = journal(runtime)[-1]
-    assert isinstance(last, events.RunEnded) and last.reason == "no such model"
