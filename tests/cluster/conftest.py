@@ -12,13 +12,12 @@ import pytest
 SMALL = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[Any]:
     """With one node, bound to the first processor with all that it starts."""
     ray = pytest.importorskip("ray", reason="--ray needs the extra")
     from ray.cluster_utils import Cluster
 
-    terminated = signal.getsignal(signal.SIGTERM)  # Ray sets its own, for tests after these too
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_raylet_start_wait_time_s", "300")  # a busy machine takes long
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -29,7 +28,6 @@ def cluster() -> Iterator[Any]:
         yield cluster
         ray.shutdown()
         cluster.shutdown()
-    signal.signal(signal.SIGTERM, terminated)
 
 
 @pytest.fixture
@@ -41,10 +39,15 @@ def add_node(cluster: Any) -> Iterator[Callable[[], Any]]:
 
 
 def bound(which: int, start: Callable[[], Any]) -> Any:
-    """What ``start`` starts, bound to one of the processors."""
+    """What ``start`` starts, bound to one of the processors.
+
+    With it Ray takes SIGTERM, which then ends the tests: it is given back.
+    """
     own = sorted(os.sched_getaffinity(0))
+    on_term = signal.getsignal(signal.SIGTERM)
     try:
         os.sched_setaffinity(0, {own[which]})
         return start()
     finally:
         os.sched_setaffinity(0, own)
+        signal.signal(signal.SIGTERM, on_term)

@@ -151,6 +151,7 @@ def test_no_colour_is_asked_for_and_given(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_kill_leaves_the_terminal_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "left by another test"
     ended = []
     with screen(80) as seen:
         display = display_of(seen, 80)
