@@ -3,91 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 from pathlib import Path
 
 import pytest
-from project import agent, as_json, clone, events, git, start, wait_until
+from project import agent, as_json, clone_small, events, git, start, wait_until
 
 pytestmark = pytest.mark.process
 
-TINY = (Path(__file__).parents[1] / "tiny_train.py").read_text()
-CUTTING = re.search(r"^def batches.*?(?=^def build_model)", TINY, re.DOTALL | re.MULTILINE)[0]
 BUDGET = ("--budget", "6000tok", "--keep", "greedy", "--proposer", "llm")
-TRAIN_PY = f'''\
-"""A small train.py with constants to try: it guesses a token from the one before it."""
-
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import nn
-
-# === preprocessing ===
-VOCAB_SIZE = 512
-SEQ_LEN = 256
-
-# === architecture ===
-DEPTH = 1  # blocks; range 1..3 int
-WIDTH = 32
-HEAD_DIM = 8
-ACTIVATION = "relu"  # of each block; choice relu gelu silu
-
-# === initialisation ===
-STD = 0.02  # of the embedding; range 0.001..1 log
-
-# === hyperparameters ===
-RATE = 0.03  # peak learning rate; range 0.0001..0.1 log
-ROWS = 1  # rows in a step; choice 1 2 4 8
-BATCH_ROWS = 4
-
-# === schedule ===
-FLOOR = 0.3  # of the peak, what is left of the rate at the end; range 0..1
-
-# === efficiency ===
-MICRO_ROWS = 4
-
-
-class Small(nn.Module):
-    def __init__(self, vocab_size):
-        super().__init__()
-        self.embed = nn.Embedding(vocab_size, WIDTH)
-        nn.init.normal_(self.embed.weight, std=STD)
-        self.blocks = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(DEPTH))
-        self.head = nn.Linear(WIDTH, vocab_size)
-
-    def forward(self, ids):
-        x = self.embed(ids)
-        for block in self.blocks:
-            x = x + getattr(F, ACTIVATION)(block(x))
-        return self.head(x)
-
-
-{CUTTING}def build_model(spec):
-    return Small(spec.vocab_size)
-
-
-def train(session):
-    torch.manual_seed(session.seed)
-    model = build_model(session.spec).to(session.device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    session.ready()
-    drawn = batches(session, ROWS, session.spec.seq_len)
-    step = 0
-    while not session.done():
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * (1 - (1 - FLOOR) * session.progress())
-        ids, targets = next(drawn)
-        loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        session.log(step, loss=loss.detach())
-        step += 1
-    return model
-'''
-
 PICKY = r'''
 import re, sys
 
@@ -112,10 +37,7 @@ told what it replied."""
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, local_weights: Path) -> Path:
-    folder = clone(tmp_path_factory.mktemp("project"))
-    (folder / "trainer/train.py").write_text(TRAIN_PY)
-    git(folder, "commit", "-qam", "a small train.py")
-    return folder
+    return clone_small(tmp_path_factory.mktemp("project"))
 
 
 def kill_at(folder: Path, tag: str, event: str, count: int, command: tuple[str, ...]) -> None:

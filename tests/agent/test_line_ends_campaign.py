@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 from commands import run_here
-from project import agent, as_json, clone, events, git, run_there, start, wait_until
-from test_cassette_campaign import TRAIN_PY
+from project import TRAIN_PY, agent, as_json, clone, events, git, run_there, start, wait_until
 
 pytestmark = pytest.mark.process
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from project import agent, as_json, clone, events
+from project import agent, as_json, clone, clone_small, events
 
 pytestmark = pytest.mark.process
 
@@ -14,7 +14,7 @@ RUN = ("run", "--tag", "t", "--budget", "2s", "--llm", "none", "--proposer", "tu
 
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = clone(tmp_path_factory.mktemp("project"))
+    folder = clone_small(tmp_path_factory.mktemp("project"))
     done = agent(folder, *RUN, "--trials", "1", "--keep", "greedy")  # one heat
     (folder / "run.txt").write_text(done.stdout)
     return folder

@@ -100,6 +100,7 @@ def test_what_is_compiled_on_the_clock_is_counted(bench: Bench, tiny_source: str
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_without_the_packages_that_gpu_machines_lack() -> None:
     """Not confined then, and said so; corpora that were prepared elsewhere are used."""
     code = """

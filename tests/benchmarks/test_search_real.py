@@ -310,6 +310,7 @@ def test_the_table_and_the_picture_tell_of_each_campaign(tmp_path: Path) -> None
 
 @pytest.mark.process
 @pytest.mark.sandbox
+@pytest.mark.slow
 def test_a_campaign_that_was_stopped_goes_on_and_is_recorded(tmp_path: Path) -> None:
     start, file, work = tmp_path / "start.py", tmp_path / "rows.jsonl", tmp_path / "work"
     start.write_text(TRAIN_PY)

@@ -24,6 +24,7 @@ def test_a_revision_that_is_not_there_is_named() -> None:
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_a_file_beside_itself_differs_in_nothing_at_equal_tokens(
     tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

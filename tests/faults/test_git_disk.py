@@ -51,6 +51,7 @@ git fsck --strict
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_a_disk_that_fails_in_the_middle_of_a_commit(tmp_path: Path) -> None:
     private = ["unshare", "--mount", "--map-root-user"]
     if subprocess.run([*private, "true"], capture_output=True).returncode != 0:

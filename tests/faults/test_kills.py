@@ -121,6 +121,7 @@ def test_beside_every_event(site: Site, undisturbed: Site, side: str) -> None:
     assert not kills_compare.left(site)
 
 
+@pytest.mark.slow
 def test_a_stop_that_is_killed_has_stopped_the_run(shared: Path, tmp_path: Path) -> None:
     site = kills_campaign.make(tmp_path / "site", shared, trials=0)
     with kills_campaign.start(site) as process:

@@ -79,7 +79,11 @@ def stopped_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("file", "stopped_by"),
     [(path, "any") for path in FILES]
-    + [(path, "signals") for path in FILES if path.stem in COMPUTES]
+    + [
+        pytest.param(path, "signals", marks=pytest.mark.slow if path.stem != COMPUTES[0] else ())
+        for path in FILES
+        if path.stem in COMPUTES
+    ]
     + [(path, "signals, for strangers") for path in FILES if path.stem == COMPUTES[0]],
     ids=lambda value: value.stem if isinstance(value, Path) else value,
     indirect=True,
@@ -125,7 +129,7 @@ def test_gains_nothing_and_harms_nobody(file: Path, stopped_by: str, tiny_source
     assert (alone.weights_sha256, alone.val_bpb) == (champion.weights_sha256, champion.val_bpb)
 
 
-@pytest.mark.parametrize("learnt_in", ["check", "heat"])
+@pytest.mark.parametrize("learnt_in", ["check", pytest.param("heat", marks=pytest.mark.slow)])
 def test_what_was_learnt_while_others_compile_is_paid_for_when_it_is_lent(
     learnt_in: str, tiny_source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from project import clone, events, run_there
+from project import clone_small, events, run_there
 
 pytestmark = pytest.mark.process
 
@@ -20,7 +20,7 @@ def test_a_program_gets_gits_variables_and_their_secrets_are_hidden(
     """But for those of another repository than its folder. The campaign's own git is given none."""
     folder = tmp_path / "project"
     folder.mkdir()
-    clone(folder)
+    clone_small(folder)
     seen, program = tmp_path / "seen.json", tmp_path / "program.py"
     program.write_text(
         f"import json, os, pathlib\n"

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 from commands import run_here
-from project import agent, as_json, clone, git
-from test_cassette_campaign import TRAIN_PY
+from project import TRAIN_PY, agent, as_json, clone, git
 
 from agent.git.repo import Repo
 
