@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Literal
 
-from scipy.special import betaincinv, ndtri, stdtr, stdtrit, zeta
+import scipy
 
 Rule = Literal["confirm", "strict", "greedy"]
 Decision = Literal["keep", "revert", "heat"]
@@ -121,7 +121,7 @@ class Judge:
     def gain(self, differences: Sequence[float]) -> Estimate:
         """Mean difference with its interval; there must be at least one."""
         mean, error, dof = self.moderated(differences)
-        return Estimate(mean, float(stdtrit(dof, 0.975)) * error)
+        return Estimate(mean, float(scipy.special.stdtrit(dof, 0.975)) * error)
 
     def corrected_gain(self, differences: Sequence[float], effect: float) -> Estimate:
         """The gain that is believed of an edit that was selected for its gain.
@@ -131,7 +131,7 @@ class Judge:
         paradoxes of Bayesian inference, 1994), so it is as good as that assumption.
         """
         mean, error, dof = self.moderated(differences)
-        half = float(stdtrit(dof, 0.975)) * math.sqrt(shrunk(error**2, error, effect))
+        half = float(scipy.special.stdtrit(dof, 0.975)) * math.sqrt(shrunk(error**2, error, effect))
         return Estimate(shrunk(mean, error, effect), half)
 
     def tie_cost(self, differences: Sequence[float]) -> float:
@@ -140,7 +140,7 @@ class Judge:
         At least its standard error, because ties are selected for looking cheap.
         """
         mean, error, dof = self.moderated(differences)
-        return max(error, float(stdtrit(dof, 0.9)) * error - mean)
+        return max(error, float(scipy.special.stdtrit(dof, 0.9)) * error - mean)
 
     def is_tie(self, differences: Sequence[float], size_delta: int) -> bool:
         """Whether a shorter program costs no more than what near-ties may still cost."""
@@ -172,7 +172,7 @@ class Judge:
     def _score(self, differences: Sequence[float]) -> float:
         """The moderated t as the z-score of the same probability."""
         mean, error, dof = self.moderated(differences)
-        return float(ndtri(stdtr(dof, mean / error)))
+        return float(scipy.special.ndtri(scipy.special.stdtr(dof, mean / error)))
 
     def moderated(self, differences: Sequence[float]) -> tuple[float, float, float]:
         """Mean difference, its standard error, and the degrees of freedom of that error."""
@@ -202,7 +202,7 @@ def least_gain(rule: Rule, heats: int) -> float:
 
 def _to_win(level: float) -> float:
     """The z-score that is kept after all heats."""
-    return -float(ndtri(CALIBRATION * level))
+    return -float(scipy.special.ndtri(CALIBRATION * level))
 
 
 def _early(count: int, last: int) -> float:
@@ -248,7 +248,8 @@ def trial_level(
         spent = spent.after(passed, kept)
     share: float = sum((spent.passed - before + 1.0) ** -SPENDING_POWER for before in spent.earned)
     return min(
-        FALSE_KEEPS[rule], PASS_SHARE * FALSE_SHARE[rule] * share / float(zeta(SPENDING_POWER))
+        FALSE_KEEPS[rule],
+        PASS_SHARE * FALSE_SHARE[rule] * share / float(scipy.special.zeta(SPENDING_POWER)),
     )
 
 
@@ -279,7 +280,7 @@ def reward(gain: float | None, unit: float, *, status: str = "ok") -> float | No
 
 def most_false_keeps(nulls: int, kept: int) -> float:
     """Upper 95 % limit on the share of false keeps, by null trials (Clopper and Pearson, 1934)."""
-    return 1.0 if kept >= nulls else float(betaincinv(kept + 1, nulls - kept, 0.95))
+    return 1.0 if kept >= nulls else float(scipy.special.betaincinv(kept + 1, nulls - kept, 0.95))
 
 
 def _refuse_unusable(differences: Sequence[float], level: float | None) -> None:

@@ -10,7 +10,7 @@ from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaln, polygamma
+import scipy
 
 from agent.judge import Noise
 
@@ -67,7 +67,9 @@ def learn_noise(spreads: Iterable[Spread], prior: Noise) -> Noise:
     scale = float((share * log_scales).sum())
     doubt = float((share * (log_scales - scale) ** 2).sum())
     dof = math.exp(float((share * np.log(dofs)).sum()))
-    return Noise(math.exp(scale), max(1.0, _dof_of(polygamma(1, dof / 2) + 4 * doubt)))
+    return Noise(
+        math.exp(scale), max(1.0, _dof_of(scipy.special.polygamma(1, dof / 2) + 4 * doubt))
+    )
 
 
 @functools.lru_cache(maxsize=1200)  # of the latest trials of both kinds, at each verdict
@@ -83,7 +85,7 @@ def _log_density(one: Spread, log_scales: Grid, dofs: Grid) -> Grid:
     """Log density of log(squares / dof), an F distribution in units of the scale squared."""
     ratio = math.log(one.squares / one.dof) - 2 * log_scales
     half, halves = one.dof / 2, dofs / 2
-    density = half * (ratio + np.log(one.dof / dofs)) - betaln(half, halves)
+    density = half * (ratio + np.log(one.dof / dofs)) - scipy.special.betaln(half, halves)
     found: Grid = density - (half + halves) * np.log1p(np.exp(ratio) * one.dof / dofs)
     return found
 
@@ -91,7 +93,7 @@ def _log_density(one: Spread, log_scales: Grid, dofs: Grid) -> Grid:
 def _dof_of(variance: float) -> float:
     """Degrees of freedom of a chi-square whose logarithm has this variance."""
     halves = np.geomspace(0.05, 1e4, 2000)
-    return 2 * float(np.interp(-variance, -polygamma(1, halves), halves))
+    return 2 * float(np.interp(-variance, -scipy.special.polygamma(1, halves), halves))
 
 
 def learn_effect(gains: Iterable[tuple[float, float]], prior: float) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any, TypeVar
 
-from scipy.special import stdtrit
+import scipy
 
 from agent.campaign.reading import CampaignError
 from agent.executors.base import Executor, Work
@@ -39,7 +39,9 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     mean, count = fmean(values), len(values)
     if count < 2:
         raise ValueError("an interval needs at least two values")
-    half = float(stdtrit(count - 1, (1 + level) / 2)) * stdev(values) / math.sqrt(count)
+    half = (
+        float(scipy.special.stdtrit(count - 1, (1 + level) / 2)) * stdev(values) / math.sqrt(count)
+    )
     return Interval(mean, mean - half, mean + half)
 
 

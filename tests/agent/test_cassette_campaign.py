@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from project import agent, as_json, clone_small, events, git, start, wait_until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]  # tests/agent/models asks the same model
 
 BUDGET = ("--budget", "6000tok", "--keep", "greedy", "--proposer", "llm")
 PICKY = r'''
@@ -81,7 +81,6 @@ def test_local_drives_a_campaign_to_its_end(project: Path, recorded: Path) -> No
     assert "<<<<<<< SEARCH" in shown
 
 
-@pytest.mark.slow  # tests/faults/test_kills.py shows the like
 def test_a_recorded_campaign_replays_to_identical_trees_though_it_is_killed(
     project: Path, recorded: Path
 ) -> None:
@@ -97,7 +96,6 @@ def test_a_recorded_campaign_replays_to_identical_trees_though_it_is_killed(
     assert "ends with trial 3" in ended.stderr
 
 
-@pytest.mark.slow
 def test_a_replay_that_is_killed_between_the_replies_of_a_trial_goes_on_as_recorded(
     project: Path, tmp_path: Path
 ) -> None:

@@ -63,14 +63,19 @@ def hit(find: Callable[[], int], number: int, when: str, times: int) -> Callable
     ("find", "number", "when", "times", "status", "reason"),
     [
         (lambda: trainings()[-1], signal.SIGKILL, "ready", 1, "oom", "memory: killed by SIGKILL"),
-        (lambda: trainings()[-1], signal.SIGTERM, "ready", 9, "crashed", "crash: killed by signal"),
         (lambda: MACHINE.server().pid, signal.SIGKILL, "ready", 1, "ok", ""),
-        (lambda: MACHINE.server().pid, signal.SIGKILL, "ready", 9, "crashed", "crash: the fork"),
-        (lambda: MACHINE.server().process.pid, signal.SIGKILL, "ready", 1, "ok", ""),
-        (lambda: trainings()[0], signal.SIGKILL, "scoring", 1, "ok", ""),  # the scorer
         (lambda: trainings()[-1], signal.SIGKILL, "scoring", 1, "invalid", "eval-crash: "),
-        (lambda: MACHINE.server().pid, signal.SIGKILL, "scoring", 1, "ok", ""),
         (lambda: trainings()[0], signal.SIGKILL, "scoring", 99, "crashed", "scorer: "),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                (lambda: trainings()[-1], signal.SIGTERM, "ready", 9, "crashed", "crash: killed"),
+                (lambda: MACHINE.server().pid, signal.SIGKILL, "ready", 9, "crashed", "crash: "),
+                (lambda: MACHINE.server().process.pid, signal.SIGKILL, "ready", 1, "ok", ""),
+                (lambda: trainings()[0], signal.SIGKILL, "scoring", 1, "ok", ""),  # the scorer
+                (lambda: MACHINE.server().pid, signal.SIGKILL, "scoring", 1, "ok", ""),
+            )
+        ),
     ],
 )
 def test_what_comes_of_it(
