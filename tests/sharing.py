@@ -1,9 +1,7 @@
 """Which tests run side by side, in two processes of pytest-xdist, and which run alone.
 
-Each of the two has half of the cores, and so have the trainings of its tests: those of both on all
-cores would wait for each other's threads, which takes a quarter longer. ``cores``: the test needs
-all of them. ``alone``: it watches the clock, or the processes of the whole machine, so nothing runs
-beside it. These come last, when one worker has nothing else to do.
+``alone``: the test watches the clock, or the processes of the whole machine, so nothing runs beside
+it. These come last, when one worker has nothing else to do.
 """
 
 from __future__ import annotations
@@ -41,11 +39,13 @@ LONG = (
 SLOW_FIXTURE_USERS = {"test_prepare", "test_apidocs"}
 """Files that use ``both_outputs``, a slow fixture of the whole session: they stay together."""
 WORKERS = 2
-CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """None for a few files, which start faster without; two for a folder or for all."""
+    """None for a few files, which start faster without; two for a folder or for all.
+
+    A training uses every core, so that more of them side by side end no sooner.
+    """
     alone = config.option.capture == "no" or config.option.collectonly
     paths = [Path(argument.split("::")[0]) for argument in config.args]
     folders = any(path.is_dir() for path in paths)
@@ -58,12 +58,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Not before: whether a test is skipped may depend on the cores that there are."""
-    half = _half_of_the_cores(session.config)
-    if half:
-        os.sched_setaffinity(0, half)
-    if half and (torch := sys.modules.get("torch")):
-        torch.set_num_threads(len(half))
+    """Of two workers each has one core, for which threads of torch in both would wait and spin."""
+    torch = sys.modules.get("torch")
+    if torch and hasattr(session.config, "workerinput"):
+        torch.set_num_threads(1)
 
 
 class Sharing(LoadScopeScheduling):
@@ -99,14 +97,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.testrunuid = config.option.testrunuid or uuid.uuid4().hex
 
 
-def _half_of_the_cores(config: pytest.Config) -> list[int]:
-    """Those of this worker; none for all tests in one process, one core, or where none binds."""
-    if not hasattr(config, "workerinput"):
-        return []
-    half, of = len(CORES) // WORKERS, int(config.workerinput["workerid"].removeprefix("gw"))
-    return CORES[of % WORKERS * half :][:half]
-
-
 def _lock_file(config: pytest.Config) -> Path:
     run = getattr(config, "workerinput", vars(config.option))["testrunuid"]
     return Path(tempfile.gettempdir()) / f"autoresearch-tests-{run}.lock"
@@ -117,16 +107,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Around the timeout as well: waiting for the other worker is no part of a test."""
     if not hasattr(item.config, "workerinput"):
         return (yield)
-    half = _half_of_the_cores(item.config) if item.get_closest_marker("cores") else []
     with _lock_file(item.config).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
         try:
-            if half:
-                os.sched_setaffinity(0, CORES)
             return (yield)
         finally:
-            if half:
-                os.sched_setaffinity(0, half)
             fcntl.flock(lock, fcntl.LOCK_UN)  # a process that the test forked may have it open
 
 

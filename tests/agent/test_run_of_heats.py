@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from project import agent, as_json, clone, clone_small, events
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]  # test_heat and test_evaluate are quick
 
 RUN = ("run", "--tag", "t", "--budget", "2s", "--llm", "none", "--proposer", "tuner")
 
@@ -45,7 +45,6 @@ def test_the_log_has_the_differences_of_the_scores(campaign: Path) -> None:
     assert (status["nulls"], status["nulls_kept"]) == (0, 0)
 
 
-@pytest.mark.slow
 def test_candidates_share_a_heat(tmp_path: Path) -> None:
     """Also under a budget of tokens, one after the other, if program.md or the user asks for it.
 
@@ -64,7 +63,6 @@ def test_candidates_share_a_heat(tmp_path: Path) -> None:
     assert len({trial["parent"] for trial in kept}) == len(kept), "one keep of each champion"
 
 
-@pytest.mark.slow
 def test_a_training_that_took_turns_replays_alone(campaign: Path) -> None:
     for trial in (0, 1):
         found = as_json(campaign, "replay", f"refs/autoresearch/t/trials/{trial}")

@@ -16,7 +16,7 @@ import pytest
 from benchmarks.machine import ROOT
 from benchmarks.neighbour import CORES, neighbour, plan
 
-pytestmark = [pytest.mark.alone, pytest.mark.cores, pytest.mark.process]
+pytestmark = [pytest.mark.alone, pytest.mark.process]
 
 
 def is_gone(pid):

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks import kills_campaign, kills_compare
 
-pytestmark = [pytest.mark.process, pytest.mark.cores, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(900)]
 TRIALS = 2
 
 

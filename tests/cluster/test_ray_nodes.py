@@ -22,7 +22,7 @@ from agent.executors import ray as executor
 from agent.executors.base import Work
 from agent.executors.ray import NodeLink, Nodes, RayError
 
-pytestmark = [pytest.mark.process, pytest.mark.cores, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 HOW = {"budget": "20000tok", "preset": "cpu", "seed": 1}
 
 

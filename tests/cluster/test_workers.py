@@ -25,7 +25,6 @@ from trainer.sandbox import owner
 
 pytestmark = [
     pytest.mark.process,
-    pytest.mark.cores,
     pytest.mark.skipif(len(workers.processors()) < 2, reason="needs two processors"),
 ]
 HOW = {"budget": "20000tok", "preset": "cpu", "seed": 1}

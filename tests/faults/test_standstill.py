@@ -147,6 +147,7 @@ print(found.status)
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_a_stopped_parent_measures_again(tiny_source: str, tmp_path: Path) -> None:
     """Ctrl-Z, a paused container or virtual machine: the training's time went on without it."""
     file = tmp_path / "train.py"

@@ -39,7 +39,7 @@ def test_a_line_ends_with_the_checksum_of_the_rest() -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_no_changed_byte_is_read_as_something_that_happened(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

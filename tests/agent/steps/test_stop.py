@@ -200,7 +200,7 @@ def test_what_is_ignored_stays_ignored(number: signal.Signals) -> None:
         signal.signal(number, before)
 
 
-@pytest.mark.parametrize("model", ["waiting", "answering"])
+@pytest.mark.parametrize("model", [pytest.param("waiting", marks=pytest.mark.slow), "answering"])
 def test_while_the_model_is_asked(begin: Callable[..., Run], tmp_path: Path, model: str) -> None:
     mark = tmp_path / "asked"
     program = tmp_path / "model.sh"

@@ -127,6 +127,7 @@ def test_a_training_of_a_heat_that_can_neither_be_stopped_nor_killed(
         assert one.reason.startswith(f"crash: process {stuck[0]} ("), one.reason
 
 
+@pytest.mark.slow
 def test_a_process_of_scoring_that_cannot_be_killed(
     tiny_source: str, impatient: None, hold: Callable[[int], None]
 ) -> None:
