@@ -168,6 +168,7 @@ def test_no_room_for_scratch(tiny_file: Path, tmp_path: Path) -> None:
     assert "the training cannot be run" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_shipped_file_under_another_preset_says_whose_constants_it_has() -> None:
     done = here("--preset", "h100", "--budget", "1tok", "--data", "apidocs", "--isolation", "off")
     (line,) = (line for line in done.stdout.splitlines() if "constants" in line)

@@ -147,6 +147,7 @@ measure(Path({str(file)!r}).read_text(), budget="300s", preset="cpu", device="cp
         changes = sum(x != y for x, y in pairwise(said))
         assert changes == 1
 
+    @pytest.mark.slow
     def test_by_spawning(self, tiny_source: str, plain: Measurement) -> None:
         MACHINE.close()
         MACHINE._servers = [ForkServer(PROGRAM, "spawn")]
