@@ -102,11 +102,11 @@ def _parts(clock: Clock, event: events.Event, passed: float) -> list[tuple[str, 
     doing = clock["doing"].values()
     if isinstance(event, events.RunBegun) or not clock["running"]:
         return [("stopped", passed)]
+    if "heat" in doing:
+        return [("heats", passed)]
     if isinstance(event, events.Paused):
         paused = min(passed, event.seconds)
         return [("paused", paused), ("bookkeeping", passed - paused)]
-    if "heat" in doing:
-        return [("heats", passed)]
     if isinstance(event, events.Audited | events.Proved):
         return [("audits", passed)]
     if isinstance(event, events.Opened | events.Verified | events.Transferred | events.Harvested):

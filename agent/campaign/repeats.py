@@ -79,6 +79,13 @@ def tried_in(state: State, objective: Mapping[str, Any]) -> set[str]:
     return state.so_far.count(("tried", key_of(objective)), state.finished, set(), step)
 
 
+def tried_with(state: State, objective: Mapping[str, Any], *, but: int | None = None) -> set[str]:
+    """Those, and the programs of all trials under way but one."""
+    own = (trial for trial in state.open_trials if trial.trial != but)
+    open_ones = {name for t in own if t.holds_by(objective) for name in t.tried}
+    return tried_in(state, objective) | open_ones
+
+
 def refuse_repeat(changes: Sequence[str], known: Lost) -> None:
     """
     Raises:

@@ -78,8 +78,7 @@ def check(
         found = fingerprint(candidate)
         if found == fingerprint(parent):
             raise Rejected("comments or formatting only: the program that it makes is the same")
-        if found in tried:
-            raise Rejected("already tried: the same program was trained in this campaign")
+        refuse_tried(found, tried)
         if _without_seeds(parent) == _without_seeds(candidate):
             raise Rejected("seed only: nothing else changes, and luck is no improvement")
         _refuse_payload(parent, candidate)
@@ -90,6 +89,15 @@ def check(
     except RecursionError:
         raise Rejected("contract: train.py is nested too deeply to be read") from None
     return found
+
+
+def refuse_tried(digest: str, tried: Collection[str]) -> None:
+    """
+    Raises:
+        Rejected: a program with this fingerprint was trained, or is about to be.
+    """
+    if digest in tried:
+        raise Rejected("already tried: the same program was trained in this campaign")
 
 
 def sections_touched(parent: str, candidate: str) -> frozenset[str]:

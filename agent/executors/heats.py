@@ -69,6 +69,8 @@ class Devices:
         self._taken = 0
         self._champion = ""
         self._urgent: dict[threading.Condition, float] = {}
+        self._best: threading.Condition | None = None
+        """Who of those of a finite worth has a device: the next waits for what comes of it."""
         self._granted: set[threading.Condition] = set()
         self._seats: list[Seat] = []
         self._back: set[int] = set()
@@ -211,6 +213,8 @@ class Devices:
             yield  # where the run is to stop, what is measured ends at once
         finally:
             self._taken -= has_one
+            if self._best is wanted:
+                self._best = None
             self._give_out()
 
     def _give_out(self) -> None:
@@ -220,7 +224,8 @@ class Devices:
             seat.awaited &= self.lanes.quick
         while self._taken < self.executor.slots:
             if wanted := self._most_urgent():
-                del self._urgent[wanted]
+                if self._urgent.pop(wanted) != math.inf:
+                    self._best = wanted
                 self._granted.add(wanted)
                 wanted.notify()
             elif not self._back and (company := self._next_heat()):
@@ -234,7 +239,7 @@ class Devices:
     def _most_urgent(self) -> threading.Condition | None:
         """Who of those that wait for no heat is next; None if nobody can be told yet."""
         at_once = (wanted for wanted, worth in self._urgent.items() if worth == math.inf)
-        if (first := next(at_once, None)) is not None or self._back:
+        if (first := next(at_once, None)) is not None or self._back or self._best:
             return first
         return max(self._urgent, key=lambda wanted: self._urgent[wanted], default=None)
 

@@ -63,13 +63,14 @@ def differing(here: dict[str, str], there: dict[str, str]) -> str:
 class Node:
     """What runs on a node, as an actor."""
 
-    def __init__(self, number: int, count: int, cores: int) -> None:
-        """It is one of ``count`` on this node, and ``cores`` of the processors are its own."""
+    def __init__(self, number: int, count: int, cores: int, of_node: int) -> None:
+        """It is one of ``count`` on this node; ``cores`` of the ``of_node`` processors are its
+        own."""
         self._held = contextlib.ExitStack()
         self._scratch = self._held.enter_context(scratch_folder())
         own = processors()
         # Where the node has fewer than the system shows, as in a container, nobody knows which.
-        bound = own[number * cores : (number + 1) * cores] if len(own) <= cores * count else ()
+        bound = own[number * cores : (number + 1) * cores] if len(own) <= of_node else ()
         memory_mb = psutil.virtual_memory().available / 2**20 / count
         share = Share(tuple(bound), None if bound else cores, memory_mb=memory_mb)
         self._worker = Worker("the worker", share)
@@ -357,7 +358,7 @@ class Nodes(Pool):
         )
         return [
             NodeLink(
-                made.remote(k, count, each),
+                made.remote(k, count, each, cores),
                 (node_id, k),
                 f"node {node['NodeManagerAddress']}" + (f", worker {k + 1}" if count > 1 else ""),
             )

@@ -8,10 +8,10 @@ nothing any more or does not pass its checks is lost, and may be drawn again.
 from __future__ import annotations
 
 from agent.campaign.records import Trial
-from agent.campaign.repeats import lost_in, refuse_repeat, tried_in
+from agent.campaign.repeats import lost_in, refuse_repeat, tried_with
 from agent.edits.blocks import Edit
 from agent.edits.changes import hunks
-from agent.edits.checks import Rejected, check
+from agent.edits.checks import Rejected, check, refuse_tried
 from agent.git.merge import merge
 from agent.steps.faults import suspect_machine
 from agent.steps.runtime import Runtime
@@ -36,13 +36,11 @@ def carry_over(runtime: Runtime) -> None:
         if source.rstrip() == now.rstrip():
             raise Rejected(f"trial {champion.trial} has changed the same")
         changes, state = hunks(now, source), campaign.state
-        others = [one for one in state.open_trials if one.trial != trial.trial]
         digest = check(
             now,
             source,
             max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
-            tried=tried_in(state, trial.objective)
-            | {name for t in others if t.holds_by(trial.objective) for name in t.tried},
+            tried=tried_with(state, trial.objective, but=trial.trial),
         )
         refuse_repeat(changes, lost_in(state, trial.objective))
         smoke = runtime.measure(runtime.work("check", source, seed=runtime.settings.seed))
@@ -51,6 +49,8 @@ def carry_over(runtime: Runtime) -> None:
             suspect_machine(runtime, now)
             raise Rejected(f"two trial steps failed: {smoke.reason}")
         runtime.in_vain["steps"] = 0
+        # A trial beside it may have come to the same meanwhile.
+        refuse_tried(digest, tried_with(campaign.state, trial.objective, but=trial.trial))
     except Rejected as why:
         first = str(why).splitlines()[0][:200]
         words = f"rejected, as it could not be carried over to the new champion: {first}"

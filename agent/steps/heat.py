@@ -96,10 +96,12 @@ def still_wanted(runtime: Runtime, company: list[Seat]) -> list[Seat]:
 def _lead(runtime: Runtime, company: Sequence[Seat]) -> None:
     """Run the heat of all that have a seat in it; the champion's training is counted once."""
     plans: list[Plan] = []
-    seeds, new = _seeds(runtime, runtime.campaign.state.trials[company[0].trial])
-    for one in company:
-        trial = runtime.campaign.state.trials[one.trial]
-        plans.append(plan_heat(runtime, trial, (seeds, 0 if plans else new)))
+    trials = [runtime.campaign.state.trials[one.trial] for one in company]
+    is_shared = len(company) > 1
+    seeds, new = _seeds(runtime, trials[0], is_shared)
+    for trial in trials:
+        handed = seeds, 0 if plans else new
+        plans.append(plan_heat(runtime, trial, handed, trains_champion=is_shared))
     trials = [runtime.campaign.state.trials[one.trial] for one in company]
     watches = [
         None if trial.is_null else HeatWatch(runtime, trial, plan.reused)
@@ -135,16 +137,23 @@ class Plan:
 
 
 def plan_heat(
-    runtime: Runtime, trial: Trial, handed: tuple[tuple[int, int], int], *, proof: bool = False
+    runtime: Runtime,
+    trial: Trial,
+    handed: tuple[tuple[int, int], int],
+    *,
+    proof: bool = False,
+    trains_champion: bool = False,
 ) -> Plan:
     """Journal that a trial's heat begins.
 
     Args:
         handed: seeds of champion and candidate, and how many of them are new.
+        trains_champion: also if a training of it with this seed is known; a proof does.
     """
     campaign, (seeds, new) = runtime.campaign, handed
     number = 1 + max((t.heat for t in trial.trainings if t.heat is not None), default=-1)
-    reused = None if has_turns(runtime) or proof else _earlier(runtime, trial, seeds[0])
+    is_done_anyway = has_turns(runtime) or proof or trains_champion
+    reused = None if is_done_anyway else _earlier(runtime, trial, seeds[0])
     commit = runtime.rival(trial).commit
     source = campaign.source(commit)
     edited = null_source(source, trial) if trial.is_null else campaign.source(trial.candidate)
@@ -163,15 +172,18 @@ def has_turns(runtime: Runtime) -> bool:
     return parse_budget(runtime.settings.budget).seconds is not None
 
 
-def _seeds(runtime: Runtime, trial: Trial) -> tuple[tuple[int, int], int]:
-    """Seeds of champion and candidate, and how many of them are new."""
+def _seeds(runtime: Runtime, trial: Trial, is_shared: bool) -> tuple[tuple[int, int], int]:
+    """Seeds of champion and candidate, and how many of them are new.
+
+    A heat that others share takes no known one: one of them may have met the champion with it.
+    """
     cut_off = trial.open_seeds
     if len(cut_off) == 2:
         return (cut_off[0], cut_off[1]), 0
     fresh = runtime.fresh_seed()
     if trial.is_null and not trial.sets_numbers:
         return (fresh, fresh + 1), 2
-    if (chosen := _known_seed(runtime, trial)) is None:
+    if is_shared or (chosen := _known_seed(runtime, trial)) is None:
         return (fresh, fresh), 1
     return (chosen, chosen), 0
 
@@ -254,7 +266,7 @@ def train_heat(
         same_machine = dict(alone.fingerprint) == dict(plan.reused.fingerprint)
         if same_machine or alone.status not in ("ok", "abandoned"):
             return [None, alone]
-        return [*_measure(runtime, plan.sources[:1], seeds[:1]), alone]
+        watch = None  # both once more, as one work: the champion alone might go to its old node
     return list(
         _measure(
             runtime,

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -35,11 +36,24 @@ class Notifier:
     tag: str = ""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     hidden: Collection[str] = field(default=(), repr=False)
+    _queue: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1), repr=False, compare=False
+    )
 
     def __call__(self, event: Event, message: str) -> None:
-        """Run the command. If it fails, that is a line of the log and no more."""
-        if not self.command:
-            return
+        """Run the command, after those that were asked for before, and wait until it has ended.
+
+        If it fails, that is a line of the log and no more.
+        """
+        if self.command:
+            self._queue.submit(self._tell, event, message).result()
+
+    def soon(self, event: Event, message: str) -> None:
+        """The same without waiting: a campaign goes on meanwhile."""
+        if self.command:
+            self._queue.submit(self._tell, event, message)
+
+    def _tell(self, event: Event, message: str) -> None:
         message = one_line(redact(message, self.hidden), LONGEST)
         told = {"EVENT": event, "TAG": self.tag, "MESSAGE": message}
         try:

@@ -15,7 +15,7 @@ from typing import Any
 from agent import edits
 from agent.campaign import events
 from agent.campaign.records import Trial
-from agent.campaign.repeats import lost_in, refuse_repeat, tried_in
+from agent.campaign.repeats import lost_in, refuse_repeat, tried_with
 from agent.edits import checks
 from agent.edits.blocks import Envelope
 from agent.edits.changes import hunks
@@ -222,7 +222,9 @@ def _wait_for_model(runtime: Runtime, outage: Unavailable) -> None:
     fault = _in_vain(runtime, outage.cause, str(outage))
     seconds = 0.0 if fault else seconds
     if state.outages + 1 in LONG_OUTAGES:  # it may be a mistake that looks like one
-        runtime.notify("needed", f"the model has not answered for about an hour or more: {outage}")
+        runtime.notify.soon(
+            "needed", f"the model has not answered for about an hour or more: {outage}"
+        )
     goes_on = datetime.now() + timedelta(seconds=seconds)
     runtime.display.message(
         f"waiting {seconds:.0f} s for the model, until {goes_on:%H:%M:%S}: {outage}"
@@ -256,8 +258,7 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         trial,
         parent,
         max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
-        tried=tried_in(state, trial.objective)
-        | {name for t in state.open_trials if t.holds_by(trial.objective) for name in t.tried},
+        tried=tried_with(state, trial.objective),
     )
     changes = hunks(parent, source)
     refuse_repeat(changes, lost_in(state, trial.objective))
@@ -268,6 +269,8 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         suspect_machine(runtime, parent)
         raise checks.Rejected(f"two trial steps failed: {smoke.reason}\n{smoke.detail}".strip())
     runtime.in_vain["steps"] = 0
+    now = tried_with(runtime.campaign.state, trial.objective)
+    checks.refuse_tried(digest, now)  # a trial beside it may have come to the same meanwhile
     runtime.campaign.commit_candidate(
         champion.commit,
         source,

@@ -254,12 +254,12 @@ class Runtime:
         if complaint:
             self.display.message(complaint)
             if complaint != self._complaint:
-                self.notify("needed", complaint)
+                self.notify.soon("needed", complaint)
         self._complaint = complaint
         low = low_battery()
         if low and not self._low:
             self.display.message(low)
-            self.notify("needed", low)
+            self.notify.soon("needed", low)
         self._low = low
         text = scrub(self.program.text, secret_values(inherited_environment()))
         if text != self.campaign.state.program_text:

@@ -70,6 +70,6 @@ def conclude(
         runtime.devices.champion_is(trial.commit)
     runtime.devices.concluded()
     if trial.kept and trial.trial > 0 and not trial.is_null:
-        runtime.notify("champion", f"trial {trial.trial}, {trial.title}: {trial.words}")
+        runtime.notify.soon("champion", f"trial {trial.trial}, {trial.title}: {trial.words}")
     while runtime.campaign.messages:
         runtime.display.message(runtime.campaign.messages.pop(0))

@@ -94,6 +94,11 @@ CASES: dict[str, tuple[tuple[tuple[float, events.Event], ...], dict[str, Any]]] 
          "lost": {"drafting": 5, "waiting for a model": 60, "paused": 100, "bookkeeping": 1,
                   "stopped": 134}},
     ),
+    "a pause that one lane met while another's heat went on": (
+        ((0, RUN), (0, DRAW[1]), (0, EDIT[1]), (0, BEGIN[1]), (40, events.Paused(seconds=30.0)),
+         (42, heat(1, *BOTH))),
+        {"running": 42, "busy": 42, "hidden": 0, "lost": {}},
+    ),
     "a kill in mid-heat: nobody knows when": (
         ((0, RUN), (0, DRAW[1]), (0, EDIT[1]), (2, BEGIN[1]), (50, RUN), (51, BEGIN[1]),
          (93, heat(1, *BOTH))),

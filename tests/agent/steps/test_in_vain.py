@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,7 +158,8 @@ def test_an_outage_may_take_as_long_as_it_likes(
     often = propose.LONG_OUTAGES[2]
     over(runtime, server, "openai", *[Failure(529), Failure(429)] * (often // 2), Answer("edit"))
     needed: list[tuple[str, str]] = []
-    monkeypatch.setattr(runtime, "notify", lambda *told: needed.append(told))
+    soon = lambda *told: needed.append(told)  # noqa: E731
+    monkeypatch.setattr(runtime, "notify", SimpleNamespace(soon=soon))
     loop.one_trial(runtime)
     trial = runtime.campaign.state.trials[-1]
     assert (trial.verdict, trial.rejections) == ("revert", ())

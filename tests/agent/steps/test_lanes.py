@@ -5,7 +5,11 @@ Journal, git and threads are real; trainings and the model's replies come when t
 
 from __future__ import annotations
 
+import queue
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,7 +32,10 @@ from runtimes import running
 
 from agent import loop
 from agent.campaign import events
+from agent.executors.base import Work
 from agent.models.types import Misconfigured, Prompt
+from agent.proposers.base import Context, Proposal
+from agent.steps import heat
 from agent.steps.runtime import Runtime
 
 pytestmark = pytest.mark.process
@@ -111,6 +118,82 @@ def test_candidates_share_one_champion_and_one_keep_comes_of_it(runtime: Runtime
     carried = [len(trial.carried) for trial in runtime.campaign.state.finished]
     assert carried[:2] == [0, 0] and min(carried[2:]) > 0
     check_invariants(runtime)
+
+
+def test_those_that_share_a_heat_train_the_champion_whatever_is_known_by_then(
+    runtime: Runtime, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its training with a seed became known after they had sat down."""
+    use(runtime, heat="3", budget="200000tok", trials=6)
+    runtime.proposer = Told()
+    lab.scores = lambda source: 1.9 if "kind" in source else 1.5
+    monkeypatch.setattr(heat, "_seeds_to_share", lambda runtime, trial: trial.open_seeds or None)
+    assert loop.run_campaign(runtime) == "6 trials are done"
+    assert {len(of) for what, of in lab.asked[2:] if what == "heat"} == {4}
+    assert [trial.verdict for trial in trials(runtime)] == ["keep"] + ["revert"] * 6
+    check_invariants(runtime)
+
+
+class Same(Told):
+    """Draws one edit again and again."""
+
+    def propose(self, context: Context) -> Proposal:
+        head = f"category: {context.category}\nhypothesis: it may help\n"
+        return Proposal("deck", head + edit("same"))
+
+
+def test_of_two_that_draw_the_same_one_is_trained(
+    runtime: Runtime, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is read while the first one's steps are tried."""
+    lab.slots = 2
+    use(runtime, trials=2)
+    runtime.proposer = Same()
+    both, run = threading.Barrier(2, timeout=60), lab.run
+
+    def run_both(work: Work, **how: Any) -> Any:
+        if work.call == "check":
+            both.wait()
+        return run(work, **how)
+
+    monkeypatch.setattr(lab, "run", run_both)
+    assert loop.run_campaign(runtime) == "2 trials are done"
+    assert sorted(trial.verdict for trial in trials(runtime)[1:]) == ["rejected", "revert"]
+    check_invariants(runtime)
+
+
+def test_of_works_that_are_weighed_the_next_waits_for_what_comes_of_the_best(
+    runtime: Runtime, lab: Lab
+) -> None:
+    """An audit of the second best, if it were over first, would make that the champion."""
+    lab.slots, devices = 2, runtime.devices
+    audits, begun = threading.Semaphore(0), queue.Queue[float]()
+
+    def run(work: Work, **how: Any) -> None:
+        begun.put(work.arguments["worth"])
+        assert audits.acquire(timeout=60)
+
+    def audit(number: int, worth: float) -> None:
+        with devices.lanes.lane(number):
+            work = Work("audit", ("",), {"worth": worth})
+            cancel = threading.Event()
+            devices.run(work, on_event=print, cancel=cancel, worth=worth)
+
+    devices.executor = SimpleNamespace(slots=2, run=run)
+    lanes = [threading.Thread(target=audit, args=(n, w)) for n, w in enumerate((0.3, 0.1, 0.2))]
+    for lane in lanes:
+        lane.start()
+    order = [begun.get(timeout=60)]
+    while len(devices._urgent) < 2:
+        time.sleep(0.01)
+    with devices.lanes.beside():
+        devices.look()
+        assert len(devices._urgent) == 2
+    audits.release(3)
+    for lane in lanes:
+        lane.join(60)
+    order += [begun.get_nowait() for _ in range(2)]
+    assert order[-2:] == sorted(order[-2:], reverse=True)
 
 
 def test_two_devices_train_two_heats_at_once(runtime: Runtime, lab: Lab) -> None:

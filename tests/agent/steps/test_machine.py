@@ -91,7 +91,8 @@ def test_a_battery_that_runs_low_is_told_once(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[str, str]] = []
-    runtime.notify = lambda event, words: told.append((event, words))  # type: ignore[assignment]
+    soon = lambda event, words: told.append((event, words))  # noqa: E731
+    runtime.notify = SimpleNamespace(soon=soon)  # type: ignore[assignment]
     for plugged, percent in [(False, 50), (False, 19.6), (False, 15), (True, 9), (False, 9)]:
         found = SimpleNamespace(power_plugged=plugged, percent=percent)
         monkeypatch.setattr(psutil, "sensors_battery", lambda found=found: found)
