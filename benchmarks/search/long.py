@@ -57,6 +57,8 @@ SHOWN = {
     "report.md": ("agent", "report", "--markdown"),
 }
 """What a user asks of a campaign; each is kept as it is printed."""
+MEASURED = {"verify.txt", "harvest.txt"}
+"""They train for half an hour, and open the test text: what is there already is not asked again."""
 
 
 class Long:
@@ -150,7 +152,8 @@ class Long:
         repo = self.folder / "repo"
         KEPT.mkdir(parents=True, exist_ok=True)
         for name, words in SHOWN.items():
-            (KEPT / name).write_text(printed(repo, sys.executable, "-m", *words))
+            if not (name in MEASURED and (KEPT / name).exists()):
+                (KEPT / name).write_text(printed(repo, sys.executable, "-m", *words))
         log = printed(repo, "git", "log", "--format=%h %s%n%n%w(0,4,4)%b", BRANCH)
         (KEPT / "git-log.txt").write_text(log)
         pack(self.folder)
