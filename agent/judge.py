@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Literal
 
-import scipy
+import scipy  # loads its parts when they are used: special takes as long as numpy
 
 Rule = Literal["confirm", "strict", "greedy"]
 Decision = Literal["keep", "revert", "heat"]

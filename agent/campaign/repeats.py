@@ -80,7 +80,7 @@ def tried_in(state: State, objective: Mapping[str, Any]) -> set[str]:
 
 
 def tried_with(state: State, objective: Mapping[str, Any], *, but: int | None = None) -> set[str]:
-    """Those, and the programs of all trials under way but one."""
+    """Those of ``tried_in``, and the programs of trials under way, of all or of all ``but`` one."""
     own = (trial for trial in state.open_trials if trial.trial != but)
     open_ones = {name for t in own if t.holds_by(objective) for name in t.tried}
     return tried_in(state, objective) | open_ones
