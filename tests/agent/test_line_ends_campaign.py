@@ -138,6 +138,7 @@ def test_it_is_harvested_after_a_kill_between_heats(campaign: Path) -> None:
     assert not [e for e in events(campaign) if e["event"] == "opened"]
 
 
+@pytest.mark.slow
 def test_a_file_of_any_form_is_measured(tmp_path: Path) -> None:
     same = []
     for name, source in (("own.py", START), ("plain.py", START[3:].replace(b"\r\n", b"\n"))):

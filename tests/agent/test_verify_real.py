@@ -30,6 +30,7 @@ def opened(folder: Path) -> int:
     return sum(event["event"] == "opened" for event in events(folder))
 
 
+@pytest.mark.slow
 def test_a_kill_after_the_opening_counts_and_so_does_a_clone(kept: Path, tmp_path: Path) -> None:
     process = start(kept, "verify", *SEEDS)
     wait_until(lambda: opened(kept) == 1, process)

@@ -117,6 +117,7 @@ print(isolation(bench, {})["level"], train(bench, "40000tok")["isolation"])
     assert done.stdout.split() == ["process", "process"]
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_without_a_gpu_it_says_so() -> None:
     command = [sys.executable, "-m", "benchmarks.gpu", "--json"]

@@ -24,6 +24,7 @@ def test_recorded_trials_are_a_whole_campaign_with_a_snapshot(tmp_path: Path) ->
     assert {len(trial.differences) for trial in whole.trials[1:]} == {3}
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_resuming_is_timed_with_and_without_a_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

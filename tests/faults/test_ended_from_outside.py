@@ -119,9 +119,9 @@ def test_a_check_is_done_again(tiny_source: str, monkeypatch: pytest.MonkeyPatch
 
     def kill_first(jobs: list[Job], *how: Any) -> Any:
         if not killed:
-            killed.append(MACHINE.server().pid)
-            MACHINE.server().process.kill()
-            MACHINE.server().process.wait()
+            server = MACHINE.server()  # asked again once it is dead, it would be the next one
+            server.process.kill()
+            killed.append(server.process.wait())
         return take(jobs, *how)
 
     monkeypatch.setattr(measurements, "train_all", kill_first)

@@ -52,6 +52,7 @@ def test_it_is_one_line_and_nothing_is_lost(what: str, told: str, tmp_path: Path
     assert told in line
 
 
+@pytest.mark.slow
 def test_a_run_on_a_full_disk_ends_in_order_and_goes_on_when_there_is_space(tmp_path: Path) -> None:
     """It is filled by the campaign itself, in the middle of its baseline."""
     folder = clone_without_model(tmp_path)

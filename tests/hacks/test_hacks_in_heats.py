@@ -84,7 +84,11 @@ def stopped_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         for path in FILES
         if path.stem in COMPUTES
     ]
-    + [(path, "signals, for strangers") for path in FILES if path.stem == COMPUTES[0]],
+    + [
+        pytest.param(path, "signals, for strangers", marks=pytest.mark.slow)
+        for path in FILES
+        if path.stem == COMPUTES[0]
+    ],
     ids=lambda value: value.stem if isinstance(value, Path) else value,
     indirect=True,
 )
@@ -129,7 +133,8 @@ def test_gains_nothing_and_harms_nobody(file: Path, stopped_by: str, tiny_source
     assert (alone.weights_sha256, alone.val_bpb) == (champion.weights_sha256, champion.val_bpb)
 
 
-@pytest.mark.parametrize("learnt_in", ["check", pytest.param("heat", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("learnt_in", ["check", "heat"])
 def test_what_was_learnt_while_others_compile_is_paid_for_when_it_is_lent(
     learnt_in: str, tiny_source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,7 +71,7 @@ def test_in_a_pipe_there_are_no_codes_and_at_most_100_columns(folder: Path) -> N
     assert [line.split()[0] for line in lines] == ["campaign", "other", "night"]
 
 
-@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("columns", [80, pytest.param(200, marks=pytest.mark.slow)])
 def test_in_a_terminal_nothing_wraps_and_text_is_harmless(folder: Path, columns: int) -> None:
     screen = Screen(columns, 60)
     environ = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "LINES")}

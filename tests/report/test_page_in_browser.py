@@ -139,6 +139,7 @@ def test_hostile_texts_stay_text(browser, tmp_path):
         assert seen.page.locator("[onload]").count() == 0
 
 
+@pytest.mark.slow
 def test_a_thousand_trials_are_drawn(browser, tmp_path):
     state = long_campaign(tmp_path, 1000)
     with visit(browser, write_report(tmp_path, state, PRIOR)[1]) as seen:

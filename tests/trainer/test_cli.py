@@ -64,6 +64,7 @@ def test_in_words(tiny_file: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_corpus_that_cannot_be_had_is_replaced_and_named(tiny_file: Path) -> None:
     given = ("--file", tiny_file, "--budget", "4000tok", "--preset", "gpu")
     done = run(*given, HF_HUB_OFFLINE="1")

@@ -52,7 +52,11 @@ class TestEnds:
         assert measure(tiny_source).status == "ok"
 
     @LINUX
-    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize(
+        "number",
+        [signal.SIGKILL]
+        + [pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGTERM)],
+    )
     def test_the_parent_killed_in_mid_training(
         self, tiny_source: str, number: signal.Signals, tmp_path: Path
     ) -> None:

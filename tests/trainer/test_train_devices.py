@@ -61,8 +61,10 @@ def test_products_are_in_bfloat16_only_where_the_processor_multiplies_it(
             assert (a @ a).dtype == expected
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.process  # seconds for the larger presets
+@pytest.mark.parametrize(
+    "preset", [p if p == "cpu" else pytest.param(p, marks=pytest.mark.slow) for p in PRESETS]
+)
+@pytest.mark.process
 def test_nothing_compiles_once_the_clock_runs(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss is one graph, and the guards of the warm-up hold for all that follows."""
     constants = dict(load_presets()[preset].constants) | {

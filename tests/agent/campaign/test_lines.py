@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from agent.campaign.lines import write_line
 RECORDED = Path(__file__).parent / "recorded" / "2026-11-28.jsonl"
 
 
+@cache
 def story(count: int = 12) -> list[Event]:
     return [read_event(event) for event in campaign().events[:count]]
 
 
+@cache
 def lines(count: int = 12) -> list[bytes]:
     return [write_line(event) for event in story(count)]
 

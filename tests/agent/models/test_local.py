@@ -77,6 +77,7 @@ def is_gone(process: psutil.Process) -> bool:
 # --- the model ---
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_reply_from_a_warm_process_and_a_new_one(
     model: LocalModel,
 ) -> None:

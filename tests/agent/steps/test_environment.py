@@ -14,6 +14,7 @@ pytestmark = pytest.mark.process
 SECRET = "correct-horse-battery"
 
 
+@pytest.mark.slow
 def test_a_program_gets_gits_variables_and_their_secrets_are_hidden(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,7 @@ def test_a_repository_without_a_train_py_is_one_line_too(
     assert done.stderr.startswith("error: ") and "trainer/train.py" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_campaign_from_a_file_goes_on_is_told_and_replays(tmp_path: Path) -> None:
     """One real training, another for the check, a third for the replay."""
     folder, path = clone(tmp_path / "home"), tmp_path / "mine.py"

@@ -216,6 +216,7 @@ def test_while_the_model_is_asked(begin: Callable[..., Run], tmp_path: Path, mod
     assert whole_journal(run.folder)[-1] == "stop"
 
 
+@pytest.mark.slow
 def test_a_person_is_told_that_the_run_has_ended_in_an_error(
     begin: Callable[..., Run], tmp_path: Path
 ) -> None:

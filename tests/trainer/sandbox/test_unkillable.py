@@ -68,6 +68,7 @@ def below(server: ForkServer) -> list[int]:
     return [process.pid for process in tree.below(server.pid)]
 
 
+@pytest.mark.slow
 def test_the_server_names_it_and_is_given_up(impatient: None, hold: Callable[[int], None]) -> None:
     server = ForkServer(IMPATIENT)
     channel, theirs = Channel.pair()
@@ -103,6 +104,7 @@ def test_a_training_is_named_at_its_end_and_the_next_one_runs(
     assert (again.status, again.reason) == ("ok", "")
 
 
+@pytest.mark.slow
 def test_a_training_of_a_heat_that_can_neither_be_stopped_nor_killed(
     tiny_source: str,
     impatient: None,

@@ -83,7 +83,13 @@ def test_an_honest_model_is_believed_up_to_a_bound(tiny_source: str, tmp_path: P
     assert found[0].leak_bound_bpb < 0.01 * measured.val_bpb
 
 
-@pytest.mark.parametrize("leak", [RARE_PEEK, GATE, WHERE_IT_WOULD_LOSE])
+@pytest.mark.parametrize(
+    "leak",
+    [
+        RARE_PEEK,
+        *(pytest.param(leak, marks=pytest.mark.slow) for leak in (GATE, WHERE_IT_WOULD_LOSE)),
+    ],
+)
 def test_a_leak_that_is_rare_is_found(tiny_source: str, tmp_path: Path, leak: str) -> None:
     """The usual audit may or may not see it: it is the stronger one's to find."""
     weights = tmp_path / "weights.safetensors"

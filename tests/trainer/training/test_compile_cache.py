@@ -28,6 +28,7 @@ def train(session, honest=train):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
 def test_a_confined_check_compiles_and_the_training_need_not(
     tiny_source: str, monkeypatch: pytest.MonkeyPatch
