@@ -42,6 +42,18 @@ class EditError(ValueError):
     """The reply is not an edit of this file; the message says which block and why."""
 
 
+class NotFound(EditError):
+    """A search text is not in the file. The nearest lines are looked up when it is told, because
+    that takes long, and who only asks whether an edit applies does not need them."""
+
+    def __init__(self, name: str, lines: list[str], search: list[str]) -> None:
+        super().__init__(name)
+        self._name, self._lines, self._search = name, lines, search
+
+    def __str__(self) -> str:
+        return f"{self._name}: {_nearest(self._lines, self._search)}"
+
+
 @dataclass(frozen=True)
 class Block:
     """Replace the lines ``search`` by the lines ``replace`` ("" deletes them)."""
@@ -93,7 +105,7 @@ def locate(lines: list[str], block: Block, name: str) -> tuple[int, int, list[st
                 if replace == lines[start:end]:
                     raise EditError(f"{name} changes nothing")
                 return start, end, replace
-    raise EditError(f"{name}: {_nearest(lines, lines_of(block.search))}")
+    raise NotFound(name, lines, lines_of(block.search))
 
 
 def places(lines: list[str], search: list[str], reindented: bool = False) -> list[int]:

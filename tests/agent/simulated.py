@@ -58,13 +58,18 @@ class Campaign:
     source: str = SOURCE
     seed: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
+    _state: State = field(default_factory=State)
+    _folded: int = 0
 
     def __post_init__(self) -> None:
         self._trial("baseline", Proposal("preset", ""), "the starting point", "keep", None)
 
     @property
     def state(self) -> State:
-        return fold(map(read_event, self.events))
+        """One object, which goes on as events are added."""
+        fold(map(read_event, self.events[self._folded :]), self._state)
+        self._folded = len(self.events)
+        return self._state
 
     def context(self, category: str, **changes: Any) -> Context:
         history = tuple(self.state.real)
