@@ -39,6 +39,11 @@ def _clone() -> None:
     os.waitpid(pid, 0)
 
 
+def _read_trainer() -> bytes:
+    project = os.environ["PYTHONPATH"].split(os.pathsep)[0]  # the user's own come after it
+    return Path(project, "trainer/measure.py").read_bytes()
+
+
 def _change_mode() -> None:
     Path("file").touch()
     Path("file").chmod(0o4777)
@@ -47,7 +52,7 @@ def _change_mode() -> None:
 ESCAPES: dict[str, Callable[[], Any]] = {
     "read a home folder": lambda: os.listdir(Path("~root").expanduser()),  # noqa: PTH208
     "read /etc/passwd": lambda: Path("/etc/passwd").read_bytes(),
-    "read the trainer": lambda: Path(os.environ["PYTHONPATH"], "trainer/measure.py").read_bytes(),
+    "read the trainer": _read_trainer,
     "read another process": lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes(),
     "write outside scratch": lambda: Path("/tmp/autoresearch-door").write_text("open"),
     "internet socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
@@ -56,7 +61,6 @@ ESCAPES: dict[str, Callable[[], Any]] = {
     "netlink socket": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0),
     "vsock socket": lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM),
     "signal the parent": lambda: os.kill(os.getppid(), 0),
-    "new user namespace": lambda: _libc("unshare", CLONE_NEWUSER),
     "new user namespace by clone": _clone,
     "another namespace": lambda: _libc("setns", os.open("/proc/self/ns/net", os.O_RDONLY), 0),
     "trace a process": lambda: _libc("ptrace", PTRACE_SEIZE, os.getppid(), 0, 0),
@@ -80,6 +84,8 @@ ESCAPES: dict[str, Callable[[], Any]] = {
     "a key in the environment": lambda: next(
         name for name in os.environ if "KEY" in name or "TOKEN" in name or "SECRET" in name
     ),
+    # Last: once inside, the fork server is another user's, and its doors would look shut.
+    "new user namespace": lambda: _libc("unshare", CLONE_NEWUSER),
 }
 
 
