@@ -74,6 +74,17 @@ def teach_prior(prior: Prior, trial: Trial) -> None:
             prior.spare(name)
 
 
+def next_shares(prior: Prior, state: State) -> dict[str, float]:
+    """Of each category: the probability for the next trial, 0 where the last draw found no idea."""
+    drawn = (trial for trial in reversed(state.trials) if trial.available)
+    return _shares_after(next(drawn, Trial(0)), prior)
+
+
+def _shares_after(trial: Trial, prior: Prior) -> dict[str, float]:
+    open_ = {trial.name_today(name, prior.described) for name in trial.available}
+    return prior.probabilities(open_ & prior.described.keys() or None)
+
+
 def prior_course(state: State, most: int = 8) -> list[dict[str, Any]]:
     """The prior after drawn trials, by the categories' names of today: the last, and others in even
     steps before it."""
@@ -84,7 +95,7 @@ def prior_course(state: State, most: int = 8) -> list[dict[str, Any]]:
     for trial in state.finished:
         teach_prior(prior, trial)
         if trial.categories and trial.propensity:
-            rows.append((trial, prior.probabilities()))
+            rows.append((trial, _shares_after(trial, prior)))
     now = prior.described
     return [
         {"trial": t.trial, "prior": {t.name_today(n, now): p for n, p in shares.items()}}

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from agent.campaign import snapshot
 from agent.campaign.files import JOURNAL, folder_of
 from agent.campaign.journal import is_begun
-from agent.campaign.learning import rebuild_prior
+from agent.campaign.learning import next_shares, rebuild_prior
 from agent.campaign.lock import holder
 from agent.campaign.records import Training, Trial
 from agent.campaign.state import State
@@ -90,11 +90,15 @@ def prior_of(state: State) -> Prior:
     return rebuild_prior(described, seed, state.in_order, *lent)
 
 
+def next_shares_of(state: State) -> dict[str, float]:
+    """Probabilities of the categories for the next trial; as ``prior_of``."""
+    return next_shares(prior_of(state), state)
+
+
 def shares_of(state: State) -> dict[str, float]:
-    """Probabilities of the categories after all that happened; empty where nothing was read yet, or
-    nothing that this version can read."""
+    """The same; empty where nothing was read yet, or nothing that this version can read."""
     with contextlib.suppress(UserError):
-        return prior_of(state).probabilities()
+        return next_shares_of(state)
     return {}
 
 

@@ -177,7 +177,7 @@ def report(
     from agent.report.page import build  # only here: other commands need no jinja2
 
     repo, tag, state = open_campaign(tag)
-    prior = reading.prior_of(state).probabilities()
+    prior = reading.next_shares_of(state)
     if markdown:
         text = in_markdown(state, prior)
         put({"tag": tag, "markdown": text}, text, as_json)

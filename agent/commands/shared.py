@@ -107,7 +107,7 @@ def view_of(repo: Repo, tag: str, state: State) -> View:
 
 def _prior(state: State) -> dict[str, float]:
     """Empty while a run makes ready for its first trial, and has read no program.md yet."""
-    return reading.prior_of(state).probabilities() if state.program_text else {}
+    return reading.next_shares_of(state) if state.program_text else {}
 
 
 def put(value: Any, text: str, as_json: bool) -> None:

@@ -98,7 +98,7 @@ def report(folder: Path, state: State) -> None:
         UserError, OSError: it cannot be written.
     """
     if state.champion is not None:
-        write_report(folder, state, reading.prior_of(state).probabilities())
+        write_report(folder, state, reading.next_shares_of(state))
 
 
 def _end_with_parent() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent.campaign import events
 from agent.campaign.chain import mean_score
 from agent.campaign.evidence import noise_of
-from agent.campaign.learning import teach_prior
+from agent.campaign.learning import next_shares, teach_prior
 from agent.campaign.records import Verdict
 from agent.judge import OVERSIZE, Estimate, reward
 from agent.objective import Objective
@@ -65,7 +65,8 @@ def conclude(
     )
     trial = runtime.campaign.state.trials[trial.trial]
     teach_prior(runtime.prior, trial)
-    runtime.display.verdict(trial, runtime.campaign.state, runtime.prior.probabilities())
+    state = runtime.campaign.state
+    runtime.display.verdict(trial, state, next_shares(runtime.prior, state))
     if trial.kept and not trial.is_null:
         runtime.devices.champion_is(trial.commit)
     runtime.devices.concluded()

@@ -156,10 +156,10 @@ class Long:
                 (KEPT / name).write_text(printed(repo, sys.executable, "-m", *words))
         log = printed(repo, "git", "log", "--format=%h %s%n%n%w(0,4,4)%b", BRANCH)
         (KEPT / "git-log.txt").write_text(log)
-        pack(self.folder)
         compared = self.compared()
         if compared is None:
             raise SystemExit("stopped; the same command goes on")
+        pack(self.folder)
         arms = {CAMPAIGN: self.campaign(), **{a: self.points(a) for a in ARMS[1:]}}
         of = {"seconds": self.seconds, "budget": self.budget, "threads": resolve("cpu").threads}
         told = {
@@ -167,7 +167,9 @@ class Long:
             for name, found in arms.items()
             if found
         }
-        keep("search-long", stamped | of | told | {"verified": compared} | against(compared))
+        scores = [heat["scores"] for heat in read_lines(self.folder / HEATS)]
+        told |= {"verified": compared, "scores_of_start_and_these": scores}
+        keep("search-long", stamped | of | told | against(compared))
 
 
 MADE_AGAIN = {"worktree", "trials", "report.html", "progress.png", "run.log"}
@@ -200,7 +202,7 @@ def told_of(found: Found) -> dict[str, Any]:
     last = found.steps[-1]
     return {
         "device_seconds": round(last.seconds, 1),
-        "trials": last.trial,
+        "trials": len(found.steps) - 1,
         "kept": len(found.files) - 1,
         "claimed": round(last.claimed, 5),
         "course": [asdict(step) for step in found.steps if step.kept or step is last],

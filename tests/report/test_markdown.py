@@ -54,6 +54,20 @@ def test_what_was_kept_comes_with_why_and_whether_it_was_seen_again() -> None:
     assert rf"{row} | +0.0120 \(+0.0040 to +0.0200\) | not tried |" in text
 
 
+def test_a_keep_has_its_own_commit_in_whatever_order_trials_ended() -> None:
+    story = Story()
+    story.baseline()
+    first, second = (story.draw("schedule") for _ in range(2))
+    for number in (first, second):
+        story.candidate(number, f"idea {number}")
+    story.heat(second, 1.30, 1.31)
+    story.end(second, "revert", "so it went", gain=-0.01, gain_half=0.004)
+    story.heat(first, 1.30, 1.28)
+    story.end(first, "keep", "kept", gain=0.02, gain_half=0.004)
+    (_, _, row, *_) = section(markdown(story.state, {}), "Kept")
+    assert row.startswith(f"| {first} |") and row.endswith(f"| `{sha(f'final {first}')[:7]}` |")
+
+
 def test_the_commands_that_repeat_it_are_there() -> None:
     lines = section(markdown(campaign().state, PRIOR), "Repeat it")
     assert lines[-5:] == [

@@ -79,7 +79,7 @@ class Feed:
         paused, now = is_paused(watched.folder), time.time()
         if self._view is not None and not has_news:
             return at_moment(self._view, state, watched.pid, paused, watched.live, now)
-        prior = reading.prior_of(state).probabilities() if state.program_text else {}
+        prior = reading.next_shares_of(state) if state.program_text else {}
         made = view(
             state, watched.tag, prior, pid=watched.pid, paused=paused, live=watched.live, now=now
         )

@@ -88,6 +88,7 @@ class Keep:
     """By ``verify --each`` on sealed text, None without."""
     transfer: str
     """Whether it holds at other budgets and sizes, in words; "" if nobody tried."""
+    commit: str
     sentence: str
     """``trial 14 (schedule) longer warm-down: better by 0.0130 (...)``."""
 

@@ -225,6 +225,7 @@ def _keep(trial: Trial, verified: Gain | None) -> Keep:
         gain=gain,
         verified=verified,
         transfer=one_line(transfer_words(trial), 1000),
+        commit=trial.commit,
         sentence=f"{what}: {worth}{again}",
     )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from events import Story
 from shown import status_text
 
 from agent.campaign.events import read_event
-from agent.campaign.learning import prior_course, rebuild_prior, teach_prior
+from agent.campaign.learning import next_shares, prior_course, rebuild_prior, teach_prior
 from agent.campaign.lines import START, Reader, write_line
 from agent.campaign.reading import prior_of
 from agent.campaign.snapshot import read_state, save
@@ -50,6 +51,16 @@ def campaign() -> Story:
     tell(story, "architecture", None, status="unjudged")
     story.null([(1.3, 1.31)])
     return story
+
+
+def test_a_category_without_an_idea_has_no_share_in_the_next_trial() -> None:
+    story = campaign()
+    tell(story, "schedule", 0.1, available=NAMES[:2])
+    prior = rebuild_prior(NAMES, 0, story.state.in_order)
+    shares = next_shares(prior, story.state)
+    assert shares["optimizer"] == 0 and sum(shares.values()) == pytest.approx(1)
+    assert prior_course(story.state)[-1]["prior"] == shares
+    assert prior.probabilities()["optimizer"] > 0, "it may have ideas again"
 
 
 def test_it_learns_with_what_was_logged() -> None:
