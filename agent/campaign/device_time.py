@@ -31,7 +31,8 @@ a run is under way, ``begun`` whether it has come to a trial. ``doing``: by tria
 ``checks`` or ``heat``, ``since`` when a heat is under way. ``waiting``: whether a model is away.
 ``seconds``: by cause, and in ``heats`` and ``audits``. ``slots``: how many works are measured at
 once. ``trained``: trained and scored in heats, on all devices together; ``busy``: for the mean of
-them. ``hidden``: drafted while a heat was under way."""
+them. ``hidden``: drafted while a heat or an audit was under way. ``idle``: seconds by cause since
+the device was taken last."""
 NEW: Clock = {
     "at": 0.0,
     "running": False,
@@ -44,6 +45,7 @@ NEW: Clock = {
     "trained": 0.0,
     "busy": 0.0,
     "hidden": 0.0,
+    "idle": {},
 }
 
 
@@ -88,10 +90,16 @@ def after(clock: Clock, event: events.Event) -> Clock:
     new = {**clock, "doing": dict(clock["doing"]), "since": dict(clock["since"])}
     new["seconds"] = dict(clock["seconds"])
     passed = max(0.0, event.time - clock["at"]) if clock["at"] else 0.0  # it may be set back
+    new["idle"] = dict(clock.get("idle", {}))
     for cause, part in _parts(clock, event, passed):
         new["seconds"][cause] = new["seconds"].get(cause, 0.0) + part
+        new["idle"][cause] = new["idle"].get(cause, 0.0) + part
         if cause == "heats" and "drafting" in clock["doing"].values():
             new["hidden"] += part
+        if cause == "audits" and isinstance(event, events.Audited):
+            _took(new, event.audit.seconds - part)
+        if cause in ("heats", "audits"):
+            new["idle"] = {}
     new["at"] = event.time
     _note(new, event)
     return new
@@ -116,6 +124,16 @@ def _parts(clock: Clock, event: events.Event, passed: float) -> list[tuple[str, 
     causes = [cause for cause in ("checks", "drafting") if cause in doing]
     causes.append("bookkeeping" if clock["begun"] else "start-up")
     return [(causes[0], passed)]
+
+
+def _took(clock: dict[str, Any], seconds: float) -> None:
+    """An audit had the device for so long before its last event: others were drafted meanwhile."""
+    for cause in ("drafting", "checks", "bookkeeping"):
+        part = min(max(seconds, 0.0), clock["idle"].get(cause, 0.0))
+        clock["seconds"][cause] = clock["seconds"].get(cause, 0.0) - part
+        clock["seconds"]["audits"] += part
+        clock["hidden"] += part if cause == "drafting" else 0.0
+        seconds -= part
 
 
 def _note(clock: dict[str, Any], event: events.Event) -> None:

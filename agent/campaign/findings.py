@@ -19,6 +19,8 @@ class Audit:
     """Largest gain from a leak that this audit cannot detect, bits per byte."""
     trainings: int = 0
     """Trainings that the candidate had at this audit; after a further one it is out of date."""
+    seconds: float = 0.0
+    """What it took; 0 in journals that do not say."""
 
 
 @dataclass(frozen=True)

@@ -232,6 +232,7 @@ def audit_candidate(runtime: Runtime) -> None:
                 reason=found.reason,
                 leak_bound_bpb=found.leak_bound_bpb,
                 trainings=len(candidates),
+                seconds=found.seconds,
             )
             return campaign.record(events.Audited(audit=audit))
     why = f"the audit could not be carried out ({found.reason})"

@@ -10,7 +10,7 @@ from events import Story
 
 from agent.campaign import device_time, events
 from agent.campaign.device_time import DeviceTime
-from agent.campaign.records import Training
+from agent.campaign.records import Audit, Training
 from agent.campaign.state import State, fold
 
 RUN = events.RunBegun(settings={})
@@ -19,6 +19,12 @@ ASKED = {n: events.Asking(trial=n) for n in range(4)}
 ANSWER = {n: events.Proposed(trial=n, proposer="llm", reply="") for n in range(4)}
 EDIT = {n: events.CandidateMade(trial=n, candidate="c") for n in range(4)}
 BEGIN = {n: events.HeatBegun(trial=n, heat=0, seeds=(1, 1), new_seeds=1) for n in range(4)}
+
+AUDITED = events.Audited(
+    audit=Audit(
+        trial=1, commit="c", ok=True, status="ok", reason="", leak_bound_bpb=0.0, seconds=50.0
+    )
+)
 
 
 def heat(trial: int, *took: tuple[float, float | None], reused: bool = False) -> events.HeatOver:
@@ -113,6 +119,13 @@ CASES: dict[str, tuple[tuple[tuple[float, events.Event], ...], dict[str, Any]]] 
     "a clock that was set back takes nothing away": (
         ((0, RUN), (10, DRAW[1]), (4, EDIT[1]), (5, verdict(1))),
         {"running": 11, "busy": 0, "hidden": 0, "lost": {"start-up": 10, "bookkeeping": 1}},
+    ),
+    "an audit while another drafts and waits for the device": (
+        (
+            (0, RUN), (0, DRAW[1]), (0, EDIT[1]), (0, BEGIN[1]), (42, heat(1, *BOTH)),
+            (43, DRAW[2]), (44, ASKED[2]), (64, ANSWER[2]), (93, AUDITED), (95, EDIT[2]),
+        ),
+        {"running": 95, "busy": 92, "hidden": 21, "lost": {"bookkeeping": 1, "checks": 2}},
     ),
     "audits and proofs are scoring": (
         ((0, RUN), (0, DRAW[1]), (0, EDIT[1]), (3, events.Proved(trial=1, proof="other"))),

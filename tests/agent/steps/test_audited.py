@@ -26,6 +26,7 @@ def test_a_keep_is_audited_first(runtime: Runtime, monkeypatch: pytest.MonkeyPat
     trial = runtime.campaign.state.trials[1]
     assert trial.verdict == "keep"
     assert claimed == [1.46]
+    assert trial.audits[-1].seconds == 0.125
     assert trial.val_bpb == pytest.approx(1.46)
     assert trial.differences == pytest.approx((0.038,) * len(trial.heats))
     assert 0.03 < trial.gain < 0.038  # type: ignore[operator]
