@@ -152,7 +152,7 @@ def numbers(measured: list[Measurement]) -> list[tuple[str, float | None, str]]:
     return [(one.status, one.val_bpb, one.weights_sha256) for one in measured]
 
 
-@pytest.mark.parametrize("when", ["ready", "scoring"])
+@pytest.mark.parametrize("when", ["ready", pytest.param("scoring", marks=pytest.mark.slow)])
 def test_a_cache_deleted_during_a_heat_changes_no_number(
     when: str, source: str, cache: Path, tiny_source: str
 ) -> None:
@@ -170,7 +170,11 @@ def test_a_cache_deleted_during_a_heat_changes_no_number(
     assert all(one.status == "ok" for one in found)
 
 
-@pytest.mark.parametrize("part", ["text.tokens", "val.tokens", "manifest.json"])
+@pytest.mark.parametrize(
+    "part",
+    ["text.tokens"]
+    + [pytest.param(part, marks=pytest.mark.slow) for part in ("val.tokens", "manifest.json")],
+)
 def test_a_file_cut_off_during_a_training_is_no_fault_of_the_edit(
     part: str, source: str, cache: Path, tiny_source: str
 ) -> None:

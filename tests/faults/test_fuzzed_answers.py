@@ -128,8 +128,16 @@ LONG: list[Callable[[int], str]] = [
 
 
 @pytest.mark.parametrize("make", LONG)
-@pytest.mark.parametrize("status", [200, 400])
-@pytest.mark.parametrize("form", ["data: %s\n\n", "%s"])
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ("data: %s\n\n", 200),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (("%s", 200), ("data: %s\n\n", 400), ("%s", 400))
+        ),
+    ],
+)
 def test_deep_and_long_ones(
     server: Server, model: Model, make: Callable[[int], str], status: int, form: str
 ) -> None:

@@ -34,6 +34,8 @@ FILES = sorted(p for p in Path(__file__).parent.glob("*.py") if not p.name.start
 RARE = [path for path in FILES if "# expect at keep: " in path.read_text()]
 HACKS = [path for path in FILES if path not in RARE]
 BUDGET = "40000tok"
+FILLS_LONG = "memory_behind_a_dead_thread"
+"""As ``memory_of_many``, takes half a minute."""
 CONFINED = confine.available()[0] == "os"
 
 
@@ -69,7 +71,11 @@ def filled(text: str, daemon: Path) -> str:
     return text
 
 
-@pytest.mark.parametrize("path", HACKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[pytest.mark.slow] if p.stem == FILLS_LONG else []) for p in HACKS],
+    ids=lambda path: path.stem,
+)
 def test_gains_nothing(
     path: Path,
     tiny_source: str,

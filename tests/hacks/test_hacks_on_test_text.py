@@ -121,6 +121,7 @@ def test_no_training_and_no_model_finds_the_test_text(tiny_source: str, corpus: 
     assert prepare(corpus.source, vocab_size=257, val_bytes=VAL_BYTES) == corpus
 
 
+@pytest.mark.slow
 def test_a_training_without_weights_opens_nothing(tiny_source: str, corpus: Corpus) -> None:
     crash = tiny_source + "\ndef train(session):\n    session.ready()\n    raise ValueError\n"
 
