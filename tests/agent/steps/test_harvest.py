@@ -231,8 +231,7 @@ def test_the_text_for_a_pull_request(grown: Grown) -> None:
     for words in (
         "3 seeds", "20s a training", "preset cpu", r"Some\_CPU", "all 12 intervals",
         "](harvest.png)", "## wider", "claimed gain", "+0.0100", r"Because \`it\` helps 1.",
-        "autoresearch-harvest/t/01-wider", "## Not shown to carry its weight",
-        "a longer memory (trial 3)",
+        "autoresearch-harvest/t/01-wider", "## Not shown to carry its weight", "memory (trial 3)",
         "python -m trainer --file base.py", "python -m agent harvest --tag t --seeds 3",
     ):  # fmt: skip
         assert words in text, words
