@@ -127,7 +127,8 @@ def _parts(clock: Clock, event: events.Event, passed: float) -> list[tuple[str, 
 
 
 def _took(clock: dict[str, Any], seconds: float) -> None:
-    """An audit had the device for so long before its last event: others were drafted meanwhile."""
+    """The audit had the device for this long before the event that came last: others were drafted
+    meanwhile, and their time was no loss."""
     for cause in ("drafting", "checks", "bookkeeping"):
         part = min(max(seconds, 0.0), clock["idle"].get(cause, 0.0))
         clock["seconds"][cause] = clock["seconds"].get(cause, 0.0) - part

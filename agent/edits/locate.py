@@ -43,8 +43,11 @@ class EditError(ValueError):
 
 
 class NotFound(EditError):
-    """A search text is not in the file. The nearest lines are looked up when it is told, because
-    that takes long, and who only asks whether an edit applies does not need them."""
+    """A search text is not in the file.
+
+    The message has the nearest lines. To find them takes long, so that is done when it is read: who
+    only asks whether an edit applies does not read it.
+    """
 
     def __init__(self, name: str, lines: list[str], search: list[str]) -> None:
         super().__init__(name)
