@@ -139,7 +139,7 @@ def test_replay_of_the_champion_is_bit_exact(campaign: Path) -> None:
     champion = as_json(campaign, "status")["champion"]
     replayed = as_json(campaign, "replay", champion)
     assert replayed["commit"] == champion
-    assert replayed["verdict"] == "bit-exact"
+    assert replayed["verdict"] == "bit-exact", replayed
     assert replayed["recorded_bpb"] == replayed["replayed_bpb"]
     assert replayed["differences"] == []
 
@@ -150,7 +150,7 @@ def test_replay_from_the_notes_alone(campaign: Path, tmp_path: Path) -> None:
     git(campaign, "clone", "-q", str(campaign), str(other))
     git(other, "fetch", "-q", "origin", "refs/notes/autoresearch/*:refs/notes/autoresearch/*")
     replayed = as_json(other, "replay", "origin/autoresearch/t")
-    assert replayed["verdict"] == "bit-exact"
+    assert replayed["verdict"] == "bit-exact", replayed
 
 
 def test_adopt_prints_a_patch_that_applies(campaign: Path, tmp_path: Path) -> None:
