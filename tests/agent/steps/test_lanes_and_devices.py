@@ -75,7 +75,10 @@ def test_a_trial_that_can_train_does_not_wait_for_the_model(runtime: Runtime, la
     lab.scores = worse
 
     def reply(prompt: Prompt) -> str:
-        return edit(f"at{prompt.trial}") if prompt.trial > 1 else "no edit at all"
+        if prompt.trial > 1:
+            return edit(f"at{prompt.trial}")
+        wait_until(lambda: bool(runtime.lanes._waiting))  # whose turn to draft is next
+        return "no edit at all"
 
     lab.replies = reply
     heats = closed(lab, 1)
