@@ -45,6 +45,7 @@ def until_there_are(slots: int, nodes: Nodes) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow  # a campaign that loses a node is a usual test
 def test_a_heat_of_a_lost_node_is_done_again(
     cluster: Any,
     add_node: Callable[[], Any],

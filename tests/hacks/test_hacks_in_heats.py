@@ -30,6 +30,11 @@ CPU: dict[str, Any] = {"preset": "cpu", "device": "cpu"}
 BUDGET = 1.5
 COMPUTES = ("trains_in_a_thread", "forks_beside_its_turn", "wakes_itself", "hides_its_state")
 """What would go on if it were not stopped."""
+USUAL = (
+    "takes_the_memory", "wakes_itself", "sleeps_through_its_turns", "learns_before_ready",
+    "forks_beside_its_turn", "ignores_the_end_of_its_turn",
+)  # fmt: skip
+"""One of each way to cheat in a heat; the others are slow tests."""
 
 pytestmark = [
     pytest.mark.process,
@@ -78,7 +83,10 @@ def stopped_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(
     ("file", "stopped_by"),
-    [(path, "any") for path in FILES]
+    [
+        pytest.param(path, "any", marks=[pytest.mark.slow] if path.stem not in USUAL else [])
+        for path in FILES
+    ]
     + [
         pytest.param(path, "signals", marks=pytest.mark.slow if path.stem != COMPUTES[0] else ())
         for path in FILES

@@ -333,6 +333,7 @@ def test_each_ask_has_a_seed_of_its_own_and_the_same_one_again() -> None:
     assert seeds == [asking.prompt(ask, offer).seed for ask in asks]
 
 
+@pytest.mark.slow
 def test_the_real_model_picks_from_the_sections_of_the_shipped_file(model: LocalModel) -> None:
     source = (ROOT / "trainer/train.py").read_text()
     known = {c.name: c for c in constants(source)}

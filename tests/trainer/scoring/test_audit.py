@@ -131,6 +131,7 @@ def test_no_weights(tiny_source: str, tmp_path: Path) -> None:
         audit(tiny_source, tmp_path / "none", 1.0, **PLACE)
 
 
+@pytest.mark.slow
 def test_what_ships_passes_the_stronger_audit(tmp_path: Path) -> None:
     source = (Path(__file__).parents[3] / "trainer" / "train.py").read_text()
     weights = tmp_path / "weights"

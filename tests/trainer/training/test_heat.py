@@ -208,6 +208,7 @@ def test_a_tree_is_seen_stopped_and_goes_on(tmp_path: Path) -> None:
                 child.kill()
 
 
+@pytest.mark.slow
 def test_who_begins_is_drawn_by_lot(tiny_source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever begins first is a little slower to the end, so it must not always be the champion."""
     first = []
