@@ -7,7 +7,6 @@ well it does is learnt from the heats of the campaign that ran to their end.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -52,6 +51,8 @@ class Course(NamedTuple):
     difference: float
     scale: float
     """Of the noise of its kind of edit, bits per byte."""
+    so_far: npt.NDArray[np.float64] | None = None
+    """``at_checkpoints`` of the losses, if somebody has kept it."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,8 @@ def forecast(difference: float, parts: int, scale: float, doubt: float = 1.0) ->
     return Forecast(difference, doubt * math.hypot(share * difference, NOISE_DOUBT * scale))
 
 
-@functools.lru_cache(maxsize=2000)  # of the latest heats, in each later one
-def _at_checkpoints(
-    champion: tuple[float | None, ...], candidate: tuple[float | None, ...]
+def at_checkpoints(
+    champion: Sequence[float | None], candidate: Sequence[float | None]
 ) -> npt.NDArray[np.float64]:
     """The difference so far at each checkpoint, not a number where it is not known."""
     found = (so_far(champion, candidate, parts) for parts in CHECKPOINTS)
@@ -105,7 +105,10 @@ def learn_doubt(courses: Iterable[Course]) -> tuple[float, int]:
     known = list(courses)
     if not known:
         return 1.0, 0
-    so = np.array([_at_checkpoints(tuple(c.champion), tuple(c.candidate)) for c in known])
+    found = (
+        at_checkpoints(c.champion, c.candidate) if c.so_far is None else c.so_far for c in known
+    )
+    so = np.array([*found])
     ends, scales = np.array([(course.difference, course.scale) for course in known]).T[:, :, None]
     shares = EARLY_DOUBT + (LATE_DOUBT - EARLY_DOUBT) * np.array(CHECKPOINTS) / PARTS
     errors = (ends - so) ** 2 / ((shares * so) ** 2 + (NOISE_DOUBT * scales) ** 2)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from agent.campaign.records import Kind, Trial
 from agent.campaign.state import State
-from agent.forecast import Course, doubt_about
+from agent.forecast import Course, at_checkpoints, doubt_about
 from agent.judge import Judge, Noise, Rule, Spent, trial_level
 from agent.noise import Spread, learn_effect, learn_noise, spread
 from agent.objective import Objective, key_of
@@ -140,9 +140,9 @@ def courses(state: State, preset: Preset) -> Sequence[Course]:
         "courses", state.finished, lambda trial: not trial.hides_loss, LATEST, _ends
     )
     return [
-        Course(category, champion, candidate, lower_by, scales[kind])
+        Course(category, champion, candidate, lower_by, scales[kind], so_far)
         for heats in known
-        for category, kind, champion, candidate, lower_by in heats
+        for category, kind, (champion, candidate), lower_by, so_far in heats
     ]
 
 
@@ -150,7 +150,8 @@ def _ends(trial: Trial) -> list[tuple[Any, ...]]:
     """Of a trial's heats, but not of a proven tie, whose forecast is sure for no merit of its own:
     all that a course has but for the noise."""
     return [
-        (trial.category, trial.kind, heat.champion.losses, heat.candidate.losses, lower_by)
+        (trial.category, trial.kind, curves, lower_by, at_checkpoints(*curves))
         for heat in trial.judged_heats
         if (lower_by := heat.lower_by)
+        for curves in ((heat.champion.losses, heat.candidate.losses),)
     ]
