@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from agent.edits.changes import canonical_lines, differences, places, remove_texts
 from agent.edits.constants import sections
-from agent.edits.pieces import pieces, remembered
+from agent.edits.pieces import pieces, remembered, tree_of
 from trainer.source import plain
 
 _LOSS = re.compile(
@@ -159,7 +159,7 @@ def reads_clock(source: str) -> str:
     Raises:
         SyntaxError: the source is not Python.
     """
-    nodes = list(ast.walk(ast.parse(plain(source))))
+    nodes = list(ast.walk(tree_of(plain(source))))
     known: dict[str, str] = {}
     for node in nodes:
         if isinstance(node, ast.Import):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -32,13 +33,67 @@ def remembered(of_text: Callable[[str], T]) -> Callable[[str], T]:
     return functools.lru_cache(maxsize=REMEMBERED)(of_text)
 
 
+@dataclass(frozen=True)
+class _Parsed:
+    tree: ast.Module
+    pieces: tuple[Piece, ...]
+    lines: list[str]
+
+    @functools.cached_property
+    def assignments(self) -> dict[int, tuple[int, int]]:
+        """By its line: where an assignment that has a line of its own is among the statements of
+        the tree, and among the pieces."""
+        single = (place for place in enumerate(self.pieces) if place[1].text.count("\n") == 1)
+        places = {piece.line: k for k, piece in single}
+        counts = Counter(node.lineno for node in self.tree.body)
+        return {
+            node.lineno: (k, places[node.lineno])
+            for k, node in enumerate(self.tree.body)
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            if node.lineno in places and counts[node.lineno] == 1
+        }
+
+
+_whole: _Parsed | None = None
+"""The source that was parsed last as a whole: a champion, or the first candidate made of it."""
+
+
 @functools.lru_cache(maxsize=4)  # champion and candidate, asked for a dozen times
-def _parsed(source: str) -> tuple[ast.Module, tuple[Piece, ...]]:
+def _parsed(source: str) -> _Parsed:
+    global _whole
+    lines = source.split("\n")
+    if _whole is None or (found := _with_lines(_whole, lines)) is None:
+        found = _whole = _parse(source, lines)
+    return found
+
+
+def _with_lines(known: _Parsed, lines: list[str]) -> _Parsed | None:
+    """What parsing these lines gives, where all that is new are the values of constants, each on a
+    line of its own; else None. Most edits are such, and to parse a file takes 10 milliseconds."""
+    if len(lines) != len(known.lines):
+        return None
+    body, parts = list(known.tree.body), list(known.pieces)
+    for number, (new, old) in enumerate(zip(lines, known.lines, strict=True), 1):
+        if new == old:
+            continue
+        place = known.assignments.get(number)
+        if place is None or new.endswith("\\"):
+            return None
+        try:
+            (node,) = ast.parse(new).body
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return None
+        body[place[0]] = ast.increment_lineno(node, number - 1)
+        parts[place[1]] = Piece(f"{new}\n", number)
+    return _Parsed(ast.Module(body, []), tuple(parts), lines)
+
+
+def _parse(source: str, lines: list[str]) -> _Parsed:
     try:
         tree = ast.parse(source)
     except ValueError as error:  # a NUL, or half of a character
         raise SyntaxError(str(error)) from error
-    lines, spans = source.split("\n"), list[list[int]]()
+    spans = list[list[int]]()
     for node in tree.body:
         first = min(n.lineno for n in (node, *getattr(node, "decorator_list", ())))
         last = node.end_lineno or first
@@ -48,7 +103,8 @@ def _parsed(source: str) -> tuple[ast.Module, tuple[Piece, ...]]:
             spans[-1][1] = max(last, spans[-1][1])
         else:
             spans.append([first, last])
-    return tree, tuple(Piece("\n".join([*lines[a - 1 : b], ""]), a) for a, b in spans)
+    found = tuple(Piece("\n".join([*lines[a - 1 : b], ""]), a) for a, b in spans)
+    return _Parsed(tree, found, lines)
 
 
 def tree_of(source: str) -> ast.Module:
@@ -57,9 +113,9 @@ def tree_of(source: str) -> ast.Module:
     Raises:
         SyntaxError: the source is not Python. MemoryError, RecursionError: it is nested too deeply.
     """
-    return _parsed(source)[0]
+    return _parsed(source).tree
 
 
 def pieces(source: str) -> tuple[Piece, ...]:
     """The pieces of a source in plain form, in order; raises what ``tree_of`` raises."""
-    return _parsed(source)[1]
+    return _parsed(source).pieces
