@@ -66,12 +66,16 @@ def as_blocks(reply: str, base: str) -> str:
     So it keeps what others have changed since. One that cannot be read is left as it is.
     """
     try:
-        edit = parse(reply, "file")
-        new = edit.apply(base)
+        new = parse(reply, "file").apply(base)
     except EditError:
         return reply
-    said = "\n".join(line for line, _, is_inside in _lines(reply, "file") if not is_inside)
-    return as_reply(said, base, new, category=edit.category, rules="")
+    return rewritten(reply, "file", base, new)
+
+
+def rewritten(reply: str, envelope: Envelope, old: str, new: str) -> str:
+    """An idea that can be read, with blocks that make ``new`` of ``old`` in place of its own."""
+    said = "\n".join(line for line, _, is_inside in _lines(reply, envelope) if not is_inside)
+    return as_reply(said, old, new, category=parse(reply, envelope).category, rules="")
 
 
 def fields(reply: str, envelope: Envelope = "edits") -> dict[str, str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from agent.campaign import events
 from agent.campaign.state import State
-from agent.edits.ideas import as_blocks, fields
+from agent.edits.blocks import EditError, Envelope, parse
+from agent.edits.ideas import as_blocks, fields, rewritten
+from agent.git.merge import merge
 from agent.proposers.base import Proposal
 from agent.steps.choice import taken
 from agent.steps.runtime import Runtime
@@ -51,13 +53,13 @@ def begin_idea(runtime: Runtime) -> bool:
 def propose_idea(runtime: Runtime) -> Proposal:
     """The idea that the open trial began with; its cost is that of the reply that held it.
 
-    Of a whole file, made from an earlier champion, only what it changed in that one is taken.
+    One that was made of an earlier champion is merged into the present one.
     """
     trial = runtime.open_trial
     asked, reply, envelope = (trial.idea[name] for name in ("trial", "reply", "envelope"))
     before = trial.idea.get("parent") or _champion_at(runtime.campaign.state, asked)
-    if envelope == "file" and before != runtime.champion.commit:
-        reply, envelope = as_blocks(reply, runtime.campaign.source(before)), "edits"
+    if before != runtime.champion.commit:
+        reply, envelope = _brought_over(runtime, reply, envelope, before)
     return Proposal(
         trial.proposer,
         reply,
@@ -66,6 +68,22 @@ def propose_idea(runtime: Runtime) -> Proposal:
         # Of who proposes it teaches by that draw, too.
         data={k: v for k, v in runtime.campaign.state.trials[asked].data.items() if k == "chances"},
     )
+
+
+def _brought_over(
+    runtime: Runtime, reply: str, envelope: Envelope, before: str
+) -> tuple[str, Envelope]:
+    """An idea made of the champion ``before`` as blocks for the present one. One that cannot be
+    read or merged is left as it is, of a whole file what it changes: the model is told why it does
+    not apply."""
+    base, now = (runtime.campaign.source(of) for of in (before, runtime.champion.commit))
+    try:
+        new, conflicts = merge(now, base, parse(reply, envelope).apply(base))
+    except EditError:
+        return reply, envelope
+    if not conflicts and new.rstrip() != now.rstrip():
+        return rewritten(reply, envelope, now, new), "edits"
+    return (as_blocks(reply, base), "edits") if envelope == "file" else (reply, envelope)
 
 
 def _champion_at(state: State, number: int) -> str:

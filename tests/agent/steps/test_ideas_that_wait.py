@@ -77,8 +77,9 @@ def test_an_idea_that_waited_teaches_by_the_draw_of_who_was_asked() -> None:
     state = State(trials=[Trial(0, verdict="keep", status="ok"), asked], ended=[0])
     idea = {"trial": 1, "reply": "an edit", "envelope": "edits"}
     runtime: Any = SimpleNamespace(
-        open_trial=Trial(2, proposer="llm", idea=idea), campaign=SimpleNamespace(state=state)
-    )
+        open_trial=Trial(2, proposer="llm", idea=idea), champion=state.trials[0],
+        campaign=SimpleNamespace(state=state),
+    )  # fmt: skip
     assert propose_idea(runtime).data == {"chances": {"llm": 0.4, "tuner": 0.6}}
 
 
@@ -306,6 +307,29 @@ def test_a_whole_file_that_waited_keeps_what_was_kept_meanwhile(
     loop.one_trial(runtime)
     three = runtime.campaign.state.trials[-1]
     assert three.rejections, "a file that changed nothing does not take the champion back"
+
+
+def test_blocks_that_waited_and_quote_what_was_changed_meanwhile_are_merged(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(monkeypatch, 1.5, (1.5, 1.49), (1.49, 1.5))
+    audits(monkeypatch, bound=0.0)
+    loop.baseline(runtime)
+    source = runtime.campaign.source(runtime.champion.commit)
+    (old,) = re.findall(r"^VALUE_LR = .*\nHEAD_LR = .*\n", source, re.MULTILINE)
+    first, second = (
+        old.replace(f"{name} = 0.", f"{name} = 0.1") for name in ("VALUE_LR", "HEAD_LR")
+    )
+
+    def both(prompt: Prompt, offered: list[str]) -> str:
+        return "".join(map(idea, offered, "12", (block(old, first), block(old, second))))
+
+    runtime = go_on(runtime, model := Thinker(both), keep="greedy", ideas=2)
+    loop.one_trial(runtime), loop.one_trial(runtime)
+    one, two = runtime.campaign.state.trials[1:]
+    assert one.kept and two.title == "2" and not two.rejections and len(model.asked) == 1
+    merged = "\n".join((first.split("\n")[0], second.split("\n")[1]))
+    assert merged in runtime.campaign.source(two.candidate)
 
 
 # --- what one reply says beside its edit ---
