@@ -1,8 +1,8 @@
 """Where a campaign's time goes: from when its events happened, and how long its trainings took.
 
-Each moment between two events counts for what was going on. While a heat is under way the device is
-taken, whatever else is done meanwhile; else the time is lost to the first cause that holds. What
-was under way when a run was killed counts as stopped.
+Each moment between two events counts for what was going on. While a heat is under way its device
+is taken, whatever else is done meanwhile; the time of a device that is free is lost to the first
+cause that holds. What was under way when a run was killed counts as stopped.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ Cause = Literal[
     "around trainings",  # within heats, outside training and scoring: start-up above all
     "verifying",  # what was kept
     "bookkeeping",  # choosing what to try next, verdicts, git
+    "no trial",  # for this device, while others train
     "stopped",  # no run
 ]
 Clock = Mapping[str, Any]
 """Plain JSON, as a snapshot keeps it. ``at``: Unix seconds of the last event. ``running``: whether
 a run is under way, ``begun`` whether it has come to a trial. ``doing``: by trial ``drafting``,
-``checks`` or ``heat``, ``since`` when a heat is under way. ``waiting``: whether a model is away.
-``seconds``: by cause, and in ``heats`` and ``audits``. ``slots``: how many works are measured at
-once. ``trained``: trained and scored in heats, on all devices together; ``busy``: for the mean of
-them. ``hidden``: drafted while a heat or an audit was under way. ``idle``: seconds by cause since
-the device was taken last."""
+``checks`` or ``heat``, ``since`` when a heat is under way, ``seeds``: the champion's in it.
+``waiting``: whether a model is away. ``seconds``: by cause, and in ``heats`` and ``audits``.
+``slots``: how many works are measured at once. ``trained``: trained and scored in heats, on all
+devices together; ``busy``: for the mean of them. ``hidden``: drafted while a heat or an audit
+was under way. ``idle``: seconds by cause since all devices were taken last."""
 NEW: Clock = {
     "at": 0.0,
     "running": False,
     "begun": False,
     "doing": {},
     "since": {},
+    "seeds": {},
     "waiting": False,
     "seconds": {},
     "slots": 1,
@@ -88,18 +90,19 @@ def device_time(clock: Clock) -> DeviceTime:
 def after(clock: Clock, event: events.Event) -> Clock:
     """The clock after one more event."""
     new = {**clock, "doing": dict(clock["doing"]), "since": dict(clock["since"])}
-    new["seconds"] = dict(clock["seconds"])
+    new |= {"seconds": dict(clock["seconds"]), "seeds": dict(clock.get("seeds", {}))}
     passed = max(0.0, event.time - clock["at"]) if clock["at"] else 0.0  # it may be set back
     new["idle"] = dict(clock.get("idle", {}))
-    for cause, part in _parts(clock, event, passed):
+    parts = _parts(clock, event, passed)
+    for cause, part in parts:
         new["seconds"][cause] = new["seconds"].get(cause, 0.0) + part
         new["idle"][cause] = new["idle"].get(cause, 0.0) + part
         if cause == "heats" and "drafting" in clock["doing"].values():
             new["hidden"] += part
         if cause == "audits" and isinstance(event, events.Audited):
-            _took(new, event.audit.seconds - part)
-        if cause in ("heats", "audits"):
-            new["idle"] = {}
+            _took(new, event.audit.seconds / clock["slots"] - part)
+    if {cause for cause, _ in parts} <= {"heats", "audits"}:
+        new["idle"] = {}
     new["at"] = event.time
     _note(new, event)
     return new
@@ -107,29 +110,38 @@ def after(clock: Clock, event: events.Event) -> Clock:
 
 def _parts(clock: Clock, event: events.Event, passed: float) -> list[tuple[str, float]]:
     """What the time since the last event counts for."""
-    doing = clock["doing"].values()
+    doing, slots = clock["doing"], clock["slots"]
     if isinstance(event, events.RunBegun) or not clock["running"]:
         return [("stopped", passed)]
-    if "heat" in doing:
-        return [("heats", passed)]
+    seeds = clock.get("seeds", {})
+    heats = {seeds.get(trial, trial) for trial, what in doing.items() if what == "heat"}
+    count = min(len(heats), slots)
+    taken = {"heats": count}
+    if isinstance(event, events.Audited | events.Proved):
+        taken["audits"] = min(1, slots - count)
+    if count or "audits" in taken:
+        left = {_cause(clock, "no trial"): slots - sum(taken.values())}
+        return [(cause, passed * k / slots) for cause, k in (taken | left).items() if k]
     if isinstance(event, events.Paused):
         paused = min(passed, event.seconds)
         return [("paused", paused), ("bookkeeping", passed - paused)]
-    if isinstance(event, events.Audited | events.Proved):
-        return [("audits", passed)]
     if isinstance(event, events.Opened | events.Verified | events.Transferred | events.Harvested):
         return [("verifying", passed)]
+    return [(_cause(clock, "bookkeeping" if clock["begun"] else "start-up"), passed)]
+
+
+def _cause(clock: Clock, usual: Cause) -> str:
+    """To what the time of a device is lost that has nothing to train."""
     if clock["waiting"]:
-        return [("waiting for a model", passed)]
-    causes = [cause for cause in ("checks", "drafting") if cause in doing]
-    causes.append("bookkeeping" if clock["begun"] else "start-up")
-    return [(causes[0], passed)]
+        return "waiting for a model"
+    doing = clock["doing"].values()
+    return next((cause for cause in ("checks", "drafting") if cause in doing), usual)
 
 
 def _took(clock: dict[str, Any], seconds: float) -> None:
     """The audit had the device for this long before the event that came last: others were drafted
     meanwhile, and their time was no loss."""
-    for cause in ("drafting", "checks", "bookkeeping"):
+    for cause in ("drafting", "checks", "bookkeeping", "no trial"):
         part = min(max(seconds, 0.0), clock["idle"].get(cause, 0.0))
         clock["seconds"][cause] = clock["seconds"].get(cause, 0.0) - part
         clock["seconds"]["audits"] += part
@@ -142,6 +154,7 @@ def _note(clock: dict[str, Any], event: events.Event) -> None:
     match event:
         case events.RunBegun():
             clock |= {"running": True, "begun": False, "doing": {}, "since": {}, "waiting": False}
+            clock["seeds"] = {}
             clock["slots"] = event.slots or int(event.settings.get("workers") or 1)
         case events.RunEnded():
             clock |= {"running": False, "doing": {}, "since": {}, "waiting": False}
@@ -162,6 +175,8 @@ def _note(clock: dict[str, Any], event: events.Event) -> None:
         case events.TrainingBegun() | events.HeatBegun():
             clock["doing"][str(event.trial)] = "heat"
             clock["since"][str(event.trial)] = event.time
+            if isinstance(event, events.HeatBegun):
+                clock["seeds"][str(event.trial)] = event.seeds[0]
         case events.TrainingOver():
             _end(clock, event.training.trial, event.time, (event.training,))
         case events.HeatOver():
@@ -179,6 +194,7 @@ def _end(clock: dict[str, Any], trial: int, now: float, trainings: Iterable[Trai
     of the heat counts as busy."""
     new = [one for one in trainings if not one.reused]
     since = clock["since"].pop(str(trial), now)
+    clock["seeds"].pop(str(trial), None)
     clock["doing"].pop(str(trial), None)
     if any(one.score_seconds is None for one in new):
         spent = max(0.0, now - since)

@@ -38,4 +38,6 @@ def device_words(found: Mapping[str, Any]) -> str:
     lost = [(s, name) for name, s in found["lost_seconds"].items() if name != "stopped"]
     most = [f"{name} {clock(s)}" for s, name in sorted(lost, reverse=True)[:CAUSES] if s >= least]
     told = f"{rate:.3g} an hour, device busy {100 * share:.0f} %"
+    if (hidden := found["drafting_hidden_seconds"]) >= least:
+        told += f", drafting hidden {clock(hidden)}"
     return f"{told}, lost: {', '.join(most)}" if most else told

@@ -18,7 +18,7 @@ DRAW = {n: events.TrialBegun(trial=n, category="optimizer") for n in range(4)}
 ASKED = {n: events.Asking(trial=n) for n in range(4)}
 ANSWER = {n: events.Proposed(trial=n, proposer="llm", reply="") for n in range(4)}
 EDIT = {n: events.CandidateMade(trial=n, candidate="c") for n in range(4)}
-BEGIN = {n: events.HeatBegun(trial=n, heat=0, seeds=(1, 1), new_seeds=1) for n in range(4)}
+BEGIN = {n: events.HeatBegun(trial=n, heat=0, seeds=(n, n), new_seeds=1) for n in range(4)}
 
 AUDITED = events.Audited(
     audit=Audit(
@@ -155,7 +155,43 @@ def test_of_several_workers_each_is_busy_only_with_its_own_heat(run: dict[str, A
     )  # fmt: skip
     found = spent(*happened)
     assert (found.running, found.busy, found.busy_share) == (84, 42, 0.5)
-    assert found.trained == 84
+    assert (found.trained, found.hidden, found.lost) == (
+        84, 0, {"no trial": 21, "around trainings": 21},
+    )  # fmt: skip
+
+
+TWO = events.RunBegun(settings={}, slots=2)
+TOGETHER = {n: BEGIN[n].model_copy(update={"seeds": (9, n)}) for n in range(4)}
+OF_TWO: dict[str, tuple[tuple[tuple[float, events.Event], ...], dict[str, Any]]] = {
+    "one trains, the other waits for a model": (
+        ((0, TWO), (0, DRAW[1]), (0, EDIT[1]), (0, BEGIN[1]), (0, DRAW[2]), (1, ASKED[2]),
+         (42, heat(1, *BOTH)), (43, ANSWER[2]), (45, EDIT[2])),
+        {"busy": 21, "hidden": 21, "lost": {"drafting": 22, "checks": 2}},
+    ),
+    "one heat of two candidates takes one of them": (
+        ((0, TWO), (0, DRAW[1]), (0, EDIT[1]), (0, DRAW[2]), (0, EDIT[2]), (0, TOGETHER[1]),
+         (0, TOGETHER[2]), (63, heat(1, *BOTH)), (63, heat(2, *BOTH, reused=True))),
+        {"busy": 31.5, "hidden": 0, "lost": {"no trial": 31.5}},
+    ),
+    "one is audited while the other trains and a model drafts": (
+        ((0, TWO), (0, DRAW[1]), (0, EDIT[1]), (0, BEGIN[1]), (0, DRAW[2]), (0, EDIT[2]),
+         (0, BEGIN[2]), (42, heat(1, *BOTH)), (42, DRAW[3]), (52, ANSWER[3]), (53, EDIT[3]),
+         (92, AUDITED), (92, heat(2, (49.0, 1.0), (41.0, 1.0)))),
+        {"busy": 92, "hidden": 10, "lost": {}},
+    ),
+    "one is audited, and nothing else is done": (
+        ((0, TWO), (0, DRAW[1]), (0, EDIT[1]), (0, BEGIN[1]), (42, heat(1, *BOTH)), (92, AUDITED)),
+        {"busy": 46, "hidden": 0, "lost": {"no trial": 46}},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_TWO)
+def test_of_two_devices_each_second_counts_for_what_it_does(name: str) -> None:
+    happened, expected = OF_TWO[name]
+    found = spent(*happened)
+    assert {"busy": found.busy, "hidden": found.hidden, "lost": found.lost} == expected
+    assert found.running == pytest.approx(found.busy + sum(found.lost.values()))
 
 
 def test_nodes_that_join_count_from_the_next_verdict_on() -> None:

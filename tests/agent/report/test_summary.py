@@ -13,6 +13,7 @@ from agent.campaign.evidence import noise_of
 from agent.campaign.state import State
 from agent.report.details import show_json, show_text
 from agent.report.summary import paragraph, standing, status_json
+from agent.report.throughput import device_words, throughput
 from trainer.presets import find_preset
 
 STATUS = {"tag", "state", "trials", "kept", "reverted", "rejected", "baseline_bpb", "best_bpb"}
@@ -353,7 +354,10 @@ def test_where_the_devices_time_went() -> None:
     share = 100 * found["device_busy_share"]
     told = status_text(story.state)
     assert f"an hour, device busy {share:.0f} %, lost: bookkeeping" in told
-    assert "device busy" not in status_text(State())
+    assert "device busy" not in status_text(State()) and "hidden" not in told
+    assert ", drafting hidden 0:30, lost: " in device_words(
+        throughput(story.state) | {"drafting_hidden_seconds": 30.0}
+    )
 
 
 def test_the_latest_trials_tell_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
