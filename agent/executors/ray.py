@@ -25,6 +25,7 @@ from agent.executors.cluster import RayError, connect
 from agent.executors.pool import RENEW_SECONDS, Link, Lost, Pool
 from agent.executors.workers import Share, Worker, processors
 from trainer.errors import UserError
+from trainer.measure import MACHINE
 from trainer.presets import find_preset
 from trainer.sandbox.confine import available
 from trainer.training.job import OnEvent
@@ -235,6 +236,8 @@ class Nodes(Pool):
         self._over = threading.Event()
         self._shunned: dict[tuple[str, int], float] = {}
         """Until when a place is given nothing."""
+        self._others: set[str] = set()
+        """Nodes with another kind of device."""
         self._said: list[str] = []
         self._tell = tell
         self._asked: list[NodeLink] = []
@@ -305,7 +308,8 @@ class Nodes(Pool):
                 now = time.monotonic()
                 taken = {link.place for link in (*here, *self._asked)}
                 taken |= {place for place, until in self._shunned.items() if until > now}
-            begun = [link for node in nodes.values() for link in self._start(node, taken)]
+            alike = [node for node in nodes.values() if not self._is_other(node)]
+            begun = [link for node in alike for link in self._start(node, taken)]
             self._asked += begun
             if begun:
                 self._say(f"asking {len(begun)} place{'s' * (len(begun) > 1)} of the cluster")
@@ -342,6 +346,23 @@ class Nodes(Pool):
         except Lost as lost:
             return f"{lost}: left out; are its processors free (ray status)?"
         return f"{link.name} has {other}: left out; install the same there" if other else ""
+
+    def _is_other(self, node: dict[str, Any]) -> bool:
+        """Whether a node has a GPU where this machine, by whose device the preset was chosen, has
+        none, or the other way round: their scores cannot be compared. It is said once."""
+        has = node.get("Resources", {}).get("GPU", 0) >= 1
+        if has == (MACHINE.probe()["device"] == "cuda"):
+            return False
+        if node["NodeID"] not in self._others:
+            self._others.add(node["NodeID"])
+            words = (
+                "a GPU, and this machine has none" if has else "no GPU, and this machine has one"
+            )
+            self._said.append(
+                f"node {node['NodeManagerAddress']} has {words}: left out; start the campaign on a "
+                "machine with a device like the nodes'"
+            )
+        return True
 
     def _start(self, node: dict[str, Any], taken: set[tuple[str, int]]) -> list[NodeLink]:
         import ray

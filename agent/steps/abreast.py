@@ -34,8 +34,8 @@ def room_of(runtime: Runtime) -> int:
     champion = runtime.champion
     device = str(champion.of("candidate")[-1].fingerprint.get("device", "cpu"))
     peak = peak_memory_mb(runtime, champion)
-    beside = runtime.settings.workers if device == "cpu" else 1  # they share this memory
-    most = (k for k in range(1, MOST + 1) if fits(beside * (k + 1), device, peak))
+    beside = runtime.settings.workers
+    most = (k for k in range(1, MOST + 1) if fits(k + 1, device, peak, beside))
     return max(most, default=1)
 
 

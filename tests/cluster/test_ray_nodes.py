@@ -21,6 +21,7 @@ import pytest
 from agent.executors import ray as executor
 from agent.executors.base import Work
 from agent.executors.ray import NodeLink, Nodes, RayError
+from trainer.measure import MACHINE
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 HOW = {"budget": "20000tok", "preset": "cpu", "seed": 1}
@@ -110,7 +111,7 @@ class Cluster:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *alive: str) -> None:
         self.alive, self.slow, self.asked = list(alive), set[str](), list[list[str]]()
         ray = SimpleNamespace(
-            nodes=lambda: [{"NodeID": name, "Alive": True} for name in self.alive],
+            nodes=lambda: [self._node(name) for name in self.alive],
             exceptions=SimpleNamespace(RayError=OSError),
             shutdown=lambda: None,
             kill=lambda actor: None,
@@ -121,6 +122,12 @@ class Cluster:
         monkeypatch.setattr(executor, "connect", lambda address: None)
         monkeypatch.setattr(executor, "RENEW_SECONDS", 0.01)
         monkeypatch.setattr(Nodes, "_start", self._start)
+
+    @staticmethod
+    def _node(name: str) -> dict[str, Any]:
+        resources = {"CPU": 8.0, **({"GPU": 1.0} if "GPU" in name else {})}
+        told = {"NodeID": name, "NodeManagerAddress": name, "Resources": resources}
+        return {"Alive": True, **told}
 
     def _wait(
         self, answers: list[str], num_returns: int, timeout: float
@@ -175,6 +182,23 @@ def test_nodes_come_and_go_while_nothing_asks_for_one(monkeypatch: pytest.Monkey
         "asking 1 place of the cluster",
         "third measures, isolation os",
     ]
+
+
+@pytest.mark.parametrize(("device", "fits"), [("cpu", "plain"), ("cuda", "of a GPU")])
+def test_a_node_with_another_kind_of_device_is_left_out_and_told_once(
+    monkeypatch: pytest.MonkeyPatch, device: str, fits: str
+) -> None:
+    """A score from there would end the campaign."""
+    cluster, said = Cluster(monkeypatch, "plain", "of a GPU"), list[str]()
+    monkeypatch.setattr(MACHINE, "_probe", {"device": device})
+    nodes = Nodes("auto", events_of(said, {}))
+    assert nodes.slots == 1
+    cluster.alive.append(f"{fits}, too")
+    until_said(f"{fits}, too measures, isolation os", said)
+    nodes.close()
+    (told,) = [line for line in said if "left out" in line]
+    other = "of a GPU has a GPU, and this machine has none"
+    assert told.startswith(f"node {other}" if device == "cpu" else "node plain has no GPU, and")
 
 
 def test_all_places_are_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,13 +54,18 @@ def how_to_train(jobs: Sequence[Job | Trained], peak_memory_mb: float | None = N
     return "side by side" if fit else "in turn"
 
 
-def fits(count: int, device: str, peak_memory_mb: float | None) -> bool:
-    """Whether so many trainings fit into memory together; see ``how_to_train``."""
+def fits(count: int, device: str, peak_memory_mb: float | None, workers: int = 1) -> bool:
+    """Whether so many trainings fit into memory together; see ``how_to_train``.
+
+    Args:
+        workers: how many share this machine's memory, with as many trainings each; a device, if
+            they have any, is each one's own.
+    """
     if peak_memory_mb is None:
-        return device == "cpu" and _memory_mb(count) > LEAST_MB
+        return device == "cpu" and _memory_mb(count * workers) > LEAST_MB
     each = HEADROOM * peak_memory_mb
     on_device = count * each <= MACHINE.probe().get("device_memory_mb", 0.0)
-    return each <= _memory_mb(count) and (device == "cpu" or on_device)
+    return each <= _memory_mb(count * workers) and (device == "cpu" or on_device)
 
 
 def _memory_mb(count: int) -> int:

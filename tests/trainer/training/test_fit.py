@@ -11,7 +11,7 @@ from trainer.contract import Code, Spec
 from trainer.data.prepare import Corpus
 from trainer.measure import MACHINE, heat
 from trainer.presets import Budget, find_preset
-from trainer.training.heat import how_to_train, on_one_footing
+from trainer.training.heat import fits, how_to_train, on_one_footing
 from trainer.training.job import Job, Trained
 from trainer.training.machine import Setting, Share
 from trainer.training.watch import NO_CANDIDATE
@@ -61,6 +61,15 @@ def test_side_by_side_is_what_fits(
         assert how_to_train(two, peak) == expected
         assert how_to_train([*two, Trained("invalid")], peak) == expected
         assert how_to_train(two[:1], peak) == "alone"
+
+
+def test_workers_share_the_memory_but_not_their_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    available = SimpleNamespace(available=256_000 << 20)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
+    monkeypatch.setattr(MACHINE, "_probe", {"device": "cuda", "device_memory_mb": 140_000})
+    assert fits(5, "cuda", 12_000.0) and not fits(5, "cuda", 12_000.0, workers=8)
+    assert fits(2, "cuda", 12_000.0, workers=8) and fits(2, "cpu", 12_000.0, workers=8)
+    assert not fits(10, "cuda", 12_000.0)
 
 
 @pytest.mark.parametrize(("champion_first", "order"), [(True, [0, 1, 2]), (False, [1, 2, 0])])
