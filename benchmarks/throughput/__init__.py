@@ -12,11 +12,12 @@ hidden   a real campaign beside a model that answers after 20 s, with 20 s a tra
          (an hour)
 nodes    one and two Ray nodes with a processor each: verdicts an hour with trainings that wait, and
          with trainings that compute (half an hour)
-workers  64 and 512 workers whose trainings only wait, through the real campaign: results a second
+workers  a device of 64 and of 512 slots, whose trainings only wait, and the real campaign: results
+         and verdicts a second
 growth   what a trial costs a campaign beside its trainings, after 100 to 20,000 trials: the real
          journal, git, state and prior, with trainings that take no time (half an hour)
 
 Nothing else may run beside ``real``, ``hidden``, ``nodes`` and ``workers``; ``growth`` counts
 processor time and ``widths`` counts trainings. Each reading is a line of results/throughput.jsonl
-as soon as it is there; results/throughput.json sums up those that are there.
+as soon as it is there; ``--full`` prints what the parts come to.
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks.throughput as package
-from benchmarks.machine import RESULTS, keep, stamp
+from benchmarks.machine import RESULTS, stamp
 from benchmarks.search.lines import append_line, read_lines
 from benchmarks.throughput import growth, hidden, nodes, real, widths, workers
 
@@ -127,10 +127,6 @@ def main() -> None:
         command += f" --parts {' '.join(args.parts)}"
     result = stamp(command)
     result |= summary(take(args.parts, args.full, command))
-    if args.full:
-        path = RESULTS / "throughput.json"
-        before = json.loads(path.read_text()) if path.exists() else {}
-        keep("throughput", before | result)
     print(json.dumps(result))
 
 

@@ -1,4 +1,4 @@
-"""Many workers whose trainings only wait, through the real campaign: results a second.
+"""A device of many slots, whose trainings only wait, and the real campaign: results a second.
 
 All but the trainings is real, as in ``growth``; what is measured is how fast one process can draw,
 check, commit, judge and journal. So it wants a quiet machine.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,19 @@ def measured(workers: int, trials: int) -> dict[str, Any]:
             said = run_campaign(runtime)
         happened = read_events(folder / "campaigns" / growth.TAG / JOURNAL)
     over = [event.time for event in happened if isinstance(event, events.HeatOver)]
-    took = over[-1] - over[0]
+    verdicts = [event.time for event in happened if isinstance(event, events.Concluded)]
     return {
         "workers": workers,
         "seconds_a_training": round(seconds, 2),
         "trials": trials,
         "ended": said,
         "results": len(over),
-        "results_a_second": round((len(over) - 1) / took, 2),
+        "results_a_second": _rate(over),
+        "verdicts_a_second": _rate(verdicts),
         "cores": os.cpu_count(),
     }
+
+
+def _rate(times: Sequence[float]) -> float:
+    """So many a second, from the first to the last."""
+    return round((len(times) - 1) / (times[-1] - times[0]), 2)
