@@ -14,7 +14,6 @@ from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from agent.judge import Estimate, Judge
 
@@ -51,7 +50,7 @@ class Course(NamedTuple):
     difference: float
     scale: float
     """Of the noise of its kind of edit, bits per byte."""
-    so_far: npt.NDArray[np.float64] | None = None
+    so_far: tuple[float, ...] = ()
     """``at_checkpoints`` of the losses, if somebody has kept it."""
 
 
@@ -94,10 +93,10 @@ def forecast(difference: float, parts: int, scale: float, doubt: float = 1.0) ->
 
 def at_checkpoints(
     champion: Sequence[float | None], candidate: Sequence[float | None]
-) -> npt.NDArray[np.float64]:
+) -> tuple[float, ...]:
     """The difference so far at each checkpoint, not a number where it is not known."""
     found = (so_far(champion, candidate, parts) for parts in CHECKPOINTS)
-    return np.array([math.nan if so is None else so for so in found])
+    return tuple(math.nan if so is None else so for so in found)
 
 
 def learn_doubt(courses: Iterable[Course]) -> tuple[float, int]:
@@ -105,10 +104,7 @@ def learn_doubt(courses: Iterable[Course]) -> tuple[float, int]:
     known = list(courses)
     if not known:
         return 1.0, 0
-    found = (
-        at_checkpoints(c.champion, c.candidate) if c.so_far is None else c.so_far for c in known
-    )
-    so = np.array([*found])
+    so = np.array([c.so_far or at_checkpoints(c.champion, c.candidate) for c in known])
     ends, scales = np.array([(course.difference, course.scale) for course in known]).T[:, :, None]
     shares = EARLY_DOUBT + (LATE_DOUBT - EARLY_DOUBT) * np.array(CHECKPOINTS) / PARTS
     errors = (ends - so) ** 2 / ((shares * so) ** 2 + (NOISE_DOUBT * scales) ** 2)

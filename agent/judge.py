@@ -219,10 +219,14 @@ class Spent:
     earned: tuple[int, ...] = (0,)
     """How many had, at the start and at each keep."""
 
-    def after(self, passed: bool, kept: bool) -> Spent:
-        """After one more that was trained: whether it passed, and was kept for its gain."""
-        count = self.passed + (passed or kept)
-        return Spent(count, (*self.earned, count) if kept else self.earned)
+    def after(self, past: Iterable[tuple[bool, bool]]) -> Spent:
+        """After more that were trained: of each whether it passed, and was kept for its gain."""
+        count, earned = self.passed, list(self.earned)
+        for passed, kept in past:
+            count += passed or kept
+            if kept:
+                earned.append(count)
+        return Spent(count, tuple(earned))
 
 
 def trial_level(
@@ -244,8 +248,7 @@ def trial_level(
     """
     if rule == "greedy":
         return None
-    for passed, kept in past:
-        spent = spent.after(passed, kept)
+    spent = spent.after(past)
     share: float = sum((spent.passed - before + 1.0) ** -SPENDING_POWER for before in spent.earned)
     return min(
         FALSE_KEEPS[rule],

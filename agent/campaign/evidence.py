@@ -91,8 +91,8 @@ def level_of(state: State, rule: Rule, number: int | None = None) -> float | Non
 
 
 def _is_tested(trial: Trial) -> bool:
-    is_judged = trial.level is not None and bool(trial.judged_heats) and trial.proof != "same"
-    return is_judged and not trial.is_null
+    may_be = trial.level is not None and trial.proof != "same" and not trial.is_null
+    return may_be and bool(trial.judged_heats)
 
 
 def _passed(trial: Trial) -> bool:
@@ -103,7 +103,7 @@ def _spends(spent: Spent, trial: Trial) -> Spent:
     """After a trial that has its verdict."""
     if not _is_tested(trial):
         return spent
-    return spent.after(_passed(trial), trial.kept and not trial.tie)
+    return spent.after([(_passed(trial), trial.kept and not trial.tie)])
 
 
 def ceiling_mb(state: State, objective: Mapping[str, Any]) -> float | None:

@@ -26,7 +26,7 @@ from benchmarks.keep import make
 from benchmarks.machine import ROOT
 
 ASKED = 1.8
-TRIALS, BUDGET = 24, 10.0
+TRIALS, BUDGET = 20, 3.0
 FEW, SHORT = 3, 2.0
 SMALL = {"num_cpus": 1, "object_store_memory": 80 << 20}
 ENVIRON = {
