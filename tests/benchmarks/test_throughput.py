@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -257,6 +258,8 @@ def test_readings_that_are_there_are_not_taken_again(
 def test_nodes_train_a_file_that_keeps_to_the_contract() -> None:
     for kind in nodes.KINDS:
         contract.read(nodes.start_of(kind), 1024)
+        tried = re.findall(r"^\w+ = .*; (?:range|choice) .*$", nodes.start_of(kind), re.MULTILINE)
+        assert len(tried) > 10 and not any("SIZE = " in one or "ROWS" in one for one in tried)
     assert "time.sleep" in nodes.start_of("wait")
     told = {f"{k}, {n}": {"verdicts_an_hour": 100.0 * n} for k in nodes.KINDS for n in (1, 2)}
     found = throughput.summary({"nodes": told})["nodes"]
