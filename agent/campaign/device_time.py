@@ -131,7 +131,7 @@ def _parts(clock: Clock, event: events.Event, passed: float) -> list[tuple[str, 
 
 
 def _cause(clock: Clock, usual: Cause) -> str:
-    """To what the time of a device is lost that has nothing to train."""
+    """The cause for which a device that has nothing to train loses its time."""
     if clock["waiting"]:
         return "waiting for a model"
     doing = clock["doing"].values()

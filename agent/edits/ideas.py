@@ -73,7 +73,8 @@ def as_blocks(reply: str, base: str) -> str:
 
 
 def rewritten(reply: str, envelope: Envelope, old: str, new: str) -> str:
-    """An idea that can be read, with blocks that make ``new`` of ``old`` in place of its own."""
+    """The same idea with other blocks, which make ``new`` of ``old``. It must be one that ``parse``
+    can read."""
     said = "\n".join(line for line, _, is_inside in _lines(reply, envelope) if not is_inside)
     return as_reply(said, old, new, category=parse(reply, envelope).category, rules="")
 
