@@ -6,7 +6,8 @@
 
 widths   simulated on the recorded landscape: 1 to 6 candidates beside one champion, with the
          campaigns' own judge: verdicts for the same device time, false keeps, power
-real     the same 32 trials with 1 and with 4 candidates a heat, by trainings of 5 s (20 minutes)
+real     three times the same 32 trials with 1 and with 4 candidates a heat, which take turns, by
+         trainings of 5 s (an hour and a half)
 hidden   a real campaign beside a model that answers after 20 s, with 20 s a training: how busy the
          device is between first and last heat, and what a heat takes outside training and scoring
          (an hour)

@@ -33,11 +33,11 @@ def readings_of(part: str, full: bool, command: str) -> Readings:
             campaigns = CAMPAIGNS if full else FEW
             return {rule: partial(widths.measured, rule, campaigns) for rule in widths.RULES}
         case "real":
-            trials = real.TRIALS if full else real.FEW
+            rounds, trials = (real.ROUNDS, real.TRIALS) if full else (1, real.FEW)
             file = FILE if full else None
             return {
-                f"{width} a heat": partial(_real, width, trials, command, file)
-                for width in real.WIDTHS
+                f"round {number + 1}": partial(_real, number, trials, command, file)
+                for number in range(rounds)
             }
         case "hidden":
             ways = list(hidden.WAYS) if hidden.can_draft_ahead() else list(hidden.WAYS)[:1]
@@ -66,18 +66,25 @@ def readings_of(part: str, full: bool, command: str) -> Readings:
             }
 
 
-def _real(width: int, trials: int, command: str, path: Path | None) -> dict[str, Any]:
+def _real(number: int, trials: int, command: str, path: Path | None) -> dict[str, Any]:
     """Each heat is on disk as soon as it is over; those that are there are not done again."""
-    part = f"heats of {width}"
-    done = [row["found"] for row in read_lines(path) if row["part"] == part] if path else []
+    rows = read_lines(path) if path else []
 
-    def record(heat: dict[str, Any]) -> None:
-        print(f"{part}: {heat}", file=sys.stderr, flush=True)
-        if path:
-            row = {"part": part, "name": str(heat["trials"]), **stamp(command)}
-            append_line(path, row | {"found": heat})
+    def campaign(width: int) -> real.RealHeats:
+        part = f"heats of {width}, round {number + 1}"
+        done = [row["found"] for row in rows if row["part"] == part]
 
-    return real.told(real.RealHeats(width, done, record, trials))
+        def record(heat: dict[str, Any]) -> None:
+            print(f"{part}: {heat}", file=sys.stderr, flush=True)
+            if path:
+                row = {"part": part, "name": str(heat["trials"]), **stamp(command)}
+                append_line(path, row | {"found": heat})
+
+        return real.RealHeats(width, done, record, trials, number)
+
+    campaigns = [campaign(width) for width in real.WIDTHS]
+    real.in_turns(campaigns)
+    return {one.name: real.told(one) for one in campaigns}
 
 
 def take(parts: Sequence[str], full: bool, command: str) -> dict[str, dict[str, Any]]:
@@ -103,8 +110,7 @@ def summary(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if "widths" in found:
         told["widths"] |= widths.compared(found["widths"])
     if "real" in found:
-        one, four = (each["verdicts_an_hour"] for each in found["real"].values())
-        told["real"]["times_one_a_heat"] = round(four / one, 3)
+        told["real"] |= real.together(found["real"].values())
     for kind in nodes.KINDS:
         own = [
             each["verdicts_an_hour"]

@@ -89,14 +89,19 @@ class Heats:
         self._begun = 0
 
     def outcomes(self) -> Iterator[Outcome]:
+        for ended in self.heats():
+            yield from ended
+
+    def heats(self) -> Iterator[list[Outcome]]:
+        """Of each heat, the trials that end with it."""
         while self._lanes or self._begun < self._trials:
             while len(self._lanes) < self._width and self._begun < self._trials:
                 runs_on = self._dice.random() < 1 / RUNS_ON
                 self._lanes.append(Lane(self._begun, self._propose(self._dice), runs_on))
                 self._begun += 1
-            yield from self._heat()
+            yield self._heat()
 
-    def _heat(self) -> Iterator[Outcome]:
+    def _heat(self) -> list[Outcome]:
         for lane in self._lanes:
             lane.heats += 1
         runs = self._train(self._lanes)
@@ -117,7 +122,7 @@ class Heats:
         if self._anew and any(kept for _, kept in ended):
             for lane in self._lanes:  # carried over to the new champion
                 lane.differences, lane.quarantined = [], False
-        yield from (Outcome(lane.edit, kept, lane.heats) for lane, kept in ended)
+        return [Outcome(lane.edit, kept, lane.heats) for lane, kept in ended]
 
     def _train(self, lanes: Sequence[Lane]) -> list[Run]:
         """One heat of these trials."""

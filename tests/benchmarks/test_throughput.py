@@ -131,7 +131,7 @@ def test_four_a_heat_reach_more_verdicts_than_one() -> None:
 def trained(monkeypatch: pytest.MonkeyPatch, ground: Ground) -> Iterator[list[int]]:
     """How many sources each heat had; scores are drawn, and no edit does anything."""
     nulls = [real.Entry(ground.null("numbers"), one) for one in plan.nulls(real.START)]
-    monkeypatch.setattr(real, "entries", lambda: nulls)
+    monkeypatch.setattr(real, "entries", lambda _: nulls)
     counts: list[int] = []
 
     def heat(sources: list[str], *, seed: Any, **_: Any) -> list[Any]:
@@ -142,17 +142,64 @@ def trained(monkeypatch: pytest.MonkeyPatch, ground: Ground) -> Iterator[list[in
     yield counts
 
 
+def finished(width: int, *args: Any, trials: int = 6, number: int = 0) -> dict[str, Any]:
+    campaign = real.RealHeats(width, *args, trials, number)
+    real.in_turns([campaign])
+    return real.told(campaign)
+
+
 def test_real_heats_go_on_where_they_were_stopped(trained: list[int]) -> None:
     lines: list[dict[str, Any]] = []
-    whole = real.told(real.RealHeats(4, (), lines.append, trials=6))
+    whole = finished(4, (), lines.append)
     assert trained[0] == 5 and len(trained) == len(lines)
     trained.clear()
-    again = real.told(real.RealHeats(4, lines[:2], lambda _: None, trials=6))
+    again = finished(4, lines[:2], lambda _: None)
     assert len(trained) == len(lines) - 2
     assert again["verdicts"] == whole["verdicts"] == 6
     assert (again["nulls"], again["better"]) == (6, 0)
     with pytest.raises(SystemExit, match="to begin again"):
-        real.told(real.RealHeats(4, [lines[0] | {"trials": [9]}], lambda _: None, trials=6))
+        finished(4, [lines[0] | {"trials": [9]}], lambda _: None)
+
+
+def test_a_machine_that_slows_down_meets_both_widths(trained: list[int]) -> None:
+    one, four = (real.RealHeats(width, (), lambda _: seen(), 8) for width in real.WIDTHS)
+    apart: list[int] = []
+
+    def seen() -> None:
+        apart.append(abs(len(one.outcomes_so_far) - len(four.outcomes_so_far)))
+
+    real.in_turns([one, four])
+    assert len(one.outcomes_so_far) == len(four.outcomes_so_far) == 8
+    assert len(apart) == len(trained) and max(apart) <= 4  # so many may end with one heat
+
+
+def test_no_two_rounds_have_a_seed_in_common(
+    trained: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+
+    def heat(sources: list[str], *, seed: Any, **_: Any) -> list[Any]:
+        seeds.append(seed[0])
+        return growth.heat(sources, seed=seed)
+
+    monkeypatch.setattr(measure, "heat", heat)
+    for number, width in itertools.product(range(real.ROUNDS), real.WIDTHS):
+        finished(width, (), lambda _: None, number=number)
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_rounds_count_together_by_their_time() -> None:
+    """The mean of their quotients would be 1.5."""
+    rounds = [
+        {
+            name: {"verdicts": 10, "seconds": took}
+            for name, took in (("1 a heat", one), ("4 a heat", four))
+        }
+        for one, four in ((1800.0, 900.0), (5400.0, 5400.0))
+    ]
+    told = real.together(rounds)
+    assert told["1 a heat"] == {"verdicts": 20, "seconds": 7200.0, "verdicts_an_hour": 10.0}
+    assert told["times_one_a_heat"] == pytest.approx(7200 / 6300, abs=0.01)
 
 
 @pytest.mark.slow
