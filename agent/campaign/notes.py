@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -56,9 +56,19 @@ def _read(repo: Repo, tag: str, commit: str) -> Any:
     return None
 
 
-def made_note(repo: Repo, tag: str, state: State, trial: Trial) -> Move:
-    """The move of the notes that attaches its note to a trial's final commit, and to its candidates
-    that were sent back or carried over."""
+def made_notes(repo: Repo, tag: str, state: State, trials: Sequence[Trial]) -> Move:
+    """The move of the notes that attaches its note to each trial's final commit, and to its
+    candidates that were sent back or carried over."""
+    notes: dict[str, str] = {}
+    for trial in trials:
+        files, text = _note(repo, tag, state, trial)
+        others = (commit for commit in files if commit != trial.candidate)
+        notes |= dict.fromkeys([*others, trial.commit], text)
+    return repo.made_notes(repo.notes_ref(tag), notes)
+
+
+def _note(repo: Repo, tag: str, state: State, trial: Trial) -> tuple[dict[str, str], str]:
+    """The files that a trial's candidates trained, by commit, and the text of its note."""
     found = {commit: repo.blob(commit) for commit in candidates(trial)}
     files = {commit: blob for commit, blob in found.items() if blob}
     trained, folder = trial.of("candidate"), folder_of(repo, tag)
@@ -77,9 +87,7 @@ def made_note(repo: Repo, tag: str, state: State, trial: Trial) -> Move:
     }
     # A line for each part, which is quicker than one for each number.
     lines = (f"{json.dumps(k)}: {json.dumps(v, default=asdict)}" for k, v in note.items())
-    text = "{\n" + ",\n".join(lines) + "\n}"
-    commits = [*(c for c in files if c != trial.candidate), trial.commit]
-    return repo.made_note(repo.notes_ref(tag), commits, text)
+    return files, "{\n" + ",\n".join(lines) + "\n}"
 
 
 def trial_of(repo: Repo, tag: str, commit: str) -> tuple[State, Trial] | None:

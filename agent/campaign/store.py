@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from agent.campaign.commits import (
 from agent.campaign.disk import Disk
 from agent.campaign.files import JOURNAL, Unwritable, folder_of, write_atomically
 from agent.campaign.journal import Journal, is_begun
-from agent.campaign.notes import made_note
+from agent.campaign.notes import made_notes
 from agent.campaign.reading import Curve, read_curve, refuse_without_journal, stem
 from agent.campaign.records import Proof, Training, Trial
 from agent.campaign.recovery import NOT_IN_GIT, bring_commits, bring_refs
@@ -41,6 +42,9 @@ from trainer.measure import Measurement
 from trainer.source import in_form_of, plain
 
 log = logging.getLogger(__name__)
+
+SOURCES = 1024
+"""So many files are remembered: a commit's is asked for once a heat, and is always the same."""
 
 
 class Campaign:
@@ -75,6 +79,14 @@ class Campaign:
         if not ignore.exists():
             ignore.write_text("*\n")  # keeps git status clean if campaigns/ is not ignored
         self._disk = Disk(self.folder, self.state)
+        self.shows_later = False
+        """Whether refs and notes, which are for people, may wait until ``show``: of many trials at
+        once, each with gits of its own, it is they that take the time. A new champion's do not."""
+        self._unshown: dict[int, bool] = {}
+        """Trials that git may not show yet, and whether their note lacks."""
+        self._shown = ""
+        """The champion's commit, once it is shown."""
+        self._sources = lru_cache(SOURCES)(lambda commit: plain(self._read(commit)))
         repo.reader.open()
 
     def close(self) -> None:
@@ -124,7 +136,10 @@ class Campaign:
             self.messages.append(f"{lock} was left by a git that was killed: removed")
         self._bring_commits()
         trials, noted = self.state.trials, self.repo.noted(self.tag)
-        before = self._show_in_git(trials, [t for t in trials if t.commit not in noted])
+        lacking = [[t] for t in trials if t.commit not in noted]  # so they come back as they were
+        before = self._show_in_git(trials, lacking)
+        champion = self.state.champion
+        self._shown = champion.commit if champion is not None else ""
         kept = [trial.commit for trial in reversed(trials) if trial.kept and trial.commit]
         olds = [*filter(None, (before,)), *kept, self.state.settings["base"]]
         if message := worktree.add(self.repo, self.tag, place, olds):
@@ -135,8 +150,14 @@ class Campaign:
         self._lost, said = bring_commits(self.repo, self.tag, self.state)
         self.messages += said
 
-    def _show_in_git(self, trials: Sequence[Trial], new: Sequence[Trial] = ()) -> str | None:
-        """Bring refs and branch to where the journal says, and write the notes of ``new``.
+    def _show_in_git(
+        self,
+        trials: Sequence[Trial],
+        new: Sequence[Sequence[Trial]] = (),
+        unshown: Sequence[Trial] = (),
+    ) -> str | None:
+        """Bring refs and branch to where the journal says, and write the notes of ``new``, those of
+        each part at once; ``unshown`` is as of ``bring_refs``.
 
         They are for people: where git cannot write them, that is told, and they are brought there
         at the next start.
@@ -146,42 +167,59 @@ class Campaign:
         """
         before, said, moves = None, list[str](), list[Move]()
         trials = [trial for trial in trials if last_commit(trial) not in self._lost]
-        noted = [trial for trial in new if trial.commit and trial.commit not in self._lost]
+        has_note = {"", *self._lost}.isdisjoint
+        noted = [[trial for trial in part if has_note([trial.commit])] for part in new]
+        parts = [part for part in noted if part]
         try:
-            if len(noted) == 1:  # then it costs no git of its own
-                moves.append(made_note(self.repo, self.tag, self.state, noted.pop()))
+            if len(parts) == 1:  # then it costs no git of its own
+                moves.append(made_notes(self.repo, self.tag, self.state, parts.pop()))
         except RepoError as error:
             said.append(NOT_IN_GIT.format(error))
         try:
-            before, told = bring_refs(self.repo, self.tag, self.state, trials, moves)
+            before, told = bring_refs(self.repo, self.tag, self.state, trials, moves, unshown)
             self.messages += told
-            for trial in noted:
-                self.repo.update_refs([made_note(self.repo, self.tag, self.state, trial)])
+            for part in parts:
+                self.repo.update_refs([made_notes(self.repo, self.tag, self.state, part)])
         except RepoError as error:
             said.append(NOT_IN_GIT.format(error))
         self.messages += said[:1]  # one disk gives one reason
         return before
 
-    def _follow(self, number: int, new: Sequence[Trial] = ()) -> None:
-        """Show the last trials and this one in git, and the branch's new files in the worktree."""
-        before = self._show_in_git(self._recent(self.state.trials[number]), new)
+    def _follow(self, number: int, noted: Trial | None = None) -> None:
+        """Show a trial in git and write the note of ``noted``: now, or later if that will do."""
+        self._unshown.setdefault(number, False)
+        if noted is not None:
+            self._unshown[noted.trial] = True
         champion = self.state.champion
-        if champion is not None and before not in (None, champion.commit):
+        is_new = champion is not None and champion.commit != self._shown
+        if is_new or not self.shows_later:
+            self.show()
+
+    def show(self) -> None:
+        """Show in git what it may not show yet, and the branch's new files in the worktree."""
+        if not self._unshown:
+            return
+        unshown, self._unshown = self._unshown, {}
+        trials, champion = self.state.trials, self.state.champion
+        late = [trials[number] for number in unshown]
+        noted = [trial for trial in late if unshown[trial.trial]]
+        recent = [trial for trial in trials[-2:] if trial.trial not in unshown]
+        before = self._show_in_git([*recent, *late], [noted], late)
+        if champion is None:
+            return
+        self._shown = champion.commit
+        if before not in (None, champion.commit):
             olds = (str(before), champion.parent)
             said = worktree.sync(self.repo, self.folder / "worktree", champion.commit, *olds)
             if said:
                 self.messages.append(said)
 
-    def _recent(self, trial: Trial) -> list[Trial]:
-        """The last trials and this one: what git may not show yet."""
-        recent = self.state.trials[-2:]
-        return recent if trial in recent else [*recent, trial]
-
     def curve(self, training: Training) -> Curve:
         return read_curve(self.folder, training)
 
     def source(self, commit: str) -> str:
-        return plain(self._read(commit))
+        """A commit's train.py in the form in which it is trained."""
+        return self._sources(commit)
 
     def _read(self, commit: str) -> str:
         """A commit's train.py; what a clean-up took from git meanwhile is brought back."""
@@ -253,25 +291,20 @@ class Campaign:
                 reads_clock=facts.reads_clock,
             )
         )
-        self._follow(number)
+        self._follow(trial.trial)
 
     def record_training(self, training: Training, measured: Measurement) -> None:
         """Record a training that is over."""
-        self._write_files(training, measured)
         self.record(events.TrainingOver(training=training.with_result(measured)))
 
     def record_heat(
         self,
         trainings: Sequence[Training],
-        measured: Sequence[Measurement | None],
         *,
         proof: Proof = "",
         forecast: tuple[float, float] | None = None,
     ) -> None:
-        """Record a heat that is over as one event; a training without a measurement was reused."""
-        for training, found in zip(trainings, measured, strict=True):
-            if found is not None:
-                self._write_files(training, found)
+        """Record a heat that is over as one event."""
         self.record(
             events.HeatOver(
                 trial=trainings[0].trial,
@@ -281,8 +314,11 @@ class Campaign:
             )
         )
 
-    def _write_files(self, training: Training, measured: Measurement) -> None:
-        """Store a training's curve, clock and output in the trial's folder."""
+    def write_training(self, training: Training, measured: Measurement) -> None:
+        """Store a training's curve, clock and output in the trial's folder, before it is recorded.
+
+        Needs no baton (``executors.lanes``): no other lane writes this training's files.
+        """
         name = stem(training)
         self.write(training.trial, f"{name}.trace", measured.trace)
         self.write(training.trial, f"{name}.curve.json", json.dumps(measured.curve))
@@ -311,7 +347,7 @@ class Campaign:
         self.record(verdict.model_copy(update={"commit": commit, "seconds": seconds}))
         trial = self.state.trials[verdict.trial]
         noted = self.state.champion if trial.is_null else None  # whose note counts null trials
-        self._follow(trial.trial, [noted or trial])
+        self._follow(trial.trial, noted or trial)
         self._disk.after(trial, self.state)
         if is_due(self.state):
             write_tsv(self.folder / "results.tsv", self.state)
@@ -340,4 +376,4 @@ class Campaign:
 
     def tell_again(self, trial: Trial) -> None:
         """Write the note of a trial that something was found out about after its verdict."""
-        self._show_in_git(self._recent(trial), [trial])
+        self._follow(trial.trial, trial)

@@ -108,10 +108,17 @@ class Devices:
         cancel: threading.Event,
         watch: Watch | None = None,
         slow: bool = True,
+        then: Callable[[Any], None] = lambda _: None,
     ) -> Any:
-        """Run one work on the device that this lane has; see ``Executor``."""
+        """Run one work on the device that this lane has; see ``Executor``.
+
+        Args:
+            then: gets what was found, before the baton is taken again.
+        """
         with self.lanes.away(slow=slow):
-            return self.executor.run(work, on_event=on_event, cancel=cancel, watch=watch)
+            found = self.executor.run(work, on_event=on_event, cancel=cancel, watch=watch)
+            then(found)
+        return found
 
     @contextlib.contextmanager
     def heat(

@@ -141,26 +141,28 @@ def put_file(
     return [*made, tree_of({**entries, name: (mode, bytes.fromhex(blob))})]
 
 
-def put_notes(
-    read: Callable[[str], bytes], tree: str, commits: Iterable[str], blob: str
-) -> list[Object]:
-    """The trees that give the notes in ``tree``, "" for none, one note of each of ``commits``, the
-    top last.
+def put_notes(read: Callable[[str], bytes], tree: str, notes: Mapping[str, str]) -> list[Object]:
+    """The trees that give the notes in ``tree``, "" for none, other notes of some commits, the top
+    last.
 
     Notes stand at the commit's hash, or where there are many of them in folders by its digits two
     by two, which git reads however they are mixed.
+
+    Args:
+        notes: by commit, the blob that is to be its note; at least one.
     """
-    entries, made = entries_of(read(tree), blob) if tree else {}, list[Object]()
+    like = next(iter(notes.values()))
+    entries, made = entries_of(read(tree), like) if tree else {}, list[Object]()
     is_full = sum(mode != FOLDER for mode, _ in entries.values()) >= MOST_NOTES
-    below: dict[bytes, list[str]] = {}
-    for commit in commits:
+    below: dict[bytes, dict[str, str]] = {}
+    for commit, blob in notes.items():
         name, folder = commit.encode(), commit[:2].encode()
         if name in entries or not (folder in entries or is_full):
             entries[name] = b"100644", bytes.fromhex(blob)
         else:
-            below.setdefault(folder, []).append(commit[2:])
+            below.setdefault(folder, {})[commit[2:]] = blob
     for folder, rest in below.items():
         _, own = entries.get(folder, (b"", b""))
-        made += put_notes(read, own.hex(), rest, blob)
-        entries[folder] = FOLDER, bytes.fromhex(made[-1].name(blob))
+        made += put_notes(read, own.hex(), rest)
+        entries[folder] = FOLDER, bytes.fromhex(made[-1].name(like))
     return [*made, tree_of(entries)]

@@ -313,17 +313,19 @@ class Repo:
     def add_note(self, tag: str, commit: str, text: str, *, ref: str = "") -> None:
         """Attach a text to a commit in the campaign's notes, or in those of ``ref``; replaces an
         earlier note."""
-        self.update_refs([self.made_note(ref or self.notes_ref(tag), [commit], text)])
+        self.update_refs([self.made_notes(ref or self.notes_ref(tag), {commit: text})])
 
-    def made_note(self, ref: str, commits: Sequence[str], text: str) -> Move:
-        """The move of ``ref`` that attaches a text to each of ``commits``, for ``update_refs``."""
-        old, when = self.named(ref).get(ref), self.commit_for(commits[-1]).time
-        made = [Object("blob", text.encode("utf-8", "replace"))]
-        blob, tree = made[0].name(commits[-1]), self.commit_for(old).tree if old else ""
-        made += put_notes(self._tree, tree, commits, blob)
+    def made_notes(self, ref: str, notes: dict[str, str]) -> Move:
+        """The move of ``ref``, for ``update_refs``, that attaches a text to each of some commits;
+        its date is the last one's."""
+        old, last = self.named(ref).get(ref), self.commit_for(next(reversed(notes)))
+        blobs = {text: Object("blob", text.encode("utf-8", "replace")) for text in notes.values()}
+        tree = self.commit_for(old).tree if old else ""
+        told = {commit: blobs[text].name(last.sha) for commit, text in notes.items()}
+        made = [*blobs.values(), *put_notes(self._tree, tree, told)]
         parents, said = filter(None, [old]), "Notes added by 'git notes add'\n"
-        made.append(commit_of(made[-1].name(blob), parents, said, when))
-        return ref, self._write(made, blob), old
+        made.append(commit_of(made[-1].name(last.sha), parents, said, last.time))
+        return ref, self._write(made, last.sha), old
 
     def read_note(self, tag: str, commit: str, *, ref: str = "") -> str | None:
         """The text that ``add_note`` attached, None if there is none."""

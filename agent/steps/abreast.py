@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
+from agent.campaign.recovery import MANY_SLOTS
 from agent.proposers.hybrid import Hybrid
 from agent.proposers.llm import ModelProposer
 from agent.proposers.local import LocalProposer
@@ -79,6 +80,7 @@ def in_lanes(runtime: Runtime, trial: Callable[[], None], *, is_one: bool = Fals
     def grow() -> None:
         if stopped or failed or runtime.stop.is_set():
             return
+        runtime.campaign.shows_later = runtime.devices.executor.slots > MANY_SLOTS
         new = [number for number in range(lanes_for(runtime)) if number not in running]
         running.update(new)
         runtime.lanes.quick |= set(new)  # before the first of them looks who is to come
@@ -105,7 +107,10 @@ def in_lanes(runtime: Runtime, trial: Callable[[], None], *, is_one: bool = Fals
             thread.join(LOOK_SECONDS)
             with runtime.lanes.beside():
                 runtime.lanes.wake() if runtime.stop.is_set() else runtime.devices.look()
+                runtime.campaign.show()
                 grow()
+    runtime.campaign.shows_later = False
+    runtime.campaign.show()
     raise failed[0] if failed else stopped[-1]
 
 

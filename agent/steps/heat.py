@@ -33,7 +33,7 @@ def train_baseline(runtime: Runtime) -> Training:
     started = Training(trial.trial, "candidate", trial.candidate, seed, status="killed")
     campaign.record(events.TrainingBegun(trial=trial.trial, seed=seed))
     runtime.display.training(trial, started, runtime.settings.budget)
-    (measured,) = _measure(runtime, [campaign.source(trial.candidate)], [seed])
+    (measured,) = _measure(runtime, [started], [campaign.source(trial.candidate)])
     campaign.record_training(started, measured)
     training = runtime.open_trial.trainings[-1]
     runtime.display.trained(training)
@@ -75,7 +75,7 @@ def run_heat(runtime: Runtime) -> None:
         candidate = replace(candidate, counted=False, quarantined=True)
     told = watch.forecast if watch is not None and candidate.status == "abandoned" else None
     forecast = (told.mean, told.error) if told is not None else None
-    runtime.campaign.record_heat([champion, candidate], measured, forecast=forecast)
+    runtime.campaign.record_heat([champion, candidate], forecast=forecast)
     show_heat(runtime)
 
 
@@ -253,12 +253,12 @@ def train_heat(
         None if trial.is_null else campaign.weights(trial.trial, one.candidate.seed)
         for trial, one in zip(trials, plans, strict=True)
     ]
-    seeds = [plan.champion.seed, *(one.candidate.seed for one in plans)]
+    trainings = [plan.champion, *(one.candidate for one in plans)]
     if plan.reused is not None:
         (alone,) = _measure(
             runtime,
+            trainings[1:],
             plan.sources[1:],
-            seeds[1:],
             watch=watch,
             weights_to=keep,
             champion_seconds=plan.reused.answer_seconds,
@@ -270,8 +270,8 @@ def train_heat(
     return list(
         _measure(
             runtime,
+            trainings,
             [plan.sources[0], *(one.sources[1] for one in plans)],
-            seeds,
             watch=watch,
             weights_to=[None, *keep],
             trace=list(traces) if traces else None,
@@ -285,24 +285,30 @@ def train_heat(
 
 def _measure(
     runtime: Runtime,
+    trainings: Sequence[Training],
     sources: Sequence[str],
-    seeds: Sequence[int],
     *,
     watch: Watch | None = None,
     weights_to: Sequence[Path | None] = (),
     **how: Any,
 ) -> list[Measurement]:
-    """Train on the device that this lane has."""
+    """Train each source, with the seed of its training, on the device that this lane has; what they
+    leave is on disk then, and not yet in the journal."""
     number = runtime.open_trial.trial
 
     def tell(event: dict[str, Any]) -> None:
         runtime.display.event(event, number)
 
-    budget = runtime.settings.budget
-    work = runtime.work("heat", *sources, budget=budget, seed=list(seeds), **how)
+    def store(found: list[Measurement]) -> None:
+        if not runtime.stop.is_set():
+            for training, measured in zip(trainings, found, strict=True):
+                runtime.campaign.write_training(training, measured)
+
+    seeds = [training.seed for training in trainings]
+    work = runtime.work("heat", *sources, budget=runtime.settings.budget, seed=seeds, **how)
     work = replace(work, weights_to=tuple(weights_to))
     found: list[Measurement] = runtime.devices.run_here(
-        work, on_event=tell, cancel=runtime.stop, watch=watch
+        work, on_event=tell, cancel=runtime.stop, watch=watch, then=store
     )
     runtime.stop_if_asked()
     for one in found:

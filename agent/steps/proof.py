@@ -49,7 +49,7 @@ def prove_tie(runtime: Runtime) -> None:
     if proof == "same" and runtime.open_trial.objective.get("time"):
         proof = "untimed"  # seconds have a price, however few: heats judge them
     trainings = [replace(one, counted=proof == "same") for one in plan.ended(measured)]
-    runtime.campaign.record_heat(trainings, measured, proof=proof)
+    runtime.campaign.record_heat(trainings, proof=proof)
     show_heat(runtime)
 
 
