@@ -20,7 +20,8 @@ Cause = Literal[
     "waiting for a model",  # that does not answer
     "paused",
     "start-up",  # of a run, up to its first trial
-    "around trainings",  # within heats, outside training and scoring: start-up above all
+    "starting trainings",  # until they are ready for data: in part the work of their train.py
+    "around trainings",  # within heats, what is left
     "verifying",  # what was kept
     "bookkeeping",  # choosing what to try next, verdicts, git
     "no trial",  # for this device, while others train
@@ -32,8 +33,9 @@ a run is under way, ``begun`` whether it has come to a trial. ``doing``: by tria
 ``checks`` or ``heat``, ``since`` when a heat is under way, ``seeds``: the champion's in it.
 ``waiting``: whether a model is away. ``seconds``: by cause, and in ``heats`` and ``audits``.
 ``slots``: how many works are measured at once. ``trained``: trained and scored in heats, on all
-devices together; ``busy``: for the mean of them. ``hidden``: drafted while a heat or an audit
-was under way. ``idle``: seconds by cause since all devices were taken last."""
+devices together; ``busy``: for the mean of them, as ``starting`` is: what their start took.
+``hidden``: drafted while a heat or an audit was under way. ``idle``: seconds by cause since all
+devices were taken last."""
 NEW: Clock = {
     "at": 0.0,
     "running": False,
@@ -46,6 +48,7 @@ NEW: Clock = {
     "slots": 1,
     "trained": 0.0,
     "busy": 0.0,
+    "starting": 0.0,
     "hidden": 0.0,
     "idle": {},
 }
@@ -81,7 +84,9 @@ def device_time(clock: Clock) -> DeviceTime:
     seconds: dict[str, float] = dict(clock["seconds"])
     taken, audits = seconds.pop("heats", 0.0), seconds.pop("audits", 0.0)
     busy = min(taken, clock["busy"])
-    lost: dict[Any, float] = {**seconds, "around trainings": taken - busy}
+    starting = min(taken - busy, clock.get("starting", 0.0))
+    lost: dict[Any, float] = {**seconds, "starting trainings": starting}
+    lost["around trainings"] = taken - busy - starting
     running = taken + audits + sum(seconds.values()) - seconds.get("stopped", 0.0)
     told = {cause: round(lost[cause], 3) for cause in lost if lost[cause] > 0}
     return DeviceTime(running, busy + audits, told, clock["hidden"], clock["trained"] + audits)
@@ -200,5 +205,7 @@ def _end(clock: dict[str, Any], trial: int, now: float, trainings: Iterable[Trai
         spent = max(0.0, now - since)
     else:
         spent = sum(one.train_seconds + (one.score_seconds or 0.0) for one in new)
+        starting = sum(one.startup_seconds for one in new) / clock["slots"]
+        clock["starting"] = clock.get("starting", 0.0) + starting
     clock["trained"] += spent
     clock["busy"] += spent / clock["slots"]

@@ -28,9 +28,9 @@ NULL = "null"
 
 
 MEASURED = (
-    "status", "reason", "val_bpb", "how", "wall_seconds", "train_seconds", "score_seconds",
-    "answer_seconds", "steps", "tokens", "params", "peak_memory_mb", "spent", "losses", "pace",
-    "leak_bound_bpb", "isolation", "weights_sha256", "fingerprint",
+    "status", "reason", "val_bpb", "how", "wall_seconds", "startup_seconds", "train_seconds",
+    "score_seconds", "answer_seconds", "steps", "tokens", "params", "peak_memory_mb", "spent",
+    "losses", "pace", "leak_bound_bpb", "isolation", "weights_sha256", "fingerprint",
 )  # fmt: skip
 """What a campaign remembers of a ``Measurement``, by the same names."""
 
@@ -59,6 +59,8 @@ class Training:
     reused: bool = False
     """An earlier training of the champion, which repeats bit for bit and was not done again."""
     wall_seconds: float = 0.0
+    startup_seconds: float = 0.0
+    """Until it was ready for data; 0 in journals that do not say."""
     train_seconds: float = 0.0
     score_seconds: float | None = None
     """What scoring and its audits took; None in journals that do not say."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 
 from agent.campaign.commits import candidates, commit_again, last_commit
 from agent.campaign.records import Trial
@@ -16,12 +15,6 @@ from agent.campaign.state import State
 from agent.git.command import RepoError
 from agent.git.repo import Move, Repo
 
-MANY_SLOTS = 8
-"""Where more trainings than these run at once, git shows trials later, several at a time."""
-LATE_SECONDS = 5.0
-"""So much later than its verdict, at most."""
-FEW = 100
-"""For so many trials no other refs are listed."""
 NOT_IN_GIT = "not all of the campaign is in git until it resumes: {}"
 
 
@@ -66,18 +59,12 @@ def bring_commits(repo: Repo, tag: str, state: State) -> tuple[set[str], list[st
 
 
 def bring_refs(
-    repo: Repo,
-    tag: str,
-    state: State,
-    trials: Sequence[Trial],
-    beside: Sequence[Move] = (),
-    unshown: Sequence[Trial] = (),
+    repo: Repo, tag: str, state: State, trials: Sequence[Trial], beside: Sequence[Move] = ()
 ) -> tuple[str | None, list[str]]:
     """Bring the refs of ``trials``, and the branch, to where the journal says.
 
     Args:
         beside: moves of other refs, which are made in passing.
-        unshown: trials whose refs nobody need have taken away if they are not there.
 
     Returns:
         Where the branch was, and lines to show.
@@ -95,7 +82,7 @@ def bring_refs(
     }
     pruned = set(repo.missing(list(sent.values()))) if sent else set()
     wanted |= {ref: commit for ref, commit in sent.items() if commit not in pruned}
-    found = repo.named(*wanted) if len(trials) <= FEW else repo.refs(branch, repo.folder(tag))
+    found = repo.named(*wanted) if len(trials) <= 3 else repo.refs(branch, repo.folder(tag))
     is_ours = _ours(state, trials)
     others = ((ref, old) for ref, old in found.items() if ref in wanted and not is_ours(old))
     if lost := {ref: old for ref, old in others if repo.resolve(old) is None}:
@@ -131,7 +118,7 @@ def bring_refs(
     if not state.trials:
         return before, said
     # A kill before the last verdict was in git leaves branch and trial's ref behind, together.
-    last = {repo.trial_ref(tag, t.trial): last_commit(t) for t in (*_last(state), *unshown)}
+    last = {repo.trial_ref(tag, t.trial): last_commit(t) for t in _last(state)}
     last = {ref: commit for ref, commit in last.items() if ref in wanted or not commit}
     cut_off = any(found.get(ref, "") != commit for ref, commit in last.items())
     if before not in (None, wanted[branch]) and is_ours(str(before)) and not cut_off:
@@ -144,15 +131,7 @@ def bring_refs(
 
 def _last(state: State) -> list[Trial]:
     """The trials that a kill may have left without their last ref."""
-    late = state.finished[-1:]
-    if late and state.clock["slots"] > MANY_SLOTS:
-        since = _ended(late[0]) - LATE_SECONDS
-        late = list(takewhile(lambda trial: _ended(trial) > since, reversed(state.finished)))
-    return [*state.open_trials, *late]
-
-
-def _ended(trial: Trial) -> float:
-    return trial.started + trial.seconds
+    return [*state.open_trials, *state.finished[-1:]]
 
 
 def _short(ref: str) -> str:

@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +42,9 @@ from trainer.source import in_form_of, plain
 
 log = logging.getLogger(__name__)
 
-SOURCES = 1024
-"""So many files are remembered: a commit's is asked for once a heat, and is always the same."""
+
+NOTE_TRIES = 20
+"""So often a note that was put off is tried: a git of the user's may be writing, too."""
 
 
 class Campaign:
@@ -79,14 +79,11 @@ class Campaign:
         if not ignore.exists():
             ignore.write_text("*\n")  # keeps git status clean if campaigns/ is not ignored
         self._disk = Disk(self.folder, self.state)
-        self.shows_later = False
-        """Whether refs and notes, which are for people, may wait until ``show``: of many trials at
-        once, each with gits of its own, it is they that take the time. A new champion's do not."""
-        self._unshown: dict[int, bool] = {}
-        """Trials that git may not show yet, and whether their note lacks."""
-        self._shown = ""
-        """The champion's commit, once it is shown."""
-        self._sources = lru_cache(SOURCES)(lambda commit: plain(self._read(commit)))
+        self.note_seconds, self._noted_at = 0.0, 0.0
+        """So often notes are written at most, which cost as much as all else of a verdict. Who sets
+        it calls ``write_notes`` as often."""
+        self._unnoted: dict[int, int] = {}
+        """Trials whose note was put off, and how often it could not be written."""
         repo.reader.open()
 
     def close(self) -> None:
@@ -136,10 +133,7 @@ class Campaign:
             self.messages.append(f"{lock} was left by a git that was killed: removed")
         self._bring_commits()
         trials, noted = self.state.trials, self.repo.noted(self.tag)
-        lacking = [[t] for t in trials if t.commit not in noted]  # so they come back as they were
-        before = self._show_in_git(trials, lacking)
-        champion = self.state.champion
-        self._shown = champion.commit if champion is not None else ""
+        before = self._show_in_git(trials, [t for t in trials if t.commit not in noted])
         kept = [trial.commit for trial in reversed(trials) if trial.kept and trial.commit]
         olds = [*filter(None, (before,)), *kept, self.state.settings["base"]]
         if message := worktree.add(self.repo, self.tag, place, olds):
@@ -150,14 +144,8 @@ class Campaign:
         self._lost, said = bring_commits(self.repo, self.tag, self.state)
         self.messages += said
 
-    def _show_in_git(
-        self,
-        trials: Sequence[Trial],
-        new: Sequence[Sequence[Trial]] = (),
-        unshown: Sequence[Trial] = (),
-    ) -> str | None:
-        """Bring refs and branch to where the journal says, and write the notes of ``new``, those of
-        each part at once; ``unshown`` is as of ``bring_refs``.
+    def _show_in_git(self, trials: Sequence[Trial], new: Sequence[Trial] = ()) -> str | None:
+        """Bring refs and branch to where the journal says, and write the notes of ``new``.
 
         They are for people: where git cannot write them, that is told, and they are brought there
         at the next start.
@@ -167,59 +155,78 @@ class Campaign:
         """
         before, said, moves = None, list[str](), list[Move]()
         trials = [trial for trial in trials if last_commit(trial) not in self._lost]
-        has_note = {"", *self._lost}.isdisjoint
-        noted = [[trial for trial in part if has_note([trial.commit])] for part in new]
-        parts = [part for part in noted if part]
+        noted = [trial for trial in new if trial.commit and trial.commit not in self._lost]
         try:
-            if len(parts) == 1:  # then it costs no git of its own
-                moves.append(made_notes(self.repo, self.tag, self.state, parts.pop()))
+            if len(noted) == 1:  # then it costs no git of its own
+                moves.append(made_notes(self.repo, self.tag, self.state, [noted.pop()]))
         except RepoError as error:
             said.append(NOT_IN_GIT.format(error))
         try:
-            before, told = bring_refs(self.repo, self.tag, self.state, trials, moves, unshown)
+            before, told = bring_refs(self.repo, self.tag, self.state, trials, moves)
             self.messages += told
-            for part in parts:
-                self.repo.update_refs([made_notes(self.repo, self.tag, self.state, part)])
+            for trial in noted:
+                self.repo.update_refs([made_notes(self.repo, self.tag, self.state, [trial])])
         except RepoError as error:
             said.append(NOT_IN_GIT.format(error))
         self.messages += said[:1]  # one disk gives one reason
         return before
 
     def _follow(self, number: int, noted: Trial | None = None) -> None:
-        """Show a trial in git and write the note of ``noted``: now, or later if that will do."""
-        self._unshown.setdefault(number, False)
-        if noted is not None:
-            self._unshown[noted.trial] = True
+        """Show the last trials and this one in git, and the branch's new files in the worktree; the
+        note of ``noted`` follows within ``note_seconds`` of the last."""
+        is_due, new = time.monotonic() >= self._noted_at + self.note_seconds, list[Trial]()
+        if noted is not None and is_due and not self._unnoted:
+            self._noted_at, new = time.monotonic(), [noted]
+        elif noted is not None:
+            self._unnoted.setdefault(noted.trial, 0)
+        before = self._show_in_git(self._recent(self.state.trials[number]), new)
+        if is_due:
+            self.write_notes()
         champion = self.state.champion
-        is_new = champion is not None and champion.commit != self._shown
-        if is_new or not self.shows_later:
-            self.show()
-
-    def show(self) -> None:
-        """Show in git what it may not show yet, and the branch's new files in the worktree."""
-        if not self._unshown:
-            return
-        unshown, self._unshown = self._unshown, {}
-        trials, champion = self.state.trials, self.state.champion
-        late = [trials[number] for number in unshown]
-        noted = [trial for trial in late if unshown[trial.trial]]
-        recent = [trial for trial in trials[-2:] if trial.trial not in unshown]
-        before = self._show_in_git([*recent, *late], [noted], late)
-        if champion is None:
-            return
-        self._shown = champion.commit
-        if before not in (None, champion.commit):
+        if champion is not None and before not in (None, champion.commit):
             olds = (str(before), champion.parent)
             said = worktree.sync(self.repo, self.folder / "worktree", champion.commit, *olds)
             if said:
                 self.messages.append(said)
 
+    def write_notes(self) -> None:
+        """Write the notes that were put off: at once, or if that fails one by one, as often as is
+        of use."""
+        if not self._unnoted:
+            return
+        self._noted_at, why = time.monotonic(), self._attach([*self._unnoted])
+        if why and len(self._unnoted) > 1:
+            why = [self._attach([number]) for number in [*self._unnoted]][-1] or why
+        given_up = [number for number, tries in self._unnoted.items() if tries >= NOTE_TRIES]
+        for number in given_up:
+            del self._unnoted[number]
+        if given_up:
+            self.messages.append(NOT_IN_GIT.format(why))
+
+    def _attach(self, numbers: Sequence[int]) -> str:
+        """Write the notes of these trials at once; why that failed, "" if it did not."""
+        trials = [self.state.trials[number] for number in numbers]
+        noted = [trial for trial in trials if trial.commit and trial.commit not in self._lost]
+        try:
+            if noted:
+                self.repo.update_refs([made_notes(self.repo, self.tag, self.state, noted)])
+        except RepoError as error:
+            self._unnoted |= {number: self._unnoted[number] + 1 for number in numbers}
+            return str(error)
+        for number in numbers:
+            del self._unnoted[number]
+        return ""
+
+    def _recent(self, trial: Trial) -> list[Trial]:
+        """The last trials and this one: what git may not show yet."""
+        recent = self.state.trials[-2:]
+        return recent if trial in recent else [*recent, trial]
+
     def curve(self, training: Training) -> Curve:
         return read_curve(self.folder, training)
 
     def source(self, commit: str) -> str:
-        """A commit's train.py in the form in which it is trained."""
-        return self._sources(commit)
+        return plain(self._read(commit))
 
     def _read(self, commit: str) -> str:
         """A commit's train.py; what a clean-up took from git meanwhile is brought back."""
@@ -291,7 +298,7 @@ class Campaign:
                 reads_clock=facts.reads_clock,
             )
         )
-        self._follow(trial.trial)
+        self._follow(number)
 
     def record_training(self, training: Training, measured: Measurement) -> None:
         """Record a training that is over."""
@@ -325,6 +332,8 @@ class Campaign:
         log = "\n".join(part for part in (measured.output, measured.detail) if part)
         if log:
             self.write(training.trial, f"{name}.log", log)
+        else:  # of one that was cut off
+            (self.folder / "trials" / str(training.trial) / f"{name}.log").unlink(missing_ok=True)
 
     def weights(self, trial: int, seed: int) -> Path:
         """Path of the weights of a candidate's training; they are deleted after the verdict."""
@@ -376,4 +385,4 @@ class Campaign:
 
     def tell_again(self, trial: Trial) -> None:
         """Write the note of a trial that something was found out about after its verdict."""
-        self._follow(trial.trial, trial)
+        self._show_in_git(self._recent(trial), [trial])

@@ -43,6 +43,9 @@ class Submission:
     """Of its file; ``submit`` gives it one."""
 
 
+_SUBMISSION: TypeAdapter[Submission] = TypeAdapter(Submission)
+
+
 def submit(folder: Path, submission: Submission) -> str:
     """Write it into a campaign's folder, behind those that wait; returns its name."""
     place = folder / FOLDER
@@ -58,10 +61,10 @@ def submit(folder: Path, submission: Submission) -> str:
 
 def waiting(folder: Path) -> list[Submission]:
     """What waits, in the order of its turns: what people wait for comes before the rest."""
-    found, kind = [], TypeAdapter(Submission)
+    found = []
     for path in sorted((folder / FOLDER).glob("[0-9]*-*.json")):
         try:
-            found.append(kind.validate_python(json.loads(path.read_bytes())))
+            found.append(_SUBMISSION.validate_python(json.loads(path.read_bytes())))
         except (ValueError, OSError) as error:  # or the loop has just taken it
             log.warning("%s is left out, since it is no submission: %s", path, error)
     return sorted(found, key=lambda one: one.origin != "person")

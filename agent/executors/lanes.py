@@ -82,7 +82,8 @@ class Lanes:
 
     @contextlib.contextmanager
     def away(self, *, slow: bool = True) -> Iterator[None]:
-        """Give up the baton in the block, in which nothing of the campaign may be touched."""
+        """Give up the baton in the block, in which nothing of the campaign may be touched but files
+        that no other lane writes."""
         if self.own is None:
             yield
             return

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
-from agent.campaign.recovery import MANY_SLOTS
 from agent.proposers.hybrid import Hybrid
 from agent.proposers.llm import ModelProposer
 from agent.proposers.local import LocalProposer
@@ -80,7 +79,6 @@ def in_lanes(runtime: Runtime, trial: Callable[[], None], *, is_one: bool = Fals
     def grow() -> None:
         if stopped or failed or runtime.stop.is_set():
             return
-        runtime.campaign.shows_later = runtime.devices.executor.slots > MANY_SLOTS
         new = [number for number in range(lanes_for(runtime)) if number not in running]
         running.update(new)
         runtime.lanes.quick |= set(new)  # before the first of them looks who is to come
@@ -101,17 +99,26 @@ def in_lanes(runtime: Runtime, trial: Callable[[], None], *, is_one: bool = Fals
             failed.append(error)
             runtime.stop.set()
 
+    runtime.campaign.note_seconds = LOOK_SECONDS
     grow()
     for thread in threads:  # of which there may be more meanwhile
         while thread.is_alive():
             thread.join(LOOK_SECONDS)
-            with runtime.lanes.beside():
-                runtime.lanes.wake() if runtime.stop.is_set() else runtime.devices.look()
-                runtime.campaign.show()
-                grow()
-    runtime.campaign.shows_later = False
-    runtime.campaign.show()
-    raise failed[0] if failed else stopped[-1]
+            try:
+                with runtime.lanes.beside():
+                    runtime.lanes.wake() if runtime.stop.is_set() else runtime.devices.look()
+                    runtime.campaign.write_notes()
+                    runtime.tell()
+                    grow()
+            except Exception as error:  # noqa: BLE001 - as in a lane: all are awaited first
+                failed.append(error)
+                runtime.stop.set()
+    try:
+        runtime.campaign.note_seconds = 0.0
+        runtime.campaign.write_notes()
+        runtime.tell()
+    finally:
+        raise failed[0] if failed else stopped[-1]
 
 
 def _bring(runtime: Runtime, trial: Callable[[], None]) -> None:

@@ -116,12 +116,18 @@ class Runtime:
             only: names of what was submitted, to go on with nothing else.
         """
         self.lanes.has(None)
-        left = [t for t in self.campaign.state.open_trials if t.trial not in self.lanes.trials]
+        taken = self.lanes.trials
+        left = [t for t in self.campaign.state.open_trials if t.trial not in taken]
         if only is not None:
             left = [trial for trial in left if trial.submitted.get("name") in only]
         left.sort(key=lambda trial: trial.wants_proposal)
         self.lanes.has(left[0].trial if left else None)
         return bool(left)
+
+    def tell(self) -> None:
+        """Show what the campaign has to say, such as of what somebody did to its refs."""
+        for line in self.campaign.take_messages():
+            self.display.message(line)
 
     def take_last(self) -> None:
         """The trial that was just begun is this lane's."""

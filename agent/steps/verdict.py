@@ -72,5 +72,4 @@ def conclude(
     runtime.devices.concluded()
     if trial.kept and trial.trial > 0 and not trial.is_null:
         runtime.notify.soon("champion", f"trial {trial.trial}, {trial.title}: {trial.words}")
-    while runtime.campaign.messages:
-        runtime.display.message(runtime.campaign.messages.pop(0))
+    runtime.tell()

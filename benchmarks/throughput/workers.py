@@ -46,7 +46,11 @@ class Waits:
 
 
 def measured(workers: int, trials: int) -> dict[str, Any]:
-    """A campaign of so many trials; a result is a candidate's part of a heat."""
+    """A campaign of so many trials; a result is a candidate's part of a heat.
+
+    In the middle, from the first verdict of an edit until the last trial is begun, no worker waits
+    for want of trials, as at the beginning and at the end.
+    """
     from agent.executors.heats import Devices  # only here: it takes a loop with lanes
 
     seconds = workers / (SPARE * ASKED)
@@ -60,6 +64,8 @@ def measured(workers: int, trials: int) -> dict[str, Any]:
         happened = read_events(folder / "campaigns" / growth.TAG / JOURNAL)
     over = [event.time for event in happened if isinstance(event, events.HeatOver)]
     verdicts = [event.time for event in happened if isinstance(event, events.Concluded)]
+    begun = [event.time for event in happened if isinstance(event, events.TrialBegun)]
+    steady = [time for time in over if verdicts[1] <= time <= begun[-1]]
     return {
         "workers": workers,
         "seconds_a_training": round(seconds, 2),
@@ -67,6 +73,7 @@ def measured(workers: int, trials: int) -> dict[str, Any]:
         "ended": said,
         "results": len(over),
         "results_a_second": _rate(over),
+        "results_a_second_in_the_middle": _rate(steady),
         "verdicts_a_second": _rate(verdicts),
         "cores": os.cpu_count(),
     }
@@ -74,4 +81,6 @@ def measured(workers: int, trials: int) -> dict[str, Any]:
 
 def _rate(times: Sequence[float]) -> float:
     """So many a second, from the first to the last."""
+    if len(times) < 2:
+        return 0.0
     return round((len(times) - 1) / (times[-1] - times[0]), 2)

@@ -27,10 +27,23 @@ AUDITED = events.Audited(
 )
 
 
-def heat(trial: int, *took: tuple[float, float | None], reused: bool = False) -> events.HeatOver:
-    """A heat that is over: of each training the seconds that it trained, and was scored for."""
+def heat(
+    trial: int, *took: tuple[float, float | None], reused: bool = False, start: float = 0.0
+) -> events.HeatOver:
+    """A heat that is over: of each training the seconds that it trained, and was scored for, and of
+    all what they took to start."""
     trainings = [
-        Training(trial, role, "c", 1, "ok", heat=0, train_seconds=trained, score_seconds=scored)
+        Training(
+            trial,
+            role,
+            "c",
+            1,
+            "ok",
+            heat=0,
+            startup_seconds=start,
+            train_seconds=trained,
+            score_seconds=scored,
+        )
         for role, (trained, scored) in zip(("champion", "candidate"), took, strict=True)
     ]
     if reused:
@@ -75,6 +88,14 @@ CASES: dict[str, tuple[tuple[tuple[float, events.Event], ...], dict[str, Any]]] 
             (0, BEGIN[2]), (64, heat(1, *BOTH)), (64, heat(2, *BOTH, reused=True)),
         ),
         {"running": 64, "busy": 63, "hidden": 0, "lost": {"around trainings": 1}},
+    ),
+    "trainings that are slow to start": (
+        (
+            (0, RUN), (0, DRAW[1]), (0, EDIT[1]), (0, BEGIN[1]), (50, heat(1, *BOTH, start=3.0)),
+            (50, BEGIN[1]), (101, heat(1, *BOTH, start=6.0, reused=True)),
+        ),
+        {"running": 101, "busy": 63, "hidden": 0,
+         "lost": {"starting trainings": 12, "around trainings": 26}},
     ),
     "an edit that does not apply is drafted again": (
         (
