@@ -51,12 +51,12 @@ def readings_of(part: str, full: bool, command: str) -> Readings:
                 f"{count} workers": partial(workers.measured, count, trials) for count in counts
             }
         case "nodes":
-            kinds, how = (nodes.KINDS, ()) if full else (nodes.KINDS[:1], (nodes.FEW, nodes.SHORT))
+            short = {nodes.KINDS[0]: (nodes.FEW, nodes.SHORT)}
             return {
                 f"{kind}, {count} node{'s' * (count > 1)}": partial(
                     nodes.measured, kind, count, *how
                 )
-                for kind in kinds
+                for kind, how in (nodes.FULL if full else short).items()
                 for count in (1, 2)
             }
         case _:

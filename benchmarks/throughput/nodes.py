@@ -27,7 +27,8 @@ from benchmarks.keep import make
 from benchmarks.machine import ROOT
 
 ASKED = 1.8
-TRIALS, BUDGET = 20, 3.0
+FULL = {"wait": (24, 15.0), "compute": (20, 3.0)}
+"""Trials of each kind, and seconds of a training: those that wait are to be most of a heat."""
 FEW, SHORT = 3, 2.0
 SMALL = {"num_cpus": 1, "object_store_memory": 80 << 20}
 ENVIRON = {
@@ -36,13 +37,14 @@ ENVIRON = {
     "RAY_worker_niceness": "0",  # as the campaign
 }
 TAG, LOOP = "nodes", "    while not session.done():\n"
-ROWS = ("BATCH_ROWS", "MICRO_ROWS")
-"""By these names the preset would set them."""
+SMALL_MODEL = {"BATCH_ROWS": 1, "MICRO_ROWS": 1, "WIDTH": 32, "HEAD_DIM": 32}
+"""Of trainings that wait; by these names the preset would set others."""
 KINDS = ("wait", "compute")
 
 
 def start_of(kind: str) -> str:
-    """The plain start; of trainings that wait with a row a step, and a sleep before each.
+    """The plain start; of trainings that wait with a small model, which is quick to score, a row a
+    step, and a sleep before each.
 
     Only constants are left to be tried that change no cost: campaigns try different edits, of which
     one with a large vocabulary takes three times as long to score.
@@ -52,8 +54,8 @@ def start_of(kind: str) -> str:
     if kind == "compute":
         return source
     assert source.count(LOOP) == source.count("import math\n") == 1
-    source = Edit("", "", "", set_constants(source, dict.fromkeys(ROWS, 1))).apply(source)
-    for name in ROWS:
+    source = Edit("", "", "", set_constants(source, SMALL_MODEL)).apply(source)
+    for name in SMALL_MODEL:
         source = source.replace(name, f"OWN_{name}")
     source = source.replace(LOOP, f"{LOOP}        time.sleep(0.5)\n")
     return source.replace("import math\n", "import math\nimport time\n")
@@ -88,7 +90,7 @@ def _bound(processor: int, start: Callable[[], Any]) -> Any:
         os.sched_setaffinity(0, own)
 
 
-def measured(kind: str, nodes: int, trials: int = TRIALS, budget: float = BUDGET) -> dict[str, Any]:
+def measured(kind: str, nodes: int, trials: int, budget: float) -> dict[str, Any]:
     """A campaign of so many trials, from its first heat to its last verdict.
 
     Raises:
