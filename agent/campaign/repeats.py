@@ -15,7 +15,8 @@ judged may be tried again at any time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from agent.campaign.compared import finding
@@ -79,11 +80,20 @@ def tried_in(state: State, objective: Mapping[str, Any]) -> set[str]:
     return state.so_far.count(("tried", key_of(objective)), state.finished, set(), step)
 
 
-def tried_with(state: State, objective: Mapping[str, Any], *, but: int | None = None) -> set[str]:
-    """Those of ``tried_in``, and the programs of trials under way, of all or of all ``but`` one."""
-    own = (trial for trial in state.open_trials if trial.trial != but)
-    open_ones = {name for t in own if t.holds_by(objective) for name in t.tried}
-    return tried_in(state, objective) | open_ones
+@dataclass(frozen=True)
+class TriedWith(Container[str]):
+    """Fingerprints of ``tried_in``, and of trials under way, of all or of all ``but`` one."""
+
+    state: State
+    objective: Mapping[str, Any]
+    but: int | None = None
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in tried_in(self.state, self.objective) or any(
+            digest in trial.tried and trial.holds_by(self.objective)
+            for trial in self.state.open_trials
+            if trial.trial != self.but
+        )
 
 
 def refuse_repeat(changes: Sequence[str], known: Lost) -> None:

@@ -6,9 +6,8 @@ resumed has the same state as one that was not. Nothing here touches a file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any, assert_never
 
 from agent.campaign import device_time, events
@@ -74,9 +73,9 @@ class State:
     verified: dict[str, Any] = field(default_factory=dict)
     """What the last verification found; empty if there was none."""
     harvested: dict[str, Any] = field(default_factory=dict)
-    """``pairs``: what harvests have measured, oldest first. ``result``: of the last
-    one that came to its end. ``made``: by branch, the commits that it ever had. ``offered``: what
-    was given to the loop to leave out, as pairs of champion and trial."""
+    """``pairs``: what harvests have measured, oldest first. ``result``: of the last to come to its
+    end. ``made``: by branch, its commits ever. ``offered``: what the loop was given to leave out,
+    as pairs of champion and trial."""
     lent: dict[str, float] = field(default_factory=dict)
     """By category: what the prior started from; empty if from nothing, as of earlier versions."""
     lent_described: dict[str, str] = field(default_factory=dict)
@@ -111,13 +110,16 @@ class State:
     @property
     def open_trials(self) -> list[Trial]:
         """The trials that have no verdict yet, by number."""
-        newest = (trial for trial in reversed(self.trials) if trial.verdict is None)
-        return [*islice(newest, len(self.trials) - len(self.ended))][::-1]
+        return [*self._open()]
 
     @property
     def open_trial(self) -> Trial | None:
         """The first of the trials that have no verdict yet."""
-        return next(iter(self.open_trials), None)
+        return next(self._open(), None)
+
+    def _open(self) -> Iterator[Trial]:
+        begun = map(self.trials.__getitem__, self.so_far.open)
+        return (trial for trial in begun if trial.verdict is None)
 
     @property
     def objective(self) -> Mapping[str, Any]:
@@ -126,8 +128,7 @@ class State:
 
     @property
     def objectives(self) -> list[str]:
-        """Those by which the baseline's cost and the gains of what was kept were measured, in
-        words, in order: more than one if program.md was edited."""
+        """Those by which what was kept was measured, in words: several if program.md was edited."""
         kept = [of_cost(trial.objective) for trial in self.kept]
         return list(dict.fromkeys(Objective.of(one).words() for one in kept))
 

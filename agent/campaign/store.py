@@ -327,7 +327,7 @@ class Campaign:
         Needs no baton (``executors.lanes``): no other lane writes this training's files.
         """
         name = stem(training)
-        self.write(training.trial, f"{name}.trace", measured.trace)
+        self.write(training.trial, f"{name}.trace", measured.trace, sync=True)
         self.write(training.trial, f"{name}.curve.json", json.dumps(measured.curve))
         log = "\n".join(part for part in (measured.output, measured.detail) if part)
         if log:
@@ -372,14 +372,18 @@ class Campaign:
             except Unwritable as error:
                 log.warning("%s", error)
 
-    def write(self, trial: int, name: str, text: str) -> None:
+    def write(self, trial: int, name: str, text: str, *, sync: bool = False) -> None:
         """Write a file into the trial's folder. That it cannot be is only told: what the journal
-        can still hold, such as a reply that was paid for, is worth more."""
+        can still hold, such as a reply that was paid for, is worth more.
+
+        Args:
+            sync: whether it is to be there after a power cut, too: most are only for people.
+        """
         path = self.folder / "trials" / str(trial) / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # UTF-8 cannot encode the lone surrogates of a reply; the journal keeps the exact reply.
-            write_atomically(path, text.encode("utf-8", "backslashreplace"))
+            write_atomically(path, text.encode("utf-8", "backslashreplace"), sync=sync)
         except OSError as error:
             log.warning("%s", error)
 

@@ -11,7 +11,7 @@ import functools
 import re
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from pyflakes import checker
@@ -54,7 +54,7 @@ def check(
     candidate: str,
     *,
     max_seq_len: int,
-    tried: Collection[str] = (),
+    tried: Container[str] = (),
 ) -> str:
     """Check an edit that made ``candidate`` of ``parent``, both whole sources.
 
@@ -91,7 +91,7 @@ def check(
     return found
 
 
-def refuse_tried(digest: str, tried: Collection[str]) -> None:
+def refuse_tried(digest: str, tried: Container[str]) -> None:
     """
     Raises:
         Rejected: a program with this fingerprint was trained, or is about to be.

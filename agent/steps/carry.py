@@ -8,7 +8,7 @@ nothing any more or does not pass its checks is lost, and may be drawn again.
 from __future__ import annotations
 
 from agent.campaign.records import Trial
-from agent.campaign.repeats import lost_in, refuse_repeat, tried_with
+from agent.campaign.repeats import TriedWith, lost_in, refuse_repeat
 from agent.edits.blocks import Edit
 from agent.edits.changes import hunks
 from agent.edits.checks import Rejected, check, refuse_tried
@@ -40,7 +40,7 @@ def carry_over(runtime: Runtime) -> None:
             now,
             source,
             max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
-            tried=tried_with(state, trial.objective, but=trial.trial),
+            tried=TriedWith(state, trial.objective, but=trial.trial),
         )
         refuse_repeat(changes, lost_in(state, trial.objective))
         smoke = runtime.measure(runtime.work("check", source, seed=runtime.settings.seed))
@@ -50,7 +50,7 @@ def carry_over(runtime: Runtime) -> None:
             raise Rejected(f"two trial steps failed: {smoke.reason}")
         runtime.in_vain["steps"] = 0
         # A trial beside it may have come to the same meanwhile.
-        refuse_tried(digest, tried_with(campaign.state, trial.objective, but=trial.trial))
+        refuse_tried(digest, TriedWith(campaign.state, trial.objective, but=trial.trial))
     except Rejected as why:
         first = str(why).splitlines()[0][:200]
         words = f"rejected, as it could not be carried over to the new champion: {first}"

@@ -15,7 +15,7 @@ from typing import Any
 from agent import edits
 from agent.campaign import events
 from agent.campaign.records import Trial
-from agent.campaign.repeats import lost_in, refuse_repeat, tried_with
+from agent.campaign.repeats import TriedWith, lost_in, refuse_repeat
 from agent.edits import checks
 from agent.edits.blocks import Envelope
 from agent.edits.changes import hunks
@@ -258,7 +258,7 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         trial,
         parent,
         max_seq_len=find_preset(runtime.settings.preset).max_seq_len,
-        tried=tried_with(state, trial.objective),
+        tried=TriedWith(state, trial.objective),
     )
     changes = hunks(parent, source)
     refuse_repeat(changes, lost_in(state, trial.objective))
@@ -269,7 +269,7 @@ def _accept(runtime: Runtime, trial: Trial) -> None:
         suspect_machine(runtime, parent)
         raise checks.Rejected(f"two trial steps failed: {smoke.reason}\n{smoke.detail}".strip())
     runtime.in_vain["steps"] = 0
-    now = tried_with(runtime.campaign.state, trial.objective)
+    now = TriedWith(runtime.campaign.state, trial.objective)
     checks.refuse_tried(digest, now)  # a trial beside it may have come to the same meanwhile
     runtime.campaign.commit_candidate(
         champion.commit,
