@@ -20,7 +20,7 @@ Cause = Literal[
     "waiting for a model",  # that does not answer
     "paused",
     "start-up",  # of a run, up to its first trial
-    "starting trainings",  # until they are ready for data: in part the work of their train.py
+    "starting trainings",  # until they are ready for data, or fail: mostly their train.py's work
     "around trainings",  # within heats, what is left
     "verifying",  # what was kept
     "bookkeeping",  # choosing what to try next, verdicts, git
@@ -33,9 +33,9 @@ a run is under way, ``begun`` whether it has come to a trial. ``doing``: by tria
 ``checks`` or ``heat``, ``since`` when a heat is under way, ``seeds``: the champion's in it.
 ``waiting``: whether a model is away. ``seconds``: by cause, and in ``heats`` and ``audits``.
 ``slots``: how many works are measured at once. ``trained``: trained and scored in heats, on all
-devices together; ``busy``: for the mean of them, as ``starting`` is: what their start took.
-``hidden``: drafted while a heat or an audit was under way. ``idle``: seconds by cause since all
-devices were taken last."""
+devices together; ``busy``: the same for the mean of them; ``starting``: what the starts of these
+trainings took, for the mean of all devices. ``hidden``: drafted while a heat or an audit was under
+way. ``idle``: seconds by cause since all devices were taken last."""
 NEW: Clock = {
     "at": 0.0,
     "running": False,

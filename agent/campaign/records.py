@@ -60,7 +60,7 @@ class Training:
     """An earlier training of the champion, which repeats bit for bit and was not done again."""
     wall_seconds: float = 0.0
     startup_seconds: float = 0.0
-    """Until it was ready for data; 0 in journals that do not say."""
+    """Until it was ready for data, or failed; 0 in journals that do not say."""
     train_seconds: float = 0.0
     score_seconds: float | None = None
     """What scoring and its audits took; None in journals that do not say."""

@@ -82,11 +82,12 @@ def tried_in(state: State, objective: Mapping[str, Any]) -> set[str]:
 
 @dataclass(frozen=True)
 class TriedWith(Container[str]):
-    """Fingerprints of ``tried_in``, and of trials under way, of all or of all ``but`` one."""
+    """Fingerprints of ``tried_in``, and those of the programs of trials under way."""
 
     state: State
     objective: Mapping[str, Any]
     but: int | None = None
+    """Number of a trial under way that is left out."""
 
     def __contains__(self, digest: object) -> bool:
         return digest in tried_in(self.state, self.objective) or any(

@@ -21,9 +21,6 @@ class SoFar:
     def __init__(self, of: list[Trial]) -> None:
         self.of = of
         """The list; another one is begun anew."""
-        self.open: dict[int, None] = {}
-        """Numbers of those without a verdict, in order."""
-        self._begun = 0
         self._found: dict[Hashable, tuple[int, Any]] = {}
         self._now: tuple[int, dict[Hashable, Any]] = 0, {}
         self.forget()
@@ -38,10 +35,6 @@ class SoFar:
         """With the lists as of these verdicts; a list that somebody has stays as it is."""
         if len(self.finished) > len(ended):
             return SoFar(self.of).after(ended)
-        self.open |= dict.fromkeys(range(self._begun, len(self.of)))
-        self._begun = len(self.of)
-        for number in ended[len(self.finished) :]:
-            self.open.pop(number, None)
         if new := [self.of[number] for number in ended[len(self.finished) :]]:
             self.finished = [*self.finished, *new]
             self.real = [*self.real, *(tried := [one for one in new if not one.is_null])]

@@ -6,8 +6,9 @@ resumed has the same state as one that was not. Nothing here touches a file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, assert_never
 
 from agent.campaign import device_time, events
@@ -96,6 +97,7 @@ class State:
 
     def __post_init__(self) -> None:
         self._so_far = SoFar(self.trials)
+        self._open: tuple[tuple[int, int, int], list[int]] = (0, 0, 0), []  # replaced as a whole
 
     @property
     def left_out(self) -> str:
@@ -109,17 +111,17 @@ class State:
 
     @property
     def open_trials(self) -> list[Trial]:
-        """The trials that have no verdict yet, by number."""
-        return [*self._open()]
+        """The trials that have no verdict yet, by number; any thread may ask."""
+        trials, of = self.trials, (id(self.trials), len(self.trials), len(self.ended))
+        if self._open[0] != of:
+            newest = (n for n in reversed(range(of[1])) if trials[n].verdict is None)
+            self._open = of, [*islice(newest, of[1] - of[2])][::-1]
+        return [one for number in self._open[1] if (one := trials[number]).verdict is None]
 
     @property
     def open_trial(self) -> Trial | None:
         """The first of the trials that have no verdict yet."""
-        return next(self._open(), None)
-
-    def _open(self) -> Iterator[Trial]:
-        begun = map(self.trials.__getitem__, self.so_far.open)
-        return (trial for trial in begun if trial.verdict is None)
+        return next(iter(self.open_trials), None)
 
     @property
     def objective(self) -> Mapping[str, Any]:

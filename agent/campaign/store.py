@@ -6,6 +6,7 @@ after a kill the journal holds the intended state; ``reconcile`` makes git and t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -43,8 +44,8 @@ from trainer.source import in_form_of, plain
 log = logging.getLogger(__name__)
 
 
-NOTE_TRIES = 20
-"""So often a note that was put off is tried: a git of the user's may be writing, too."""
+FAILURES_TO_TELL, LONGEST_PAUSE = 4, 60.0
+"""Of writing notes that were put off: how many before that is said, and seconds between two."""
 
 
 class Campaign:
@@ -79,11 +80,13 @@ class Campaign:
         if not ignore.exists():
             ignore.write_text("*\n")  # keeps git status clean if campaigns/ is not ignored
         self._disk = Disk(self.folder, self.state)
-        self.note_seconds, self._noted_at = 0.0, 0.0
-        """So often notes are written at most, which cost as much as all else of a verdict. Who sets
-        it calls ``write_notes`` as often."""
-        self._unnoted: dict[int, int] = {}
-        """Trials whose note was put off, and how often it could not be written."""
+        self.note_seconds, self._notes_due = 0.0, 0.0
+        """Least seconds between two writings of notes, which cost as much as all else of a verdict;
+        who sets it calls ``write_notes`` as often."""
+        self._unnoted: dict[int, None] = {}
+        """Trials whose note was put off, in order."""
+        self._failures = 0
+        """How often in a row these could not be written."""
         repo.reader.open()
 
     def close(self) -> None:
@@ -172,13 +175,16 @@ class Campaign:
         return before
 
     def _follow(self, number: int, noted: Trial | None = None) -> None:
-        """Show the last trials and this one in git, and the branch's new files in the worktree; the
-        note of ``noted`` follows within ``note_seconds`` of the last."""
-        is_due, new = time.monotonic() >= self._noted_at + self.note_seconds, list[Trial]()
-        if noted is not None and is_due and not self._unnoted:
-            self._noted_at, new = time.monotonic(), [noted]
+        """Show the last trials and this one in git, and the branch's new files in the worktree.
+
+        Args:
+            noted: whose note is to be written; its own may be put off, see ``note_seconds``.
+        """
+        is_due, new = time.monotonic() >= self._notes_due, list[Trial]()
+        if noted is not None and (noted.trial != number or (is_due and not self._unnoted)):
+            self._notes_due, new = time.monotonic() + self.note_seconds, [noted]
         elif noted is not None:
-            self._unnoted.setdefault(noted.trial, 0)
+            self._unnoted[noted.trial] = None
         before = self._show_in_git(self._recent(self.state.trials[number]), new)
         if is_due:
             self.write_notes()
@@ -189,33 +195,33 @@ class Campaign:
             if said:
                 self.messages.append(said)
 
-    def write_notes(self) -> None:
-        """Write the notes that were put off: at once, or if that fails one by one, as often as is
-        of use."""
-        if not self._unnoted:
-            return
-        self._noted_at, why = time.monotonic(), self._attach([*self._unnoted])
-        if why and len(self._unnoted) > 1:
-            why = [self._attach([number]) for number in [*self._unnoted]][-1] or why
-        given_up = [number for number, tries in self._unnoted.items() if tries >= NOTE_TRIES]
-        for number in given_up:
-            del self._unnoted[number]
-        if given_up:
-            self.messages.append(NOT_IN_GIT.format(why))
+    def write_notes(self, *, last: bool = False) -> None:
+        """Write the notes that were put off, all at once.
 
-    def _attach(self, numbers: Sequence[int]) -> str:
-        """Write the notes of these trials at once; why that failed, "" if it did not."""
-        trials = [self.state.trials[number] for number in numbers]
-        noted = [trial for trial in trials if trial.commit and trial.commit not in self._lost]
+        If git cannot, such as while somebody else writes notes, it is tried again, less and less
+        often, and said once it has failed a few times; if this is the ``last`` try, at once.
+        """
+        if not self._unnoted or (not last and time.monotonic() < self._notes_due):
+            return
+        trials = [self.state.trials[number] for number in self._unnoted]
+        noted = [
+            trial for trial in trials if self.repo.blob(trial.commit)
+        ]  # others come back first
         try:
             if noted:
                 self.repo.update_refs([made_notes(self.repo, self.tag, self.state, noted)])
         except RepoError as error:
-            self._unnoted |= {number: self._unnoted[number] + 1 for number in numbers}
-            return str(error)
-        for number in numbers:
-            del self._unnoted[number]
-        return ""
+            self._failures += 1
+            pause = min(LONGEST_PAUSE, self.note_seconds * 2**self._failures)
+            self._notes_due = time.monotonic() + pause
+            if last or self._failures == FAILURES_TO_TELL:
+                self.messages.append(NOT_IN_GIT.format(error))
+            if not last:
+                return
+        else:
+            self._notes_due = time.monotonic() + self.note_seconds
+        self._failures = 0
+        self._unnoted.clear()
 
     def _recent(self, trial: Trial) -> list[Trial]:
         """The last trials and this one: what git may not show yet."""
@@ -328,12 +334,15 @@ class Campaign:
         """
         name = stem(training)
         self.write(training.trial, f"{name}.trace", measured.trace, sync=True)
-        self.write(training.trial, f"{name}.curve.json", json.dumps(measured.curve))
+        # Without weights nothing else holds the curve until the note does.
+        curve, sync = json.dumps(measured.curve), not measured.weights_sha256
+        self.write(training.trial, f"{name}.curve.json", curve, sync=sync)
         log = "\n".join(part for part in (measured.output, measured.detail) if part)
         if log:
             self.write(training.trial, f"{name}.log", log)
-        else:  # of one that was cut off
-            (self.folder / "trials" / str(training.trial) / f"{name}.log").unlink(missing_ok=True)
+        else:  # there may be that of one that was cut off
+            with contextlib.suppress(OSError):
+                (self.folder / "trials" / str(training.trial) / f"{name}.log").unlink()
 
     def weights(self, trial: int, seed: int) -> Path:
         """Path of the weights of a candidate's training; they are deleted after the verdict."""

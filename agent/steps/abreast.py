@@ -115,7 +115,7 @@ def in_lanes(runtime: Runtime, trial: Callable[[], None], *, is_one: bool = Fals
                 runtime.stop.set()
     try:
         runtime.campaign.note_seconds = 0.0
-        runtime.campaign.write_notes()
+        runtime.campaign.write_notes(last=True)
         runtime.tell()
     finally:
         raise failed[0] if failed else stopped[-1]

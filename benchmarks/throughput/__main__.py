@@ -20,6 +20,8 @@ Reading = Callable[[], Any]
 Readings = Mapping[str, Reading]
 PARTS = ("widths", "real", "hidden", "growth", "workers", "nodes")
 CAMPAIGNS, FEW = 2000, 10
+SIMULATED = 200
+"""Campaigns of the real trials."""
 HIDDEN, SHORT = (20.0, 20.0, 6), (2.0, 2.0, 2)
 """Seconds until a model answers, seconds of a training, trials."""
 MANY, LONG, BRIEF = (64, 512), 2000, 100
@@ -35,10 +37,11 @@ def readings_of(part: str, full: bool, command: str) -> Readings:
         case "real":
             rounds, trials = (real.ROUNDS, real.TRIALS) if full else (1, real.FEW)
             file = FILE if full else None
-            return {
+            own: dict[str, Reading] = {
                 f"round {number + 1}": partial(_real, number, trials, command, file)
                 for number in range(rounds)
             }
+            return own | ({"simulated": partial(real.simulated, SIMULATED)} if full else {})
         case "hidden":
             ways = list(hidden.WAYS) if hidden.can_draft_ahead() else list(hidden.WAYS)[:1]
             ways = ways if full else ways[:2]
@@ -110,7 +113,8 @@ def summary(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if "widths" in found:
         told["widths"] |= widths.compared(found["widths"])
     if "real" in found:
-        told["real"] |= real.together(found["real"].values())
+        rounds = (own for name, own in found["real"].items() if name.startswith("round"))
+        told["real"] |= real.together(rounds)
     for kind in nodes.KINDS:
         own = [
             each["verdicts_an_hour"]

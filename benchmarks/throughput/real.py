@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 from agent.forecast import CHECKPOINTS, PARTS
@@ -136,6 +137,26 @@ class RealHeats(Heats):
             "statuses": [base.status, *(one.status for one in measured)],
             "how": base.how,
         }
+
+
+def simulated(campaigns: int) -> dict[str, Any]:
+    """What these trials take on recorded luck, by width: mean, and SD between campaigns."""
+    ground, found = Ground(read_heats(), START), dict[str, Any]()
+    trials = [entry.known for entry in entries()]
+    for width in WIDTHS:
+        each = []
+        for number in range(campaigns):
+            waiting = iter(trials)
+            dice = f"simulated {width} {number}"
+            made = Heats(
+                ground, lambda _, w=waiting: next(w), TRIALS, dice, width=width, anew=False
+            )
+            each.append((sum(outcome.heats for outcome in made.outcomes()), made.trainings))
+        heats, trainings = zip(*each, strict=True)
+        told = {"campaigns": campaigns, "heats_a_trial": round(fmean(heats) / TRIALS, 2)}
+        told |= {"trainings": round(fmean(trainings), 1), "sd": round(stdev(trainings), 1)}
+        found[f"{width} a heat"] = told
+    return found
 
 
 def in_turns(campaigns: Sequence[RealHeats]) -> None:

@@ -131,7 +131,8 @@ def test_four_a_heat_reach_more_verdicts_than_one() -> None:
 def trained(monkeypatch: pytest.MonkeyPatch, ground: Ground) -> Iterator[list[int]]:
     """How many sources each heat had; scores are drawn, and no edit does anything."""
     nulls = [real.Entry(ground.null("numbers"), one) for one in plan.nulls(real.START)]
-    monkeypatch.setattr(real, "entries", lambda _: nulls)
+    monkeypatch.setattr(real, "TRIALS", len(nulls))
+    monkeypatch.setattr(real, "entries", lambda _=0: nulls)
     counts: list[int] = []
 
     def heat(sources: list[str], *, seed: Any, **_: Any) -> list[Any]:
@@ -186,6 +187,13 @@ def test_no_two_rounds_have_a_seed_in_common(
     for number, width in itertools.product(range(real.ROUNDS), real.WIDTHS):
         finished(width, (), lambda _: None, number=number)
     assert len(set(seeds)) == len(seeds)
+
+
+def test_the_real_trials_can_be_simulated(trained: list[int]) -> None:
+    found = real.simulated(3)
+    assert not trained and found == real.simulated(3)
+    one, four = (found[f"{width} a heat"]["trainings"] for width in real.WIDTHS)
+    assert 1.2 < one / four < 1.7
 
 
 def test_rounds_count_together_by_their_time() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
 from pathlib import Path
 
@@ -11,12 +13,12 @@ from lab import Lab, Run, check_invariants, journal, trials, use
 from project import git
 
 from agent import loop
-from agent.campaign import events, recovery
-from agent.campaign.store import NOTE_TRIES
+from agent.campaign import events
 from agent.git import repo as repo_module
 from agent.git.command import RepoError
 from agent.steps import abreast
 from agent.steps.evaluate import conclude
+from agent.steps.nulls import begin_null
 from agent.steps.propose import propose_edit
 from agent.steps.runtime import Runtime
 
@@ -45,7 +47,7 @@ def test_notes_that_were_put_off_are_one_commit(grown: Runtime, home: Path) -> N
     commits, campaign = put_off(grown), grown.campaign
     before = refs_of(home)
     assert set(commits) <= set(before.values()) and not campaign.repo.noted("t") & {*commits}
-    campaign.write_notes()
+    campaign.write_notes(last=True)
     for commit in commits:
         told = campaign.repo.read_note("t", commit)
         number = next(t.trial for t in campaign.state.trials if t.commit == commit)
@@ -57,7 +59,7 @@ def test_notes_that_were_put_off_are_one_commit(grown: Runtime, home: Path) -> N
 
 def test_the_next_verdict_writes_them_when_it_is_time(grown: Runtime) -> None:
     commits = put_off(grown)
-    grown.campaign.note_seconds = 0.0
+    grown.campaign.note_seconds = grown.campaign._notes_due = 0.0
     commits += [grown.campaign.state.trials[number].commit for number in rejected(grown, 1)]
     assert {*commits} <= grown.campaign.repo.noted("t")
 
@@ -68,24 +70,21 @@ def test_a_kill_before_they_are_written_loses_none(grown: Runtime) -> None:
     assert {*commits} <= campaign.repo.noted("t") and not campaign.take_messages()
 
 
-def test_one_that_cannot_be_written_keeps_no_other_away(grown: Runtime, home: Path) -> None:
+def test_one_whose_commit_is_gone_keeps_no_other_away(grown: Runtime, home: Path) -> None:
+    """It has its note when the campaign resumes, which makes the commit again."""
     commits, campaign = put_off(grown), grown.campaign
     sha = commits[-1]
     (home / ".git/objects" / sha[:2] / sha[2:]).unlink()
     campaign.repo.reader.close()
-    campaign.write_notes()
+    campaign.write_notes(last=True)
     assert {*commits[:-1]} <= campaign.repo.noted("t") and not campaign.messages
-    for _ in range(NOTE_TRIES):
-        campaign.write_notes()
-    (said,) = campaign.take_messages()
-    assert sha[:12] in said and said.startswith(recovery.NOT_IN_GIT[:20])
-    campaign.write_notes()
-    assert not campaign.messages
+    assert {*commits} <= resumed(grown).repo.noted("t")
 
 
 def test_a_lock_of_somebody_elses_is_waited_for(grown: Runtime, home: Path) -> None:
     """As while a person adds a note."""
     commits, campaign = put_off(grown), grown.campaign
+    campaign.note_seconds = campaign._notes_due = 0.0
     lock = home / ".git" / f"{NOTES}.lock"
     lock.touch()
     campaign.write_notes()
@@ -93,6 +92,40 @@ def test_a_lock_of_somebody_elses_is_waited_for(grown: Runtime, home: Path) -> N
     lock.unlink()
     campaign.write_notes()
     assert {*commits} <= campaign.repo.noted("t")
+
+
+def test_a_git_that_cannot_write_is_asked_ever_less_often_and_told_of_once(
+    grown: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_off(grown)
+    campaign, now, tried = grown.campaign, 1e6, list[float]()
+
+    def full(*_: object) -> None:
+        tried.append(now)
+        raise RepoError("no space left")
+
+    monkeypatch.setattr("agent.campaign.store.made_notes", full)
+    monkeypatch.setattr("agent.campaign.store.time.monotonic", lambda: now)
+    campaign.note_seconds = 0.5
+    for _ in range(2000):
+        campaign.write_notes()
+        now += 0.5
+    pauses = [b - a for a, b in itertools.pairwise(tried)]
+    assert pauses[:3] == [1.0, 2.0, 4.0] and pauses == sorted(pauses) and pauses[-1] == 60.0
+    (said,) = campaign.take_messages()
+    assert "no space left" in said
+    campaign.write_notes(last=True)
+    assert len(campaign.take_messages()) == 1
+
+
+def test_a_champions_note_counts_null_trials_after_a_kill(grown: Runtime) -> None:
+    """It is not put off, as it is there already when the campaign resumes."""
+    campaign = grown.campaign
+    campaign.note_seconds, campaign._notes_due = 3600.0, math.inf
+    begin_null(grown)
+    conclude(grown, "revert", "a null trial", status="ok")
+    note = resumed(grown).repo.read_note("t", grown.champion.commit)
+    assert note and '"nulls": [1, 0]' in note
 
 
 def test_at_the_end_of_a_run_all_are_written_with_few_gits(
