@@ -1,6 +1,6 @@
 """How many verdicts a campaign reaches in an hour, and what it loses of the device's time.
 
-    python -m benchmarks.throughput --json                 a short look at each part (4 minutes)
+    python -m benchmarks.throughput --json                 a short look at each part (8 minutes)
     python -m benchmarks.throughput --full                 all of it; goes on where it stopped
     python -m benchmarks.throughput --full --parts widths  only some parts
 
