@@ -204,10 +204,9 @@ class Campaign:
         if not self._unnoted or (not last and time.monotonic() < self._notes_due):
             return
         trials = [self.state.trials[number] for number in self._unnoted]
-        noted = [
-            trial for trial in trials if self.repo.blob(trial.commit)
-        ]  # others come back first
         try:
+            # A commit that is gone has its note when it is made again, at the next start.
+            noted = [one for one in trials if one.commit and self.repo.blob(one.commit)]
             if noted:
                 self.repo.update_refs([made_notes(self.repo, self.tag, self.state, noted)])
         except RepoError as error:

@@ -57,6 +57,27 @@ def test_notes_that_were_put_off_are_one_commit(grown: Runtime, home: Path) -> N
     git(home, "fsck", "--strict")
 
 
+def test_a_trial_without_a_commit_keeps_no_note_away(grown: Runtime) -> None:
+    commits, campaign = put_off(grown), grown.campaign
+    loop.draw(grown)
+    conclude(grown, "rejected", "rejected before training: no idea", status="")
+    campaign.write_notes(last=True)
+    assert {*commits} <= campaign.repo.noted("t") and not campaign.messages
+
+
+def test_a_git_that_cannot_be_started_ends_no_run(
+    grown: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise RepoError("git could not be started")
+
+    put_off(grown)
+    monkeypatch.setattr(grown.campaign.repo, "blob", fail)
+    grown.campaign.write_notes(last=True)
+    (said,) = grown.campaign.take_messages()
+    assert "could not be started" in said
+
+
 def test_the_next_verdict_writes_them_when_it_is_time(grown: Runtime) -> None:
     commits = put_off(grown)
     grown.campaign.note_seconds = grown.campaign._notes_due = 0.0
